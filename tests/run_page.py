@@ -1,6 +1,6 @@
-"""Run what a page of docs shows, as written, in the working directory: python run_page.py PAGE.
+"""Run the code blocks of a documentation page in the working directory: python run_page.py PAGE.
 
-`krona` commands and Python run in this process, which saves their imports; train.py in a process of its own.
+`krona` commands and Python code run in this process, which saves the time of imports. train.py runs in a new process.
 """
 
 import re

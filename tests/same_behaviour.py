@@ -1,11 +1,12 @@
-"""The same commands on two checkouts: exit codes, text, run ids, weights and numbers before and after a change of code.
+"""Compare the same commands on two checkouts of the code: exit codes, text, run ids, weights and numbers.
 
-    python tests/same_behaviour.py record CHECKOUT BEFORE.json      some minutes on one core, nothing downloaded
-    python tests/same_behaviour.py compare BEFORE.json AFTER.json   a line a command; exit code 1 where one differs
+    python tests/same_behaviour.py record CHECKOUT BEFORE.json      takes some minutes on one core, without downloads
+    python tests/same_behaviour.py compare BEFORE.json AFTER.json   prints a line for each command; exit code 1 if any differs
 
-Each command runs in a temporary folder with the checkout's own code, whatever is installed. Of each the exit code, both
-streams and every file that it wrote or removed are kept. Times, dates, memory, hosts and commits are left out: in files
-that krona reads again they are overwritten at once, so that the reports made of them are compared to the last byte.
+Each command runs in a temporary folder with the code of the checkout, even if another version is installed. The record
+of a command consists of its exit code, its output and every file that it wrote or removed. Times, dates, memory, hosts
+and commits are left out. In files that krona reads again, these values are overwritten after the command, so that
+reports on these files can be compared to the last byte.
 """
 
 import csv
@@ -69,7 +70,7 @@ IMPORTS = "import krona, hydra_plugins; print(*krona.__path__, *hydra_plugins.__
 ONLY_THIS_CODE = """
 import os, sys
 sys.path[:] = [path for path in sys.path if path == {source!r} or not os.path.isdir(os.path.join(path, "krona"))]
-"""  # in each process, those that a command starts too: an installed krona is found no more
+"""  # hides an installed krona in each process, also in those that a command starts
 
 VOLATILE = {
     "times", "time", "examples_per_s", "peak_memory", "memory", "versions", "host", "started", "finished",
@@ -82,16 +83,19 @@ PATTERNS = [
     (r"peak memory [\d.,]+ MiB", "<memory>"),
     (r"\b\d{8}_\d{6}\b", "<date>"),
     (r"\bprocess \d+\b", "process <pid>"),
-    (r"\b(C\d+_\d+_|m|p)[0-9a-f]{10}\b", r"\1<id>"),  # Matplotlib's, in an SVG
+    (r"\b(C\d+_\d+_|m|p)[0-9a-f]{10}\b", r"\1<id>"),  # ids of Matplotlib in an SVG
 ]
 NO_COMMANDS_WORK = re.compile(r"site/|hub/|outputs/(\.cache|wandb|mlflow|tensorboard)/")
-TIMED = re.compile(r".*\.(db|ckpt)|outputs/bench/.*")  # only that they are there is compared
-TEXT = re.compile(r".*\.(json|csv|log|html|svg|md|yaml|txt)|.*/tracked\.jsonl")  # the others by a hash
+TIMED = re.compile(r".*\.(db|ckpt)|outputs/bench/.*")  # only the existence of these files is compared
+TEXT = re.compile(r".*\.(json|csv|log|html|svg|md|yaml|txt)|.*/tracked\.jsonl")  # other files are compared by a hash
 Stamps = dict[str, tuple[int, int]]  # file → size and time of change
 
 
 def record(checkout: Path) -> dict[str, dict[str, Any]]:
-    """What each command did in the checkout: its exit code, its streams and the files that it changed."""
+    """Run all commands on a checkout.
+
+    Return a dict from each command to its exit code, its output and its changed files.
+    """
     found: dict[str, dict[str, Any]] = {}
     before: Stamps = {}
     with tempfile.TemporaryDirectory(prefix="krona-") as made:
@@ -105,7 +109,7 @@ def record(checkout: Path) -> dict[str, dict[str, Any]]:
             if command == "imports" and (code or re.sub(r"<checkout>/src/\w+|\s", "", out)):
                 raise SystemExit(f"not the code of {checkout}: {out}{err}")
             if command == BENCH:
-                out = " ".join(re.findall(r"[a-z]\w*", re.sub(r"│ (\S+).*", r"\1", out)))  # the rows' names
+                out = " ".join(re.findall(r"[a-z]\w*", re.sub(r"│ (\S+).*", r"\1", out)))  # the names of the rows
             after = stamps(work)
             changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
             files = {name: content(work / name, work, checkout) for name in changed}
@@ -116,7 +120,7 @@ def record(checkout: Path) -> dict[str, dict[str, Any]]:
 
 
 def arguments(command: str, checkout: Path) -> list[str]:
-    """What Python is given to run a command."""
+    """Return the arguments of Python that run a command."""
     program, *typed = command.split(" ")
     if program == "imports":
         return ["-c", IMPORTS]
@@ -130,17 +134,20 @@ def arguments(command: str, checkout: Path) -> list[str]:
 
 
 def run(arguments: list[str], work: Path, checkout: Path, *, interrupt: bool) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr; with ``interrupt``, Ctrl-C comes after the first epoch."""
+    """Run Python, and return the exit code, stdout and stderr.
+
+    With ``interrupt``, send Ctrl-C after the first epoch.
+    """
     environment = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": f"{work / 'site'}:{checkout / 'src'}",
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",  # another number sums in another order
+        "OMP_NUM_THREADS": "1",  # another number of threads would change the order of sums
         "CUDA_VISIBLE_DEVICES": "",
         "GIT_DIR": str(work / "none"),  # no commit in results and reports
         "KRONA_OUTPUTS": str(work / "outputs"),
         "HF_HOME": str(work / "hub"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # no server is at this address
     }
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=work, env=environment, text=True,
@@ -158,7 +165,10 @@ def run(arguments: list[str], work: Path, checkout: Path, *, interrupt: bool) ->
 
 
 def steady(text: str, work: Path, checkout: Path) -> str:
-    """The text without what differs from time to time; where a time stood, without its alignment in a table either."""
+    """Return the text without values that change between calls, such as times.
+
+    If it has a time, table alignment is removed too.
+    """
     text = text.replace(str(work), "<work>").replace(str(checkout), "<checkout>")
     for pattern, instead in PATTERNS:
         text = re.sub(pattern, instead, text)
@@ -166,13 +176,16 @@ def steady(text: str, work: Path, checkout: Path) -> str:
 
 
 def stamps(work: Path) -> Stamps:
-    """The files that commands write."""
+    """Return a dict from each file that commands write to its size and time of change."""
     files = {str(path.relative_to(work)): path.stat() for path in work.rglob("*") if path.is_file()}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in files.items() if not NO_COMMANDS_WORK.match(name)}
 
 
 def content(path: Path, work: Path, checkout: Path) -> str:
-    """What of a file is compared. Results and what else is read again lose what is volatile on the disk, too."""
+    """Return the content of a file for the comparison.
+
+    Files that krona reads again are also overwritten without changing values.
+    """
     if not path.exists():
         return "removed"
     if TIMED.fullmatch(str(path.relative_to(work))):
@@ -191,7 +204,7 @@ def content(path: Path, work: Path, checkout: Path) -> str:
 
 
 def settled(value: Any, *, volatile: bool = False) -> Any:
-    """A JSON value with one date, number or word for all that is volatile."""
+    """Return a JSON value in which all volatile dates, numbers and words are replaced by constants."""
     if isinstance(value, dict):
         return {k: settled(v, volatile=volatile or not VOLATILE.isdisjoint(k.split("/"))) for k, v in value.items()}
     if isinstance(value, list):
@@ -202,7 +215,7 @@ def settled(value: Any, *, volatile: bool = False) -> Any:
 
 
 def compare(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> int:
-    """Print a line a command, and below it what differs; how many commands do."""
+    """Print one line for each command, and its differences below. Return the number of commands that differ."""
     differing = 0
     for command in before | after:
         a, b = before.get(command, {}), after.get(command, {})
@@ -214,7 +227,7 @@ def compare(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]])
 
 
 def parting(a: Any, b: Any) -> str:
-    """Both values from a little before where they part."""
+    """Return a text with both values, from shortly before the first difference."""
     a, b = str(a), str(b)
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return " became ".join(repr(text[max(0, at - 40) : at + 60]) for text in (a, b))

@@ -1,4 +1,4 @@
-"""An outputs folder made by hand: runs that are done, damaged, claimed and half-written, without training."""
+"""Create runs without training: finished, damaged, claimed and incomplete runs."""
 
 import json
 import os
@@ -18,7 +18,7 @@ TASK = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
 
 
 def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
-    """A run's folder, done unless ``changes`` say otherwise."""
+    """Write a finished run and return its folder. ``changes`` replace values of its result."""
     part = {"score": 50.0, "choice": 50.0, "parts": {"accuracy": 50.0}, "outcomes": outcomes(["0", "1"], ["0", "0"])}
     config = {
         "method": {"name": "krona"},
@@ -46,7 +46,7 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
 
 
 def dead_pid() -> int:
-    """The number of a process that has ended."""
+    """Return the id of a process that has ended."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     return gone.pid
@@ -60,7 +60,7 @@ def claimed(folder: Path, pid: int, host: str | None = None) -> Path:
 
 
 def aged(path: Path, seconds: float = 7200) -> Path:
-    """The file, made where it is not there, with the time stamp of some time ago."""
+    """Set the time stamp of a file to some seconds ago, and return its path. A missing file is created."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")

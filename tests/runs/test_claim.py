@@ -113,8 +113,8 @@ def test_a_killed_owner_is_followed_immediately(tmp_path: Path) -> None:
         ("another", 1, LAPSE_S - 10, False),
         ("another", 1, LAPSE_S + 10, True),
         ("another", 1, 3600, True),
-        ("another", 1, -3600, True),  # a clock that is ahead
-        (HERE, os.getppid(), LAPSE_S + 10, True),  # another process of the same number
+        ("another", 1, -3600, True),  # the other machine's clock is ahead
+        (HERE, os.getppid(), LAPSE_S + 10, True),  # another process with the same id
     ],
 )
 def test_a_claim_lapses_without_a_heartbeat(host: str, pid: int, age: float, lapses: bool, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_claim_lapses_without_a_heartbeat(host: str, pid: int, age: float, lap
 def test_a_living_owner_keeps_its_claim_with_any_clock(
     hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system that takes the heartbeats' times from the machines, whose clocks differ by an hour."""
+    """The file system stores the times of the machines that write the heartbeats. Their clocks differ by one hour."""
     path = aged(claimed(tmp_path, 1, "another"), hours * 3600)
     sleeps: list[float] = []
 
@@ -141,7 +141,7 @@ def test_a_living_owner_keeps_its_claim_with_any_clock(
     monkeypatch.setattr("krona.runs.holder.time.sleep", beat)
     before = path.read_text()
     assert claim(tmp_path) is None
-    assert len(sleeps) == 1  # the first heartbeat decides
+    assert len(sleeps) == 1  # one heartbeat is enough
     assert path.read_text() == before
 
 
@@ -150,18 +150,18 @@ def test_a_requeued_slurm_job_follows_itself_from_another_node(tmp_path: Path, m
     change(path, slurm=["77", 0])
     monkeypatch.setenv("SLURM_JOB_ID", "78")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert claim(tmp_path) is None  # another job's
+    assert claim(tmp_path) is None  # another job owns the run
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     mine = owned(tmp_path)
     assert (owner(tmp_path) or {})["slurm"] == ["77", 1]
     mine.release()
     change(claimed(tmp_path, 1, "another"), slurm=["77", 1])
-    assert claim(tmp_path) is None  # another process of this job
+    assert claim(tmp_path) is None  # another process of this job owns the run
 
 
 def test_a_container_with_the_same_host_name_keeps_its_run(tmp_path: Path) -> None:
     path = claimed(tmp_path, dead_pid())
-    change(path, machine="another-boot pid:[1]")  # its pid means nothing here
+    change(path, machine="another-boot pid:[1]")  # a process id of another machine
     assert claim(tmp_path) is None
     change(path, machine=machine())
     owned(tmp_path).release()

@@ -1,4 +1,4 @@
-"""Remarks on scores that may be meaningless."""
+"""Test the notes on scores that may be meaningless."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from report.generate import make_result
 
 
 def set_answers(result: Result, targets: list[str], given: list[str], split: str = "test") -> dict[str, Answers]:
-    """Give the result these predictions and their score. Return its answers."""
+    """Set the predictions of the result and their score. Return its answers."""
     task = result.config["task"]
     parts = score(task["metrics"], targets, given, label_ids(task))
     table = float(np.mean([parts[name] for name in score_metrics(task)]))
@@ -113,7 +113,7 @@ def test_one_target_in_the_training_rows() -> None:
 def test_a_head_that_was_not_trained() -> None:
     result = make_result("untuned", "rte")
     result.best_epoch = 0
-    assert texts(result) == []  # the backbone answers without a new head
+    assert texts(result) == []  # the backbone predicts without a new head
     result.head_params = 770
     assert ["a random head" in text for text in texts(result)] == [True]
 
@@ -133,7 +133,7 @@ def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
     for name, rows in (("dev", 200), ("test", 196)):
         result.splits[name] |= {"rows": rows, "skipped_rows": 4, "skipped": faults}
     assert texts(result) == ["4 rows of dev and test left out by data.skip_bad_rows (1 %, 4 unknown label)"]
-    for name in ("dev", "test"):  # results of an earlier version do not say what the faults were
+    for name in ("dev", "test"):  # results of an earlier version do not contain the kinds of faults
         del result.splits[name]["skipped"]
     assert texts(result) == [
         "4 rows of dev left out by data.skip_bad_rows (1.96 %)", "4 rows of test left out by data.skip_bad_rows (2 %)",
@@ -178,7 +178,7 @@ def test_without_a_test_score_the_remarks_are_on_dev() -> None:
 )
 def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int], more: str) -> None:
     result = make_result("krona", "rte", change={f"trainer.{key}": value for key, value in trainer.items()})
-    result.splits["train"]["rows"] = 150  # two steps of 100 an epoch
+    result.splits["train"]["rows"] = 150  # two steps of 100 rows in each epoch
     assert more in advice(result)
     assert "a higher optimizer.lr (now 0.002)" in advice(result)
     result.trainable_params = 0

@@ -1,4 +1,7 @@
-"""An owner that was stopped, at any file operation, and continues later changes nothing that the next owner wrote."""
+"""Test an owner of a run that was stopped at any file operation and continues later.
+
+It must not change any file of the next owner.
+"""
 
 import os
 import sys
@@ -34,7 +37,7 @@ class Stops:
         if not self.number or event.partition(".")[0] not in ("open", "os", "shutil"):
             return
         paths = [str(one) for one in arguments[:2] if isinstance(one, str | os.PathLike)]
-        if event in ("os.remove", "os.rename", "os.rmdir"):  # relative to an open folder
+        if event in ("os.remove", "os.rename", "os.rmdir"):  # paths relative to an open folder
             paths += [os.readlink(f"/proc/self/fd/{one}") for one in arguments[1:] if isinstance(one, int) and one >= 0]
         if threading.current_thread() is threading.main_thread() and any(str(self.folder) in one for one in paths):
             self.number -= 1
@@ -44,12 +47,12 @@ class Stops:
 
 @pytest.fixture(scope="module")
 def stops() -> Stops:
-    return Stops()  # a hook can't be removed
+    return Stops()  # one hook for all tests, because it cannot be removed
 
 
 @pytest.fixture(scope="module")
 def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The arguments with which a real run writes its end."""
+    """Return the arguments with which a real run writes its final files."""
     kept: dict[str, Any] = {}
 
     def keep(self: RunFiles, settings: Any, result: Any, model: Any, predictions: Any, *, backbone: Any) -> None:
@@ -63,7 +66,7 @@ def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
-    """Do all writes of a run in the order of `krona.jobs.run_job`."""
+    """Write all files of a run in the order of `krona.jobs.run_job`."""
     mine = claim(folder)
     if mine is None:
         return
@@ -91,7 +94,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def take_over(folder: Path) -> Claim:
-    """Claim a run as if its owner showed no heartbeat."""
+    """Claim a run as if its owner had no heartbeat."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("has_lapsed", "stands_still"):
             patch.setattr(claims, name, lambda path: True)
@@ -104,7 +107,7 @@ def take_over(folder: Path) -> Claim:
 def test_a_stopped_owner_destroys_nothing(
     releases: bool, end: dict[str, Any], stops: Stops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda number: None)  # faster
+    monkeypatch.setattr(os, "fsync", lambda number: None)  # makes the test faster
     number, stopped = 0, 0
     while number == stopped:
         number += 1
@@ -133,7 +136,7 @@ def test_a_stopped_owner_destroys_nothing(
                 others[0].check()
                 others[0].release()
         assert not list(folder.glob(".own-*")), f"operation {number}"
-    assert stopped > 60  # every operation: the last pass was not stopped
+    assert stopped > 60  # every operation was tested, and the last pass ran without a stop
     assert set(content(folder)) == {"adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json"}
 
 

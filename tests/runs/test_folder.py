@@ -1,4 +1,4 @@
-"""The state of a run, and checks of the files that commands write."""
+"""Test the state of a run, and the checks of files that commands write."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`krona.read_results`: every run's row has the numbers of its result.json; damaged results are named."""
+"""Test `krona.read_results`: the row of a run has the values of its result.json, and damaged results are named."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The cache of results is never believed if the files differ, and never needed."""
+"""Test the cache of results: it is never used if the files have changed, and it is never required."""
 
 import json
 import os
@@ -20,7 +20,10 @@ from report.generate import grid, make_result, write_all
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twelve results that are old enough for the cache, which is written for four or more."""
+    """Return a folder with twelve results that are old enough for the cache.
+
+    The cache is written for four or more results.
+    """
     monkeypatch.setattr(index, "WORTH", 4)
     write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1, 2], rows=20))
     for file in tmp_path.glob("*/result.json"):
@@ -33,7 +36,7 @@ def make_old(file: Path) -> None:
 
 
 def stored(outputs: Path) -> dict[str, str]:
-    """Return the summaries in the cache, by run."""
+    """Return a dict from each run to its summary in the cache."""
     with closing(sqlite3.connect(outputs / index.FILE)) as opened:
         return dict(opened.execute("SELECT name, content FROM results"))
 
@@ -84,7 +87,7 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
         result.config.update(change)
         write_all(outputs, [result])
         make_old(outputs / run_id / "result.json")
-    for _ in range(2):  # from the files, then from the cache, where equal parts are one object
+    for _ in range(2):  # first from the files, then from the cache, in which equal parts are one object
         runs = {run.result.run_id: run for run in load_runs([outputs])[0]}
         assert {"data": "{}", "extra": "{}"}.items() <= runs["krona-rte-a"].settings.items()
         assert {"data": "{}", "extra": ""}.items() <= runs["krona-rte-b"].settings.items()
@@ -148,7 +151,7 @@ def test_a_cache_that_another_process_has_locked_is_not_needed(outputs: Path, mo
 
 def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
     running = make_result("krona", "cola", 0, status="running")
-    recent = make_result("krona", "cola", 1, rows=20)  # may change again within its time stamp's resolution
+    recent = make_result("krona", "cola", 1, rows=20)  # may change again within the resolution of time stamps
     write_all(outputs, [running, recent])
     make_old(outputs / running.run_id / "result.json")
     summaries(outputs)

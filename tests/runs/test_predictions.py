@@ -1,4 +1,4 @@
-"""Predictions in words."""
+"""Test the predictions as words."""
 
 from krona.runs.predictions import decode_label, invalid_predictions, label_words
 

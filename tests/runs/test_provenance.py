@@ -1,4 +1,4 @@
-"""The part of GLUE whose rows are furthest from GLUE's."""
+"""Test which part of the data differs most from GLUE's number of rows."""
 
 from krona.runs.provenance import describe_part, differing_part
 from report.generate import make_result

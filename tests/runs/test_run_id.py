@@ -56,7 +56,7 @@ def test_readable_words_then_a_hash() -> None:
         ("method.scaling", 1),
         ("optimizer.lr", 0.002),
         ("method.kron_factors", ((32.0, 24), (24, 32))),
-        ("data.quoting", None),  # a switch that is off is absent
+        ("data.quoting", None),  # an option that is off is not part of the id
         ("trainer.bucket_by_length", False),
         ("trainer.compile", False),
         *((path, "something else") for path in sorted(NOT_IDENTITY)),

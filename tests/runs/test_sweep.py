@@ -1,4 +1,4 @@
-"""The runs of a sweep are listed by their ids, including those that another sweep made."""
+"""Test the list of run ids of a sweep. It includes runs that another sweep has already finished."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM (tests/slurm/setup.sh): `make test-slurm`, never part of the default tests."""
+"""Test sweeps on a real SLURM cluster (tests/slurm/setup.sh). Only `make test-slurm` runs these tests."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def asked(*command: str) -> str:
 
 
 def held(folder: Path) -> tuple[list[str], Path]:
-    """Overrides with which a run stays in its third epoch until the file exists, however fast the machine is."""
+    """Return overrides with which a run stays in its third epoch until a file exists, and the path of this file."""
     (folder / "hold.py").write_text(HOLD)
     go = folder / "go"
     return ["trainer.max_epochs=6", "+callbacks.hold._target_=hold.Hold", f"+callbacks.hold.until={go}"], go
@@ -63,12 +63,12 @@ def epochs(folder: Path) -> int:
 
 
 def running(outputs: Path) -> list[Path]:
-    """The runs that have begun and have an epoch behind them."""
+    """Return the runs that are claimed and have finished an epoch."""
     return [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
 
 
 def interrupted(outputs: Path) -> set[Path]:
-    """The runs whose result says that they were interrupted."""
+    """Return the runs with the status interrupted."""
     paths = outputs.glob("*/result.json")
     return {path.parent for path in paths if json.loads(path.read_text())["status"] == "interrupted"}
 
@@ -83,7 +83,10 @@ def the_same(one: Path, other: Path) -> None:
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """`start`; what it began has ended after the test, and so have its jobs: the next one finds an empty queue."""
+    """Yield the function `start`.
+
+    After the test, its processes and their jobs are ended, so the next test has an empty queue.
+    """
     begun: list[subprocess.Popen[str]] = []
 
     def start_one(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -110,22 +113,22 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
     outputs = tmp_path / "slurm"
     hold, go = held(tmp_path)
     process = begin(outputs, *FOUR, *small, *SLURM, *hold)
-    stopped: set[Path] = set()  # runs that were interrupted at any time
+    stopped: set[Path] = set()  # runs that were interrupted at least once
 
     def stopped_runs() -> int:
         stopped.update(interrupted(outputs))
         return len(stopped)
 
     cores = int(asked("nproc", "--all"))
-    wait_for(lambda: len(running(outputs)) >= min(cores, 4), process)  # none that SLURM stops has nothing to record
+    wait_for(lambda: len(running(outputs)) >= min(cores, 4), process)  # so a run that stops has results
     urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
-    if cores > 2:  # on a larger node nobody has to make place for one core
+    if cores > 2:  # on a larger node, no job has to be preempted for one core
         urgent[2:3] = ["--exclusive"]
     asked(*urgent)
     wait_for(lambda: stopped_runs() > 0, process)
     wait_for(lambda: len(running(outputs)) > 0, process)
     queue = ["squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--sort=S", "--format=%i"]
-    asked("scontrol", "requeue", asked(*queue).split()[0])  # the one that has run longest
+    asked("scontrol", "requeue", asked(*queue).split()[0])  # the job that has run longest
     wait_for(lambda: stopped_runs() > 1, process)
     # only now: the held runs occupy all cores, so the stopped ones cannot start again before it
     go.touch()
@@ -166,7 +169,7 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
     wait_for(lambda: len(running(outputs)) > 0, process)
     (number,) = asked("squeue", "--me", "--noheader", "--format=%i").split()
     elapsed = int(asked("squeue", "--me", "--noheader", "--format=%M").strip().split(":")[0])
-    asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 2}")  # so it is told to stop, soon
+    asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 2}")  # so SLURM stops it soon
     (folder,) = running(outputs)
     wait_for(lambda: json.loads((folder / "result.json").read_text())["status"] == "interrupted", process)
     wait_for(lambda: asked("squeue", "--me", "--noheader", "--format=%T").split() == ["PENDING"], process)

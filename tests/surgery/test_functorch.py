@@ -1,4 +1,4 @@
-"""Adapters under torch.func: gradients of single rows, and vmap."""
+"""Test adapters under torch.func: gradients of single rows, and vmap."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Batches with several adapters: each row's output is that of its adapter alone."""
+"""Test batches with several adapters: the output of each row equals that of its adapter alone."""
 
 import copy
 import itertools
@@ -73,7 +73,7 @@ def one_by_one(model: nn.Module, names: Sequence[str | None] = ROWS) -> torch.Te
 
 
 def alone(model: nn.Module, names: Sequence[str | None]) -> dict[str | None, torch.Tensor]:
-    """All rows by each adapter."""
+    """Return a dict from each adapter to the outputs of all rows with this adapter alone."""
     active, found = model.__dict__["krona"].active, {}
     for name in names:
         surgery.activate(model, name)

@@ -1,4 +1,4 @@
-"""Models that are cast, copied, resized or changed between insertion and removal."""
+"""Test models that are cast, copied, resized or changed between the insertion and the removal of an adapter."""
 
 import copy
 import io
@@ -63,7 +63,7 @@ def flags(model: nn.Module) -> list[tuple[str, bool]]:
 
 
 def refused(model: nn.Module, mistake: Callable[[], object], words: str) -> None:
-    """One KronaError, and the model is untouched."""
+    """Check that the call raises one KronaError and leaves the model unchanged."""
     before, before_flags = snapshot(model), flags(model)
     with pytest.raises(KronaError, match=words):
         mistake()

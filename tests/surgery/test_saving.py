@@ -1,4 +1,4 @@
-"""Saving of adapted models: merged ones load in transformers, others are refused."""
+"""Test the saving of adapted models: merged models load in transformers, and others raise an error."""
 
 import copy
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str
         assert method not in BAKED
         assert torch.equal(output(model), expected)
         surgery.take_out(model)
-        model.save_pretrained(tmp_path)  # it may leave again
+        model.save_pretrained(tmp_path)  # it may be saved again
         return
     assert (output(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert not [name for name, _ in model.named_parameters() if ".base." in name]

@@ -1,4 +1,4 @@
-"""Scaled updates: 0 is the bare backbone, and the model is restored afterwards."""
+"""Test scaled updates: the factor 0 gives the bare backbone, and the model is restored afterwards."""
 
 from typing import Any
 
@@ -36,7 +36,10 @@ def test_zero_is_the_bare_backbone_and_one_the_model_as_it_is(method: str) -> No
 
 @pytest.mark.parametrize(("method", "last"), [("lora", ("B",)), ("adapter", ("up", "up_bias")), ("full", ())])
 def test_a_part_of_the_update_is_a_part_of_what_trained(method: str, last: tuple[str, ...]) -> None:
-    """The branch's last layer and the backbone's own weights, a quarter of the way from where they began."""
+    """With the factor 1/4, trained weights are a quarter of the way from their start values.
+
+    This holds for the last layer of the branch and for the backbone's own weights.
+    """
     model = moved(method)
     with scale_update(model, 0.25):
         found = logits(model)

@@ -1,4 +1,4 @@
-"""Insertion, switching, merging and removal of adapters, and their refusals."""
+"""Test the insertion, switching, merging and removal of adapters, and the errors."""
 
 import copy
 from collections.abc import Callable
@@ -29,16 +29,16 @@ def test_patterns_are_data() -> None:
     model, gated = tiny_t5(), tiny_t5(gated=True)
     assert len(places(model, "q", "v")) == 12  # 6 attention blocks
     assert len(places(model, "SelfAttention")) == 4
-    assert len(places(model, "SelfAttention.*")) == 16  # its linear layers, and no embedding
+    assert len(places(model, "SelfAttention.*")) == 16  # its linear layers, without the embedding
     assert all(".EncDecAttention." in place for place in places(model, "EncDecAttention.q"))
     assert {place.split(".")[0] for place in places(model, "encoder.*")} == {"encoder"}
     assert len(places(model, "encoder.*")) == 12
-    assert len(places(model, "layer_norm")) == 10  # not the two final ones
+    assert len(places(model, "layer_norm")) == 10  # without the two final LayerNorms
     assert len(places(gated, "wi_0")) == 4
     assert len(places(gated, "wi*")) == 8
     assert len(places(model, "wi*")) == 4
     assert places(model, "encoder.block.0.layer.0.SelfAttention.q") == ["encoder.block.0.layer.0.SelfAttention.q"]
-    assert places(model, "q", "encoder.block.0.*") == places(model, "encoder.block.0.*", "q")  # the model's order
+    assert places(model, "q", "encoder.block.0.*") == places(model, "encoder.block.0.*", "q")  # the order of the model
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_parallel_beside_a_layer_that_is_not_square() -> None:
     [("parallel", True), ("sequential", True), ("sequential", False), ("before", True), ("before", False)],
 )
 def test_placements_mean_what_they_say(where: str, placement: Any, inner_residual: bool) -> None:
-    """parallel f(x) + b(x); sequential f(x) + b(f(x)) or b(f(x)); before f(x + b(x)) or f(b(x))."""
+    """Parallel is f(x) + b(x). Sequential is f(x) + b(f(x)) or b(f(x)). Before is f(x + b(x)) or f(b(x))."""
     model = tiny_t5()
     f = copy.deepcopy(model.get_submodule(where))
     how = {"placement": placement, "inner_residual": inner_residual, "modules_per_target": 2}
@@ -137,7 +137,7 @@ def test_several_adapters_switched_by_name() -> None:
     assert torch.equal(logits(model), bare)
     assert not surgery.trainable_state(model)
     surgery.activate(model, "pa")
-    surgery.take_out(model, "lora")  # the active one stays active
+    surgery.take_out(model, "lora")  # the active adapter stays active
     assert torch.equal(logits(model), alone["pa"])
     with pytest.raises(KronaError, match="'pa', 'krona'"):
         surgery.activate(model, "lora")
@@ -329,7 +329,7 @@ def test_beside_another_adapter_none_trains_the_backbone_without_a_copy(first: b
     surgery.insert(model, LoRA, target_modules=QV, name="a", reversible=first)
     disturb(model)
     words = ["'b'", "reversible=True"] if first else ["'a'", "'b'", "Load the backbone again", "reversible=True"]
-    for layer_norms in (True, False) if second else (True,):  # b stands on a's LayerNorms though it trains none itself
+    for layer_norms in (True, False) if second else (True,):  # b needs a's LayerNorms in both cases
         untouched(
             model,
             lambda layer_norms=layer_norms: surgery.insert(  # type: ignore[misc]

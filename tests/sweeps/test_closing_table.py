@@ -1,4 +1,4 @@
-"""The output at the end of a multirun: columns, order, means and the next command."""
+"""Test the output at the end of a multirun: columns, order, means and the next command."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ def said(jobs: list[Job], sweep: str = "x", width: int | None = None) -> list[st
 
 
 def shapes(outputs: Path) -> list[Job]:
-    """Two shapes by two rates, the second axis first in the alphabet."""
+    """Return jobs of two shapes and two rates. The second axis comes first in the alphabet."""
     return [
         job(
             outputs,

@@ -1,4 +1,4 @@
-"""The expected time of runs is the median of similar finished runs."""
+"""Test the expected time of runs, which is the median of similar finished runs."""
 
 import json
 from collections.abc import Sequence

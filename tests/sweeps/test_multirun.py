@@ -1,4 +1,4 @@
-"""A multirun in this process: failures do not affect other jobs, and finished runs are not repeated."""
+"""Test a multirun in this process: failures do not affect other jobs, and finished runs are not repeated."""
 
 import signal
 import sys
@@ -16,7 +16,10 @@ Multirun = Callable[..., int]
 
 @pytest.fixture
 def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multirun]:
-    """``krona train -m`` with its results in ``tmp_path/outputs``; returns the exit code."""
+    """Return a function that runs ``krona train -m``.
+
+    Its results are in ``tmp_path/outputs``, and it returns the exit code.
+    """
 
     def run(*overrides: str) -> int:
         monkeypatch.setattr(sys, "argv", ["krona", "-m", *overrides, f"hydra.sweep.dir={tmp_path / 'outputs'}"])

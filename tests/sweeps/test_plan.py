@@ -1,4 +1,4 @@
-"""Sweeps: the runs that they expand to, the values that are typed over theirs, and the state of each run."""
+"""Test sweeps: the runs that they expand to, overrides of their values, and the state of each run."""
 
 import errno
 import json
@@ -77,7 +77,7 @@ def test_factor_shapes_of_a_folder_fit_the_places_of_krona(kind: str, tmp_path: 
     model = tiny_models.tiny(kind)
     model.config.save_pretrained(tmp_path)
     shapes = shapes_of("backbone=local", f"backbone.path={tmp_path}")
-    assert len(shapes) == (3 if kind == "llama" else 4)  # 32 wide; v of this llama is 16: no A with 16 columns
+    assert len(shapes) == (3 if kind == "llama" else 4)  # v of this llama is 32 → 16, so A cannot have 16 columns
     for shape in shapes:
         insert_method(model, tiny_t5.settings("krona", kron_factors=json.loads(shape)), counterparts={})
         surgery.take_out(model)
@@ -96,7 +96,7 @@ def test_every_sweep_file_is_tested() -> None:
 
 
 def test_the_learning_rates_include_those_of_the_paper() -> None:
-    """Tables 10-18; tests/config/test_configs.py holds the recipes to them."""
+    """The rates are those of Tables 10-18. tests/config/test_configs.py checks that the recipes equal these tables."""
     rates = {
         item.partition("=")[2] for job in expand("sweeps=learning_rates") for item in job if "optimizer.lr" in item
     }
@@ -169,7 +169,7 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
     assert runs[1].error == "it broke"
     assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
-    assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running one, all of the waiting one
+    assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
     assert [run.run_id for run in filter_runs(runs, ["state=failed"])] == [waiting[1].run_id]
     claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"

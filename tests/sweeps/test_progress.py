@@ -1,4 +1,4 @@
-"""The lines of a multirun's jobs, with the remaining time."""
+"""Test the lines that a multirun prints for its jobs, with the remaining time."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A sweep in several processes on a shared folder: each run once, and interrupted runs resume elsewhere."""
+"""Test a sweep in several processes on a shared folder: each run happens once, and interrupted runs resume."""
 
 import json
 import multiprocessing
@@ -57,7 +57,7 @@ def test_four_processes_started_together_do_each_of_six_runs_once(
     for folder in folders:
         assert read_result(folder / "result.json").status == "done"
         assert not (folder / "claim.json").exists()
-        assert (folder / "train.log").read_text().count(folder.name) == 1  # begun once
+        assert (folder / "train.log").read_text().count(folder.name) == 1  # started once
 
 
 def test_another_node_resumes_a_dead_one_to_the_same_bits(
@@ -73,7 +73,7 @@ def test_another_node_resumes_a_dead_one_to_the_same_bits(
     claim = folder / "claim.json"
     claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "another-machine"}))
     job, _ = run(values, shared)
-    assert job.state == "claimed_by_other"  # for all that can be known it lives
+    assert job.state == "claimed_by_other"  # the owner may still be alive
     os.utime(claim, (time.time() - LAPSE_S - 1,) * 2)
     assert RunFolder(folder).state()[0] == "interrupted"
     monkeypatch.setattr("krona.runs.holder.WATCH_S", 0.1)
@@ -99,7 +99,7 @@ def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path
     assert f"{run_id} is gone (a shared folder that is no longer mounted?)" in out
     (line,) = err.splitlines()
     assert line.startswith(f"error: {outputs / 'sweeps'} has disappeared since the sweep began")
-    assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra makes it again; empty
+    assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra creates the empty folder again
     assert not list((outputs / "sweeps").iterdir())
     left = tmp_path / "unmounted" / "outputs" / run_id
     assert json.loads((left / "result.json").read_text())["status"] == "running"

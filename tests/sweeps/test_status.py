@@ -1,4 +1,4 @@
-"""`krona status`: filters, output in a pipe, and advice for failed runs."""
+"""Test `krona status`: filters, output in a pipe, and advice for failed runs."""
 
 import io
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def test_a_pipe_gets_one_line_per_run_with_the_whole_id(outputs: Path) -> None:
     for path in outputs.glob("*/result.json"):
         assert sum(line.startswith(f"{path.parent.name} ") for line in lines) == 1
     (line,) = [line for line in lines if "interrupted" in line and line.startswith("pa")]
-    assert "epoch 2 of 6" in line  # as the report has it
+    assert "epoch 2 of 6" in line  # as the report names it
 
 
 @pytest.mark.parametrize("width", [20, 80, 160])
@@ -136,7 +136,7 @@ def test_watching_ends_if_no_process_resumes_interrupted_runs(monkeypatch: pytes
         "2 runs: 1 interrupted, 1 waiting",
         "No process has run any of these for 60 s. Resume them with the command of the sweep.",
     ]
-    assert len(looks) == 9  # the third showed life, and six of ten seconds each none
+    assert len(looks) == 9  # the third sees a running run; six more, ten seconds apart, see none
 
 
 def test_watching_waits_for_runs_in_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A study of real runs: dev only, pruned at epochs, resumed after a kill, and refused for other settings."""
+"""Test a study of real runs: scores on dev only, pruning after epochs, resuming after a kill, and errors."""
 
 import os
 import re
@@ -184,12 +184,12 @@ def test_the_notes_of_a_trial_reach_its_run(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("enough")
 
     monkeypatch.setattr(loop, "run_job", record)
-    monkeypatch.setattr("krona.jobs.job.identify", lambda settings: "id")  # the sizes alone decide here
+    monkeypatch.setattr("krona.jobs.job.identify", lambda settings: "id")  # only the sizes matter here
     with pytest.raises(RuntimeError, match="enough"):
         tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
     (notes,) = told
     assert "no recipe ia3/rte" in notes[0]
-    assert study_path(tmp_path, "ia3-rte-t5-base").is_file()  # of google-t5/t5-base
+    assert study_path(tmp_path, "ia3-rte-t5-base").is_file()  # the name of google-t5/t5-base
 
 
 def new_study(outputs: Path, name: str = "s") -> Any:
@@ -204,7 +204,7 @@ def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
     living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     host = os.uname().nodename
     dead, alive, elsewhere = (study.ask(axis) for _ in range(3))
-    assert counted_trials(study) == []  # as a process leaves them that is killed before it has put its name to one
+    assert counted_trials(study) == []  # a process that was killed before it recorded its id leaves such trials
     dead.set_user_attr("worker", {"host": host, "pid": gone.pid})
     alive.set_user_attr("worker", {"host": host, "pid": living.pid})
     elsewhere.set_user_attr("worker", {"host": "another", "pid": 1})
@@ -222,7 +222,7 @@ def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
 def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:
     axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
     drawn = []
-    for _ in range(4):  # each as a new process
+    for _ in range(4):  # each iteration acts as a new process
         study = new_study(tmp_path)
         trial = study.ask(axis)
         study.tell(trial, 0.0)
@@ -252,14 +252,14 @@ def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:
     path = study_path(tmp_path, "s")
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines()[-1][:20])  # a kill or a full disk in the middle of a write
-    assert [trial.value for trial in read_study(path).trials] == []  # no worker: not counted, but readable
+    assert [trial.value for trial in read_study(path).trials] == []  # not counted without a worker, but readable
     study = new_study(tmp_path)
     study.tell(study.ask(), 2.0)
     assert [trial.value for trial in new_study(tmp_path).trials] == [1.0, 2.0]
 
 
 def sqlite_study(outputs: Path) -> Any:
-    """A study as it was stored before the journal: a trial of each state."""
+    """Write a study in the format of earlier versions (SQLite), with one trial of each state."""
     (outputs / "studies").mkdir(parents=True)
     storage = open_storage(outputs / "studies" / "s.db")
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
@@ -341,7 +341,7 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
     left = [trial for trial in trials if not trial.user_attrs.get("void")]
     assert len(left) == 10
     assert {trial.state.name for trial in left} <= {"COMPLETE", "PRUNED"}
-    assert len(trials) == 11  # the one that was killed, tried again with its own values
+    assert len(trials) == 11  # the killed trial is repeated with its own values
     (killed,) = (trial for trial in trials if trial.user_attrs.get("void"))
     assert killed.params in [trial.params for trial in left]
 

@@ -1,4 +1,4 @@
-"""The command `krona tune`: its last lines, and its exit code after a signal."""
+"""Test the command `krona tune`: its last lines, and its exit code after a signal."""
 
 import shlex
 import signal

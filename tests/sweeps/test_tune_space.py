@@ -1,4 +1,4 @@
-"""The YAML of a search space: its axes, and the messages for wrong ones."""
+"""Test the YAML file of a search space: its axes, and the messages for wrong axes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A sweep with several workers: killed runs are repeated, interrupts recorded, mistakes not repeated."""
+"""Test a sweep with several workers: it repeats killed runs, records interrupts, and does not repeat user errors."""
 
 import io
 import json
@@ -40,7 +40,7 @@ sys.exit(run_sweep(sys.argv[2:], workers=2, outputs=Path(sys.argv[1]), console=C
 def owners(outputs: Path) -> list[int]:
     found = []
     for path in outputs.glob("*/claim.json"):
-        with suppress(OSError, ValueError):  # released, or half written
+        with suppress(OSError, ValueError):  # the claim was released, or is incomplete
             found.append(int(json.loads(path.read_text())["pid"]))
     return found
 
@@ -95,7 +95,7 @@ def test_an_interrupt_is_recorded_by_all_workers(
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     if to_all:
-        os.killpg(process.pid, number)  # as a terminal does
+        os.killpg(process.pid, number)  # as a terminal sends it
     else:
         process.send_signal(number)
     _, err = process.communicate()
@@ -107,11 +107,11 @@ def test_an_interrupt_is_recorded_by_all_workers(
 @pytest.mark.parametrize(
     ("after", "codes", "attempts", "code"),
     [
-        (["waiting"], [1], 1, 1),  # nothing done: a mistake
+        (["waiting"], [1], 1, 1),  # no job finished, so it is a user error
         (["interrupted", "running", "interrupted"], [1, 1, 1], 3, 1),
         (["interrupted", "done"], [1, 0], 2, 0),
         (["failed"], [1], 1, 1),
-        (["running"], [0], 1, 1),  # another machine has it
+        (["running"], [0], 1, 1),  # another machine runs it
         (["interrupted"], [143], 1, 143),
     ],
 )

@@ -1,4 +1,4 @@
-"""GLUE's eight file layouts, written by the tests with sentences of their own, and the tasks of conf/."""
+"""Write files in GLUE's eight layouts, with invented sentences, and read the tasks of conf/."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ WORDS = {
 
 
 def config(name: str) -> dict[str, Any]:
-    """A YAML of conf/task as plain values, its defaults merged."""
+    """Return a YAML file of conf/task as plain values, merged with its defaults."""
     values: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     for parent in values.pop("defaults", []):
         if parent != "_self_":
@@ -50,7 +50,7 @@ def task(name: str, **changes: Any) -> Task:
 
 
 def label(name: str, i: int) -> str:
-    """The i-th row's label as GLUE's files write it."""
+    """Return the label of row i, as it is written in GLUE's files."""
     if name == "stsb":
         return f"{(i * 7) % 51 / 10:.3f}"
     return WORDS[name][i % len(WORDS[name])] if name in WORDS else str(i % 2)
@@ -79,7 +79,10 @@ def text(name: str, rows: int, *, start: int = 0) -> str:
 
 
 def write(folder: Path, name: str, *, train: int = 12, dev: int = 7, end: str = "\n", head: str = "") -> Path:
-    """FOLDER/RTE/train.tsv and so on; returns the task's folder. end: the line end; head: before the first."""
+    """Write FOLDER/RTE/train.tsv and the other files of a task. Return the task's folder.
+
+    ``end`` is the line end, and ``head`` is the text before the first line.
+    """
     inner = folder / FOLDERS[name]
     inner.mkdir(parents=True, exist_ok=True)
     devs = ("dev_matched", "dev_mismatched") if name == "mnli" else ("dev",)

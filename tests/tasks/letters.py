@@ -1,4 +1,4 @@
-"""A tokenizer of letters and a split for it, without torch: child processes of a test start quickly."""
+"""A tokenizer of letters and a split for it. They do not need torch, so child processes of a test start quickly."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ END = 1
 
 
 class Letters:
-    """A tokenizer of letters with T5's ending; it counts its calls."""
+    """A tokenizer whose tokens are letters, with T5's end token. It counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -39,7 +39,7 @@ def split(rows: int = 5) -> Split:
 
 
 class Encoding:
-    """What makes numbers of texts with it, as a family of backbones does."""
+    """An encoding of texts with this tokenizer, like that of a family of backbones."""
 
     key, label_type = "1", "int32"
 

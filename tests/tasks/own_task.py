@@ -1,4 +1,4 @@
-"""A task of a user's own, and its data files as programs write them."""
+"""A user's own task, and its data files."""
 
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,17 @@ def mood(files: dict[str, str] | str, **changes: Any) -> Task:
 
 
 def read(path: Path, *, task: dict[str, Any] | None = None, **data: Any) -> Splits:
-    """The splits of one file (or folder) that a run would read."""
+    """Return the splits that a run would read from one file or folder."""
     return load(mood(**({"files": path.name} | (task or {}))), kind="hub", path=str(path.parent), **data)
 
 
 def lines(count: int, *, sep: str = ",", start: int = 0) -> list[str]:
-    """``count`` rows under their header, no two with the same text."""
+    """Return a header line and ``count`` rows with different texts."""
     return [f"text{sep}label", *(f"day {i}{sep}{MOODS[i % 3]}" for i in range(start, start + count))]
 
 
 def texts(splits: Splits) -> dict[str, str]:
-    """id → source of all rows."""
+    """Return a dict from the id of each row to its source text."""
     return {
         row: source
         for split in (splits.train, splits.dev, splits.test)
@@ -39,7 +39,7 @@ def texts(splits: Splits) -> dict[str, str]:
 
 
 def made_up(**rows: int) -> Splits:
-    """Splits of which only the parts' numbers of rows are real."""
+    """Return splits with one row each, and parts with the given row counts."""
     some = Split(ids=["a"], sources=["a"], targets=["0"], texts=[("a",)])
     parts = {name: Part(name=name, rows=count) for name, count in rows.items()}
     return Splits(train=some, dev=some, test=some, kind="glue", parts=parts)

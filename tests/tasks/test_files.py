@@ -1,4 +1,4 @@
-"""Data files: every format is read, for a run and for prediction, and every damaged file is one message."""
+"""Test data files: every format is read, for runs and for predictions, and every damaged file gives one message."""
 
 import csv
 import datetime
@@ -65,7 +65,7 @@ def test_every_format_is_read(name: str, tmp_path: Path) -> None:
     assert rows.bytes_read == 0
     assert input_texts(tmp_path / name) == PAIRS
     assert len(list(rows)) == 2
-    assert rows.bytes_read == rows.size == len(FORMATS[name])  # for a progress bar
+    assert rows.bytes_read == rows.size == len(FORMATS[name])  # a progress bar needs this value
 
 
 @pytest.mark.parametrize("name", ["plain.tsv", "crlf.tsv", "bom.tsv", "plain.jsonl", "blank.jsonl"])
@@ -155,7 +155,7 @@ def test_a_bad_file_is_one_message(name: str, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=re.escape(message)) as caught:
         read(tmp_path / name)
     assert len(str(caught.value)) < 500
-    if not any(word in message for word in ("label", "split", "null")):  # the rows can't be predicted either
+    if not any(word in message for word in ("label", "split", "null")):  # the prediction of these rows fails too
         with pytest.raises(KronaError, match=re.escape(message)):
             list(InputRows(str(tmp_path / name), mood(name)))
 
@@ -229,7 +229,7 @@ def test_a_value_that_is_not_text_is_an_error_with_its_line(value: Any, words: s
     pq.write_table(pa.table({"text": [value], "label": ["sad"]}), tmp_path / "a.parquet")
     with pytest.raises(KronaError, match=rf"a\.parquet:1: the column 'text' holds {words}, not text"):
         read(tmp_path / "a.parquet")
-    if not isinstance(value, bytes):  # JSON has no bytes
+    if not isinstance(value, bytes):  # JSON does not support bytes
         rows = [json.dumps({"text": text, "label": "sad"}) for text in ("x", value)]
         (tmp_path / "a.jsonl").write_text("\n".join(rows))
         with pytest.raises(KronaError, match=rf"a\.jsonl:2: the column 'text' holds {words}, not text"):

@@ -1,4 +1,4 @@
-"""The library's `load_dataset` with a Hub on 127.0.0.1, and without one."""
+"""Test `load_dataset` of the library datasets, with a Hub on 127.0.0.1 and without a Hub."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ Sentences of the tests.
 
 
 def glue_repository(folder: Path) -> Path:
-    """nyu-mll/glue as the Hub has it, with one configuration of a few rows; its test set has no labels."""
+    """Return a repository like nyu-mll/glue, with one configuration of a few rows and a test set without labels."""
     (folder / "rte").mkdir(parents=True)
     (folder / "README.md").write_text(CARD)
     for split, rows in (("train", 20), ("validation", 7), ("test", 3)):
@@ -71,7 +71,7 @@ EXPECTED = "20 3 4 glue train-3 1 sentence1: The train cat no. 3. sentence2: A c
 def test_glue_from_the_hub_and_again_from_the_cache_without_it(server: Hub, tmp_path: Path) -> None:
     first = child(READ, server.environment(tmp_path))
     assert first.stdout == EXPECTED, first.stderr
-    assert first.stderr == ""  # no progress bars where there is no terminal
+    assert first.stderr == ""  # no progress bars without a terminal
     assert any("GET /datasets/nyu-mll/glue/resolve/" in request for request in server.requests)
     again = child(READ, server.environment(tmp_path) | {"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert again.stdout == EXPECTED, again.stderr
@@ -93,7 +93,7 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     assert first.startswith("The data set nyu-mll/glew (rte) is not in the local cache"), out.stderr
     assert f"from {server.url}" in first
     assert "cola" in second
-    assert "rte" in second.split("Ways out")[0]  # the library says what there is
+    assert "rte" in second.split("Ways out")[0]  # the library lists the configurations
 
 
 def test_no_network_is_one_message_without_a_second_try(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ print(waited)
 
 
 def connections(server: socket.socket) -> int:
-    """How many wait to be accepted."""
+    """Return the number of connections that wait to be accepted."""
     server.setblocking(False)
     count = 0
     with suppress(BlockingIOError):
@@ -136,5 +136,5 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setitem(os.environ, "HF_DATASETS_CACHE", str(tmp_path))
         with pytest.raises(KronaError, match=r"could not be loaded from http://127.0.0.1:\d+: .*profile=demo"):
             load(task("rte"), kind="hub", name="nobody/has-this")
-        assert connections(silent) == 1  # no second try
+        assert connections(silent) == 1  # without a second attempt
     assert (os.environ.get("HF_HUB_OFFLINE", "0") in ("1", "true")) == constants.HF_HUB_OFFLINE

@@ -1,4 +1,4 @@
-"""Counts of the rows in result.json, and the notes about them."""
+"""Test the row counts in result.json, and the notes about the rows."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 
 
 def test_official_rows_are_glues(tmp_path: Path) -> None:
-    """The sizes of tests/tasks/test_splits.py and of the comments in conf/task."""
+    """The numbers equal those in tests/tasks/test_splits.py and in the comments of conf/task."""
     for name in NAMES:
         found = official_rows(task(name), made_up(**OFFICIAL[name]).parts)
         assert found == {part: [rows, rows] for part, rows in OFFICIAL[name].items()}

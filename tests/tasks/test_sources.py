@@ -1,4 +1,4 @@
-"""Sources: GLUE's own files in all eight layouts, the sample tasks, a user's files, and their fingerprints."""
+"""Test the data sources: GLUE's own files in eight layouts, sample tasks, a user's files, and the fingerprints."""
 
 import os
 import re
@@ -114,7 +114,7 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
         file.write_bytes(content)
         with pytest.raises(KronaError, match=re.escape(f"{file}{message}")):
             load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
-    file.write_text(text("rte", 3).replace("hello", "a\u2028b\x0cc\x85d"))  # Unicode's line separators are text
+    file.write_text(text("rte", 3).replace("hello", "a\u2028b\x0cc\x85d"))  # Unicode's line separators end no line
     assert load(task("rte"), kind="tsv", path=str(tmp_path)).train.sources[0].count("a\u2028b\x0cc\x85d") == 1
 
 
@@ -162,7 +162,7 @@ def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Pa
         "MNLI/train.tsv",
     ]  # fmt: skip
     for name in FOLDERS:
-        shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # neither has an effect
+        shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # both settings have no effect
         assert shipped.kind == "sample"
         assert [len(split) for split in (shipped.train, shipped.dev, shipped.test)] == [2000, 200, 400]
         assert shipped.dev.ids[:2] == ["dev-0", "dev-1"]
@@ -171,7 +171,7 @@ def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Pa
         official = load(task(name, split=rule), kind="tsv", path=str(tmp_path))
         assert (official.train.sources, official.train.targets) == (shipped.train.sources, shipped.train.targets)
     assert official.dev.sources != shipped.dev.sources
-    for part in ("matched", "mismatched"):  # MNLI's unlabelled files lack only the labels
+    for part in ("matched", "mismatched"):  # the unlabelled files of MNLI lack only the labels
         labelled, unlabelled = (
             (tmp_path / "MNLI" / f"{name}_{part}.tsv").read_text().splitlines() for name in ("dev", "test")
         )

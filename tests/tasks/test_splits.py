@@ -1,4 +1,4 @@
-"""The two protocols at GLUE's real sizes, seeds, and small balanced parts."""
+"""Test the two protocols with GLUE's real sizes, the seeds, and small balanced subsets of train."""
 
 import re
 from collections import Counter

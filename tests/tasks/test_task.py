@@ -1,4 +1,4 @@
-"""Source and target texts, and the mistakes that a task's YAML can hold."""
+"""Test source and target texts, and the errors in a task's YAML file."""
 
 import re
 from typing import Any

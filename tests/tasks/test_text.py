@@ -1,4 +1,4 @@
-"""Text files: advice for other encodings, and limits for files that would fill the memory or never end."""
+"""Test text files: advice for other encodings, and limits for files that are too large or never end."""
 
 import gzip
 import os
@@ -88,7 +88,7 @@ def test_a_line_that_is_too_long(end: str, place: int, tmp_path: Path, monkeypat
 def test_a_limit_that_is_not_a_number(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("\n".join(lines(30)))
     monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "1e-9")
-    assert len(read(tmp_path / "a.csv").train) == 24  # this limit is for packed files
+    assert len(read(tmp_path / "a.csv").train) == 24  # this limit applies to compressed files
     monkeypatch.setenv("KRONA_MAX_LINE_MB", value)
     with pytest.raises(KronaError, match=f"KRONA_MAX_LINE_MB={value}: expected a number above 0"):
         read(tmp_path / "a.csv")

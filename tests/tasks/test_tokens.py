@@ -1,4 +1,4 @@
-"""Tokens: counted cuts, whole targets, one cache for runs that start together."""
+"""Test token ids: the number of cut sources, uncut targets, and one cache for runs that start at the same time."""
 
 import json
 import subprocess
@@ -98,7 +98,7 @@ print(len(got), got.truncated, sum(map(len, got.rows["input_ids"])))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
     outputs = []
-    for process in running:  # all are at readline before the first gets its line, or soon after
+    for process in running:  # all processes wait at readline before the first line is sent, or soon after
         process.stdin.write("\n")
         process.stdin.flush()
     for process in running:

@@ -1,4 +1,4 @@
-"""joblib's processes end with the process that started them."""
+"""Test that joblib's processes end with the process that started them."""
 
 import os
 import subprocess

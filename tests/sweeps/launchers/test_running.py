@@ -1,4 +1,4 @@
-"""Launchers at work: each job runs once, a killed job affects no other, and time limits are resumed."""
+"""Test running launchers: each job runs once, a killed job affects no other, and runs resume after a time limit."""
 
 import json
 import os
@@ -16,12 +16,12 @@ EIGHT = ["-m", "method=lora", "seed=0,1,2,3,4,5,6,7", "score_test=false"]
 
 
 def claims(outputs: Path) -> dict[str, int]:
-    """The runs that are claimed, with their process."""
+    """Return a dict from each claimed run to the id of its process."""
     found = {}
     for path in outputs.glob("*/claim.json"):
         try:
             found[path.parent.name] = int(json.loads(path.read_text())["pid"])
-        except (OSError, ValueError):  # released, or half a look
+        except (OSError, ValueError):  # the claim was released, or is incomplete
             continue
     return found
 
@@ -56,7 +56,7 @@ def test_a_run_at_its_time_limit_resumes_to_the_same_bits(tiny_folder: Path, tmp
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     (pid,) = claims(tmp_path / "told").values()
-    os.kill(pid, signal.SIGUSR2)  # what submitit's controller does before the limit, and SLURM
+    os.kill(pid, signal.SIGUSR2)  # submitit's controller and SLURM send this signal before the limit
     out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), (out, err)
     assert "1 run: 1 done" in out

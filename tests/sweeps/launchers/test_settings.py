@@ -1,4 +1,4 @@
-"""The settings of launchers, and the messages for wrong ones."""
+"""Test the settings of launchers, and the messages for wrong settings."""
 
 import importlib.util
 import stat
@@ -35,7 +35,7 @@ def test_a_job_gets_the_resources_of_its_backbone_and_task() -> None:
     assert needs("task=mnli")["timeout_min"] == 1440
     assert needs("backbone=t5_large", "task=rte")["mem_gb"] == 48
     small = needs("backbone=nano", "task=qnli")
-    assert (small["gpus_per_node"], small["mem_gb"], small["timeout_min"]) == (0, 4, 720)  # of two limits the larger
+    assert (small["gpus_per_node"], small["mem_gb"], small["timeout_min"]) == (0, 4, 720)  # the larger of two limits
     assert needs("backbone=t5_3b", "task=sst2")["timeout_min"] == 1440
     assert not {"by_task", "by_backbone"} & needs().keys()
 
@@ -66,7 +66,7 @@ def test_the_reason_of_sbatch_is_reported_once() -> None:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """SLURM's commands, as shell scripts of the test's."""
+    """Replace SLURM's commands by shell scripts."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(
         slurm.shutil, "which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None

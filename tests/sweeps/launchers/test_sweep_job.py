@@ -1,4 +1,4 @@
-"""A sweep's job in the process that runs it."""
+"""Test a job of a sweep in the process that runs it."""
 
 import signal
 from types import SimpleNamespace
