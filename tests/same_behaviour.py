@@ -1,7 +1,10 @@
 """Compare the same commands on two checkouts of the code: exit codes, text, run ids, weights and numbers.
 
-    python tests/same_behaviour.py record CHECKOUT BEFORE.json      takes some minutes on one core, without downloads
-    python tests/same_behaviour.py compare BEFORE.json AFTER.json   prints a line for each command; exit code 1 if any differs
+    python tests/same_behaviour.py record CHECKOUT BEFORE.json
+    python tests/same_behaviour.py compare BEFORE.json AFTER.json
+
+The first command takes some minutes on one core and downloads nothing. The second command prints one line for each
+recorded command, and exits with code 1 if any of them differs.
 
 Each command runs in a temporary folder with the code of the checkout, even if another version is installed. The record
 of a command consists of its exit code, its output and every file that it wrote or removed. Times, dates, memory, hosts
