@@ -1,4 +1,7 @@
-"""Additions in a copy of the project: the documented method takes two files, a metric and a report format one each."""
+"""Test additions in a copy of the project.
+
+A method needs two files, a metric one file, and a report format one file.
+"""
 
 import csv
 import json
@@ -55,7 +58,7 @@ print(json.dumps({line: CliRunner().invoke(app, line.split(), catch_exceptions=F
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the three additions, and a run of them all."""
+    """Return a copy of the project with the three additions, and a run that uses all of them."""
     root = tmp_path_factory.mktemp("project")
     for name in COPIED:
         if (ROOT / name).is_dir():
@@ -80,7 +83,7 @@ def run(root: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def printed(copy: Path) -> dict[str, str]:
-    """The output of commands of the copy, by one process."""
+    """Return the output of commands of the copy, which run in one process."""
     found: dict[str, str] = json.loads(run(copy, "-c", PRINT, *COMMANDS))
     return found
 

@@ -1,4 +1,4 @@
-"""What every method keeps to, over every YAML in conf/method: a new one is covered by being there."""
+"""Test the properties that every method must have, for every YAML file in conf/method, including new files."""
 
 import copy
 import io
@@ -13,7 +13,7 @@ from krona.adapters.adapter import Adapter
 from krona.messages import KronaError
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5, train
 
-# Methods whose paper does not start them at the backbone, and how far away the logits of the tiny model may be then.
+# Methods whose output differs from the backbone's at the start, and the allowed difference of the tiny model's logits.
 STARTS_AWAY = {"adapter": 1.0, "compacter": 1e-5, "krona_b_res": float("inf")}
 PARAMETRISED = pytest.mark.parametrize("name", METHODS)
 TRAINED = [name for name in METHODS if name != "untuned"]
@@ -109,7 +109,7 @@ def test_merge_keeps_the_logits_and_unmerge_the_bits(name: str) -> None:
         surgery.merge(model)
     except KronaError as error:
         refusal = str(error)
-    if refusal is not None:  # one that should merge is in the next test
+    if refusal is not None:  # the next test checks methods that can be merged
         assert "linear" in refusal
         assert same_bits(snapshot(model), before)
         return
@@ -210,12 +210,12 @@ def test_torch_compile_traces_a_block_whole(name: str) -> None:
     block = model.decoder.block[1]  # self-attention, cross-attention and FFN
     h, memory = torch.randn(2, 3, 64), torch.randn(2, 5, 64)
     expected = block(h, encoder_hidden_states=memory)[0]
-    compiled = torch.compile(block, backend="eager", fullgraph=True)  # no break in the graph
+    compiled = torch.compile(block, backend="eager", fullgraph=True)  # without a graph break
     torch.testing.assert_close(compiled(h, encoder_hidden_states=memory)[0], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # inductor's own, torch 2.13
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # a warning of inductor itself, torch 2.13
 @PARAMETRISED
 def test_torch_compile_with_the_compiling_backend(name: str) -> None:
     torch._dynamo.reset()

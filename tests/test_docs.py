@@ -1,4 +1,7 @@
-"""The code of the documentation runs, and its links and names exist. Generated parts: test_generated_pages.py."""
+"""Test that the code of the documentation runs, and that its links and names exist.
+
+For generated parts, see test_generated_pages.py.
+"""
 
 import ast
 import os
@@ -60,10 +63,10 @@ def test_the_first_hour_in_python_runs(tmp_path: Path) -> None:
 
 
 def test_the_names_of_the_package_on_the_pages_exist() -> None:
-    """Those that shown code imports, and those in sentences, such as `surgery.merge(model)`."""
+    """The test covers names that code blocks import, and names in sentences, such as `surgery.merge(model)`."""
     names = set()
     for page in (*DOCS.glob("*.md"), *DOCS.glob("*.py"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        if page.stem == "notebook":  # tells what was tried, also with earlier versions
+        if page.stem == "notebook":  # describes experiments, also with earlier versions
             continue
         text = page.read_text(encoding="utf-8")
         names |= {

@@ -1,4 +1,4 @@
-"""Folders that krona removes or replaces: nothing behind a link, and nothing that it did not write."""
+"""Test folders that krona removes or replaces. It must not touch files behind links or files that it did not write."""
 
 import os
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def export_to(
 
 
 def refusal(out: Path) -> str:
-    """Return the message for a folder that is not replaced. Nothing is begun, and nothing beside it changes."""
+    """Return the error message for a folder that is not replaced. Check that no file was changed."""
     before = tree(out.parent)
     with pytest.raises(KronaError) as caught, exported_folder(out, overwrite=True):
         pytest.fail("the work began")
@@ -166,7 +166,7 @@ def test_removal_follows_no_link_below_the_top(tmp_path: Path) -> None:
     (disk / "inner").mkdir(parents=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    top.symlink_to(disk)  # the top itself may be a link
+    top.symlink_to(disk)  # the top folder itself may be a link
     (top / "link").symlink_to(tmp_path / "mine")
     assert not remove_below(top, top / "link" / "file")
     assert remove_below(top, top / "link")

@@ -1,4 +1,4 @@
-"""Generated tables, lists and drawings of the documentation are current and complete."""
+"""Test that generated tables, lists and drawings of the documentation are up to date and complete."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from krona.runs.result import Result
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 OTHER_PAGES = {"index", "what-is-called-krona"}
-PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - OTHER_PAGES)  # a method of one's own needs none
+PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - OTHER_PAGES)  # a user's own method needs none
 
 
 def test_pages_made_from_the_code_are_current() -> None:
@@ -75,7 +75,7 @@ def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> No
 
 
 def test_the_page_of_commands_has_every_command_and_option() -> None:
-    """`make docs` builds the page; it is not stored."""
+    """`make docs` builds the page. The repository does not contain it."""
     *_, sections = commands.commands_page().partition("\n## ")
     found = {section.splitlines()[0]: section for section in sections.split("\n## ")}
     group = typer.main.get_command(app)
@@ -91,7 +91,7 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
     printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
     paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
-    index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # counted by docs/site/pages.py
+    index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # docs/site/pages.py counts these
     counted = re.findall(r"^\| \[`(\w+)`\].* \| (\d+) \|$", index, flags=re.MULTILINE)
     launches = {METHOD_LABELS[name]: int(count) for name, count in counted if name in METHOD_LABELS}
     for method in head[1:]:

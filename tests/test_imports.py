@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml fail on each kind of wrong import."""
+"""Test that the import contracts of pyproject.toml fail for each kind of wrong import."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WRONG = {  # file, line, words of the report
+WRONG = {  # kind of import → (file, line of code, text of the report)
     "an import of a higher layer": (
         "methods/lora.py", "import krona.jobs.job", "krona.methods is not allowed to import krona.jobs",
     ),
@@ -27,7 +27,7 @@ WRONG = {  # file, line, words of the report
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the Python files of the package and of the benchmarks."""
+    """Return a copy of the Python files of the package and of the benchmarks."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for folder in (ROOT / "src" / "krona", ROOT / "benchmarks"):
         shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("nano", "__pycache__"))

@@ -1,4 +1,4 @@
-"""Printed commands are those that this user can type."""
+"""Test that printed commands are in the form in which this user can type them."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from krona.screen import KRONA, as_typed
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder with its environment in .venv, which is not on PATH."""
+    """Set up a project with an environment in .venv that is not on PATH. Return the folder of its programs."""
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     for name in ("python", "python3", "krona"):

@@ -1,4 +1,4 @@
-"""The package as Python and its users find it: version, entry points, types, names that load on first use."""
+"""Test the installed package: version, entry points, types, and names that are imported on first use."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The printed numbers against themselves, and the reader's refusals."""
+"""Test the numbers of the paper for consistency, and the errors of the code that reads them."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_cells_are_counts_of_the_test_sets_that_the_protocol_gives():
     for task, rows in (("sst2", 872), ("rte", 139)):
         for method in table.rows:
             right = table.value(method, task) * rows / 100
-            assert abs(right - round(right)) * 100 / rows < 0.01, (task, method)  # KronA's 94.26 is 94.266, cut
+            assert abs(right - round(right)) * 100 / rows < 0.01, (task, method)  # KronA's 94.266 is printed as 94.26
 
 
 def test_tables_agree_where_they_print_the_same_thing():

@@ -1,4 +1,4 @@
-"""The folders of configs, sweeps and results: a user's own have precedence over krona's."""
+"""Test the folders of configs, sweeps and results: a user's own folders have precedence over krona's."""
 
 import importlib.util
 import json
@@ -115,7 +115,7 @@ def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
 
 
 def test_an_installed_packages_results_are_in_the_working_directory(here: Path) -> None:
-    """A package with krona/shipped/, as the build makes it."""
+    """The package has the folder krona/shipped/, as in a build."""
     for name in ("__init__.py", "paths.py"):
         write(here / "site" / "krona" / name, (Path(paths.__file__).parent / name).read_text())
     (here / "site" / "krona" / "shipped" / "conf").mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_an_installed_packages_results_are_in_the_working_directory(here: Path) 
 
 
 def own_modules(folder: Path) -> None:
-    """A branch, a neighbour that it imports, and a module that a library might look for."""
+    """Write a branch, a module that it imports, and a module with a name that a library may import."""
     write(folder / "my_branch.py", "from my_neighbour import LoRA\n\n\nclass Mine(LoRA): ...\n")
     write(folder / "my_neighbour.py", "from krona.methods.lora import LoRA\n")
     write(folder / "conf" / "method" / "mine.yaml", MINE.replace("rank: 3", "_target_: my_branch.Mine"))

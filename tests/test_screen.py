@@ -1,4 +1,4 @@
-"""Tables on terminals of any width and in a pipe, numbers with nouns, and masked text."""
+"""Test tables on terminals of any width and in a pipe, numbers with nouns, and masked passwords."""
 
 import io
 
@@ -36,7 +36,7 @@ def test_a_record_a_row_where_it_does_not(width: int) -> None:
     assert [row[0] for row in ROWS] == [line for line in shown if not line.startswith(" ")]
     assert max(len(line) for line in shown if line.startswith(" ")) <= max(width, len("  progress epoch 2 of 5"))
     assert "progress epoch 2 of 5" in "\n".join(shown)
-    assert "progress" not in "\n".join(shown[: shown.index(ROWS[1][0])])  # what a row lacks is not named
+    assert "progress" not in "\n".join(shown[: shown.index(ROWS[1][0])])  # columns without a value are left out
 
 
 def test_a_column_without_entries_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Every command that README and docs show is read by the parser that would run it, or says below why not."""
+"""Test that the real parsers accept every command in README and docs. `OTHERS` lists the exceptions with reasons."""
 
 import re
 import shlex
@@ -17,18 +17,18 @@ from krona.config.multirun import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OTHERS = {  # programs of others, and why no test runs them as shown
+OTHERS = {  # other programs → the reason why no test runs the commands
     "git": "the address of the repository is left open",
     "pip": "needs the package index; tests/test_wheel.py installs",
     "wandb": "needs an account of W&B; tests/trackers run agents without one",
     "source": "changes the shell that reads it",
 }
 OURS = ("krona", "python", "make")
-GAPS = {"recipe=tuned"}  # words that need what an earlier command of the page makes
+GAPS = {"recipe=tuned"}  # overrides that need the results of an earlier command of the page
 
 
 def shown(page: Path) -> list[str]:
-    """The commands of a page's code blocks, each without its comment; output that stands below them is none."""
+    """Return the commands in the code blocks of a page, without comments and without output."""
     found = []
     for block in re.findall(r"^```(?:bash)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
@@ -41,7 +41,7 @@ def shown(page: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _project_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pages' own task and method are those of `krona init`."""
+    """Work in the project that `krona init` writes, because the pages use its task and method."""
     monkeypatch.chdir(STARTER)
 
 
@@ -69,7 +69,7 @@ def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
 
 
 def _parses(words: Sequence[str]) -> None:
-    """`krona` knows the command and takes these options and arguments."""
+    """Check that `krona` has the command and accepts the options and arguments."""
     group = typer.main.get_command(app)
     with group.make_context("krona", [words[0]]) as context:
         name, command, _ = group.resolve_command(context, [words[0]])  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def _parses(words: Sequence[str]) -> None:
 
 
 def _composes(composer: Composer, words: Sequence[str]) -> None:
-    """Hydra makes a config of the words; of a sweep, of its first and its last run."""
+    """Check that Hydra composes a config from the words. Of a sweep, the first and the last run are checked."""
     overrides = [word for word in words if "=" in word and word not in GAPS]
     jobs = expand(overrides) if "-m" in words else [tuple(overrides)]
     for job in {jobs[0], jobs[-1]}:
@@ -85,7 +85,7 @@ def _composes(composer: Composer, words: Sequence[str]) -> None:
 
 
 def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> None:
-    """`krona report --where …`: what stands for a word of the reader's cannot be parsed."""
+    """The options are looked up but not parsed, because `krona report --where …` contains a placeholder."""
     group = typer.main.get_command(app)
     checked = 0
     for page in PAGES:
@@ -98,7 +98,7 @@ def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> 
             options = {word.partition("=")[0] for word in words if word.startswith("--")}
             assert options <= known or name in ("train", "bench"), (page.name, line, options - known)
             checked += 1
-    assert checked > 50  # the pages do have such commands
+    assert checked > 50  # check that the pages contain such commands
 
 
 def test_a_command_that_nobody_can_type_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""krona as pip installs it, from the wheel and from the sdist, in an environment and a folder of its own."""
+"""Test krona as installed by pip from the wheel and from the sdist, in a new environment and a new folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-NO_INDEX = ["--no-build-isolation", "--no-deps", "--no-index"]  # all else is in this environment
+NO_INDEX = ["--no-build-isolation", "--no-deps", "--no-index"]  # this environment has all other packages
 SHORT = ["trainer.max_steps=2", "optimizer.warmup_steps=0"]
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KRONA_OUTPUTS")}
 
@@ -29,7 +29,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is built: a build writes into its folder."""
+    """Return a copy of the files for the build, because a build writes to its folder."""
     copy = tmp_path_factory.mktemp("source") / "krona"
     for folder in ("src", "conf", "sweeps"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -41,7 +41,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["wheel", "sdist"])
 def programs(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with krona from the wheel or the sdist, and all else from this environment."""
+    """Return the programs of a new environment with krona from the wheel or the sdist.
+
+    All other packages are those of this environment.
+    """
     made = tmp_path_factory.mktemp(request.param)
     if request.param == "wheel":
         run(*PIP, "wheel", *NO_INDEX, "--wheel-dir", made, source, cwd=made)
@@ -53,7 +56,7 @@ def programs(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pyt
     run(sys.executable, "-m", "venv", "--without-pip", made / "venv", cwd=made)
     python = made / "venv" / "bin" / "python"
     packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=made).strip())
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files do not count
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # .pth files in that folder are ignored
     run(*PIP, "--python", python, "install", *NO_INDEX, archive, cwd=made)
     found = run(python, "-P", "-c", "import krona, krona.paths; print(krona.__file__, krona.paths.INSTALLED)", cwd=made)
     assert found.split() == [str(packages / "krona" / "__init__.py"), "True"]

@@ -1,4 +1,4 @@
-"""A T5 in a folder, with weights and a tokenizer of its own, made by the tests in a second."""
+"""Write a tiny T5 with weights and a tokenizer to a folder. This takes about a second."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ WORDS = "the a cat dog sat mat on under no yes sentence1 sentence2 sentence ques
 
 
 def write_backbone(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
-    """Write config.json, model.safetensors and a tokenizer of words, letters and digits; returns the folder."""
+    """Write config.json, model.safetensors and a tokenizer of words, letters and digits. Return the folder."""
     corpus = [f"{WORDS} {' '.join(map(chr, range(33, 127)))} 0 1 2 3 4 5 6 7 8 9 4.7"] * 20
     tokenizer = T5Tokenizer().train_new_from_iterator(iter(corpus), vocab_size=300)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""An encoder and a decoder in a folder, with weights and a tokenizer of their own, made by the tests in a second."""
+"""Write a tiny encoder or decoder with weights and a tokenizer to a folder. This takes about a second."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerFast
 from tiny_backbone import WORDS
 from tiny_models import tiny_of
 
-WITHOUT_TYPES = ("mpnet", "distilbert")  # encoders without token types
+WITHOUT_TYPES = ("mpnet", "distilbert")  # encoders that have no token types
 LETTERS = [chr(code) for code in range(33, 127)]
 PIECES = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *dict.fromkeys([*WORDS.split(), *LETTERS, "label", "0", "1", "2"])]
 
 
 def words(*, pair: bool, types: bool = True) -> PreTrainedTokenizerFast:
-    """A tokenizer of whole words. pair: it puts BERT's marks around one or two texts; else it adds nothing."""
+    """Return a tokenizer of whole words. With ``pair`` it adds BERT's special tokens to one or two texts."""
     rules = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
     rules.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if pair:
@@ -25,11 +25,11 @@ def words(*, pair: bool, types: bool = True) -> PreTrainedTokenizerFast:
             tokenizer_object=rules, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
             model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
         )  # fmt: skip
-    return PreTrainedTokenizerFast(tokenizer_object=rules, eos_token="[SEP]", unk_token="[UNK]")  # no padding token
+    return PreTrainedTokenizerFast(tokenizer_object=rules, eos_token="[SEP]", unk_token="[UNK]")  # has no padding token
 
 
 def write(folder: Path, kind: str, *, seed: int = 0, **sizes: Any) -> Path:
-    """Write config.json, model.safetensors and a tokenizer; returns the folder. An encoder is without a head."""
+    """Write config.json, model.safetensors and a tokenizer. Return the folder. An encoder has no head."""
     model = tiny_of(kind, seed=seed, vocab_size=len(PIECES), **sizes)
     encoder = kind in ("bert", "roberta", "modernbert", *WITHOUT_TYPES)
     (model.base_model if encoder else model).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Models of other architectures than T5, small enough for every test: random weights, the library's own code."""
+"""Small models of other architectures than T5, with random weights and the code of transformers."""
 
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
@@ -48,7 +48,10 @@ NAMES = sorted(SIZES)
 
 
 def combinations(names: Iterable[str], kinds: Sequence[str]) -> list[Any]:
-    """Each name with each kind; in `make test` all of the first name, else the first kind and one of the others."""
+    """Return all pairs of a name and a kind as test parameters, most of them marked as slow.
+
+    The fast pairs are those of the first name, and for each other name the first kind and one other kind.
+    """
     first, *others = kinds
     found = []
     for number, name in enumerate(names):
@@ -62,7 +65,10 @@ def tiny(kind: str, *, seed: int = 0) -> Any:
 
 
 def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
-    """A model of this ``model_type`` in eval mode, its biases and normalisations away from 0 and 1."""
+    """Return a model of this ``model_type`` in eval mode.
+
+    Its biases differ from 0, and the weights of its normalisation layers differ from 1.
+    """
     torch.manual_seed(seed)
     (family,) = (family for family, architectures in FAMILIES.items() if kind in architectures)
     config: Any = AutoConfig.for_model(kind, **{**SIZES[kind], **sizes})
@@ -75,7 +81,7 @@ def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
 
 
 def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
-    """Logits of the tokens that are no padding, as the family runs the model."""
+    """Return the logits of all tokens except padding, with the model called as in its family."""
     one, kind = batch(seed), model.config.model_type
     mask = one["attention_mask"]
     if kind in FAMILIES[Encoder]:
@@ -87,7 +93,7 @@ def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
 
 
 def family_for(model: nn.Module) -> Any:
-    """The model's family without a tokenizer: its batches are made of numbers."""
+    """Return the model's family without a tokenizer. Its batches are made from token ids."""
     kind: Any = find_family(model.config, "tiny")
     made = kind.__new__(kind)
     made.tokenizer, made.eos, made.targets = SimpleNamespace(pad_token_id=0), 1, ["0", "1"]
@@ -95,7 +101,10 @@ def family_for(model: nn.Module) -> Any:
 
 
 def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[str, torch.Tensor]:
-    """Rows as the family collates them, the first one two tokens shorter; labels of so many tokens, or classes."""
+    """Return a batch collated by the model's family. The first row is two tokens shorter.
+
+    The labels have ``tokens`` tokens, or are classes.
+    """
     family, generator = family_for(model), torch.Generator().manual_seed(length)
     high, width = (50, tokens) if family.writes else (2, 1)
     ids = torch.randint(2, 50, (rows, length), generator=generator).tolist()
@@ -105,7 +114,7 @@ def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[
 
 
 def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
-    """A few steps towards other outputs, dropout on."""
+    """Train for a few steps with dropout, so that the outputs change."""
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
     for step in range(steps):

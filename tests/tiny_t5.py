@@ -1,4 +1,4 @@
-"""A T5 that is small enough for every test: random weights, its real code."""
+"""A T5 that is small enough for every test, with random weights and the real code."""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditionalGeneration:
-    """d_model 64, d_ff 96, 2 + 2 blocks, in eval mode; gated: T5 v1.1's FFN and a head of its own."""
+    """Return a T5 with d_model 64, d_ff 96 and 2 + 2 blocks in eval mode.
+
+    With ``gated``, it has the FFN of T5 v1.1 and an untied head.
+    """
     torch.manual_seed(seed)
     sizes = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "vocab_size": 50, **sizes}
     kind = "gated-gelu" if gated else "relu"
     model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, feed_forward_proj=kind, **sizes))
-    for module in model.modules():  # a LayerNorm of ones hides a wrong place
+    for module in model.modules():  # a LayerNorm of ones would hide a wrong position
         if type(module).__name__ == "T5LayerNorm":
             nn.init.uniform_(module.get_parameter("weight"), 0.8, 1.2)
     if gated:
@@ -33,7 +36,7 @@ def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditi
 
 
 def batch(seed: int = 0) -> dict[str, torch.Tensor]:
-    """Three sources of up to seven tokens, padded, and their targets."""
+    """Return a batch of three padded sources with up to seven tokens, and their targets."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(2, 50, (3, 7), generator=generator)
     mask = torch.ones_like(ids)
@@ -42,7 +45,7 @@ def batch(seed: int = 0) -> dict[str, torch.Tensor]:
     return {"input_ids": ids * mask, "attention_mask": mask, "labels": labels}
 
 
-@torch.no_grad()  # under autograd sdpa may take another kernel, 1e-6 apart
+@torch.no_grad()  # with autograd, sdpa may use another kernel, which differs by 1e-6
 def logits(model: nn.Module) -> torch.Tensor:
     return model(**batch()).logits
 
@@ -60,20 +63,20 @@ def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> 
 
 
 def method_values(name: str, **overrides: Any) -> dict[str, Any]:
-    """The `method` of a YAML with overrides, as plain values."""
+    """Return the key `method` of a method's YAML file with overrides, as plain values."""
     values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "method" / f"{name}.yaml"))
     return {**values["method"], **overrides}
 
 
 def settings(name: str, **overrides: Any) -> Method:
-    """The settings of a method's YAML, cut down where the tiny model is too small for the paper's sizes."""
+    """Return the settings of a method's YAML file with overrides."""
     return check.method(method_values(name, **overrides))
 
 
 def inserted(
     name: str, model: T5ForConditionalGeneration | None = None, **overrides: Any
 ) -> T5ForConditionalGeneration:
-    """A tiny T5 (or the given one) with a method's YAML in it."""
+    """Return a tiny T5 (or the given model) with the adapter of a method's YAML file."""
     model = tiny_t5() if model is None else model
     torch.manual_seed(1)
     insert_method(model, settings(name, **overrides), counterparts={})
@@ -81,7 +84,7 @@ def inserted(
 
 
 def disturb(model: nn.Module, seed: int = 2, by: float = 0.1) -> None:
-    """Move everything that trains away from its start."""
+    """Change all trainable parameters, so that they differ from their start values."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -90,7 +93,7 @@ def disturb(model: nn.Module, seed: int = 2, by: float = 0.1) -> None:
 
 
 def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
-    """Plain SGD with momentum on one batch, dropout on."""
+    """Train with SGD and momentum on one batch, with dropout."""
     model.train()
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""`python train.py …` in a process of its own, its results in a folder of the test's."""
+"""Run `python train.py …` in a new process, with its results in a folder of the test."""
 
 import os
 import subprocess
@@ -34,5 +34,5 @@ def train(
     try:
         out, err = process.communicate(timeout=timeout_s)
     finally:
-        process.kill()  # where it came to no end
+        process.kill()  # if it did not end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

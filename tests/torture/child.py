@@ -1,6 +1,6 @@
-"""A run in its own process that is killed, is stopped, or finds the disk full, at the n-th change of a file.
+"""A run in its own process that is killed, is stopped, or has a full disk at the n-th change of a file.
 
-Changes are counted in Python: files opened to be written, renamed, removed, forced to the disk; folders made.
+Counted changes are files that are opened for writing, renamed, removed or flushed to the disk, and created folders.
 """
 
 import builtins
@@ -19,11 +19,11 @@ from krona.runs import holder
 from one_job import run
 
 DONE, FAILED, REFUSED, CRASHED = 0, 3, 4, 9  # exit codes of `run_with`
-WRITES = ("open", "fsync", "mkdir")  # refused by a full disk
+WRITES = ("open", "fsync", "mkdir")  # operations that fail on a full disk
 
 
 class Hook:
-    """Counts the changes below ``root`` and acts before the n-th. ``n=0``: only counts."""
+    """A hook that counts the changes below ``root`` and acts before the n-th change. ``n=0`` only counts."""
 
     def __init__(self, root: str, act: str, n: int) -> None:
         self.root, self.act, self.n = os.path.realpath(root), act, n
@@ -68,7 +68,7 @@ class Hook:
 
 
 def run_with(values: dict[str, Any], outputs: str, act: str, n: int, count_to: str | None = None) -> None:
-    """Run in this process, with ``act`` (kill, stop, full) before the n-th change of a file."""
+    """Run in this process, and do ``act`` (kill, stop or full) before the n-th change of a file."""
     holder.WATCH_S = 0.2
     hook = Hook(outputs, act, n)
     hook.install()

@@ -1,4 +1,7 @@
-"""The two sizes of each part (small, in `make test` or `make test-slow`; full, in `make torture`), and the table."""
+"""Fixtures for the two sizes of each part, and the table of the results.
+
+The small size runs in `make test` or `make test-slow`, and the full size in `make torture`.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +18,7 @@ SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
 @dataclass
 class Book:
-    """The number of attempts of a part, and a line for each loss that says how to reproduce it."""
+    """The number of attempts of a part, and for each failure a line that describes how to reproduce it."""
 
     part: str
     tried: int = 0
@@ -27,7 +30,10 @@ class Book:
 
 
 def _alike(lost: list[str]) -> list[str]:
-    """Return the first of the losses that differ only after the last colon, and their number."""
+    """Group failures that differ only after the last colon.
+
+    Return the first failure of each group and the group's size.
+    """
     kinds = Counter(line.rpartition(": ")[0] for line in lost)
     firsts = {line.rpartition(": ")[0]: line for line in reversed(lost)}
     return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
@@ -40,7 +46,10 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
-    """``with book("kills") as found`` adds the part to the table at its end, and fails if anything was lost."""
+    """Return a context: ``with book("kills") as found``.
+
+    Its end adds the part to the table, and fails if there was a failure.
+    """
 
     @contextmanager
     def opened(part: str) -> Iterator[Book]:

@@ -1,4 +1,4 @@
-"""Damage to a file, drawn by Hypothesis: bytes cut, flipped and inserted; values of its JSON replaced and removed."""
+"""Damage files with Hypothesis: bytes are cut, flipped and inserted, and values of JSON are replaced and removed."""
 
 import copy
 import json
@@ -19,13 +19,13 @@ ODD = [
     *(None, True, -1, 0, 1e308, 2**70, 10**400, "9" * 400, "", "x", "\x00", "../../x", "é\ud800", "\x1b]0;owned\x07"),
     *([], {}, [[]], {"": 0}, "[red]", "a" * 300),
 ]
-EXPECTED = (KronaError, HydraException, OmegaConfBaseException)  # one message on the command line
+EXPECTED = (KronaError, HydraException, OmegaConfBaseException)  # errors that the command line shows as one message
 
 values = st.sampled_from(ODD).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=8)
 
 
 def find_places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of each value in some JSON."""
+    """Yield the path of each value in a JSON value."""
     if at:
         yield at
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
@@ -35,7 +35,7 @@ def find_places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
 
 @st.composite
 def damaged_json(draw: st.DrawFn, content: Any) -> str:
-    """JSON with up to three values replaced, removed or added; sometimes its text is damaged too."""
+    """Draw JSON with up to three values that are replaced, removed or added. Sometimes the text is damaged too."""
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
         *above, last = draw(st.sampled_from([*find_places(content)] or [("x",)]))
@@ -55,7 +55,7 @@ def damaged_json(draw: st.DrawFn, content: Any) -> str:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes that are cut, flipped, inserted, doubled or replaced."""
+    """Draw content in which bytes are cut, flipped, inserted, doubled or replaced."""
     where = draw(st.integers(0, max(0, len(content) - 1)) | st.integers(0, min(200, max(0, len(content) - 1))))
     match draw(st.sampled_from(["cut", "flip", "insert", "zero", "double", "other"])):
         case "cut":
@@ -72,7 +72,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def find_crash(do: Callable[[], Any]) -> str | None:
-    """Return the crash of a call, by kind and place in krona's code; None if it returns or raises a message."""
+    """Return the type of the crash of a call and its place in krona's code. Return None if there is no crash."""
     try:
         do()
     except EXPECTED:
@@ -85,7 +85,7 @@ def find_crash(do: Callable[[], Any]) -> str | None:
 
 
 def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: Callable[[Any], str | None]) -> None:
-    """Draw ``count`` examples, the same each time, and add the loss of each to ``found``."""
+    """Draw ``count`` examples, which are the same each time, and add the failures to ``found``."""
 
     @settings(
         max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],

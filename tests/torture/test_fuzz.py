@@ -1,4 +1,7 @@
-"""Damaged files and command lines: a message or a result, never a stack trace, and an exit code that tells which."""
+"""Test damaged files and command lines.
+
+They give a message or a result with a matching exit code, and no stack trace.
+"""
 
 import json
 import shutil
@@ -49,7 +52,7 @@ def copied(done: Path, outputs: Path) -> Path:
 
 
 def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
-    """Everything that reads a result.json, beside a whole one."""
+    """Test all code that reads a result.json. The folder also contains an undamaged result."""
     file, quiet = copied / "result.json", Console(quiet=True)
     content, seen = json.loads(file.read_text()), [0]
     whole = Path(shutil.copytree(copied, outputs / "whole"))
@@ -57,7 +60,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
     def read_frame() -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names the damaged result
+            warnings.simplefilter("ignore")  # the output names the damaged result
             assert "whole" in set(read_results(outputs)["run_id"])
 
     def read(text: str) -> str | None:
@@ -80,7 +83,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
 
 def test_adapters(full: bool, copied: Path, book: Any) -> None:
-    """Everything that opens an adapter's file."""
+    """Test all code that opens an adapter's file."""
     from krona.adapters.commands.inspect import inspect
     from krona.adapters.find import find
 
@@ -160,7 +163,7 @@ def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
 
     def read(damage: tuple[Path, bytes]) -> str | None:
         for file, content in (*whole.items(), damage):
-            file.unlink(missing_ok=True)  # a new file, as the old one may be mapped into memory
+            file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
             file.write_bytes(content)
         crash = find_crash(lambda: tokens(tmp_path, Letters()))
         counts.parent.mkdir(exist_ok=True)
@@ -216,7 +219,7 @@ WORDS = [
 def test_command_lines(
     full: bool, copied: Path, outputs: Path, book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands that only read, on one finished run."""
+    """Test commands that only read, on one finished run."""
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
     monkeypatch.setattr(hub, "unreachable", lambda path="", timeout_s=None: "no network here")
     monkeypatch.chdir(tmp_path)
@@ -242,7 +245,7 @@ def test_command_lines(
 
 
 def test_overrides(full: bool, book: Any) -> None:
-    """A run's overrides, composed and checked as a run would do; nothing is started."""
+    """Test overrides of a run. They are composed and checked as by a run, but no run is started."""
     keys = [
         "method", "task", "backbone", "factors", "optimizer.lr", "seed", "batch_size", "data.path", "trainer.devices",
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Files from strangers: commands read them, but import, construct and run nothing that they name.
+"""Test files from untrusted sources: commands read them, but import, construct and run nothing that the files name.
 
-Nothing outside the outputs folder is changed either, also where a link leads there.
+Commands also change nothing outside the outputs folder, even if a link leads there.
 """
 
 import json
@@ -51,7 +51,7 @@ SMALL = ("status", "doctor", "inspect", "diff")
 
 
 class Fire:
-    """Pickled, it makes a folder when it is loaded."""
+    """An object whose pickle creates a folder when it is loaded."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,7 +61,7 @@ class Fire:
 
 
 class LateError(BaseException):
-    """Not caught by code that handles the faults of a file."""
+    """An error that the code for faulty files does not catch."""
 
 
 @contextmanager
@@ -94,9 +94,9 @@ def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """An outputs folder from a stranger.
+    """Return an outputs folder from an untrusted source.
 
-    ``mine`` is a folder outside of it, to which links lead. The module krona_evil makes ``fired`` when it is imported.
+    Links lead to ``mine``, a folder outside of it. The module krona_evil creates ``fired`` when it is imported.
     """
     mine, fired = tmp_path / "mine", tmp_path / "fired"
     (tmp_path / "krona_evil.py").write_text(f"import os\nos.makedirs({str(fired)!r})\nclass Thing: ...\n")
@@ -108,7 +108,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
     def copy(name: str) -> Path:
         folder = Path(shutil.copytree(done, outputs / name))
         result = json.loads((folder / "result.json").read_text())
-        del result["provenance"]["sha256"]  # otherwise a changed adapter is refused unread
+        del result["provenance"]["sha256"]  # otherwise a changed adapter would be rejected before it is read
         (folder / "result.json").write_text(json.dumps({**result, "run_id": name}))
         return folder
 
@@ -157,7 +157,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def commands(out: Path) -> list[list[str]]:
-    """Return every command that reads outputs/, on each run that it may be given."""
+    """Return all commands that read outputs/, each with every run as its argument."""
     plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run", "--plan"]
     found = [["status"], ["status", "folder"], ["report", "--format", "md"], ["doctor"], ["doctor", "--fix"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
@@ -291,7 +291,7 @@ def test_a_pipe_in_the_place_of_a_result_is_not_opened(outputs: Path, monkeypatc
     assert crashes == [None] * 4
 
 
-LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # in outputs/; each leads to a home
+LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/, each to another folder
 HOME = (
     "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
     "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
@@ -343,7 +343,7 @@ def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
 
 
 def try_command(words: list[str], seconds: int = LIMIT_S) -> str | None:
-    """Run a command. Return its crash, or a message if it does not end in time."""
+    """Run a command. Return its crash, or a message if it does not end within the time limit."""
 
     def invoke() -> None:
         with within(seconds):

@@ -1,4 +1,7 @@
-"""A run is killed, is stopped and taken over, or has a full disk, at every change of a file; the result is the same."""
+"""Test runs that are disturbed at every change of a file. They end with the same result as an undisturbed run.
+
+A run is killed, is stopped and taken over, or has a full disk.
+"""
 
 import multiprocessing
 import os
@@ -48,7 +51,7 @@ class Undisturbed:
         return int(process.exitcode)
 
     def find_difference(self, folder: Path) -> str | None:
-        """Describe how a run's folder differs from this one; None if its files are equal."""
+        """Describe how a run's folder differs from this run's folder. Return None if the files are equal."""
         for name in FILES:
             if not (folder / name).is_file():
                 return f"{name} is gone"
@@ -110,7 +113,7 @@ def repeat(sound: Undisturbed, outputs: Path, act: str, n: int) -> str | None:
 
 
 def stop_and_continue(sound: Undisturbed, outputs: Path, n: int) -> str | None:
-    """Stop a run before a change, let another process finish it, and continue the first one."""
+    """Stop a run before a change, let another process finish the run, and continue the first process."""
     folder = outputs / sound.folder.name
     first = sound.start(outputs, "stop", n)
     try:
@@ -135,7 +138,7 @@ def stop_and_continue(sound: Undisturbed, outputs: Path, n: int) -> str | None:
 
 
 def wait_until_stopped(process: Any) -> bool:
-    """Wait until a process has stopped itself; false if it ended."""
+    """Wait until a process has stopped itself. Return false if it has ended instead."""
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until and process.is_alive():
         if Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":

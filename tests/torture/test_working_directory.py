@@ -1,4 +1,4 @@
-"""Commands in a stranger's folder import no module of the folder unless a `_target_` names it."""
+"""Test that commands in an untrusted folder import a module of this folder only if a `_target_` names it."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def strange(tmp_path: Path) -> Path:
-    """The folder. Its modules write their names to the file ``ran`` when they are imported."""
+    """Return the untrusted folder. Its modules write their names to the file ``ran`` when they are imported."""
     folder = tmp_path / "strange"
     for name in PLANTED:
         file = folder / f"{name}.py"

@@ -1,4 +1,4 @@
-"""Keep W&B and MLflow in the folder of the test, without the key of the user."""
+"""Fixtures that keep W&B and MLflow in the folder of the test, without the key of the user."""
 
 import json
 import subprocess
@@ -22,25 +22,25 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     for name in ("NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb_home"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")  # as the tracker itself sets them
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")  # the tracker itself sets the same values
     monkeypatch.setenv("WANDB_SILENT", "true")
     yield
     if "wandb" in sys.modules:
         import wandb
 
-        wandb.teardown()  # the next test may have another server
+        wandb.teardown()  # because the next test may use another server
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the small run without any tracker."""
+    """Return the folder of the small run without a tracker."""
     job, _ = one_run(tmp_path_factory.mktemp("plain"))
     assert job.state == "done"
     return job.folder
 
 
 def same_training(left: Path, right: Path) -> None:
-    """Two runs' folders hold the same training: weights, curve and predictions to the bit."""
+    """Check that two runs are equal: their weights, dev curves and predictions, to the bit."""
     assert (left / "predictions.jsonl").read_bytes() == (right / "predictions.jsonl").read_bytes()
     one, other = (load_file(folder / "adapter.safetensors") for folder in (left, right))
     assert one.keys() == other.keys()
@@ -55,10 +55,10 @@ def same_training(left: Path, right: Path) -> None:
 
 @pytest.fixture(scope="session")
 def read_wandb() -> Callable[..., Any]:
-    """W&B's own reader: what one .wandb file holds, as records or summed up."""
+    """Return a function that reads a .wandb file with W&B's own reader, as a list of records or as a summary."""
 
     def read(path: Path, *, summary: bool = False) -> Any:
-        # what `wandb leet inspect --json FILE` starts
+        # the program that `wandb leet inspect --json FILE` starts
         command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
         command += [*(["--summary"] if summary else []), "--run-file", str(path), str(path.parent.parent)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
@@ -71,6 +71,6 @@ def read_wandb() -> Callable[..., Any]:
 def history_of(read_wandb: Callable[..., Any]) -> Callable[[Path], list[dict[str, Any]]]:
     def history(path: Path) -> list[dict[str, Any]]:
         rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
-        return [row for row in rows if "epoch" in row]  # an epoch's, not the loss curve's
+        return [row for row in rows if "epoch" in row]  # rows of epochs, without those of the loss curve
 
     return history

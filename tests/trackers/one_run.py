@@ -1,4 +1,4 @@
-"""One small run in this process: the nano backbone on a few rows of a sample task."""
+"""Start one small run in this process, with the nano backbone and a few rows of a sample task."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0
 
 
 def config(*overrides: str) -> dict[str, Any]:
-    """The plain values that train.py would compose from these."""
+    """Return the config that train.py would compose from these overrides, as plain values."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return build_job(compose("config", overrides=[*SMALL, *overrides])).config
 
 
 def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[Job, list[str]]:
-    """The job, and the lines that it said."""
+    """Run a job. Return the job and its lines of output."""
     quiet_libraries()
     with (outputs / "console.txt").open("a+", encoding="utf-8") as file:
         start = file.tell()

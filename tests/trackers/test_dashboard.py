@@ -1,4 +1,4 @@
-"""The dashboard is built without a login, and its keys are those that runs log."""
+"""Test that the dashboard is built without a login, and that its keys are those that runs log."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One real run that had a tracker."""
+    """Return the folder of a real run with a tracker."""
     folder = tmp_path_factory.mktemp("outputs")
     job, _ = one_run(folder, "logger=tensorboard", "method=krona")
     assert job.state == "done"

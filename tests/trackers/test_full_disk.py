@@ -1,4 +1,4 @@
-"""A full disk under wandb/ does not change the training, and one line reports it."""
+"""Test that a full disk below wandb/ does not change the training, and that one line reports it."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from tests.trackers.one_run import one_run
 
 
 class NoRoom(logging.Handler):
-    """A log file of W&B's on a disk that is full."""
+    """A handler of W&B's log file on a full disk."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

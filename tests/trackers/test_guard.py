@@ -1,4 +1,4 @@
-"""A tracker cannot change the training. Its failure is one line."""
+"""Test that a tracker cannot change the training, and that one line reports its failure."""
 
 import random
 import threading
@@ -23,7 +23,7 @@ ABOUT = About(run_id="a-1", folder=Path("a-1"), method="krona", task="rte", swee
 
 
 class Unruly:
-    """Draws from every random stream at each call, then fails or hangs at the call that it is told."""
+    """A tracker that sets the seed of every random generator at each call, and fails or hangs at one chosen call."""
 
     def __init__(self, *, fails_at: str = "", hangs_at: str = "") -> None:
         self.fails_at, self.hangs_at = fails_at, hangs_at
@@ -68,12 +68,12 @@ def hanging(said: list[str]) -> Iterator[Guarded]:
     tracker.released.set()
     for thread in threading.enumerate():
         if thread.name == "tracker slow":
-            thread.join(10)  # or it draws random numbers in the next test
+            thread.join(10)  # otherwise it would draw random numbers in the next test
 
 
 def all_calls(guarded: Guarded) -> None:
     guarded.call("open", ABOUT, when="start")
-    guarded.call("steps", {1: 0.5}, when="step 1")  # a method that it does not have
+    guarded.call("steps", {1: 0.5}, when="step 1")  # a missing method
     guarded.call("epoch", 1, {}, when="epoch 1")
     guarded.call("epoch", 2, {}, when="epoch 2")
     guarded.call("end", {}, when="the end")

@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow after an interruption, read by their own readers."""
+"""Test TensorBoard and MLflow after an interruption, with their own readers."""
 
 from pathlib import Path
 from typing import Any

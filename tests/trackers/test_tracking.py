@@ -1,4 +1,4 @@
-"""The values that trackers get for an epoch, also after a resume."""
+"""Test the values that trackers get for an epoch, also after resuming."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ from krona.training.tracking import Trackers
 
 
 class Heard:
-    """A tracker that keeps what it is told."""
+    """A tracker that stores the values of each epoch."""
 
     def __init__(self) -> None:
         self.epochs: dict[int, dict[str, float]] = {}
@@ -39,7 +39,10 @@ class Heard:
 
 
 def trackers_of(folder: Path) -> tuple[Trackers, Heard]:
-    """A run's trackers, with one that keeps what it hears; ``folder`` holds its history."""
+    """Return the trackers of a run, and the one tracker among them, which stores its values.
+
+    ``folder`` contains the history.
+    """
     folder.mkdir()
     about = About(run_id="r", folder=folder, method="krona", task="mrpc", sweep=None, config={}, resumed=False)
     heard = Heard()
@@ -61,7 +64,7 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
 
     tuned = learner(
         inserted("krona"),
-        total_steps=steps,  # of an epoch's three: trainer.max_steps may end a run within one
+        total_steps=steps,  # an epoch has three steps; trainer.max_steps may end a run within an epoch
         warmup_steps=0,
         after_backward=after_backward,
         after_epoch=trackers.epoch,
@@ -82,7 +85,7 @@ def test_gradient_norms_are_not_kept_for_the_next_epoch(tmp_path: Path) -> None:
     assert gradients_heard(heard.epochs[1]) == {}
 
 
-# MRPC: the tables show F1, the mean of F1 and accuracy chooses
+# MRPC: tables show F1, and the mean of F1 and accuracy chooses the epoch
 EPOCHS = [(80.0, 70.0), (84.0, 60.0), (82.0, 69.0), (81.0, 70.0)]
 
 
@@ -100,7 +103,7 @@ def test_dev_best_is_the_score_of_the_chosen_epoch(tmp_path: Path) -> None:
     trackers.close("interrupted")
     assert [told["dev/best"] for told in heard.epochs.values()] == [80.0, 80.0, 82.0, 82.0]
 
-    again, heard_again = trackers_of(tmp_path / "resumed")  # the first run had no tracker: no history is there
+    again, heard_again = trackers_of(tmp_path / "resumed")  # the first run had no tracker, so there is no history
     resumed = learner(model)
     resumed.dev_curve = list(live.dev_curve)
     trainer: Any = None

@@ -1,4 +1,4 @@
-"""The values of trackers: keys, the history file, gradient norms and effective ranks against NumPy."""
+"""Test the values of trackers: keys, the history file, gradient norms and effective ranks against NumPy."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""W&B runs, read by W&B's own reader: offline, resumed, and online on a local server."""
+"""Test W&B runs with W&B's own reader: offline, resumed, and online with a local server."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[WandbServer], None]:
 
 
 def sync(lines: list[str]) -> None:
-    """Type the command that the run's own line says."""
+    """Run the command that the output of the run shows."""
     (said,) = (line for line in lines if "wandb sync" in line)
     words = re.search(r"wandb (sync (?:--include-online )?\S+) uploads", said)
     assert words is not None
@@ -142,7 +142,7 @@ def test_an_offline_run_is_complete_after_sync_and_typed_values_win(
         *(plain.name, "theirs", "first try", "team"),
     )
     rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
-    assert [row["_step"] for row in rows] == [0, 1, 2, 3]  # two steps an epoch
+    assert [row["_step"] for row in rows] == [0, 1, 2, 3]  # two steps in each epoch
     assert [row["trainer/global_step"] for row in rows] == [0, 1, 2, 3]
     curve = [row["loss"] for row in read_result(job.folder / "result.json").dev_curve]
     losses = [row["train/step_loss"] for row in rows]
@@ -223,7 +223,7 @@ def test_the_network_fails_during_a_run(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_and_biases, "UPLOAD", 0.2)
-    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")  # seconds; W&B's own are 15
+    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")  # seconds; W&B's default is 15
     with WandbServer() as server:
         online(server)
 

@@ -1,4 +1,4 @@
-"""The command of W&B's agent for each file of sweeps/wandb."""
+"""Test the command of W&B's agent for each file of sweeps/wandb."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from krona.runs.result import read_result
 from krona.trackers.values import epoch_values
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))
-SMALL = {"task": "sample_sst2"}  # what a test can't download is put in the place of
+SMALL = {"task": "sample_sst2"}  # replacements for data that a test cannot download
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def first_values(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """One point of the sweep, as the server would send it to an agent."""
+    """Return one point of the sweep, as the server would send it to an agent."""
     point = {}
     for key, spec in parameters.items():
         if "value" in spec:
@@ -38,7 +38,7 @@ def first_values(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def agent_command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
-    """The sweep's command with its macros filled in, by W&B's own functions."""
+    """Return the command of the sweep. W&B's own functions replace its macros."""
     macros = create_sweep_command_args({"args": point})
     macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
     command: list[str] = []

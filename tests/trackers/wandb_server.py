@@ -1,4 +1,4 @@
-"""A W&B server on 127.0.0.1, as small as the client's online mode allows: it takes a run in and remembers it.
+"""A minimal W&B server on 127.0.0.1 for the client's online mode. It receives runs and stores their values.
 
 What it can be told to do: answer, refuse the key (401), hang (take the connection and say nothing), or drop every
 connection, from the start or in the middle of a run.
@@ -17,7 +17,10 @@ Mode = Literal["answer", "refuse", "hang", "drop"]
 
 
 class WandbServer:
-    """``with WandbServer() as server:`` — then ``server.url``, and what came in: config, summary, history by step."""
+    """A server for use as ``with WandbServer() as server:``.
+
+    ``server.url`` is its address. ``server.runs`` contains the config, the summary and the history of each run.
+    """
 
     def __init__(self, mode: Mode = "answer") -> None:
         self.mode: Mode = mode
@@ -42,11 +45,11 @@ class WandbServer:
         return self.runs.setdefault(name, {"config": {}, "summary": {}, "history": {}, "exit_code": None, "files": {}})
 
     def epochs(self, name: str) -> list[float]:
-        """The epochs of a run's history, by step."""
+        """Return the epochs in a run's history, in the order of the steps."""
         return [row["epoch"] for _, row in sorted(self.run(name)["history"].items()) if "epoch" in row]
 
     def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """The data that a GraphQL operation is answered with."""
+        """Return the data of the response to a GraphQL operation."""
         if operation == "UpsertBucket":
             run = self.run(variables["name"])
             told = {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"],
@@ -85,7 +88,7 @@ class WandbServer:
                 "tags": [], "notes": "", "displayName": name, "wandbConfig": json.dumps({"t": 1})}  # fmt: skip
 
     def stream(self, name: str, content: dict[str, Any]) -> None:
-        """A post to a run's file stream: its history and summary.
+        """Store the history and the summary that were posted to a run's file stream.
 
         W&B's server keeps one row a step and a later one overwrites it (wandb/wandb#12269); so must this, because
         `wandb sync` of a run that was cut off sends the lines again that the server has.
@@ -108,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.body()
         if not self.lets_through():
             return
-        content = json.loads(body or b"{}")  # of the client's telemetry
+        content = json.loads(body or b"{}")  # telemetry of the client
         if self.path.startswith("/graphql"):
             operation = re.search(r"(?:query|mutation)\s+(\w+)", content["query"])[1]
             self.wandb.asked.append(operation)
@@ -137,7 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def lets_through(self) -> bool:
-        """Whether the request is answered as usual."""
+        """Return whether the request gets a normal response.
+
+        In another mode, refuse it, hang, or drop the connection.
+        """
         if self.wandb.mode == "refuse":
             self.answer({"errors": [{"message": "user is not logged in"}]}, status=401)
         elif self.wandb.mode == "hang":
@@ -159,4 +165,4 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""

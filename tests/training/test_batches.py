@@ -1,4 +1,7 @@
-"""Batches: every row once an epoch, by seed and epoch only, shared among ranks; predictions in the order of rows."""
+"""Test batches: the rows of an epoch, their order, their division among ranks, and the order of predictions.
+
+Every row is used once in an epoch, in an order that depends only on seed and epoch.
+"""
 
 import random
 from pathlib import Path
@@ -45,7 +48,7 @@ def test_every_row_once_an_epoch(lengths: list[int], batch_size: int, epoch: int
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_the_order_depends_on_seed_and_epoch_only(lengths: list[int] | None) -> None:
     first = draw(0, 2, lengths=lengths)
-    torch.manual_seed(99)  # torch's own generator has no influence
+    torch.manual_seed(99)  # torch's global generator has no effect
     assert draw(0, 2, lengths=lengths) == first
     assert draw(0, 3, lengths=lengths) != first
     assert draw(1, 2, lengths=lengths) != first
@@ -98,7 +101,7 @@ def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int
     evaluated = [ShortToLong(LENGTHS[:rows], batch_size=batch_size, ranks=one) for one in ranks]
     assert sorted(row for one in evaluated for row in one.order) == list(range(rows))
     assert all(len(batch) <= batch_size for one in evaluated for batch in one)
-    assert max(len(one) for one in evaluated) == -(-rows // (batch_size * size))  # the slowest has no batch too many
+    assert max(len(one) for one in evaluated) == -(-rows // (batch_size * size))  # no rank has a batch too many
     assert max(len(one) for one in evaluated) - min(len(one) for one in evaluated) <= 1
 
 

@@ -1,4 +1,4 @@
-"""``trainer.compile``: one graph for every method on each family, the same loss and gradients, and a run with it."""
+"""Test ``trainer.compile``: one graph for every method on each family, equal loss and gradients, and a run."""
 
 import logging
 import re
@@ -23,17 +23,20 @@ from tiny_t5 import METHODS, settings, tiny_t5
 
 KINDS = ("t5", "bert", "llama")
 CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}}
-inductor = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # its own, torch 2.13
+inductor = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # a warning of torch itself, 2.13
 
 
 @pytest.fixture(autouse=True)
 def no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest would keep torch's own record of each compilation: a quarter of the time."""
+    """Disable torch's log of each compilation, because pytest stores it, which takes a quarter of the time."""
     monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
 
 
 def model_of(kind: str) -> Any:
-    """One block a stack, without dropout: compiled and eager draw other masks."""
+    """Return a model with one block in each stack.
+
+    It has no dropout, because compiled and eager code draw different masks.
+    """
     model = tiny_t5(num_layers=1) if kind == "t5" else tiny_of(kind, num_hidden_layers=1)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -44,7 +47,7 @@ def model_of(kind: str) -> Any:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The graphs that are compiled, by a backend that runs them as they are."""
+    """Set a backend that runs graphs unchanged. Return a list that gets one entry for each compiled graph."""
     graphs: list[int] = []
 
     def backend(graph: Any, inputs: Any) -> Any:
@@ -56,7 +59,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def cases() -> list[Any]:
-    """Every method on each kind; most are slow: tests/test_contract.py traces a block with every method."""
+    """Return all pairs of a method and a kind.
+
+    Most are slow, because tests/test_contract.py traces a block with every method.
+    """
     fast = {("krona", "t5"), ("krona", "bert")}
     marks = {True: [], False: [pytest.mark.slow]}
     return [pytest.param(m, kind, marks=marks[(m, kind) in fast]) for m in METHODS for kind in KINDS]
@@ -93,7 +99,7 @@ def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -
 
 
 def eager_and_compiled(typed: list[str], outputs: Path) -> Iterator[Result]:
-    """The same run without and with the compiler, one after the other."""
+    """Return the results of a run without the compiler, and then of the same run with the compiler."""
     for value in ("false", "true"):
         job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), outputs)
         assert job.state == "done", said

@@ -1,4 +1,4 @@
-"""Greedy decoding gives the tokens of `model.generate`."""
+"""Test that greedy decoding gives the tokens of `model.generate`."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def padded(ids: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def lively(seed: int, *, gated: bool = False) -> T5ForConditionalGeneration:
-    """A model whose rows differ: with its own start a random T5 says the same to every source."""
+    """Return a model with different outputs for different rows. A random T5 would predict the same for every source."""
     model = tiny_t5(gated=gated, seed=seed)
     disturb(model, seed=seed, by=0.4)
     return model
@@ -36,13 +36,13 @@ def test_the_same_tokens_as_generate(gated: bool, width: int) -> None:
     for seed in range(4):
         model, batch = lively(seed, gated=gated), sources(seed)
         with torch.no_grad():
-            model.lm_head.weight[EOS] *= 2  # so that rows end, at different steps
+            model.lm_head.weight[EOS] *= 2  # so that rows end at different steps
         expected = model.generate(**batch, max_new_tokens=width, do_sample=False, num_beams=1)[:, 1:]
         got = greedy(model, **batch, max_new_tokens=width)
         assert torch.equal(padded(got, width), padded(expected, width))
         different |= set(map(tuple, got.tolist()))
         lengths |= {row.index(EOS) if EOS in row else None for row in got.tolist()}
-    assert len(different) > 4  # else this tests nothing
+    assert len(different) > 4  # otherwise the test would prove nothing
     assert width < 12 or len(lengths) > 3
 
 

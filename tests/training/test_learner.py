@@ -1,4 +1,4 @@
-"""The learner: loss, gradient, schedule, dropout, trainable weights and the best epoch."""
+"""Test the learner: loss, gradient, schedule, dropout, trainable weights and the best epoch."""
 
 import copy
 from itertools import chain
@@ -26,7 +26,7 @@ ROWS = 10
 
 
 def rows() -> list[dict[str, torch.Tensor]]:
-    """Rows of different label lengths, as collated: a label of 1 to 3 tokens, -100 after it."""
+    """Return collated rows with labels of 1 to 3 tokens, padded with -100."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for row in range(ROWS):
@@ -38,7 +38,7 @@ def rows() -> list[dict[str, torch.Tensor]]:
 
 
 class Watched(Learner):
-    """Notes what happens in each step."""
+    """A learner that records the learning rate, the rows and the training mode of each step."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,7 +54,7 @@ class Watched(Learner):
 
 
 def scores(*values: float) -> Any:
-    """A dev split that scores these, one an epoch."""
+    """Return an evaluation of dev that gives these scores, one for each epoch."""
     left = iter(values)
 
     def evaluate(model: nn.Module) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(size: int) -> None:
 def test_a_run_with_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> None:
     def weights(micro: int | None) -> dict[str, torch.Tensor]:
         model = inserted("lora")
-        for module in model.modules():  # without dropout: two halves draw other masks than a whole
+        for module in model.modules():  # without dropout, because two halves draw other masks than one whole batch
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
             elif isinstance(getattr(module, "dropout", None), float):
@@ -154,7 +154,10 @@ def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 0), (0, 1), (0, 7), (4, 9), (5, 3), (3, 3), (500, 1230)])
 def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
-    """Linear from 0 to lr over the warm-up, then linear to 0; no steps and a warm-up that outlasts them included."""
+    """The rate increases linearly from 0 to lr during the warm-up, and then decreases linearly to 0.
+
+    The test includes a run without steps, and a warm-up that is longer than the run.
+    """
     tuned = learner(inserted("krona"), warmup_steps=warmup, total_steps=total)
     schedule = tuned.configure_optimizers()["lr_scheduler"]
     for step in range(total + 2):
@@ -166,7 +169,7 @@ def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path: Path) -> None:
     model = inserted("krona")
-    assert not model.training  # as from_pretrained leaves it
+    assert not model.training  # the mode after from_pretrained
     tuned = learner(model)
     fit(tuned, tmp_path, epochs=1)
     assert tuned.training_modes == {True}
@@ -176,7 +179,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path: Path) -> None
         return [summed_loss(model.train(), batch()).item() for _ in range(2)]
 
     first, second = losses()
-    assert first != second  # there is dropout to be on
+    assert first != second  # the model has dropout
     assert losses() == [first, second]
 
 

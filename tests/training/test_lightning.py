@@ -1,4 +1,4 @@
-"""Lightning's callbacks, schedules, loggers and trainer settings in a run."""
+"""Test Lightning's callbacks, schedules, loggers and trainer settings in a run."""
 
 import csv
 import math
@@ -25,7 +25,7 @@ CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"
 
 
 class Mine(pl.Callback):
-    """A user's own."""
+    """A user's own callback."""
 
     def __init__(self, *, stop_after: int) -> None:
         self.stop_after = stop_after
@@ -73,7 +73,7 @@ def test_a_callback_stops_a_run_and_its_resumed_run(stops: list[str], overrides:
 
 
 def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
-    """Run, and be interrupted right after an epoch's checkpoint."""
+    """Start a run that is interrupted directly after the checkpoint of an epoch."""
     save = WholeCheckpoints.save_checkpoint
 
     def save_and_stop(self: Any, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -183,7 +183,7 @@ def test_schedules_after_a_linear_warm_up() -> None:
     halves = rates(torchs("StepLR", step_size=2, gamma=0.5), warmup=2, steps=8)
     assert halves == pytest.approx([*rise, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25])
     cosine = [(1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
-    assert rates(torchs("CosineAnnealingLR"), warmup=2, steps=6) == pytest.approx([*rise, *cosine])  # T_max filled in
+    assert rates(torchs("CosineAnnealingLR"), warmup=2, steps=6) == pytest.approx([*rise, *cosine])  # krona sets T_max
     assert rates(torchs("CosineAnnealingLR"), warmup=0, steps=4) == pytest.approx(cosine)
 
 

@@ -1,4 +1,4 @@
-"""The memory allocator's setting, and the note on bf16."""
+"""Test the setting of the memory allocator, and the note on bf16."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
-    assert bf16_notes("bf16-mixed", "cpu") == []  # nothing is known
+    assert bf16_notes("bf16-mixed", "cpu") == []  # no information
     (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512f\n")
     (note,) = bf16_notes("bf16-mixed", "cpu")
     assert "trainer.precision=bf16-mixed" in note

@@ -1,4 +1,4 @@
-"""The measures of a run besides its scores are recorded and do not change the run."""
+"""Test that measurements other than scores are recorded and do not change the run."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The module and its loaders in a plain `pl.Trainer` give the scores and weights of the run."""
+"""Test that the module and its data loaders in a plain `pl.Trainer` give the scores and weights of the run."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def trainer(**more: Any) -> pl.Trainer:
 
 
 class Seen(Callback):
-    """The dev scores that Lightning's validation shows to a callback."""
+    """A callback that stores the dev scores of Lightning's validation."""
 
     def __init__(self) -> None:
         self.scores: list[float] = []

@@ -1,4 +1,4 @@
-"""The output of a run: plain lines in a pipe and on a dumb terminal, and notes on the warm-up."""
+"""Test the output of a run: plain lines in a pipe and on a dumb terminal, and notes on the warm-up."""
 
 import io
 from pathlib import Path
@@ -25,7 +25,7 @@ def notes(steps: int, *overrides: str) -> str:
 def test_a_note_names_the_rate_that_a_long_warm_up_reaches() -> None:
     said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
     assert "warm-up of 500 steps of the paper is longer than training (400 steps)" in said
-    assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
+    assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500, the value of the last step
     assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
     assert notes(4000, "optimizer.warmup_steps=500") == ""
 
@@ -60,7 +60,7 @@ def said(values: dict[str, Any], outputs: Path, **console: Any) -> str:
 
 def test_max_steps_limits_the_number_of_epochs_shown(values: dict[str, Any], tmp_path: Path) -> None:
     text = said(values, tmp_path / "outputs", width=20)
-    assert "  epoch  1/2  loss " in text  # three steps an epoch
+    assert "  epoch  1/2  loss " in text  # three steps in each epoch
     assert "  epoch  2/2  loss " in text
     assert "\x1b" not in text
 

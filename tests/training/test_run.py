@@ -1,4 +1,4 @@
-"""A run from start to end: its files, and the same bits after any kill."""
+"""Test a complete run: its files, and the same bits after a kill at any point."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nothing disturbed."""
+    """Return the folder of an undisturbed run."""
     job, _ = run(values, tmp_path_factory.mktemp("done"))
     assert (job.state, job.error) == ("done", None)
     return job.folder
@@ -71,7 +71,7 @@ def test_a_model_that_is_not_finite_is_not_saved(
 ) -> None:
     restore = Learner.restore_best
 
-    def break_after(learner: Learner) -> Any:  # as a last step does whose own loss was finite
+    def break_after(learner: Learner) -> Any:  # like a last step whose loss was finite
         found = restore(learner)
         for parameter in learner.model.parameters():
             parameter.data.fill_(value) if parameter.requires_grad else None
@@ -172,13 +172,13 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
     assert "from before" not in (folder / "train.log").read_text()
 
 
-KILLS = [  # most are slow: the others notice most of the same faults
+KILLS = [  # most are slow, and the others detect most of the same errors
     pytest.param(("step", 1), marks=pytest.mark.slow),  # before any epoch has ended
     ("step", 4),
     ("write", 4),  # while the first checkpoint is written
     pytest.param(("written", 4), marks=pytest.mark.slow),
     pytest.param(("write", 7), marks=pytest.mark.slow),  # the second checkpoint
-    ("written", 10),  # trained, but test is not scored
+    ("written", 10),  # after the training, before test is scored
     pytest.param(("write", 11), marks=pytest.mark.slow),  # predictions
     pytest.param(("write", 12), marks=pytest.mark.slow),  # the adapter
     ("write", 13),  # the result
@@ -187,7 +187,7 @@ KILLS = [  # most are slow: the others notice most of the same faults
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
-    """Processes that start with everything imported and nothing run."""
+    """Return a context for processes that start with the modules already imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
@@ -204,7 +204,7 @@ def run_killed(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[
 
 @pytest.fixture(scope="module")
 def killed(values: dict[str, Any], processes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of a run that was killed in its second epoch."""
+    """Return the outputs folder of a run that was killed in its second epoch."""
     outputs = tmp_path_factory.mktemp("killed")
     run_killed(processes, values, outputs, ("step", 4))
     return outputs
@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
     for place in range(300, len(content), 900):
         content[place] ^= 8
     if damage == "other":
-        torch.save({"state_dict": checkpoint}, checkpoint)  # a Path: not weights and numbers
+        torch.save({"state_dict": checkpoint}, checkpoint)  # a Path, which is neither weights nor numbers
     else:
         checkpoint.write_bytes(content if damage == "flipped" else content[:-100])
     wrong = checkpoint.read_bytes()
@@ -275,7 +275,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_detected(tmp_path: Path) -> None:
         flipped = bytearray(content)
         flipped[place] ^= 4
         file.write_bytes(flipped)
-        if find_damage(file) is None:  # in what nothing reads
+        if find_damage(file) is None:  # in a part that no code reads
             after = torch.load(file, weights_only=True)
             assert torch.equal(after.pop("state_dict")["A"], before["state_dict"]["A"])
             assert after == {key: value for key, value in before.items() if key != "state_dict"}
@@ -296,7 +296,7 @@ def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], do
     with pytest.raises(KronaError, match=r"adapter\.safetensors is damaged or was changed.*overwrite=true"):
         find(folder)
     content = json.loads((folder / "result.json").read_text())
-    del content["provenance"]["sha256"]  # of an earlier version
+    del content["provenance"]["sha256"]  # a file of an earlier version
     (folder / "result.json").write_text(json.dumps(content))
     assert find(folder).adapter == folder / "adapter.safetensors"
 
@@ -368,7 +368,7 @@ def test_an_interrupted_run_is_recorded_and_resumes(
     def stop(self: Learner, batch: Any, batch_idx: int) -> None:
         begin(self, batch, batch_idx)
         if self.global_step == 5:
-            raise Interrupted(number)  # as the command line's handler does
+            raise Interrupted(number)  # like the handler of the command line
 
     monkeypatch.setattr(Learner, "on_train_batch_start", stop)
     with pytest.raises(Interrupted) as caught:
@@ -393,7 +393,7 @@ def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done
     (folder / ".own-0123").mkdir()
     assert run(values, tmp_path)[0].state == "skipped"
     assert {path.name for path in folder.iterdir()} == there
-    claimed(folder, pid=os.getpid())  # a living owner's stay
+    claimed(folder, pid=os.getpid())  # files of an owner that is alive stay
     run(values, tmp_path)
     assert (folder / "claim.json").exists()
 
@@ -406,7 +406,7 @@ def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     def lose(self: Learner, batch: Any, batch_idx: int) -> None:
         begin(self, batch, batch_idx)
         if self.global_step == 1:
-            with suppress(Interrupted):  # as C code does that clears every exception
+            with suppress(Interrupted):  # like C code that clears every exception
                 interrupt(signal.SIGTERM, None)
 
     monkeypatch.setattr(Learner, "on_train_batch_start", lose)
