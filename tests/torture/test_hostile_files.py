@@ -291,7 +291,7 @@ def test_a_pipe_in_the_place_of_a_result_is_not_opened(outputs: Path, monkeypatc
     assert crashes == [None] * 4
 
 
-LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/, each to another folder
+LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/ to other folders
 HOME = (
     "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
     "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
