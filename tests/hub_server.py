@@ -41,7 +41,7 @@ class Hub:
 
 @contextmanager
 def serve(repos: Mapping[str, Path]) -> Iterator[Hub]:
-    """Serve folders; a key is `datasets/OWNER/NAME` or `models/OWNER/NAME`."""
+    """Serve folders as repositories. A key is `datasets/OWNER/NAME` or `models/OWNER/NAME`."""
     hub = Hub(url="")
     files = {
         key: {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

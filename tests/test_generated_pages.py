@@ -36,7 +36,7 @@ def test_pages_made_from_the_code_are_current() -> None:
 
 
 def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
-    """docs/site/pages.py counts the sizes; tests/cli/test_parameter_counts.py checks the counts."""
+    """docs/site/pages.py computes the counts, and tests/cli/test_parameter_counts.py checks them."""
     text = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")
     counts = dict(re.findall(r"^\| \[`(\w+)`\]\(\1\.md\) \| [^|]+ \| ([\d,]+) \|", text, flags=re.MULTILINE))
     assert sorted(counts) == PAGES
@@ -102,7 +102,7 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
 
 
 def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
-    """tests/training/test_run.py holds results to the schema, which is closed but for the config."""
+    """tests/training/test_run.py validates results with the schema, which allows unknown keys only in the config."""
     schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
     _, fields_, *parts = (DOCS / "results-schema.md").read_text(encoding="utf-8").split("\n## ")
     meanings = dict(re.findall(r"^- \[?`(\w+)`.*?: (.*)$", fields_, flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Directions of updates within the backbone's weights: shares and intruder dimensions."""
+"""Test the directions of updates relative to the backbone's weights: shares and intruder dimensions."""
 
 import json
 from pathlib import Path

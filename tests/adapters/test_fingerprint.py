@@ -1,4 +1,4 @@
-"""Fingerprints of backbones: casts are accepted, changed weights are refused."""
+"""Test fingerprints of backbones: casts are accepted, and changed weights raise an error."""
 
 import json
 from collections.abc import Callable

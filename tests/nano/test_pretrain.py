@@ -40,7 +40,7 @@ def test_the_mixture_shares_no_text_with_the_sample_tasks(drawn):
         for split in sample_tasks.SPLIT_ROWS
     )
     assert not any(corpus.is_held_out(item.texts, held_out) for item in drawn)
-    # the compared texts are those of the source text
+    # `texts` contains the texts that the source text contains
     assert all(text in sides(item)[0] for item in drawn for text in item.texts if " " in text)
 
 

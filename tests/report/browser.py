@@ -41,7 +41,7 @@ class Page:
             self._call(f"{domain}.enable")
 
     def open(self, path: Path) -> None:
-        """Load the file and wait until its scripts have run; TimeoutError if they do not end."""
+        """Load the file and wait until its scripts have run. Raises TimeoutError if they do not end."""
         self._events.clear()
         self._call("Page.navigate", url=path.as_uri())
         end = time.monotonic() + TIMEOUT

@@ -1,7 +1,7 @@
 """A minimal W&B server on 127.0.0.1 for the client's online mode. It receives runs and stores their values.
 
-What it can be told to do: answer, refuse the key (401), hang (take the connection and say nothing), or drop every
-connection, from the start or in the middle of a run.
+The server has four modes: it answers, refuses the key (status 401), hangs (accepts a connection and sends nothing), or
+drops every connection. The mode can change in the middle of a run.
 """
 
 import contextlib
@@ -90,8 +90,8 @@ class WandbServer:
     def stream(self, name: str, content: dict[str, Any]) -> None:
         """Store the history and the summary that were posted to a run's file stream.
 
-        W&B's server keeps one row a step and a later one overwrites it (wandb/wandb#12269); so must this, because
-        `wandb sync` of a run that was cut off sends the lines again that the server has.
+        As on W&B's server, there is one row for each step, and a later row overwrites an earlier one (wandb/wandb#12269).
+        This is necessary, because `wandb sync` of an interrupted run sends lines again that the server already has.
         """
         run = self.run(name)
         for file, part in (content.get("files") or {}).items():
