@@ -96,7 +96,7 @@ def test_a_decoder_reads_the_source_and_then_the_label(folders: dict[str, Path])
     (ids,) = family.sources(rows, [0], longest=None)["input_ids"]
     assert family.tokenizer.decode(ids) == "the cat sat on the mat label :"
     (cut,) = family.sources(rows, [0], longest=5)["input_ids"]
-    assert family.tokenizer.decode(cut) == "the cat sat label :"  # the end of the text, which asks for the label, is never cut
+    assert family.tokenizer.decode(cut) == "the cat sat label :"  # the end "label :" is never cut
     assert family.tokenizer.decode(family.label("1")) == "1 [SEP]"
 
 

@@ -1,7 +1,7 @@
 """Autograd functions with explicit gradients, for a layer with a Kronecker product or a low-rank update.
 
 They are faster than PyTorch's automatic gradients. Those sum an (N, a1, a2) array over tokens with a slow kernel, add
-the gradient of the input in an extra pass, keep the intermediate result in memory, and take Python time for every view.
+the gradient of the input in an extra pass, keep the intermediate result in memory, and need Python time for every view.
 Here one autograd node computes everything, and it computes the intermediate result again in the backward pass. Large
 inputs are processed in blocks of tokens that fit into the cache of a processor core.
 

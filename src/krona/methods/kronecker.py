@@ -36,8 +36,8 @@ class Kronecker(nn.Module):
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
         residual: ``scale`` trains s_res from 1 (Eq. 6). ``sigmoid`` uses σ(s_res) instead, with s_res from 1
             (Table 7). None means no residual.
-        init: ``kaiming`` as described above. ``normal`` draws A and B from a normal distribution with the standard
-            deviation 1/√d_in (Table 4).
+        init: ``kaiming`` as described above. ``normal`` draws A and B from a normal distribution with mean 0 and
+            standard deviation 1/√d_in (Table 4).
         terms: number of products in the sum. KronA has 1.
     """
 
