@@ -12,8 +12,8 @@ class Adapter(nn.Module):
     """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, with the output h of a sub-layer.
 
     The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and
-    W_up (r, d_out) with r = ``bottleneck_dim``. The weights start normally distributed (mean 0, standard deviation 0.01)
-    and the biases at zero, so the output is close to the backbone's at the start. The number of parameters is
+    W_up (r, d_out) with r = ``bottleneck_dim``. The weights start normally distributed (mean 0, standard deviation
+    0.01) and the biases at zero, so the output is close to the backbone's at the start. The number of parameters is
     r · (d_in + d_out + 1) + d_out. The rank of the update is r.
     """
 
