@@ -1,8 +1,7 @@
 """Read data files (TSV, CSV, JSONL, Parquet, folders of ``save_to_disk``) as a stream of rows with line numbers.
 
-A reader yields the pair ``(line, row)`` for each good row. For a bad row it yields ``(line, BadRowError)`` instead of
-raising the error, because the caller may skip and count bad rows. If a row looks suspicious, the reader first yields
-``(line, Oddity)``. It raises KronaError if the whole file cannot be read.
+A reader yields ``(line, row)`` for a good row and ``(line, BadRowError)`` for a bad row, which the caller may skip and
+count. Before a suspicious row it yields ``(line, Oddity)``. It raises KronaError if the whole file cannot be read.
 """
 
 import csv
@@ -58,16 +57,7 @@ class Wanted:
         return [column for column, names in self.names.items() if known.isdisjoint(names)]
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
-        """Return a dict from each wanted column to its name in the file.
-
-        Args:
-            where: the name of the file in error messages.
-            found: the column names of the file.
-            hint: a text that is added to the message about a missing column.
-
-        Raises:
-            KronaError: a column is missing, or two columns of the file have its name.
-        """
+        """Return a dict from each column to its name in a file. Raises KronaError for a missing or repeated column."""
         for column in self.missing(found):
             names = self.names[column]
             either = " or ".join(f"'{name}'" for name in names)
@@ -81,11 +71,7 @@ class Wanted:
 
 
 def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
-    """Yield the rows of a data file, or of a folder that ``save_to_disk`` wrote. The suffix determines the format.
-
-    Args:
-        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV, else None.
-    """
+    """Yield the rows of a data file, or of a folder of ``save_to_disk``. For ``quoting``, see `read_text`."""
     if path.is_dir():
         return _read_saved(path, wanted)
     kind = file_kind(path)
@@ -128,10 +114,7 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
 
 
 def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hint: str = "") -> Iterator[Located]:
-    """Yield the wanted columns of a table.
-
-    ``hint`` is added to the error about a row that has quotes and a wrong number of fields.
-    """
+    """Yield the wanted columns of a table. The errors about rows with quotes and a wrong width end with ``hint``."""
     first = next(records, (1, 1, [], None))
     names: Sequence[str] = first[2]
     header = wanted.header
@@ -154,10 +137,7 @@ def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hi
 
 
 def _split_plain(lines: Iterator[str], *, blank: bool) -> Iterator[Record]:
-    """Split lines at tabs. A quote is an ordinary character.
-
-    If ``blank`` is true, a blank line is a row, except at the end of the file. Otherwise blank lines are skipped.
-    """
+    """Split lines at tabs. If ``blank`` is true, a blank line is a row, except at the end. Otherwise it is skipped."""
     waiting = list[int]()
     for number, line in enumerate(lines, start=1):
         text = line.removesuffix("\n").removesuffix("\r")
@@ -252,10 +232,7 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return a dict from each split (train, dev, test) to its folder, for a folder that a `DatasetDict` was saved to.
-
-    The dict is empty if `DatasetDict.save_to_disk` did not write the folder.
-    """
+    """Return a dict from each split of a saved `DatasetDict` to its folder. It is empty for any other folder."""
     if not (folder / "dataset_dict.json").is_file():
         return {}
     return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}

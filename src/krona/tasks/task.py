@@ -91,14 +91,11 @@ class Task(BaseModel):
     columns: Words
     """The names of the one or two text columns."""
     template: str
-    """The pattern of the source text, where `{column}` stands for the text of a column.
-
-    By default the source text is `column: text` for each column.
-    """
+    """The source text, where `{column}` stands for a column's text. The default is `column: text` for each column."""
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
-    """A map from each label word to its id, or a list of words, whose ids are their positions.
+    """A map from each label word to its id, or a list of words. The target text is the id.
 
-    The target text is the id. If `labels` is null, the task is a regression, and a target is a number with one decimal.
+    If the value is null, the task is a regression, and the target text is a number with one decimal.
     """
     metrics: Words
     """The names of the metrics. The epoch with the highest mean of these metrics on dev is chosen."""
@@ -112,10 +109,7 @@ class Task(BaseModel):
     sample: str | None = None
     """The name of the sample task in the package, such as rte. It is null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
-    """A user's own files: a map with the key train, and optionally dev and test.
-
-    A value is a data file, or a folder that `save_to_disk` of the library datasets wrote.
-    """
+    """A map from train, dev and test to a user's data file, or to a folder that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
     """The name of the task's configuration in GLUE on the Hub."""
     tsv: TsvLayout | None = None
@@ -174,18 +168,13 @@ class Task(BaseModel):
         return "sample" if self.sample is not None else "glue"
 
     def prefixed(self, wanted: bool) -> bool:
-        """Return whether the source text starts with the task's name.
-
-        Args:
-            wanted: the method's choice. It counts if the field `prefix` is None.
-        """
+        """Return whether the source text starts with the task's name. ``wanted`` is the choice of the method."""
         return wanted if self.prefix is None else self.prefix
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
         """Return the source text of a row. Raises BadRowError if a text is missing.
 
-        Args:
-            prefix: whether the text starts with the task's name.
+        If ``prefix`` is true, the text starts with the task's name.
         """
         texts = {name: read_text(name, row.get(name)) for name in self.columns}
         text = self._format % tuple(texts[name] for name in self._fields)
@@ -201,11 +190,7 @@ class Task(BaseModel):
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the target text of a row, which is the id of its label, or a number.
-
-        Raises:
-            BadRowError: the label is unknown, or the value is not a number.
-        """
+        """Return the target text of a row. Raises BadRowError for an unknown label or for text in place of a number."""
         value = row.get(self.label_column)
         if self.labels is None:
             return read_number(value)
