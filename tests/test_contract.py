@@ -102,7 +102,7 @@ def test_take_out_gives_the_backbone_back_to_the_bit(name: str) -> None:
 @PARAMETRISED
 def test_merge_keeps_the_logits_and_unmerge_the_bits(name: str) -> None:
     model = inserted(name)
-    disturb(model)
+    disturb(model, by=0.01 if name == "cdka_authors" else 0.1)  # its updates are scaled by 11
     before, beside = snapshot(model), logits(model)
     refusal = None
     try:
@@ -124,7 +124,24 @@ def test_merge_keeps_the_logits_and_unmerge_the_bits(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lora", "dora", "krona", "krona_dora", "lokr", "ia3", "miss", "c3a", "monarch", "kadaptation", "cdka"]
+    "name",
+    [
+        "lora",
+        "dora",
+        "krona",
+        "krona_dora",
+        "lokr",
+        "ia3",
+        "miss",
+        "c3a",
+        "monarch",
+        "kadaptation",
+        "cdka",
+        "cdka_authors",
+        "moka",
+        "hira",
+        "vera",
+    ],
 )
 def test_what_is_linear_beside_linear_layers_merges(name: str) -> None:
     model = inserted(name)

@@ -30,6 +30,8 @@ A branch may also have these members:
     Return factors (d_in, r) and (r, d_out) of the update. The export to peft's LoRA uses them.
 ``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
     A static method that returns factors for a layer of another width (``method.fit_factors: nearest``).
+``bind(layer, transposed)``
+    Store the linear layer beside the branch, for an update that depends on its weight (HiRA). Insertion calls it.
 ``beside(layer, x)``
     Return ``layer(x) + self(x)``, computed faster than by the two calls.
 ``add_to(y, x, *others)``

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import Position
-from krona.surgery.layers import is_linear, reads_past_forward, weight_matrix
+from krona.surgery.layers import is_conv1d, is_linear, reads_past_forward, weight_matrix
 from krona.surgery.options import InsertOptions, list_placements
 from krona.surgery.targets import end_layers, match_places, widths_of_part
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
@@ -53,6 +53,7 @@ def build(
         d_in, d_out = widths_of_part(base, entry)
         sizes = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[placement]
         modules = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
+        _bind(place, modules, base, placement)
         weight = _weight_at(place, end_layers(base)[1] if placement == "sequential" else end_layers(entry or base)[0])
         modules.to(device=weight.device, dtype=weight.dtype)
         magnitude = _magnitude(place, base, modules, placement) if options.magnitude else None
@@ -143,6 +144,18 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
         raise KronaError(f"{public_name(place)} has no floating-point weights (found: {kinds}), so no branch fits.")
     return weight
+
+
+def _bind(place: str, branches: nn.ModuleList, base: nn.Module, placement: Position) -> None:
+    """Give branches that read the weight beside them (``bind``, such as HiRA) their layer."""
+    for branch in branches:
+        if hasattr(branch, "bind"):
+            if not is_linear(base) or placement != "parallel":
+                raise KronaError(
+                    f"{type(branch).__name__} reads the weight of a linear layer beside it, and {public_name(place)} "
+                    f"is a {type(base).__name__} with placement={placement}. Use linear target_modules and parallel."
+                )
+            branch.bind(base, transposed=is_conv1d(base))
 
 
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Position) -> Magnitude:

@@ -1,0 +1,51 @@
+"""HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, element by element."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from krona.messages import KronaError
+from krona.methods.arguments import check_float, check_int
+
+
+class HiRA(nn.Module):
+    """``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer.
+
+    Shapes: A (d_in, rank), B (rank, d_out), W (d_out, d_in).
+    Start: A Kaiming-uniform (a = √5: bound 1/√d_in), B 0, so the output is the backbone's.
+    Parameters: rank · (d_in + d_out). Rank of the update: at most rank · rank(W), so up to the layer's width.
+    """
+
+    def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
+        super().__init__()
+        check_int("rank", rank, low=1, high=min(d_in, d_out))
+        self.scaling = check_float("scaling", scaling)
+        self.A = nn.Parameter(torch.empty(d_in, rank))
+        self.B = nn.Parameter(torch.empty(rank, d_out))
+        self.update_rank = min(d_in, d_out)
+        self.layer: tuple[nn.Module, ...] = ()  # in a tuple, so that its weight is not a parameter of the branch
+        self.transposed = False
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.A.shape[0])
+        nn.init.uniform_(self.A, -bound, bound)
+        nn.init.zeros_(self.B)
+
+    def bind(self, layer: nn.Module, *, transposed: bool = False) -> None:
+        """Remember the layer of W. ``transposed``: the layer stores Wᵀ, as GPT-2's ``Conv1D`` does."""
+        self.layer, self.transposed = (layer,), transposed
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.delta())  # (..., d_in) → (..., d_out)
+
+    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        return F.linear(x, layer.weight + self.delta(), layer.bias)
+
+    def delta(self) -> Tensor:
+        if not self.layer:
+            raise KronaError("HiRA's update depends on the weight of its layer. Insert the adapter into a backbone.")
+        W = self.layer[0].get_parameter("weight").detach().to(self.A.device, self.A.dtype)
+        return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)

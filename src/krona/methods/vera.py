@@ -1,0 +1,56 @@
+"""VeRA, vector-based random matrix adaptation (Kopiczko et al. 2024): frozen random factors and two trained vectors."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from krona.methods.arguments import check_float, check_int
+
+
+class VeRA(nn.Module):
+    """``ΔW = diag(b) B diag(d) A`` (their Eq. 2), where A and B are frozen.
+
+    Shapes: A (rank, d_in), B (d_out, rank), d (rank), b (d_out).
+    Start: A and B Kaiming-uniform (a = 0: bound √(6 / fan-in)), d ``d_initial``, b 0, so the output is the backbone's.
+    Parameters: rank + d_out. Rank of the update: rank.
+
+    Args:
+        seed: of A and B. Layers of the same widths have the same A and B. Parameter counts and adapter files do not
+            contain them.
+    """
+
+    A: Tensor
+    B: Tensor
+
+    def __init__(self, d_in: int, d_out: int, *, rank: int = 256, d_initial: float = 0.1, seed: int = 0) -> None:
+        super().__init__()
+        check_int("rank", rank, low=1)
+        check_int("seed", seed, low=0)
+        self.d_initial = check_float("d_initial", d_initial)
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("A", _kaiming_uniform(rank, d_in, generator), persistent=False)
+        self.register_buffer("B", _kaiming_uniform(d_out, rank, generator), persistent=False)
+        self.d = nn.Parameter(torch.empty(rank))
+        self.b = nn.Parameter(torch.empty(d_out))
+        self.update_rank = min(rank, d_in, d_out)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.d, self.d_initial)
+        nn.init.zeros_(self.b)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.A.T * self.d) @ self.B.T * self.b  # (..., d_in) → (..., rank) → (..., d_out)
+
+    def delta(self) -> Tensor:
+        return self.b[:, None] * (self.B @ (self.d[:, None] * self.A))  # (d_out, d_in)
+
+    def low_rank(self) -> tuple[Tensor, Tensor]:
+        return self.A.T * self.d, self.B.T * self.b  # (d_in, rank), (rank, d_out)
+
+
+def _kaiming_uniform(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Draw a (rows, columns) matrix; ``columns`` is the fan-in."""
+    bound = math.sqrt(6 / columns)
+    return torch.empty(rows, columns, device="cpu").uniform_(-bound, bound, generator=generator)
