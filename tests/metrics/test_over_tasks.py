@@ -1,0 +1,84 @@
+"""Mean ranks, interquartile means, probabilities of improvement and equivalence, against libraries and by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from krona.metrics.answers import Answers
+from krona.metrics.over_tasks import equivalence, improvement_of, interquartile_mean_of, mean_ranks
+
+
+def simulated(seed: int, tasks: int = 8, methods: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 80 + rng.normal(0, 5, (tasks, 1)) + np.arange(methods) * 0.8 + rng.normal(0, 1, (tasks, methods))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mean_ranks_and_friedmans_p(seed: int) -> None:
+    scores = simulated(seed)
+    ranks = mean_ranks(scores)
+    assert ranks.p == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue, rel=1e-12)
+    by_hand = np.mean([[1 + sum(other > own for other in row) for own in row] for row in scores], axis=0)
+    np.testing.assert_allclose(ranks.mean, by_hand)
+    # Demsar 2006, Table 5(a): q = 2.569 for four methods at the 5 % level
+    assert ranks.critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 8)), abs=1e-3)
+
+
+def test_ranks_of_ties_and_of_incomplete_scores() -> None:
+    tied = mean_ranks(np.full((3, 3), 50.0))
+    assert tied.p == 1.0
+    assert list(tied.mean) == [2.0, 2.0, 2.0]
+    for wrong in (np.zeros((1, 3)), np.zeros((3, 2)), np.array([[1.0, np.nan, 2.0]] * 3)):
+        with pytest.raises(ValueError, match="tasks"):
+            mean_ranks(wrong)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rliables_interquartile_mean_and_probability_of_improvement(seed: int) -> None:
+    metrics = pytest.importorskip("rliable.metrics", reason="rliable is not installed: the comparison is left out")
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(80, 3, (5, 8)).round(), rng.normal(79, 3, (5, 8)).round()
+    assert interquartile_mean_of(list(x.T)).value == pytest.approx(metrics.aggregate_iqm(x), rel=1e-12)
+    expected = metrics.probability_of_improvement(x, y)
+    assert improvement_of(list(x.T), list(y.T)).value == pytest.approx(expected, rel=1e-12)
+
+
+def test_interquartile_mean_and_probability_by_hand() -> None:
+    runs = [np.array([1.0, 2.0]), np.array([3.0, 100.0])]
+    assert interquartile_mean_of(runs).value == 2.5
+    low, high = interquartile_mean_of(runs).interval
+    assert low <= 2.5 <= high
+    better = improvement_of([np.array([2.0, 3.0]), np.array([1.0])], [np.array([1.0, 2.0]), np.array([1.0])])
+    assert better.value == pytest.approx((0.875 + 0.5) / 2)
+    assert improvement_of(runs, runs).value == pytest.approx(0.5)
+
+
+def answers(right: np.ndarray) -> Answers:
+    truth = np.arange(len(right)) % 2
+    return Answers(truth, np.where(right, truth, 1 - truth), classes=2)
+
+
+@pytest.mark.parametrize(("shift", "margin", "equivalent"), [(0.0, 2.0, True), (0.0, 0.1, False), (0.03, 2.0, False)])
+def test_equivalence_is_the_two_one_sided_tests(shift: float, margin: float, *, equivalent: bool) -> None:
+    rng = np.random.default_rng(0)
+    shared, own = rng.random((2, 4000))
+    a = shared < 0.9
+    b = np.where(rng.random(4000) < 0.05, own, shared) < 0.9 - shift
+    found = equivalence([answers(a)], [answers(b)], ["accuracy"], margin=margin)
+    difference = 100 * (a.astype(float) - b)
+    error = difference.std(ddof=1) / np.sqrt(len(a))
+    one_sided = [stats.norm.sf((margin - sign * difference.mean()) / error) for sign in (1, -1)]
+    assert found.difference == pytest.approx(difference.mean(), abs=1e-9)
+    assert found.p == pytest.approx(max(one_sided), abs=0.02)
+    assert (found.p < 0.05) == equivalent
+    low, high = found.interval
+    assert (-margin < low < high < margin) == equivalent
+
+
+def test_equivalence_of_identical_and_of_unpaired_runs() -> None:
+    same = answers(np.arange(100) % 3 > 0)
+    found = equivalence([same], [same], ["matthews", "accuracy"])
+    assert (found.difference, found.interval) == (0.0, (0.0, 0.0))
+    assert found.p < 0.001
+    with pytest.raises(ValueError, match="same test set"):
+        equivalence([same], [answers(np.ones(50, dtype=bool))], ["accuracy"])
