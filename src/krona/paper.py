@@ -32,6 +32,10 @@ METHOD_LABELS = {
     "cdka": "CDKA",
     "c3a": "C3A",
     "monarch": "Monarch (MoRe)",
+    "cdka_authors": "CDKA (authors' values)",
+    "hira": "HiRA",
+    "vera": "VeRA",
+    "moka": "MoKA",
 }
 
 # Printed averages that are not the mean of their row, rounded to 0.01. The key is (table, row), the value is the mean.
