@@ -7,18 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul
+from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
-from krona.methods.kronecker import kron_product
 
 
 class MoKA(nn.Module):
     """``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
 
     Shapes: Aᵢ (a1, a2), Bᵢ (d_in / a1, d_out / a2), one gate gᵢ for each product.
-    Start: Aᵢ Kaiming-uniform (a = √5: bound 1/√a1), Bᵢ 0, so the output is the backbone's; g 0, so the weights are equal.
+    Start: Aᵢ Kaiming-uniform (a = √5: bound 1/√a1), Bᵢ 0, so the output is the backbone's; g 0: equal weights.
     Parameters: Σᵢ (a1·a2 + d_in·d_out / (a1·a2) + 1).
     Rank of the update: at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
 
