@@ -85,6 +85,18 @@ def test_the_first_thousand_of_permuted_train_are_carved_out() -> None:
     assert (train.ids, dev.ids, test.ids) == (order[1000:], parts["validation"].ids, order[:1000])
 
 
+def test_the_official_validation_rows_are_dev_and_test() -> None:
+    parts = {name: part(name, 5) for name in ("train", "validation", "validation_matched", "validation_mismatched")}
+    for split, official in (
+        ("halve_validation", "validation"),
+        ("carve_train", "validation"),
+        ("mnli", "validation_matched"),
+    ):
+        assert divide(parts, split=split, protocol="validation", seed=42, task="cola") == (
+            parts["train"], parts[official], parts[official],
+        )  # fmt: skip
+
+
 def test_splits_do_not_depend_on_torchs_own_seed(tmp_path: Path) -> None:
     write(tmp_path, "rte")
     torch.manual_seed(1)

@@ -77,7 +77,7 @@ class Data:
     """Name of the data set on the Hub."""
     revision: str | None = None
     """Branch, tag or commit of the data set on the Hub."""
-    protocol: Literal["table1", "appendix_d1"] = "table1"
+    protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
     """Division of the rows into train, dev and test."""
     train_rows: Positive | None = None
     """Train on a subset of so many rows, balanced by class."""

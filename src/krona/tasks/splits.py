@@ -1,6 +1,6 @@
 """Divide the rows of a task into train, dev and test.
 
-There are two protocols, because Appendix D.1 and Table 1 of the KronA paper contradict each other (docs/fidelity.md,
+There are several protocols, because Appendix D.1 and Table 1 of the KronA paper contradict each other (docs/fidelity.md,
 Data). The data seed is fixed and does not depend on the seed of the training. So all runs of a task have the same three
 splits.
 """
@@ -111,12 +111,14 @@ def divide(
     if split == "given":
         return _complete(parts, seed=seed, task=task)
     train = _get_part(parts, "train", task)
+    official = "validation_matched" if split == "mnli" else "validation"
+    if protocol == "validation":
+        return train, _get_part(parts, official, task), _get_part(parts, official, task)
     if split == "halve_validation":
         dev, test = _halve(_get_part(parts, "validation", task), seed)
         return train, dev, test
     if split == "mnli" and protocol == "table1":
         return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
-    official = _get_part(parts, "validation_matched" if split == "mnli" else "validation", task)
     if len(train) <= CARVED:
         raise KronaError(
             f"task {task}: train would be a split with no rows: it has {len(train)}, and data.protocol={protocol} "
@@ -124,7 +126,8 @@ def divide(
         )
     order = permutation(len(train), seed)
     carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])
-    return (rest, carved, official) if protocol == "table1" else (rest, official, carved)
+    validation = _get_part(parts, official, task)
+    return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
 
 
 def permutation(rows: int, seed: int) -> list[int]:
