@@ -87,9 +87,14 @@ class Branch:
     formula: str  # of the class's docstring
     start: int  # the width of its input
 
+    several: bool = False  # lists of weights, of which the first ones are drawn
+
     @classmethod
     def of(cls, module: nn.Module, d_in: int, d_out: int) -> "Branch":
-        named = {name.replace("_", " "): value for name, value in module.named_parameters()}
+        own = dict(module.named_parameters())
+        several = any(name.endswith(".1") for name in own)
+        own = {name.replace(".0", "_1"): value for name, value in own.items() if not re.search(r"\.[1-9]", name)}
+        named = {name if several else name.replace("_", " "): value for name, value in own.items()}
         vectors = [(name, len(value)) for name, value in named.items() if value.dim() == 1]
         steps, weights = None, []
         for turned, (start, end) in ((False, (d_in, d_out)), (True, (d_in, d_out))):
@@ -103,7 +108,9 @@ class Branch:
             vectors = [(formula.split()[0], length) for _, length in vectors]
         if steps is None and len(weights) == 1 and (letter := re.search(r"\((\w)\)", formula)):
             weights = [replace(weights[0], name=letter[1])]  # as the formula has it
-        return cls(steps, weights, vectors, formula, d_in)
+        if hasattr(module, "bind"):
+            steps = None  # the update also depends on the weight of the layer, as the formula says
+        return cls(steps, weights, vectors, formula, d_in, several)
 
     def mixing(self, number: int) -> str:
         """Return the fixed permutation after a block-diagonal step that the docstring's formula names, or nothing."""
@@ -122,9 +129,9 @@ class Branch:
 
     def equation(self, method: dict[str, Any], x: str) -> str:
         """Return the branch's equation for ``x``, or the docstring's formula if the order of the weights is unknown."""
-        if not self.weights:
-            return f"{self.vectors[0][0]} ⊙ {x}" if "⊙" in self.formula else self.formula
-        if not self.steps:
+        if not self.weights and "⊙" in self.formula:
+            return f"{self.vectors[0][0]} ⊙ {x}"
+        if not self.weights or not self.steps or self.several:
             update = self.formula.startswith("ΔW = ")
             return f"{x} ΔWᵀ,  {self.formula}" if update else self.formula
         lengths, biases = [length for _, length in self.vectors], []

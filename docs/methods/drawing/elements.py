@@ -85,8 +85,8 @@ def lane_elements(method: dict[str, Any], branch: Branch) -> list[Element]:
     if branch.steps is None and branch.weights:
         return [part for one in branch.weights for part in (word(","), weight(one))][1:]
     if not branch.weights:
-        ((name, length),) = vectors[:1] or [("", 1)]
-        return [weight(Weight(name, 1, length))]
+        shown = [weight(Weight(name, 1, length)) for name, length in vectors or [("", 1)]]
+        return [part for one in shown for part in (word(","), one)][1:]
     steps = branch.steps or []
     for number, step in enumerate(steps):
         if number:
@@ -99,6 +99,8 @@ def lane_elements(method: dict[str, Any], branch: Branch) -> list[Element]:
         if bias := next((one for one in vectors if one[1] == out), None):
             vectors.remove(bias)
             found += [Element("word", 2), node("+b", str(out), "trains")]
+    if branch.several:
+        found.append(Element("word", 40, "+ …"))
     if (scale := float(method.get("scaling", 1))) != 1:
         found += [arrow(18), node("s", f"s = {scale:g}")]
     return found
