@@ -13,8 +13,8 @@ import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Sums
-from krona.metrics.scores import METRICS, sums_of
-from krona.metrics.statistics import DRAWS, LEVEL, Interval, interval_of
+from krona.metrics.scores import METRICS, compute_sums
+from krona.metrics.statistics import DRAWS, LEVEL, Interval, percentile_interval
 
 MARGIN = 1.0  # points
 Runs = Sequence[Floats]  # of one method: for each task the scores of its seeds, (seeds,)
@@ -100,7 +100,7 @@ def _estimate(
     rng = np.random.default_rng(seed)
     observed = [[runs[None] for runs in tasks] for tasks in methods]
     drawn = [[rng.choice(runs, (draws, len(runs))) for runs in tasks] for tasks in methods]
-    return Estimate(float(value(observed)[0]), interval_of(value(drawn)))
+    return Estimate(float(value(observed)[0]), percentile_interval(value(drawn)))
 
 
 @dataclass(frozen=True)
@@ -143,18 +143,18 @@ def equivalence(
         drawn[draw] = (score_a(weights) - score_b(weights))[0]
     outside = max(int((drawn <= -margin).sum()), int((drawn >= margin).sum()))
     difference = float((score_a(once) - score_b(once))[0])
-    return Equivalence(difference, interval_of(drawn, 0.9), margin, (1 + outside) / (1 + draws))
+    return Equivalence(difference, percentile_interval(drawn, 0.9), margin, (1 + outside) / (1 + draws))
 
 
 def _scorer(runs: Sequence[Answers], metrics: Sequence[str]) -> Callable[[Floats], Floats]:
     """Return the runs' mean score as a function of how often each example counts: (draws, n) → (draws,)."""
     parts: list[tuple[float, Callable[[Floats], Floats]]] = []
     for name in metrics:
-        of_draws = METRICS[name].of_draws
-        if of_draws is not None:
-            scores = [partial(of_draws, run) for run in runs]
+        redrawn_scores = METRICS[name].redrawn_scores
+        if redrawn_scores is not None:
+            scores = [partial(redrawn_scores, run) for run in runs]
         else:
-            scores = [partial(_score_by_sums, sums) for sums in sums_of(name, runs)]
+            scores = [partial(_score_by_sums, sums) for sums in compute_sums(name, runs)]
         parts += [(1 / len(scores) / len(metrics), score) for score in scores]
     return lambda weights: np.asarray(sum(share * score(weights) for share, score in parts))
 

@@ -1,0 +1,80 @@
+"""Sentences that summarize a table over its tasks: ranks, robust means, and which rows are equivalent to the best."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from krona.metrics import over_tasks
+from krona.metrics.over_tasks import MARGIN, Estimate
+from krona.report.score_cells import ALPHA, paired_test
+from krona.report.table import Cell, Row, Table
+
+FEWEST_TASKS, FEWEST_ROWS = 3, 3
+MOST_ROWS = 12
+MOST_EXAMPLES = 10_000  # of a test set; the bootstrap of a larger one would take seconds for each pair
+EQUIVALENT, DIFFERENT, UNCLEAR = "equivalent", "different", "cannot be told"
+
+
+def task_summary(table: Table) -> list[str]:
+    """Return sentences about the rows that have a score on every task of the table.
+
+    The list is empty for fewer than three tasks or rows, because ranks and interquartile means need more.
+    """
+    tasks = [column.key for column in table.columns if column.kind == "task"]
+    rows = [row for row in table.rows if all(row.cell(task).value is not None for task in tasks)][:MOST_ROWS]
+    if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
+        return []
+    scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
+    ranks = over_tasks.mean_ranks(scores)
+    order = [int(place) for place in np.argsort(ranks.mean, kind="stable")]
+    best, others = rows[order[0]], [rows[place] for place in order[1:]]
+    listed = ", ".join(f"{rows[place].name} {ranks.mean[place]:.2f}" for place in order)
+    runs = {id(row): [np.array([*row.cell(task).by_seed.values()]) for task in tasks] for row in rows}
+    means = ", ".join(
+        f"{row.name} {_format(over_tasks.interquartile_mean_of(runs[id(row)]), 1)}" for row in (best, *others)
+    )
+    higher = ", ".join(
+        f"{row.name} {_format(over_tasks.improvement_of(runs[id(best)], runs[id(row)]), 2)}" for row in others
+    )
+    return [
+        f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test: p = {ranks.p:.2g}. Rows differ "
+        f"if their mean ranks are more than {ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level).",
+        f"Interquartile mean over tasks and seeds, with a 95 % interval over seeds: {means}.",
+        f"Probability that a run of {best.name} scores higher than a run of: {higher}.",
+        *_equivalence_sentences(table, best, others, tasks),
+    ]
+
+
+def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks: Sequence[str]) -> list[str]:
+    labels = {column.key: column.label for column in table.columns}
+    found = []
+    for row in others:
+        by_verdict: dict[str, list[str]] = {}
+        for task in tasks:
+            if verdict := compare_within_margin(best.cell(task), row.cell(task)):
+                by_verdict.setdefault(verdict, []).append(labels[task])
+        if by_verdict:
+            words = "; ".join(f"{verdict} on {', '.join(names)}" for verdict, names in by_verdict.items())
+            found.append(f"{row.name} and {best.name}, within {MARGIN:g} point: {words}.")
+    return found
+
+
+def compare_within_margin(a: Cell, b: Cell) -> str | None:
+    """Return whether two cells are equivalent within a margin, different, or neither can be shown.
+
+    Two one-sided tests decide the equivalence, the paired test decides the difference, both at the 5 % level and
+    without a correction for several pairs. Return None if the cells have no common test set and seeds.
+    """
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    test = paired_test(a, b) if seeds else None
+    if test is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
+        return None
+    runs = [[cell.answers[seed] for seed in seeds] for cell in (a, b)]
+    if over_tasks.equivalence(*runs, a.runs[0].metrics).p < ALPHA:
+        return EQUIVALENT
+    return DIFFERENT if test.p < ALPHA else UNCLEAR
+
+
+def _format(estimate: Estimate, digits: int) -> str:
+    low, high = estimate.interval
+    return f"{estimate.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

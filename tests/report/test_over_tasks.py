@@ -1,0 +1,55 @@
+"""The summary of a table over its tasks."""
+
+from pathlib import Path
+
+import pytest
+
+from krona.report.build import build_report, collect
+from krona.report.over_tasks import DIFFERENT, EQUIVALENT, compare_within_margin, task_summary
+from report.generate import make_result, write_all
+
+TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
+
+
+def summary(folder: Path, skills: dict[str, float], tasks: tuple[str, ...] = TASKS) -> list[str]:
+    results = [
+        make_result(method, task, seed, skill=skill, backbone="nano")
+        for method, skill in skills.items()
+        for task in tasks
+        for seed in (0, 1)
+    ]
+    write_all(folder, results)
+    (table,) = collect(folder).tables
+    return task_summary(table)
+
+
+def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> None:
+    ranks, means, higher, *pairs = summary(tmp_path, {"lora": 0.9, "krona": 0.7, "bitfit": 0.5})
+    assert "3 tasks" in ranks
+    assert ranks.index("LoRA 1.00") < ranks.index("KronA 2.00") < ranks.index("BitFit 3.00")
+    assert "p = 0.05" in ranks  # of three tasks that agree on the order of three methods: exp(-3)
+    assert means.index("LoRA") < means.index("KronA") < means.index("BitFit")
+    assert "KronA 1.00 [1.00, 1.00]" in higher
+    assert [pair.split(" and ")[0] for pair in pairs] == ["KronA", "BitFit"]
+    assert "different on CoLA, RTE, MRPC" in pairs[1]
+    text = " ".join(build_report(tmp_path, width=300).split())
+    assert " ".join(ranks.split()) in text
+
+
+@pytest.mark.parametrize(
+    ("skills", "tasks"),
+    [({"lora": 0.9, "krona": 0.7}, TASKS), ({"lora": 0.9, "krona": 0.7, "bitfit": 0.5}, TASKS[:2])],
+    ids=["two methods", "two tasks"],
+)
+def test_few_tasks_or_methods_have_no_summary(tmp_path: Path, skills: dict[str, float], tasks: tuple[str, ...]) -> None:
+    assert summary(tmp_path, skills, tasks) == []
+
+
+def test_the_same_predictions_are_equivalent_and_others_different(tmp_path: Path) -> None:
+    write_all(
+        tmp_path, [make_result(m, "sample_rte", skill=s, backbone="nano") for m, s in (("lora", 0.9), ("krona", 0.5))]
+    )
+    (table,) = collect(tmp_path).tables
+    one, two = (row.cell("sample_rte") for row in table.rows)
+    assert compare_within_margin(one, one) == EQUIVALENT
+    assert compare_within_margin(one, two) == DIFFERENT
