@@ -1,7 +1,6 @@
 """Divide the rows of a task into train, dev and test.
 
-There are several protocols, because Appendix D.1 and Table 1 of the KronA paper contradict each other (docs/fidelity.md,
-Data). The data seed is fixed and does not depend on the seed of the training. So all runs of a task have the same three
+Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The data seed is fixed and does not depend on the seed of the training. So all runs of a task have the same three
 splits.
 """
 
@@ -17,7 +16,7 @@ from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
-PROTOCOLS = ("table1", "appendix_d1")
+PROTOCOLS = ("table1", "appendix_d1", "validation")
 CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
 OWN_SHARE = 10  # a missing dev or test of an own task is a tenth of train, and at most CARVED rows
 
@@ -104,7 +103,8 @@ def divide(
             - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
               halves. If dev is missing, dev is taken from train, and so is a missing test.
 
-        protocol: ``table1`` or ``appendix_d1``.
+        protocol: ``table1``, ``appendix_d1``, or ``validation``: the official validation rows are dev and test, as in
+            LoRA-GA and its successors.
         seed: the seed of the permutations.
         task: the name of the task in error messages.
     """
