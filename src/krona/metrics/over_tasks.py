@@ -88,7 +88,7 @@ def improvement_of(x: Runs, y: Runs, *, draws: int = DRAWS, seed: int = 0) -> Es
     """Estimate the probability that a run of x is above a run of y on the same task, averaged over tasks."""
 
     def value(drawn: list[list[Floats]]) -> Floats:
-        return np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0)
+        return np.asarray(np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0))
 
     return _estimate([x, y], value, draws, seed)
 

@@ -69,8 +69,8 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     test = paired_test(a, b) if seeds else None
     if test is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
         return None
-    runs = [[cell.answers[seed] for seed in seeds] for cell in (a, b)]
-    if over_tasks.equivalence(*runs, a.runs[0].metrics).p < ALPHA:
+    runs_a, runs_b = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
+    if over_tasks.equivalence(runs_a, runs_b, a.runs[0].metrics).p < ALPHA:
         return EQUIVALENT
     return DIFFERENT if test.p < ALPHA else UNCLEAR
 

@@ -148,6 +148,7 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
 
 def _bind(place: str, branches: nn.ModuleList, base: nn.Module, placement: Position) -> None:
     """Give branches that read the weight beside them (``bind``, such as HiRA) their layer."""
+    branch: Any
     for branch in branches:
         if hasattr(branch, "bind"):
             if not is_linear(base) or placement != "parallel":

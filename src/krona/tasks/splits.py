@@ -1,7 +1,7 @@
 """Divide the rows of a task into train, dev and test.
 
-Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The data seed is fixed and does not depend on the seed of the training. So all runs of a task have the same three
-splits.
+Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The data seed is
+fixed and does not depend on the seed of the training. So all runs of a task have the same three splits.
 """
 
 from collections import Counter, defaultdict
