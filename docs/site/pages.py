@@ -91,7 +91,7 @@ def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> 
 
 def _value(value: Any) -> str:
     text = json.dumps(value).strip('"')
-    return f"`{text}`" if len(text) <= 60 else "`{…}`"
+    return f"`{text}`" if len(text) <= 80 else "`{…}`"
 
 
 def _types(field: Mapping[str, Any]) -> list[str]:

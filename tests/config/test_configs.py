@@ -250,5 +250,5 @@ def test_an_experiment_is_a_whole_setting() -> None:
     for method in ("method=lora", "method=krona"):
         assert run(*chosen, method) == run(*typed, *where, method)
     assert run(*chosen, "task=rte", "optimizer.lr=1e-3").task.name == "rte"
-    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are minilm_rank, minilm_sst2"):
+    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are lora_ga_t5, minilm_rank"):
         compose_job(["experiment=nothing"])

@@ -17,7 +17,8 @@ from krona.messages import KronaError
 from krona.methods.hira import HiRA
 from krona.methods.moka import MoKA
 from krona.methods.vera import VeRA
-from krona.surgery.wrapper import adapted_modules, public_name
+from krona.surgery.state import adapted_modules
+from krona.surgery.wrapper import public_name
 from tiny_models import NAMES, tiny
 from tiny_t5 import disturb, inserted, logits, method_values, settings, tiny_t5
 
