@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], st
     "shapes": ("krona", {"kron_factors": [[8, 4]]}, {"kron_factors": [[4, 8]]}, {}, r"A is \(8, 4\) at .* \(4, 8\) at"),
     "between": ("krona_b", {"non_linearity": "relu"}, {}, {}, "has a non-linearity between its products"),
     "inner bias": ("krona_b", {"bias": 2}, {}, {}, "has a bias between its products"),
-    "after": ("lora", {"placement": "sequential"}, {"placement": "sequential"}, {}, "does not act beside the layer"),
+    "after": ("lora", {"placement": "sequential"}, {"placement": "sequential"}, {}, "is not parallel to the layer"),
     "ways": ("lora", {"placement": "sequential", "rank": 1}, {}, {}, "act in different ways at .*: parallel, seq"),
     "no number": ("lora", {}, {}, {"weights": {"a": 1.0, "b": float("nan")}}, "weights=nan"),
     "unknown": ("lora", {}, {}, {"weights": {"a": 1.0, "c": 1.0}}, "no adapter 'c'"),

@@ -68,7 +68,7 @@ def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
     trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")
-    with pytest.raises(KronaError, match="unequal"):
+    with pytest.raises(KronaError, match="the same number of finished seeds"):
         best(tmp_path, "method=krona")
 
 

@@ -261,7 +261,7 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
             {"target_modules": QV, "placement": "beside"},
             ["method.placement='beside'", "'sequential' or 'before'"],
         ),
-        (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules 2"]),
+        (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
         (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "Dots"]),

@@ -115,7 +115,9 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
         if any(one["inner_residual"] or one["modules_per_target"] > 1 for one in options):
             raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales.")
     elif any(set(list_placements(one)) != {"parallel"} for one in options):
-        raise KronaError(f"{type(branch).__name__} at {label} does not act beside the layer. Such updates have no sum.")
+        raise KronaError(
+            f"{type(branch).__name__} at {label} is not parallel to the layer. Such branches cannot be summed."
+        )
 
 
 def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:

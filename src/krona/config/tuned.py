@@ -123,7 +123,7 @@ def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> Stud
     if len(fitting) > 1:
         each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
         raise KronaError(
-            f"recipe=tuned: {len(fitting)} studies are of {_describe(config)}: {each}. recipe=tuned/{fitting[0].name} "
+            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. recipe=tuned/{fitting[0].name} "
             "takes the first. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
         )
     return fitting[0] if fitting else None
@@ -194,7 +194,10 @@ def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[f
         )
     counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:
-        raise KronaError(f"recipe=tuned: unequal numbers of seeds by rate ({counts}). Finish sweeps={SWEEP} {command}")
+        raise KronaError(
+            f"recipe=tuned: the learning rates do not all have the same number of finished seeds ({counts}). Run the "
+            f"sweep to its end: python train.py -m sweeps={SWEEP} {command}"
+        )
     return scores
 
 

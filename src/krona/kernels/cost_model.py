@@ -132,7 +132,8 @@ def merging_pays(
 ) -> bool:
     """Return whether each training step is faster if it merges the Kronecker product into the weight.
 
-    Merging saves the two products of the forward pass and the product for the gradient of the input.
+    With merging, a step does not compute the branch's two products in the forward pass, nor its product for the
+    gradient of the input.
     """
     (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, device_costs(device)
     if order == "b_first":

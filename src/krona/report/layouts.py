@@ -83,7 +83,10 @@ def used_shape(result: Result) -> str | None:
 
 
 def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, such as ``32x24``. Return None if the layers used this shape."""
+    """Return the shape of A in the config, such as ``32x24``.
+
+    Return None if the layers used the shape in the config.
+    """
     asked = _shape_of_a(result.config["method"])
     return asked if asked != used_shape(result) else None
 

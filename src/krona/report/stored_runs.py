@@ -23,10 +23,10 @@ NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguis
 
 
 class SharedParts:
-    """A cache of values that are computed from parts of configs, and the default arguments of the methods.
+    """A cache, and the default arguments of the methods. The cache stores values computed from parts of configs.
 
-    A report reads many thousands of results. Equal parts of their configs are usually the same object, so the cache
-    finds a value by the ids of its parts.
+    A report reads many thousands of results. Equal parts of their configs are usually the same Python object, so the
+    keys of the cache contain the ids of the parts.
     """
 
     def __init__(self) -> None:

@@ -115,8 +115,8 @@ def _check_placements(options: InsertOptions) -> list[Position]:
         raise KronaError("target_modules is empty. Name the modules that get branches, such as ['q', 'v'].")
     if len(placements) != len(patterns):
         raise KronaError(
-            f"method.placement has {len(placements)} entries and target_modules {len(patterns)}. Give one placement "
-            "for all, or one for each."
+            f"method.placement has {len(placements)} entries, but target_modules has {len(patterns)}. Give one "
+            "placement for all, or one for each."
         )
     if not options.inner_residual and "parallel" in placements:
         raise KronaError("inner_residual=false is for sequential and before. A parallel branch has no inner residual.")

@@ -145,7 +145,10 @@ class MixedBatch:
                 "Beams are rows: name an adapter for each. If the backbone passes no rows here, activate one adapter."
             )
         if [*map(id, self.state.adapters.values())] != [*map(id, self.adapters.values())]:
-            raise KronaError("An adapter was inserted or removed inside surgery.mixed. End it first.")
+            raise KronaError(
+                "An adapter was inserted or removed inside a surgery.mixed block. Leave the block before you insert or "
+                "remove adapters."
+            )
         self.check_state()
 
 

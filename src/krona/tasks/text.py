@@ -177,7 +177,10 @@ def _read_limit(variable: str, default: float, unit: int) -> int:
 
 
 def _guess_encoding(data: bytes, *, utf8: bool) -> str | None:
-    """Return an encoding, by its name in iconv, for bytes that are not UTF-8 text. Return None for UTF-8 with a NUL."""
+    """Return an encoding, by its name in iconv, for bytes that are not UTF-8 text.
+
+    Return None if the bytes are valid UTF-8 but contain a NUL character, unless they look like UTF-16.
+    """
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name

@@ -221,9 +221,8 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
         counterparts[word] = to
     if missing := [word for word in own.values() if word not in counterparts]:
         raise KronaError(
-            f"{run_id} answers {words}, but task {task.name} has {known}. Add the counterpart of "
-            f"{join_names(missing)}: "
-            f"--map {missing[0]}={next(iter(targets))}"
+            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Add the "
+            f"counterpart of {join_names(missing)}: --map {missing[0]}={next(iter(targets))}"
         )
     return {answer: targets[counterparts[word]] for answer, word in own.items()}
 

@@ -153,7 +153,7 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     needed = {"lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if dora else [])}
     for place, parts in placed.items():
         if parts.keys() != needed:
-            raise KronaError(f"{opened.path}: {place} has {sorted(parts)} and not {sorted(needed)}.")
+            raise KronaError(f"{opened.path}: {place} contains {sorted(parts)}, but must contain {sorted(needed)}.")
         shapes = tuple(parts["lora_A.weight"].shape), tuple(parts["lora_B.weight"].shape)
         if shapes[0][0] != shapes[1][1]:
             raise KronaError(f"{opened.path}: lora_A {shapes[0]} and lora_B {shapes[1]} of {place} differ in rank.")

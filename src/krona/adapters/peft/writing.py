@@ -51,7 +51,7 @@ def write_peft(
     LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, and LoKr becomes LOKR.
     A KronA also becomes LOKR if its factors have the shapes that peft chooses. Every other linear update becomes a LORA
     that is exactly equal to it (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
-    ``modules_to_save``. LayerNorms without branches become LN_TUNING.
+    ``modules_to_save``. An adapter that trains LayerNorms and has no branches becomes LN_TUNING.
 
     Args:
         name: the name of the adapter. None means the active adapter.
@@ -129,7 +129,10 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    """Return all parameters of a module. Those that train have the adapter's values, the others the backbone's."""
+    """Return all parameters of a module.
+
+    Trained parameters have the adapter's values. All other parameters have the backbone's values.
+    """
     own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

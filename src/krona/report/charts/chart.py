@@ -18,8 +18,8 @@ class Axis:
 
     Args:
         label: the text of the axis.
-        scale: ``log`` covers at least a decade and has a position for zero left of the other values. ``whole`` has
-            ticks at whole numbers.
+        scale: ``log`` covers at least a decade, and shows the value 0 at an extra position to the left of all other
+            values. ``whole`` has ticks at whole numbers.
         low, high: the ends of the axis. None means that they are chosen from the points.
         ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
     """
