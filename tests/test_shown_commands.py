@@ -30,7 +30,8 @@ GAPS = {"recipe=tuned"}  # overrides that need the results of an earlier command
 def shown(page: Path) -> list[str]:
     """Return the commands in the code blocks of a page, without comments and without output."""
     found = []
-    for block in re.findall(r"^```(?:bash)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    for block in (text for language, text in blocks if language in ("", "bash")):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             for command in re.split(r" {2,}|\s#", line)[0].split(" && "):
                 program = command.removeprefix(".venv/bin/").partition(" ")[0]
