@@ -107,6 +107,9 @@ def test_every_method_inspects(method: str, tmp_path: Path) -> None:
     elif method in ("full", "layer_norm"):
         assert content["places"] == []
         assert "no branches" in said
+    elif method == "hira":  # its update depends on the backbone's weights, which the file does not contain
+        assert content["update"]["norm"] is None
+        assert "Insert the adapter into a backbone" in said
     else:
         assert content["update"]["norm"] > 0
         assert len(text(one, every=True).splitlines()) > len(said.splitlines())

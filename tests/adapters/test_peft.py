@@ -30,6 +30,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
 FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
 FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
+FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "LORA", "hira": "LORA"}
 LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
 # transformers has renamed an attribute that peft reads
 pytestmark = [

@@ -45,7 +45,8 @@ class HiRA(nn.Module):
         return F.linear(x, layer.weight + self.delta(), layer.bias)
 
     def delta(self) -> Tensor:
-        if not self.layer:
+        W = self.layer[0].get_parameter("weight").detach() if self.layer else None
+        if W is None or (W.is_meta and not self.A.is_meta):
             raise KronaError("HiRA's update depends on the weight of its layer. Insert the adapter into a backbone.")
-        W = self.layer[0].get_parameter("weight").detach().to(self.A.device, self.A.dtype)
+        W = W.to(self.A.device, self.A.dtype)
         return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)

@@ -1,6 +1,7 @@
 """VeRA, vector-based random matrix adaptation (Kopiczko et al. 2024): frozen random factors and two trained vectors."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +29,10 @@ class VeRA(nn.Module):
         check_int("rank", rank, low=1)
         check_int("seed", seed, low=0)
         self.d_initial = check_float("d_initial", d_initial)
-        generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("A", _kaiming_uniform(rank, d_in, generator), persistent=False)
-        self.register_buffer("B", _kaiming_uniform(d_out, rank, generator), persistent=False)
+        self.sizes, self.seed = (d_in, d_out, rank), seed
+        A, B = self._draw()
+        self.register_buffer("A", A, persistent=False)
+        self.register_buffer("B", B, persistent=False)
         self.d = nn.Parameter(torch.empty(rank))
         self.b = nn.Parameter(torch.empty(d_out))
         self.update_rank = min(rank, d_in, d_out)
@@ -39,6 +41,15 @@ class VeRA(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.constant_(self.d, self.d_initial)
         nn.init.zeros_(self.b)
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        (d_in, d_out, rank), generator = self.sizes, torch.Generator().manual_seed(self.seed)
+        return _kaiming_uniform(rank, d_in, generator), _kaiming_uniform(d_out, rank, generator)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        if self.A.is_meta and not self.d.is_meta:  # the file of an adapter gives values to d and b only
+            self.A, self.B = self._draw()
+        return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         return (x @ self.A.T * self.d) @ self.B.T * self.b  # (..., d_in) → (..., rank) → (..., d_out)
