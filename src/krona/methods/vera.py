@@ -49,7 +49,7 @@ class VeRA(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.A.is_meta and not self.d.is_meta:  # the file of an adapter gives values to d and b only
             self.A, self.B = self._draw()
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         return (x @ self.A.T * self.d) @ self.B.T * self.b  # (..., d_in) → (..., rank) → (..., d_out)
