@@ -58,7 +58,8 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
         return diff_methods(outputs, a, b)
     if any(known):
         method, other = (a, b) if known[0] else (b, a)
-        if not any(outputs.glob(f"{other}*/result.json")) and not Path(other).exists():
+        runs = [path.parent.name for path in outputs.glob("*/result.json")]
+        if not any(run.startswith(other) for run in runs) and not Path(other).exists():
             raise KronaError(
                 f"no finished run of method {other!r} under {outputs}, only of {method!r}: nothing to compare"
             )
