@@ -7,14 +7,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Sums
-from krona.metrics.scores import METRICS, compute_sums
-from krona.metrics.statistics import DRAWS, LEVEL, Interval, percentile_interval
+from krona.metrics.metric import Floats
+from krona.metrics.scores import score_by_sums
+from krona.metrics.statistics import DRAWS, LEVEL, Interval, paired_bootstrap, percentile_interval
 
 MARGIN = 1.0  # points
 Runs = Sequence[Floats]  # of one method: for each task the scores of its seeds, (seeds,)
@@ -134,30 +133,12 @@ def equivalence(
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
         raise ValueError("An equivalence test needs the same seeds and the same test set on both sides.")
-    n, rng = len(a[0]), np.random.default_rng(seed)
-    score_a, score_b = _scorer(a, metrics), _scorer(b, metrics)
-    once = np.ones((1, n))
-    drawn = np.empty(draws)
-    for draw in range(draws):
-        weights = np.bincount(rng.integers(0, n, n), minlength=n)[None].astype(float)
-        drawn[draw] = (score_a(weights) - score_b(weights))[0]
+    drawn_a, drawn_b = paired_bootstrap([a, b], metrics, draws=draws, seed=seed)
+    drawn = drawn_a - drawn_b
     outside = max(int((drawn <= -margin).sum()), int((drawn >= margin).sum()))
-    difference = float((score_a(once) - score_b(once))[0])
+    difference = _mean_score(a, metrics) - _mean_score(b, metrics)
     return Equivalence(difference, percentile_interval(drawn, 0.9), margin, (1 + outside) / (1 + draws))
 
 
-def _scorer(runs: Sequence[Answers], metrics: Sequence[str]) -> Callable[[Floats], Floats]:
-    """Return the runs' mean score as a function of how often each example counts: (draws, n) → (draws,)."""
-    parts: list[tuple[float, Callable[[Floats], Floats]]] = []
-    for name in metrics:
-        redrawn_scores = METRICS[name].redrawn_scores
-        if redrawn_scores is not None:
-            scores = [partial(redrawn_scores, run) for run in runs]
-        else:
-            scores = [partial(_score_by_sums, sums) for sums in compute_sums(name, runs)]
-        parts += [(1 / len(scores) / len(metrics), score) for score in scores]
-    return lambda weights: np.asarray(sum(share * score(weights) for share, score in parts))
-
-
-def _score_by_sums(sums: Sums, weights: Floats) -> Floats:
-    return sums.value(weights @ sums.features)
+def _mean_score(runs: Sequence[Answers], metrics: Sequence[str]) -> float:
+    return float(np.mean([[*score_by_sums(metrics, run).values()] for run in runs]))

@@ -60,28 +60,49 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     Returns:
         The scores, of the shape (draws,).
     """
-    by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
-    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
+    (scores,) = paired_bootstrap([runs], metrics, draws=draws, seed=seed)
+    return scores
+
+
+def paired_bootstrap(
+    methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+) -> Floats:
+    """Return the scores of `bootstrap` for several methods on the same drawn test sets, of the shape (methods, draws).
+
+    Args:
+        methods: the runs of each method, all on one test set.
+        metrics, draws, seed: as in `bootstrap`.
+    """
+    sums = [_sums_with_shares(runs, metrics) for runs in methods]
     redrawn_scores = [score for name in metrics if (score := METRICS[name].redrawn_scores) is not None]
-    total = np.zeros(draws)
-    n = len(runs[0])
+    total = np.zeros((len(methods), draws))
+    n = len(methods[0][0])
     if redrawn_scores:  # these metrics need the drawn examples, not only sums over them
         for rows in _chunks(draws, n * 4):
             weights = _draw_examples(seed, rows.start, rows.stop - rows.start, n)
-            for score in redrawn_scores:
-                total[rows] += sum(score(run, weights) for run in runs) / len(runs)
-            for one, share in sums:
-                total[rows] += share * one.value(weights @ one.features)
+            for number, runs in enumerate(methods):
+                for score in redrawn_scores:
+                    total[number, rows] += sum(score(run, weights) for run in runs) / len(runs)
+                for one, share in sums[number]:
+                    total[number, rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
     # Examples with equal features are interchangeable, so only the number of examples of each kind is drawn.
     rng = np.random.default_rng(seed)
-    kinds, counts = np.unique(np.hstack([one.features for one, _ in sums]), axis=0, return_counts=True)
-    ends = np.cumsum([one.features.shape[1] for one, _ in sums])[:-1]
+    features = [one.features for of_method in sums for one, _ in of_method]
+    kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
+    ends = np.cumsum([part.shape[1] for part in features])[:-1]
     for rows in _chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
-        parts = np.split(came @ kinds, ends, axis=1)
-        total[rows] = sum(share * one.value(part) for (one, share), part in zip(sums, parts, strict=True))
+        parts = iter(np.split(came @ kinds, ends, axis=1))
+        for number, of_method in enumerate(sums):
+            total[number, rows] = sum(share * one.value(next(parts)) for one, share in of_method)
     return total / len(metrics)
+
+
+def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[tuple[Sums, float]]:
+    """Return the sums of all metrics that have them, each with its share in the mean over runs."""
+    by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
+    return [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
 
 
 @dataclass(frozen=True)
