@@ -86,7 +86,6 @@ class Branch:
     vectors: list[tuple[str, int]]
     formula: str  # of the class's docstring
     start: int  # the width of its input
-
     several: bool = False  # lists of weights, of which the first ones are drawn
 
     @classmethod

@@ -8,7 +8,7 @@ product (m, k) @ (k, n) costs
 - ``per_float`` for each number that it reads or writes, and
 - ``per_launch``.
 
-docs/performance.md derives this model. The costs of a CPU are fitted to measurements of
+docs/performance.md explains when each order is chosen. The costs of a CPU are fitted to measurements of
 ``python bench.py bench=kronecker``. The costs of a GPU come from a data sheet.
 """
 

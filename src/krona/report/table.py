@@ -137,10 +137,6 @@ class Table:
         columns = [column for column in self.columns if column.kind in SCORES and column.key in known]
         return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
 
-    def scored_on(self, column: Column) -> str:
-        """Return the split on which the scores of a column were computed."""
-        return "test" if column.kind == "beside" else self.split
-
     def cell(self, row: str, column: str) -> Cell:
         """Return the cell with these keys of a row and a column."""
         return next(one for one in self.rows if one.key == row).cells[column]
