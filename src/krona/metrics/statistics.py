@@ -60,7 +60,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     Returns:
         The scores, of the shape (draws,).
     """
-    (scores,) = paired_bootstrap([runs], metrics, draws=draws, seed=seed)
+    scores: Floats = paired_bootstrap([runs], metrics, draws=draws, seed=seed)[0]
     return scores
 
 
