@@ -156,7 +156,7 @@ def test_a_killed_process_ends_all_and_the_run_resumes(
         assert "error: process 1 of 2 of this run was killed by signal 9 (SIGKILL)" in err
         assert err.count("error:") == 1
         assert read_result(folder / "result.json").status == "interrupted"
-        assert "another process of this run ended" in str(read_result(folder / "result.json").error)
+        assert "Another process of this run ended" in str(read_result(folder / "result.json").error)
     done = train(outputs, *long)
     assert done.returncode == 0, done.stderr
     assert "resumes after epoch" in done.stdout
@@ -228,7 +228,7 @@ def set_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ranks_that_never_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.training.ranks.PATIENCE", timedelta(seconds=1))
     set_torchrun(monkeypatch)
-    with pytest.raises(RankLostError, match="another process of this run"), join_ranks(devices=2, accelerator="cpu"):
+    with pytest.raises(RankLostError, match="Another process of this run"), join_ranks(devices=2, accelerator="cpu"):
         pass
 
 
@@ -242,7 +242,7 @@ def test_the_starter_of_ranks_is_recognised(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SLURM_PROCID", "2")
     assert (my_rank(), num_processes()) == (2, 3)
     require_one_launch(["seed=0"])
-    with pytest.raises(KronaError, match="-m was started as 3 processes"):
+    with pytest.raises(KronaError, match="started 3 processes of this sweep"):
         require_one_launch(["-m", "seed=0,1"])
     set_torchrun(monkeypatch)
     assert (my_rank(), num_processes()) == (0, 2)

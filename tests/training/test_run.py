@@ -64,7 +64,7 @@ def assert_same(folder: Path, reference: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "wrong"), [(math.nan, r"best epoch's \S+ is"), (1e30, "best epoch's loss on the first row of dev is")]
+    ("value", "wrong"), [(math.nan, r"best epoch, \S+ is"), (1e30, "best epoch, the loss on the first row of dev is")]
 )
 def test_a_model_that_is_not_finite_is_not_saved(
     value: float, wrong: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,7 +96,7 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert result.splits["train"]["targets"] == {"0": 6, "1": 6}
     assert result.provenance["official_rows"] == {"train": [12, 2490], "validation": [9, 277]}
     assert any(note.startswith("GLUE's form, but not GLUE's rows: 12 rows of train") for note in result.notes)
-    assert any("sources cut to max_source_length=24: 12 of 12 in train" in note for note in result.notes)
+    assert any("Sources longer than max_source_length=24 were cut: 12 of 12 in train" in note for note in result.notes)
     assert any("factors (32, 24) become" in note for note in result.notes)
     assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
     with (done / "metrics.csv").open() as file:
@@ -236,7 +236,7 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], kille
     torch.save(content, checkpoint)
     job, _ = run(values, outputs)
     assert job.state == "failed"
-    assert "last.ckpt: These weights are of another method or backbone" in str(job.error)
+    assert "last.ckpt cannot be loaded: These weights are of another method or backbone" in str(job.error)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other"])

@@ -37,12 +37,13 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
         monitor = getattr(callback, "monitor", None) if only_lightnings else None
         if isinstance(callback, EarlyStopping | ModelCheckpoint) and monitor not in (None, *logged):
             raise KronaError(
-                f"callbacks.{name}.monitor={monitor}: no epoch has that value; {did_you_mean(str(monitor), logged)}"
+                f"callbacks.{name}.monitor={monitor} is not a logged value: {did_you_mean(str(monitor), logged)}"
             )
         if isinstance(callback, LearningRateMonitor) and not settings.logger:
             raise KronaError(
-                f"callbacks.{name}: LearningRateMonitor needs a logger: logger=wandb, or "
-                "+logger.c._target_=pytorch_lightning.loggers.CSVLogger. metrics.csv has the rate of each epoch anyway."
+                f"callbacks.{name} is a LearningRateMonitor, which needs a logger. Add logger=wandb or "
+                "+logger.c._target_=pytorch_lightning.loggers.CSVLogger. Without a logger, metrics.csv contains the "
+                "learning rate of each epoch."
             )
     return [one for one in callbacks.values() if first or not isinstance(one, FIRST_RANK_ONLY)]
 
@@ -54,5 +55,5 @@ def _build(name: str, values: Mapping[str, Any]) -> pl.Callback:
         raise
     except Exception as error:  # classes raise different errors
         why = shorten(" ".join(str(error).split()), 200)
-        raise KronaError(f"callbacks.{name}: {values['_target_']} can't be built: {why}") from error
+        raise KronaError(f"The callback callbacks.{name} ({values['_target_']}) can't be built: {why}") from error
     return built

@@ -16,9 +16,11 @@ BACKEND = "inductor"
 def compile_loss(loss: Loss) -> Loss:
     """Return a function that computes ``loss(model, batch)`` as one compiled graph.
 
-    The graph is compiled at the first call. It is used for all numbers of rows and all lengths, with two exceptions:
-    batches of a single row, and labels of fewer than three tokens, are compiled separately. If torch cannot compile the
-    model, the returned function raises `KronaError`.
+    The graph is compiled at the first call. It is used for batches with any number of rows and any length, with two
+    exceptions. Batches of a single row and batches whose labels have fewer than three tokens get their own graphs.
+
+    Raises:
+        KronaError: torch cannot compile the model. The returned function raises this error at its first call.
     """
     from torch._dynamo import maybe_mark_dynamic  # imported here because the import takes a second and is rarely needed
     from torch._dynamo.exc import TorchDynamoException
@@ -35,8 +37,8 @@ def compile_loss(loss: Loss) -> Loss:
         except (TorchDynamoException, InductorError) as error:
             why = shorten(" ".join(str(error).split()), 200)
             raise KronaError(
-                f"trainer.compile: torch could not compile this model: {why}. On a CPU it needs a C++ compiler. "
-                "Set trainer.compile=false to train without it."
+                f"trainer.compile=true, but torch could not compile this model: {why}. On a CPU, torch needs a C++ "
+                "compiler. To train without compilation, set trainer.compile=false."
             ) from error
 
     return call

@@ -94,7 +94,9 @@ def build_data(
     result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
     if cut:
-        result.notes.append(f"sources cut to max_source_length={settings.max_source_length}: {', '.join(cut)}")
+        result.notes.append(
+            f"Sources longer than max_source_length={settings.max_source_length} were cut: {', '.join(cut)}."
+        )
     result.notes += [split.mended for split in tokens.values() if split.mended]
 
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}

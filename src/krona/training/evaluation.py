@@ -20,7 +20,7 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class SplitEvaluation:
-    """An evaluation on one split. It is called with a model and returns the scores."""
+    """The evaluation on one split. Calling it with a model returns the scores of the model."""
 
     task: Task
     split: Split
@@ -31,7 +31,7 @@ class SplitEvaluation:
     bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return the dict of `score_predictions` for the whole split. It is the same on every rank."""
+        """Return the dict of `score_predictions` for the whole split. Every rank returns the same dict."""
         with self.inference(model):
             texts = [text for batch in self.batches for text in self.predict(model, batch)]
         scores = self.score(texts)
@@ -50,7 +50,7 @@ class SplitEvaluation:
             model.train(training)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[str]:
-        """Return the predicted text of each row of a batch. The result does not depend on the trainer's precision."""
+        """Return the predicted text of each row of a batch. The trainer's precision does not change the result."""
         device = next(model.parameters()).device
         inputs = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
@@ -67,8 +67,7 @@ class SplitEvaluation:
         """Return the dict of `score_predictions` for the predictions of all ranks.
 
         Args:
-            texts: the predictions of this rank, in the order of its batches. If there are fewer predictions than rows,
-                only the rows that have a prediction are scored.
+            texts: the predictions of this rank, in the order of its batches. Rows without a prediction are not scored.
         """
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
@@ -80,9 +79,11 @@ class SplitEvaluation:
 
 
 class ScoringModule(pl.LightningModule):
-    """A LightningModule that scores dev in ``trainer.validate`` and ``fit``, scores test in ``test``, and can predict.
+    """A LightningModule that scores predictions on dev and test.
 
-    It logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as ``val/f1``.
+    ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
+    predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
+    ``val/f1``.
 
     Args:
         model: the model to evaluate.
@@ -128,7 +129,8 @@ class ScoringModule(pl.LightningModule):
             if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
                 return evaluation
         raise KronaError(
-            "This module scores its own dev and test loaders only. For other rows use krona.load(RUN).predict(rows)."
+            "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
+            "krona.load(RUN).predict(rows)."
         )
 
 
@@ -136,7 +138,7 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
     """Score predictions (0-100).
 
     Returns:
-        A dict with four keys. ``score`` is the number that the paper's tables report, for example F1 for MRPC.
+        A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
         ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch is
         the one with the highest ``choice`` on dev. ``parts`` is a dict from the name of each metric to its value.
         ``predictions`` is the list of the predicted texts.

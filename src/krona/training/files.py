@@ -32,7 +32,7 @@ CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of a run. Only the first rank writes them. Its ``claim`` is not None."""
+    """The files of a run, which only the first rank writes. ``claim`` is its exclusive right, None on other ranks."""
 
     folder: Path
     claim: Claim | None
@@ -52,7 +52,7 @@ class RunFiles:
         found = self.ranks.gather(path.is_file())
         if len(set(found)) > 1:
             raise KronaError(
-                f"{path} exists for {sum(found)} of the {len(found)} processes of this run. Put outputs/ on a file "
+                f"Only {sum(found)} of the {len(found)} processes of this run can see {path}. Put outputs/ on a file "
                 "system that all nodes share."
             )
         return path if found[0] else None
@@ -125,9 +125,9 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """A writer of Lightning's checkpoints that writes each file atomically, through ``write``.
+    """A writer of Lightning's checkpoints that writes each file atomically with the function ``write``.
 
-    The ``write`` of a claim raises an error if this process does not own the run any more.
+    If another process has taken over the run, the ``write`` of its claim (`krona.runs.claim`) raises an error.
     """
 
     def __init__(self, write: Write = write_whole) -> None:
@@ -145,11 +145,11 @@ def find_damage(checkpoint: Path) -> str | None:
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             if (damaged := parts.testzip()) is not None:
-                return f"its part {damaged} has a wrong checksum"
+                return f"its part {damaged} does not match its checksum"
         content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
         missing = [key for key in CHECKPOINT_KEYS if key not in content]
     except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
-        return "it contains other objects than weights and numbers"
+        return "it contains objects that are not weights or numbers"
     except Exception as error:  # zip, pickle and torch raise different errors
         return str(error).strip().split("\n")[0] or type(error).__name__
-    return f"it lacks {', '.join(missing)}" if missing else None
+    return f"it does not contain {', '.join(missing)}" if missing else None

@@ -27,7 +27,8 @@ class Learner(ScoringModule):
     weights, although their parts can have different sizes.
 
     The module logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the metrics of the task, such as
-    ``val/f1``. If the trainer has no validation loader, the module scores dev itself, with the same result.
+    ``val/f1``. If the trainer has no validation loader, the module still scores dev after each epoch, with equal
+    scores.
 
     Args:
         model: the backbone with the inserted method.
@@ -87,7 +88,7 @@ class Learner(ScoringModule):
         try:
             surgery.load_trainable_state(self.model, state_dict)
         except KronaError as error:
-            raise KronaError(f"last.ckpt: {error}. Start the run again with overwrite=true.") from error
+            raise KronaError(f"last.ckpt cannot be loaded: {error} Start the run again with overwrite=true.") from error
         return nn.modules.module._IncompatibleKeys([], [])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -158,7 +159,11 @@ class Learner(ScoringModule):
             self._end_steps()
 
     def _end_steps(self) -> None:
-        """Record the time and the losses of the epoch's steps. Raise `KronaError` if a loss is not finite."""
+        """Record the losses of the epoch's steps and the time at which the steps ended.
+
+        Raises:
+            KronaError: a loss is not finite.
+        """
         if self._steps_ended or not self._losses:  # already recorded, or a sanity check before the first step
             return
         # The losses are read once per epoch. Reading the loss in every step would make the CPU wait for the GPU.
@@ -201,9 +206,9 @@ class Learner(ScoringModule):
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
-        """Add an epoch and its dev scores to ``dev_curve``. If the epoch is the best so far, keep its weights.
+        """Add an epoch and its dev scores to ``dev_curve``. If the epoch is the best so far, store it as ``best``.
 
-        If several epochs have the same best score, the earliest is kept.
+        If several epochs have the same best score, ``best`` is the earliest of them.
         """
         self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
         if self.best is None or dev["choice"] > self.best["choice"]:

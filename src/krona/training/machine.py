@@ -15,10 +15,10 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last t
 def keep_freed_memory() -> bool:
     """Configure glibc to keep freed memory in the process. Return True if glibc accepted this.
 
-    By default, glibc returns large freed blocks to the kernel. The kernel fills them with zeros before the process gets
-    them again. Every training step allocates the same few hundred blocks, so on a CPU the zeros take a considerable
-    part of a step. Nothing is changed if the C library is not glibc, or if the user has set an environment variable
-    ``MALLOC_…``.
+    By default, glibc returns large freed blocks to the kernel. The kernel fills each block with zeros before the
+    process gets it again. Every training step allocates the same few hundred blocks, so on a CPU this filling takes a
+    considerable part of a step. The function changes nothing if the C library is not glibc, or if the user has set an
+    environment variable ``MALLOC_…``.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
@@ -81,8 +81,8 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
     if known & BF16_INSTRUCTIONS:
         return []
     return [
-        f"trainer.precision={precision}: this CPU has no bf16 instructions (avx512_bf16, amx_bf16), so matrix products "
-        "can take 60 times as long as with 32-true."
+        f"This CPU has no bf16 instructions (avx512_bf16, amx_bf16). With trainer.precision={precision}, matrix "
+        "products can take 60 times as long as with 32-true."
     ]
 
 

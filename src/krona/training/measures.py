@@ -23,8 +23,8 @@ SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # the scales of the update in `measure_for
 def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
     """Raise `KronaError` if a trained weight or the loss of the first dev row is not finite.
 
-    The check during training is not sufficient. It tests the loss of each step, which is computed before the step's
-    update, so it does not test the last update.
+    The check during training is not sufficient. It tests the loss of each step, which is computed before the weights
+    are updated, so it does not test the last update of the weights.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
@@ -33,19 +33,19 @@ def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None
     if wrong is None:
         with dev.inference(model):
             first = dev.row_loss(model, 0)
-        wrong = None if bool(torch.isfinite(first)) else "loss on the first row of dev"
+        wrong = None if bool(torch.isfinite(first)) else "the loss on the first row of dev"
     if wrong is not None:
         raise KronaError(
-            f"After training, the best epoch's {wrong} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
+            f"With the weights of the best epoch, {wrong} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
             "method.scaling, or trainer.precision=32-true."
         )
 
 
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
-    """Record measurements of the adapter's updates in ``result.learned`` (`krona.adapters.measure`).
+    """Measure the adapter's updates of the weights, and store the measurements in ``result.learned``.
 
-    The drift of the updates is measured on up to `DRIFT_ROWS` rows of dev. If the measurement fails, a note is added to
-    ``result`` and no error is raised, because the training has already finished.
+    `krona.adapters.measure` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
+    measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
     """
     rows: Any = dev.batches.dataset
     count = min(DRIFT_ROWS, len(rows))

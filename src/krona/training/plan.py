@@ -24,7 +24,8 @@ class Plan:
         seed: the seed of the run, which determines the dropout in each step.
         patience: the number of epochs without a better dev score after which training stops. None means that training
             never stops early.
-        in_step: whether all ranks must run the model equally often, even if a rank has fewer rows. FSDP needs this.
+        in_step: whether all ranks must run the model the same number of times in a step, even if a rank has fewer rows.
+            FSDP needs this.
         compile: whether the loss is computed as one compiled graph.
     """
 

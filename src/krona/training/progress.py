@@ -24,8 +24,8 @@ class Progress(pl.Callback):
     Args:
         console: the console to print to.
         log: the open file train.log. None means that lines are printed to the console only.
-        one_of_many: whether the run is part of a sweep. Notes are then not printed here, because the sweep prints the
-            notes of all its runs at the end.
+        one_of_many: whether the run is part of a sweep. If true, notes are written to the log but not printed, because
+            the sweep prints the notes of all its runs at the end.
     """
 
     def __init__(self, console: Console, log: Any = None, *, one_of_many: bool = False) -> None:
@@ -48,9 +48,10 @@ class Progress(pl.Callback):
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         head = f" and a new head of {result.head_params:,}" if result.head_params else ""
         self.say(
-            f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} parameters train "
-            f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; rows {rows}; "
-            f"{amount(steps, 'step')} of {settings.step_rows}, lr {settings.optimizer.lr:g}"
+            f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} trainable parameters "
+            f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; "
+            f"rows of train / dev / test: {rows}; {amount(steps, 'step')} of {settings.step_rows} rows, "
+            f"lr {settings.optimizer.lr:g}"
         )
         for note in result.notes:
             (self.write if self.one_of_many else self.say)(f"  note: {note}")
@@ -59,7 +60,7 @@ class Progress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step:
-            self.say(f"  resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
+            self.say(f"  The run resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}.")
         batches = max(1, int(trainer.num_training_batches))
         self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end the run earlier
         other_bar = trainer.progress_bar_callback is not None

@@ -1,9 +1,10 @@
 """Data parallelism: connect the processes ("ranks") of a run, one per device, and exchange data between them.
 
 Each rank has the whole model and processes its share of every batch. The ranks exchange gradients, numbers of label
-tokens and predictions. This is what torch's DistributedDataParallel does, but krona has its own implementation: it sums
-exactly over the whole batch, even if a rank has fewer rows or no rows. A run with a single process has only rank 0.
-Ranks are started by `krona.jobs.start_ranks` (``trainer.devices=4``), torchrun or srun.
+tokens and predictions. torch's DistributedDataParallel is not used, because it averages the gradients of the ranks.
+krona sums the gradients over all rows of the batch, so the result is exact even if a rank has fewer rows or no rows.
+A run with a single process has only rank 0. Ranks are started by `krona.jobs.start_ranks` (``trainer.devices=4``),
+torchrun or srun.
 """
 
 import os
@@ -24,7 +25,7 @@ from krona.messages import KronaError
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=10)  # a rank that does not respond for this time counts as lost
 BUCKET = 2**24  # approximate number of values in one message
-LOST = "another process of this run ended or stopped responding"
+LOST = "Another process of this run ended or stopped responding"
 
 
 class RankLostError(KronaError):
@@ -81,8 +82,9 @@ def require_one_launch(arguments: Sequence[str]) -> None:
     """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
     if {"-m", "--multirun"} & set(arguments) and num_processes() > 1:
         raise KronaError(
-            f"-m was started as {num_processes()} processes (torchrun, srun), each of which would run the sweep. Start "
-            "it once. With trainer.devices=N each of its runs starts its own processes."
+            f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
+            "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "
+            "trainer.devices=N."
         )
 
 
@@ -111,7 +113,7 @@ def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
         if len(local) != devices:
             raise KronaError(
                 f"trainer.devices={devices}, but {len(local)} processes of this run were started on {hosts[rank]} "
-                f"({size} in all). Start {devices} on each node."
+                f"({size} processes on all nodes). Start {devices} processes on each node."
             )
         device = None
         if accelerator == "cuda":
@@ -123,7 +125,10 @@ def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
 
 
 def _read_environment() -> tuple[int, int, str]:
-    """Return rank, number of ranks and address from torchrun's or srun's variables; (0, 1, "") for a single process."""
+    """Return the rank, the number of ranks and the address from the environment variables of torchrun or srun.
+
+    Return (0, 1, "") for a single process.
+    """
     rank, size, address = 0, 1, ""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         rank, size, address = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://"
@@ -154,4 +159,6 @@ def _exchange(exchange: Callable[[], Any]) -> None:
         exchange()
     except RuntimeError as error:  # the most specific error that gloo, NCCL and torch's store raise
         why = str(error).strip().splitlines()[0]
-        raise RankLostError(f"{LOST} ({why}). The same command resumes after the last complete epoch.") from error
+        raise RankLostError(
+            f"{LOST} ({why}). Run the same command again to resume after the last complete epoch."
+        ) from error

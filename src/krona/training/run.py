@@ -58,9 +58,9 @@ def run(
         folder: the folder of the run.
         progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
             when dev has been scored and ``result`` has been written. Lightning's own hooks for the end of an epoch are
-            called too early for this: the learner has not recorded the epoch yet.
-        claim: the claim of the first rank on the run, None on the other ranks. Only the first rank writes files. The
-            claim raises an error if another process has taken over the run.
+            called too early, because the learner has not recorded the epoch yet.
+        claim: the exclusive right of this process to write the files of the run. It raises an error if another process
+            has taken over the run. It is None on all ranks except the first, because only the first rank writes files.
         ranks: the processes of this run. Each of them calls this function with the same settings.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """

@@ -72,7 +72,7 @@ def build_schedule(
         return SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
         why = shorten(" ".join(str(error).split()), 200)
-        raise KronaError(f"scheduler: {scheduler.target} can't be built: {why}") from error
+        raise KronaError(f"The scheduler {scheduler.target} can't be built: {why}") from error
 
 
 def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
@@ -87,16 +87,16 @@ def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
     if not steps.total:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
         zero = zero if steps.epoch else "limit_train_batches"
-        return [f"trainer.{zero} is 0, so nothing is trained. The score is that of the start."]
+        return [f"trainer.{zero} is 0, so nothing is trained. The score is that of the initial weights."]
     if steps.warmup < 0.25 * steps.total:
         return []
     lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""
     if steps.warmup >= steps.total:
         reached = lr * (steps.total - 1) / steps.warmup
-        effect = f"is longer than training ({amount(steps.total, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
+        effect = f"is longer than training ({amount(steps.total, 'step')}), so lr rises to {reached:.3g}, not to {lr:g}"
     else:
         effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
     return [
         f"The warm-up of {amount(steps.warmup, 'step')}{source} {effect}. An epoch has {amount(steps.epoch, 'step')}. "
-        "Change it with optimizer.warmup_steps."
+        "To change the warm-up, set optimizer.warmup_steps."
     ]

@@ -45,7 +45,7 @@ class Trackers(pl.Callback):
         return StepLogger(self.step) if self.guarded else None
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
-        """Send the values that Lightning logs in a step. The values of callbacks are also sent with the epoch."""
+        """Send the values that Lightning logs in a step. Values of callbacks are sent again with the epoch's values."""
         self._callback_values |= {key: value for key, value in values.items() if key not in ("epoch", "train/loss")}
         self._call("step", number, values, when=f"step {number}")
 
@@ -54,20 +54,20 @@ class Trackers(pl.Callback):
         self._call("open", self.about, when="start")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the epochs that a resumed run finished earlier."""
+        """Send the values of the epochs that a resumed run has already finished."""
         assert isinstance(pl_module, Learner)
         known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
 
     def after_backward(self, learner: Learner) -> None:
-        """Compute the gradient norms in the last step of an epoch, before clipping. They remain on their device."""
+        """In the last step of an epoch, compute the gradient norms before clipping. They remain on their device."""
         ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not include this step yet
         if self.guarded and (learner.trainer.is_last_batch or ends_run):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Send the epoch that the learner has just recorded."""
+        """Send the values of the epoch that the learner has just recorded."""
         if self.guarded:
             assert learner.best is not None
             row = learner.dev_curve[-1]
@@ -104,7 +104,7 @@ class Trackers(pl.Callback):
         try:
             self.history.add(entry)
         except OSError as error:
-            self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}). The run continues.")
+            self.say(f"  Could not write {self.history.path.name} ({error.strerror or error}). The run continues.")
 
 
 class StepLogger(Logger):

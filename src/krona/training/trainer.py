@@ -92,4 +92,4 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
 
 
 def _format_error(error: MisconfigurationException) -> KronaError:
-    return KronaError(f"Lightning refuses these settings: {shorten(' '.join(str(error).split()), 300)}")
+    return KronaError(f"Lightning does not accept these settings: {shorten(' '.join(str(error).split()), 300)}")
