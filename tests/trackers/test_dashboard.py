@@ -70,16 +70,16 @@ def test_a_panel_with_an_unknown_key_is_an_error(outputs: Path) -> None:
     with pytest.raises(KronaError) as error:
         check(wrong, logged_keys(outputs))
     message = str(error.value)
-    assert "Mine: no run has dev/scores in its history; did you mean 'dev/score'?" in message
-    assert "Mine: no run has metod in its config; did you mean 'method'?" in message
-    assert "Mine: no run has test/scor in its summary; did you mean 'test/score'?" in message
+    assert "Mine: the key dev/scores was not found in the history of any run: did you mean 'dev/score'?" in message
+    assert "Mine: the key metod was not found in the config of any run: did you mean 'method'?" in message
+    assert "Mine: the key test/scor was not found in the summary of any run: did you mean 'test/score'?" in message
 
 
 def test_no_run_no_key_and_no_library(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = pytest.importorskip("krona.trackers.dashboard")
     with pytest.raises(KronaError, match="no finished run with a tracker"):
         spec.write(tmp_path, outputs=tmp_path, project="krona", entity=None)
-    with pytest.raises(KronaError, match="No W&B key is set\\. Run wandb login"):
+    with pytest.raises(KronaError, match="No W&B API key is set\\. Run wandb login"):
         spec.push(outputs=outputs, project="krona", entity=None)
     monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(KronaError, match=r"pip install -e '\.\[dashboard\]'"):

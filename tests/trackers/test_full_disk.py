@@ -52,5 +52,5 @@ def test_a_full_disk(size: int, tmp_path: Path, plain: Path, capsys: pytest.Capt
     said = [line for line in lines if "wandb:" in line]
     assert len(said) == 2, said
     assert "wandb: offline" in said[0]
-    assert "the disk is full: " in said[1] or "No space left on device" in said[1]
+    assert "the disk is full. " in said[1] or "No space left on device" in said[1]
     assert "Logging error" not in capsys.readouterr().err

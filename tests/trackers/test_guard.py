@@ -95,7 +95,7 @@ def test_after_a_failure_only_close_is_called(call: str, said: list[str]) -> Non
 def test_a_call_that_hangs_is_abandoned(hanging: Guarded, said: list[str]) -> None:
     all_calls(hanging)
     assert said == ["  slow: here", said[1]]
-    assert "failed at epoch 1 (no answer in 0.2 s)" in said[1]
+    assert "failed at epoch 1 (no response within 0.2 s)" in said[1]
 
 
 def test_random_streams_are_unchanged(said: list[str]) -> None:

@@ -233,7 +233,7 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
     chosen = ["~logger", "++logger.c._target_=pytorch_lightning.loggers.CSVLogger", "++logger.c.save_dir=x"]
     job, said = run(config(*overrides, *chosen), tmp_path)
     assert job.state == "failed"
-    assert job.error == "logger.c: CSVLogger can't be constructed: pip install this"
+    assert job.error == "The logger logger.c (CSVLogger) can't be constructed: pip install this"
     assert "epoch" not in said
 
 

@@ -1,6 +1,6 @@
 """Build the W&B workspace and the W&B report that dashboard.yaml describes.
 
-`write` writes them to files as JSON. `push` saves them at W&B, which needs a login.
+`write` writes both to JSON files. `push` saves both at W&B and needs an API key.
 """
 
 import json
@@ -53,7 +53,7 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
     """
     check(SECTIONS, logged_keys(outputs))
     if not key_is_set():
-        raise KronaError("No W&B key is set. Run wandb login, or leave out --push to write the dashboard to files.")
+        raise KronaError("No W&B API key is set. Run wandb login, or leave out --push to write the dashboard to files.")
     try:
         import wandb
 
@@ -61,14 +61,16 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
         return [str(build(project, owner).save().url) for build in (build_workspace, build_report)]
     except Exception as error:
         why = first_line(error)
-        raise KronaError(f"W&B refused the dashboard: {why}. Leave out --push to write it to files.") from error
+        raise KronaError(
+            f"The dashboard could not be saved at W&B: {why}. Leave out --push to write it to files."
+        ) from error
 
 
 def logged_keys(outputs: Path) -> dict[str, set[str]]:
     """Return the keys that the runs in ``outputs`` have logged, as a dict with three sets of keys.
 
-    ``history`` has the keys of the values of epochs, ``summary`` the keys of the final values, and ``config`` the keys
-    of the config.
+    The set ``history`` contains the keys of the values that are logged after each epoch, ``summary`` the keys of the
+    final values, and ``config`` the keys of the config.
 
     Raises:
         KronaError: no finished run has a tracker.
@@ -81,8 +83,8 @@ def logged_keys(outputs: Path) -> dict[str, set[str]]:
             keys["config"] |= entry.get("config", {}).keys()
     if not keys["summary"]:
         raise KronaError(
-            f"{outputs} has no finished run with a tracker, by which the panels are checked. Run: "
-            "python train.py profile=demo method=krona logger=wandb"
+            f"{outputs} has no finished run with a tracker. The dashboard needs such a run, because it checks its "
+            "keys against the logged keys. Run: python train.py profile=demo method=krona logger=wandb"
         )
     return keys
 
@@ -94,9 +96,12 @@ def check(sections: Sequence[DashboardSection], logged: Mapping[str, set[str]]) 
         for kind, key in sorted(set(needed_keys(section))):
             if key not in logged[kind]:
                 known = sorted(name for name in logged[kind] if name.count("/") < 2)  # no keys of single modules
-                wrong.append(f"{section['title']}: no run has {key} in its {kind}; {did_you_mean(key, known)}")
+                wrong.append(
+                    f"{section['title']}: the key {key} was not found in the {kind} of any run: "
+                    f"{did_you_mean(key, known)}"
+                )
     if wrong:
-        raise KronaError("The dashboard has keys that no run logs:\n" + "\n".join(f"  {line}" for line in wrong))
+        raise KronaError("The dashboard has keys that no run has logged:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def needed_keys(section: DashboardSection) -> Iterator[tuple[str, str]]:
@@ -165,6 +170,6 @@ def _import_libraries() -> tuple[Any, Any]:
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
         raise KronaError(
-            "krona dashboard needs wandb-workspaces, which is not installed: pip install -e '.[dashboard]'"
+            "krona dashboard needs wandb-workspaces, which is not installed. Run: pip install -e '.[dashboard]'"
         ) from error
     return wr, ws

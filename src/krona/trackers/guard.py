@@ -13,8 +13,8 @@ class Guarded:
     """A wrapper that calls the methods of a tracker without risk for the run.
 
     Each call runs in a thread, and the run waits for the thread. If a call fails or exceeds the time limit, one line is
-    printed for the user. After that, only ``close`` is called. A call does not change the state of the random number
-    generators.
+    printed for the user, and from then on only the tracker's method ``close`` is called. The state of the random number
+    generators is restored after each call.
 
     Args:
         name: the name of the tracker in the config.
@@ -52,9 +52,9 @@ class Guarded:
         with isolate_rng():
             thread.start()
             thread.join(self.limit_s)
-        line, error = outcome[0] if outcome else (None, TimeoutError(f"no answer in {self.limit_s:g} s"))
+        line, error = outcome[0] if outcome else (None, TimeoutError(f"no response within {self.limit_s:g} s"))
         if error is not None:
-            line = f"failed at {when} ({first_line(error)}). The run continues. The results are in its folder."
+            line = f"failed at {when} ({first_line(error)}). The run continues, and its folder contains all results."
             line = None if self.failed else line
             self.failed = True
         if line:

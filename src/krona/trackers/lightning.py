@@ -14,9 +14,9 @@ from krona.trackers.values import STEP, STEP_LOSS
 class LightningTracker:
     """The base class of trackers that use a Lightning logger. Subclasses construct the logger in `start`.
 
-    Each logged row of values has a number. As in Lightning, it is the number of the step, counted from 0. A resumed run
-    logs its earlier epochs again (`krona.trackers.values.History`). If the logger still has the rows of these epochs,
-    only rows from ``first`` on are sent to it.
+    Each logged row of values has a number. As in Lightning, the number is that of the step, counted from 0. A resumed
+    run logs its earlier epochs again (`krona.trackers.values.History`). If the logger still has the rows of these
+    epochs, only rows with the number ``first`` or higher are sent to it.
     """
 
     STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
@@ -95,7 +95,7 @@ class OtherLogger(LightningTracker):
             self.logger = build(**given)
         except Exception as error:  # classes raise different errors
             why = shorten(" ".join(str(error).split()), 300)
-            raise KronaError(f"logger.{name}: {build.__name__} can't be constructed: {why}") from error
+            raise KronaError(f"The logger logger.{name} ({build.__name__}) can't be constructed: {why}") from error
 
     def start(self) -> str | None:
         if self._folder is not None:

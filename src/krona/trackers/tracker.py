@@ -33,8 +33,8 @@ class About:
 class Tracker(Protocol):
     """A tracker, which logs the values of one run.
 
-    The methods of a tracker may raise errors, never return, or draw random numbers. `krona.trackers.guard` protects the
-    run from these effects.
+    The methods of a tracker may raise errors, run without end, or draw random numbers. `krona.trackers.guard` protects
+    the run from these effects.
 
     A tracker can have three more methods:
 
@@ -68,4 +68,4 @@ def require(module: str, *, logger: str, extra: str = "") -> None:
     """
     if importlib.util.find_spec(module) is None:
         package = f"'.[{extra}]'" if extra else "."
-        raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {package}")
+        raise KronaError(f"logger={logger} needs {module}, which is not installed. Run: pip install -e {package}")

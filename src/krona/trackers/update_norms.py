@@ -34,11 +34,11 @@ def update_values(model: nn.Module) -> dict[str, float]:
 
     The dict has these keys (see docs/tracking.md), where ``<place>`` is the short name of the module:
 
-    - ``update_norm/<place>`` and ``update_rank/<place>`` are the norm and the effective rank
+    - ``update_norm/<place>`` and ``update_rank/<place>`` are the norm and the effective rank of the module's update
       (`krona.adapters.update.Spectrum`). ``update_norm/mean`` and ``update_rank/mean`` are their means over the
       modules.
-    - ``weight_norm/<place>/<kind>`` is the norm of the branches' parameters with the name ``<kind>``. This key exists
-      only if a matrix cannot describe the whole update, because the branches have a bias or are not linear.
+    - ``weight_norm/<place>/<kind>`` is the norm of the module's branch parameters with the name ``<kind>``. This key
+      exists only if a matrix cannot describe the whole update, because the branches have a bias or are not linear.
     """
     values: dict[str, float] = {}
     places: set[str] = set()

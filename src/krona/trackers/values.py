@@ -23,8 +23,8 @@ MAX_POINTS = 500  # number of points in the loss curve of a run, plus one point 
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
     """Return the resolved config as a dict with flat keys, such as ``method/scaling``.
 
-    For filters, the dict also contains ``run_id``, ``factors`` (the shape of A, such as 32x24), and the names of the
-    method, the task and the backbone under ``method``, ``task`` and ``backbone``.
+    The dict also contains short keys, by which a logger can filter runs: ``run_id``, ``factors`` (the shape of A, such
+    as 32x24), and ``method``, ``task`` and ``backbone`` with the names of the method, the task and the backbone.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
     flat = dict(_flatten(kept, ""))
@@ -87,9 +87,9 @@ def summary_values(result: Result) -> dict[str, Value]:
 
 
 def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
-    """Return the loss curve of an epoch, as a dict from a step to the mean loss since the previous point.
+    """Return the loss curve of an epoch, as a dict from the number of a step to the mean loss since the previous point.
 
-    The curve has a point every ``total`` / `MAX_POINTS` steps (rounded up), and one at the end of the epoch.
+    The curve has a point every ``total`` / `MAX_POINTS` steps (rounded up), and a point at the end of the epoch.
 
     Args:
         losses: the loss of each step of the epoch.
@@ -121,7 +121,9 @@ def read_predictions(about: About, *, most: int) -> list[list[Value]]:
 
 
 class History:
-    """The file ``tracked.jsonl`` in a run's folder. It contains all logged values, so a resumed run can log them again.
+    """The file ``tracked.jsonl`` in a run's folder.
+
+    The file contains all logged values, so that a resumed run can log them again.
 
     Args:
         folder: the folder of the run.
@@ -147,7 +149,7 @@ class History:
     def epochs(self) -> dict[int, tuple[dict[str, float], dict[int, float]]]:
         """Return a dict from each epoch to its values and its loss curve.
 
-        If an epoch was run twice, the dict contains the values of the second time.
+        If an epoch was run twice, the dict contains the values of the second run of the epoch.
         """
         return {
             int(entry["epoch"]): (entry["values"], {int(step): loss for step, loss in entry.get("steps", {}).items()})

@@ -2,8 +2,8 @@
 
 By default, W&B is used online if an API key is set. It is used offline if no key is set or the server fails.
 
-The W&B run has the same id as the krona run. A resumed run logs all its epochs again. Online, rows that the server
-already has are not sent again. Offline, a new file with the whole history replaces the file of the unfinished run.
+The W&B run has the same id as the krona run. A resumed run logs all its epochs again. Online, the tracker does not send
+rows that the server already has. Offline, a new file with the whole history replaces the file of the unfinished run.
 """
 
 import glob
@@ -60,7 +60,7 @@ class WeightsAndBiases(LightningTracker):
             for value in values:
                 check_name(f"logger.wandb.{key}", value, forbidden="\n", longest=MAX_TAG)
         if (timeout := arguments.get("timeout", 1)) <= 0:
-            raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
+            raise KronaError(f"logger.wandb.timeout={timeout} is not a number of seconds above 0.")
 
     def start(self) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten lines
@@ -71,7 +71,7 @@ class WeightsAndBiases(LightningTracker):
 
         mode, reason = MODES.get(self.mode, "online"), "as requested"
         if self.mode == "auto" and not key_is_set():
-            mode, reason = "offline", "no key is set: wandb login"
+            mode, reason = "offline", "no API key is set by wandb login"
         if mode == "online":
             try:
                 self.logger = self._connect(mode)
@@ -87,7 +87,7 @@ class WeightsAndBiases(LightningTracker):
         if mode == "disabled":
             return "disabled, as requested"
         self._remove_unfinished()
-        return f"offline ({reason}); {sync_command(run)} uploads it"
+        return f"offline ({reason}). The command {sync_command(run)} uploads the run."
 
     def _connect(self, mode: Any) -> Any:
         """Start a W&B run, and return a Lightning logger for it."""
@@ -159,16 +159,16 @@ class WeightsAndBiases(LightningTracker):
         if self.logger is None:
             return None
         run = self.logger.experiment
-        missing = f" (without {' and '.join(self.unsent)}: see {self.about.folder})" if self.unsent else ""
+        missing = f" ({' and '.join(self.unsent)} could not be sent; see {self.about.folder})" if self.unsent else ""
         try:
             run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
-            late = f"the server did not accept everything in {UPLOAD * self.timeout:g} s"
-            return f"{late}; {sync_command(run)} uploads the rest{missing}"
+            late = f"the server did not accept all values within {UPLOAD * self.timeout:g} s"
+            return f"{late}. The command {sync_command(run)} uploads the rest{missing}."
         folder = Path(run.dir).parent
         if shutil.disk_usage(folder).free < FULL_DISK:  # W&B reports it only in a log file
-            return f"the disk is full: the last values are missing in {below(folder)}; see {self.about.folder}"
-        return f"not everything could be sent{missing}" if missing else None
+            return f"the disk is full. The last values are missing in {below(folder)}. See {self.about.folder}."
+        return f"the upload is incomplete{missing}." if missing else None
 
     def _remove_unfinished(self) -> None:
         """Remove the offline files of earlier attempts, because the new file contains all their values."""
