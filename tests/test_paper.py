@@ -45,9 +45,9 @@ def test_every_table_is_read_and_an_unknown_or_damaged_one_is_named(tmp_path):
     with pytest.raises(KronaError, match="no table '3' of results"):
         read_paper_table("3")
     (tmp_path / "table1.csv").write_text("method,params,cola\nfull,100\n")
-    with pytest.raises(KronaError, match=r"table1\.csv does not hold"):
+    with pytest.raises(KronaError, match=r"table1\.csv does not contain"):
         read_paper_table("1", tmp_path)
-    with pytest.raises(KronaError, match=r"table2\.csv does not hold"):
+    with pytest.raises(KronaError, match=r"table2\.csv does not contain"):
         read_paper_table("2", tmp_path)
 
 

@@ -28,7 +28,7 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
 
     Args:
         path: the file to write.
-        write: a function that writes the content to the path that it gets.
+        write: a function that gets the path of the temporary file and writes the content to it.
         part_in: folder of the temporary file, on the file system of ``path``; None: the folder of ``path``.
 
     Raises:
@@ -61,14 +61,14 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
 
 
 def link_target(path: Path) -> Path:
-    """Return the target of a symbolic link, so that a write keeps the link. Return another path unchanged.
+    """Return the target of a symbolic link, so that writing keeps the link. Return any other path unchanged.
 
     Raises:
         KronaError: the target is a device, a pipe or a folder.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
-        raise KronaError(f"{path} is not a regular file, so it is not replaced.")
+        raise KronaError(f"{path} is not a regular file and is not replaced. Choose another path.")
     return target
 
 
@@ -107,7 +107,7 @@ def is_below(top: Path, path: Path) -> bool:
 
 
 def remove_below(top: Path, path: Path) -> bool:
-    """Remove a file, a folder or a symbolic link, and return whether ``path`` does not exist any more.
+    """Remove a file, a folder or a symbolic link. Return true if ``path`` does not exist afterwards.
 
     The target of a link is kept. Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
     """

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-# characters that a terminal executes: C0 except tab and line end, DEL, C1, and marks that change the text direction;
-# and unpaired surrogates
+# Control characters of a terminal (C0 except tab and line end, DEL and C1), marks that change the text direction, and
+# unpaired surrogates.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
@@ -38,7 +38,7 @@ def join_names(names: list[str]) -> str:
 
 
 def first_few(lines: list[str], most: int) -> list[str]:
-    """Return the first ``most`` lines and a line with the number of the others. A single other line is kept instead."""
+    """Return the first ``most`` lines and a line with the number of other lines. If this number is 1, return all."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
@@ -61,8 +61,8 @@ def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", long
     """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file name."""
     if value is not None and (value.startswith((".", "-")) or re.search(rf"{CONTROL.pattern}|[\t\n]", value)):
         raise KronaError(
-            f"{key}={shorten(value)!r} is not a name. A name begins with a letter, a digit or _ and has no control "
-            "characters."
+            f"{key}={shorten(value)!r} is not a valid name. A name begins with a letter, a digit or _ and has no "
+            "control characters."
         )
     check_name(key, value, forbidden=forbidden, longest=longest)
 
@@ -72,9 +72,9 @@ def check_name(key: str, value: str | None, *, forbidden: str, longest: int = 12
     if value is None:
         return
     if found := sorted(set(re.findall(f"[{re.escape(forbidden)}]", value))):
-        raise KronaError(f"{key}={value!r}: {' '.join(found)} may not be in it. Use letters, digits, - _ and .")
+        raise KronaError(f"{key}={value!r} must not contain {' '.join(found)}. Use letters, digits, - _ and .")
     if not value.strip() or len(value) > longest:
-        raise KronaError(f"{key}={value!r}: use 1 to {longest} characters instead of {len(value)}.")
+        raise KronaError(f"{key}={value!r} has {len(value)} characters. Use 1 to {longest} characters.")
 
 
 def mask_passwords(value: Any) -> Any:

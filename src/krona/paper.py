@@ -1,4 +1,4 @@
-"""Read the tables of the KronA paper (`sweeps/paper/*.csv`), and define labels and an order of methods and tasks."""
+"""Read the tables of the KronA paper (`sweeps/paper/*.csv`), and label and sort methods and tasks."""
 
 import csv
 from dataclasses import dataclass
@@ -65,12 +65,12 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
             axis, *columns = next(reader := csv.reader(file))
             rows = {row[0]: dict(zip(columns, map(float, row[1:]), strict=True)) for row in reader if row}
     except (OSError, ValueError, StopIteration) as error:
-        raise KronaError(f"{path} does not hold the paper's Table {number}: {error}") from error
+        raise KronaError(f"{path} does not contain the paper's Table {number}: {error}") from error
     return PaperTable(number, axis, tuple(columns), rows)
 
 
 def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. A task that is not in the paper has its name as label.
+    """Return the label of a task, such as ``SST-2`` for sst2. The label of a task that is not in the paper is its name.
 
     sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
     """

@@ -1,4 +1,4 @@
-"""Paths of the project, its configs, the user's configs, the results and the shipped files."""
+"""Find the folders of the project, of configs, of sweeps and of results, and import modules that a config names."""
 
 import os
 import sys
@@ -39,9 +39,10 @@ def sweeps_folders() -> list[Path]:
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """Return a dict from the name of each choice of a group to its YAML, such as ``krona/rte`` for the group recipe.
+    """Return a dict from the name of each choice of a config group to its YAML file.
 
-    If several folders have a choice of this name, the first folder has precedence.
+    A name is the path below the group's folder, such as ``krona/rte`` in the group recipe. If several folders contain
+    the same name, the first folder has precedence.
     """
     is_sweep = group == "sweeps"  # the subfolders are for krona tune and W&B's agents
     found: dict[str, Path] = {}
@@ -52,7 +53,7 @@ def choice_files(group: str) -> dict[str, Path]:
 
 
 def find_first(folders: list[Path], name: str) -> Path:
-    """Return the first file with this name in ``folders``, or its path in the last folder if none has it."""
+    """Return the first existing file with this name in ``folders``, or else the file's path in the last folder."""
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[-1] / name)
 
 
@@ -63,11 +64,12 @@ def program(name: str) -> list[str]:
 
 
 def hide_working_directory() -> None:
-    """Remove the working directory from ``sys.path``, here and in every Python process that this one starts.
+    """Remove the working directory from ``sys.path``, here and in every Python process that this process starts.
 
-    ``python -m krona`` and an empty entry of PYTHONPATH add it to ``sys.path``. A library's optional import, such as
-    brotli, could then run a file in the working directory. The directory is kept if PYTHONPATH names it, if krona is
-    imported from it, or if it is the folder of the script (``python train.py``).
+    ``python -m krona`` and an empty entry of PYTHONPATH add the working directory to ``sys.path``. If a library then
+    tries to import an optional module, such as brotli, Python could run a file in the working directory. The directory
+    is kept if PYTHONPATH names it, if krona is imported from it, or if it is the folder of the script
+    (``python train.py``).
     """
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     main = sys.modules["__main__"]
@@ -82,7 +84,7 @@ def hide_working_directory() -> None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import the module of a ``_target_``, which is an installed module or a module in the working directory."""
+    """Import the module of a ``_target_``: an installed module, or a module in the working directory."""
     allow_own([name])
     return import_module(name)
 
@@ -95,7 +97,7 @@ def allow_own(names: Iterable[str]) -> None:
 
 
 class _OwnModules(MetaPathFinder):
-    """An import finder for the allowed modules in the working directory, and for modules there that these import."""
+    """An import finder for the allowed modules in the working directory, and for the local modules that they import."""
 
     def __init__(self) -> None:
         self.named: set[str] = set()

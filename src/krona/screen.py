@@ -1,4 +1,4 @@
-"""Format text for the terminal: tables, durations, scores, and commands with the paths that the user can type."""
+"""Format text for the terminal: tables, durations, scores, and commands that the user can type."""
 
 import re
 import shutil
@@ -24,18 +24,18 @@ GAP = "  "
 
 
 def terminal_width(console: Console) -> int | None:
-    """Return the width of the terminal in columns. Return None for a pipe or a file, in which lines are not wrapped."""
+    """Return the width of the terminal in characters, or None for a pipe or a file, where lines are not wrapped."""
     return console.width if console.is_terminal else None
 
 
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
 ) -> Text:
-    """Return a table of rows under their headings, as text. Columns without entries are left out.
+    """Return a table of rows under their headings, as text. Columns whose cells are all empty are left out.
 
     Args:
-        width: width of the terminal in columns; None: no limit. If the table is wider, each row is printed as a record:
-            its first cell on a separate line, and the other cells with their headings below.
+        width: width of the terminal in characters; None: no limit. If the table is wider, each row is printed as a
+            record: its first cell on a separate line, and the other cells with their headings below.
         left: headings of the columns that are aligned to the left.
     """
     cells = [[escape(cell) for cell in row] for row in rows]
@@ -103,9 +103,9 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 
 
 def as_typed(text: str) -> str:
-    """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by the commands that this user can type.
+    """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
 
-    A program on PATH is shown by its name, another program by its path. Control characters are escaped.
+    A program on PATH is written by its name, and another program by its path. Control characters are escaped.
     """
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
@@ -133,7 +133,7 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """Return the path as text. It is relative if the path is below the working directory."""
+    """Return the path as text, relative to the working directory if the path is below it."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 

@@ -101,7 +101,7 @@ def test_a_refused_source_leaves_no_files(files: Path) -> None:
     (files / "peft_pickle" / "adapter_config.json").write_text("{}")
     for overrides, words in [
         (["method=lora", f"init_from={first}"], "its branches are Kronecker, this run's are LoRA"),
-        (["method=krona", "init_from=nowhere"], "no run 'nowhere'"),
+        (["method=krona", "init_from=nowhere"], "No run 'nowhere'"),
         (["method=krona", f"init_from={files / 'peft_pickle'}"], "peft_pickle"),
     ]:
         with pytest.raises(KronaError, match=re.escape(words)):

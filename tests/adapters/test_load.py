@@ -181,7 +181,7 @@ def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_
     (half / "result.json").write_text(json.dumps({**content, "status": "running"}))
     with pytest.raises(KronaError, match=f"{rte.name} is not finished: it is running"):
         load(rte.name, outputs=half.parent)
-    with pytest.raises(KronaError, match="no run 'nobody'"):
+    with pytest.raises(KronaError, match="No run 'nobody'"):
         load("nobody", outputs=outputs)
     with pytest.raises(KronaError, match=r"\d+ runs begin with ''"):
         load("", outputs=outputs)

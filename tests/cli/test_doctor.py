@@ -55,7 +55,7 @@ def test_many_alike_stay_on_one_screen_and_any_name_can_be_printed(outputs: Path
     (Path(os.fsdecode(os.fsencode(outputs) + b"/\xff\x1b[31m")) / "result.json").mkdir(parents=True)
     done = typed()
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
-    assert "\\udcff\\x1b[31m/result.json is not a file" in done.output
+    assert "\\udcff\\x1b[31m/result.json is not a regular file" in done.output
     assert json.loads(typed("--json").output)["broken"] == 1
     for number in range(30):
         (run(outputs, f"run-{number}") / "result.json").write_text("{")
@@ -130,8 +130,8 @@ def test_files_of_a_finished_run_that_are_gone_or_damaged(tmp_path: Path) -> Non
     adapter = run(tmp_path, "c") / "adapter.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-3])
     a, b, c = broken(tmp_path)
-    assert a.endswith("a is done, but its adapter.safetensors is gone")
-    assert b.endswith("b is done, but its predictions.jsonl is gone")
+    assert a.endswith("a is done, but its adapter.safetensors is missing or empty")
+    assert b.endswith("b is done, but its predictions.jsonl is missing or empty")
     assert "c/adapter.safetensors can't be read" in c
 
 

@@ -29,7 +29,7 @@ def test_what_it_writes_composes(
 
 def test_it_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(KronaError, match=r"README\.md: already exists\. Nothing was written"):
+    with pytest.raises(KronaError, match=r"Nothing was written, because these files already exist: .*README\.md"):
         init(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("README.md", "mine")]
 

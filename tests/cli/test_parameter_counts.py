@@ -205,7 +205,11 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     ("backbone", "overrides", "words"),
     [
         ("t5_nope", [], ["backbone=t5_nope: no such backbone; ", "t5_large"]),
-        ("t5_base", ["--method", "krona"], ["--method is not an option; there are --backbone and --json"]),
+        (
+            "t5_base",
+            ["--method", "krona"],
+            ["--method is not an option of this command. Its options are --backbone and --json"],
+        ),
         ("t5_base", ["method=nope"], ["method=nope: no such method; ", "krona_b_res"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
@@ -253,7 +257,7 @@ def test_commands(run: Any) -> None:
     printed = run("params", "method=krona").stdout
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
-    with pytest.raises(KronaError, match=r"method\.bias=1,2: only method= accepts several values"):
+    with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
         run("params", "method.bias=1,2")
     shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
     assert len(shapes) == 16
@@ -272,7 +276,7 @@ def test_shapes_of_lora_rank_ones_size_come_first_and_alone(run: Any) -> None:
     assert max(map(len, lines[1:19])) <= 80
     assert [line.split("  ")[-1] for line in lines if line.startswith("(32, 24)")] == ["86.31"]
     assert sum("1,536 " in line for line in lines if line.strip().startswith("(")) == 16
-    assert "240 shapes with more or fewer parameters: --all" in lines[-1]
+    assert "240 shapes have more or fewer parameters. Use --all" in lines[-1]
     every = run("shapes", "768", "768", "--all").stdout.splitlines()
     assert sum(line.strip().startswith("(") for line in every) == 256
     assert [line.split() for line in every[:18] if "─" not in line] == [

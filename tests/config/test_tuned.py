@@ -210,5 +210,5 @@ def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkey
 def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", name="begun")
-    with pytest.raises(KronaError, match="the study begun has no finished trial yet"):
+    with pytest.raises(KronaError, match="The study begun has no finished trial yet"):
         best(tmp_path, "method=krona")

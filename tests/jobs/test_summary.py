@@ -23,7 +23,7 @@ def test_data_of_glues_rows_is_glue_and_others_are_only_of_its_form() -> None:
     assert heading(result) == "GLUE"
     assert "on 120 rows of GLUE\n" in said(result)
     result.provenance["official_rows"] = {"train": [2400, 2490], "validation": [120, 277]}
-    assert "on 120 rows of GLUE's form, 120 rows for 277 in validation\n" in said(result)
+    assert "on 120 rows of GLUE's format, but 120 instead of 277 rows in validation\n" in said(result)
 
 
 def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:

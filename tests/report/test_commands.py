@@ -51,5 +51,5 @@ def test_diff_of_runs_and_of_methods(outputs):
 def test_a_mistake_is_one_message(outputs):
     with pytest.raises(KronaError, match="format 'word': choose from csv, html"):
         typed("report", "--format", "word", "--outputs", outputs)
-    with pytest.raises(KronaError, match="no run 'nothing'"):
+    with pytest.raises(KronaError, match="No run 'nothing'"):
         typed("diff", "nothing", "never", "--outputs", outputs)

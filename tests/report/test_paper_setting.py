@@ -122,11 +122,11 @@ def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_p
     headings = [table.heading for table in collect(tmp_path).tables]
     assert headings == [
         "GLUE on google-t5/t5-base",
-        "GLUE's form, 100 rows for 2,490 in RTE's train, on google-t5/t5-base",
+        "GLUE's format, but 100 instead of 2,490 rows in RTE's train, on google-t5/t5-base",
     ]
-    assert "GLUE's form, 100 rows for 2,490 in RTE's train" in build_report(tmp_path, format="html").replace(
-        "&#x27;", "'"
-    )
+    assert "GLUE's format, but 100 instead of 2,490 rows in RTE's train" in build_report(
+        tmp_path, format="html"
+    ).replace("&#x27;", "'")
 
 
 def few_rows(*arguments, **kwargs):

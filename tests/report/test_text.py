@@ -14,7 +14,7 @@ from krona.report.text import cell_mark
 from krona.runs.result import outcomes
 from report.generate import grid, make_result, write_all
 
-CONSTANT = 'all 204 test predictions are "1" (equivalent); the best constant prediction scores 81.05'
+CONSTANT = 'all 204 test predictions are "1" (equivalent). The best constant prediction would score 81.05'
 
 
 def constant(method="lora", seed=0, task="mrpc", **kwargs):
@@ -52,7 +52,7 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     assert not any("!" in cell_mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
     assert score_remarks(table) == [
         f"! LoRA on MRPC: {CONSTANT}.",
-        "KronA on RTE: 1 row of train left out by data.skip_bad_rows (0.05 %).",
+        "KronA on RTE: data.skip_bad_rows left out 1 row of train (0.05 %).",
     ]
 
 
@@ -95,7 +95,7 @@ def test_what_many_rows_share_is_one_note(tmp_path):
     results[0].splits["train"]["skipped_rows"] = 20
     write_all(tmp_path, results)
     (table,) = collect(tmp_path).tables
-    assert score_remarks(table) == ["! 5 rows on RTE: 20 rows of train left out by data.skip_bad_rows (2 %)."]
+    assert score_remarks(table) == ["! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."]
 
 
 def test_of_several_seeds_those_that_it_is_on_are_named(tmp_path):

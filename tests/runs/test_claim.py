@@ -202,7 +202,7 @@ def test_a_folder_that_disappears_is_named_and_not_made_again(tmp_path: Path) ->
     shared = tmp_path / "shared"
     mine = owned(shared / "run")
     shutil.rmtree(shared)
-    with pytest.raises(ClaimLostError, match=r"run is gone \(a shared folder"):
+    with pytest.raises(ClaimLostError, match=r"run or its claim file does not exist any more"):
         mine.check()
     mine.release()
     assert not shared.exists()

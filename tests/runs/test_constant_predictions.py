@@ -30,7 +30,9 @@ def test_constant_predictions_are_compared_with_the_best_constant() -> None:
     result = make_result("krona", "mrpc")
     answers = set_answers(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
     assert remarks(result, answers, "test") == [
-        Remark('all 204 test predictions are "1" (equivalent); the best constant prediction scores 81.05', True, True)
+        Remark(
+            'all 204 test predictions are "1" (equivalent). The best constant prediction would score 81.05', True, True
+        )
     ]
     assert result.test is not None
     assert result.test["score"] == pytest.approx(81.05, abs=0.01)
@@ -52,8 +54,8 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, un
     result = make_result("krona", "rte")
     answers = set_answers(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
     text = (
-        f"{wrong} of 120 test predictions are not a label of rte (0, 1) and count as wrong ({wrong} are 'true'); "
-        "the best constant prediction scores 50.00"
+        f"{wrong} of 120 test predictions are not a label of rte (0, 1) and count as wrong "
+        f"(most frequent: {wrong} × 'true'). The best constant prediction would score 50.00"
     )
     assert remarks(result, answers, "test") == ([Remark(text, unlearned=unlearned)] if remarked else [])
 
@@ -67,8 +69,14 @@ def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (["2.51", "2.5", "2.49", "2.5"], "all 4 test predictions are 2.5; the best constant prediction scores 0.00"),
-        (["many", "2.5", "1.0", "3.0"], "1 of 4 test predictions are not a number and count as wrong (1 are 'many')"),
+        (
+            ["2.51", "2.5", "2.49", "2.5"],
+            "all 4 test predictions are 2.5. The best constant prediction would score 0.00",
+        ),
+        (
+            ["many", "2.5", "1.0", "3.0"],
+            "1 of 4 test predictions are not a number and count as wrong (most frequent: 1 × 'many')",
+        ),
         (["-1", "-2", "1.0", "3.0"], None),
     ],
 )
@@ -115,7 +123,7 @@ def test_a_head_that_was_not_trained() -> None:
     result.best_epoch = 0
     assert texts(result) == []  # the backbone predicts without a new head
     result.head_params = 770
-    assert ["a random head" in text for text in texts(result)] == [True]
+    assert ["a head with random weights" in text for text in texts(result)] == [True]
 
 
 @pytest.mark.parametrize(("skipped", "share", "warns"), [(25, "1 %", False), (26, "1.04 %", True)])
@@ -123,7 +131,7 @@ def test_more_than_a_hundredth_of_skipped_rows_is_a_warning(skipped: int, share:
     result = make_result("krona", "rte")
     faults = [{"kind": "wrong number of fields", "rows": skipped, "first": "train.tsv:7: 3 fields"}]
     result.splits["train"] |= {"rows": 2_500 - skipped, "skipped_rows": skipped, "skipped": faults}
-    text = f"{skipped} rows of train left out by data.skip_bad_rows ({share}, {skipped} wrong number of fields)"
+    text = f"data.skip_bad_rows left out {skipped} rows of train ({share}, {skipped} wrong number of fields)"
     assert remarks(result, {}, "test") == [Remark(text, warns)]
 
 
@@ -132,20 +140,20 @@ def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
     faults = [{"kind": "unknown label", "rows": 4, "first": "dev.tsv:9: label 'x'"}]
     for name, rows in (("dev", 200), ("test", 196)):
         result.splits[name] |= {"rows": rows, "skipped_rows": 4, "skipped": faults}
-    assert texts(result) == ["4 rows of dev and test left out by data.skip_bad_rows (1 %, 4 unknown label)"]
+    assert texts(result) == ["data.skip_bad_rows left out 4 rows of dev and test (1 %, 4 unknown label)"]
     for name in ("dev", "test"):  # results of an earlier version do not contain the kinds of faults
         del result.splits[name]["skipped"]
     assert texts(result) == [
-        "4 rows of dev left out by data.skip_bad_rows (1.96 %)", "4 rows of test left out by data.skip_bad_rows (2 %)",
+        "data.skip_bad_rows left out 4 rows of dev (1.96 %)", "data.skip_bad_rows left out 4 rows of test (2 %)",
     ]  # fmt: skip
 
 
 def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> None:
     result = make_result("krona", "rte", change={"data.train_rows": 100})
     result.splits["train"] |= {"rows": 100, "skipped_rows": 5}
-    assert remarks(result, {}, "test") == [Remark("5 rows of train left out by data.skip_bad_rows (0.2 %)", False)]
+    assert remarks(result, {}, "test") == [Remark("data.skip_bad_rows left out 5 rows of train (0.2 %)", False)]
     del result.provenance["official_rows"]
-    assert remarks(result, {}, "test") == [Remark("5 rows of train left out by data.skip_bad_rows", True)]
+    assert remarks(result, {}, "test") == [Remark("data.skip_bad_rows left out 5 rows of train", True)]
 
 
 def test_the_last_remark_after_a_run_has_advice() -> None:

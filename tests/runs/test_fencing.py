@@ -145,12 +145,12 @@ def test_the_message_names_the_new_owner(tmp_path: Path) -> None:
     mine = claim(file.parent)
     assert mine is not None
     theirs = take_over(file.parent)
-    message = f"this run was taken over by process {os.getpid()} on .* it has written nothing since then"
+    message = f"The run run was taken over by process {os.getpid()} on .* It has not changed the run since then"
     for write in (lambda: mine.write(file, Path.touch), lambda: mine.remove(file)):
         with pytest.raises(ClaimLostError, match=message):
             write()
     theirs.release()
-    with pytest.raises(ClaimLostError, match="taken over by a process that has ended"):
+    with pytest.raises(ClaimLostError, match="taken over by a process that has already ended"):
         mine.check()
     mine.release()
     assert list(file.parent.iterdir()) == []

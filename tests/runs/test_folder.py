@@ -84,7 +84,7 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
         lambda: study_path(tmp_path, name),
     ]
     for call in calls:
-        with pytest.raises(KronaError, match=r"not a name|may not be in it|1 to 100 characters"):
+        with pytest.raises(KronaError, match=r"not a valid name|must not contain|1 to 100 characters"):
             call()
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +92,7 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
 def test_the_name_of_a_runs_sweep_is_not_a_path() -> None:
     values = config("profile=demo", "method=lora", "task=sample_rte")
     assert settings({**values, "sweep": "my sweep-1.2_x=é"}).sweep == "my sweep-1.2_x=é"
-    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a name"):
+    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a valid name"):
         settings({**values, "sweep": "../RUN/result"})
 
 
@@ -136,7 +136,7 @@ def test_an_output_file_is_not_a_file_of_a_run(name: str, tmp_path: Path) -> Non
     run.mkdir()
     (run / "result.json").write_text(json.dumps({"run_id": "run"}))
     for check in (lambda: require_out(run / name), lambda: require_new(run / name, overwrite=True)):
-        with pytest.raises(KronaError, match=f"{name} is a run's own file"):
+        with pytest.raises(KronaError, match=f"{name} is a file of a run"):
             check()
     require_out(run / "report.html")
     require_out(tmp_path / "predictions.jsonl")

@@ -104,7 +104,7 @@ def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
     write_result(outputs / second, rewritten)
     (outputs / third / "result.json").unlink()
     found = summaries(outputs)
-    assert "edited by hand" in str(found[0])
+    assert "Was the file edited" in str(found[0])
     assert isinstance(found[1], Result)
     assert found[1].notes == ["again"]
     assert third not in [one.run_id for one in found if isinstance(one, Result)]

@@ -10,7 +10,7 @@ def test_the_worst_part_is_named_with_both_numbers() -> None:
     result.provenance["official_rows"] |= {"train": [392_703, 392_702], "validation_matched": [9_000, 9_815]}
     part = differing_part(result)
     assert part == ("validation_matched", 9_000, 9_815)
-    assert describe_part(part) == "GLUE's form, 9,000 rows for 9,815 in validation_matched"
+    assert describe_part(part) == "GLUE's format, but 9,000 instead of 9,815 rows in validation_matched"
 
 
 def test_rows_that_nobody_counted_are_not_odd() -> None:

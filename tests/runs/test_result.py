@@ -51,13 +51,13 @@ def test_a_written_result_is_read(file: Path) -> None:
     ("text", "message"),
     [
         ('{"run_id": "x", "sta', "is not a result"),
-        ("[1]", "is not a result: its JSON is a list"),
-        ('{"schema": 7}', "schema 7; this version reads 1"),
+        ("[1]", "is not a result. Its JSON is a list"),
+        ('{"schema": 7}', "schema 7, but this version of krona reads 1"),
         ('{"schema": 1}', "missing"),
         ("\x00\xff", "is not a result"),
         (json.dumps({key: value for key, value in content(extra=1).items() if key != "seed"}),
          "seed is missing; extra is unknown"),
-        *((json.dumps(content(test={"score": score, "parts": {}})), r"test\.score|not a number of JSON")
+        *((json.dumps(content(test={"score": score, "parts": {}})), r"test\.score|not a valid number in JSON")
           for score in (float("nan"), float("inf"), None, "71")),
         (json.dumps(content(test=None)), "test is missing"),
         (json.dumps(content(provenance={})), "provenance is missing"),
@@ -65,7 +65,7 @@ def test_a_written_result_is_read(file: Path) -> None:
         (json.dumps(content(seed="0")), "is not a result: seed"),
         (json.dumps(content(times={"train": "1"})), "is not a result: times"),
         (json.dumps(content()).replace("71.5", "1e400"), "is not a result: test"),
-        (json.dumps(content(run_id="copied")), "says run_id copied, its folder says krona-rte-nano-s0-0123456789"),
+        (json.dumps(content(run_id="copied")), "copied, but its folder has the name krona-rte-nano-s0-0123456789"),
     ],
 )  # fmt: skip
 def test_a_damaged_or_edited_result_is_refused_with_the_reason(text: str, message: str, file: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_start_of_a_multirun_adds_runs_of_other_sweeps(tmp_path: Path) -> No
     [
         (["seed=range(0,3,0)"], "must not be zero"),
         (["method=glob(zzz*)"], "this axis has no value"),
-        (["seed=0,1", "sweep=../mine"], "is not a name"),
+        (["seed=0,1", "sweep=../mine"], "is not a valid name"),
         (["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "hydra.launcher.n_jobs='x' must be"),
         (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm: sbatch"),
     ],
@@ -90,7 +90,9 @@ def test_a_refused_sweep_leaves_nothing(
 def test_a_damaged_list_of_runs_is_named_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (damaged := tmp_path / "sweeps" / "mine.runs.txt").write_bytes(b"\xff\x00")
-    with pytest.raises(SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove it; the sweep's command"):
+    with pytest.raises(
+        SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove the file. The sweep's command"
+    ):
         begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
     assert list((tmp_path / "sweeps").iterdir()) == [damaged]
 

@@ -159,5 +159,5 @@ def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (result.exit_code, "2 runs: 2 waiting" in result.output) == (0, True)
     with pytest.raises(KronaError, match="did you mean 'mine'"):
         CliRunner().invoke(app, ["status", "--sweep", "mime"], catch_exceptions=False)
-    with pytest.raises(KronaError, match="one sweep at a time"):
+    with pytest.raises(KronaError, match="are two different sweeps"):
         CliRunner().invoke(app, ["status", "mine", "--sweep", "other"], catch_exceptions=False)

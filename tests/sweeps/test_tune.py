@@ -68,12 +68,12 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
         "method.fit_factors",  # set by the choice of factors, so that the study's shape fits any backbone
     ]
     with pytest.raises(
-        KronaError, match=r"another setting .*: batch_size is 16, this command's 8\. Use --study=ANOTHER_NAME"
+        KronaError, match=r"another setting: batch_size is 16 in the study, but 8 in this command\. Use --study=ANOTHER"
     ):
         small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")
-    with pytest.raises(KronaError, match="has another search space"):
+    with pytest.raises(KronaError, match="was started with another search space"):
         tune([*SMALL], trials=3, outputs=tmp_path, space=other, console=Console(quiet=True))
     assert len(trials_of(tmp_path, name)) == 2
 
@@ -119,13 +119,17 @@ def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None
 def test_a_damaged_study_says_how_to_continue(suffix: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
-    with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\)\. Move the file away"):
+    with pytest.raises(
+        KronaError, match=rf"The study \S+/s\.{suffix} can't be opened \(.*\)\. To start a new study, move"
+    ):
         new_study(tmp_path)
 
 
 def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
-    with pytest.raises(KronaError, match=r"studies can't be written to: File exists\. KRONA_OUTPUTS=FOLDER"):
+    with pytest.raises(
+        KronaError, match=r"studies can't be written to: File exists\. Choose another folder with KRONA_OUTPUTS=FOLDER"
+    ):
         new_study(tmp_path)
 
 
@@ -316,7 +320,7 @@ def test_two_workers_open_a_study_in_sqlite_and_a_new_one(tmp_path: Path) -> Non
     assert before in read_studies(tmp_path)
     waiting = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     assert (waiting.number, waiting.params) == (4, {"x": 0.25})
-    with pytest.raises(KronaError, match="has another search space"):
+    with pytest.raises(KronaError, match="was started with another search space"):
         open_study(tmp_path, "s", space="y 0…1", base="b", seed=0)
 
 
@@ -347,7 +351,7 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match="--study='a/b': / may not be in it"):
+    with pytest.raises(KronaError, match="--study='a/b' must not contain /"):
         new_study(tmp_path, "a/b")
     new_study(tmp_path)
     assert read_study(study_path(tmp_path, "s")).best is None

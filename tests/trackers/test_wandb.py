@@ -254,9 +254,9 @@ def test_the_network_fails_during_a_run(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"project": "a/b"}, "logger.wandb.project='a/b': / may not be in it"),
-        ({"entity": "me?"}, "logger.wandb.entity='me?': ? may not be in it"),
-        ({"project": ""}, "1 to 128 characters instead of 0"),
+        ({"project": "a/b"}, "logger.wandb.project='a/b' must not contain /"),
+        ({"entity": "me?"}, "logger.wandb.entity='me?' must not contain ?"),
+        ({"project": ""}, "has 0 characters. Use 1 to 128 characters"),
         ({"timeout": 0.0}, "logger.wandb.timeout=0.0 is not a number of seconds above 0."),
         ({"tags": ["x" * 65]}, "logger.wandb.tags"),
         ({"name": " "}, "logger.wandb.name"),

@@ -292,7 +292,7 @@ def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], do
     (folder / "predictions.jsonl").unlink()
     said = "; ".join(run(values, tmp_path)[0].messages)
     assert f"{folder / 'adapter.safetensors'} is damaged or was changed" in said
-    assert f"{folder / 'predictions.jsonl'} is gone" in said
+    assert f"{folder / 'predictions.jsonl'} does not exist" in said
     with pytest.raises(KronaError, match=r"adapter\.safetensors is damaged or was changed.*overwrite=true"):
         find(folder)
     content = json.loads((folder / "result.json").read_text())

@@ -28,23 +28,24 @@ class SeveralTexts(TyperCommand):
 
 
 app = typer.Typer()
-Run = Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")]
-Backbone = Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")]
+Run = Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")]
+Backbone = Annotated[str | None, typer.Option(help="folder of the backbone, if it was moved after the run")]
 
 
 @app.command(cls=SeveralTexts)
 def predict(
-    runs: Annotated[list[str], typer.Argument(help="runs (id, the beginning of it, or folder), or adapter files")],
+    runs: Annotated[list[str], typer.Argument(help="runs (ids, beginnings of ids, or folders), or adapter files")],
     source: Annotated[
         str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
     ] = None,
     texts: Annotated[
-        list[str] | None, typer.Option("--text", help="one or more texts; of a task with two columns, two for each row")
+        list[str] | None,
+        typer.Option("--text", help="one or more texts; a task with two text columns needs two texts for each row"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file instead of resuming")] = False,
 ) -> None:
     """Predict with finished runs: the label of each row, the label's name, and the probability of every label."""
     from krona.adapters.commands import predict as command
@@ -61,27 +62,33 @@ def predict(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(help="runs or adapter files, then overrides: data.skip_bad_rows=true")],
-    task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the run's own")] = None,
+    runs: Annotated[
+        list[str], typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
+    ],
+    task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the run's task")] = None,
     data: Annotated[
-        str | None, typer.Option(help="GLUE's folder, or hub; default: where the run's rows are from")
+        str | None, typer.Option(help="folder with GLUE's files, or hub; default: the source of the run's data")
     ] = None,
-    split: Annotated[str, typer.Option(help="dev, test, train, or an official part: validation …")] = "test",
+    split: Annotated[
+        str, typer.Option(help="dev, test, train, or an official part of the data such as validation")
+    ] = "test",
     source: Annotated[
-        str | None, typer.Option("--input", help="a file with labels, instead of the task's data")
+        str | None, typer.Option("--input", help="a file of labelled rows, instead of the task's data")
     ] = None,
     mapping: Annotated[
-        list[str] | None, typer.Option("--map", help="a label of the run as one of the task: neutral=non-entailment")
+        list[str] | None,
+        typer.Option("--map", help="change a label of the run to a label of the task: neutral=non-entailment"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="a .jsonl file with each row's prediction")] = None,
+    output: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
     submission: Annotated[
-        Path | None, typer.Option(help="a .zip with predictions on GLUE's own test sets in --data FOLDER")
+        Path | None,
+        typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
     ] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="rows at once; default: the run's own")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="rows per batch; default: that of the run")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
-    """Score finished runs on labelled rows, or predict GLUE's own test sets for a submission. Nothing is trained."""
+    """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
     from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
@@ -94,14 +101,14 @@ def evaluate(
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(help="merged, peft or adapter")],
-    out: Annotated[Path, typer.Option(help="the new folder")],
-    dtype: Annotated[str | None, typer.Option(help="of a whole model: fp32, bf16 or fp16")] = None,
-    push: Annotated[str | None, typer.Option(help="a repository of the Hub that gets the folder: USER/NAME")] = None,
+    to: Annotated[str, typer.Option(help="the format: merged, peft or adapter")],
+    out: Annotated[Path, typer.Option(help="the output folder")],
+    dtype: Annotated[str | None, typer.Option(help="number format of a merged model: fp32, bf16 or fp16")] = None,
+    push: Annotated[str | None, typer.Option(help="upload the folder to this repository of the Hub: USER/NAME")] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
-    """Export an adapter as a merged model for transformers, for peft, or as krona's file. A model card is added."""
+    """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 
@@ -112,10 +119,13 @@ def export(
 
 @app.command("import", context_settings={"ignore_unknown_options": True})
 def import_(
-    folder: Annotated[Path, typer.Argument(help="a folder of peft's: adapter_config.json, adapter_model.safetensors")],
-    out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
+    folder: Annotated[
+        Path, typer.Argument(help="folder of peft with adapter_config.json and adapter_model.safetensors")
+    ],
+    out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="its task and backbone, as in train.py: task=rte backbone=bert_base")
+        list[str] | None,
+        typer.Argument(help="task and backbone of the adapter, as for train.py: task=rte backbone=bert_base"),
     ] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
@@ -130,18 +140,20 @@ def import_(
 @app.command()
 def inspect(
     run: Run,
-    every: Annotated[bool, typer.Option("--all", help="a row for each place")] = False,
+    every: Annotated[bool, typer.Option("--all", help="print a row for each changed module")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    plot: Annotated[Path | None, typer.Option(help="a new .svg file: the singular values by layer")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="write a chart of each layer's singular values to this .svg file")
+    ] = None,
     backbone_directions: Annotated[
         bool,
         typer.Option(
             "--backbone-directions",
-            help="also the alignment of the updates with the backbone's weights (minutes)",
+            help="also measure the alignment of the updates with the backbone's weights (takes minutes)",
         ),
     ] = False,
     backbone: Backbone = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the .svg file")] = False,
 ) -> None:
     """Show which modules an adapter changes, and the shape, norm, rank and drift of each update.
 
@@ -165,10 +177,14 @@ def inspect(
 
 @app.command()
 def merge(
-    runs: Annotated[list[str], typer.Argument(help="two or more runs (ids, beginnings of them, folders) or files")],
-    out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
-    weights: Annotated[str | None, typer.Option(help="0.5,0.5: one for each; default: the mean")] = None,
-    task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the first run's")] = None,
+    runs: Annotated[
+        list[str], typer.Argument(help="two or more runs (ids, beginnings of ids, or folders) or adapter files")
+    ],
+    out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
+    weights: Annotated[
+        str | None, typer.Option(help="one weight for each run, such as 0.5,0.5; default: the mean of the updates")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the first run's task")] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:

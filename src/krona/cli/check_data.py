@@ -27,7 +27,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         KronaError: the data would stop the run. If only bad rows would stop it, the counts are printed first.
     """
     if "," in task:
-        raise KronaError(f"{task}: one task at a time")
+        raise KronaError(f"{task} contains several tasks. Check one task at a time.")
     arguments = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
         settings = check.settings(compose_job(normalize(arguments)).config, own=True)
@@ -39,7 +39,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
             splits = _load(settings, skip_bad_rows=True)
         except KronaError:
             raise error from None
-        say(console, "A run would stop at the first bad row. Without the bad rows it would read:\n")
+        say(console, "A run would stop at the first bad row. The counts below are without the bad rows.\n")
         _print_counts(settings.task, settings.data, splits, console)
         raise
     _print_counts(settings.task, settings.data, splits, console)

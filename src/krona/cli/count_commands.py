@@ -1,4 +1,4 @@
-"""Define the commands of `krona` that compute without any run: params, shapes, power."""
+"""Define the commands of `krona` that need no runs: params, shapes, power."""
 
 import json
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ app = typer.Typer()
 @app.command(context_settings={"ignore_unknown_options": True})
 def params(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="as in train.py: method=krona,lora method.bias=2")
+        list[str] | None, typer.Argument(help="overrides as for train.py, such as method=krona,lora method.bias=2")
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, bert_base …; also as backbone=NAME")
+        str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base; also as backbone=NAME")
     ] = "t5_base",
-    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:
     """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded."""
     from krona.cli import parameter_table as tables
@@ -38,11 +38,11 @@ def params(
 def shapes(
     d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
     d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
-    budget: Annotated[int | None, typer.Option(min=1, help="largest number of parameters")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="maximum number of parameters")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="all shapes, not only those as small as LoRA of rank 1")
+        bool, typer.Option("--all", help="list all shapes, not only those with as many parameters as LoRA of rank 1")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:
     """List the factor shapes that fit a layer, with parameters, rank and cost. The paper's shapes are in bold."""
     from krona.cli.shapes import print_shapes, shape_table
@@ -56,11 +56,13 @@ def shapes(
 
 @app.command()
 def power(
-    task: Annotated[list[str] | None, typer.Option(help="rte, or several: rte,cola; default: GLUE's eight")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="one or more tasks, such as rte,cola; default: GLUE's eight tasks")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="number of seeds of each method")] = 1,
     difference: Annotated[
         float | None,
-        typer.Option(min=0.01, max=100, help="points; prints the number of seeds that they need"),
+        typer.Option(min=0.01, max=100, help="a difference in points; print the number of seeds that can show it"),
     ] = None,
     number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
     pair: Annotated[
@@ -73,9 +75,11 @@ def power(
         float | None, typer.Option(min=0, max=1, help="share of these errors that every seed makes")
     ] = None,
     score: Annotated[
-        float | None, typer.Option(help="with one --task: the methods' score; default: Table 1's median")
+        float | None, typer.Option(help="with one --task: score of the methods; default: the median in Table 1")
     ] = None,
-    examples: Annotated[int | None, typer.Option(min=1, help="with one --task: of its test set")] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="with one --task: number of examples of its test set")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Compute the smallest difference that a test set can show, and the p values of the paper's differences.

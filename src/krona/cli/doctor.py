@@ -31,7 +31,7 @@ from krona.runs.result import Result
 from krona.screen import as_typed, below, say
 
 FIX = "krona doctor --fix"
-SHOWN = 5  # maximum of lines of one kind, and of names in a line; --json prints all lines
+SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
@@ -40,8 +40,8 @@ SHARED = {  # folders that several runs write to, and the names of incomplete fi
     ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }
-YOUNG_S = 60.0  # a younger file may belong to a process that is about to take over the run
-ABANDONED_S = 3600.0  # in a shared folder, no claim shows whether the process that wrote a file is alive
+YOUNG_S = 60.0  # seconds; a younger file may belong to a process that is about to take over the run
+ABANDONED_S = 3600.0  # seconds; in a folder of several runs, no claim shows whether the writer of a file is alive
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:
             if one.fix:
                 say(console, f"{'':<{INDENT}}→ {as_typed(one.fix)}")
         if len(alike) > SHOWN:
-            say(console, f"{'':<{INDENT}}… and {len(alike) - SHOWN} more of these; --json has all")
+            say(console, f"{'':<{INDENT}}… and {len(alike) - SHOWN} more of these (--json prints all)")
     notes = sum(one.level == "note" for one in findings)
     summary = f"{amount(broken, 'thing')} broken" if broken else "nothing is broken"
     say(console, f"\n{summary}, {amount(notes, 'note')}")
@@ -92,7 +92,7 @@ def check_installation() -> Iterator[Finding]:
     try:
         krona = metadata.distribution("krona")
     except metadata.PackageNotFoundError:
-        yield Finding("krona", f"not installed; its code is in {PROJECT}", "broken", _pip("-e", below(PROJECT)))
+        yield Finding("krona", f"not installed. Its code is in {PROJECT}.", "broken", _pip("-e", below(PROJECT)))
         return
     yield Finding("krona", f"{krona.version}, {PROJECT}")
     yield from check_packages(krona.requires or [])
@@ -114,9 +114,9 @@ def check_packages(requirements: list[str]) -> Iterator[Finding]:
             problem = f"{one.name} is not installed"
         if problem:
             sound, wanted = False, f"{one.name}{one.specifier}"
-            yield Finding("package", f"{problem}; krona needs {wanted}", "broken", _pip(wanted))
+            yield Finding("package", f"{problem}, but krona needs {wanted}", "broken", _pip(wanted))
     if sound:
-        yield Finding("packages", f"{len(required)} required, all within their bounds")
+        yield Finding("packages", f"all {len(required)} required packages have supported versions")
 
 
 def _pip(*arguments: str) -> str:
@@ -126,7 +126,7 @@ def _pip(*arguments: str) -> str:
 def check_runs(outputs: Path) -> Iterator[Finding]:
     """Yield the counts of runs, and findings on damaged runs, on claims and on files that dead processes left.
 
-    Every result.json is read. The index of results is not used.
+    Every result.json is read. The cache of results is not used.
     """
     states: Counter[str] = Counter()
     damaged, dead, silent, left = [], [], [], _find_abandoned(outputs)
@@ -137,7 +137,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             continue
         status = "damaged" if problems else result.status if result else "waiting"
         states["interrupted" if status == "running" else status] += 1
-        fix = f"rm -r {shlex.quote(below(run.path))}; then run the run's own command again"
+        fix = f"rm -r {shlex.quote(below(run.path))}; then repeat the command of the run"
         damaged += [Finding("damaged run", problem, "broken", fix) for problem in problems]
         holder = run.holder()
         if holder is None or is_dead(holder):
@@ -145,18 +145,18 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             dead += [run.path.name for path in found if path == run.claim_file]
             left += [path for path in found if path != run.claim_file]
         elif not run.path.is_symlink():
-            silent.append(f"{run.path.name}: {shorten(describe(holder), 80)} shows no sign of life")
+            silent.append(f"{run.path.name} is claimed by {shorten(describe(holder), 80)}, which may be dead")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged
     if dead:
-        text = f"{amount(len(dead), 'run')} claimed by processes that are dead: {', '.join(first_few(dead, SHOWN))}"
-        yield Finding("claims", f"{text}; the run's own command also takes it over", "note", FIX)
+        text = f"{amount(len(dead), 'run')} claimed by dead processes: {', '.join(first_few(dead, SHOWN))}"
+        yield Finding("claims", f"{text}. Repeating a run's command also resumes the run.", "note", FIX)
     for text in silent:
-        yield Finding("claims", text, "note", "the run's own command watches it for 15 s and takes it over")
+        yield Finding("claims", text, "note", "repeat the run's command, which watches the claim for 15 s")
     if left:
         names = ", ".join(first_few([below(path) for path in left], SHOWN))
-        yield Finding("left-overs", f"{amount(len(left), 'file')} of processes that are dead: {names}", "note", FIX)
+        yield Finding("left-overs", f"{amount(len(left), 'file')} left by dead processes: {names}", "note", FIX)
 
 
 def remove_left_overs(outputs: Path) -> list[Path]:
@@ -182,7 +182,7 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         if not os.path.lexists(run.result):
             return None, []
         if not run.result.is_file():
-            return None, [f"{below(run.result)} is not a file"]
+            return None, [f"{below(run.result)} is not a regular file"]
         result = run.read()
         check_answers(result, run.result)
         return result, list(_find_lost_files(run, result))
@@ -201,7 +201,9 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
     )  # as `krona.training.files.RunFiles.write_end` does
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
     if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield f"{below(run.path)} is done, but its {join_names(lost)} {'are' if len(lost) > 1 else 'is'} gone"
+        yield (
+            f"{below(run.path)} is done, but its {join_names(lost)} {'are' if len(lost) > 1 else 'is'} missing or empty"
+        )
     if run.adapter.is_file() and run.adapter.name not in lost:
         from safetensors import safe_open
 
@@ -222,7 +224,7 @@ def _is_live(run: RunFolder) -> bool:
 def _find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
     """Return the files that a dead process left in a run's folder.
 
-    A symbolic link has none, because its target may belong to somebody else.
+    The list is empty if the folder is a symbolic link, because its target may belong to another user.
     """
     found = [] if run.path.is_symlink() else run.leftovers(done=done)
     return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]

@@ -17,7 +17,7 @@ from krona.screen import as_typed, terminal_width
 
 
 class Commands(TyperGroup):
-    """The commands of `krona`. For the name of another tool's command, the error suggests the command of `krona`."""
+    """The commands of `krona`. For a command name of another tool, the error suggests the equivalent command."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
@@ -73,17 +73,18 @@ def options(
 @app.command()
 def status(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs in outputs/")] = None,
-    sweep: Annotated[str | None, typer.Option(help="the name as an option")] = None,
+    sweep: Annotated[str | None, typer.Option(help="name of a sweep, as with the argument NAME")] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="filter: method=krona, task=rte, state=failed …")
+        list[str] | None,
+        typer.Option("--where", help="show only these runs, such as method=krona, task=rte or state=failed"),
     ] = None,
-    follow: Annotated[bool, typer.Option("--watch", help="update until the sweep ends or stops")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="update the table until the sweep ends or stops")] = False,
 ) -> None:
     """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
     from krona.sweeps import status as runs_status
 
     if name is not None and sweep is not None and name != sweep:
-        raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
+        raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
     runs = runs_status.find_runs(name or sweep, where or [], paths.OUTPUTS)
     console = Console()
     if follow:
@@ -94,13 +95,17 @@ def status(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def table(
-    number: Annotated[int, typer.Argument(help="a table of the paper: 1, 2, 4 to 9")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: profile=demo seed=0,1,2")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and their time, start none")] = False,
+    number: Annotated[int, typer.Argument(help="number of a table of the paper: 1, 2 or 4 to 9")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="overrides as for train.py, such as profile=demo seed=0,1,2")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="list the runs and their time without starting them")
+    ] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: the expected time of each task")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="with --plan: all runs as JSON")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: print the expected time of each task")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --plan: print all runs as JSON")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
     from krona.sweeps import estimate
@@ -125,16 +130,19 @@ def table(
 
 @app.command()
 def report(
-    number: Annotated[str | None, typer.Option("--table", help="a table of the paper: 1, 2, 4 to 9")] = None,
+    number: Annotated[
+        str | None, typer.Option("--table", help="number of a table of the paper: 1, 2 or 4 to 9")
+    ] = None,
     sweep: Annotated[str | None, typer.Option(help="name of a sweep; default: all runs")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     out: Annotated[Path | None, typer.Option(help="output file; default for html: outputs/report.html")] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="filter: method=krona,lora, task=rte, optimizer.lr=1e-3")
+        list[str] | None,
+        typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
-    outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; default: outputs/")] = None,
+    outputs: Annotated[list[Path] | None, typer.Option(help="folder with runs (repeatable); default: outputs/")] = None,
 ) -> None:
-    """Print tables of the results: means with intervals, next to the paper's numbers. --format html writes a page."""
+    """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.report.build import build_report
 
     folders = outputs or [paths.OUTPUTS]
@@ -145,12 +153,14 @@ def report(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="a run (its id, the beginning of it, or its folder) or a method")],
+    a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
     b: Annotated[str, typer.Argument(help="the other run or method")],
-    examples: Annotated[int, typer.Option(min=0, help="how many changed examples to show")] = 5,
+    examples: Annotated[
+        int, typer.Option(min=0, help="number of examples to show that the two runs predict differently")
+    ] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
-    """Compare two runs (settings, scores, a paired test, changed examples), or compare two methods on each task."""
+    """Compare two runs (settings, scores, paired test, different predictions), or two methods on each task."""
     from krona.report.diff.compare import compare
     from krona.report.diff.text import render
 
@@ -160,8 +170,10 @@ def diff(
 
 @app.command("check-data", context_settings={"ignore_unknown_options": True})
 def check_data(
-    task: Annotated[str, typer.Argument(help="a file of conf/task: rte, sample_rte, your own")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: data=tsv data.path=FOLDER")] = None,
+    task: Annotated[str, typer.Argument(help="name of a YAML in conf/task, such as rte or your own task")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="overrides as for train.py, such as data=tsv data.path=FOLDER")
+    ] = None,
 ) -> None:
     """Read a task's data as a run would, and count rows, labels, bad rows and duplicates. No model is loaded."""
     from krona.cli import check_data as command
@@ -171,16 +183,20 @@ def check_data(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def tune(
-    overrides: Annotated[list[str], typer.Argument(help="as in train.py: method=krona task=rte")],
-    trials: Annotated[int, typer.Option(min=1, help="trials of the whole study; a stopped study resumes")] = 10,
-    space: Annotated[Path | None, typer.Option(help="a YAML with the axes; default: sweeps/tune/default.yaml")] = None,
-    study: Annotated[
-        str | None, typer.Option(help="name, for recipe=tuned/NAME; default: method-task-backbone")
+    overrides: Annotated[list[str], typer.Argument(help="overrides as for train.py, such as method=krona task=rte")],
+    trials: Annotated[
+        int, typer.Option(min=1, help="number of trials of the whole study, with those of earlier commands")
+    ] = 10,
+    space: Annotated[
+        Path | None, typer.Option(help="a YAML with the keys to search; default: sweeps/tune/default.yaml")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
+    study: Annotated[
+        str | None, typer.Option(help="name of the study, for recipe=tuned/NAME; default: method-task-backbone")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the study")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the seed of the runs")] = 0,
 ) -> None:
-    """Search with Optuna for the best learning rate, scaling and factor shape on dev. Keys in the command are fixed."""
+    """Search the learning rate, scaling and factor shape with the best dev score. Keys in the command are fixed."""
     from krona.sweeps.tune_command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
@@ -188,12 +204,12 @@ def tune(
 
 @app.command()
 def dashboard(
-    push: Annotated[bool, typer.Option("--push", help="save at W&B; default: write the spec to files")] = False,
+    push: Annotated[bool, typer.Option("--push", help="save both at W&B; default: write them to files")] = False,
     project: Annotated[str, typer.Option(help="W&B project")] = "krona",
-    entity: Annotated[str | None, typer.Option(help="W&B team or user; default: that of the key")] = None,
+    entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build a W&B workspace and a W&B report, and check that the runs log every key that these show."""
+    """Build a workspace and a report for W&B, and check that the runs have logged every key that they show."""
     from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}

@@ -1,4 +1,4 @@
-"""Start a @hydra.main program: normalize arguments, print errors in one line, handle signals, set the exit code.
+"""Start a program of Hydra: normalize its arguments, print short errors, handle signals and set the exit code.
 
 The exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C) and 143 (terminated).
 """
@@ -79,7 +79,7 @@ def _search_also(arguments: list[str]) -> None:
     folder = option_parser().parse_known_args(arguments)[0].config_dir
     if folder is not None:
         if not Path(folder).is_dir():
-            raise KronaError(f"--config-dir {folder}: there is no such folder")
+            raise KronaError(f"The folder {folder} (--config-dir) was not found.")
         os.environ["KRONA_CONF"] = str(Path(folder).absolute())
 
 

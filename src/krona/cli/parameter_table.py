@@ -1,7 +1,7 @@
 """Count each method's parameters and costs on a backbone, and print the table of `krona params`.
 
-Each method is inserted into a model on the meta device, and the parameters of that model are counted. This needs no
-weights and no data.
+Each method is inserted into a model on torch's meta device, where tensors have no values, and the parameters of that
+model are counted. This needs no weights and no data.
 """
 
 import math
@@ -29,11 +29,11 @@ from krona.screen import say, table, terminal_width
 from krona.surgery.operations import launches, multiply_adds
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
-PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
+PRINTING_RULE = "the paper's Table 1 truncates its Params column to two decimals (0.1260 → 0.12, 0.0726 → 0.07)"
 LEGEND = (
-    "rank: the highest that the update of one layer can have; file: the adapter's; M adds: million multiply-adds of "
-    "the branches' products, one token at every place; launches: kernels that one forward gains; both of unmerged "
-    "branches."
+    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds: million "
+    "multiply-adds that the unmerged branches add for one token; launches: kernels that the unmerged branches add to "
+    "one forward pass."
 )
 
 
@@ -42,12 +42,12 @@ class MethodRow:
     """The counts of one method on one backbone.
 
     Args:
-        trainable_percent: trainable parameters, in percent of the backbone before insertion.
+        trainable_percent: trainable parameters, in percent of the backbone's parameters.
         printed_percent: ``trainable_percent``, truncated as in Table 1.
         paper_percent: the number in the Params column of Table 1; None: the table does not have it.
         update_rank: the highest rank that the update of one layer or block can have; None: the update is not linear.
         file_bytes: size of the adapter's file.
-        multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token at each place.
+        multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token.
         launches: kernels that the unmerged branches add to one forward pass.
         head_params: parameters of a head of two classes, which is new on each task and trains with every method.
     """
@@ -89,10 +89,13 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     """Return the rows of all methods, or of ``method=a,b``, and a line for each method that rejects the overrides.
 
     Raises:
-        KronaError: no method is left, or the backbone does not exist.
+        KronaError: all methods reject the overrides, or the backbone does not exist.
     """
     if option := next((item for item in overrides if item.startswith("-")), None):
-        raise KronaError(f"{option} is not an option; there are --backbone and --json. A method is method=krona.")
+        raise KronaError(
+            f"{option} is not an option of this command. Its options are --backbone and --json. Select a method with "
+            "method=krona."
+        )
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
     names = chosen[-1].split(",") if chosen else _method_names()
     for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
@@ -100,7 +103,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
             raise KronaError(unknown_choice(group, name))
     others = [item for item in overrides if not item.startswith("method=")]
     if several := find_sweep(others):
-        raise KronaError(f"{several}: only method= accepts several values. Give each value its own command.")
+        raise KronaError(f"{several} has several values, which only method= accepts. Use one command for each value.")
     if not any(item.startswith(("task=", "recipe=")) for item in others):
         others.append("~recipe")  # the values of the method's YAML, not of the recipe for the default task
     found: list[MethodRow] = []
@@ -139,25 +142,25 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
     with_head = any(row.head_params for row in rows)
     if not with_head:
         del columns["head"]
-    say(console, Text(f"What trains, on {backbone}", style="bold"))
+    say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
     cells = [list(row) for row in zip(*columns.values(), strict=True)]
     say(console, table(list(columns), cells, width=terminal_width(console), left=("method",)))
-    about_head = "head: of two classes, new on each task, trains with every method; " if with_head else ""
+    about_head = "head: parameters of a new classifier of two classes, which every method trains; " if with_head else ""
     about_paper = f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
-    say(console, f"\n%: of the backbone before insertion; {about_head}{about_paper}{LEGEND}")
+    say(console, f"\n%: trainable parameters in percent of the backbone's; {about_head}{about_paper}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 
 
 def _method_names() -> list[str]:
-    """Return the names of all methods in conf/method. Those of Table 1 come first, in the order of its rows."""
+    """Return the names of all methods in conf/method. The methods of Table 1 come first, in the table's order."""
     known = choices("method")
     table1 = list(read_paper_table("1").rows)
     return [name for name in table1 if name in known] + [name for name in known if name not in table1]
 
 
 def _compose(overrides: Sequence[str]) -> Run:
-    """Return the settings of a run. Keys get ``++``, with which Hydra also accepts a key that a YAML does not have."""
+    """Return the settings of a run. Keys get the prefix ``++``, so that Hydra also accepts keys that no YAML has."""
     added = [f"++{item}" if re.match(r"[\w.]+\.\w+=", item) else item for item in overrides]
     with translate_errors(added):
         return check.settings(compose_job(added).config, own=True)

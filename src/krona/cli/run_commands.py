@@ -45,7 +45,7 @@ def train(
 
 @app.command(**HYDRA_OPTIONS)
 def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Measure costs, as python bench.py does. This needs the repository; the package does not contain benchmarks."""
+    """Run a benchmark, as python bench.py does. The installed package does not contain the benchmarks."""
     script = paths.PROJECT / "bench.py"
     if not script.is_file():
         raise KronaError(
@@ -57,12 +57,13 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="output folder; existing files are kept")] = Path()) -> None:
+def init(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")] = Path()) -> None:
     """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     if existing := [str(folder / file) for file in files if (folder / file).exists()]:
         raise KronaError(
-            f"{join_names(existing)}: already exists. Nothing was written. Use another folder: krona init FOLDER"
+            f"Nothing was written, because these files already exist: {join_names(existing)}. Use another folder: "
+            "krona init FOLDER"
         )
     for file in files:
         write_whole(folder / file, partial(shutil.copyfile, STARTER / file))
@@ -82,7 +83,7 @@ def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the la
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="remove only what dead processes have left")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="remove the files that dead processes left")] = False,
 ) -> None:
     """Check the installed packages and the runs in outputs/. Exit with 1 if something is broken."""
     from krona.cli import doctor as check_up

@@ -36,7 +36,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
     """Return all pairs of factor shapes for a layer d_in → d_out. Both sides of A and of B are at least 2.
 
     Pairs with as many parameters as LoRA of rank 1 (d_in + d_out) come first. The other pairs are sorted by the number
-    of parameters. Pairs with equally many parameters are sorted by rank, from high to low.
+    of parameters. Pairs with the same number of parameters are sorted by rank, from high to low.
 
     Args:
         budget: the largest number of parameters; None: no limit. LoRA of rank r has r · (d_in + d_out).
@@ -65,7 +65,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
         )
     if not rows:
         limit = "" if budget is None else f" with at most {budget} parameters"
-        raise KronaError(f"No factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}.")
+        raise KronaError(f"No factors with all sides of at least 2{limit} fit a layer {d_in} → {d_out}.")
     lora = d_in + d_out
     return sorted(rows, key=lambda row: (row.parameters != lora, row.parameters, -row.rank, row.kron_factors))
 
@@ -84,11 +84,15 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     say(console, table(headings, cells, width=terminal_width(console)))
     say(
         console,
-        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds for "
-        "one token, and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
+        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. Shapes with this number come first. adds: multiply-adds "
+        "for one token. % of layer: the same in percent of the layer's own multiply-adds. MNLI: score in the paper's "
+        "Table 9. Shapes with a side of 1 are left out.",
     )
     if others := len(rows) - len(selected):
-        say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
+        say(
+            console,
+            f"{others} shapes have more or fewer parameters. Use --all, or --budget N for at most N parameters.",
+        )
 
 
 def _shape_cells(row: ShapeRow) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run one job of train.py, or show its config (--cfg job)."""
+"""Run one job of train.py, or print the config of the job (--cfg job). A job is one run of a command."""
 
 import re
 import traceback
@@ -119,7 +119,7 @@ def render_config(options: Namespace) -> str | None:
         The text, or None without ``--cfg job``.
 
     Raises:
-        KronaError: the run would raise this error, too. Checks that need the Hub are left out.
+        KronaError: the run would fail with this error. Checks that need the Hub are left out.
     """
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
@@ -134,7 +134,7 @@ def render_config(options: Namespace) -> str | None:
     used, notes = require(settings, from_hub=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
-        comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
+        comments.insert(0, f"This is the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
     text: str = OmegaConf.to_yaml(OmegaConf.create(job.config))
     given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
     if fitted not in (None, given):
@@ -143,7 +143,7 @@ def render_config(options: Namespace) -> str | None:
 
 
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
-    """Return whether the method may not fit the backbone. Only then is the method inserted as a check.
+    """Return whether the method may not fit the backbone, so that it must be inserted as a check.
 
     The check takes seconds. It is not needed for krona's own methods on the default backbone.
     """

@@ -1,18 +1,18 @@
-"""Claims on runs. They ensure that only one process works on a run at a time.
+"""Reserve a run for one process by a claim, so that only one process works on a run at a time.
 
-A claim is a file in the run's folder that names the process that owns the run. A thread of this process updates the
-file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files exclusively and
-renames them atomically. Network file systems can do both.
+A claim is a file in the run's folder that names the process that works on the run (the owner). A thread of the owner
+updates the file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files
+exclusively and renames them atomically. Network file systems can do both.
 
-A claim lapses immediately if its owner is known to be dead. This is known of processes of this machine, and of this
-SLURM job before it was requeued. The claim of any other owner lapses in two steps: its last heartbeat is older than
-`LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The age is measured with the
-file system's clock, because the clocks of the machines may differ.
+A claim lapses immediately if its owner is known to be dead. This can be known about processes of this machine, and
+about processes of this SLURM job that ran before the job was requeued. The claim of any other owner lapses if its last
+heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
+age is measured with the file system's clock, because the clocks of the machines may differ.
 
 Each owner has a private staging folder, which is named after the owner's token. The owner changes a run's files only by
-renaming them. To publish a file it moves the file out of the staging folder, and to remove a file it moves the file
-into this folder. A new owner first moves all other staging folders into its own. A process that was stopped at any
-instruction and continues later therefore finds no file that it could rename. It can neither replace nor remove the
+renaming them. To publish a file, the owner moves the file out of the staging folder. To remove a file, the owner moves
+the file into this folder. A new owner first moves all other staging folders into its own folder. If an old owner was
+suspended and continues later, it therefore finds no file that it could rename. It can neither replace nor remove the
 files of the new owner. No lock is needed.
 """
 
@@ -46,19 +46,20 @@ class Claim:
         self._heartbeat.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` if another process has the claim, or if the claim or its folder does not exist."""
+        """Raise `ClaimLostError` if another process has claimed the run, or if the claim or a folder does not exist."""
         owner, run = read_holder(self.path), self.path.parent
         if owner.get("token") == self.token and self.staging.is_dir():
             return
         if not run.is_dir() or (not owner and self.staging.is_dir()):
             raise ClaimLostError(
-                f"{run} is gone (a shared folder that is no longer mounted?). The run stopped and wrote nothing; the "
-                "same command resumes it when the folder is available again."
+                f"The folder {run} or its claim file does not exist any more. Check whether a shared folder was "
+                "unmounted. The run stopped and wrote nothing. The same command resumes the run when the folder is "
+                "available again."
             )
-        by = describe(owner) if owner else "a process that has ended (or its files were removed)"
+        by = describe(owner) if owner else "a process that has already ended"
         raise ClaimLostError(
-            f"{run.name}: this run was taken over by {by} while this process was stopped. This process ends; it has "
-            "written nothing since then."
+            f"The run {run.name} was taken over by {by} while this process was suspended. This process ends now. It "
+            "has not changed the run since then."
         )
 
     def write(self, path: Path, fill: Fill) -> None:
@@ -133,7 +134,9 @@ def claim(folder: Path) -> Claim | None:
     """
     try:
         if folder.is_symlink():
-            raise KronaError(f"{folder} is a symbolic link, and nothing behind it is changed. Remove the link.")
+            raise KronaError(
+                f"{folder} is a symbolic link. krona does not change the folder behind it. Remove the link."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / file_names.CLAIM
         for _ in range(3):  # meanwhile the claim may be released or taken over
@@ -150,7 +153,7 @@ def claim(folder: Path) -> Claim | None:
             if _take_over(path, str(holder), token):
                 return Claim(folder, token)
     except OSError as error:
-        raise KronaError(f"{folder} can't be written to: {error.strerror or error}") from error
+        raise KronaError(f"The folder {folder} can't be written to: {error.strerror or error}") from error
     return None
 
 
@@ -168,7 +171,7 @@ def describe(holder: Holder) -> str:
 def _create(path: Path, token: str) -> bool:
     """Create a claim, and return false if one exists already.
 
-    Another process may read the file before its content is complete. This process treats the file as a valid claim.
+    Another process may read the file before its content is complete. That process treats the file as a valid claim.
     """
     try:
         file = path.open("x")
@@ -184,9 +187,10 @@ def _create(path: Path, token: str) -> bool:
 
 
 def _take_over(path: Path, holder: str, token: str) -> bool:
-    """Replace a lapsed claim by a claim with this token. Return whether it succeeded.
+    """Replace a lapsed claim by a claim with this token. Return whether this succeeded.
 
-    If several processes try at the same time, only the process that creates the marker file continues.
+    If several processes try to replace the claim at the same time, only the process that creates the marker file
+    continues.
     """
     marker = path.with_name(f".takeover.{holder}")
     if not _create(marker, token):

@@ -46,7 +46,7 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
     """
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
-        found.append(Remark("the new head was not trained: this is the score of a random head, not of the backbone"))
+        found.append(Remark("the new head was not trained, so the score is that of a head with random weights"))
     if split in answers:
         found += _check_predictions(result, answers[split], split)
     if "dev" in answers:
@@ -106,7 +106,7 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
     if len(invalid) > MAX_INVALID_SHARE * count:
         ((commonest, times),) = Counter(invalid).most_common(1)
         kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
-        problem = f"are not a {kind} and count as wrong ({times:,} are {commonest[:40]!r})"
+        problem = f"are not a {kind} and count as wrong (most frequent: {times:,} × {commonest[:40]!r})"
         share, unlearned = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count
     else:
         values = given[given >= 0] if answers.classes else np.round(given, 1)
@@ -116,19 +116,19 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
         problem, unlearned = f"are {_label_name(value, task)}", True
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
-    text = f"{share} {split} predictions {problem}; the best constant prediction scores {best:.2f}"
+    text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
     yield Remark(text, unlearned=unlearned)
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
-    """Yield a remark if in all epochs the dev score was that of a constant prediction."""
+    """Yield a remark if the dev score of every epoch was that of a constant prediction."""
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
     if len({round(score, 6) for score in scores}) > max(1, dev.classes) or len(scores) < 2:
         return
     constant = constant_scores(dev, score_metrics(result.config["task"]))
     if all(min(abs(score - one) for one in constant) < TOLERANCE for score in scores):
         values = " or ".join(f"{score:.2f}" for score in sorted({round(score, 2) for score in scores}))
-        text = f"in all {len(scores)} epochs the dev score was that of a constant prediction ({values})"
+        text = f"in all {len(scores)} epochs, the dev score was that of a constant prediction ({values})"
         yield Remark(text, unlearned=True)
 
 
@@ -142,7 +142,7 @@ def _check_training_targets(result: Result) -> Iterator[Remark]:
 
 
 def _check_skipped_rows(result: Result) -> Iterator[Remark]:
-    """Yield one remark for each data source with skipped rows. Splits with the same faults come from one source."""
+    """Yield one remark for each data source with skipped rows. Splits with equal faults come from the same source."""
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -152,7 +152,7 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
         share = _skipped_share(result, names, first["skipped_rows"])
         details = [] if share is None else [f"{100 * share:.3g} %"]
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
-        text = f"{amount(first['skipped_rows'], 'row')} of {join_names(names)} left out by data.skip_bad_rows"
+        text = f"data.skip_bad_rows left out {amount(first['skipped_rows'], 'row')} of {join_names(names)}"
         text += f" ({', '.join(details)})" if details else ""
         yield Remark(text, warns=share is None or share > MAX_SKIPPED_SHARE)
 

@@ -1,4 +1,4 @@
-"""Access to the folder of one run: its files, its state, its checksums, and the files that a killed process left."""
+"""Read, check and clean the folder of one run, and find run folders by name."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from krona.runs.result import Result, Status, read_result, write_result
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
 CHECKSUMS = "sha256"  # key of the provenance, which results of earlier versions lack
-CHANGED = "is damaged or was changed: its SHA-256 differs from the one in result.json"
+CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
 
 
 class RunFolder:
@@ -54,9 +54,9 @@ class RunFolder:
         return claims.owner(self.path)
 
     def holder(self) -> Holder | None:
-        """Return the process that the claim names, even if it is dead.
+        """Return the process that the claim names, even if the process is dead.
 
-        The dict is empty if the claim is damaged. Return None if the run has no claim.
+        Return an empty dict if the claim is damaged, and None if the run has no claim.
         """
         return read_holder(self.claim_file) if self.claim_file.is_file() else None
 
@@ -68,7 +68,7 @@ class RunFolder:
         """Return the run's state, its result and its error message. The result and the message can be None.
 
         Args:
-            owned: whether a live process has claimed the run. If it is None, the claim is read.
+            owned: whether a live process has claimed the run; None: read the claim.
         """
         try:
             if not self.result.exists():
@@ -107,7 +107,7 @@ class RunFolder:
         """Return a message for each missing or damaged file of a finished run."""
         recorded = result.provenance.get(CHECKSUMS) or {}
         files = [file for file in (self.adapter, self.predictions) if file.name in recorded]
-        missing = [f"{file} is gone" for file in files if not file.is_file()]
+        missing = [f"{file} does not exist" for file in files if not file.is_file()]
         return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
     def leftovers(self, *, done: bool) -> list[Path]:
@@ -165,7 +165,7 @@ def is_changed(result: Result, file: Path) -> bool:
 def require_unchanged(result: Result, file: Path) -> None:
     """Raise `KronaError` if a file of a finished run was changed after the run."""
     if is_changed(result, file):
-        raise KronaError(f"{file} {CHANGED}. Run the run's command with overwrite=true to make it again.")
+        raise KronaError(f"{file} {CHANGED}. Repeat the run's command with overwrite=true to train again.")
 
 
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
@@ -189,7 +189,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         KronaError: no run has this name, or several runs have it.
     """
     given = Path(name)
-    with suppress(OSError):  # the name is too long for a path, or its folder can't be read
+    with suppress(OSError):  # the name is too long for a path, or the folder can't be read
         if (given / file_names.RESULT).is_file():
             return RunFolder(given)
         if given.is_file() and given.name == file_names.RESULT:
@@ -201,20 +201,20 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     if len(exact or matches) == 1:
         return RunFolder((exact or matches)[0])
     if not matches:
-        raise KronaError(f"no run {name!r} under {outputs}. Give a run's id, its beginning, or its folder.")
+        raise KronaError(f"No run {name!r} was found in {outputs}. Give the id of a run, its beginning, or the folder.")
     shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
-    raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
+    raise KronaError(f"The ids of {len(matches)} runs begin with {name!r}: {shown}. Give more characters.")
 
 
 def require_out(path: Path) -> None:
-    """Raise `KronaError` if a command's output file can't be written, or is a file that belongs to a run."""
+    """Raise `KronaError` if a command can't write to this output path, or if the path is a file of a run."""
     try:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")
         target = link_target(path)
         result = target.with_name(file_names.RESULT)
         if target == result or (target.name in file_names.OWN and result.exists()):
-            raise KronaError(f"{path} is a run's own file. Choose another name.")
+            raise KronaError(f"{path} is a file of a run. Choose another name for the output.")
     except (OSError, RuntimeError) as error:  # the name is too long, or symbolic links form a loop
         raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
 

@@ -62,7 +62,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     host_bytes, device_bytes            peak memory of the process; peak memory of the device
     effective_rank, drift               means over the adapted layers; docs/results-schema.md defines them
     forgetting                          increase of the loss on held-out text, if it was measured
-    notes, error                        number of notes; message of the error that ended the run
+    notes, error                        number of notes of the run; message of the error that ended the run
     ==================================  ============================================================================
 
     Args:
@@ -78,11 +78,13 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
 
     folder = Path(outputs if outputs is not None else paths.OUTPUTS).expanduser()
     if not folder.is_dir():
-        raise KronaError(f"{folder} is not a folder. read_results(FOLDER) reads FOLDER/<run id>/result.json.")
+        raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
     found = summaries(folder)
     damaged = [str(one) for one in found if isinstance(one, KronaError)]
     if damaged:
-        warnings.warn("\n  ".join([f"{amount(len(damaged), 'result')} left out:", *damaged]), stacklevel=2)
+        warnings.warn(
+            "\n  ".join([f"The table lacks {amount(len(damaged), 'damaged result')}:", *damaged]), stacklevel=2
+        )
     rows = [_row(one) for one in found if isinstance(one, Result)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
 

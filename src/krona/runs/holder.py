@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LAPSE_S = 60.0  # a claim with an older heartbeat may have a dead owner
-WATCH_S = 15.0  # such a claim is then watched for this time, which is three heartbeats
+LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
+WATCH_S = 15.0  # seconds for which such a claim is watched: the time of three heartbeats
 Holder = dict[str, Any]  # with the keys host, machine, pid, token and slurm
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
@@ -71,7 +71,8 @@ def is_alive(pid: Any) -> bool:
 def is_dead(holder: Mapping[str, Any]) -> bool:
     """Return whether a process is known to be dead.
 
-    This is known of a process of this machine, and of a process of this SLURM job before the job was requeued.
+    Return false if this can't be known. It can be known about processes of this machine, and about processes of this
+    SLURM job that ran before the job was requeued.
     """
     if is_local(holder) and not is_alive(holder.get("pid")):
         return True
@@ -84,7 +85,7 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
 def has_lapsed(path: Path) -> bool:
     """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
 
-    Call `stands_still` afterwards to watch the claim for a new heartbeat.
+    In the second case the owner may still be alive. Call `stands_still` to watch the claim for a new heartbeat.
     """
     if is_dead(read_holder(path)):
         return True
@@ -93,7 +94,7 @@ def has_lapsed(path: Path) -> bool:
 
 
 def stands_still(path: Path) -> bool:
-    """Watch a claim for `WATCH_S` seconds. Return whether it has no heartbeat and keeps its owner during this time.
+    """Watch a claim for `WATCH_S` seconds. Return whether it gets no heartbeat and no new owner during this time.
 
     Return true immediately if the owner is known to be dead.
     """
@@ -119,7 +120,7 @@ def _slurm_job() -> list[Any] | None:
 
 
 def _age(path: Path) -> float | None:
-    """Return the seconds since a claim's last heartbeat, by the file system's clock. Return None without a claim."""
+    """Return the seconds since a claim's last heartbeat, by the file system's clock, or None if there is no claim."""
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime

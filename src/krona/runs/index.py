@@ -1,10 +1,10 @@
-"""A cache of results in SQLite. With it, a hundred thousand runs are listed in seconds.
+"""Read the summaries of all results, with a cache in SQLite. With the cache, 100,000 runs are read in seconds.
 
 A cached summary is used only if its result.json still has the same modification time and size. All other results are
-read from their result.json, so `outputs/.index` can be deleted at any time.
+read from their result.json, so the cache in `outputs/.index` can be deleted at any time.
 
-SQLite's locks do not work on every network file system. Every entry therefore has a checksum, and an unreadable cache
-is removed. In the worst case, all results are read from their files.
+SQLite's locks do not work on every network file system. Every entry of the cache therefore has a checksum, and an
+unreadable cache is removed. In the worst case, all results are read from their files.
 """
 
 import gc
@@ -40,7 +40,7 @@ SETTLED_S = 2.0  # a file that is younger than this may change again without a c
 BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
 SHARED = tuple(FIELDS.index(name) for name in ("config", "splits", "provenance"))  # many results have
-#   equal dicts and lists in these fields, so each is stored once
+#   equal dicts and lists in these fields, so equal values are stored only once
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = tuple[int, int]  # mtime in ns, size
@@ -51,8 +51,8 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
     """Return a list of the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
     A summary is a result without the fields that `strip_result` removes. If a result can't be read, or if its scores
-    contradict its predictions, the list contains the error in its place. Errors of unreadable folders are at the end of
-    the list. The results share objects, so do not change them.
+    contradict its predictions, the list contains an error instead of the summary. Errors of unreadable folders are at
+    the end of the list. The summaries share objects, so do not change them.
     """
     if not outputs.is_dir():
         return []
@@ -75,7 +75,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
 
 
 def strip_result(result: Result) -> Result:
-    """Return a copy of a result without its outcomes, checksums, measures of each layer, and earlier epochs."""
+    """Return a copy of a result without predictions, checksums, measures of each layer, and all but the last epoch."""
 
     def without(part: dict[str, Any] | None, key: str) -> Any:
         return part and {name: value for name, value in part.items() if name != key}
@@ -94,7 +94,7 @@ def _read(path: Path) -> Result | KronaError:
     try:
         result = read_result(path)
         if lacking := [key for key in CONFIG if key not in result.config]:
-            raise KronaError(f"{path} is not a result: its config lacks {', '.join(lacking)}")
+            raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
         check_answers(result, path)
     except KronaError as error:
         return error
@@ -104,7 +104,7 @@ def _read(path: Path) -> Result | KronaError:
 def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
     """Return a dict from each run folder's name to the stamp of its result.json, and a list of errors.
 
-    The list has an error for each result.json whose stamp can't be read.
+    A stamp is the pair of modification time and size. The list has an error for each file whose stamp can't be read.
     """
     found, unreadable = {}, []
     try:
@@ -177,7 +177,8 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
 def _pack(result: Result, numbers: dict[str, int]) -> str:
     """Return a summary's fields as JSON.
 
-    The dicts and lists in a field of `SHARED` are replaced by a number, and ``numbers`` maps their JSON to this number.
+    In each field of `SHARED`, all dicts and lists together are replaced by one number. ``numbers`` maps their JSON to
+    this number.
     """
     values = [getattr(result, name) for name in FIELDS]
     for place in SHARED:

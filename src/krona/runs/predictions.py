@@ -28,10 +28,10 @@ def encode_answers(result: Result) -> dict[str, Answers]:
 
 
 def check_answers(result: Result, path: Path) -> dict[str, Answers]:
-    """Return the predictions of a finished run as `encode_answers` does. The dict is empty if the run is not done.
+    """Return the result of `encode_answers` for a finished run, or an empty dict if the run is not done.
 
     Raises:
-        KronaError: the predictions contradict the stored scores.
+        KronaError: the predictions do not have the stored scores.
     """
     if result.status != "done":
         return {}
@@ -56,7 +56,7 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
     for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:
         if not abs(computed - stored) <= TOLERANCE:
-            raise ValueError(f"{name} says {stored:.4f}, its {source} give {computed:.4f}: edited by hand?")
+            raise ValueError(f"{name} is {stored:.4f}, but its {source} give {computed:.4f}. Was the file edited?")
 
 
 def score_metrics(task: Mapping[str, Any]) -> list[str]:
@@ -65,12 +65,12 @@ def score_metrics(task: Mapping[str, Any]) -> list[str]:
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
-    """Return a list of a task's target texts, sorted by their ids, or None for a regression."""
+    """Return a list of a task's target texts, sorted by the labels' ids, or None for a regression."""
     return None if task.get("labels") is None else list(label_words(task))
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return a dict from each target text to its label's name, sorted by the ids. It is empty for a regression."""
+    """Return a dict from each target text to its label's name, sorted by the labels' ids, or {} for a regression."""
     labels = task.get("labels")
     if labels is None:
         return {}
@@ -79,10 +79,9 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 
 
 def decode_label(text: str, words: Mapping[str, str]) -> str:
-    """Return a prediction in the form that tables show.
+    """Return a prediction as text for tables: the label's name in a classification, the number in a regression.
 
-    For a classification this is the label's name, and for a regression the number. An invalid prediction is returned in
-    quotes with a remark.
+    An invalid prediction is returned in quotes with a remark.
 
     Args:
         text: the predicted text.

@@ -34,8 +34,8 @@ def code_version(project: Path) -> dict[str, Any]:
     """Return the version of the code as a dict.
 
     ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
-    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout. For
-    an installed package they are None even if its environment is inside another project's checkout.
+    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout.
+    They are also None for an installed package, even if it is installed inside another project's checkout.
     """
 
     def git(*arguments: str) -> str | None:
@@ -73,6 +73,6 @@ def relative_difference(part: Part) -> float:
 
 
 def describe_part(part: Part) -> str:
-    """Return a heading for data that has the format of GLUE's files but another number of rows."""
+    """Return a heading for data that has the format of GLUE's files but a different number of rows."""
     name, found, official = part
-    return f"GLUE's form, {found:,} rows for {official:,} in {name}"
+    return f"GLUE's format, but {found:,} instead of {official:,} rows in {name}"

@@ -110,9 +110,9 @@ class Result:
 
 
 def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
-    """Return the targets and the predictions of all examples in compressed form.
+    """Return the targets and the predictions of all examples as compressed texts.
 
-    Each list becomes a text with one line per example, which is compressed with zlib and encoded in base64.
+    Each text has one line per example. It is compressed with zlib and encoded in base64.
     """
     return {"targets": _pack(targets), "predictions": _pack(predictions)}
 
@@ -131,7 +131,7 @@ def _unpack(packed: str) -> list[str]:
     content = zlib.decompressobj()
     text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
     if content.unconsumed_tail:  # a few kilobytes of a prepared file can unpack to gigabytes
-        raise ValueError(f"its outcomes unpack to more than {MAX_UNPACKED >> 20} MiB")
+        raise ValueError(f"Its outcomes have more than {MAX_UNPACKED >> 20} MiB after unpacking")
     if not content.eof:
         raise ValueError("its outcomes are truncated")
     return text.decode().split("\n")
@@ -165,16 +165,16 @@ def read_result(path: Path) -> Result:
     except (ValueError, RecursionError) as error:
         raise KronaError(f"{path} is not a result: {error}") from error
     if not isinstance(content, dict):
-        raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
+        raise KronaError(f"{path} is not a result. Its JSON is a {type(content).__name__}, but must be an object.")
     if content.get("schema") != SCHEMA:
-        raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
+        raise KronaError(f"{path} has schema {content.get('schema')!r}, but this version of krona reads {SCHEMA}.")
     if faults := _find_faults(content):
         raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
     result = Result(**content)  # `content` also has the keys that later versions added; validation would remove them
     if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")
     if result.run_id != path.parent.name:
-        raise KronaError(f"{path} says run_id {result.run_id}, its folder says {path.parent.name}")
+        raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}.")
     return result
 
 
@@ -183,7 +183,7 @@ def _read_text(path: Path) -> str:
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("it is not a regular file")
     if about.st_size > MAX_FILE:
-        raise ValueError(f"it has {about.st_size:,} bytes; the limit is {MAX_FILE:,}")
+        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {MAX_FILE:,}")
     return path.read_text(encoding="utf-8")
 
 
@@ -191,7 +191,7 @@ def _parse(text: str) -> Any:
     """Parse JSON. Raise `ValueError` for NaN, which is not valid JSON, and for a surrogate that can't be encoded."""
 
     def refuse(name: str) -> float:
-        raise ValueError(f"{name} is not a number of JSON")
+        raise ValueError(f"{name} is not a valid number in JSON")
 
     content = json.loads(text, parse_constant=refuse)
     if "\\u" in text:

@@ -1,9 +1,9 @@
 """Compute run ids. The run id is the name of the run's folder.
 
 A run id has a readable part and a hash of everything that affects the result: the config, and the content of the data
-and the backbone. The time, the code's version, the machine and the paths are not part of the run id, but of the
-provenance of the result. This module lists the config keys that are not part of the hash. All other keys are part of
-it, so that a run with a new key never gets the id of an existing run.
+and the backbone. The time, the code's version, the machine and the paths do not change the run id. They are recorded
+in the provenance of the result. This module lists the config keys that are not part of the hash. All other keys are
+part of it, so that a run with a new key never gets the id of an existing run.
 """
 
 import hashlib
@@ -46,8 +46,8 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-# Keys that were added after the first runs. With the listed value, a run is the same as without the key. In this case
-# the key is not part of the hash, so that the ids of old runs stay valid.
+# Keys that were added after the first runs. The listed value has the same effect as a missing key. A key with this
+# value is not part of the hash, so that the ids of old runs stay valid.
 OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
@@ -91,7 +91,7 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 def canonical(value: Any, path: str = "") -> Any:
     """Return a copy of a config value for the hash.
 
-    It lacks the keys that are not part of the run id. Equal numbers, such as 1, 1.0 and 1e0, have the same form.
+    The copy lacks the keys that are not part of the run id. Equal numbers, such as 1, 1.0 and 1e0, are written alike.
 
     Args:
         value: a value of the config, such as a dict, a list or a number.
@@ -121,7 +121,7 @@ def _counts(path: str, value: Any) -> bool:
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Yield pairs of a dotted key and its value as text. Factor shapes have the form 32x24."""
+    """Yield pairs of a dotted key and its value as text. Factor shapes are written as 32x24."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from flatten(item, f"{path}.{key}" if path else str(key))
@@ -130,7 +130,7 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
 
 
 def as_text(value: Any) -> str:
-    """Return a config value as text in the form of the command line. Of a list of factor shapes, return the first."""
+    """Return a config value as the command line writes it. Of a list of factor shapes, return only the first shape."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return shape_name(value[0])  # the shape of B follows from the shapes of A and of the layer
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Read the studies of `krona tune` into dataclasses, which the report and ``recipe=tuned`` use."""
+"""Read the hyper-parameter searches of `krona tune` (studies). The report and ``recipe=tuned`` use them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,14 +73,14 @@ class Study:
     def require_best(self) -> Trial:
         """Return the best trial. Raise `KronaError` if no trial is finished."""
         if self.best is None:
-            raise KronaError(f"the study {self.name} has no finished trial yet. krona tune resumes it.")
+            raise KronaError(f"The study {self.name} has no finished trial yet. Resume the study with krona tune.")
         return self.best
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
     """Return a list of all studies in ``outputs/studies``, sorted by name.
 
-    If a study can't be read, the list contains the error in its place.
+    If a study can't be read, the list contains an error instead of it.
     """
     found: list[Study | KronaError] = []
     for _, path in sorted(study_files(outputs).items()):
@@ -92,14 +92,14 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study of its name."""
+    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study with its name."""
     try:
         study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
     except KronaError as error:
         raise KronaError(f"{path}: {error}") from error
     except Exception as error:  # JSON, SQLAlchemy and Optuna raise different classes
         first = str(error).strip().split("\n")[0]
-        raise KronaError(f"{path} is not a readable study: {first or type(error).__name__}") from error
+        raise KronaError(f"The study {path} can't be read: {first or type(error).__name__}") from error
     trials = counted_trials(study)
     distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]

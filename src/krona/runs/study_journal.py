@@ -1,6 +1,7 @@
-"""Open, resume and update the file of a study of `krona tune`, and repeat the trials of dead processes.
+"""Open, resume and update a study of `krona tune`, and repeat the trials of dead processes.
 
-A study is a hyperparameter search with Optuna. Its file is a journal, to which several workers can write.
+A study is a hyper-parameter search with Optuna, and a trial is one run of it. The study's file is a journal, to which
+several processes can write.
 """
 
 import os
@@ -15,7 +16,7 @@ from krona.files import remove_below
 from krona.messages import KronaError, check_file_name
 from krona.runs import claim, holder
 
-LOCK_S = 30  # a lock of this age was left by a killed process, because one write takes milliseconds
+LOCK_S = 30  # seconds; an older lock was left by a killed process, because one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
@@ -61,7 +62,7 @@ def open_study(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KronaError(
-            f"{path.parent} can't be written to: {error.strerror}. KRONA_OUTPUTS=FOLDER chooses another folder."
+            f"{path.parent} can't be written to: {error.strerror}. Choose another folder with KRONA_OUTPUTS=FOLDER."
         ) from error
     try:
         if path.with_suffix(".db").exists() and not path.exists():
@@ -76,8 +77,8 @@ def open_study(
     except Exception as error:  # the file system, SQLAlchemy and Optuna raise different classes
         file = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
         raise KronaError(
-            f"the study {file} can't be opened ({str(error).splitlines()[0]}). Move the file away to start again, or "
-            "use --study=ANOTHER_NAME."
+            f"The study {file} can't be opened ({str(error).splitlines()[0]}). To start a new study, move the file to "
+            "another folder or use --study=ANOTHER_NAME."
         ) from error
     # the seed depends on the number of trials, so that a resumed search does not draw the same values again
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
@@ -87,7 +88,7 @@ def open_study(
 
 
 def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Mapping[str, str]) -> None:
-    """Record the search space and the settings in a new study. Raise `KronaError` if an old study has others."""
+    """Record the search space and the settings in a new study. Raise `KronaError` if an old study differs in them."""
     known = study.user_attrs
     for key, text in texts.items():
         if key not in known:
@@ -95,8 +96,8 @@ def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Ma
         elif known[key] != text:
             what, own = ("setting", known.get("settings", {})) if key == "base" else ("search space", {})
             raise KronaError(
-                f"the study {path.stem} has another {what} ({path}): {_differences(own, settings, known[key], text)}. "
-                "Use --study=ANOTHER_NAME for a new study."
+                f"The study {path.stem} ({path}) was started with another {what}: "
+                f"{_differences(own, settings, known[key], text)}. Use --study=ANOTHER_NAME to start a new study."
             )
     if settings and "settings" not in known:
         study.set_user_attr("settings", dict(settings))
@@ -105,17 +106,18 @@ def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Ma
 def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
     """Return a text about the settings in which a study and a command differ.
 
-    It lists each differing key if the study's settings are known, and both texts otherwise.
+    The text lists each key with different values. If the study's settings are unknown, it contains ``known`` and
+    ``value`` instead.
     """
     keys = [key for key in {**own, **given} if own.get(key) != given.get(key)]
     if not own or not keys:
-        return f"its own is {known}; this command's {value}"
-    lines = [f"{key} is {own.get(key, 'not set')}, this command's {given.get(key, 'not set')}" for key in keys[:5]]
+        return f"the study has {known}, and this command has {value}"
+    lines = [f"{key} is {own.get(key, 'not set')}, but {given.get(key, 'not set')} in this command" for key in keys[:5]]
     return "; ".join(lines) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def _copy_to_journal(path: Path) -> None:
-    """Copy the study in ``NAME.db`` to its journal. If several workers start, the first copies and the others wait."""
+    """Copy the study in ``NAME.db`` to its journal. If several processes start, one copies and the others wait."""
     part, lock = path.with_suffix(".part"), RepairingLock(path)
     lock.acquire()
     try:
@@ -132,15 +134,15 @@ def _copy_to_journal(path: Path) -> None:
 
 
 def counted_trials(study: Any) -> list[Any]:
-    """Return the trials that count towards ``--trials``. These have a worker and were not discarded.
+    """Return the trials that count towards ``--trials``. These have a worker (a process) and were not discarded.
 
-    A trial has no worker if its process was killed while it asked Optuna for the trial.
+    A trial has no worker if the process was killed while Optuna was creating the trial.
     """
     return [t for t in study.trials if "worker" in t.user_attrs and not t.user_attrs.get("void")]
 
 
 def discard_trial(study: Any, number: int) -> bool:
-    """Mark a trial as failed and not counted. Return false if another worker has already done so."""
+    """Mark a trial as failed and not counted. Return false if another process has already done this."""
     optuna = import_optuna()
     storage, trial_id = study._storage, study.trials[number]._trial_id
     try:
@@ -175,7 +177,7 @@ def _is_dead(trial: Any, outputs: Path) -> bool:
 def remove_unused(study: Any, outputs: Path, name: str) -> None:
     """Remove a study's file if none of its trials has started a run.
 
-    Call it after a command that failed before its first run.
+    Call this function after a command that failed before its first run.
     """
     for trial in study.trials:
         run_id = trial.user_attrs.get("run_id")
@@ -214,7 +216,7 @@ class RepairingLock:
 def open_storage(path: Path) -> Any:
     """Return Optuna's storage for a study's file: SQLite for ``NAME.db``, otherwise a journal.
 
-    Workers on several machines can share a journal.
+    Processes on several machines can share a journal.
     """
     optuna = import_optuna()
     if path.suffix == ".db":
@@ -232,6 +234,6 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise KronaError("tuning needs Optuna, which is not installed: pip install -e '.[tune]'") from error
+        raise KronaError("A study needs Optuna, which is not installed. Run: pip install -e '.[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

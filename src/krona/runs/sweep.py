@@ -24,8 +24,8 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
     """Add run ids to the file of a sweep's runs.
 
-    When a sweep starts, it adds those of its runs that another command has already started. They then belong to the
-    sweep even if it is interrupted. When a sweep ends, it adds all its runs.
+    When a sweep starts, krona adds the ids of those runs that another command has already started. These runs then
+    belong to the sweep even if the sweep is interrupted. When the sweep ends, krona adds the ids of all its runs.
     """
     _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*load_run_ids(outputs, sweep), *run_ids})))
 
@@ -43,7 +43,8 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
             check_file_name("a run", run_id)
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
-            f"{path} does not contain the ids of a sweep's runs ({error}). Remove it; the sweep's command rewrites it."
+            f"{path} does not contain the ids of a sweep's runs ({error}). Remove the file. The sweep's command writes "
+            "it again."
         ) from error
     return found
 
@@ -75,7 +76,7 @@ def read_files(folder: Path, sweep: str) -> dict[Path, str | None]:
 
 
 def restore_files(before: dict[Path, str | None]) -> None:
-    """Restore the contents that `read_files` returned. Call it if all runs of a command were rejected."""
+    """Restore the contents that `read_files` returned. Call this function if all runs of a command were rejected."""
     for path, text in before.items():
         if text is None:
             remove_below(path.parents[1], path)
@@ -88,7 +89,7 @@ def load_command(folder: Path, sweep: str) -> list[str]:
     path = command_file(folder, sweep)
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.json"))
-        raise KronaError(f"no sweep {sweep!r} was started here; {did_you_mean(sweep, known)}")
+        raise KronaError(f"No sweep {sweep!r} was started in {folder}: {did_you_mean(sweep, known)}")
     try:
         overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
         if not isinstance(overrides, list):
@@ -96,8 +97,10 @@ def load_command(folder: Path, sweep: str) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(
             f"{path} does not contain a sweep's command ({type(error).__name__}: {error}). Run the sweep's command "
-            "again: it writes the file and skips finished runs."
+            "again. It writes the file and skips finished runs."
         ) from error
     if forbidden := next((item for item in map(str, overrides) if HYDRAS_OWN.match(item)), None):
-        raise KronaError(f"{path}: a sweep's command can't configure Hydra itself, as {forbidden} does.")
+        raise KronaError(
+            f"{path} contains {forbidden}. A sweep's command can't configure Hydra itself. Remove it from the file."
+        )
     return [str(item) for item in overrides]

@@ -147,7 +147,7 @@ def test_runs_are_found_by_path_id_or_beginning(tmp_path, pair):
     write_all(tmp_path, [make_result("krona", "rte", 1)])
     with pytest.raises(KronaError, match="2 runs begin with 'krona-rte'"):
         find_run(tmp_path, "krona-rte")
-    with pytest.raises(KronaError, match="no run 'bitfit'"):
+    with pytest.raises(KronaError, match="No run 'bitfit'"):
         find_run(tmp_path, "bitfit")
 
 
@@ -178,7 +178,7 @@ def test_an_edited_run_is_refused(tmp_path, pair):
     content = json.loads(path.read_text())
     content["test"]["score"] = 100.0
     path.write_text(json.dumps(content))
-    with pytest.raises(KronaError, match="edited by hand"):
+    with pytest.raises(KronaError, match="Was the file edited"):
         diff_runs(path.parent, tmp_path / pair[1].run_id)
 
 
