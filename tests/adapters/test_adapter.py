@@ -115,7 +115,7 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
     refused(file, inserted("lora", tiny_t5(seed=5)), ["another backbone"])
 
 
-UNUSABLE = "no usable `krona` entry"
+UNUSABLE = "no valid `krona` entry"
 HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"format": 2}, "format 2"),
     ({"branch": "krona.methods.nowhere.Branch"}, "nowhere"),
@@ -184,10 +184,10 @@ def test_a_value_or_dtype_that_no_weight_has_is_named(wrong: str, tmp_path: Path
     name = sorted(tensors)[1]
     if wrong == "int32":
         tensors[name] = tensors[name].to(torch.int32)
-        message = f"{name} is int32"
+        message = f"The dtype of {name} is int32"
     else:
         tensors[name].view(-1)[1] = float(wrong)
         message = f"1 of the {tensors[name].numel():,} values of {name} are NaN or infinite"
     save_file(tensors, file, metadata=metadata)
-    with pytest.raises(KronaError, match=f"a.safetensors is damaged: {message}"):
+    with pytest.raises(KronaError, match=f"a.safetensors is damaged. {message}"):
         Adapter.load(file)

@@ -31,9 +31,9 @@ OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
 REASONS = {  # words of an error message → the reason in the page's table
     "no single weight can hold it": "at a block",
     "adds a constant": "bias",
-    "trains biases alone": "bias",
-    "not at a linear layer: peft has no form for it": "at a block",
-    "full fine-tuning has no adapter": "whole model",
+    "trains only biases": "bias",
+    "not a linear layer. peft cannot represent it": "at a block",
+    "Full fine-tuning trains no adapter": "whole model",
     "trained nothing": "nothing trained",
 }
 

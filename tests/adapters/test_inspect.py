@@ -198,7 +198,7 @@ def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
     file, _ = saved(tmp_path, "lora")
     out = tmp_path / "damaged.safetensors"
     out.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(KronaError, match="cannot be read as safetensors"):
+    with pytest.raises(KronaError, match="cannot be read as a safetensors file"):
         inspect(out)
     config, tensors = AdapterConfig.read(file), load_file(file)
     note = config.model_copy(update={"notes": {"krona_run": '{"run_id": 1}'}})

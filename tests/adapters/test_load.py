@@ -148,7 +148,7 @@ def test_the_fields_of_a_prediction(sst2: Path) -> None:
     [
         ("It rains.", "not a list"),
         ({"sentence1": "a", "sentence2": "b"}, "not a list"),
-        (["It rains."], "row 1: the row has 1 texts; task sample_rte reads 'sentence1' and 'sentence2'"),
+        (["It rains."], "row 1: the row has 1 texts. Task sample_rte reads 'sentence1' and 'sentence2'"),
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
         ([("a", None)], r"row 1: the column 'sentence2' is empty"),
@@ -197,7 +197,7 @@ def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: 
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")
     shared.cache_for("backbone").clear()
-    with pytest.raises(KronaError, match=r"its backbone was not found at .*here.*--backbone FOLDER"):
+    with pytest.raises(KronaError, match=r"The backbone of .* was not found at .*here.*--backbone FOLDER"):
         load(folder)
     assert load(folder, backbone=moved).predict(rows) == expected
     other = tiny_backbones.write(tmp_path / "other", "bert", seed=1, initializer_range=0.5)
@@ -290,10 +290,10 @@ def test_files_that_are_not_adapters(rte: Path, tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(KronaError, match=f"{name} cannot be read as safetensors"):
+        with pytest.raises(KronaError, match=f"{name} cannot be read as a safetensors file"):
             load(tmp_path / name)
     torch.save({"a": Trap()}, tmp_path / "torch.pt")
-    with pytest.raises(KronaError, match=r"torch.pt cannot be read as safetensors"):
+    with pytest.raises(KronaError, match=r"torch.pt cannot be read as a safetensors file"):
         load(tmp_path / "torch.pt")
     assert not (tmp_path / "sprung").exists()
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")

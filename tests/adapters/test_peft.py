@@ -281,7 +281,7 @@ def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
 
 def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
     made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
-    refused(fresh("t5"), tmp_path, r"C3A with several block sizes \(\[8, 16\]\)")
+    refused(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
 
 
 @pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
@@ -293,7 +293,11 @@ def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) 
     assert close(output(model), expected)
     for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
         made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
-        refused(fresh(kind), tmp_path / form, rf"init_weights='{form}': krona reads the default form of MiSS only")
+        refused(
+            fresh(kind),
+            tmp_path / form,
+            rf"init_weights='{form}' is not supported. krona supports only the default form of MiSS",
+        )
 
 
 def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
@@ -309,17 +313,17 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "VERA"}, r"peft_type='VERA' is not supported. krona reads LORA, IA3"),
+        ({"peft_type": "VERA"}, r"peft_type='VERA' is not supported. krona supports LORA, IA3"),
         ({"bias": "all"}, r"bias='all'"),
-        ({"lora_bias": True}, r"lora_bias=True: krona's LORA has no such setting"),
+        ({"lora_bias": True}, r"these settings of LORA are not supported: lora_bias=True"),
         ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication="),
         ({"init_lora_weights": "pissa_niter_4"}, r"pissa_niter_4.*path_initial_model_for_weight_conversion"),
         ({"use_dora": True}, r"lora_magnitude_vector"),
-        ({"lora_alpha": "many"}, r"lora_alpha='many' at .*: expected a finite number"),
-        ({"alpha_pattern": {"(": 3}}, r"'\(' is not an expression"),
+        ({"lora_alpha": "many"}, r"lora_alpha='many' of module .* is not a finite number"),
+        ({"alpha_pattern": {"(": 3}}, r"'\(' of alpha_pattern is not a regular expression"),
         ({"rank_pattern": [1]}, r"rank_pattern is not a dict"),
-        ({"modules_to_save": [1]}, r"modules_to_save=\[1\]: expected names"),
-        ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight of the backbone, outside of modules_to_save"),
+        ({"modules_to_save": [1]}, r"modules_to_save=\[1\] is not a list of names"),
+        ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight, but modules_to_save does not name its module"),
     ],
 )
 def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -342,26 +346,26 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     weights = tmp_path / "adapter_model.safetensors"
     whole = load_file(weights)
-    refused(fresh("bert"), tmp_path, "which is not in this backbone")
-    refused(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) there and \(32,\) in this backbone")
+    refused(fresh("bert"), tmp_path, "but this backbone has no such module")
+    refused(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
         ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights and \(64, 3\)"),
         ({one: whole[one][:2]}, r"lora_A \(2, 64\) and lora_B \(64, 3\) of .* differ in rank"),
-        ({one: whole[one][:0]}, r"lora_A.weight is \(0, 64\), not a matrix"),
-        ({one: whole[one][0]}, r"lora_A.weight is \(64,\), not a matrix"),
-        ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "outside of modules_to_save"),
-        ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "which are not in this backbone"),
+        ({one: whole[one][:0]}, r"lora_A.weight has the shape \(0, 64\), so it is not a matrix"),
+        ({one: whole[one][0]}, r"lora_A.weight has the shape \(64,\), so it is not a matrix"),
+        ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "modules_to_save does not name its module"),
+        ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "but this backbone has no such weight"),
         ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),
     ]:
         save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
         refused(fresh("t5"), tmp_path, message)
     weights.write_bytes(weights.read_bytes()[:100])
-    refused(fresh("t5"), tmp_path, "cannot be read as safetensors")
+    refused(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
     weights.unlink()
     refused(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
     (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    refused(fresh("t5"), tmp_path, "is a pickle, which can run code. krona never loads one")
+    refused(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
     (tmp_path / "adapter_config.json").write_text("{")
     refused(fresh("t5"), tmp_path, "cannot be read as JSON")
 
@@ -373,7 +377,7 @@ def test_an_embedding_that_is_tied_to_the_output_layer_is_refused(kind: str, wor
     made_by_peft(kind, peft.LoraConfig(target_modules=first, r=2, modules_to_save=[word]), tmp_path)
     model = fresh(kind)
     model.tie_weights()
-    refused(model, tmp_path, "ties to another module")
+    refused(model, tmp_path, "two modules of this backbone share this weight")
 
 
 def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) -> None:

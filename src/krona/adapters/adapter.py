@@ -1,10 +1,10 @@
-"""An adapter: the trained tensors, and the config that rebuilds their branches on a backbone.
+"""The adapter class. An adapter consists of trained tensors, and of the config that rebuilds their branches.
 
     Adapter.of(model).save("adapter.safetensors")  # the model contains branches
     Adapter.load("adapter.safetensors").insert(model)  # the model is the backbone that the adapter was trained on
 
-An adapter is saved as a safetensors file, which does not contain the frozen weights. The entry ``krona`` of the file's
-header is an `AdapterConfig` as JSON.
+An adapter is saved as a safetensors file. The file does not contain the frozen weights. The entry ``krona`` of its
+header contains an `AdapterConfig` as JSON.
 """
 
 import json
@@ -32,7 +32,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """The values that rebuild an adapter on its backbone. They are the ``krona`` entry of the file's header.
+    """The values that are needed to rebuild an adapter on its backbone. The file's header contains them as ``krona``.
 
     Args:
         format: the version of the file format.
@@ -61,7 +61,7 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
-        """Read the config from the header of an adapter's file. Raises KronaError if the file is not an adapter."""
+        """Read the config from the header of an adapter's file. Raises KronaError if the file is not such a file."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))
@@ -72,8 +72,10 @@ class AdapterConfig(BaseModel):
                     raise ValueError("no backbone")
                 return config
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
-            raise KronaError(f"{path} is not an adapter of krona: its header has no usable `krona` entry.") from error
-        raise KronaError(f"{path} has format {found}. This version of krona reads format {FORMAT}.")
+            raise KronaError(
+                f"{path} is not an adapter of krona, because its header has no valid `krona` entry."
+            ) from error
+        raise KronaError(f"{path} has format {found}, but this version of krona reads only format {FORMAT}.")
 
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
@@ -83,7 +85,7 @@ class AdapterConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Adapter:
-    """The trained tensors by public name, and their config.
+    """An adapter: the trained tensors by public name, and their config.
 
     Args:
         path: the file or folder from which the tensors were read, or None.
@@ -102,13 +104,13 @@ class Adapter:
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return an adapter of a model. Its tensors share their memory with the model's parameters.
+        """Return one of the adapters in a model. Its tensors share memory with the model's parameters.
 
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: further entries for the file's header.
-            backbone: the fingerprint of the backbone. Pass it if the weights have since been sharded over several
-                processes. None means that it is computed from the model.
+            backbone: the fingerprint of the backbone. None means that it is computed from the model. This is not
+                possible if the weights are sharded over several processes.
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
@@ -130,19 +132,20 @@ class Adapter:
             finite: raise an error if a tensor contains NaN or infinite values.
 
         Raises:
-            KronaError: the file is damaged, is not an adapter, or contains a tensor whose dtype is not a floating-point
-                dtype.
+            KronaError: the file is damaged or is not an adapter, or a tensor does not have a floating-point dtype.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
         for name, tensor in tensors.items():
             if tensor.dtype not in DTYPES:
                 dtype = str(tensor.dtype).removeprefix("torch.")
-                raise KronaError(f"{path} is damaged: {shorten(name)} is {dtype}, not a floating-point dtype.")
+                raise KronaError(
+                    f"{path} is damaged. The dtype of {shorten(name)} is {dtype}, which is not a floating-point dtype."
+                )
             if finite and not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
                 values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"
-                raise KronaError(f"{path} is damaged: {values} are NaN or infinite.")
+                raise KronaError(f"{path} is damaged. {values} are NaN or infinite.")
         return cls(config, tensors, path)
 
     def save(self, path: str | Path, *, write: Write = write_whole) -> None:
@@ -164,8 +167,8 @@ class Adapter:
 
         Args:
             name: the name of the adapter in the model.
-            branch: the class of the branches. None means the class that the file names. That class must be defined in
-                `krona.methods` or named by a YAML file of conf/method, because no other module is imported.
+            branch: the class of the branches. None means the class that the file names. Such a class must be defined in
+                `krona.methods` or named in a YAML file of conf/method, because other modules are not imported.
             other_backbone: accept a backbone whose weights have the same names and shapes but other values.
 
         Raises:
@@ -203,9 +206,9 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes. It is also known for tensors on the meta device.
+        """The size in bytes of the file that `save` writes. Tensors on the meta device have a size too.
 
-        For bf16 tensors, it may be too small by about one byte per tensor.
+        For bf16 tensors, the number may be too small by about one byte per tensor.
         """
         content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
         offset = 0
@@ -218,10 +221,10 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch's class. Raises KronaError if a file cannot name the class."""
+    """Return the dotted path of a branch's class. Raises KronaError if the class has no such path."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
-        raise KronaError(f"A file cannot name {branch!r}. Use a class at the top level of a module.")
+        raise KronaError(f"A file cannot name the class {branch!r}. Define the class at the top level of a module.")
     return path
 
 
@@ -238,4 +241,4 @@ def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found.") from error
     except (OSError, SafetensorError) as error:
-        raise KronaError(f"{path} cannot be read as safetensors: {error}") from error
+        raise KronaError(f"{path} cannot be read as a safetensors file: {error}") from error

@@ -38,9 +38,10 @@ class Prediction:
     """The prediction for one row.
 
     Args:
-        answer: the text that the model predicted. It is the id of a label ("1"), or a number for a regression.
+        answer: the predicted text. It is the id of a label ("1"), or a number for a regression. A model that generates
+            text may also predict another text.
         word: the name of the label. It is None for a regression, and if the predicted text is not a label.
-        probabilities: a dict from each label to its probability. The probabilities sum to 1.
+        probabilities: a dict from the name of each label to its probability. The probabilities sum to 1.
     """
 
     answer: str
@@ -50,7 +51,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model with a trained adapter inserted, and the adapter's origin."""
+    """A model that contains a trained adapter, and the origin of the adapter (its run, task and backbone)."""
 
     origin: Origin
     model: PreTrainedModel
@@ -62,19 +63,19 @@ class Trained:
         """Return the predictions for rows, in the order of the rows.
 
         Args:
-            rows: the text columns of the task for each row. A row is a dict by column name, a sequence in the order of
-                the columns, or a string if the task has a single column.
+            rows: the texts of each row. A row is a dict from column names to texts, or a sequence of texts in the order
+                of the task's columns. If the task has a single column, a row can be a string.
             batch_size: the number of rows in a batch. Rows of similar length are batched together.
 
         Raises:
-            KronaError: a column is missing in a row or is not text.
+            KronaError: a row lacks a column, or a value is not text.
         """
         if isinstance(rows, str | Mapping):
-            raise KronaError("The rows are not a list. Put a single row in brackets.")
+            raise KronaError("The rows are not a list. For a single row, use a list with one row.")
         return self.predict_texts(self.make_split(rows), batch_size=batch_size)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Return a split that contains the rows as the text that the model reads.
+        """Return a split of these rows, with the texts that the model reads.
 
         Args:
             rows: the rows, as for `predict`.
@@ -107,7 +108,10 @@ class Trained:
         return [found[row] for row in range(len(split))]
 
     def batch(self, ids: Mapping[str, Any], rows: Iterable[int]) -> dict[str, Any]:
-        """Return some of the tokenised rows as the model's input tensors. Each row gets the first label of the task."""
+        """Return a batch of tokenised rows.
+
+        Every row gets the first label of the task, because the batch needs labels.
+        """
         label = self.family.label((self.task.target_strings() or ["0.0"])[0])
         chosen = [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
@@ -143,7 +147,8 @@ def load(
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
-        KronaError: the run was not found or is not finished, the backbone is not the adapter's, or a file is damaged.
+        KronaError: the run was not found or is not finished, the backbone is not that of the adapter, or a file is
+            damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     origin = found.origin.with_backbone(backbone)
@@ -164,16 +169,16 @@ def load(
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
-    """Load the backbone of an origin. The modules are new, but their frozen weights are shared within this process.
+    """Load the backbone of an adapter's origin. The modules are new, but this process has only one copy of the weights.
 
     Raises:
-        KronaError: the backbone was not found, or the origin's rows may have more tokens than the backbone has
+        KronaError: the backbone was not found, or the ``max_source_length`` of the origin exceeds its number of
             positions.
     """
     settings = origin.backbone_settings
     if settings.path is not None and not Path(settings.path).expanduser().exists():
         raise KronaError(
-            f"{origin.run_id}: its backbone was not found at {settings.path}. Name its folder with --backbone FOLDER "
+            f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
             "(in Python: backbone=FOLDER)."
         )
     loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
@@ -182,20 +187,20 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
 
 
 def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
-    columns = f"task {task.name} reads {quote_columns(task.columns)}"
+    columns = f"Task {task.name} reads {quote_columns(task.columns)}."
     if isinstance(row, Mapping):
         missing = [name for name in task.columns if name not in row]
         if missing:
-            raise BadRowError(f"the column {missing[0]!r} is missing; {columns}", kind="")
+            raise BadRowError(f"the column {missing[0]!r} is missing. {columns}", kind="")
         return row
     if not isinstance(row, Sequence):
-        raise BadRowError(f"a row cannot be of type {type(row).__name__}; {columns}", kind="")
+        raise BadRowError(f"a row cannot be of type {type(row).__name__}. {columns}", kind="")
     texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
-        raise BadRowError(f"the row has {len(texts)} texts; {columns}", kind="")
+        raise BadRowError(f"the row has {len(texts)} texts. {columns}", kind="")
     return dict(zip(task.columns, texts, strict=True))
 
 
 def quote_columns(columns: Sequence[str]) -> str:
-    """Return the names as text: ``'sentence1' and 'sentence2'``."""
+    """Return the names as a text such as ``'sentence1' and 'sentence2'``."""
     return " and ".join(map(repr, columns))

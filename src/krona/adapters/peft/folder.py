@@ -1,4 +1,4 @@
-"""Read a peft folder: its tensors and its config. Settings that krona does not support raise an error."""
+"""Read the tensors and the config of a peft folder. Settings that krona does not support raise an error."""
 
 import json
 import math
@@ -19,8 +19,8 @@ COMMON = {
     "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",
     "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
-PLACES = {"layers_pattern", "layers_to_transform"}  # krona takes the modules from the tensors' names instead
-# the supported settings: krona reads them, or they have no effect after training
+PLACES = {"layers_pattern", "layers_to_transform"}  # krona finds the modules by the tensors' names instead
+# the supported settings by type: krona reads them, or they have no effect after training
 READ = {
     "LORA": COMMON | PLACES | {
         "alpha_pattern", "corda_config", "eva_config", "fan_in_fan_out", "init_lora_weights", "loftq_config",
@@ -41,10 +41,11 @@ CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # the be
 
 @dataclass(frozen=True)
 class Folder:
-    """The config and the tensors of a peft folder. The tensors' names are without peft's prefix.
+    """The config and the tensors of a peft folder.
 
     Args:
-        branch: the name of krona's class of the branches if krona wrote the folder, or None.
+        tensors: the tensors by name, without peft's prefix.
+        branch: the name of the class that krona uses for the branches, if krona wrote the folder. Otherwise None.
     """
 
     path: Path
@@ -54,10 +55,10 @@ class Folder:
     branch: str | None = None
 
     def rank(self, place: str) -> int:
-        """Return the rank of a module's update. Raises KronaError if it is not a whole number of at least 1."""
+        """Return the rank of a module's update. Raises KronaError if the rank is not a whole number of at least 1."""
         rank = self._at(place, "r", "rank_pattern")
         if rank < 1 or not float(rank).is_integer():
-            raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1.")
+            raise KronaError(f"In {self.path}, r={rank} of module {place} is not a whole number of at least 1.")
         return int(rank)
 
     def scaling(self, place: str, rank: int) -> float:
@@ -66,10 +67,15 @@ class Folder:
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def require_one(self, what: str, values: set[int]) -> int:
-        """Return the only value of a set. Raises KronaError if there are several values."""
+        """Return the only value of a set. Raises KronaError if the set has several values.
+
+        Args:
+            what: the name of the values in the error message.
+        """
         if len(values) > 1:
             raise KronaError(
-                f"{self.path}: {self.peft_type} with several {what} ({sorted(values)}). krona supports one."
+                f"The {self.peft_type} adapter in {self.path} has several {what} ({sorted(values)}). krona supports "
+                "only one."
             )
         return next(iter(values))
 
@@ -79,26 +85,32 @@ class Folder:
             try:
                 matches = re.match(rf"(.*\.)?({expression})$", place)
             except re.error as error:
-                raise KronaError(f"{self.path}: {pattern}: {expression!r} is not an expression: {error}.") from error
+                raise KronaError(
+                    f"In {self.path}, the key {expression!r} of {pattern} is not a regular expression: {error}."
+                ) from error
             if matches:
                 found = value
                 break
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise KronaError(f"{self.path}: {key}={found!r} at {place}: expected a finite number.")
+            raise KronaError(f"In {self.path}, {key}={found!r} of module {place} is not a finite number.")
         return found
 
 
 def open_folder(path: Path) -> Folder:
-    """Read a peft folder. Raises KronaError if a setting is not supported by krona."""
+    """Read a peft folder. Raises KronaError if krona does not support a setting."""
     config = _read_config(path / CONFIG)
     _check_settings(path, config)
     if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
         raise KronaError(
-            f"{path / PICKLE} is a pickle, which can run code. krona never loads one. Save it as {WEIGHTS}."
+            f"{path / PICKLE} is a pickle file, which could run code. krona never loads pickle files. Save the weights "
+            f"as {WEIGHTS}."
         )
     branch, tensors = read_safetensors(path / WEIGHTS, _read_weights)
     if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
-        raise KronaError(f"{path / WEIGHTS}: {foreign} does not begin with {PREFIX!r}, as peft's tensors do.")
+        raise KronaError(
+            f"{path / WEIGHTS} was not written by peft. The name of its tensor {foreign} does not begin with "
+            f"{PREFIX!r}."
+        )
     named = {key.removeprefix(PREFIX): p for key, p in tensors.items()}
     return Folder(path, config["peft_type"], config, named, branch)
 
@@ -112,7 +124,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found: this is not a peft folder.") from error
+        raise KronaError(f"{path} was not found, so its folder is not a peft folder.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise KronaError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
@@ -120,26 +132,29 @@ def _read_config(path: Path) -> dict[str, Any]:
     kinds = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
     for key, kind in kinds.items():
         if config.get(key) is not None and not isinstance(config[key], kind):
-            raise KronaError(f"{path}: {key} is not a {kind.__name__}.")
+            raise KronaError(f"In {path}, {key} is not a {kind.__name__}.")
     if not all(isinstance(word, str) for word in config.get("modules_to_save") or []):
-        raise KronaError(f"{path}: modules_to_save={config['modules_to_save']!r}: expected names.")
+        raise KronaError(f"In {path}, modules_to_save={config['modules_to_save']!r} is not a list of names.")
     return config
 
 
 def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in READ:
-        raise KronaError(f"{path}: peft_type={kind!r} is not supported. krona reads {', '.join(READ)}.")
+        raise KronaError(f"In {path}, peft_type={kind!r} is not supported. krona supports {', '.join(READ)}.")
     if config.get("bias", "none") != "none":
-        raise KronaError(f"{path}: bias={config['bias']!r} is not supported. krona reads bias=none.")
+        raise KronaError(f"In {path}, bias={config['bias']!r} is not supported. krona supports only bias='none'.")
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):
         raise KronaError(
-            f"{path}: init_lora_weights={start!r} changed the backbone's own weights, which are not in the folder. "
-            "Save it in peft with path_initial_model_for_weight_conversion."
+            f"In {path}, init_lora_weights={start!r} is not supported, because peft then changes the backbone's own "
+            "weights and does not save them. Save the adapter in peft with path_initial_model_for_weight_conversion."
         )
     if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
-        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads the default form of MiSS only.")
+        raise KronaError(
+            f"In {path}, init_weights={config['init_weights']!r} is not supported. krona supports only the default "
+            "form of MiSS."
+        )
     if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind]):
         settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
-        raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting.")
+        raise KronaError(f"In {path}, these settings of {kind} are not supported: {settings}.")

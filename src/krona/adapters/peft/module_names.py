@@ -1,4 +1,4 @@
-"""The names of files and tensors in a peft folder, and the names by which peft finds modules."""
+"""The names of the files and tensors in a peft folder, and the names with which its config selects modules."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -25,18 +25,21 @@ def norm_modules(model: nn.Module) -> list[str]:
 
 
 def is_target(name: str, word: str) -> bool:
-    """Return whether an entry of ``target_modules`` matches a module: it is the end of the module's dotted name."""
+    """Return whether an entry of ``target_modules`` matches a module.
+
+    It matches the end of the module's dotted name.
+    """
     return name == word or name.endswith(f".{word}")
 
 
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
     """Return short names that match exactly the wanted modules.
 
-    Modules are named by the last part of their dotted name if this part matches no other module. Otherwise they are
-    listed by their whole names.
+    A short name is the last part of a dotted name. It is used if it matches only wanted modules. Otherwise the whole
+    names of these modules are used.
 
     Raises:
-        KronaError: a whole name also matches another module, which must not be adapted.
+        KronaError: a whole name also matches a module that is not wanted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}
@@ -51,7 +54,7 @@ def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str
             other = next((n for n in names if n != name and matches(n, name)), None)
             if other is not None and other not in wanted:
                 raise KronaError(
-                    f"peft would also match {other}, which does not train, with {name}. Keep krona's file."
+                    f"peft would also adapt {other}, because its name ends with {name}. Keep krona's file."
                 )
         found += own
     return found

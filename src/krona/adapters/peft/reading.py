@@ -37,12 +37,12 @@ PARTS = {
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
-SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the tensors into which a scale is multiplied
+SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the tensors that are multiplied by a scale
 
 
 @dataclass(frozen=True)
 class PeftImport:
-    """The content of a peft folder.
+    """The content of a peft folder, with its adapter in krona's form.
 
     Args:
         places: the number of adapted modules.
@@ -59,17 +59,18 @@ class PeftImport:
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    LORA becomes `LoRA`, including DoRA, rsLoRA and the patterns of rank and alpha. IA3 becomes `IA3`, MISS becomes
-    `MiSS` and C3A becomes `C3A`. LOKR becomes `LoKr`, or `Kronecker` if krona wrote the folder from one or if no `LoKr`
-    can have its rank. LN_TUNING and ``modules_to_save`` become ``train_layer_norms`` and ``head``.
+    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3 becomes `IA3`,
+    MISS becomes `MiSS` and C3A becomes `C3A`. LOKR becomes `LoKr`. It becomes `Kronecker` if krona wrote the folder
+    from a `Kronecker`, or if `LoKr` does not support its ranks. LN_TUNING and ``modules_to_save`` become
+    ``train_layer_norms`` and ``head``.
 
-    An adapter of krona has one rank and one scale for all modules. LORA tensors of a lower rank are therefore padded
-    with zeros, and scales that differ are multiplied into the tensors. This does not change the outputs. The names of
-    the tensors determine the adapted modules. Dropout is ignored.
+    In krona, all modules of an adapter have the same rank and scale. LORA tensors of a lower rank are therefore padded
+    with zeros. If a module has another scale, its tensors are multiplied by the ratio of the scales. This does not
+    change the outputs. The names of the tensors determine the adapted modules. Dropout is ignored.
 
     Raises:
-        KronaError: krona does not support the type or a setting, the weights are a pickle (which krona never loads), or
-            the folder belongs to another backbone.
+        KronaError: krona does not support the type or a setting, the weights are a pickle file, or the folder belongs
+            to another backbone.
     """
     opened = open_folder(Path(folder))
     placed, saved = _sort(model, opened)
@@ -95,7 +96,7 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
-    """Return the branches' tensors by module and part, and the tensors of complete modules by the backbone's names."""
+    """Return the branches' tensors by module and name, and the tensors of complete modules by the backbone's names."""
     own = dict(backbone_parameters(model))
     tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n))
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
@@ -106,37 +107,39 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
         if part is not None:
             place = key.removesuffix(f".{part}")
             if not tensor.numel() or (tensor.dim() != 2 and part.startswith(MATRICES)):
-                raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)}, not a matrix.")
+                raise KronaError(f"In {opened.path}, {key} has the shape {tuple(tensor.shape)}, so it is not a matrix.")
             if place not in names:
-                raise KronaError(f"{opened.path} has an adapter at {place}, which is not in this backbone.")
+                raise KronaError(f"{opened.path} adapts {place}, but this backbone has no such module.")
             if opened.peft_type == "LN_TUNING":
                 saved[f"{place}.{part.removeprefix('ln_tuning_layers.')}"] = tensor
             placed.setdefault(place, {})[part] = tensor
         elif key not in own:
-            raise KronaError(f"{opened.path} has weights {key}, which are not in this backbone.")
+            raise KronaError(f"{opened.path} contains the weight {key}, but this backbone has no such weight.")
         elif not any(key.rpartition(".")[0].endswith(word) or f".{word}." in f".{key}" for word in words):
             raise KronaError(
-                f"{opened.path} has weights {key} of the backbone, outside of modules_to_save (resized embeddings or "
-                "biases). krona has no form for them."
+                f"{opened.path} contains the backbone's weight {key}, but modules_to_save does not name its module. "
+                "krona cannot read such weights (resized embeddings or biases)."
             )
         elif tied[id(own[key])] > 1:
             raise KronaError(
-                f"{opened.path}: modules_to_save has {key}, which this backbone ties to another module. peft trains a "
-                "copy for one of them, krona would change both."
+                f"In {opened.path}, modules_to_save contains {key}, but two modules of this backbone share this "
+                "weight. peft trains a copy for one of the modules, and krona would change both."
             )
         else:
             saved[key] = tensor
     for key, tensor in saved.items():
         if key not in own or own[key].shape != tensor.shape:
             here = tuple(own[key].shape) if key in own else "none"
-            raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)} there and {here} in this backbone.")
+            raise KronaError(
+                f"The shape of {key} is {tuple(tensor.shape)} in {opened.path}, but {here} in this backbone."
+            )
     if not placed:
-        raise KronaError(f"{opened.path} has no tensors of a {opened.peft_type} adapter.")
+        raise KronaError(f"{opened.path} contains no tensors of a {opened.peft_type} adapter.")
     return placed, saved
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """Return the options ``train_layer_norms`` and ``head`` with which exactly the saved weights train."""
+    """Return values of ``train_layer_norms`` and ``head`` with which the saved weights train, and no others."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)
@@ -153,10 +156,12 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     needed = {"lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if dora else [])}
     for place, parts in placed.items():
         if parts.keys() != needed:
-            raise KronaError(f"{opened.path}: {place} contains {sorted(parts)}, but must contain {sorted(needed)}.")
+            raise KronaError(
+                f"In {opened.path}, {place} has the tensors {sorted(parts)}, but it needs {sorted(needed)}."
+            )
         shapes = tuple(parts["lora_A.weight"].shape), tuple(parts["lora_B.weight"].shape)
         if shapes[0][0] != shapes[1][1]:
-            raise KronaError(f"{opened.path}: lora_A {shapes[0]} and lora_B {shapes[1]} of {place} differ in rank.")
+            raise KronaError(f"In {opened.path}, lora_A {shapes[0]} and lora_B {shapes[1]} of {place} differ in rank.")
     scaling, scaled = _common_scale(
         {place: opened.scaling(place, len(parts["lora_A.weight"])) for place, parts in placed.items()}, placed
     )
@@ -176,7 +181,10 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
 def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
     scales = {place: parts["ia3_l"] for place, parts in placed.items()}
     if odd := [place for place, scale in scales.items() if 1 not in scale.shape]:
-        raise KronaError(f"{opened.path}: ia3_l of {odd[0]} is {tuple(scales[odd[0]].shape)}, not a row or a column.")
+        raise KronaError(
+            f"In {opened.path}, ia3_l of {odd[0]} has the shape {tuple(scales[odd[0]].shape)}, so it is not a row or a "
+            "column."
+        )
     names = module_names(model)
     after = shortest([place for place, scale in scales.items() if scale.shape[1] == 1], names)
     before = shortest([place for place, scale in scales.items() if scale.shape[1] != 1], names)
@@ -220,7 +228,10 @@ def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
 def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
     kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
     if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
-        raise KronaError(f"{opened.path}: c3a_kernel of {odd} is {tuple(kernels[odd].shape)}, not blocks of kernels.")
+        raise KronaError(
+            f"In {opened.path}, c3a_kernel of {odd} has the shape {tuple(kernels[odd].shape)}. It must have three "
+            "dimensions above 0."
+        )
     halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
     size = None if halved else opened.require_one("block sizes", {w.shape[2] for w in kernels.values()})
     return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
@@ -233,9 +244,10 @@ _BUILDERS = {
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the most common scale, and the tensors with all other scales multiplied in.
+    """Return the most common scale other than 0, and the tensors for this scale.
 
-    The scale is 0 only if the scales of all modules are 0.
+    If a module has another scale, its tensors are multiplied by the ratio of the scales. The common scale is 0 only if
+    the scales of all modules are 0.
     """
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
     common = counted.most_common(1)[0][0] if counted else 0.0

@@ -23,19 +23,19 @@ from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, public_name
 
-INSTEAD = "peft has no form for it. Merge the branches, or keep krona's file."
+INSTEAD = "peft cannot represent it. Merge the branches, or keep krona's file."
 
 
 @dataclass
 class Form:
-    """An adapter in the terms of peft.
+    """The config and the tensors with which peft represents an adapter.
 
     Args:
         config: the entries of peft's config that depend on the type.
         tensors: the tensors by name, without peft's prefix.
         places: the names of the adapted modules.
         feedforward: for IA3, the names of the modules whose input is scaled.
-        ranks: a dict from each module's name to its rank and alpha.
+        ranks: a dict from each module's name to the rank and the alpha of its update.
         alpha_key: the key of alpha in peft's config.
     """
 
@@ -52,7 +52,7 @@ def find_form(model: nn.Module, name: str) -> Form:
     """Return the peft type that fits an adapter, with its config and tensors. Raises KronaError if no type fits."""
     adapter = get_adapter(model, name)
     if getattr(adapter.branch, "existing", None) is not None:
-        raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains biases alone: {INSTEAD}")
+        raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
     places = {public_name(path): place for path, place in adapted_modules(model) if name in place.branches}
     if not places:
         return _norms(model, adapter.trained)
@@ -63,7 +63,7 @@ def find_form(model: nn.Module, name: str) -> Form:
         return _ia3(places, name)
     for label, adapted in places.items():
         if adapted.places[name].placement != "parallel":
-            raise KronaError(f"the branch at {label} acts {adapted.places[name].placement} the layer: {INSTEAD}")
+            raise KronaError(f"The branch at {label} is {adapted.places[name].placement}, not parallel. {INSTEAD}")
     several = any(len(list(adapted.branches[name].children())) > 1 for adapted in places.values())
     if not several and all(
         isinstance(adapted.base, nn.Linear) and name not in adapted.magnitudes for adapted in places.values()
@@ -86,13 +86,13 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
     kinds = " and ".join(sorted({type(branch).__name__ for branch in branches}))
     if name in adapted.captures or not is_linear(adapted.base):
         block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
-        raise KronaError(f"{kinds} at {label} is at {block}, not at a linear layer: {INSTEAD}")
+        raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
     for branch in branches:
         if not hasattr(branch, "delta"):
-            raise KronaError(f"{kinds} at {label} is not linear in its input: {INSTEAD}")
+            raise KronaError(f"{kinds} at {label} is not linear in its input. {INSTEAD}")
         if isinstance(branch, Kronecker) and (branch.bias is not None or branch.non_linearity is not None):
             what = "a bias" if branch.non_linearity is None else "a non-linearity"
-            raise KronaError(f"{kinds} at {label} has {what}: {INSTEAD}")
+            raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
 
 
 def _norms(model: nn.Module, trained: Mapping[str, Tensor]) -> Form:
@@ -111,7 +111,7 @@ def _ia3(places: Mapping[str, Adapted], name: str) -> Form:
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
-            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales: {INSTEAD}")
+            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
         before = how.placement == "before"
         form.tensors[f"{label}.ia3_l"] = scale[None] if before else scale[:, None]
@@ -165,7 +165,7 @@ def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:
 
 
 def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
-    """Return KronA as LOKR. Its rank is so high that peft does not factorise the two matrices."""
+    """Return KronA as LOKR. The rank in the config is so high that peft does not factorise the two matrices."""
     rank = max(math.ceil(max(branch.B.shape) / 2) for branch in branches.values())
     config = {"decompose_both": False, "decompose_factor": factor}
     form = Form("LOKR", config, places=list(branches), alpha_key="alpha")
@@ -176,7 +176,7 @@ def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
 
 
 def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]) -> int | None:
-    """Return the ``decompose_factor`` with which peft chooses the shapes of all given factors, or None."""
+    """Return the ``decompose_factor`` for which peft computes the shapes of these factors, or None if there is none."""
     for branch in branches.values():
         if not isinstance(branch, Kronecker) or branch.A.dim() != 2 or branch.residual_scale is not None:
             return None
@@ -191,5 +191,5 @@ def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]
 
 
 def _plain(value: float) -> float:
-    """Return a whole number as an integer, as peft's configs contain it."""
+    """Convert a whole number to an integer, as in peft's configs."""
     return int(value) if float(value).is_integer() else value

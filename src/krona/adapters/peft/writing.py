@@ -25,8 +25,8 @@ class PeftFolder:
 
     Args:
         places: the number of adapted modules.
-        own_values: the number of values in krona's tensors of the branches.
-        values: the number of values in peft's tensors of the branches.
+        own_values: the number of values in the branches' tensors in krona's form.
+        values: the number of values in the branches' tensors in peft's form.
     """
 
     peft_type: str
@@ -49,8 +49,8 @@ def write_peft(
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
     LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, and LoKr becomes LOKR.
-    A KronA also becomes LOKR if its factors have the shapes that peft chooses. Every other linear update becomes a LORA
-    that is exactly equal to it (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
+    KronA also becomes LOKR if its factors have the shapes that peft would compute. Every other linear update becomes an
+    exactly equal LORA (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
     ``modules_to_save``. An adapter that trains LayerNorms and has no branches becomes LN_TUNING.
 
     Args:
@@ -59,7 +59,7 @@ def write_peft(
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: peft has no type for the adapter. Nothing is written in this case.
+        KronaError: no type of peft fits the adapter. Nothing is written in this case.
     """
     content = peft_content(model, name)
     config = content.config | {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
@@ -75,7 +75,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
-        raise KronaError("full fine-tuning has no adapter to write for peft. Merge it and write the complete model.")
+        raise KronaError("Full fine-tuning trains no adapter that peft could load. Save the complete model instead.")
     names, form = module_names(model), find_form(model, name)
     saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
@@ -103,7 +103,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
 
 
 def _patterns(form: Form) -> dict[str, Any]:
-    """Return the most common rank and alpha, and ``rank_pattern`` and ``alpha_pattern`` for the other modules."""
+    """Return the most common rank and alpha, and the ``rank_pattern`` and ``alpha_pattern`` of the other modules."""
     if not form.ranks:
         return {}
     (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
@@ -117,7 +117,7 @@ def _patterns(form: Form) -> dict[str, Any]:
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
-    """Return the modules whose own parameters train. For a head, return its outermost modules."""
+    """Return the names of the modules whose own parameters train. For a head, return its outermost modules."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:
