@@ -46,7 +46,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_run_begins_where_the_other_ended(files: Path) -> None:
     first, _ = run(files, "method=krona")
     again, notes = run(files, "method=krona", f"init_from={first}", "optimizer.lr=1e-9")
-    assert notes == [f"init_from={first.name}: begins with 36 of 36 tensors"]
+    assert notes == [f"init_from={first.name}: copied 36 of 36 tensors"]
     before, after = tensors(first), tensors(again)
     assert before.keys() == after.keys()
     assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
@@ -70,8 +70,8 @@ def test_a_peft_folder_and_other_settings(files: Path) -> None:
     first, _ = run(files, "method=lora")
     export(find(first), to="peft", out=files / "peft", overwrite=True)
     again, notes = run(files, "method=lora", "method.scaling=2.0", f"init_from={files / 'peft'}", "optimizer.lr=1e-9")
-    assert notes[0].endswith("begins with 36 of 36 tensors")
-    assert "trained with other settings: scaling 1.0 there, 2.0 here" in notes[1]
+    assert notes[0].endswith("copied 36 of 36 tensors")
+    assert "trained with other settings: scaling 1.0 instead of 2.0" in notes[1]
     before, after = tensors(first), tensors(again)
     assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
 
@@ -79,8 +79,8 @@ def test_a_peft_folder_and_other_settings(files: Path) -> None:
 def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     first, _ = run(files, "method=lora")
     _, notes = run(files, "method=layer_norm", f"init_from={first}")
-    assert notes[0].endswith("begins with 12 of 12 tensors")
-    assert "24 tensors of it are not used" in notes[1]
+    assert notes[0].endswith("copied 12 of 12 tensors")
+    assert "this run does not use 24 tensors of the source" in notes[1]
     first, _ = run(files, "method=lora", backbone="bert")
     job, said = one_job.run(
         one_job.config(
@@ -91,7 +91,10 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     )  # fmt: skip
     assert job.result is not None, said
     (note,) = (note for note in job.result.notes if note.startswith("init_from="))
-    assert "newly drawn: classifier.weight (3, 32), there (2, 32); classifier.bias (3,), there (2,)" in note
+    assert (
+        "with new initial values: classifier.weight (3, 32) instead of (2, 32); classifier.bias (3,) instead of (2,)"
+        in note
+    )
 
 
 def test_a_refused_source_leaves_no_files(files: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_refused_source_leaves_no_files(files: Path) -> None:
     (files / "peft_pickle").mkdir(exist_ok=True)
     (files / "peft_pickle" / "adapter_config.json").write_text("{}")
     for overrides, words in [
-        (["method=lora", f"init_from={first}"], "its branches are Kronecker, this run's are LoRA"),
+        (["method=lora", f"init_from={first}"], "are Kronecker, but those of this run are LoRA"),
         (["method=krona", "init_from=nowhere"], "No run 'nowhere'"),
         (["method=krona", f"init_from={files / 'peft_pickle'}"], "peft_pickle"),
     ]:
@@ -113,7 +116,7 @@ def test_another_backbone_and_another_shape_fail_the_run(files: Path) -> None:
     first, _ = run(files, "method=krona")
     for overrides, backbone, words in [
         (["method=krona"], "other", "was trained on another backbone"),
-        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "none of this run's 24 branches' tensors is in it"),
+        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "has none of this run's 24 branches' tensors with"),
     ]:
         job, _ = one_job.run(config(files, *overrides, f"init_from={first}", backbone=backbone), files / "runs")
         assert job.state == "failed"

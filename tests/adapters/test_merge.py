@@ -121,7 +121,7 @@ def test_refused_merges(tiny_folder: Path, tmp_path: Path) -> None:
         ([lora, krona_], {}, "'a': LoRA, 'k': Kronecker"),
         (dora, {}, "DoRA's magnitude"),
         (adapters, {}, "Adapter is not linear"),
-        ([lora, drawn], {}, "the weights are not"),
+        ([lora, drawn], {}, "same shapes but other values"),
         ([lora, wide], {}, "merge needs adapters of one backbone: a is of local"),
         ([lora, other], {"task": "nowhere"}, "nowhere"),
     ]

@@ -198,13 +198,13 @@ def test_an_adapter_of_another_pooling_is_refused(
     file = runs["mean"].folder / "adapter.safetensors"
     assert "classifier.weight" in load_file(file)
     for pooling, name in (("first", "first"), (None, "null")):
-        message = rf"trained with backbone.pooling=mean, and this backbone has {name}"
+        message = rf"trained with backbone.pooling=mean, but this backbone has backbone.pooling={name}"
         with pytest.raises(OtherBackboneError, match=message):
             Adapter.load(file).insert(loaded(folders["mpnet"], pooling).model)
     typed = one_job.typed(folders["mpnet"], tmp_path / "rte")
     values = one_job.config("method=lora", *typed, "backbone.pooling=first", f"init_from={runs['mean'].folder}")
     job, _ = one_job.run(values, tmp_path / "outputs")
-    assert "trained with backbone.pooling=mean, and this backbone has first" in str(job.error)
+    assert "trained with backbone.pooling=mean, but this backbone has backbone.pooling=first" in str(job.error)
     for other in ("first", "null"):
         with pytest.raises(KronaError, match=rf"one backbone.pooling: .* with mean, .* with {other}"):
             merge([find(runs[name].folder) for name in ("mean", other)], tmp_path / "sum.safetensors")

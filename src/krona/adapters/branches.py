@@ -1,4 +1,4 @@
-"""Branches before their insertion, as sums of adapters and peft folders give them."""
+"""The branches of a sum of adapters or of a peft folder, before they are inserted into a model."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ class Branches:
         branch: the class of the branches, or None if there are no branches.
         config: the arguments of the class.
         tensors: the tensors of the branches by public name.
-        insertion: the arguments of `surgery.insert` that the branches need.
+        insertion: the other arguments with which `surgery.insert` must be called for these branches.
     """
 
     branch: type[nn.Module] | None

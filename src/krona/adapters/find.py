@@ -1,4 +1,4 @@
-"""Find a trained adapter and its origin by the id of a run, its folder, or an adapter's file."""
+"""Find a trained adapter and its origin (run, task and backbone) by the id of a run, a folder, or a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ ADAPTER = file_names.ADAPTER
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, or an adapter's file.
+    """A finished run, or an adapter's file with its origin.
 
     Args:
         adapter: the adapter's file, or None if the run trained no parameters.
-        result: the run's result, or None if no run belongs to the file.
+        result: the result of the run, or None for a file outside of a run's folder.
     """
 
     origin: Origin
@@ -29,7 +29,7 @@ class TrainedRun:
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
-    """Return a finished run, or the run to which an adapter's file belongs.
+    """Return a finished run with its adapter, or an adapter's file with its origin.
 
     Args:
         run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
@@ -45,8 +45,8 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
-            f"{result.run_id} is not finished: it is {result.status}, {result.reached}. Run the same command again to "
-            "resume it."
+            f"{result.run_id} is not finished. Its status is {result.status}, {result.reached}. Run the same command "
+            "again to resume it."
         )
     origin, adapter = Origin.of_result(result), folder / ADAPTER
     if adapter.is_file():
@@ -56,16 +56,17 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
         return TrainedRun(origin, None, result)
     if result.config["method"].get("train_backbone"):
         raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept. Run the same command with "
-            "keep=all overwrite=true to train it again and keep them."
+            f"{result.run_id} trained the whole backbone, and its weights were not kept. To train it again and keep "
+            "the weights, run the same command with keep=all overwrite=true."
         )
-    raise KronaError(f"{adapter} is gone. Run the run's command with overwrite=true to make it again.")
+    raise KronaError(f"{adapter} was not found. To create it again, run the command of the run with overwrite=true.")
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the path of the adapter's file, or None if ``run`` does not name such a file.
+    """Return the path of the adapter's file, or None if ``run`` is not such a file.
 
-    A folder names the file in it, unless the folder also contains a result and so is a run.
+    For a folder, return the adapter's file in the folder. The folder of a run, which contains a result.json, gives
+    None.
     """
     path = Path(run)
     if path.is_dir() and not (path / file_names.RESULT).is_file():
@@ -82,7 +83,7 @@ def _from_file(path: Path) -> TrainedRun:
         return TrainedRun(origin or Origin.of_result(result), path, result)
     if origin is None:
         raise KronaError(
-            f"{path} does not say which task and backbone it was trained on, and no result.json is beside it. Name the "
-            "run's folder, or write the file again with this version."
+            f"{path} does not record its task and backbone, and its folder contains no result.json. Use the folder of "
+            "the run, or write the file again with this version of krona."
         )
     return TrainedRun(origin, path, None)

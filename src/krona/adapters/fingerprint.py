@@ -1,7 +1,8 @@
 """The fingerprint of a backbone: a hash of its weights' names and shapes, and hashes of the frozen weights' values.
 
-The values are rounded to fp32, bf16 and fp16 before they are hashed, so that the same backbone in another dtype has the
-same fingerprint. Files of earlier versions contain only a hash of 64 values of each weight.
+An adapter's file contains the fingerprint, so that the adapter is not inserted into another backbone. The values are
+rounded to fp32, bf16 and fp16 before they are hashed. The same backbone in another dtype can therefore be recognised.
+Files of earlier versions contain only a hash of 64 values of each weight.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # the number of values of each frozen weight that `_hash_sample` reads
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the most precise first
-BLOCK = 1 << 18  # the number of values that are rounded and summed together, so that they fit into a core's cache
+BLOCK = 1 << 18  # the number of values that are rounded and summed together; they fit into the cache of a core
 ROW = 512  # the number of 64-bit words in a row of a block
 
 
@@ -34,8 +35,8 @@ class Fingerprint(BaseModel):
         parameters: the number of parameters of the backbone.
         shapes: the hash of the names and shapes of all weights.
         frozen: the hash of a sample of the frozen weights' values.
-        marks: a dict from each rounding ("float32", …) to the hash of all frozen weights after that rounding. It is
-            None in files of earlier versions.
+        marks: a dict from each dtype ("float32", …) to the hash of all frozen weights after rounding to this dtype.
+            It is None in files of earlier versions.
         pooling: the setting ``backbone.pooling`` of an encoder. None means the classification head of transformers.
     """
 
@@ -49,7 +50,7 @@ class Fingerprint(BaseModel):
 
 
 def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
-    """Return the fingerprint of the backbone, computed from the weights as they were before any insertion.
+    """Return the fingerprint of the backbone. It is computed from the original weights, as before any insertion.
 
     Args:
         trained: the names of the backbone's own weights that the adapter trains. The hashes of values exclude them.
@@ -75,7 +76,7 @@ def require_backbone(
         wanted: the fingerprint of the adapter's backbone.
         path: the adapter's file, which the error message names.
         trained: the names of the backbone's own weights that the adapter trains.
-        any_values: accept weights that have the same names and shapes but other values.
+        any_values: accept weights with other values, if their names and shapes are the same.
 
     Raises:
         OtherBackboneError: the weights have other names, shapes or values.
@@ -86,28 +87,31 @@ def require_backbone(
     if _hash_shapes(weights) != wanted.shapes:
         here = sum(weight.numel() for weight in weights.values())
         raise OtherBackboneError(
-            f"{label} belongs to a backbone of another shape: {wanted.parameters:,} parameters there, {here:,} here, "
-            "or other names. Load it into the backbone that it was trained on."
+            f"{label} belongs to a backbone of another shape. The names or shapes of the weights differ: that backbone "
+            f"has {wanted.parameters:,} parameters, and this one has {here:,}. Load the adapter's own backbone."
         )
     same = True if any_values else has_values(model, wanted, trained=trained)
     if same is None:
         raise KronaError(
-            f"{label} has no hash of its backbone that can be compared with weights of this model's dtype. Load the "
-            "backbone in fp32, or pass other_backbone=True if it is the one that the adapter was trained on."
+            f"{label} has no hash that can be compared with weights of this model's dtype. Load the backbone in fp32, "
+            "or pass other_backbone=True if you know that it is the adapter's backbone."
         )
     if not same:
         raise OtherBackboneError(
-            f"{label} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone "
-            "that it was trained on, or pass other_backbone=True."
+            f"{label} belongs to another backbone, whose weights have the same shapes but other values. Load the "
+            "adapter's own backbone, or pass other_backbone=True."
         )
 
 
 def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the model is an encoder with another pooling. The message begins with ``label``."""
+    """Raise OtherBackboneError if the model's pooling is not that of the fingerprint.
+
+    The message begins with ``label``.
+    """
     there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
     if there != here:
         raise OtherBackboneError(
-            f"{label} was trained with backbone.pooling={there}, and this backbone has {here}. Set "
+            f"{label} was trained with backbone.pooling={there}, but this backbone has backbone.pooling={here}. Set "
             f"backbone.pooling={there}."
         )
 
@@ -118,7 +122,7 @@ def _pooling(model: nn.Module) -> str | None:
 
 
 def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
-    """Return whether the weights have the values of a fingerprint, up to the rounding to a dtype.
+    """Return whether the weights have the same values as those of a fingerprint, after rounding to a dtype.
 
     The result is None if the fingerprint has no hash that can be compared with weights of this model's dtype.
 
@@ -163,7 +167,10 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the roundings that give the same values for these weights and for the backbone's original weights."""
+    """Return the dtypes to which the weights can be rounded without a difference from the original weights.
+
+    If the weights are in fp32, these are all dtypes. Otherwise it is only the dtype of the weights.
+    """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
         return list(ROUNDINGS)
@@ -171,10 +178,10 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Return a hash of the rounded values' bits for each rounding.
+    """Return a dict from each rounding to the hash of the rounded values.
 
-    The bits are summed as integers over the rows and columns of each block, and the sums are hashed. These sums are
-    exact, so every device and every number of threads gives the same hash.
+    The bits of the values are summed as integers over the rows and columns of each block, and the sums are hashed.
+    These sums are exact. The hash therefore does not depend on the device or on the number of threads.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Start a run from trained weights (``init_from=RUN|FILE|PEFT_DIR``)."""
+"""Copy the trained weights of a run, an adapter's file or a peft folder into a new run (``init_from``)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 
 FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select which of the backbone's weights train
-NAMED = 3  # the most tensors that a note lists
+NAMED = 3  # a note lists at most this number of tensors
 
 
 def hash_source(source: str) -> str:
-    """Return the hash of the source's files, which is part of the run's id. Return "absent" if they were not found."""
+    """Return the hash of the source's files, or "absent" if they were not found. The hash is part of the run's id."""
     digest = hashlib.blake2b(digest_size=8)
     try:
         folder = Path(source)
@@ -43,7 +43,7 @@ def require_source(source: str, branch: str | None) -> None:
 
 
 def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
-    """Return the name and the adapter of a source.
+    """Return the name of a source and the adapter that it contains.
 
     Args:
         source: a run, an adapter's file or a peft folder.
@@ -56,7 +56,9 @@ def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
 
 
 def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
-    """Copy the tensors that fit into the trainable parameters, and return notes on the tensors that do not fit.
+    """Copy a source's tensors into the trainable parameters with the same names and shapes, and return notes.
+
+    The notes list the parameters that were not copied, and the tensors that were not used.
 
     Args:
         name: the name of the source, for messages.
@@ -76,12 +78,16 @@ def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
     if config.backbone is not None and same_flags:
         same_values = has_values(model, config.backbone, trained=inserted.trained)
     if same_values is False:
-        raise KronaError(f"{label} was trained on another backbone, whose weights differ from this one's.")
+        raise KronaError(
+            f"{label} was trained on another backbone, whose weights have other values. Use the same backbone."
+        )
     fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
     branches = own.keys() - inserted.trained.keys()
     if not fits or (branches and not branches & fits):
         kind = "branches' tensors" if branches else "tensors"
-        raise KronaError(f"{label}: none of this run's {len(branches or own):,} {kind} is in it with the same shape.")
+        raise KronaError(
+            f"{label} has none of this run's {len(branches or own):,} {kind} with the same name and shape."
+        )
     for key in fits:
         own[key].data.copy_(source.tensors[key])
     return [f"{label}: {line}" for line in _differences(own, source, fits, inserted.branch_config)]
@@ -91,29 +97,35 @@ def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
     if theirs is not None and ours is not None and theirs != ours:
         kinds = [path.rpartition(".")[2] for path in (theirs, ours)]
         raise KronaError(
-            f"init_from={name}: its branches are {kinds[0]}, this run's are {kinds[1]}. Name a run of the same method."
+            f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
+            "the same method."
         )
 
 
 def _differences(
     own: Mapping[str, Tensor], source: Adapter, fits: set[str], branch_config: Mapping[str, Any]
 ) -> list[str]:
-    lines = [f"begins with {len(fits)} of {amount(len(own), 'tensor')}"]
+    lines = [f"copied {len(fits)} of {amount(len(own), 'tensor')}"]
     new = [
-        f"{name} {tuple(value.shape)}, there {tuple(source.tensors[name].shape)}" if name in source.tensors else name
+        f"{name} {tuple(value.shape)} instead of {tuple(source.tensors[name].shape)}"
+        if name in source.tensors
+        else name
         for name, value in own.items()
         if name not in fits
     ]
     if new:
-        lines[0] += f"; newly drawn: {'; '.join(first_few(new, NAMED))}"
+        lines[0] += f"; with new initial values: {'; '.join(first_few(new, NAMED))}"
     if unused := sorted(source.tensors.keys() - own.keys()):
-        lines.append(f"{amount(len(unused), 'tensor')} of it are not used: {'; '.join(first_few(unused, NAMED))}")
+        lines.append(
+            f"this run does not use {amount(len(unused), 'tensor')} of the source: "
+            f"{'; '.join(first_few(unused, NAMED))}"
+        )
     other = [
-        f"{key} {value} there, {branch_config[key]} here"
+        f"{key} {value} instead of {branch_config[key]}"
         for key, value in source.config.branch_config.items()
         if key in branch_config and branch_config[key] != value
     ]
-    return lines + ([f"trained with other settings: {', '.join(other)}"] if other else [])
+    return lines + ([f"the source was trained with other settings: {', '.join(other)}"] if other else [])
 
 
 def _is_peft(source: str) -> bool:
@@ -123,5 +135,5 @@ def _is_peft(source: str) -> bool:
 def _find_adapter(source: str) -> tuple[str, Path]:
     found = find(source)
     if found.adapter is None:
-        raise KronaError(f"init_from={source}: {found.origin.run_id} trained nothing.")
+        raise KronaError(f"init_from={source} cannot be used, because {found.origin.run_id} trained nothing.")
     return found.origin.run_id, found.adapter

@@ -19,11 +19,12 @@ MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
     """Measure the update of the active adapter at each module that it adapts.
 
-    ``norm``, ``effective_rank`` and ``stable_rank`` are defined in `Spectrum`. They are None where the update is not
-    equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens. It shows how much the branches change the
-    module's output. For branches before a module, it shows how much they change the module's input.
+    The four values of a module are ``norm``, ``effective_rank``, ``stable_rank`` and ``drift``. The first three are
+    properties of `Spectrum`, and are None if the update is not equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over
+    all tokens. It measures how much the branches change the module's output, or the module's input if the branches are
+    before the module.
 
-    The result is None for an adapter without branches. Otherwise it is a dict:
+    The result is None for an adapter without branches. Otherwise it is a dict with these keys:
 
     - ``by_place`` is a dict from each module's name to its four values.
     - ``places`` is the number of these modules.
@@ -31,7 +32,7 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
     - ``effective_rank``, ``stable_rank`` and ``drift`` are means over the modules.
 
     Args:
-        passes: a function that calls the model on the rows from which the drift is measured.
+        passes: a function that calls the model on the rows with which the drift is measured.
     """
     active = str(get_state(model).active)
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
@@ -72,7 +73,7 @@ def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are not None. Return None if there are no such values."""
+    """Return the mean of the values that are not None, or None if all values are None."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 

@@ -1,7 +1,7 @@
-"""The origin of a trained adapter: its run, and the task, backbone and settings that are needed to use it.
+"""The origin of a trained adapter: its run, and the task, backbone and settings that are needed to use the adapter.
 
-A run writes the origin into its adapter's file, so that the file can be used without the run's folder. For files of
-earlier versions, which do not contain the origin, it is read from result.json.
+A run writes the origin into its adapter's file, so that the file can be used without the run's folder. Files of earlier
+versions do not contain the origin. For these files, the origin is read from the run's result.json.
 """
 
 import json
@@ -21,18 +21,17 @@ from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
-NOTE = "krona_run"  # the key of the entry in the file's header
+NOTE = "krona_run"  # the key of the origin in the file's header
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Origin:
-    """The run that trained an adapter.
+    """The run that trained an adapter, with the settings that are needed to use the adapter.
 
     Args:
-        task_prefix: whether the text of each row begins with the task's prefix.
+        task_prefix: true if the text of each row begins with the prefix of the task.
         scores: a dict from each split (dev, test) to a dict from each metric to the run's score, from 0 to 100.
-        targets: for a regression, the targets of the data as text. A predicted text has at most as many tokens as the
-            longest of these targets.
+        targets: the targets of a regression's data as text. A prediction is at most as long as the longest target.
     """
 
     run_id: str
@@ -48,7 +47,7 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":
-        """Return the origin that is written in a JSON text.
+        """Return the origin from a JSON text.
 
         Raises KronaError if the text is invalid. The message begins with ``label``.
         """
@@ -64,7 +63,7 @@ class Origin:
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin that the result of a run records."""
+        """Return the origin of a run's adapter, from the result of the run."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -103,7 +102,7 @@ class Origin:
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_note(self) -> dict[str, str]:
-        """Return the entry that the header of the adapter's file contains.
+        """Return the origin as an entry for the header of the adapter's file.
 
         The paths of the user's data files are shortened to the files' names.
         """
@@ -115,10 +114,10 @@ class Origin:
 
 def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
     """Return the origin from the notes of an adapter's file, or None if the notes do not contain an origin."""
-    return Origin.parse(notes[NOTE], f"{path}: the entry `{NOTE}` of its header") if NOTE in notes else None
+    return Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}") if NOTE in notes else None
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config that train.py composes from these overrides."""
+    """Return the config that train.py would use with these overrides."""
     with hydra_session():
         return compose_job(normalize(overrides)).config

@@ -34,8 +34,8 @@ Weighted = list[tuple[float, Any]]  # the branches at one module, each with the 
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
     """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    An adapter without a branch at a module adds nothing to that module's update. The new ``l`` of (IA)³ is ``1 + Σ
-    weight (l − 1)``. It is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
+    If an adapter has no branch at a module, its update there is zero. The scaling vector ``l`` of (IA)³ becomes ``1 + Σ
+    weight (l − 1)``. This is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
     other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
 
     Args:
@@ -43,7 +43,7 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
         into: the name of the new adapter.
 
     Raises:
-        KronaError: an update is not linear, or the updates differ in kind or shape. The model is then unchanged.
+        KronaError: an update is not linear, or the updates have different kinds or shapes. The model is then unchanged.
     """
     adapters = _check_adapters(model, weights)
     kind = _common_kind(adapters)
@@ -71,21 +71,25 @@ def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str,
                 f"Adapter {name!r} was inserted with reversible=False, so the original weights are not available."
             )
         if adapter.insertion["magnitude"]:
-            raise KronaError(f"Adapter {name!r} has DoRA's magnitude, so its update is not linear in ΔW.")
+            raise KronaError(
+                f"Adapter {name!r} cannot be summed, because DoRA's magnitude makes its update non-linear."
+            )
     return adapters
 
 
 def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
-    """Return the class of all branches, or None if the adapters have no branches. A fitted LoRA counts as LoRA."""
+    """Return the class of all branches, or None if the adapters have no branches. FittedLoRA is treated as LoRA."""
     kinds: dict[str, Any] = {n: LoRA if one.branch is FittedLoRA else one.branch for n, one in adapters.items()}
     words = {name: "no branch" if kind is None else kind.__name__ for name, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
         pairs = ", ".join(f"{name!r}: {word}" for name, word in words.items())
-        raise KronaError(f"Adapters of several kinds have no exact sum ({pairs}).")
+        raise KronaError(f"Adapters of different kinds cannot be summed exactly ({pairs}).")
     name, kind = next(iter(kinds.items()))
     if kind not in SUMS:
         why = "has no exact sum of its form" if hasattr(kind, "delta") else "is not linear in its input"
-        raise KronaError(f"{words[name]} {why}. LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms can be summed.")
+        raise KronaError(
+            f"{words[name]} {why}, so it cannot be summed. LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms can be."
+        )
     return kind
 
 
@@ -99,12 +103,18 @@ def _branches_by_place(
             continue
         placements = sorted({adapted.places[name].placement for name in own})
         if len(placements) > 1:
-            raise KronaError(f"The adapters act in different ways at {label}: {', '.join(placements)}.")
+            raise KronaError(
+                f"The placements of the adapters differ at {label}: {', '.join(placements)}. They must be equal for a "
+                "sum."
+            )
         places[label] = [(float(weights[name]), branch) for name in own for branch in adapted.branches[name].children()]
         for _, branch in places[label]:
             for attribute, what in (("non_linearity", "a non-linearity"), ("inner_bias", "a bias")):
                 if getattr(branch, attribute, None) is not None:
-                    raise KronaError(f"{type(branch).__name__} at {label} has {what} between its products.")
+                    raise KronaError(
+                        f"{type(branch).__name__} at {label} cannot be summed, because it has {what} between its "
+                        "products."
+                    )
         _check_placement(label, places[label][0][1], adapters)
     return places
 
@@ -113,15 +123,18 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
     options = [adapter.insertion for adapter in adapters.values()]
     if isinstance(branch, IA3):
         if any(one["inner_residual"] or one["modules_per_target"] > 1 for one in options):
-            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales.")
+            raise KronaError(
+                f"(IA)³ at {label} cannot be summed, because it does not replace the activations that it scales, or "
+                "has several branches."
+            )
     elif any(set(list_placements(one)) != {"parallel"} for one in options):
         raise KronaError(
-            f"{type(branch).__name__} at {label} is not parallel to the layer. Such branches cannot be summed."
+            f"{type(branch).__name__} at {label} cannot be summed, because it is not parallel to the layer."
         )
 
 
 def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:
-    """Return the arguments of `surgery.insert` for the sum: everything that any of the adapters adapts or trains."""
+    """Return the arguments of `surgery.insert` for the sum, which adapts and trains all modules of the adapters."""
     options = [adapter.insertion for adapter in adapters.values()]
     placed: dict[str, str] = {}
     for one in options:
@@ -175,7 +188,8 @@ def _sum_products(places: Mapping[str, Weighted]) -> Branches:
         if len(shapes) > 1:
             (one, first), (other, second) = list(shapes.items())[:2]
             raise KronaError(
-                f"Products of different shapes have no exact sum: A is {one} at {first} and {other} at {second}."
+                f"Kronecker products of different shapes cannot be summed exactly. A is {one} at {first} and {other} "
+                f"at {second}."
             )
         sums[label] = (
             torch.cat([A.double() for _, A, _ in factors]),
@@ -202,7 +216,7 @@ def _sum_products(places: Mapping[str, Weighted]) -> Branches:
 
 
 def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
-    """Return the factors (T, a1, a2) and (T, b1, b2) of a branch. One of them is multiplied by the branch's scale."""
+    """Return the factors (T, a1, a2) and (T, b1, b2) of a branch. One factor is multiplied by the branch's scale."""
     if isinstance(branch, LoKr):
         W1, W2 = branch.factors()
         return W1.T[None], branch.scaling * W2.T[None]
@@ -213,7 +227,7 @@ def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
 def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
     """Return a dict from each module's name to the weighted sum of ``read(branch)``.
 
-    Branches without the parameter ``name`` are left out.
+    Branches without the parameter ``name`` do not contribute. Modules without such branches are left out.
     """
     sums: dict[str, Tensor] = {}
     for label, branches in places.items():

@@ -1,8 +1,9 @@
-"""The update that an adapter makes to a layer's weight: as a matrix, as low-rank factors, and its singular values.
+"""Compute an adapter's update of a module: as a matrix, as low-rank factors, and its singular values.
 
-The update is that of all branches of an adapter at one module, without their biases. For parallel branches it is the
-sum of their matrices. Sequential branches are a map M of the module's output, and branches before the module are a map
-M of its input. There the update is M - 1, and the weight W changes by (M - 1) W or W (M - 1).
+The update combines all branches of the adapter at the module, without their biases. For parallel branches, the update
+is the sum of their matrices. Sequential branches multiply the module's output by a matrix M, and branches before the
+module multiply its input by M. In these two cases, the update is M - 1, and the weight W changes by (M - 1) W or
+W (M - 1).
 """
 
 import copy
@@ -31,7 +32,7 @@ class Spectrum:
     """The singular values of an update.
 
     Args:
-        values: (r) in fp64, in descending order, where r is the highest rank that the update can have.
+        values: the singular values (r) in fp64, in descending order. The number r is the highest possible rank.
     """
 
     values: Tensor
@@ -73,7 +74,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)
     if not all(torch.isfinite(p).all() for p in branches.parameters()):
-        raise KronaError("its tensors have NaN or infinite values")
+        raise KronaError("a tensor of the update contains NaN or infinite values")
     if placement.placement == "parallel":
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
@@ -85,7 +86,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
 
 @torch.no_grad()
 def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
-    """Return (d_out, d_in) in fp32: the change of a linear layer's weight. It includes a magnitude, but no biases.
+    """Return the change of a linear layer's weight, (d_out, d_in) in fp32. It includes DoRA's magnitude, but no biases.
 
     Raises:
         KronaError: a branch is not equal to a matrix.
@@ -95,13 +96,15 @@ def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
 
 
 def branch_matrix(branch: nn.Module) -> Tensor:
-    """Return (d_out, d_in): the matrix of a branch, without its bias.
+    """Return the matrix of a branch without its bias, (d_out, d_in).
 
     Raises KronaError if the branch is not linear in its input.
     """
     matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
     if matrix is None:
-        raise KronaError(f"{type(branch).__name__} is not a matrix: it is not linear in its input, or adds a constant")
+        raise KronaError(
+            f"{type(branch).__name__} is not a matrix, because it is not linear in its input or adds a constant"
+        )
     found: Tensor = matrix()
     return found
 
@@ -109,11 +112,11 @@ def branch_matrix(branch: nn.Module) -> Tensor:
 def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
     """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
-    The rank r is the lowest for which the factors are exact without a matrix decomposition. For a Kronecker product
-    they are ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where ``A = L_A R_A`` and ``B = L_B R_B``. One matrix of each pair is
-    the factor itself and the other is the identity. This gives the rank ``min(a1, a2) · min(b1, b2)``. The factors of
-    several branches and terms are concatenated. If r is larger than a width of the layer, or a branch has another form,
-    then U or V is the identity.
+    The factors are exact, because no matrix decomposition is computed. For a Kronecker product, they come from
+    ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with ``A = L_A R_A`` and ``B = L_B R_B``. In each pair L, R, one matrix is the
+    factor (A or B) and the other is the identity. The rank r is then ``min(a1, a2) · min(b1, b2)``. The factors of
+    several branches and terms are concatenated. If r would be larger than a width of the layer, or a branch has another
+    form, then U or V is the identity.
     """
     pairs = [_factors(branch) for branch in branches]
     if all(pair is not None for pair in pairs):
@@ -171,7 +174,7 @@ def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
 
 
 def _svdvals_of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
-    """Return the singular values of s · A ⊗ B, which are the products of the singular values of A and B."""
+    """Return the singular values of s · A ⊗ B: the products of the singular values of A and of s · B."""
     products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(scaling * B))
     return torch.sort(products.flatten(), descending=True).values
 
