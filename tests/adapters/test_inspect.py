@@ -203,7 +203,7 @@ def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
     config, tensors = AdapterConfig.read(file), load_file(file)
     note = config.model_copy(update={"notes": {"krona_run": '{"run_id": 1}'}})
     save_file(tensors, out, metadata=note.as_metadata())
-    with pytest.raises(KronaError, match="`krona_run` in the header of .* is invalid"):
+    with pytest.raises(KronaError, match=r"`krona_run` in the header of .* is invalid"):
         inspect(out)
     tensors[next(name for name in tensors if name.endswith(".A"))][0] = float("nan")
     save_file(tensors, out, metadata=config.as_metadata())
