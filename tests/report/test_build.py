@@ -75,7 +75,7 @@ def test_two_results_of_one_id_that_differ(tmp_path):
     write_all(two, [result])
     runs, problems = load_runs([one, two])
     assert [run.result.method for run in runs] == ["lora"]
-    assert "are one run with different results" in problems[0]
+    assert "have the same run id, but different results" in problems[0]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -96,17 +96,19 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
     write_all(tmp_path, [make_result("krona", "rte", 0)])
     with pytest.raises(KronaError, match="no table '3'"):
         build_report(tmp_path, table="3")
-    with pytest.raises(KronaError, match=r"--sweep tabel1: the sweep was not found; did you mean 'table1'\?"):
+    with pytest.raises(KronaError, match=r"The sweep tabel1 was not found: did you mean 'table1'\?"):
         build_report(tmp_path, sweep="tabel1")
     with pytest.raises(
-        KronaError, match=r"none of its runs is here \(sweeps with runs: table1\). Run python train.py -m"
+        KronaError, match=r"has no runs here \(sweeps with runs: table1\). To start them, run: python train.py -m"
     ):
         build_report(tmp_path, sweep="table4")
-    with pytest.raises(KronaError, match="format 'pdf': choose from csv, html, latex, md, svg, terminal"):
+    with pytest.raises(
+        KronaError, match=r"The format 'pdf' does not exist\. Choose from csv, html, latex, md, svg, terminal"
+    ):
         build_report(tmp_path, format="pdf")
-    with pytest.raises(KronaError, match="no run has the key 'methid'"):
+    with pytest.raises(KronaError, match="No run has the key 'methid'"):
         build_report(tmp_path, filters=["methid=krona"])
-    with pytest.raises(KronaError, match="write key=value"):
+    with pytest.raises(KronaError, match="Write key=value"):
         build_report(tmp_path, filters=["krona"])
 
 
@@ -126,7 +128,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
     with pytest.raises(KronaError, match="is a folder"):
         build_report(outputs, format=format, out=outputs)
     (tmp_path / "file").write_text("")
-    with pytest.raises(KronaError, match=r"can't be written: .*file is not a folder"):
+    with pytest.raises(KronaError, match=r"can't be written, because .*file is not a folder"):
         build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
 
 

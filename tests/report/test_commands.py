@@ -49,7 +49,7 @@ def test_diff_of_runs_and_of_methods(outputs):
 
 
 def test_a_mistake_is_one_message(outputs):
-    with pytest.raises(KronaError, match="format 'word': choose from csv, html"):
+    with pytest.raises(KronaError, match=r"The format 'word' does not exist\. Choose from csv, html"):
         typed("report", "--format", "word", "--outputs", outputs)
     with pytest.raises(KronaError, match="No run 'nothing'"):
         typed("diff", "nothing", "never", "--outputs", outputs)

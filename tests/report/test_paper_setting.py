@@ -48,18 +48,19 @@ def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
 
 
 DEPARTING = {
-    "a small T5": (small_in_a_folder, f"the backbone has 15,600,000 parameters, T5-base {PARAMETERS:,}"),
+    "a small T5": (small_in_a_folder, f"the backbone has 15,600,000 parameters, and T5-base has {PARAMETERS:,}"),
     "other weights": (
         lambda: make_result(change={"backbone.name": "someone/t5-base-tuned"}),
-        "the weights are those of someone/t5-base-tuned, the paper's of google-t5/t5-base",
+        "the weights are those of someone/t5-base-tuned, and the paper used google-t5/t5-base",
     ),
-    "a data seed": (lambda: make_result(change={"data.seed": 7}), "data.seed=7, the paper's protocol is 42"),
+    "a data seed": (lambda: make_result(change={"data.seed": 7}), "data.seed=7, and the paper's protocol uses 42"),
     "some rows": (
-        lambda: make_result(change={"data.train_rows": 100}), "data.train_rows=100, the paper's protocol is all rows"
+        lambda: make_result(change={"data.train_rows": 100}),
+        "data.train_rows=100, and the paper's protocol uses all rows",
     ),
     "a protocol": (
         lambda: make_result(change={"data.protocol": "appendix_d1"}),
-        "data.protocol=appendix_d1, the paper's protocol is table1",
+        "data.protocol=appendix_d1, and the paper's protocol uses table1",
     ),
 }  # fmt: skip
 
@@ -80,11 +81,11 @@ def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
     result.splits["train"]["skipped_rows"] = 3
     assert list_departures(result) == (
         "the backbone has d_ff 2048 and T5-base 3072",
-        "RTE's train has 100 rows, GLUE's 2,490",
-        "3 rows of RTE left out by data.skip_bad_rows",
+        "RTE's train has 100 rows, and GLUE's has 2,490",
+        "data.skip_bad_rows left out 3 rows of RTE",
     )
     result.provenance["backbone"]["architecture"] = "mt5"
-    assert list_departures(result)[0] == "the backbone is of the architecture mt5, the paper's is a T5"
+    assert list_departures(result)[0] == "the backbone has the architecture mt5, and the paper's backbone is a T5"
 
 
 def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) -> None:
@@ -94,8 +95,9 @@ def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) ->
     report = collect(tmp_path, table="1")
     assert differences(report) == []
     assert report.tables[0].section.caution == (
-        "Not compared with the paper: the backbone's size is not known in a result of an earlier version; whether the "
-        "rows are GLUE's was not recorded in a result of an earlier version."
+        "Not compared with the paper: the backbone's size is not known because an earlier version of krona wrote "
+        "the result; it is not known whether the rows are those of GLUE, because an earlier version of krona wrote the "
+        "result."
     )
 
 
@@ -112,7 +114,10 @@ def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> Non
     (table, *_) = collect(tmp_path, table="1").tables
     assert table.cell("krona", "rte").difference is not None
     assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
-    assert table.section.caution == "1 run of 2 not compared with the paper: data.seed=7, the paper's protocol is 42."
+    assert (
+        table.section.caution
+        == "1 run of 2 not compared with the paper: data.seed=7, and the paper's protocol uses 42."
+    )
 
 
 def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_path) -> None:

@@ -60,7 +60,7 @@ def test_a_diff_names_what_differs_of_the_data_and_nothing_else(tmp_path):
     (two,) = write_all(tmp_path / "b", [on_other_train(seed=0, sweep="again", change={"trainer.threads": 2})])
     found = diff_runs(tmp_path / "a" / one.run_id, tmp_path / "b" / two.run_id)
     assert found.settings == [("train set", "reviews-train", "0123456789abcdef")]
-    assert "the same run twice" not in render(found)
+    assert "both runs have the same settings" not in render(found)
 
 
 def test_a_run_that_never_read_its_data_differs_in_nothing_that_is_not_known(tmp_path):
@@ -91,7 +91,7 @@ def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
 def test_a_study_of_two_data_sets_says_so(tmp_path):
     write_all(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")])
     runs = collect(tmp_path).runs
-    said = "Its trials were not run on the same data (train set differs): their scores do not compare."
+    said = "The trials were not run on the same data (train set differs), so do not compare their scores."
     assert said in study_sentences(Study("a study", []), runs)
     assert said not in study_sentences(Study("a study", []), runs[:1])
     assert said not in study_sentences(Study("another", []), runs)

@@ -55,7 +55,7 @@ def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     counts, best, pruned, shares = study_sentences(study, [])
     assert pruned.startswith("Pruned trials: 10 (optimizer.lr=")
     assert counts == "12 trials: 10 finished, 2 pruned."
-    assert re.fullmatch(r"Best dev score 59\.00, trial 9: optimizer\.lr=0\.0\d+ factors=32x24\.", best)
+    assert re.fullmatch(r"Trial 9 has the best dev score, 59\.00, with optimizer\.lr=0\.0\d+ factors=32x24\.", best)
     assert re.search(r"optimizer\.lr \d+ %", shares)
     history, rates, shapes = study_charts(study)
     assert [chart.title for chart in (history, rates, shapes)] == [
@@ -78,7 +78,7 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     everything = collect(outputs)
     assert [study.name for study in everything.studies] == [NAME]
     said, command = everything.tables[0].asides[0]
-    assert said == "10 runs on dev alone left out (sweep krona-rte-t5_base)."
+    assert said == "10 runs without test scores left out (sweep krona-rte-t5_base)."
     assert command == "krona report --sweep krona-rte-t5_base"
     assert collect(outputs, sweep="table1").studies == []
     for format in ("terminal", "md", "html"):

@@ -155,9 +155,9 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     assert [cell.value for cell in beside] == [for_dev.test["score"], for_test.test["score"]]
     assert not any(cell.best or cell.tied for cell in beside)
     assert any(
-        note.startswith("Several settings of a method: the best is marked by dev scores") for note in table.notes
+        note.startswith("Methods have several settings. The best is marked by dev scores") for note in table.notes
     )
-    assert not any("do not look at the test set" in note for note in table.notes)
+    assert not any("were not scored on test" in note for note in table.notes)
 
 
 def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_path):
@@ -167,7 +167,7 @@ def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_pat
     values = {row.differs or row.key: row.cells["rte"] for row in table.rows}
     assert max(values, key=lambda name: values[name].value) == "kron_factors=12x64"
     assert [name for name, cell in values.items() if cell.best] == ["kron_factors=2x384"]
-    assert any("only the one with the best dev score can be marked" in note for note in table.notes)
+    assert any("only its row with the best dev score can be marked" in note for note in table.notes)
 
 
 def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
@@ -178,7 +178,7 @@ def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
     assert set(by_label) == {"", "optimizer.lr=0.002", "optimizer.lr=0.01"}
     assert by_label[""].cells["cola"].value is not None
     lacking = by_label[""].cells["rte"]
-    assert (lacking.value, lacking.missing, lacking.command) == (None, "in rows of its own", None)
+    assert (lacking.value, lacking.missing, lacking.command) == (None, "in separate rows", None)
     assert by_label["optimizer.lr=0.01"].cells["rte"].value is not None
 
 
@@ -275,7 +275,7 @@ def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
     assert [row.differs for row in table.rows] == [
         "kron_factors=2x96 (the paper's 2x384)", "kron_factors=16x12 (the paper's 32x24)",
     ]  # fmt: skip
-    assert "Shapes of A on this backbone's layers, the paper's first: 2x384 → 2x96, 32x24 → 16x12." in table.notes
+    assert "Shapes of A, the paper's → those used on this backbone: 2x384 → 2x96, 32x24 → 16x12." in table.notes
 
 
 def test_settings_are_told_in_words(tmp_path):
@@ -306,7 +306,7 @@ def test_dev_scores_where_test_was_not_looked_at(tmp_path):
         result.config["score_test"], result.test = False, None
     (table,) = tables(tmp_path, results, sweep="rates").tables
     assert table.rows[0].cells["rte"].value in [r.dev["score"] for r in results]
-    assert "Dev scores: these runs do not look at the test set." in table.notes
+    assert "The scores are dev scores, because these runs were not scored on test." in table.notes
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_table_2_takes_the_benchmarks_and_names_a_damaged_one(tmp_path):
     assert table.cell("krona", "launches").value == 0
     assert table.cell("pa", "latency").command == "python bench.py bench=latency"
     (tmp_path / "bench" / "training.json").write_text('{"rows": [{"nome": 1}]}')
-    assert "training.json is not a benchmark's result" in collect(tmp_path, table="2").problems[0]
+    assert "training.json is not a result of a benchmark" in collect(tmp_path, table="2").problems[0]
 
 
 @pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])

@@ -115,7 +115,7 @@ def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
     assert len(score_remarks(table)) == 2, "what is of no split is said once"
 
 
-CAUTION = "Not compared with the paper: data.seed=7, the paper's protocol is 42."
+CAUTION = "Not compared with the paper: data.seed=7, and the paper's protocol uses 42."
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -62,7 +62,7 @@ def test_two_runs_of_one_process_have_two_wandb_runs(
         if not changes:
             same_training(plain, job.folder)
         assert sum("wandb:" in line for line in lines) == 1
-        assert any("offline (no API key is set by wandb login). The command wandb sync" in line for line in lines)
+        assert any("offline (no API key is set; run wandb login). The command wandb sync" in line for line in lines)
     files = wandb_files(tmp_path)
     assert len(files) == 2
     for path in files:

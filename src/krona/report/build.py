@@ -34,7 +34,7 @@ def build_report(
     """Return the report as text, and write it to the file ``out`` if it is given.
 
     Args:
-        outputs: folders with runs. The report names the files that can't be used.
+        outputs: folders with runs. The report lists the files in these folders that can't be read.
         table: the number of a table of the paper.
         sweep: the name of a sweep. Without a table and a sweep, the report covers all runs.
         format: the name of a module in `krona.report.formats`.
@@ -46,7 +46,7 @@ def build_report(
         KronaError: for an unknown table, sweep, format or filter, and if ``out`` can't be written.
     """
     if format not in FORMATS:
-        raise KronaError(f"format {format!r}: choose from {', '.join(FORMATS)}")
+        raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")
     _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     text = renderer(format)(report, Target(out, width, color))
@@ -59,9 +59,9 @@ def build_report(
 def collect(
     outputs: Path | Sequence[Path], *, table: str | None = None, sweep: str | None = None, filters: Sequence[str] = ()
 ) -> Report:
-    """Return the content of a report, independent of the format. The arguments are those of `build_report`."""
+    """Return the content of a report, without the format. `build_report` describes the arguments."""
     if table is not None and sweep is not None:
-        raise KronaError("table and sweep: name one of them; --where sweep=NAME narrows a table")
+        raise KronaError("Give either a table or a sweep. To select a sweep in a table, use --where sweep=NAME.")
     layout = find_layout(table, sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load_runs(folders)
@@ -84,8 +84,8 @@ def collect(
     report.unfinished = [run for run in belonging if run.status != "done"]
     if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
         counts = count_unfinished(report.unfinished)
-        words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
-        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To make them:", layout.command
+        words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
+        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", layout.command
     _add_paper_table(report, layout)
     return report
 
@@ -119,9 +119,11 @@ def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Pa
     shipped = choice_files("sweeps")
     if sweep in shipped:
         others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
-        raise KronaError(f"--sweep {sweep}: none of its runs is here{others}. Run python train.py -m sweeps={sweep}")
+        raise KronaError(
+            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
+        )
     names |= {*shipped}
-    raise KronaError(f"--sweep {sweep}: the sweep was not found; {did_you_mean(sweep, sorted(names))}")
+    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names))}")
 
 
 def _check_writable(out: Path | None) -> None:
@@ -133,7 +135,9 @@ def _check_writable(out: Path | None) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise KronaError(f"{out} can't be written: {folder} is {'read-only' if folder.is_dir() else 'not a folder'}")
+        raise KronaError(
+            f"{out} can't be written, because {folder} is {'read-only' if folder.is_dir() else 'not a folder'}."
+        )
 
 
 def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:

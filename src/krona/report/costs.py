@@ -24,7 +24,7 @@ class Quantity:
         unit: the size of the unit that is shown. The value is divided by it.
         average: a cell shows the mean over runs. Otherwise it shows the largest value.
         digits: the number of digits, as in `krona.report.text.number`.
-        same_digits: all rows have the same number of decimals, which the smallest value determines (`same_digits`).
+        same_digits: all rows have the same number of decimals. The smallest value determines it (`same_digits`).
         always: the column is shown even if no row has a value.
         cost: false for a quantity that is not a cost, such as the rank.
         logarithmic: the axis in charts is logarithmic.
@@ -43,7 +43,7 @@ class Quantity:
 
 
 def step_seconds(run: StoredRun) -> float | None:
-    """Return the seconds per training step of a finished run, which do not depend on early stopping."""
+    """Return the seconds per training step of a finished run. They do not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
     steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
     return train / steps if run.status == "done" and train and steps else None
@@ -91,10 +91,10 @@ QUANTITIES = {
     "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3, same_digits=True),
     "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3, same_digits=True),
     "adds": Quantity(
-        "Multiply-adds (M)", "multiply-adds that a token adds, not merged (million)", _recorded("multiply_adds"), 1e6,
+        "Multiply-adds (M)", "added multiply-adds per token, not merged (million)", _recorded("multiply_adds"), 1e6,
         digits=-3, same_digits=True,
     ),
-    "launches": Quantity("Launches added", "launches that a forward adds, not merged", _recorded("launches")),
+    "launches": Quantity("Launches added", "added launches per forward, not merged", _recorded("launches")),
 }  # fmt: skip
 COSTS = ("params", "time", "memory", "step", "adds", "launches", "adapter")
 
@@ -125,8 +125,8 @@ def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Return a list that contains True for each point (score, cost) on the Pareto front, and False for the others.
 
-    A point is on the front if no other point dominates it. Another point dominates it if its score is at least as high
-    and its cost at most as high, and one of both is better.
+    A point is on the front if no other point dominates it. A point dominates another if its score is at least as high,
+    its cost is at most as high, and the two points are not equal.
     """
     return [
         not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)

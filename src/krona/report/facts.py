@@ -18,7 +18,7 @@ from krona.report.text import number
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # at most this number of notes on tuned settings
 SWAPS = 400  # enough to estimate the standard deviation of the null differences to 4 %
-POWER_NOTE = "The paired test finds differences of this size four times out of five, smaller ones less often"
+POWER_NOTE = "The paired test finds a difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up steps", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -50,7 +50,7 @@ def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def describe_limits(table: Table, tasks: list[str]) -> list[str]:
-    """Return notes on single seeds, unequal numbers of seeds, and cells without a paired test or a test interval."""
+    """Return notes on limits of a table: single seeds, unequal numbers of seeds, and cells without test or interval."""
     columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
     cells = [cell for column in columns for cell in column]
     if not cells:
@@ -58,9 +58,11 @@ def describe_limits(table: Table, tasks: list[str]) -> list[str]:
     notes = []
     sizes = sorted({len(cell.seeds) for cell in cells})
     if sizes == [1]:
-        notes.append("One seed each: no interval over seeds can be given.")
+        notes.append("Each cell has one seed, so no interval over seeds can be given.")
     elif len(sizes) > 1:
-        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds; the paired test uses those that both methods have.")
+        notes.append(
+            f"Cells have {sizes[0]} to {sizes[-1]} seeds. The paired test uses the seeds that both methods have."
+        )
     untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
     if untested:
         notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")
@@ -82,13 +84,13 @@ def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
 def _head_note(runs: Sequence[StoredRun]) -> list[str]:
     sizes = sorted({run.result.head_params for run in runs if run.result.head_params})
     shown = " or ".join(f"{size:,}" for size in sizes)
-    return [f"Not in Params: the new head of {shown} parameters, which trains with every method."] if sizes else []
+    return [f"Params do not include the new head of {shown} parameters, which every method trains."] if sizes else []
 
 
 def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
     done = [run.result for run in runs if run.status == "done"]
     fitted = sorted({f"{asked} → {used_shape(result)}" for result in done if (asked := asked_shape(result))})
-    return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
+    return [f"Shapes of A, the paper's → those used on this backbone: {', '.join(fitted)}."] if fitted else []
 
 
 def _code_note(runs: Sequence[StoredRun]) -> str:
@@ -106,8 +108,8 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
 def power_note(table: Table) -> list[str]:
     """Return a note on the smallest difference that the paired test can find on each task.
 
-    The difference is that between the best row and the second-best row. It depends on the examples on which these two
-    disagree, so it does not apply to other pairs.
+    The note is about the best and the second-best row of each task. The smallest difference depends on the examples on
+    which these two rows disagree, so the note does not apply to other pairs of rows.
     """
     found = []
     for column in (column for column in table.columns if column.kind == "task"):
@@ -119,15 +121,16 @@ def power_note(table: Table) -> list[str]:
             pair = " and ".join(row.name for row in rows[:2])
             counts = f"{pair}, {amount(examples, 'example')}, {amount(seeds, 'seed')}"
             found.append(f"{task_label(column.key)} {number(points)} ({counts})")
-    return [f"{POWER_NOTE} (level 5 %, of two rows): {', '.join(found)}."] if found else []
+    return [f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."] if found else []
 
 
 def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
     """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
 
-    The test finds a difference with a power of 80 % if it is (z + 0.84) times the standard deviation of the test's null
-    differences, where z is the quantile of the two-sided level. For classes, the result is at least the smallest number
-    of examples that can reach the level. Return None if the cells have no common seed or the deviation is zero.
+    The test finds a difference with a power of 80 % if the difference is (z + 0.84) times the standard deviation of the
+    test's null differences, where z is the quantile of the two-sided level. For classes, the result is at least the
+    smallest number of examples that can be significant at this level. Return None if the cells have no common seed or
+    the standard deviation is zero.
     """
     from scipy.special import ndtri
 

@@ -1,6 +1,7 @@
 """Group the runs of a table into rows.
 
-A cell contains the runs of one configuration with several seeds. Runs that differ in another setting are in other rows.
+A cell contains the runs of one configuration with several seeds. Runs that differ in another setting are in separate
+rows.
 """
 
 import re
@@ -53,14 +54,20 @@ class Group:
 
 
 def setting_text(key: str, value: str) -> str:
-    """Format a setting's value. ``null`` and a limit of -1 steps are ``none``. A long fraction gets four digits."""
+    """Format the value of a setting.
+
+    ``null`` and a limit of -1 steps become ``none``. A long fraction is rounded to four significant digits.
+    """
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
     return WORDS.get((key, value), "none" if value == "null" else value)
 
 
 def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
-    """Return the rows in the table's order, and a note for each row and task with several variants.
+    """Return the rows in the table's order, and notes.
+
+    There is a note for each method and task with several variants, which are groups of runs that differ in a setting
+    other than the seed.
 
     Args:
         runs: the runs of one section.
@@ -88,12 +95,12 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
         groups += [plain, *split] if plain.runs or not split else split
         for task, found in several.items():
             place, keys = f"{layout.labels.get(row, row)} on {task_label(task)}", ", ".join(differing[task])
-            notes.append(f"{place}: {len(found)} variants ({keys}), a row each, never averaged.")
+            notes.append(f"{place} has {len(found)} variants ({keys}). Each has its own row.")
     return groups, first_few(notes, 5)
 
 
 def _join_unknown(variants: Variants) -> None:
-    """Move runs that ended before their fingerprints were known to a variant with the same settings."""
+    """Move each run without fingerprints of its data, because it ended early, to a variant with the same settings."""
     for name, runs in list(variants.items()):
         if None not in runs[0].content.values():
             continue
@@ -104,9 +111,10 @@ def _join_unknown(variants: Variants) -> None:
 
 
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
-    """Return the variants that a cell uses.
+    """Return the variants that are shown in a table.
 
-    Variants with finished runs are preferred, and among them the variants with runs of the table's own sweep.
+    If there are variants with finished runs, the others are left out. If some of the remaining variants have runs of
+    the sweep of the table, only these are returned.
     """
     variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
@@ -142,7 +150,8 @@ def _by_size(key: str, value: str) -> tuple[str, float, str]:
 def _differing(runs: Sequence[StoredRun]) -> list[str]:
     """Return the keys of the settings in which these runs differ.
 
-    Fingerprints and left-out rows are omitted if the other settings already distinguish all the runs.
+    If the settings of the config already distinguish all runs, the fingerprints of the data and the numbers of left-out
+    rows are omitted.
     """
     every = [run.settings for run in runs]
     keys = dict.fromkeys(key for settings in every for key in sorted(settings) if key not in HIDDEN)
@@ -164,7 +173,7 @@ def build_row(layout: Layout, one: Group) -> Row:
 
 
 def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None:
-    """Add the paper's numbers to the cells that are comparable with them. Params show no difference to the paper."""
+    """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
     if layout.paper is None or not comparable or one.differs:
         return
     for key, cell in row.cells.items():

@@ -66,9 +66,9 @@ def _init(run: StoredRun) -> str | None:
 
 
 def factor_shape(run: StoredRun) -> str | None:
-    """Return the shape of A by the paper's name, such as ``32x24``.
+    """Return the shape of A as the paper prints it, such as ``32x24``.
 
-    If the backbone's config replaces a shape of the paper by another shape, return the shape of the paper.
+    If the backbone's config replaces the paper's shape by another shape, return the paper's shape.
     """
     factors = _setting(run, "kron_factors")
     if not factors:
@@ -135,30 +135,31 @@ _STEPS = {  # from the key of a row to its label and its variant
     "ps_silu": ("PS+SiLU", "table5_4_parallel_scale_silu"),
     "ps_ffn": ("PS only on FFN", "table5_5_ffn_only"),
 }
-_TIMES = "Seconds a step over those of full fine-tuning on the same task (mean over seeds), one machine at a time."
+_TIMES = "Seconds per step, relative to full fine-tuning on the same task (mean over seeds, one machine at a time)."
 _TABLES: dict[str, dict[str, Any]] = {
     "1": {
         **_BY_METHOD, "title": "Table 1: the methods on GLUE", "rows": METHODS, "tasks": TASKS, "extras": ("params",),
-        "notes": ("Params: trainable, in % of the backbone. The paper's number for KronA^B and KronA^B_res depends on"
-                  " one or two biases.",),
+        "notes": ("Params are the trainable parameters in % of the backbone. The paper's number for KronA^B and"
+                  " KronA^B_res depends on whether they have one or two biases.",),
     },
     "2": {
         **_BY_METHOD, "title": "Table 2: inference latency and training time", "rows": METHODS, "quantity": "cost",
         "notes": ("Full fine-tuning is 100.",),
     },
     "4": {
-        "title": "Table 4: how KronA's factors start", "axis": "Init method", "row": _init, "tasks": TASKS,
+        "title": "Table 4: initialization of KronA's factors", "axis": "Init method", "row": _init, "tasks": TASKS,
         "override": lambda row: [f"variant=table4_{row.removesuffix('_uniform')}"],
         "labels": {"normal": "A, B ~ Normal", "kaiming_uniform": "A ~ KU, B = 0"},
         "rows": ("normal", "kaiming_uniform"),
-        "notes": ("A of (32, 24) on every task: an inference from where the paper's Tables 1 and 4 differ.",),
+        "notes": ("A has the shape (32, 24) on every task. This follows from the differences between the paper's Tables"
+                  " 1 and 4.",),
     },
     "5": {
         "title": "Table 5: KronA^B step by step", "axis": "Modification", "row": _step, "tasks": TASKS,
         "labels": {step: label for step, (label, _) in _STEPS.items()},
         "override": lambda row: [f"variant={_STEPS[row][1]}"], "rows": tuple(_STEPS),
-        "notes": ("The paper's last row is not Table 1's KronA^B: equal only on SST-2 and QQP, so it likely precedes"
-                  " the tuning by task.",),
+        "notes": ("The paper's last row differs from KronA^B in Table 1, except on SST-2 and QQP. It was probably"
+                  " measured before the settings were tuned for each task.",),
     },
     "6": {
         "title": "Table 6: a non-linearity inside KronA^B", "axis": "Non-linearity", "row": _non_linearity,
@@ -166,7 +167,8 @@ _TABLES: dict[str, dict[str, Any]] = {
         "tasks": ("qnli",), "average": False,
         "labels": {"mish": "Mish", "relu": "ReLU", "gelu": "GELU", "gelu_new": "GELU_new", "silu": "SiLU"},
         "rows": ("mish", "relu", "gelu", "gelu_new", "silu"),
-        "notes": ("On Table 5's PS step: there the paper prints the same 93.30 for SiLU.",),
+        "notes": ("These runs have the settings of the row PS in Table 5, where the paper prints the same 93.30 for"
+                  " SiLU.",),
     },
     "7": {
         "title": "Table 7: a sigmoid on the learned residual scale", "axis": "Residual", "row": _residual,
@@ -183,8 +185,9 @@ _TABLES: dict[str, dict[str, Any]] = {
         "override": lambda row: ["method=krona", f"factors={row}", "method.fit_factors=nearest"], "by_shape": True,
         "split": "dev", "beside": "test", "average": False,
         "rows": ("48x16", "32x24", "3x256", "24x32", "2x384", "192x4", "12x64"), "extras": ("rank", "effective"),
-        "notes": ("Best dev score, as in the paper: its 86.63 is not Table 1's 86.34. Test stands beside it.",
-                  "Rank: the most that A ⊗ B can have, min(a1, a2) · min(b1, b2)."),
+        "notes": ("The scores are the best dev scores, as in the paper: its 86.63 differs from the 86.34 in Table 1."
+                  " Test scores are next to them.",
+                  "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
     },
 }  # fmt: skip
 
@@ -197,7 +200,11 @@ def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
 def table_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
     """Return the tasks of a table in their order.
 
-    These are the tasks ``found`` in the runs. If ``whole``, the layout's tasks or their sample counterparts are added.
+    Args:
+        layout: the layout of the table.
+        kind: the kind of data, as in `krona.report.sections.Section`.
+        found: the tasks of the runs.
+        whole: add the tasks of the layout, or for sample data the corresponding sample tasks, even without runs.
     """
     if not whole:
         return sorted(found, key=task_order)

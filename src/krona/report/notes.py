@@ -76,7 +76,7 @@ def run_commands(run: StoredRun) -> list[Note]:
 
 
 def next_commands(report: Report) -> list[Note]:
-    """Return the commands that use the best run of the best row, from the first table that has one."""
+    """Return notes with commands that use the best run of the best row, in the first table that has a best row."""
     for table in report.tables:
         for column in table.score_columns[:1]:
             best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
@@ -87,7 +87,7 @@ def next_commands(report: Report) -> list[Note]:
 
 
 def cell_remarks(cell: Cell) -> list[str]:
-    """Return the remarks on a score as sentences. A remark that does not concern all seeds names its seeds."""
+    """Return the remarks on a score as sentences. If a remark does not apply to all seeds, it lists its seeds."""
     found = []
     for remark, seeds in cell.remarks.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
@@ -119,7 +119,7 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
 
 
 def _missing_notes(table: Table) -> Iterator[Note]:
-    """Yield notes on left-out runs, on rows without runs on some tasks, and on failed or interrupted cells."""
+    """Yield notes on left-out runs, on rows without runs on some tasks, and on failed or interrupted runs."""
     for text, shown_by in table.asides:
         yield Note(text, shown_by, "missing")
     labels = {column.key: column.label for column in table.columns}
@@ -153,7 +153,7 @@ def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
 
     Args:
         study: the search.
-        runs: runs of the report. If those of the search did not use the same data, a sentence reports it.
+        runs: the runs of the report. If the runs of the search did not use the same data, a sentence reports it.
     """
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
@@ -161,11 +161,13 @@ def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
     made = [run for run in runs if run.sweep == study.name and run.status == "done"]
     if odd := dict.fromkeys(key for run in made for key in differing_data(made[0], run)):
         lines.append(
-            f"Its trials were not run on the same data ({format_differing([*odd])}): their scores do not compare."
+            f"The trials were not run on the same data ({format_differing([*odd])}), so do not compare their scores."
         )
     if study.best is None:
         return [*lines, "No trial has finished yet."]
-    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {_trial_values(study.best)}.")
+    lines.append(
+        f"Trial {study.best.number} has the best dev score, {study.best.value:.2f}, with {_trial_values(study.best)}."
+    )
     pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
     lines += [f"Pruned trials: {', '.join(first_few(pruned, MOST_PRUNED))}."] if pruned else []
     if study.importances:

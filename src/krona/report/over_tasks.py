@@ -12,7 +12,7 @@ from krona.report.table import Cell, Row, Table
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
 MOST_EXAMPLES = 10_000  # of a test set; the bootstrap of a larger one would take seconds for each pair
-EQUIVALENT, DIFFERENT, UNCLEAR = "equivalent", "different", "cannot be told"
+EQUIVALENT, DIFFERENT, UNCLEAR = "equivalent", "different", "can't be decided"
 
 
 def task_summary(table: Table) -> list[str]:
@@ -40,7 +40,7 @@ def task_summary(table: Table) -> list[str]:
         f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test: p = {ranks.p:.2g}. Rows differ "
         f"if their mean ranks are more than {ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level).",
         f"Interquartile mean over tasks and seeds, with a 95 % interval over seeds: {means}.",
-        f"Probability that a run of {best.name} scores higher than a run of: {higher}.",
+        f"Probability that a run of {best.name} scores higher than a run of another row: {higher}.",
         *_equivalence_sentences(table, best, others, tasks),
     ]
 
@@ -55,15 +55,16 @@ def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks
                 by_verdict.setdefault(verdict, []).append(labels[task])
         if by_verdict:
             words = "; ".join(f"{verdict} on {', '.join(names)}" for verdict, names in by_verdict.items())
-            found.append(f"{row.name} and {best.name}, within {MARGIN:g} point: {words}.")
+            found.append(f"{row.name} compared with {best.name}, with a margin of {MARGIN:g} point: {words}.")
     return found
 
 
 def compare_within_margin(a: Cell, b: Cell) -> str | None:
-    """Return whether two cells are equivalent within a margin, different, or neither can be shown.
+    """Return whether two cells are equivalent within a margin, different, or neither of them.
 
-    Two one-sided tests decide the equivalence, the paired test decides the difference, both at the 5 % level and
-    without a correction for several pairs. Return None if the cells have no common test set and seeds.
+    Two one-sided tests decide whether the cells are equivalent. Otherwise, the paired test decides whether they are
+    different. Both use the 5 % level, without a correction for several pairs. Return None if the cells have no common
+    seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
     """
     seeds = sorted(a.answers.keys() & b.answers.keys())
     test = paired_test(a, b) if seeds else None

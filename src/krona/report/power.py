@@ -45,7 +45,7 @@ METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return a dict from each task's name to its test set and the score that the methods are assumed to have.
+    """Return a dict from the name of each task to a pair: its test set, and the score that the methods may have.
 
     Args:
         tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
@@ -60,19 +60,21 @@ def choose_test_sets(
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:
-        raise KronaError("--examples and --score are of one task: name it with --task")
+        raise KronaError("--examples and --score describe one task. Give its name with --task.")
     found = {}
     for name in names:
         if name not in TEST_SETS and (examples is None or score is None):
             raise KronaError(
-                f"--task {name}: {did_you_mean(name, TASKS)}; for a task of your own with accuracy as its score, give "
-                "--examples (of its test set) and --score (near which the methods are)"
+                f"--task {name} is not a GLUE task: {did_you_mean(name, TASKS)}. For your own task, whose score is "
+                "accuracy, give --examples (the size of its test set) and --score (the score that you expect)."
             )
         known = TEST_SETS.get(name, Errors("accuracy", 0))
         errors = Errors(known.metric, examples or known.examples, known.positive)
         near = median(row[name] for row in read_paper_table("1").rows.values()) if score is None else score
         if not 0 < near < 100 or (errors.counts and errors.share_wrong(near) > 1):
-            raise KronaError(f"--score {near:g}: the score of {name} ({errors.metric}) is below 100 and above chance")
+            raise KronaError(
+                f"--score {near:g} is not possible for {name} ({errors.metric}). Give a score from chance to 100."
+            )
         found[name] = errors, near
     return found
 
@@ -139,12 +141,12 @@ def paper_differences(
     """
     printed = read_paper_table(number)
     if number not in WITH_TASKS:
-        raise KronaError(f"Table {number} prints no scores by task: choose from {', '.join(WITH_TASKS)}")
+        raise KronaError(f"Table {number} has no scores by task. Choose from {', '.join(WITH_TASKS)}.")
     if len(rows) == 1:
-        raise KronaError(f"--pair {rows[0]}: a pair is two rows, as in krona,lora")
+        raise KronaError(f"--pair {rows[0]} has only one row. Give two rows, as in --pair krona,lora.")
     for row in rows:
         if row not in printed.rows:
-            raise KronaError(f"--pair {row}: {did_you_mean(row, printed.rows)}")
+            raise KronaError(f"--pair {row}: Table {number} does not have this row: {did_you_mean(row, printed.rows)}")
     found = []
     for task in (task for task in TASKS if task in printed.columns and task in tasks):
         errors = MNLI_DEV if number == "9" else TEST_SETS[task]
@@ -178,13 +180,13 @@ def show(
     )
     say(
         console,
-        f"\nAssumed: {assumed.unshared:.0%} of two methods' errors are made by one alone (--unshared); of these"
-        f" {assumed.lasting:.0%} are the same under every seed (--lasting), which more seeds do not remove."
-        " Matthews and F1: as if errors fell equally often on both classes. STS-B: Steiger's formula.",
+        f"\nAssumptions: {assumed.unshared:.0%} of the errors of two methods are made by only one of them (--unshared)."
+        f" Of these, {assumed.lasting:.0%} are the same for every seed (--lasting), so more seeds do not remove them."
+        " Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula.",
     )
     if pairs:
         split = "test" if number != "9" else "dev"
-        say(console, f"\nTable {number}'s printed differences, each between single runs on one {split} set\n")
+        say(console, f"\nDifferences in the paper's Table {number}, each between single runs on one {split} set\n")
         headings = ["task", "better", "other", "points", "examples", "p, best case", "p, realistic"]
         say(console, table(headings, [_pair_cells(pair) for pair in pairs], width=width, left=headings[:3]))
         say(console, f"\n{_count_p(pairs)}")
@@ -227,9 +229,9 @@ def _count_p(pairs: Sequence[PaperDifference]) -> str:
     never = sum(p > LEVEL for p in best)
     seldom = sum(pair.realistic > LEVEL for pair in pairs)
     return (
-        f"{never} of {len(best)} differences have p > 0.05 even in the best case: all discordant examples go one way,"
-        f" p = 2 · 0.5^examples (exact McNemar). {seldom} of {len(pairs)} have p > 0.05 in the realistic case: exact"
-        " McNemar with the assumed share of errors that one method makes alone."
+        f"{never} of {len(best)} differences have p > 0.05 even in the best case, in which the better method is"
+        f" right on all discordant examples (exact McNemar: p = 2 · 0.5^examples). {seldom} of {len(pairs)} have p >"
+        " 0.05 in the realistic case, in which only one method makes the assumed share of the errors (exact McNemar)."
     )
 
 

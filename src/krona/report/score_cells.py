@@ -24,8 +24,8 @@ MOST_RUNS = 5_000
 MOST_CELLS = 240  # its tables have at most this number of cells together
 FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there are as many
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
-CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
-AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
+CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
+AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
 FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
 
 Scored = dict[str, Cell | None]  # a row's cells by task
@@ -68,22 +68,23 @@ def _compare_with_constant(cell: Cell) -> None:
 
 
 def metric_label(found: Cell | None) -> str:
-    """Return the names of the metrics whose mean is a cell's score, such as ``F1, acc``.
+    """Return the names of the metrics whose mean is the score in a cell, such as ``F1, acc``.
 
-    Return an empty text if there is no cell.
+    Return an empty text if the cell is None.
     """
     return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
 
 
 def set_sizes(cells: Iterable[Cell | None]) -> tuple[int, ...]:
-    """Return the numbers of examples of the sets that the cells were scored on, in ascending order."""
+    """Return the different sizes of the test sets on which the cells were scored, in ascending order."""
     return tuple(sorted({len(one) for cell in cells if cell is not None for one in cell.answers.values()}))
 
 
 def average(parts: Sequence[Cell]) -> Cell:
     """Return a cell with the mean over tasks.
 
-    Its seeds are the seeds that every task has. Its test interval is a bootstrap over the test sets of all tasks.
+    The cell has the seeds that all tasks have in common. Its test interval is a bootstrap over the test sets of all
+    tasks.
     """
     seeds = set.intersection(*(set(part.by_seed) for part in parts))
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
@@ -105,8 +106,8 @@ def average(parts: Sequence[Cell]) -> Cell:
 def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
     """Test two cells with the paired test on their common seeds.
 
-    Return None if they have no common seed, different metrics, or different test sets. The result is stored in ``a``,
-    because the same pair is often tested for the column and for the average.
+    Return None if the cells have no common seed, different metrics, or different test sets. The result is stored in
+    ``a``, because the same pair is often tested twice, for the column and for the average.
     """
     if id(b) not in a.tests:
         a.tests[id(b)] = _swap_test(a, b, seed)
@@ -127,13 +128,13 @@ def _swap_test(a: Cell, b: Cell, seed: int) -> SwapTest | None:
 def _mark_best(
     scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
 ) -> None:
-    """Mark the best cell and the cells that are not significantly different from it (Holm).
+    """Mark the best cell, and the cells that are not significantly different from it after Holm's correction.
 
-    Examples are swapped within each task, and the differences of the tasks are averaged.
+    The test swaps predictions within each task and averages the differences over the tasks.
 
     Args:
-        scored: the cells to compare, by the index of their row.
-        parts: for each row, its cells of the single tasks, whose mean is its score.
+        scored: a dict from the index of each row to the cell to compare.
+        parts: a dict from the index of each row to its cells on single tasks. The compared score is their mean.
         fit: the indices of the rows that can be the best.
         seed: the random seed of the first task's test.
     """
@@ -171,9 +172,9 @@ def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], s
 
 
 def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
-    """Return the indices of the rows with the largest ``data.train_rows``.
+    """Return the indices of the groups that were trained on the largest number of rows (``data.train_rows``).
 
-    Scores of methods that were trained on fewer rows are not comparable with them.
+    Scores of methods that were trained on fewer rows are not compared with them.
     """
     sizes = [one.first.setting("data.train_rows") if one.first else None for one in groups]
     numbers = [float(size) if size and size.isdigit() else float("inf") for size in sizes]
@@ -214,7 +215,7 @@ def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list
 
     filled = [one for one in groups if one.runs]
     kept = {id(one) for one in sorted(filled, key=standing, reverse=True)[:rows]}
-    notes = [f"Over {MOST_RUNS:,} runs: the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
+    notes = [f"With over {MOST_RUNS:,} runs, only the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
     if len(kept) < len(filled):
-        notes.insert(0, f"The best {rows} of {len(filled):,} rows: --where or --sweep shows others.")
+        notes.insert(0, f"The best {rows} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
     return [one for one in groups if id(one) in kept or not one.runs], notes

@@ -25,7 +25,7 @@ SIZES = {
 }  # fmt: skip
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
-EARLIER = "in a result of an earlier version"
+EARLIER = "because an earlier version of krona wrote the result"
 BACKBONE, DATA = "t5_base", "hub"  # the defaults of conf/config.yaml
 KINDS = ("glue", "sample", "own")
 MOST_DEPARTURES = 6  # a caution names at most this number of departures
@@ -34,7 +34,7 @@ MOST_DEPARTURES = 6  # a caution names at most this number of departures
 def list_departures(result: Result) -> tuple[str, ...]:
     """Return the reasons why a run on GLUE is not comparable with the paper. The tuple is empty if it is comparable.
 
-    If an unfinished run has not recorded a fact yet, its config is used instead.
+    For facts that an unfinished run has not recorded yet, its config is used.
     """
     return (*_backbone_departures(result), *_data_departures(result))
 
@@ -47,34 +47,34 @@ def _backbone_departures(result: Result) -> Iterator[str]:
         if not published:
             yield f"the backbone's size is not known{f' {EARLIER}' if result.status == 'done' else ''}"
     elif facts["architecture"] != "t5":
-        yield f"the backbone is of the architecture {facts['architecture']}, the paper's is a T5"
+        yield f"the backbone has the architecture {facts['architecture']}, and the paper's backbone is a T5"
     elif facts["parameters"] != PARAMETERS:
-        yield f"the backbone has {facts['parameters']:,} parameters, T5-base {PARAMETERS:,}"
+        yield f"the backbone has {facts['parameters']:,} parameters, and T5-base has {PARAMETERS:,}"
     elif odd := {key: size for key, size in SIZES.items() if facts["sizes"].get(key, size) != size}:
         sizes = [f"{key} {facts['sizes'][key]} and T5-base {size}" for key, size in odd.items()]
         yield f"the backbone has {', '.join(sizes)}"
     elif not published and not config.get("path"):
-        yield f"the weights are those of {config['name']}, the paper's of {PUBLISHED[0]}"
+        yield f"the weights are those of {config['name']}, and the paper used {PUBLISHED[0]}"
 
 
 def _data_departures(result: Result) -> Iterator[str]:
     data, task = result.config.get("data", {}), task_label(result.task)
     for key, own in SPLIT.items():
         if (value := data.get(key, own)) != own:
-            yield f"data.{key}={value}, the paper's protocol is {'all rows' if own is None else own}"
+            yield f"data.{key}={value}, and the paper's protocol uses {'all rows' if own is None else own}"
     if part := differing_part(result):
         name, found, official = part
-        yield f"{task}'s {name} has {amount(found, 'row')}, GLUE's {official:,}"
+        yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"
     elif result.status == "done" and not result.provenance.get("official_rows"):
-        yield f"whether the rows are GLUE's was not recorded {EARLIER}"
+        yield f"it is not known whether the rows are those of GLUE, {EARLIER}"
     if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
-        yield f"{amount(skipped, 'row')} of {task} left out by data.skip_bad_rows"
+        yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
 
 
 def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """Return the overrides that select a backbone and data, such as ``backbone=local backbone.path=/t5``.
+    """Return the command-line overrides that select a backbone and data, such as ``backbone=local backbone.path=/t5``.
 
-    These are the names of the shipped configs, and each key whose value differs from the shipped config.
+    The overrides contain the names of the shipped configs, and each key whose value differs from the shipped config.
     """
     names = {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
     name = names.get(backbone["name"], "local" if backbone.get("path") else "hub")
@@ -120,9 +120,10 @@ def _read_choice(group: str, stem: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """A section of a report. Runs with equal sections can share a table.
+    """A section of a report. Runs with equal sections can be in the same table.
 
-    The last four fields describe a single run, or all runs of a table (`merge_sections`). Equality ignores them.
+    The last four fields describe a single run, or all runs of a table (`merge_sections`). They are not compared when
+    two sections are tested for equality.
     """
 
     kind: str  # glue | sample | own
@@ -147,9 +148,9 @@ class Section:
     def caution(self) -> str | None:
         """A sentence that warns against a wrong use of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
-            return "Generated sentences, not GLUE: the rows compare with one another, not with the paper."
+            return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:
-            return "Random weights: these numbers compare code, not methods."
+            return "The backbone has random weights, so these numbers can test the code but not compare methods."
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing
@@ -190,7 +191,8 @@ def find_section(result: Result) -> Section:
 def merge_sections(sections: Sequence[Section]) -> Section:
     """Merge equal sections into a section of all their runs.
 
-    The result has the overrides that all sections share, the part that differs most from GLUE, and every departure.
+    The result has the overrides that all sections have in common, the part of the data that differs most from GLUE, and
+    the departures of all sections.
     """
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))

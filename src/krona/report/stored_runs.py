@@ -23,7 +23,7 @@ NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguis
 
 
 class SharedParts:
-    """A cache, and the default arguments of the methods. The cache stores values computed from parts of configs.
+    """A cache of values that are computed from parts of configs, and a store of the methods' default arguments.
 
     A report reads many thousands of results. Equal parts of their configs are usually the same Python object, so the
     keys of the cache contain the ids of the parts.
@@ -41,7 +41,7 @@ class SharedParts:
         return self._known[key][1]
 
     def flatten(self, key: str, part: Any) -> dict[str, str]:
-        """Return a dict from the dotted keys of a config's part to their values; one object for equal parts."""
+        """Return a dict from the dotted keys in a part of a config to values. Equal parts give the same object."""
         found: dict[str, str]
         found = self.compute((key, part.__class__, _identity(part)), part, lambda: self._flatten(key, part))
         return found
@@ -123,7 +123,7 @@ class StoredRun:
 
     @cached_property
     def asked(self) -> tuple[int, ...]:
-        """A key that is equal for runs with equal configs apart from the seed, even if the content of files differs."""
+        """A key that is equal for runs whose configs differ only in the seed, even if their data files differ."""
         return tuple(map(id, self._parts))
 
     @property
@@ -192,7 +192,9 @@ def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
-                problems.append(f"{run.place} and {other.place} are one run with different results. Neither is used.")
+                problems.append(
+                    f"{run.place} and {other.place} have the same run id, but different results. Neither is used."
+                )
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
@@ -220,10 +222,14 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
     for text in filters:
         key, equals, wanted = text.partition("=")
         if not equals:
-            raise KronaError(f"filter {text!r}: write key=value, as in method=krona or optimizer.lr=1e-3")
+            raise KronaError(
+                f"The filter {text!r} has no equals sign. Write key=value, as in method=krona or optimizer.lr=1e-3."
+            )
         found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
         if runs and not found:
-            raise KronaError(f"filter {text!r}: no run has the key {key!r} (method, task, seed, sweep or a config key)")
+            raise KronaError(
+                f"No run has the key {key!r} of the filter {text!r}. Use method, task, seed, sweep or a config key."
+            )
         values = {_number_or_text(item) for item in wanted.split(",")}
         kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
     return kept

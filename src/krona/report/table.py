@@ -18,7 +18,7 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A number of a table, which is usually a mean over runs. Without a value, ``missing`` contains the reason."""
+    """A cell of a table. Its value is usually a mean over runs. Without a value, ``missing`` contains the reason."""
 
     value: float | None = None
     runs: list[StoredRun] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Row:
 
     @property
     def method(self) -> str:
-        """The method of the row's first run, or the key of a row without runs."""
+        """The method of the row's first run. Without runs, it is the key of the row."""
         return next((run.result.method for cell in self.cells.values() for run in cell.runs), self.key)
 
     def cell(self, column: str) -> Cell:

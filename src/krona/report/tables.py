@@ -1,6 +1,7 @@
 """Build the tables of a report, one for each section.
 
-A table therefore never mixes runs on GLUE, on sample data, on the user's own data, and with random weights.
+A table therefore never contains both runs on GLUE and runs on sample data, on the user's own data, or with random
+weights.
 """
 
 import shlex
@@ -46,9 +47,9 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
-    """Move runs that did not count the rows of their data to the section of data with other rows than GLUE.
+    """Move runs that did not record the size of their data to the section for data whose rows differ from GLUE.
 
-    They are moved only if no run of their own section has counted its rows, and if the other section exists.
+    The runs are moved only if no run of their section has recorded the size, and if the other section exists.
     """
     for section in [one for one in by_section if one.whole]:
         known = any(run.status == "done" or run.result.provenance.get("official_rows") for run in by_section[section])
@@ -57,7 +58,9 @@ def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
 
 
 def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
-    """Return the split of a section's scores, the runs with these scores, and a note with a command on the other runs.
+    """Choose the split whose scores are shown in a section, test or dev.
+
+    Return the split, the runs with scores on it, and a note and a command for each left-out group of runs.
 
     Runs without test scores are left out if others have them. If no run has test scores, as in a search for learning
     rates, the split is dev, except in a table of the paper.
@@ -70,7 +73,7 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
     count, sweeps = len(runs) - len(scored), sorted({run.sweep for run in runs if run.sweep and run not in scored})
     of = f" (sweep{'s' * (len(sweeps) != 1)} {', '.join(sweeps)})" if sweeps else ""
     command = shlex.join(["krona", "report", "--sweep", sweeps[0]]) if sweeps else ""
-    return "test", scored, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
+    return "test", scored, [(f"{amount(count, 'run')} without test scores left out{of}.", command)]
 
 
 def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
@@ -137,7 +140,7 @@ def _score_table(
         add_paper(layout, one, row, comparable=section.comparable)
     table.notes = describe_limits(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
-        table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
+        table.notes.insert(0, "The scores are dev scores, because these runs were not scored on test.")
     return table
 
 
@@ -181,7 +184,7 @@ def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
 def _missing_cell(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Return a cell with the reason why there is no number, and the command that starts the missing runs."""
     if task in one.apart:
-        return Cell(missing="in rows of its own")
+        return Cell(missing="in separate rows")
     runs = one.runs.get(task, [])
     states = {run.status: run for run in runs}
     if "running" in states:
@@ -226,10 +229,10 @@ def paper_table(layout: Layout) -> Table | None:
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             label, printed = layout.labels.get(row, row), paper.rows[row]["avg"]
-            table.notes.append(f"{label}'s printed average {printed:.2f} is {value} by its row.")
+            table.notes.append(f"The paper prints the average {printed:.2f} for {label}, but the row gives {value}.")
     if {"avg", *TASKS} <= set(paper.columns):
         which = "other" if table.notes else "paper's"
-        table.notes.append(f"The {which} averages agree with their rows to 0.01; ties are cut, not rounded.")
+        table.notes.append(f"The {which} averages agree with their rows to 0.01. The paper rounds ties down.")
     return table
 
 

@@ -17,7 +17,7 @@ def number(value: float, digits: int = 2) -> str:
 
     Args:
         value: the number.
-        digits: the number of decimals. A negative value, such as -3, is a number of significant digits (0.0627, 100).
+        digits: the number of decimals. A negative value is a number of significant digits, such as -3 for 0.0627.
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
@@ -77,10 +77,10 @@ def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
 
 
 def explain_over_seeds(counts: Iterable[int]) -> str:
-    """Explain the intervals over seeds, as in ``the range of two; of more: Student's t, 95 %``.
+    """Return text that explains the intervals over seeds, such as ``the range of two; of more: Student's t, 95 %``.
 
     Args:
-        counts: the number of seeds of each score. If each score has a single seed, the text is empty.
+        counts: the number of seeds of each score. If no score has more than one seed, the text is empty.
     """
     found = {*counts}
     kinds = ["the range of two"] if 2 in found else []
@@ -89,7 +89,7 @@ def explain_over_seeds(counts: Iterable[int]) -> str:
 
 
 def count_seeds(cell: Cell) -> int:
-    """Return the number of seeds of a cell. For an average, return the number of the task with the fewest seeds."""
+    """Return the number of seeds of a cell. For an average over tasks, return the smallest number of a task."""
     pairs = {(run.result.task, run.result.seed) for run in cell.runs}
     return min(Counter(task for task, _ in pairs).values(), default=0)
 
@@ -121,7 +121,7 @@ def legend(report: Report) -> str:
         ("±: half of Student's t interval over seeds (95 %)", max(counts, default=0) > 2),
         ("from…to: the range of two seeds", 2 in counts),
         ("from–to: bootstrap over the scored set's examples (95 %)", any(cell.test_interval for cell in cells)),
-        ("Δ: minus the paper's number", any(cell.difference is not None for cell in cells)),
+        ("Δ: difference from the paper's number", any(cell.difference is not None for cell in cells)),
     ]
     tied = (
         "~ not significantly different from it by a paired randomisation test on the task's own metric (10,000 swaps "

@@ -44,7 +44,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     """Return Table 2 from the results of the latency and training benchmarks, and a sentence for each damaged file.
 
-    The list of tables is empty if there are no results.
+    If no benchmark has a result, the list of tables is empty.
     """
     found: dict[str, dict[str, Any]] = {}
     problems = []
@@ -59,7 +59,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             continue
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{path} is not a benchmark's result: {reason}. Run bench.py again.")
+            problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
     return [_benchmark_table(layout, found)] if found else [], problems
 
 
@@ -79,9 +79,14 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
         added = by_name.get("latency", {}).get(name, {}).get("launches_added")
         row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
         table.rows.append(row)
-    table.notes = [*layout.notes, "Latency: batch 1, length 10; launches added are the same measure without a GPU."]
+    table.notes = [
+        *layout.notes,
+        "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
+    ]
     for kind, name in others.items():
-        table.notes.append(f"bench={kind} ran on {name}, the paper's numbers are for {PAPER_BACKBONE}: not compared.")
+        table.notes.append(
+            f"bench={kind} ran on {name}. It is not compared with the paper's numbers, which are for {PAPER_BACKBONE}."
+        )
     return table
 
 
@@ -121,13 +126,17 @@ def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Seq
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
-        table.notes.append("Training time: the runs' own, seconds a step. Launches: python bench.py bench=latency")
+        table.notes.append(
+            "Training time is from the seconds per step. For launches, run: python bench.py bench=latency"
+        )
     devices = sorted({str(run.result.provenance.get("device")) for one in groups for run in one.all_runs})
     if len(devices) > 1:
-        table.notes.append(f"Runs of {len(devices)} devices ({', '.join(devices)}): ratios across them mislead.")
+        table.notes.append(
+            f"The runs used {len(devices)} devices ({', '.join(devices)}). Ratios between devices are misleading."
+        )
     if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
         table.notes.append(
-            f"Times are ratios to {layout.labels[REFERENCE]}, and no such run is here: method={REFERENCE}"
+            f"Times are ratios to {layout.labels[REFERENCE]}, which has no run. Train it with method={REFERENCE}."
         )
 
 

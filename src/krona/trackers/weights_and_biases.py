@@ -71,7 +71,7 @@ class WeightsAndBiases(LightningTracker):
 
         mode, reason = MODES.get(self.mode, "online"), "as requested"
         if self.mode == "auto" and not key_is_set():
-            mode, reason = "offline", "no API key is set by wandb login"
+            mode, reason = "offline", "no API key is set; run wandb login"
         if mode == "online":
             try:
                 self.logger = self._connect(mode)

@@ -50,9 +50,9 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
     assert all(c.source == f"sentence: number {c.id.removeprefix('test-')} of rte" for c in found.changes)
     text = render(found, width=90, examples=2)
     assert "Exact McNemar" in text
-    assert f"… and {len(changed) - 2} more: --examples {len(changed)} shows all" in text
+    assert f"… and {len(changed) - 2} more. To see all, use --examples {len(changed)}." in text
     assert max(map(len, text.splitlines())) <= 90
-    assert len([line for line in render(found).splitlines() if " is right; A says " in line]) == 5
+    assert len([line for line in render(found).splitlines() if ", A predicts " in line]) == 5
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 160])
@@ -83,7 +83,8 @@ def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
     (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     text = render(diff_runs(tmp_path / krona.run_id, folder), width=None, examples=1000)
     assert (
-        f"only A right  test-{row}: not_entailment is right; A says not_entailment, B says 'maybe' (no label)" in text
+        f"only A right  test-{row}: target not_entailment, A predicts not_entailment, B predicts 'maybe' (no label)"
+        in text
     )
 
 
@@ -121,7 +122,7 @@ def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
     for other, reason in (
         ("krona-cola", "different tasks, rte and cola"),
         ("pa-rte", "is failed"),
-        ("krona-rte-t5_base-32x24-s5", "test sets differ (120 and 50 examples)"),
+        ("krona-rte-t5_base-32x24-s5", "test sets of the runs differ (120 and 50 examples)"),
     ):
         found = diff_runs(first, find_run(tmp_path, other).path)
         assert found.p is None
@@ -162,14 +163,14 @@ def test_two_methods_by_task_and_what_only_one_side_has(tmp_path):
     assert 0 < by_task["rte"].p <= 1
     assert by_task["mrpc"].remark == "no run of lora"
     assert by_task["mrpc"].a is not None
-    assert by_task["qqp"].remark == "lora has 2 variants: name two runs"
+    assert by_task["qqp"].remark == "lora has 2 variants, so give two runs"
     assert "no run of lora" in render(found)
 
 
 def test_a_method_that_only_one_side_has(tmp_path, pair):
-    with pytest.raises(KronaError, match="no finished run of method 'bitfit'"):
+    with pytest.raises(KronaError, match="'krona' can't be compared with 'bitfit', because no run"):
         compare(tmp_path, "krona", "bitfit")
-    with pytest.raises(KronaError, match="'lora' is a method and 'krona-rte' a run"):
+    with pytest.raises(KronaError, match="'lora' is a method, and 'krona-rte' is a run"):
         compare(tmp_path, "krona-rte", "lora")
 
 
@@ -190,4 +191,4 @@ def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
     assert row.seeds == 2
     assert row.a == pytest.approx((krona[0].test["score"] + krona[1].test["score"]) / 2)
     assert row.b == pytest.approx((lora[0].test["score"] + lora[1].test["score"]) / 2)
-    assert row.remark == "of 3 and 2 seeds those that both have"
+    assert row.remark == "common seeds of 3 and 2 seeds"

@@ -60,7 +60,7 @@ def test_what_follows_a_dash_is_indented_and_the_legend_says_what_is_there(outpu
     text = build_report(outputs, table="1", width=60)
     notes = text[text.index("\n- Params") :].splitlines()
     assert notes[2].startswith("  "), "the second line of the first note"
-    assert "Δ: minus the paper's number" in " ".join(text.split())
+    assert "Δ: difference from the paper's number" in " ".join(text.split())
     write_all(tmp_path, grid(["lora"], ["sample_rte"], [0, 1, 2], rows=40, backbone="nano"))
     for format in ("terminal", "md"):
         alone = " ".join(build_report(tmp_path, format=format).split())

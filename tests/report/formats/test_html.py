@@ -116,7 +116,7 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     costs = ["trainable parameters", "training time", "peak memory"]
     assert titles(charts)[:4] == [*(f"Score against {cost}" for cost in costs), "Dev score by epoch"]
     others = charts[charts.index("Score against other costs and ranks") :]
-    assert {"Score against launches that a forward adds, not merged", "Score against effective rank of the update",
+    assert {"Score against added launches per forward, not merged", "Score against effective rank of the update",
             "Score against highest rank of the update"} <= set(titles(others))  # fmt: skip
     assert "KronA<sup>B</sup><sub>res</sub>" in charts
     assert re.search(r"KronAᴮᵣₑₛ: 75.00 \(74.90 to 75.10\); 1.5821e\+05; on the Pareto front", charts)

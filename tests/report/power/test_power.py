@@ -50,11 +50,11 @@ def test_table_9_is_of_dev():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--table", "2"], "Table 2 prints no scores by task"),
-        (["--table", "1", "--pair", "krona"], "a pair is two rows"),
+        (["--table", "2"], "Table 2 has no scores by task"),
+        (["--table", "1", "--pair", "krona"], "Give two rows, as"),
         (["--pair", "krona,lorra"], "did you mean 'lora'"),
         (["--task", "rtee"], "did you mean 'rte'.*--examples"),
-        (["--examples", "100"], "of one task: name it with --task"),
+        (["--examples", "100"], "describe one task. Give its name with --task"),
         (["--task", "rte", "--score", "120"], "--score 120"),
     ],
 )

@@ -18,8 +18,8 @@ class Axis:
 
     Args:
         label: the text of the axis.
-        scale: ``log`` covers at least a decade, and shows the value 0 at an extra position to the left of all other
-            values. ``whole`` has ticks at whole numbers.
+        scale: a ``log`` axis covers at least a factor of 10, and shows the value 0 at an extra position to the left of
+            all other values. A ``whole`` axis has ticks at whole numbers.
         low, high: the ends of the axis. None means that they are chosen from the points.
         ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
     """
@@ -98,7 +98,7 @@ class ScoreRow:
         seeds, test: the intervals over seeds and over test sets.
         paper: the paper's score.
         shown: the text to the right of the row.
-        bold: write this text in bold.
+        bold: whether this text is bold.
     """
 
     name: str

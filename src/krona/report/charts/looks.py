@@ -41,7 +41,7 @@ GRID, PAPER = Look("#d9dbe0", "#343943"), Look("#fdfdfb", "#15171b")
 def slot(method: str) -> int:
     """Return a number that determines the colour and mark of a method.
 
-    A shipped method has its index in the list of methods. Another method has a number that is computed from its name.
+    For a shipped method, it is the index in the list of methods. For another method, it is computed from the name.
     """
     known = tuple(METHOD_LABELS)
     if method in known:
@@ -51,7 +51,7 @@ def slot(method: str) -> int:
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:
-    """Return the look of the ``number``-th of ``count`` rows of a method.
+    """Return the style of row ``number`` (from 0) of the ``count`` rows of a method.
 
     The rows of a method have different shades of the method's colour.
     """
@@ -69,7 +69,7 @@ def method_look(method: str, number: int = 0, count: int = 1) -> Look:
 
 
 def row_looks(methods: Sequence[str]) -> list[Look]:
-    """Return the look of each row of a table, given the methods of the rows."""
+    """Return the style of each row of a table, given the methods of the rows."""
     return [method_look(one, methods[:i].count(one), methods.count(one)) for i, one in enumerate(methods)]
 
 
@@ -85,8 +85,8 @@ def mix(colors: Sequence[str], share: float) -> str:
 def dark_style(looks: Iterable[Look] = ()) -> str:
     """Return the CSS that replaces the light colors of charts by dark ones on a dark page.
 
-    The colors of all methods are included, and ``looks`` adds further colors. The elements of a chart contain its light
-    colors, so that programs without CSS can show it.
+    The CSS includes the colors of all methods and the colors of ``looks``. The elements of a chart contain the light
+    colors, so that programs without CSS can show the chart.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
     rules = "".join(

@@ -66,7 +66,7 @@ def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) 
 def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, named: bool) -> Chart:
     """Return a chart of the score against a cost, with the Pareto front.
 
-    In the chart of parameters, a method with several sizes is a line. If there is such a line, no front is drawn.
+    In the chart of parameters, each method with several sizes is a line. If the chart has a line, no front is drawn.
     """
     front = dict(zip(spent, on_front([(row.score, value) for row, value in spent.items()]), strict=True))
     lines = _group_by_size(spent) if cost == "params" else {}
@@ -157,7 +157,7 @@ def curve_charts(curves: Curves) -> list[Chart]:
     best = {name: expect_best(points) for name, points in curves.lines.items()}
     for title, split, place in (
         ("Best of k of these rates, drawn at random (Dodge et al. 2019)", "dev", 1),
-        ("Test score of the trial that dev chooses", "test", 2),
+        ("Test score of the trial with the best dev score", "test", 2),
     ):
         lines = {}
         for name, expected in best.items():
@@ -230,7 +230,7 @@ def _trial_chart(
             if one.state == state
         ]
         series += [Series(state, look, points)] if points else []
-    detail = "dots finished, crosses pruned, line the best until then" if best else ""
+    detail = "dots: finished trials, crosses: pruned trials, line: best score so far" if best else ""
     return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
 
 

@@ -24,7 +24,7 @@ NEEDLESS = (  # parts of matplotlib's SVG to remove: they would change the page'
 
 
 def tooltip(text: str) -> str:
-    """Return the ``gid`` with which a matplotlib artist gets a tooltip in the SVG."""
+    """Return a value for the ``gid`` of a matplotlib artist. `to_svg` gives the artist a tooltip with the text."""
     return TIP + visible(text).replace("\n", " ")
 
 
@@ -46,7 +46,7 @@ def to_svg(figure: Any, title: str, *, style: str = "") -> str:
     Args:
         figure: a matplotlib figure. An artist whose ``gid`` is a `tooltip` gets this tooltip.
         title: the name of the picture for screen readers.
-        style: the CSS of a separate SVG file. Without it, the element is for an HTML page.
+        style: the CSS of the element. It is empty if the element is part of an HTML page, which has its own CSS.
     """
     from matplotlib.text import Text
 

@@ -61,9 +61,10 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
         runs = [path.parent.name for path in outputs.glob("*/result.json")]
         if not any(run.startswith(other) for run in runs) and not Path(other).exists():
             raise KronaError(
-                f"no finished run of method {other!r} under {outputs}, only of {method!r}: nothing to compare"
+                f"The method {method!r} can't be compared with {other!r}, because no run under {outputs} "
+                "has this name or method."
             )
-        raise KronaError(f"{method!r} is a method and {other!r} a run: name two runs, or two methods")
+        raise KronaError(f"{method!r} is a method, and {other!r} is a run. Give two runs or two methods.")
     return diff_runs(find_run(outputs, a).path, find_run(outputs, b).path)
 
 
@@ -79,7 +80,8 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
         if not any(run.result.method == name for run in done):
             known = sorted({run.result.method for run in done})
             raise KronaError(
-                f"no finished run of method {name!r} under {outputs}; there are {', '.join(known) or 'none'}"
+                f"The method {name!r} has no finished run under {outputs}. Methods with finished runs: "
+                f"{', '.join(known) or 'none'}."
             )
     places = sorted({(run.section.heading, run.result.task) for run in done if run.result.method in (a, b)})
     rows = [_task_diff(done, section, task, (a, b)) for section, task in places]
@@ -95,7 +97,7 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
         ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
         variants = len({run.variant for run in ours})
         if variants != 1:
-            remarks.append(f"{name} has {variants} variants: name two runs" if variants else f"no run of {name}")
+            remarks.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
         cells.append(score_cell(ours, "test") if variants == 1 else None)
     one, two = cells
     if one is not None and two is not None:
@@ -112,7 +114,7 @@ def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
         return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
     test = paired_test(one, two)
     if test is None:
-        return TaskDiff(section, task, a, b, remark="no seed of both on one test set")
+        return TaskDiff(section, task, a, b, remark="no common seed with the same test set")
     counts = len(one.by_seed), len(two.by_seed)
-    remark = "" if max(counts) == len(seeds) else f"of {counts[0]} and {counts[1]} seeds those that both have"
+    remark = "" if max(counts) == len(seeds) else f"common seeds of {counts[0]} and {counts[1]} seeds"
     return TaskDiff(section, task, a, b, len(seeds), test.p, remark)

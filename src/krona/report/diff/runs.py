@@ -21,7 +21,7 @@ class Change:
     """An example for which two runs have different predictions.
 
     ``a`` and ``b`` are the predictions. ``verdict`` is ``only A right``, ``only B right`` or ``both wrong``. In a
-    regression, it is the change of the absolute error from ``a`` to ``b``.
+    regression, ``verdict`` is the change of the absolute error from ``a`` to ``b``.
     """
 
     id: str
@@ -103,10 +103,10 @@ def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
         if "test" not in run.packed:
             return f"{run.result.run_id} has no stored predictions"
     if a.result.task != b.result.task:
-        return f"they are of different tasks, {a.result.task} and {b.result.task}"
+        return f"the runs have different tasks, {a.result.task} and {b.result.task}"
     one, two = a.packed["test"], b.packed["test"]
     if len(one) != len(two) or (one.truth != two.truth).any():
-        return f"their test sets differ ({len(one)} and {len(two)} examples)"
+        return f"the test sets of the runs differ ({len(one)} and {len(two)} examples)"
     return None
 
 
@@ -136,7 +136,7 @@ def _add_changes(found: RunDiff) -> None:
     order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
     found.changes.sort(key=lambda change: (order.get(change.verdict, 0), -change.size))
     if one.keys() != two.keys():
-        found.without_texts = f"only {len(one.keys() & two.keys())} examples are in both predictions.jsonl"
+        found.without_texts = f"Only {len(one.keys() & two.keys())} examples are in both files predictions.jsonl."
 
 
 def _predictions(path: Path) -> dict[str, dict[str, Any]]:
@@ -150,7 +150,7 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
                 if row["split"] == "test":
                     found[str(row["id"])] = {key: str(row[key]) for key in ("source", "target", "prediction")}
     except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found: the changed examples can't be shown.") from error
+        raise KronaError(f"{path} was not found, so the changed examples can't be shown.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{path} can't be read near line {number}: {type(error).__name__} {error}") from error
     return found

@@ -31,18 +31,18 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
     a, b = found.a.result, found.b.result
     lines = [f"A  {a.run_id}", f"B  {b.run_id}", "", "Settings that differ"]
     settings = [(name, _setting(name, x), _setting(name, y)) for name, x, y in found.settings]
-    lines += _table(("", "A", "B"), settings, width) if settings else ["  none: the same run twice"]
+    lines += _table(("", "A", "B"), settings, width) if settings else ["  none: both runs have the same settings"]
     rows = [(name, _number(x), _number(y), _gap(x, y)) for name, x, y in found.scores]
     lines += ["", "Scores", *_table(("", "A", "B", "B − A"), rows, width)]
     lines += ["", "Paired test", *_wrap(_describe_test(found), width)]
     if found.changes:
         counts = Counter(map(_kind, found.changes))  # the changes are sorted by kind
         counted = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        lines += ["", *_wrap(f"Examples with another answer: {len(found.changes)} ({counted})", width, "")]
+        lines += ["", *_wrap(f"Examples with different predictions: {len(found.changes)} ({counted})", width, "")]
         lines += [line for change in _spread_evenly(found, examples) for line in _example(found, change, width)]
         if len(found.changes) > examples:
             more = len(found.changes) - examples
-            lines += _wrap(f"… and {more} more: --examples {len(found.changes)} shows all", width)
+            lines += _wrap(f"… and {more} more. To see all, use --examples {len(found.changes)}.", width)
     if found.without_texts:
         lines += ["", *_wrap(found.without_texts, width)]
     return lines
@@ -63,7 +63,7 @@ def _kind(change: Change) -> str:
 def _example(found: RunDiff, change: Change, width: int | None) -> list[str]:
     words = label_words(found.a.result.config["task"])
     truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
-    head = f"{change.verdict}  {change.id}: {truth} is right; A says {a}, B says {b}"
+    head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"
     return [*_wrap(head, width), *_wrap(change.source, width, "      ", most=6)]
 
 
@@ -78,8 +78,8 @@ def _methods(both: MethodDiff, width: int | None) -> list[str]:
         ]  # fmt: skip
         lines += [section, *_table(("", a, b, f"{b} − {a}", "p (Holm)", "seeds", "remark"), rows, width), ""]
     lines += _wrap(
-        "p: paired randomisation test on each task's own metric, 10,000 swaps of examples, all seeds together; Holm"
-        " over all tasks shown.",
+        "p is from a paired randomisation test on the task's metric, with 10,000 swaps of examples and all seeds"
+        " together. Holm's correction covers all tasks shown.",
         width,
     )
     return lines + [line for problem in both.problems for line in _wrap(f"Not used: {problem}", width)]

@@ -18,8 +18,9 @@ FIELDS = (
 def render(report: Report, target: Target) -> str:
     """Return the report as CSV. Numbers are not rounded.
 
-    The last lines are on unfinished runs and on files that could not be used. For an unfinished run, ``missing``
-    contains its status and ``command`` its error or its progress. For a file, ``missing`` contains the reason.
+    The last lines describe unfinished runs and files that could not be used. For an unfinished run, the column
+    ``missing`` contains its status, and the column ``command`` its error or its progress. For a file, ``missing``
+    contains the reason.
     """
     lines: list[Sequence[object]] = [FIELDS]
     for table in report.tables:

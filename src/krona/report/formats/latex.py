@@ -108,7 +108,7 @@ def _caption(table: Table) -> str:
                 "Bold: the best (starred) and those not significantly different from it by a paired randomisation test."
             )
         if any(column.kind == "beside" for column in table.columns):
-            words.append("The best is chosen by dev; test stands beside it.")
+            words.append("The best is chosen by dev scores. Test scores are next to them.")
         words += [table.caution] if table.caution else []
     return escape(" ".join(words))
 

@@ -17,7 +17,7 @@ from krona.report.table import Column, Report, Table, Target
 from krona.report.text import cell_mark, cell_value, count_seeds, explain_over_seeds, format_seeds
 
 RANKS = 4  # with at least this number of different ranks, charts of the score against the rank can replace the costs
-FRONT = "Filled and joined is the Pareto front, where no other row scores as high at as low a cost."
+FRONT = "Filled, joined marks are on the Pareto front: no other row has at least this score at this cost or less."
 
 
 def render(report: Report, target: Target) -> str:

@@ -1,4 +1,4 @@
-"""The terminal format. A table that is too wide is split into several tables. The text has no colors in a pipe."""
+"""The terminal format. A table that is too wide is split into several tables. A pipe or file gets no colors."""
 
 import io
 import os
@@ -49,7 +49,7 @@ def render(report: Report, target: Target) -> str:
         for note in notes[:MOST_LINES]:
             _print_note(console, note, "")
         if len(notes) > MOST_LINES:
-            _print(console, f"… and {len(notes) - MOST_LINES} more: --format html lists all")
+            _print(console, f"… and {len(notes) - MOST_LINES} more. To see all, use --format html.")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 

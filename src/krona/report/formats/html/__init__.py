@@ -31,7 +31,7 @@ def render(report: Report, target: Target) -> str:
     base = (Path.cwd() if target.file is None else target.file.parent).resolve()
     body = [_head(report), *(_section(report, i, base) for i in range(len(report.tables)))]
     if any(one.section for one in report.tables):
-        words = f"{legend(report)} A column's heading sorts."
+        words = f"{legend(report)} Click the heading of a column to sort."
         body.append(f'<p class="legend">{escape(words)}</p>')
     body += [_curve_charts(report), _closing(report)]
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
