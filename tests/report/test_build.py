@@ -108,7 +108,7 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
         build_report(tmp_path, format="pdf")
     with pytest.raises(KronaError, match="No run has the key 'methid'"):
         build_report(tmp_path, filters=["methid=krona"])
-    with pytest.raises(KronaError, match="Write key=value"):
+    with pytest.raises(KronaError, match="write key=value"):
         build_report(tmp_path, filters=["krona"])
 
 
