@@ -223,7 +223,7 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
         key, equals, wanted = text.partition("=")
         if not equals:
             raise KronaError(
-                f"The filter {text!r} has no equals sign. Instead, write key=value, as in method=krona or optimizer.lr=1e-3."
+                f"The filter {text!r} has no equals sign. Instead, write key=value, such as optimizer.lr=1e-3."
             )
         found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
         if runs and not found:
