@@ -77,11 +77,14 @@ TYPED = [
     (["backbone=[[32,24]]"], "backbone=[[32,24]]: no such backbone; there are bert_base"),
     (["method=full", "method.rank=3"], "Unknown key method.rank: there are fit_factors, name, source"),
     (["batch_size=0"], "batch_size=0 must be greater than or equal to 1"),
-    (["profile=demo", "optimizer.weight_decay=-1"], "refuses its arguments (optimizer.…): Invalid weight_decay value"),
+    (
+        ["profile=demo", "optimizer.weight_decay=-1"],
+        "does not accept the arguments in optimizer.…: Invalid weight_decay value",
+    ),
     (["optimizer.betas=[2,3]"], "No YAML of this run has optimizer.betas. To set it: ++optimizer.betas=VALUE"),
     (
         ["profile=demo", "trainer.num_workers=1000"],
-        "trainer.num_workers=1000: each worker is a process",
+        "trainer.num_workers=1000 is too high. Each worker is a process",
     ),
     (["task.labels=[a]"], "task.labels=[a]: it needs keys and values, such as task.labels={KEY: VALUE}"),
     (
@@ -250,8 +253,8 @@ def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("typed_", "expected"),
     [
-        ("trainer.accelerator=cuda", "this machine has no such device. It has cpu"),
-        ("trainer.accelerator=mps", "this machine has no such device"),
+        ("trainer.accelerator=cuda", "is not available on this machine. It has cpu"),
+        ("trainer.accelerator=mps", "is not available on this machine"),
         ("trainer.devices=1000", "this machine has"),
         ("trainer.devices=0", "trainer.devices=0 must be greater than or equal to 1"),
         ("trainer.accelerator=tpu", "must be 'auto', 'cpu', 'gpu', 'cuda' or 'mps'"),
@@ -303,7 +306,7 @@ def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
     first, _ = run(values, outputs)
     again, said = run(values, outputs, multirun=True)
     assert (again.state, said) == ("failed", "")
-    assert "retry=failed tries again" in str(again.error)
+    assert "to run it again, add retry=failed" in str(again.error)
     retried, said = run({**values, "retry": "failed"}, outputs, multirun=True)
     assert first.run_id in said
     assert retried.error == first.error

@@ -92,11 +92,11 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
         second = train(outputs, *command)
         process.send_signal(signal.SIGCONT)
         assert (second.returncode, second.stdout) == (1, "")
-        assert f"is being run by process {process.pid} on" in second.stderr
+        assert f"is already running in process {process.pid} on" in second.stderr
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == code
-    assert errors == "interrupted: the same command resumes it\n"
+    assert errors == "Interrupted. Run the same command again to resume.\n"
     assert json.loads(only_result(outputs).read_text())["status"] == "interrupted"
     if number == signal.SIGINT:
         done = train(outputs, *command)

@@ -85,7 +85,7 @@ def test_workers_record_an_interrupt_before_their_parent_ends(
         _, errors = process.communicate()
     assert process.returncode == code, errors
     assert [path.read_text() for path in tmp_path.glob("recorded-*")] == [str(int(number))] * workers
-    assert errors == ("interrupted: the same command resumes it\n" if workers > 1 else "")
+    assert errors == ("Interrupted. Run the same command again to resume.\n" if workers > 1 else "")
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ def test_a_job_that_is_cancelled_takes_no_other_with_it(begin: Begin, small: lis
     out, err = process.communicate()
     assert (process.returncode, err) == (1, ""), err
     assert "3 runs: 2 done, 1 failed" in out
-    assert re.search(rf"job {one} ended without an outcome \(killed\?\): its last output is in \S+_log\.err", out)
+    assert re.search(
+        rf"job {one} ended without an outcome\. Perhaps it was killed\. Its last output is in \S+_log\.err", out
+    )
     again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, *hold)
     assert again.returncode == 0
     assert "3 runs: 1 done, 2 done already" in again.stdout
@@ -183,7 +185,7 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("partition=wrok", "hydra.launcher.partition=wrok: not a partition of this cluster; did you mean 'work'?"),
+        ("partition=wrok", "hydra.launcher.partition=wrok is not a partition of this cluster: did you mean 'work'?"),
         ("gpus_per_node=8", "SLURM rejected the job: "),
         ("mem_gb=100000", "SLURM rejected the job: "),
     ],
@@ -211,7 +213,8 @@ def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no
     _, err = process.communicate()
     assert process.returncode == 143
     go.touch()
-    assert re.search(r"^left in SLURM's queue: \d runs? \(squeue --me shows, scancel \d+ ends them\)$", err, re.M)
+    left = r"^left in SLURM's queue: \d runs?\. List them with squeue --me, or end them with scancel \d+$"
+    assert re.search(left, err, re.M)
     while asked("squeue", "--me", "--noheader"):
         time.sleep(1)
     assert "2 runs: 2 done already" in train(outputs, *command).stdout

@@ -46,7 +46,7 @@ def test_each_axis_with_different_values_has_a_column(tmp_path: Path) -> None:
     assert lines[heading].split() == ["kron_factors", "lr", "dev", "test", "time", "state"]
     rows = [line.split()[:2] for line in lines[heading + 2 : heading + 6]]
     assert rows == [["32x24", "3e-3"], ["32x24", "1e-3"], ["2x384", "3e-3"], ["2x384", "1e-3"]]
-    assert "krona, rte, GLUE, 158,208 parameters train" in lines
+    assert "krona, rte, GLUE, 158,208 trainable parameters" in lines
 
 
 def test_the_paths_have_the_order_of_the_rows(tmp_path: Path) -> None:

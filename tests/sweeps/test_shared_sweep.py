@@ -98,7 +98,7 @@ def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path
     assert process.returncode == 1
     assert f"{run_id} or its claim file does not exist any more. Check whether a shared folder was unmounted" in out
     (line,) = err.splitlines()
-    assert line.startswith(f"error: {outputs / 'sweeps'} has disappeared since the sweep began")
+    assert line.startswith(f"error: The folder {outputs / 'sweeps'} has disappeared since the sweep began")
     assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra creates the empty folder again
     assert not list((outputs / "sweeps").iterdir())
     left = tmp_path / "unmounted" / "outputs" / run_id

@@ -68,11 +68,11 @@ def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("task=rtee", "--where task=rtee: no run has it; did you mean 'rte'? (there are: cola, rte)"),
-        ("method=krona,lorra", "--where method=lorra: no run has it; did you mean 'lora'?"),
-        ("state=wrong", "--where state=wrong: no run has it; there are done, failed, interrupted"),
-        ("taks=rte", "--where taks=rte: write key=value; did you mean 'task'?"),
-        ("rte", "--where rte: write key=value"),
+        ("task=rtee", "--where task=rtee matches no run: did you mean 'rte'? (there are: cola, rte)"),
+        ("method=krona,lorra", "--where method=lorra matches no run: did you mean 'lora'?"),
+        ("state=wrong", "--where state=wrong matches no run: there are done, failed, interrupted"),
+        ("taks=rte", "--where taks=rte is not KEY=VALUE with a known key: did you mean 'task'?"),
+        ("rte", "--where rte is not KEY=VALUE"),
     ],
 )
 def test_a_filter_without_a_match_suggests_the_most_similar_value(outputs: Path, where: str, words: str) -> None:
@@ -134,7 +134,7 @@ def test_watching_ends_if_no_process_resumes_interrupted_runs(monkeypatch: pytes
         "2 runs: 1 interrupted, 1 waiting",
         "2 runs: 1 running, 1 interrupted",
         "2 runs: 1 interrupted, 1 waiting",
-        "No process has run any of these for 60 s. Resume them with the command of the sweep.",
+        "No process has worked on the runs for 60 s. Resume them with the command of the sweep.",
     ]
     assert len(looks) == 9  # the third sees a running run; six more, ten seconds apart, see none
 

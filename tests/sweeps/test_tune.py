@@ -96,10 +96,10 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
     [
         ("factors=typo", "factors=typo: no such factors; "),
         ("recipe=typo", "recipe=typo: there is no conf/recipe/typo.yaml; "),
-        ("recipe=tuned", "recipe=tuned uses the result of a search"),
-        ("recipe=tuned/mine", "recipe=tuned uses the result of a search"),
+        ("recipe=tuned", "A search can't use recipe=tuned"),
+        ("recipe=tuned/mine", "A search can't use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),
-        ("seed=0,1", "these are 2 runs"),
+        ("seed=0,1", "seed=0,1 describes 2 runs"),
     ],
 )
 def test_a_wrong_command_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:

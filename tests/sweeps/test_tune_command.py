@@ -38,4 +38,4 @@ def test_an_interrupt_has_its_exit_code(
     with pytest.raises(SystemExit) as caught:
         typed_command.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
     assert caught.value.code == code
-    assert capsys.readouterr().err == "interrupted: the same command resumes it\n"
+    assert capsys.readouterr().err == "Interrupted. Run the same command again to resume.\n"

@@ -35,11 +35,11 @@ def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
     ("content", "words"),
     [
         ("nothing: 1", "has no axes"),
-        ("axes: {optimizer.lr: {low: 2, high: 1}}", "low=2, high=1: expected low < high"),
-        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "expected low < high, above 0 with log"),
-        ("axes: {optimizer.lr: {choices: []}}", "expected a list of numbers or names"),
-        ("axes: {optimizer.lr: {lo: 1}}", "expected low and high, or choices"),
-        ("axes: {method.alpha: {low: 0, high: 1}}", "No axis of"),
+        ("axes: {optimizer.lr: {low: 2, high: 1}}", "low=2 and high=1. They must be numbers with low < high"),
+        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "numbers with low < high and low > 0"),
+        ("axes: {optimizer.lr: {choices: []}}", "must be a list of numbers or names"),
+        ("axes: {optimizer.lr: {lo: 1}}", "must have low and high, or choices"),
+        ("axes: {method.alpha: {low: 0, high: 1}}", "has none of the keys of"),
         ("axes: [", "can't be read"),
     ],
 )

@@ -99,7 +99,7 @@ def test_an_interrupt_is_recorded_by_all_workers(
     else:
         process.send_signal(number)
     _, err = process.communicate()
-    assert (process.returncode, err) == (128 + number, "interrupted: the same command resumes it\n")
+    assert (process.returncode, err) == (128 + number, "Interrupted. Run the same command again to resume.\n")
     assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["interrupted"] * 2
     assert owners(outputs) == []
 

@@ -306,7 +306,7 @@ def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any],
     assert claim is not None
     job, said = run(values, tmp_path)
     assert (job.state, said) == ("claimed_by_other", "")
-    assert f"is being run by process {os.getpid()}" in str(job.error)
+    assert f"is already running in process {os.getpid()}" in str(job.error)
     assert [path for path in job.folder.iterdir() if path != claim.staging] == [claim.path]
     claim.release()
 

@@ -1,4 +1,4 @@
-"""Handle Ctrl-C and SIGTERM: raise `Interrupted`, end child processes, and exit with 128 + the signal's number."""
+"""Handle Ctrl-C and SIGTERM: raise `Interrupted`, end child processes, and exit with a matching exit code."""
 
 import ctypes
 import os
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-GRACE_S = 1.0  # wait this long for child processes before a SIGTERM is forwarded to them
-PARENT = "KRONA_PARENT"  # environment variable with the id of the parent process, with which this process ends
+GRACE_S = 1.0  # seconds to wait for child processes before a SIGTERM is forwarded to them
+PARENT = "KRONA_PARENT"  # environment variable with a process id; when that process ends, this process ends too
 PR_SET_PDEATHSIG = 1  # an option of prctl(2)
 Child = subprocess.Popen[bytes]
 
@@ -54,7 +54,7 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
     terminated. The children share the terminal, so they receive Ctrl-C themselves. A SIGTERM is forwarded to them.
 
     Args:
-        announce: after an interrupt, print how to resume. Use it if the children do not print this.
+        announce: whether to print after an interrupt how to resume. Use it if the children do not print this.
     """
     started: list[Child] = []
 
@@ -91,7 +91,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def exit_code(process: Child) -> int:
-    """Return a process's exit code, or 128 + the signal's number if a signal killed the process, as a shell does."""
+    """Return a process's exit code as a shell does: 128 + the signal's number if a signal killed the process."""
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
@@ -118,7 +118,7 @@ def _terminate(processes: Sequence[Child]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with an exit code. A closed output pipe causes no error."""
+    """Exit with an exit code. If the pipe of the output is closed, no error is raised."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -134,5 +134,5 @@ def signal_number(stop: BaseException) -> int:
 def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
     """Print how to resume, if ``announce`` is true, and exit with 128 + the signal's number."""
     if announce:
-        print("interrupted: the same command resumes it", file=sys.stderr)
+        print("Interrupted. Run the same command again to resume.", file=sys.stderr)
     leave(128 + signal_number(stop))

@@ -1,6 +1,7 @@
-"""Specify a job, claim its run's folder, and find the outcome of a run that has already ended.
+"""Specify a job, claim the folder of its run, and find the outcome of a run that has already ended.
 
-A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
+A job is one execution of a run. A claim reserves the run's folder for this process. A finished run is not executed
+again, and an interrupted run resumes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """The specification of a job. It contains only plain values, so it can be passed to another process."""
+    """The specification of a job. It contains only plain values, so that it can be passed to another process."""
 
     config: Mapping[str, Any]  # composed from the user's command, so it can name any class
     outputs: Path
@@ -102,8 +103,8 @@ def identify(settings: Run) -> str:
 def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
     """Claim a run's folder on the first rank, and inform the other ranks whether the run starts.
 
-    If the run starts, the context yields the claim on the first rank and None on all other ranks. Otherwise it yields a
-    job with the outcome.
+    A rank is one of the processes that train a model together. If the run starts, the context yields the claim on the
+    first rank and None on all other ranks. Otherwise, it yields a job with the outcome.
     """
     if not ranks.first:
         starts = ranks.gather(False)[0]
@@ -119,7 +120,8 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
             yield found
         except OSError as error:
             raise KronaError(
-                f"{spec.folder}: {error.strerror or error}. After that is repaired, the same command resumes the run."
+                f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
+                "same command to resume the run."
             ) from error
 
 
@@ -133,7 +135,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     require(spec.settings)
     claim = spec.run.claim()
     if claim is None:
-        error = f"{spec.run_id} is being run by {describe(spec.run.owner() or {})}"
+        error = f"{spec.run_id} is already running in {describe(spec.run.owner() or {})}"
         return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
@@ -158,17 +160,17 @@ def find_outcome(spec: JobSpec) -> Job | None:
     if state == "done" and result is not None:
         return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
     if state == "failed" and spec.multirun and spec.settings.retry != "failed":
-        return Job(spec.run_id, "failed", spec.folder, result, f"{error} (retry=failed tries again)")
+        return Job(spec.run_id, "failed", spec.folder, result, f"{error} (to run it again, add retry=failed)")
     return None
 
 
 def _done_messages(result: Result, spec: JobSpec) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
-    messages = [f"done already ({finished}); overwrite=true runs it again"]
+    messages = [f"done already ({finished}). To run it again, add overwrite=true"]
     messages += spec.run.find_damage(result)
     code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
-        messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
+        messages.append(f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}")
     return messages
 
 

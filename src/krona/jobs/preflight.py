@@ -21,7 +21,7 @@ from krona.training.ranks import num_processes
 
 LOADERS_PER_CORE = 8
 OFFLINE_ADVICE = (
-    "Use profile=demo (sample data and a small backbone, nothing is downloaded), "
+    "Use profile=demo (sample data and a small backbone, without a download), "
     "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
     f"or {hub.MIRROR}"
 )
@@ -70,7 +70,8 @@ def _check_devices(settings: Run) -> None:
     if wanted > count and processes == 1:  # with srun, each process may see only its own device
         noun = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
-            f"trainer.devices={wanted}: this machine has {amount(count, noun)}. Use trainer.devices={count} at most."
+            f"trainer.devices={wanted} is too high, because this machine has {amount(count, noun)}. Use at most "
+            f"trainer.devices={count}."
         )
     devices = max(wanted, processes)
     share, remainder = divmod(settings.batch_size, devices)
@@ -81,15 +82,15 @@ def _check_devices(settings: Run) -> None:
             f"Use batch_size={' or '.join(near)}."
         )
     if settings.trainer.strategy == "fsdp" and devices == 1:
-        raise KronaError("trainer.strategy=fsdp: sharding needs at least two devices. Use trainer.devices=2 or more.")
+        raise KronaError("trainer.strategy=fsdp needs at least two devices. Use trainer.devices=2 or more.")
 
 
 def _check_loaders(settings: Run) -> None:
     number, cores = settings.trainer.num_workers, cpu_count()
     if number > (most := LOADERS_PER_CORE * cores):
         raise KronaError(
-            f"trainer.num_workers={number}: each worker is a process, and this machine has {amount(cores, 'core')}. "
-            f"The limit is {most}; short rows need 0."
+            f"trainer.num_workers={number} is too high. Each worker is a process, and the limit is {most} on this "
+            f"machine with {amount(cores, 'core')}. Short rows need no workers (trainer.num_workers=0)."
         )
 
 
@@ -99,12 +100,12 @@ def _check_freezing(settings: Run) -> None:
         return
     if trainer.precision == "bf16-frozen":
         raise KronaError(
-            f"trainer.precision=bf16-frozen: {method.name} freezes nothing, and trained weights are kept in fp32. Use "
+            f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "
             "trainer.precision=bf16-mixed."
         )
     if trainer.strategy == "fsdp":
         raise KronaError(
-            f"trainer.strategy=fsdp: {method.name} freezes nothing, and only frozen weights are sharded. Use "
+            f"trainer.strategy=fsdp shards only frozen weights, but {method.name} trains all weights. Use "
             "trainer.strategy=ddp."
         )
 
@@ -131,7 +132,9 @@ def _check_optimizer(settings: Run) -> None:
     try:
         build_optimizer(settings.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
     except (ValueError, TypeError) as error:
-        raise KronaError(f"{settings.optimizer.target} refuses its arguments (optimizer.…): {error}") from error
+        raise KronaError(
+            f"{settings.optimizer.target} does not accept the arguments in optimizer.…: {error}"
+        ) from error
 
 
 def _check_lightning(settings: Run) -> None:
@@ -177,10 +180,10 @@ def devices_wanted(trainer: Trainer) -> int:
 def count_devices(trainer: Trainer) -> tuple[str, int]:
     """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices on this machine.
 
-    For ``cpu`` the number is that of the cores.
+    For ``cpu``, the number of cores is returned.
 
     Raises:
-        KronaError: this machine has no such device.
+        KronaError: this machine does not have the device that the settings name.
     """
     mps = int(torch.backends.mps.is_available())
     counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
@@ -190,13 +193,13 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
     if not (count := counts.get(kind, 0)):
         available = ", ".join(name for name, number in counts.items() if number)
         raise KronaError(
-            f"trainer.accelerator={trainer.accelerator}: this machine has no such device. It has {available}."
+            f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
         )
     return kind, count
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method into the backbone on the meta device. Factor shapes or targets that do not fit are errors."""
+    """Insert the method into a backbone without weights. Raise `KronaError` if factor shapes or targets do not fit."""
     if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
@@ -214,6 +217,6 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     if positions is not None and settings.max_source_length > positions:
         raise KronaError(
             f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
-            f"{settings.backbone.name}."
+            f"{settings.backbone.name}. Use max_source_length={positions} or less."
         )
     return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

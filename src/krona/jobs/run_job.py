@@ -1,7 +1,8 @@
 """Run one job, from its specification to the recorded result.
 
 `run_job` checks whether the run is done, claims its folder, trains (`krona.training.run`) and records the outcome. With
-several devices, each rank executes the same functions, but only rank 0 claims the folder, writes files and prints.
+several devices, each process (rank) executes the same functions, but only rank 0 claims the folder, writes files and
+prints.
 """
 
 import signal
@@ -40,9 +41,9 @@ def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = No
         after_epoch: a function that is called after each epoch. It can raise `Interrupted` to stop the run.
 
     Raises:
-        KronaError: the config is invalid, so the run was not started and no files were written. Or the run stopped
-            because its folder can't be written to, or because another process took over the run.
-        Interrupted: a signal stopped the run. The interrupt was recorded in its result.json.
+        KronaError: the config is invalid, so that the run was not started and no files were written. Or the run
+            stopped because its folder can't be written to, or because another process took over the run.
+        Interrupted: a signal stopped the run. The run's result.json records the interrupt.
     """
     if spec.settings.trainer.fast_dev_run:
         return _rehearse(spec, console)
@@ -65,14 +66,14 @@ def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | No
         return known
     require(spec.settings)
     if after_epoch is not None:
-        raise KronaError("a trial is pruned in the process that runs it. Use trainer.devices=1 and several --workers.")
+        raise KronaError("A trial of a study can't use several devices. Use trainer.devices=1 and several --workers.")
     return run_by_ranks(spec, devices=devices)
 
 
 def _rehearse(spec: JobSpec, console: Console) -> Job:
     """Run one epoch of a few batches without loggers in a temporary folder (``trainer.fast_dev_run``)."""
     if spec.multirun:
-        raise KronaError("trainer.fast_dev_run keeps no result, so a sweep cannot use it. Remove -m.")
+        raise KronaError("trainer.fast_dev_run saves no results, so it can't be used in a sweep. Remove -m.")
     trainer = dict(spec.config["trainer"])
     trainer["max_epochs"] = min(1, trainer["max_epochs"])
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
@@ -84,7 +85,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"
-        say(console, f"  fast_dev_run: {batches} of each of train, dev and test succeeded. No files were kept.")
+        say(console, f"  fast_dev_run: {batches} of train, of dev and of test succeeded. No files were kept.")
     return replace(job, result=None)
 
 
@@ -167,7 +168,7 @@ def _run_claimed(
         message = format_error(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
-            message += f" (the trace is in {spec.run.log})"
+            message += f" (the stack trace is in {spec.run.log})"
         return Job(spec.run_id, "failed", folder, result, message)
     return Job(spec.run_id, "done", folder, result)
 

@@ -25,8 +25,8 @@ from krona.jobs.interrupts import Child
 from krona.jobs.job import Job, JobSpec
 from krona.training.ranks import LOST
 
-POLL_S = 0.1  # time between two checks of the ranks
-GRACE_S = 20.0  # time for rank 0 to record the reason before it is killed
+POLL_S = 0.1  # seconds between two checks of the ranks
+GRACE_S = 20.0  # seconds for rank 0 to record the reason before it is killed
 
 
 def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
@@ -114,6 +114,6 @@ def _describe_loss(ranks: Sequence[Child], lost: int, folder: Path) -> str:
         lines = (folder / f"rank-{lost}.log").read_text(errors="replace").strip().splitlines()
         reason = f"ended with exit code {code}" + (f": {lines[-1]}" if lines else "")
     return (
-        f"process {lost} of {len(ranks)} of this run {reason}. The others were stopped; the same command resumes "
-        "after the last finished epoch."
+        f"process {lost} of {len(ranks)} of this run {reason}. The other processes were stopped. The same command "
+        "resumes the run after the last finished epoch."
     )

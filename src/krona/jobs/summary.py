@@ -18,7 +18,7 @@ HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data
 
 
 def print_summary(job: Job, console: Console) -> None:
-    """Print the score, parameters, time, memory and files of one run, and the commands to continue with."""
+    """Print the score, parameters, time, memory and files of one run, and commands that the user may need next."""
     result = job.result
     if result is None or result.dev is None:
         return
@@ -64,7 +64,7 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 def heading(result: Result) -> str:
     """Return a heading with the kind of data: GLUE, sample data or own data.
 
-    The heading also tells whether the number of rows differs from GLUE's, and whether the backbone has random weights.
+    The heading also mentions a number of rows that differs from GLUE's, and a backbone with random weights.
     """
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
     if part := differing_part(result):

@@ -165,16 +165,16 @@ def read_result(path: Path) -> Result:
     except (ValueError, RecursionError) as error:
         raise KronaError(f"{path} is not a result: {error}") from error
     if not isinstance(content, dict):
-        raise KronaError(f"{path} is not a result. Its JSON is a {type(content).__name__}, but must be an object.")
+        raise KronaError(f"{path} is not a result. Its JSON is a {type(content).__name__}, but must be an object")
     if content.get("schema") != SCHEMA:
-        raise KronaError(f"{path} has schema {content.get('schema')!r}, but this version of krona reads {SCHEMA}.")
+        raise KronaError(f"{path} has schema {content.get('schema')!r}, but this version of krona reads {SCHEMA}")
     if faults := _find_faults(content):
         raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
     result = Result(**content)  # `content` also has the keys that later versions added; validation would remove them
     if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")
     if result.run_id != path.parent.name:
-        raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}.")
+        raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}")
     return result
 
 

@@ -1,4 +1,7 @@
-"""Print the closing table of a multirun: its jobs, result paths, warnings, means over seeds, and the next command."""
+"""Print the closing table of a multirun (a command with several jobs).
+
+It shows the jobs, the paths of their results, warnings, means over seeds, and a command that the user may need next.
+"""
 
 import re
 from collections import Counter
@@ -19,7 +22,7 @@ from krona.screen import as_typed, duration, escape, say, table, terminal_width
 
 BEST = "*"
 SPLITS = ("dev", "test")
-SEEDS = "mean over seeds (±: half of Student's t interval, 95 %; from…to: the range of two)"
+SEEDS = "mean over seeds (±: half of the 95 % interval of Student's t; from…to: the range of two seeds)"
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
 MAX_LINES = 5  # maximum number of warnings, and of notes
@@ -30,7 +33,7 @@ class JobRow:
     """A row of the closing table: one job, or the mean of jobs that differ only in the seed.
 
     Attributes:
-        values: a dict from the name of each axis of the sweep to the value of the row.
+        values: a dict from each swept key to the value of the row.
         results: the results of the jobs.
     """
 
@@ -69,7 +72,7 @@ class JobRow:
         return f"{counts[0]:,}" if counts and counts[0] is not None else ""
 
     def cells(self, axes: Sequence[str], best: "Sequence[JobRow]") -> list[str]:
-        """Return the cells of the row: its value on each axis, and its mean score on each split.
+        """Return the cells of the row: its value of each swept key, and its mean score on each split.
 
         If the row is one of the ``best`` rows, its score on `split` is marked.
         """
@@ -160,15 +163,15 @@ def _shorten_keys(names: Sequence[str]) -> list[str]:
 
 
 def _title(rows: Sequence[JobRow], axes: Sequence[str]) -> str:
-    """Return the method, task, data and number of parameters, each only if all rows share it."""
+    """Return the method, task, data and number of parameters as text. Leave out those that differ between the rows."""
     done = [row for row in rows if row.results]
     parts = [done[0].values[name] for name in ("method", "task", "data") if name not in axes] if done else []
     counts = {row.parameters for row in done}
-    return ", ".join([*parts, *[f"{count} parameters train" for count in counts if count and len(counts) == 1]])
+    return ", ".join([*parts, *[f"{count} trainable parameters" for count in counts if count and len(counts) == 1]])
 
 
 def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRow]:
-    """Combine the rows that differ only in the seed into one row each. Return an empty list if there are none."""
+    """Combine rows that differ only in the seed into one row. Return an empty list if there are no such rows."""
     groups: dict[tuple[str, ...], list[JobRow]] = {}
     for row in rows:
         if row.split is not None:
@@ -199,12 +202,12 @@ def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
 def _counts(jobs: Sequence[Job]) -> str:
     counts = Counter(job.state for job in jobs)
     parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
-    again = "; overwrite=true runs finished runs again" if counts["skipped"] else ""
+    again = ". To run finished runs again, add overwrite=true" if counts["skipped"] else ""
     return f"{amount(len(jobs), 'run')}: {parts}{again}"
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each different warning. If several runs have it, the line has their number and one example."""
+    """Return a line for each different warning. For a warning of several runs, it has their number and an example."""
     equal: dict[str, list[str]] = {}
     for job in _done_jobs(jobs):
         assert job.result is not None

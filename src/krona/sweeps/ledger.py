@@ -1,4 +1,4 @@
-"""A Hydra callback that records the outcomes of a multirun's jobs, prints the closing table and sets the exit code.
+"""Record the outcomes of a multirun's jobs, print the closing table and set the exit code (a callback of Hydra).
 
 The ledger is a folder. Each job writes its outcome to a separate file in it, because jobs can run on other machines,
 and appending to a common file is not safe on a network file system.
@@ -30,8 +30,8 @@ from krona.sweeps.progress import SweepProgress
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # the environment variable with the path of the ledger, which child processes inherit
 TOTAL = "total"  # the file in the ledger with the number of jobs
-RECENT = 20  # number of latest jobs from whose times the remaining time is estimated
-KEPT_S = 30 * 86400.0  # how long the ledger of an interrupted multirun is kept
+RECENT = 20  # the remaining time is estimated from the times of this number of latest jobs
+KEPT_S = 30 * 86400.0  # seconds for which the ledger of an interrupted multirun is kept
 
 
 def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
@@ -151,8 +151,8 @@ def _build_job(note: dict[str, Any]) -> Job:
 
 def _gone(folder: Path) -> str:
     return (
-        f"{folder} has disappeared since the sweep began (was a shared folder unmounted?). The sweep stops. Run the "
-        "same command to resume it when the folder is back."
+        f"The folder {folder} has disappeared since the sweep began. Check whether a shared folder was unmounted. The "
+        "sweep stops. When the folder is available again, run the same command to resume."
     )
 
 
@@ -164,4 +164,6 @@ def _errors_end_the_multirun() -> Iterator[None]:
     except KronaError as error:
         raise SystemExit(str(error)) from error
     except OSError as error:
-        raise SystemExit(f"{error.filename}: {error.strerror or error}. A sweep needs a writable folder.") from error
+        raise SystemExit(
+            f"{error.filename} can't be used: {error.strerror or error}. A sweep needs a writable folder."
+        ) from error

@@ -27,7 +27,7 @@ class Planned:
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # None if composing fails or the run is not listed from a sweep
+    config: dict[str, Any] | None = None  # None if it can't be composed, or if the run was found in the outputs folder
 
     def updated(self, outputs: Path) -> "Planned":
         """Return a copy of this object with the current state of the run."""

@@ -1,4 +1,4 @@
-"""The command `krona status`: show the states of the runs of a sweep or of the outputs folder."""
+"""Show the states of the runs of a sweep or of the outputs folder (`krona status`)."""
 
 import re
 import time
@@ -19,9 +19,9 @@ from krona.screen import below, duration, escape, say, table, terminal_width
 from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
-WATCH_S = 2.0
-IDLE_S = 60.0  # must be longer than the time between two runs, and than the time to start a process
-MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out runs that are done
+WATCH_S = 2.0  # seconds between two updates of the display
+IDLE_S = 60.0  # seconds; must be longer than the time between two runs, and than the time to start a process
+MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
@@ -45,7 +45,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
         file = command_file(outputs / "sweeps", sweep)
         runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
     if not runs:
-        raise KronaError(f"{outputs} has no runs yet. Start one: python train.py profile=demo")
+        raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
     runs = filter_runs(runs, where)
     if not runs:
         raise KronaError(f"No run has {' and '.join(where)}.")
@@ -82,12 +82,12 @@ def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
     for condition in where:
         key, equals, value = condition.partition("=")
         if not equals or key not in KEYS:
-            raise KronaError(f"--where {condition}: write key=value; {did_you_mean(key, KEYS)}")
+            raise KronaError(f"--where {condition} is not KEY=VALUE with a known key: {did_you_mean(key, KEYS)}")
         wanted = value.split(",")
         known = sorted({_get_value(run, key) for run in runs} - {""})
         for one in wanted:
             if not any(_matches(entry, key, one) for entry in known):
-                raise KronaError(f"--where {key}={one}: no run has it; {did_you_mean(one, known)}")
+                raise KronaError(f"--where {key}={one} matches no run: {did_you_mean(one, known)}")
         kept = [run for run in kept if any(_matches(_get_value(run, key), key, one) for one in wanted)]
     return kept
 
@@ -145,7 +145,7 @@ def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
                 say(console, line)
                 printed = line
     if any(run.state in OPEN for run in current):
-        say(console, f"No process has run any of these for {IDLE_S:g} s. Resume them with the command of the sweep.")
+        say(console, f"No process has worked on the runs for {IDLE_S:g} s. Resume them with the command of the sweep.")
 
 
 def _poll(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
@@ -188,7 +188,7 @@ def counts_line(runs: Sequence[Planned]) -> str:
 def seconds_left(runs: Sequence[Planned]) -> float | None:
     """Return the expected time of the unfinished runs in seconds.
 
-    Return None if there is no unfinished run, or if the time of one of them is unknown.
+    Return None if all runs are finished, or if the time of an unfinished run is unknown.
     """
     times = RunTimes(run.result for run in runs if run.result is not None)
     total = None
@@ -229,11 +229,11 @@ def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
         lines.append(
-            "Run a failed run again with its command (with -m: add retry=failed). With other data it is another run, "
-            "and the failed one stays."
+            "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
+            "command starts a new run, and the failed run stays."
         )
     folders = [below(folder) for run in bad if (folder := outputs / run.run_id).is_dir()]
     if folders:
         more = f" … ({len(folders) - 3} more)" if len(folders) > 3 else ""
-        lines.append(f"To remove {'it' if len(folders) == 1 else 'them'}: rm -r {' '.join(folders[:3])}{more}")
+        lines.append(f"To remove failed runs: rm -r {' '.join(folders[:3])}{more}")
     return lines

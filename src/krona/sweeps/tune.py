@@ -1,6 +1,7 @@
-"""The search for hyperparameters of `krona tune`.
+"""Search for hyper-parameters (`krona tune`).
 
-An Optuna study chooses the values of a trial, a run is trained with these values, and the study gets its dev score.
+A study of Optuna chooses the values of a trial. krona trains a run with these values and reports its dev score to the
+study.
 Hydra's Optuna plugin is not used, because it requires Optuna < 3, cannot prune trials, and counts the trials of each
 command from 0.
 """
@@ -37,7 +38,7 @@ from krona.runs.study_journal import (
 from krona.screen import escape
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
-MAX_FIRST_FAILURES = 3  # if so many trials fail at the start, the command is probably wrong and the search stops
+MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 
 
 @dataclass
@@ -99,8 +100,8 @@ def tune(
     axes, fixed = split_typed(read_space(space, base), typed)
     if not axes:
         raise KronaError(
-            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Leave one out, "
-            f"or name other axes than those of {space} with --space FILE."
+            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Remove one of them, or use "
+            f"--space FILE with other parameters than {space}."
         )
     name = name or default_study_name(base)
     constant = constant_settings(base, axes)
@@ -123,7 +124,7 @@ def next_trial(tuning: Tuning, trials: int) -> Any:
     """
     study = tuning.study
     if resumed := repeat_dead_trials(study, tuning.outputs):
-        tuning.say(f"  {resumed} unfinished trial(s) will resume")
+        tuning.say(f"  {resumed} unfinished trial(s) will be resumed")
     if len(counted_trials(study)) >= trials:
         return None
     trial = study.ask()
@@ -191,17 +192,17 @@ def compose_run(typed: Sequence[str]) -> Composed:
     """
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
-        raise KronaError("recipe=tuned uses the result of a search, and krona tune is the search. Leave it out.")
+        raise KronaError("A search can't use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
     with translate_errors(ready), hydra_session():
         if len(jobs := list_jobs({}, ready)) > 1:
             raise KronaError(
-                f"{' '.join(typed)}: these are {len(jobs)} runs. A study tunes one: use a command for each."
+                f"{' '.join(typed)} describes {len(jobs)} runs, but a study tunes one. Use one command for each run."
             )
         return compose_job(ready)
 
 
 def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
-    """Return the axes to search, and the user's overrides that fix the values of the other axes.
+    """Return the axes (keys) to search, and the user's overrides that fix the values of the other axes.
 
     An axis can have an additional override ``also``. It is removed if the user's overrides set the same key.
     """
@@ -217,7 +218,7 @@ def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis,
 def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
     """Return the settings that influence the result of a run and are the same in all trials of a study.
 
-    These are the settings without the keys of the axes.
+    These are all settings except those that the study searches.
     """
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:

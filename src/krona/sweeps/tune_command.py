@@ -1,4 +1,4 @@
-"""The command `krona tune`: search with one or several processes, and print the best trial and its command."""
+"""Search hyper-parameters with one or several processes, and print the best trial and its command (`krona tune`)."""
 
 import os
 import shlex
@@ -54,7 +54,7 @@ def tune_here(
     if is_worker:
         return  # the parent process prints the result
     if any(other.returncode for other in others):
-        raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
+        raise KronaError("A process failed. Its error is above. Run the same command again to resume the study.")
     say(console, f"best of {amount(len(result.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
     say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
 

@@ -27,26 +27,28 @@ def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
     axes = [_read_axis(f"{path}, axis {key}", str(key), axis) for key, axis in values.items()]
     kept = tuple(axis for axis in axes if _has_key(config, axis.needs or axis.key))
     if not kept:
-        raise KronaError(f"No axis of {path} applies to this run. It has {', '.join(axis.key for axis in axes)}.")
+        raise KronaError(
+            f"The config of this run has none of the keys of {path}: {', '.join(axis.key for axis in axes)}"
+        )
     return kept
 
 
 def _read_axis(where: str, key: str, values: Any) -> Axis:
     if not isinstance(values, dict) or set(values) - KEYS:
-        raise KronaError(f"{where}: expected low and high, or choices, not {values!r}")
+        raise KronaError(f"{where} must have low and high, or choices. Its value is {values!r}.")
     needs, also = str(values.get("needs", "")), str(values.get("also", ""))
     if "choices" in values:
         choices = values["choices"]
         if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
-            raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
+            raise KronaError(f"{where} has choices={choices!r}. choices must be a list of numbers or names.")
         return Axis(key, choices=tuple(choices), needs=needs, also=also)
     low: Any = values.get("low")
     high: Any = values.get("high")
     log = bool(values.get("log", False))
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high))
     if not (numbers and low < high and (low > 0 or not log)):
-        bound = ", above 0 with log" if log else ""
-        raise KronaError(f"{where}: low={low!r}, high={high!r}: expected low < high{bound}")
+        bound = " and low > 0 (because of log)" if log else ""
+        raise KronaError(f"{where} has low={low!r} and high={high!r}. They must be numbers with low < high{bound}.")
     return Axis(key, low=float(low), high=float(high), log=log, needs=needs, also=also)
 
 

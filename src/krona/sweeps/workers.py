@@ -15,7 +15,7 @@ from krona.screen import say
 from krona.sweeps import status
 from krona.sweeps.plan import plan
 
-ATTEMPTS = 3
+ATTEMPTS = 3  # maximum number of times that the sweep is started
 
 
 def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console: Console) -> int:
@@ -37,7 +37,7 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     if workers == 1:
         return _train(overrides)
     if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
-        raise KronaError(f"--workers {workers} and {launcher}: both choose where the runs take place. Use one of them.")
+        raise KronaError(f"--workers {workers} and {launcher} both choose where the runs take place. Use one of them.")
     runs = plan(overrides, outputs=outputs)
     say(console, status.counts_line(runs))
     for _ in range(ATTEMPTS):

@@ -153,7 +153,7 @@ def test_a_launcher_without_a_multirun_is_refused() -> None:
 
 
 def test_workers_and_a_launcher_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib: both choose where"):
+    with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib both choose where"):
         run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2, outputs=tmp_path, console=Console())
 
 

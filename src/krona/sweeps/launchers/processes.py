@@ -79,7 +79,7 @@ class Slot:
         except BrokenProcessPool:
             killed = "of a worker" if self.pid.exception() else self.pid.result()
             self.executor = None
-            return f"process {killed} was killed (out of memory?); the same command resumes where it stopped"
+            return f"process {killed} was killed, perhaps for lack of memory. The same command resumes the run."
         except BaseException as error:  # the job raised an error, and the sweep continues
             return str(error) or type(error).__name__
 
@@ -91,7 +91,7 @@ class Slot:
 def begin_process(parent: int) -> None:
     """Prepare a new process of the pool.
 
-    The process prints nothing, ignores Ctrl-C (its parent sends it a SIGTERM instead), and ends when its parent ends.
+    The process prints nothing, ignores Ctrl-C (the parent sends a SIGTERM instead), and ends when its parent ends.
     """
     from joblib.externals.loky import process_executor
 
@@ -126,10 +126,10 @@ def _end_if_orphaned(parent: int) -> None:
 def environment(slot: int, *, threads: int) -> dict[str, str]:
     """Return the environment variables for the process of a slot.
 
-    They set the number of threads, unless the user has set it, and choose a GPU if there are several.
+    They set the number of threads, unless the user has set it. If there are several GPUs, they also choose a GPU.
 
     Args:
-        slot: the number of the slot, which chooses the GPU.
+        slot: the number of the slot. Each slot uses another GPU.
         threads: the number of threads.
     """
     import torch

@@ -38,7 +38,7 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise `KronaError` if a setting is wrong, or if submitit or the cluster is not available."""
     problems = Problems(find_problems(LauncherSettings, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
-        problems.append("hydra.launcher.n_jobs=0: no run would start. Give at least 1, or -1 for one run per core.")
+        problems.append("hydra.launcher.n_jobs=0 would start no run. Use at least 1, or -1 for one run per core.")
     problems.raise_all()
     require_package(engine)
     if engine == "submitit_slurm":
@@ -48,4 +48,6 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
 def require_package(engine: str) -> None:
     """Raise `KronaError` if the engine needs submitit and submitit is not installed."""
     if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
-        raise KronaError(f"hydra/launcher={engine} needs submitit, which is not installed: pip install -e '.[cluster]'")
+        raise KronaError(
+            f"hydra/launcher={engine} needs submitit, which is not installed. Run: pip install -e '.[cluster]'"
+        )

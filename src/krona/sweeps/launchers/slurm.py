@@ -18,8 +18,8 @@ def require(settings: Mapping[str, Any]) -> None:
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
         raise KronaError(
-            f"hydra/launcher=submitit_slurm: {' and '.join(missing)} not found on this machine. Start the sweep on the "
-            "cluster's login node, or use hydra/launcher=submitit_local on this machine."
+            f"hydra/launcher=submitit_slurm needs {' and '.join(missing)}, which this machine does not have. Start the "
+            "sweep on the cluster's login node, or use hydra/launcher=submitit_local on this machine."
         )
     if settings.get("partition") is None:
         return
@@ -27,7 +27,7 @@ def require(settings: Mapping[str, Any]) -> None:
     for name in str(settings["partition"]).split(","):
         if name not in known:
             raise KronaError(
-                f"hydra.launcher.partition={name}: not a partition of this cluster; {did_you_mean(name, known)}"
+                f"hydra.launcher.partition={name} is not a partition of this cluster: {did_you_mean(name, known)}"
             )
 
 
@@ -36,8 +36,9 @@ def job_resources(
 ) -> dict[str, Any]:
     """Return the settings of a job for sbatch.
 
-    ``by_backbone`` and ``by_task`` can contain special settings for the backbone and the task of the job. They replace
-    the general settings, but not the settings in ``typed``. If both contain the same key, the larger value is used.
+    ``by_backbone`` and ``by_task`` can contain special settings for the backbone and the task of the job. Special
+    settings replace the general settings, but not the settings in ``typed``. If ``by_backbone`` and ``by_task`` contain
+    the same key, the larger value is used.
 
     Args:
         settings: the settings of the launcher.
@@ -80,7 +81,7 @@ def format_refusal(output: str) -> str:
     """Return a message with sbatch's reason for rejecting a job and the settings that the user can change."""
     lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in output.splitlines() if line.strip()]
     reason = "; ".join(dict.fromkeys(lines)) or "sbatch failed without a message"
-    return f"SLURM rejected the job: {reason}. Change hydra.launcher.gpus_per_node, mem_gb, timeout_min …"
+    return f"SLURM rejected the job: {reason}. Change hydra.launcher.gpus_per_node, mem_gb or timeout_min."
 
 
 def _run(*command: str) -> str:
@@ -88,5 +89,5 @@ def _run(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[:1]
-        raise KronaError(f"SLURM does not answer: {' '.join(command)}: {' '.join(why)}") from error
+        raise KronaError(f"The command {' '.join(command)} of SLURM failed: {' '.join(why)}") from error
     return done.stdout

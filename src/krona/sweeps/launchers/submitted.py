@@ -19,7 +19,7 @@ from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
 QUEUE_POLL_S = 15.0
-SETTLE_S = 20.0  # time to wait for the file with an outcome, which a shared file system may show with a delay
+SETTLE_S = 20.0  # seconds to wait for the file with an outcome, which a shared file system may show with a delay
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class Submitted:
         Return None while the job is waiting or running.
 
         Args:
-            ended: whether the job has ended. If it is None, submitit is asked.
+            ended: whether the job has ended; None: ask submitit.
         """
         paths = self.handle.paths
         if not paths.result_pickle.exists():
@@ -54,7 +54,10 @@ class Submitted:
             self.missing_since = self.missing_since or time.monotonic()
             if time.monotonic() - self.missing_since < self.settle_s:
                 return None
-            return f"job {self.handle.job_id} ended without an outcome (killed?); its last output is in {paths.stderr}"
+            return (
+                f"job {self.handle.job_id} ended without an outcome. Perhaps it was killed. Its last output is in "
+                f"{paths.stderr}"
+            )
         error = self.handle.exception()
         if error is not None:
             return f"{_error_line(str(error))} ({paths.stderr})"
@@ -104,7 +107,8 @@ def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: E
     except BaseException:
         arrays = " ".join(sorted({one.handle.job_id.split("_")[0] for one in running}))
         print(
-            f"left in SLURM's queue: {amount(len(running), 'run')} (squeue --me shows, scancel {arrays} ends them)",
+            f"left in SLURM's queue: {amount(len(running), 'run')}. List them with squeue --me, or end them with "
+            f"scancel {arrays}",
             file=sys.stderr,
         )
         raise

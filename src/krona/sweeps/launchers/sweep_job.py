@@ -1,4 +1,4 @@
-"""A job of a multirun that can be pickled, together with Hydra's state, and run in another process."""
+"""Pass a job of a multirun to another process, together with Hydra's state, and run it there."""
 
 import signal
 import sys
