@@ -75,7 +75,7 @@ def test_the_start_of_a_multirun_adds_runs_of_other_sweeps(tmp_path: Path) -> No
         (["method=glob(zzz*)"], "this axis has no value"),
         (["seed=0,1", "sweep=../mine"], "is not a valid name"),
         (["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "hydra.launcher.n_jobs='x' must be"),
-        (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm needs sbatch"),
+        (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm: sbatch"),
     ],
 )
 def test_a_refused_sweep_leaves_nothing(

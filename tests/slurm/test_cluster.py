@@ -213,8 +213,9 @@ def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no
     _, err = process.communicate()
     assert process.returncode == 143
     go.touch()
-    left = r"^left in SLURM's queue: \d runs?\. List them with squeue --me, or end them with scancel \d+$"
-    assert re.search(left, err, re.M)
+    assert re.search(
+        r"^left in SLURM's queue: \d runs?\. List them with squeue --me, or end them with scancel \d+$", err, re.M
+    )
     while asked("squeue", "--me", "--noheader"):
         time.sleep(1)
     assert "2 runs: 2 done already" in train(outputs, *command).stdout

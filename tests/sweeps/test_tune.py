@@ -99,7 +99,7 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
         ("recipe=tuned", "A search can't use recipe=tuned"),
         ("recipe=tuned/mine", "A search can't use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),
-        ("seed=0,1", "seed=0,1 describes 2 runs"),
+        ("seed=0,1", "describes 2 runs"),
     ],
 )
 def test_a_wrong_command_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
 def test_a_machine_without_slurm(commands: Callable[..., None]) -> None:
     commands(squeue="")
-    with pytest.raises(KronaError, match=r"sbatch and srun not found .* hydra/launcher=submitit_local"):
+    with pytest.raises(KronaError, match=r"sbatch and srun could not be found .* hydra/launcher=submitit_local"):
         slurm.require(SLURM)
 
 

@@ -18,7 +18,7 @@ def require(settings: Mapping[str, Any]) -> None:
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
         raise KronaError(
-            f"hydra/launcher=submitit_slurm needs {' and '.join(missing)}, which this machine does not have. Start the "
+            f"hydra/launcher=submitit_slurm: {' and '.join(missing)} could not be found on this machine. Start the "
             "sweep on the cluster's login node, or use hydra/launcher=submitit_local on this machine."
         )
     if settings.get("partition") is None:
