@@ -224,7 +224,7 @@ def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "there" / "file").touch()
     for arguments, words in [
         ({"to": "merge", "out": tmp_path / "x"}, "did you mean 'merged'"),
-        ({"to": "peft", "out": tmp_path / "x", "dtype": "bf16"}, "--dtype bf16: peft keeps the adapter's own"),
+        ({"to": "peft", "out": tmp_path / "x", "dtype": "bf16"}, "--to peft keeps the dtype of the adapter"),
         ({"to": "merged", "out": tmp_path / "x", "dtype": "int4"}, "--dtype int4"),
         ({"to": "merged", "out": tmp_path / "there"}, "krona did not write file in it"),
     ]:
@@ -238,7 +238,9 @@ def test_a_hub_that_can_not_be_reached(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = trained(backbones, tmp_path / "runs", "method=lora")
-    with pytest.raises(KronaError, match=r"--push me/mine: the Hub cannot be reached .*HF_HUB_OFFLINE"):
+    with pytest.raises(
+        KronaError, match=r"--push me/mine is not possible, because the Hub cannot be reached .*HF_HUB_OFFLINE"
+    ):
         export(found, to="adapter", out=tmp_path / "x", push="me/mine")
     assert not (tmp_path / "x").exists()
 

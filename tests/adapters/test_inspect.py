@@ -177,7 +177,7 @@ def test_a_file_without_origin(tmp_path: Path) -> None:
     Adapter.of(model).save(file)
     one = inspect(file)
     assert one.origin is None
-    assert one.missing == "the file does not say which backbone it is for"
+    assert one.missing == "the file does not record its backbone"
     assert str(file) in text(one)
 
 

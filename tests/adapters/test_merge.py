@@ -69,8 +69,8 @@ def test_the_file_is_the_weighted_sum(
     out = tmp_path / "both.safetensors"
     lines = merge([find(file) for file in files], out, weights=[0.75, -0.5])
     assert lines[0] == f"{out}: 0.75 × first + -0.5 × second.v2"
-    assert f"of {size} terms or ranks, answers task rte" in lines[1]
-    assert lines[2] == "exact: the sum of all updates"
+    assert f"with {size} terms or ranks, for task rte" in lines[1]
+    assert lines[2] == "The sum of the updates is exact."
     (first, norms), (second, others), (both, kept) = map(updates, [*files, out])
     assert first.keys() == second.keys() == both.keys()
     for place, delta in both.items():
@@ -114,15 +114,15 @@ def test_refused_merges(tiny_folder: Path, tmp_path: Path) -> None:
     wide = saved(tmp_path / "x.safetensors", "lora", write_backbone(tmp_path / "wide", d_model=64), seed=1)
     out = tmp_path / "both.safetensors"
     cases: list[tuple[list[Path], dict[str, Any], str]] = [
-        ([lora], {}, "two or more"),
-        ([lora, lora], {}, "a is named twice"),
-        ([lora, other], {"weights": [1.0]}, "--weights has 1 numbers for 2 runs"),
+        ([lora], {}, "at least two"),
+        ([lora, lora], {}, "a is given twice"),
+        ([lora, other], {"weights": [1.0]}, "--weights has 1 numbers, but there are 2 runs"),
         ([lora, other], {"weights": [1.0, float("inf")]}, "weights=inf"),
         ([lora, krona_], {}, "'a': LoRA, 'k': Kronecker"),
         (dora, {}, "DoRA's magnitude"),
         (adapters, {}, "Adapter is not linear"),
         ([lora, drawn], {}, "same shapes but other values"),
-        ([lora, wide], {}, "merge needs adapters of one backbone: a is of local"),
+        ([lora, wide], {}, "merge needs adapters of the same backbone. a was trained on local"),
         ([lora, other], {"task": "nowhere"}, "nowhere"),
     ]
     for files, call, message in cases:

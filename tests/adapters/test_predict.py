@@ -100,7 +100,7 @@ def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst
     shutil.copytree(rte, copied)
     pair = {"sentence1": "It rains.", "sentence2": "It is wet."}
     with pytest.raises(
-        KronaError, match=rf"{rte.name} reads 'sentence1' and 'sentence2', {sst2.name} reads 'sentence'"
+        KronaError, match=rf"{rte.name} reads 'sentence1' and 'sentence2', but {sst2.name} reads 'sentence'"
     ):
         ask(rte, sst2, texts=["a", "b"])
     from adapters.conftest import SAMPLE, finished
@@ -123,7 +123,7 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
     said = ask(rte, texts=["It rains.", "It is wet.", "He sleeps.", "He is awake."])
     assert said.index("It rains.") < said.index("He sleeps.")
     assert "p(not_entailment)" in said
-    with pytest.raises(KronaError, match=r"--text has 3 texts. A row of task sample_rte"):
+    with pytest.raises(KronaError, match=r"--text has 3 texts, but each row of task sample_rte"):
         ask(rte, texts=["a", "b", "c"])
     with pytest.raises(KronaError, match="No rows"):
         ask(rte)
@@ -139,7 +139,7 @@ def test_an_interrupted_file_is_resumed_to_the_same_bytes(
     output = tmp_path / f"a.{ending}"
     with monkeypatch.context() as patched:
         interrupt_after(patched, done)
-        with pytest.raises(StoppedError, match=rf"a.{ending}.partial has {8 * done} rows. Run the same command"):
+        with pytest.raises(StoppedError, match=rf"a.{ending}.partial contains {8 * done} rows. Run the same command"):
             ask(sst2, source=rows, output=output)
     assert not output.exists()
     partial = tmp_path / f"a.{ending}.partial"
@@ -187,7 +187,7 @@ def test_standard_input_is_not_resumed(sst2: Path, tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
         interrupt_after(patched, 2)
-        with pytest.raises(StoppedError, match=r"has 16 rows. Standard input cannot be resumed.*--overwrite"):
+        with pytest.raises(StoppedError, match=r"contains 16 rows. Standard input cannot be read again.*--overwrite"):
             ask(sst2, source="-", output=output)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     with pytest.raises(KronaError, match="belongs to other runs, rows or options"):
@@ -202,7 +202,7 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     assert there.read_text() == "mine"
     ask(sst2, source=rows, output=there, overwrite=True)
     assert len(there.read_text().splitlines()) == len(SENTENCES) + 1
-    with pytest.raises(KronaError, match=r"--output .*a.xlsx: there are .tsv, .csv, .jsonl"):
+    with pytest.raises(KronaError, match=r"--output .*a.xlsx has an unknown ending: there are .tsv, .csv, .jsonl"):
         ask(sst2, source=rows, output=tmp_path / "a.xlsx")
     with pytest.raises(KronaError, match=r"the folder .* was not found"):
         ask(sst2, source=rows, output=tmp_path / "none" / "a.tsv")
@@ -322,7 +322,7 @@ def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
     out, err = process.communicate()
     assert (process.returncode, out) == (130, ""), err
     (line,) = err.splitlines()
-    assert line.startswith(f"Interrupted. {output}.partial has ")
+    assert line.startswith(f"Interrupted. {output}.partial contains ")
     assert not output.exists()
     done = json.loads(state.read_text())["rows"]
     again = typed(output)

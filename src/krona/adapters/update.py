@@ -102,9 +102,7 @@ def branch_matrix(branch: nn.Module) -> Tensor:
     """
     matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
     if matrix is None:
-        raise KronaError(
-            f"{type(branch).__name__} is not a matrix, because it is not linear in its input or adds a constant"
-        )
+        raise KronaError(f"{type(branch).__name__} is not a matrix: it is not linear in its input, or adds a constant")
     found: Tensor = matrix()
     return found
 

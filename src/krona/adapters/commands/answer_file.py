@@ -1,4 +1,4 @@
-"""The output file of `krona predict`. It is written in parts, so that an interrupted command can be resumed."""
+"""Write the output file of `krona predict` in parts, so that an interrupted command can be resumed."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.runs.folder import require_new
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
-Answer = dict[str, Any]  # by column; probabilities and the predictions of several runs are dicts
+Answer = dict[str, Any]  # values by column name; probabilities, and the predictions of several runs, are dicts
 
 
 @dataclass
@@ -26,7 +26,7 @@ class AnswerFile:
     Args:
         done: the number of rows that are written.
         state: the file that records how much of the output is complete, or None for standard output.
-        key: the key of the run, as for `open_answers`.
+        key: a string that identifies the runs, the input and the options.
     """
 
     out: BinaryIO
@@ -48,10 +48,10 @@ class AnswerFile:
 
 @contextmanager
 def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[AnswerFile]:
-    """Open a file for predictions. Without a file, they are written to standard output as TSV.
+    """Open a file for predictions, or standard output, to which predictions are written as TSV.
 
-    Until all predictions are written, the file is called ``NAME.partial``. The file ``NAME.partial.state`` records how
-    many rows and bytes are complete.
+    Until all predictions are written, the name of the file is ``NAME.partial``. The file ``NAME.partial.state`` records
+    the numbers of complete rows and bytes.
 
     Args:
         output: the file, or None for standard output.
@@ -87,16 +87,16 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
 def require_answer_file(output: Path, *, overwrite: bool) -> None:
     """Raise KronaError if the file cannot be written, or if it exists and must not be replaced."""
     if output.suffix not in ENDINGS:
-        raise KronaError(f"--output {output}: {did_you_mean(output.suffix, ENDINGS)}")
+        raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
     if output.is_dir():
-        raise KronaError(f"--output {output} is a folder. Name a file.")
+        raise KronaError(f"--output {output} is a folder. Give the name of a file.")
     require_new(output, overwrite=overwrite)
     if not output.parent.is_dir():
-        raise KronaError(f"--output {output}: the folder {output.parent} was not found.")
+        raise KronaError(f"--output {output} cannot be written, because the folder {output.parent} was not found.")
 
 
 def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
-    """Return the numbers of complete rows and bytes in a partial file."""
+    """Return the numbers of complete rows and bytes in a partial file. Raises KronaError if its key differs."""
     if not partial.exists() or not state.exists():
         return 0, 0
     try:
@@ -105,7 +105,9 @@ def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{state} is damaged. Start again with --overwrite.") from error
     if not same or partial.stat().st_size < length:
-        raise KronaError(f"{partial} belongs to other runs, rows or options. Start again with --overwrite.")
+        raise KronaError(
+            f"{partial} belongs to other runs, rows or options. Use the same command, or start again with --overwrite."
+        )
     return rows, length
 
 

@@ -1,7 +1,7 @@
 """Compare the directions of updates with the singular vectors of the backbone's weights.
 
-Intruder dimensions (Shuttleworth et al. 2024, https://arxiv.org/abs/2410.21228) are top singular vectors of the tuned
-weight that are not similar to any singular vector of the backbone's weight.
+An intruder dimension (Shuttleworth et al. 2024, https://arxiv.org/abs/2410.21228) is a top singular vector of the tuned
+weight that is not similar to any singular vector of the backbone's weight.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ from krona.surgery.wrapper import unwrap
 TOP = 16  # the number of singular vectors of a weight that are compared
 ALIKE = 0.5  # two singular vectors with at least this cosine are considered similar
 EXPLAINED = (
-    f"share: of the squared update, what lies within the backbone's {TOP} top singular directions; by chance: of a "
-    f"random update; intruders: top singular vectors of the tuned weight with a cosine below {ALIKE} to all of the "
-    "backbone's"
+    f"share: the part of the squared update within the backbone's {TOP} top singular directions. by chance: the same "
+    f"share of a random update. intruders: the number of top singular vectors of the tuned weight that have a cosine "
+    f"below {ALIKE} with every singular vector of the backbone's weight."
 )
 
 
 @dataclass(frozen=True)
 class Directions:
-    """The directions of an update ΔW, compared with those of the weight W.
+    """The comparison of an update ΔW with the singular vectors of the weight W.
 
     Args:
-        k: `TOP`, or the smaller width of the weight if that is less than `TOP`.
+        k: the number of singular vectors that are compared. It is `TOP`, or the smaller width of W if that is lower.
         share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖², where Uₖ and Vₖ are the top k singular vectors of W. It is None for ΔW = 0.
         share_by_chance: the expected share of a random update, k² / (d_out · d_in).
         intruders: the number of the top k left singular vectors of W + ΔW whose cosine with every left singular vector
@@ -51,8 +51,8 @@ class Directions:
 def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> dict[str, Directions]:
     """Return a dict from the name of each linear layer whose weight a run changed to its `Directions`.
 
-    The backbone's weights are read, and two singular value decompositions in fp32 are computed for each layer. For full
-    fine-tuning, the run must have kept its weights (``keep=all``).
+    The function loads the backbone's weights, and computes two singular value decompositions in fp32 for each layer.
+    After full fine-tuning, it needs the weights of the run (``keep=all``).
 
     Raises:
         KronaError: the errors of `krona.load`, or no update is a matrix that is added to a linear layer's weight.
@@ -61,14 +61,14 @@ def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | 
     found = {} if trained.adapter is None else {name: compare(W, D) for name, W, D in _updates(trained.model)}
     if not found:
         raise KronaError(
-            f"{trained.origin.run_id} ({trained.origin.method}): no update is a matrix that is added to a linear "
-            "layer's weight, so there are no directions to compare."
+            f"{trained.origin.run_id} ({trained.origin.method}) has no directions to compare, because no update is a "
+            "matrix that is added to a linear layer's weight."
         )
     return found
 
 
 def compare(W: Tensor, D: Tensor) -> Directions:
-    """Return the directions of an update D of a weight W. Both are (d_out, d_in)."""
+    """Compare an update D with the weight W. Both are (d_out, d_in)."""
     k = min(TOP, *W.shape)
     U, _, Vh = torch.linalg.svd(W, full_matrices=False)
     tuned, _, _ = torch.linalg.svd(W + D, full_matrices=False)
@@ -106,7 +106,7 @@ def rows(found: Mapping[str, Directions], *, every: bool) -> tuple[list[str], li
     """Return the headings and the cells of a table.
 
     Args:
-        every: make a row for each module. Otherwise a row contains the means over all modules of the same kind.
+        every: return a row for each module. Otherwise a row contains the means over all modules of the same kind.
     """
     heads = ["place", "places", f"share in top {TOP}", "by chance", "intruders"]
     groups: dict[str, list[Directions]] = {}

@@ -1,4 +1,4 @@
-"""`krona evaluate`: compute the scores of finished runs on labelled rows, without training."""
+"""`krona evaluate`: compute the scores of finished runs on rows with labels, without training."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,13 +32,13 @@ class RowChoice:
     """The rows on which a run is scored.
 
     Args:
-        task: the name of a file of conf/task, or None for the run's own task.
-        data: the folder of GLUE, "hub" or "sample". None means the source of the run's own data.
-        split: dev, test or train as a run splits the data, or an official part of the data set (validation,
+        task: the name of a task (a file of conf/task). None means the task of the run.
+        data: the folder of the GLUE download, "hub" or "sample". None means the data of the run.
+        split: dev, test or train as a run splits the data, or an official split of the data set (validation,
             validation_matched, …).
-        source: a file with the task's columns and its label column. It is used instead of the task's data.
-        mapping: pairs ``word=word`` of a label of the run and the label of the task to which it corresponds.
-        overrides: further overrides of train.py (``data.skip_bad_rows=true``).
+        source: a file with the columns of the task and a label column. It replaces the data of the task.
+        mapping: texts ``word=word``. Each text maps a label of the run to a label of the task.
+        overrides: further overrides of train.py, such as ``data.skip_bad_rows=true``.
     """
 
     task: str | None = None
@@ -56,7 +56,7 @@ class Evaluation:
     Args:
         rows: a description of the rows.
         count: the number of rows.
-        score: the score that krona's tables show.
+        score: the mean of the task's metrics, as in krona's tables.
         interval: the 95 % confidence interval of ``score``, from a bootstrap over the rows.
         parts: a dict from each metric to its score, from 0 to 100.
         no_label: the number of predictions that are not a label.
@@ -93,10 +93,10 @@ def evaluate_runs(
     overwrite: bool,
     console: Console,
 ) -> None:
-    """Print the scores of each run, or write the predictions of all runs as one submission.
+    """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
 
     Args:
-        runs: ids of runs, beginnings of ids, folders or adapter files. An item that contains ``=`` is an override.
+        runs: ids of runs, beginnings of ids, folders or adapter files. An item with ``=`` is an override of train.py.
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
@@ -104,7 +104,9 @@ def evaluate_runs(
     found = [find(run) for run in runs if "=" not in run]
     if submission_to is not None:
         if rows.data is None:
-            raise KronaError("--submission needs GLUE's test sets. Add --data FOLDER, the folder of the GLUE download.")
+            raise KronaError(
+                "--submission needs GLUE's test sets. Add --data FOLDER with the folder of the GLUE download."
+            )
         require_new(submission_to, overwrite=overwrite)
         size = batch_size or BATCH_SIZE
         sheets = submission.submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=size)
@@ -114,7 +116,7 @@ def evaluate_runs(
     if output is not None:
         require_new(output, overwrite=overwrite)
         if len(found) > 1:
-            raise KronaError("--output needs exactly one run.")
+            raise KronaError("--output needs exactly one run. Give one run, or omit --output.")
     for one in found:
         for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
             say(console, line)
@@ -132,8 +134,8 @@ def evaluate(
 
     Args:
         output: a .jsonl file for the source, the target and the prediction of each row.
-        batch_size: the number of rows in a batch. None means the batch size of the run, with which the predictions are
-            equal to the run's own predictions, also in bf16.
+        batch_size: the number of rows in a batch. None means the batch size of the run. The predictions are then equal
+            to the run's own predictions, even in bf16.
 
     Raises:
         KronaError: the rows cannot be read, or their labels do not correspond to the run's labels.
@@ -195,34 +197,41 @@ def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tu
         return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
     parts = tasks.read_parts(task, options, prefix=prefix)
     if rows.split not in parts:
-        raise KronaError(f"--split {rows.split}: {did_you_mean(rows.split, dict.fromkeys([*ROLES, *parts]))}")
+        raise KronaError(
+            f"--split {rows.split} was not found: {did_you_mean(rows.split, dict.fromkeys([*ROLES, *parts]))}"
+        )
     return parts[rows.split], rows.split
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Return a dict from the text of each of the run's labels to the corresponding target of the task.
+    """Return a dict from each label of the run, as predicted text, to the corresponding target of the task.
 
-    Raises KronaError for a label without a counterpart.
+    Raises KronaError if a label has no corresponding target.
     """
     run_id, run_task = found.origin.run_id, found.origin.task_settings
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
-        raise KronaError(f"{run_id} reads {amount(width, 'text')} of a row, but {task.name} has {len(task.columns)}.")
+        raise KronaError(
+            f"{run_id} reads {amount(width, 'text')} of a row, but task {task.name} has {len(task.columns)}."
+        )
     if bool(own) != bool(task.labels):
         kinds = [f"{one.name} {'has labels' if one.labels else 'is a regression'}" for one in (run_task, task)]
-        raise KronaError(f"{run_id} cannot be scored on these rows: {kinds[0]} and {kinds[1]}.")
+        raise KronaError(f"{run_id} cannot be scored on these rows, because {kinds[0]} and {kinds[1]}.")
     targets = {word: str(number) for word, number in (task.labels or {}).items()}
     words, known = ", ".join(own.values()), ", ".join(targets) or "no labels"
     counterparts = {word: word for word in targets}
     for pair in mapping:
         word, equals, to = pair.partition("=")
         if not equals or word not in own.values() or to not in targets:
-            raise KronaError(f"--map {pair}: expected WORD=WORD, from {words} to {known}.")
+            raise KronaError(
+                f"--map {pair} is invalid. Use WORD=WORD with a label of the run ({words}) and a label of the task "
+                f"({known})."
+            )
         counterparts[word] = to
     if missing := [word for word in own.values() if word not in counterparts]:
         raise KronaError(
-            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Add the "
-            f"counterpart of {join_names(missing)}: --map {missing[0]}={next(iter(targets))}"
+            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Add the label of the "
+            f"task for {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
         )
     return {answer: targets[counterparts[word]] for answer, word in own.items()}
 

@@ -26,13 +26,13 @@ from krona.runs.predictions import label_words
 from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # for rounding errors, as a fraction of the largest logit
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest rounding error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A folder that was written by `export`.
+    """The result of `export`.
 
     Args:
         lines: the messages for the user.
@@ -57,25 +57,33 @@ def export(
     """Write a run's model or adapter into a new folder, load it from this folder, and compare the logits.
 
     Args:
-        to: the form. ``merged`` is a complete model for transformers, ``peft`` is a folder for peft, and ``adapter`` is
-            krona's own file.
-        dtype: fp32, bf16 or fp16. It is allowed for ``merged`` only.
+        to: the form of the export. ``merged`` is a complete model for transformers, ``peft`` is a folder for peft, and
+            ``adapter`` is krona's own file.
+        out: the folder to write.
+        dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
         push: a repository of the Hub to which the folder is uploaded, or None.
         backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
 
     Raises:
-        KronaError: the form does not support the method, the folder exists, or the upload failed. An incomplete folder
-            is removed.
+        KronaError: the form does not support the method, the folder exists, or the upload failed. Incomplete folders
+            are removed.
     """
     if to not in FORMS:
-        raise KronaError(f"--to {to}: {did_you_mean(to, FORMS)}")
+        raise KronaError(f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)}")
     if dtype is not None and (dtype not in DTYPES or to != "merged"):
-        reason = did_you_mean(dtype, DTYPES) if to == "merged" else f"{to} keeps the adapter's own. Use --to merged."
-        raise KronaError(f"--dtype {dtype}: {reason}")
+        reason = (
+            did_you_mean(dtype, DTYPES)
+            if to == "merged"
+            else f"--to {to} keeps the dtype of the adapter. Use --to merged."
+        )
+        raise KronaError(f"--dtype {dtype} is not possible: {reason}")
     if push is not None and (why := unreachable()) is not None:
-        raise KronaError(f"--push {push}: the Hub cannot be reached ({why}). Omit --push to write the folder only.")
+        raise KronaError(
+            f"--push {push} is not possible, because the Hub cannot be reached ({why}). Omit --push to write only the "
+            "folder."
+        )
     if run.adapter is None and to != "merged":
-        raise KronaError(f"{run.origin.run_id} trained nothing: there is no adapter to export.")
+        raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
     with exported_folder(out, overwrite=overwrite) as part:
         trained = load(run, backbone=backbone)
@@ -83,20 +91,23 @@ def export(
         try:
             lines = write(trained, part, DTYPES[dtype or "fp32"])
         except KronaError as error:
-            raise KronaError(f"--to {to}: {error} Use --to adapter, which keeps everything.") from error
+            raise KronaError(
+                f"--to {to} is not possible. {error} Or use --to adapter, which supports every method."
+            ) from error
         difference = float((sample_logits(read(trained, part)) - expected).abs().max() / expected.abs().max())
         if not difference <= TOLERANCE[dtype or "fp32"]:
             raise KronaError(
-                f"--to {to}: the logits of the export differ by {difference:.2g} of the largest. Nothing was exported."
+                f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} of the largest "
+                "logit. Nothing was exported."
             )
         if needs_class(trained.model, to):
             lines.append(POOLING_NOTE.format(trained.model.config.krona_pooling))
         if dtype is not None:
-            lines.append(f"weights in {dtype}, trained and scored in {run.origin.precision}")
+            lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
-    same = "identical" if not difference else f"the same to {difference:.1e} of the largest"
-    lines.append(f"loaded again, its logits are {same}")
+    same = "identical" if not difference else f"equal up to {difference:.1e} of the largest logit"
+    lines.append(f"the logits of the exported model are {same}")
     if push is not None:
         lines.append(_push(out, push))
     return Export(folder=out, lines=lines, difference=difference)
@@ -104,7 +115,7 @@ def export(
 
 @torch.no_grad()
 def sample_logits(trained: Trained) -> Tensor:
-    """Return (4, …) in fp32 on the CPU: the logits of four rows that consist of words of the task."""
+    """Return the logits of four rows that consist of words of the task, (4, …) in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
     split = trained.make_split(rows)
@@ -135,7 +146,9 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
     model, keys = kind.from_pretrained(folder, output_loading_info=True, dtype="auto")
     wrong = sorted(str(name) for names in keys.values() for name in names)
     if wrong:
-        raise KronaError(f"The written model does not load completely: {len(wrong)} tensors differ, first {wrong[0]}.")
+        raise KronaError(
+            f"The exported model cannot be loaded completely. {len(wrong)} tensors differ (first {wrong[0]})."
+        )
     model.to(trained.model.device).eval()
     return replace(trained, model=model)
 
@@ -146,9 +159,11 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     task_type = None if has_pooled_head(trained.model.config) else found  # else peft would load a class of transformers
     written = write_peft(trained.model, folder, base_model=hub_name(trained.origin), task_type=task_type)
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
-    lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
+    lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
-        lines.append(f"{written.values:,} numbers in this form; krona's own branches have {written.own_values:,}")
+        lines.append(
+            f"the branches have {written.values:,} numbers in this form, and {written.own_values:,} in krona's own form"
+        )
     return lines
 
 
@@ -177,7 +192,7 @@ def _read_adapter(trained: Trained, folder: Path) -> Trained:
     return load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)
 
 
-# for each form: a function that writes the folder and returns messages for the user, and a function that loads it
+# for each form, a function that writes the folder and returns messages, and a function that loads the folder
 FORMS: Mapping[str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], Trained]]] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
@@ -194,5 +209,5 @@ def _push(folder: Path, repository: str) -> str:
         url = api.upload_folder(repo_id=repository, folder_path=folder)
     except Exception as error:  # the Hub's client raises many kinds of exceptions
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise KronaError(f"--push {repository}: the upload failed: {first[:300]}. {folder} was written.") from error
+        raise KronaError(f"--push {repository} failed: {first[:300]}. The folder {folder} was written.") from error
     return f"pushed to {url}"

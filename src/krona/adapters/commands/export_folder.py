@@ -16,7 +16,7 @@ from krona.messages import KronaError, join_names, shorten
 from krona.runs import file_names
 
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
-CARD = "Trained with krona (run `"  # text in the README.md of every export
+CARD = "Trained with krona (run `"  # every README.md of an export contains this text
 EARLIER_EXPORTS = re.compile(  # the files in exports of earlier versions, which have no marker file
     r"README\.md|adapter\.safetensors|krona\.json|adapter_config\.json|adapter_model\.safetensors|config\.json"
     r"|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json"
@@ -27,10 +27,10 @@ EARLIER_EXPORTS = re.compile(  # the files in exports of earlier versions, which
 
 @contextmanager
 def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder, and rename it to ``out`` when it is complete. The folder also contains a marker file.
+    """Yield a temporary folder, add a marker file to it, and rename it to ``out`` when it is complete.
 
-    ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. The earlier export is renamed
-    and checked again, and then the files that krona wrote in it are removed.
+    The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. In this case, the
+    earlier export is renamed and checked again. Then the files in it that krona wrote are removed.
 
     Raises:
         KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this
@@ -42,7 +42,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise KronaError(f"--out {out}: {error.strerror or error}") from error
+        raise KronaError(f"--out {out} could not be created: {error.strerror or error}.") from error
     try:
         yield part
         part.chmod(0o755)
@@ -61,7 +61,10 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
-    """Return the result of lstat for the export at ``out``, or None if the folder is missing or empty."""
+    """Return the lstat of the earlier export at ``out``, or None if the folder is missing or empty.
+
+    Raises KronaError if the folder must not be replaced.
+    """
     try:
         found = out.lstat()
     except OSError:  # the path is missing; `mkdir` raises the error if it cannot be created
@@ -76,9 +79,11 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None
         raise KronaError(f"--out {out} cannot be read: {error.strerror or error}. Choose another folder.") from error
     if others:
         named = join_names([shorten(name) for name in others[:3]])
-        raise KronaError(f"--out {out} is not replaced: krona did not write {named} in it. Choose another folder.")
+        raise KronaError(
+            f"--out {out} is not replaced, because krona did not write {named} in it. Choose another folder."
+        )
     if not overwrite:
-        raise KronaError(f"--out {out} exists. Choose another folder, or replace this export with --overwrite.")
+        raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
     return found
 
 
@@ -130,7 +135,7 @@ def _take_name(part: Path, out: Path) -> None:
     try:
         part.rename(out)
     except OSError as error:
-        raise KronaError(f"{out} appeared during the export and is not replaced. Nothing was exported.") from error
+        raise KronaError(f"{out} was created during the export and is not replaced. Nothing was exported.") from error
 
 
 def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:

@@ -1,4 +1,4 @@
-"""`krona inspect`: read a run's adapter without loading the backbone's weights."""
+"""`krona inspect`: describe the adapter of a run, without loading the backbone's weights."""
 
 import math
 import re
@@ -33,12 +33,12 @@ RANKS = ("effective_rank", "stable_rank")
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceUpdate:
-    """The update at one module, with the fields of ``krona inspect --json``.
+    """The update of one module. ``krona inspect --json`` prints the same fields.
 
     Args:
         place: the name of the module.
-        kind: the name without its layer numbers.
-        layer: the first of these numbers, or None if the name has none.
+        kind: the name of the module without layer numbers.
+        layer: the first layer number in the name, or None if there is no number.
         tensors: a dict from the name of each tensor to its shape.
         tensor_norms: a dict from the name of each tensor to its Frobenius norm. A norm is None if it is not finite.
         rank_bound: the highest rank that the update can have, or None if a branch is not linear.
@@ -69,13 +69,13 @@ class Inspection:
 
     Args:
         origin: the origin of the adapter, or None if it is not known.
-        result: the result of the run, or None for a file that does not belong to a run.
+        result: the result of the run, or None for a file outside of a run's folder.
         adapter: the adapter, or None if the run trained no parameters.
         merged: a dict from runs to their weights, for a file that `krona merge` wrote.
         parameters: a dict from each kind of parameter to the number of parameters that train.
         places: the update at each adapted module.
-        notes: notes on what the numbers do not include.
-        missing: the reason why the updates are not known, or None.
+        notes: notes that list what the numbers do not include.
+        missing: the reason why the updates are not known, or None if they are known.
     """
 
     origin: Origin | None
@@ -99,8 +99,8 @@ class Inspection:
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
     """Return the content of a run's adapter or of an adapter's file.
 
-    The backbone is built without weights, from the config in its folder or from the sizes in its YAML file. If neither
-    is available, only the content of the adapter's file is returned.
+    The backbone is built without weights, from the config in its folder or from the sizes in its YAML file. If there is
+    no config and no sizes, only the content of the adapter's file is returned.
 
     Args:
         backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
@@ -119,7 +119,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     adapter = Adapter.load(file, finite=False)
     merged = merged_runs(adapter.config.notes, file)
     known = Inspection(origin=origin, result=result, adapter=adapter, merged=merged)
-    missing = "the file does not say which backbone it is for"
+    missing = "the file does not record its backbone"
     if origin is not None:
         try:
             model = _rebuild(origin, adapter, backbone)
@@ -141,7 +141,10 @@ class _NoConfigError(KronaError):
 
 
 def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module:
-    """Return the backbone on the meta device with the adapter inserted. The first config that fits is used."""
+    """Return the backbone on the meta device, with the adapter inserted.
+
+    The first possible config that fits is used.
+    """
     last = KronaError("no config")
     for settings in _possible_settings(origin.backbone_settings, backbone):
         try:
@@ -184,7 +187,7 @@ def _count_by_kind(model: nn.Module) -> dict[str, int]:
 
 
 def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
-    """Return the update at each adapted module, and notes on what the numbers do not include.
+    """Return the update of each adapted module, and notes that list what the numbers do not include.
 
     Args:
         run: a dict from each module's name to the values that the run measured.
@@ -198,7 +201,7 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
             found = spectrum(adapted)
             notes |= dict.fromkeys(_omissions(adapted, own))
         except KronaError as error:
-            notes[f"{error}: the norms of its tensors alone"] = None
+            notes[f"only the norms of the tensors are known ({error})"] = None
         norms = {key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()}
         numbers = re.findall(r"(?<=\.)\d+(?=\.)", name)
         d_in, d_out = widths_at(adapted, "default")
@@ -220,19 +223,21 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
             )
         )
     if not places:
-        notes["no branches: the backbone's own weights train, and the size of their change needs the originals"] = None
+        notes[
+            "the adapter has no branches; its backbone weights are trained, and their change is not measured here"
+        ] = None
     return places, list(notes)
 
 
 def _omissions(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
     if adapted.places["default"].placement != "parallel":
-        yield "the update is M - I of a map M of the module's output or input; the weight moves by (M - I) W"
+        yield "the update is M - I, where M multiplies the module's output or input; W changes by (M - I) W or W (M - I)"
     if "default" in adapted.magnitudes:
-        yield "the update is the branches'; the magnitude's rescaling needs the backbone's weights"
+        yield "the update does not include DoRA's magnitude, because its effect depends on the backbone's weights"
     if any(key.endswith("bias") for key in own):
-        yield "biases are not in the update"
+        yield "the update does not include biases"
 
 
 def place_kind(name: str) -> str:
-    """Return the name of a module without layer numbers: ``block.0.layer.0.SelfAttention.q`` is ``SelfAttention q``."""
+    """Return a module's name without layer numbers: ``SelfAttention q`` for ``block.0.layer.0.SelfAttention.q``."""
     return " ".join(re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name).split(".")) or name

@@ -1,6 +1,6 @@
-"""The chart of `krona inspect --plot`. It shows the singular values of the updates.
+"""Draw the charts of `krona inspect --plot`, which show the singular values of the updates.
 
-There is one chart for each kind of module, one line for each module, and one colour for each layer.
+There is one chart for each kind of module. A chart has one line for each module, and one colour for each layer.
 """
 
 import itertools
@@ -15,9 +15,9 @@ from krona.report.charts.looks import Look, mix
 from krona.report.charts.picture import Part, picture
 from krona.runs.folder import require_new
 
-DECADES = 4  # the y axis ends at most this many decades below the largest singular value
-POINTS = 80  # the most points of a line
-DOTTED = 8  # a line of at most this many singular values has a dot for each
+DECADES = 4  # the y axis ends at most this number of decades below the largest singular value
+POINTS = 80  # the maximum number of points of a line
+DOTTED = 8  # a line with at most this number of singular values has a dot for each singular value
 COLUMNS = 3
 LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118")  # the first, middle and last layer
 
@@ -25,7 +25,7 @@ LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118
 def check(path: Path, *, overwrite: bool) -> None:
     """Raise KronaError if the file's name does not end with .svg, or if it exists and must not be replaced."""
     if path.suffix != ".svg":
-        raise KronaError(f"--plot {path}: expected a .svg file.")
+        raise KronaError(f"--plot {path} is not the name of a .svg file.")
     require_new(path, overwrite=overwrite)
 
 
@@ -40,7 +40,7 @@ def render(one: Inspection) -> str:
     places = [place for place in one.places if place.norm]
     if not places:
         why = one.missing or "; ".join(one.notes) or "every update is zero"
-        raise KronaError(f"--plot: there are no singular values to draw: {why}.")
+        raise KronaError(f"--plot is not possible. There are no singular values to draw: {why}.")
     layers = sorted({place.layer or 0 for place in places})
     looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
     largest = max(value for place in places for value in place.singular_values or ())
@@ -59,8 +59,7 @@ def render(one: Inspection) -> str:
 def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: Axis) -> Chart:
     """Return the chart for one kind of module.
 
-    If every update has a single singular value, the x axis is the layer. Otherwise it is the index of the singular
-    value.
+    The x axis is the index of the singular value. If every update has only one singular value, the x axis is the layer.
     """
     by_layer = max(len(place.singular_values or ()) for place in places) == 1
     series = []

@@ -1,4 +1,4 @@
-"""Text and JSON of `krona inspect`."""
+"""Format the output of `krona inspect` as text or as JSON."""
 
 import json
 import math
@@ -18,18 +18,18 @@ from krona.screen import say, table, terminal_width
 from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"
-SPARK, DECADES = 10, 3  # the number of bars of a sparkline, and the decades that its height shows
-KEY = f"σ: singular values by their index; {BARS[-1]} is the largest, {BARS[0]} a thousandth or less"
+SPARK, DECADES = 10, 3  # the number of bars of a sparkline, and the number of decades of its vertical axis
+KEY = f"σ: singular values in descending order. {BARS[-1]} is the largest, {BARS[0]} is a thousandth of it or less."
 Directions = Mapping[str, directions.Directions]
 
 
 def show(one: Inspection, console: Console, *, every: bool, within: Directions | None = None) -> None:
-    """Print an inspection.
+    """Print the inspection of an adapter.
 
     Args:
         every: print a table row for each module. Otherwise a row contains the means over modules of the same kind and
             shape.
-        within: the directions of the updates compared with those of the backbone's weights, or None.
+        within: the comparison of the updates' directions with the backbone's weights, or None.
     """
     for line in lines(one):
         say(console, line)
@@ -50,7 +50,7 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
 
 
 def lines(one: Inspection) -> list[str]:
-    """Return the lines of text that come before the table of modules."""
+    """Return the lines of text that are printed before the table of modules."""
     title, content = str(one.file), dict[str, str]()
     origin, adapter = one.origin, one.adapter
     if adapter is not None and one.file is not None:
@@ -130,8 +130,8 @@ def means(places: Sequence[PlaceUpdate]) -> dict[str, float | int | None]:
 def sparkline(places: Sequence[PlaceUpdate]) -> str:
     """Return a line of bars that shows how the singular values decrease with their index.
 
-    There are at most ten bars, from the first to the last index. The height of a bar is the mean of log₁₀ σ/σ₁ over the
-    modules, where values below -3 count as -3. The result is empty if all singular values are 0.
+    The text has at most ten bars, for indices from the first to the last. The height of a bar is the mean of log₁₀ σ/σ₁
+    over the modules. Values below -3 are replaced by -3. The text is empty if all singular values are 0.
     """
     spectra = [place.singular_values for place in places if place.singular_values and place.singular_values[0] > 0]
     if not spectra:
@@ -162,7 +162,11 @@ def _rows(places: Sequence[PlaceUpdate], *, every: bool) -> list[dict[str, str]]
 
 
 def _cells(group: Sequence[PlaceUpdate]) -> dict[str, str]:
-    """Return a dict from headings to the text for one module, or for the means over modules of the same shape."""
+    """Return a dict from the headings of the table to the cells of one row.
+
+    Args:
+        group: one module, or several modules of the same shape. For several modules, the cells contain means.
+    """
     first = group[0]
     several = any(name.startswith("1.") for name in first.tensors)
     names = {name: name if several else name.removeprefix("0.") for name in first.tensors}
@@ -193,7 +197,7 @@ def _format_method(config: AdapterConfig) -> str:
         targets.setdefault(placement, []).append(str(target))
     where = "; ".join(f"{placement} at {', '.join(own)}" for placement, own in targets.items())
     times = insertion.get("modules_per_target", 1)
-    extra = f", {times} at each" if times != 1 else ""
+    extra = f", {times} at each module" if times != 1 else ""
     extra += ", with DoRA's magnitude" if insertion.get("magnitude") else ""
     return f"{config.branch.rpartition('.')[2]}{f' ({settings})' if settings else ''}, {where}{extra}"
 

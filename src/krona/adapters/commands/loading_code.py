@@ -1,4 +1,4 @@
-"""The Python code in a model card that loads an export."""
+"""Generate the Python code of a model card. The code loads an export and predicts for a row."""
 
 import json
 from inspect import signature
@@ -8,7 +8,9 @@ from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 
 NO_HUB_NAME = "BACKBONE_FOLDER"  # a placeholder in the code for a backbone that is not on the Hub
-POOLING_NOTE = "transformers has no class for a classifier of {} states. README.md has the code that loads it"
+POOLING_NOTE = (
+    "transformers has no class for a classifier with the pooling {}; README.md contains the code that loads it"
+)
 LOADING = {
     "merged": """from transformers import {auto}, AutoTokenizer
 
@@ -27,7 +29,7 @@ tokenizer = AutoTokenizer.from_pretrained("{base}")
 trained = krona.load("FOLDER/adapter.safetensors")
 trained.predict([{row}])""",
 }
-USE = {  # by a part of the name of the Auto class
+USE = {  # the code by a part of the Auto class's name
     "Classification": """print(model(**tokenizer({texts}, return_tensors="pt")).logits)""",
     "Seq2Seq": """ids = model.generate(**tokenizer("{text}", return_tensors="pt"), max_new_tokens=8, do_sample=False)
 print(tokenizer.decode(ids[0], skip_special_tokens=True))""",
@@ -80,7 +82,7 @@ def hub_name(origin: Origin) -> str:
 
 
 def needs_class(model: Any, form: str) -> bool:
-    """Return whether transformers has no class for the export: the model is an encoder with a pooling of krona."""
+    """Return whether transformers has no class for the export. This is so for an encoder with a pooling of krona."""
     return has_pooled_head(model.config) and form in POOLED_LOADING
 
 
@@ -88,7 +90,7 @@ def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
     """Return the code that loads an export and predicts for a row.
 
     Args:
-        form: the form of the export.
+        form: the form of the export (``merged``, ``peft`` or ``adapter``).
         auto: the name of the Auto class of transformers for the backbone.
         model: the model that is exported.
     """

@@ -17,7 +17,7 @@ from krona.adapters.sums import combine
 from krona.messages import KronaError
 
 INTO = "sum"
-NOTE = "krona_merge"  # the key of the header's entry, which is a dict from runs to weights
+NOTE = "krona_merge"  # the key in the file's header; the value is a dict from runs to weights
 
 
 def merge(
@@ -31,12 +31,13 @@ def merge(
 ) -> list[str]:
     """Write the weighted sum of adapters (`krona.adapters.sums`) to a file, and return lines for the user.
 
-    LayerNorms and a head become the backbone's weights plus the weighted sum of the adapters' changes. If the head is
-    new, its original weights are the random weights from the seed of the first run.
+    LayerNorms and a head become the original weights plus the weighted sum of the adapters' changes. The original
+    weights of a new head are the random weights for the seed of the first run.
 
     Args:
         weights: the weight of each run in the sum. None means equal weights that sum to 1.
-        task: a file of conf/task for which the merged adapter predicts. None means the task of the first run.
+        task: the name of the task (a file of conf/task) for which the merged adapter predicts. None means the task of
+            the first run.
         backbone: the folder of the backbone, if the backbone is no longer where the first run loaded it from.
 
     Raises:
@@ -54,7 +55,9 @@ def merge(
         try:
             Adapter.load(run.adapter).insert(model, name=name)
         except OtherBackboneError as error:
-            raise KronaError(f"merge needs adapters of one backbone, {origin.backbone['name']}: {error}") from error
+            raise KronaError(
+                f"merge needs adapters of the same backbone, {origin.backbone['name']}. {error}"
+            ) from error
     combine(model, dict(zip(names, shares, strict=True)), into=INTO)
     ids = [run.origin.run_id for run in runs]
     notes = {NOTE: json.dumps(dict(zip(ids, shares, strict=True)))}
@@ -66,8 +69,8 @@ def merge(
     parts = " + ".join(f"{share:g} × {run_id}" for share, run_id in zip(shares, ids, strict=True))
     return [
         f"{out}: {parts}",
-        f"{kind}{f', of {size} terms or ranks' if size else ''}, answers task {origin.task_settings.name}",
-        "exact: the sum of all updates",
+        f"{kind}{f' with {size} terms or ranks' if size else ''}, for task {origin.task_settings.name}",
+        "The sum of the updates is exact.",
         f"krona evaluate {out}",
     ]
 
@@ -80,7 +83,7 @@ def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
     try:
         return {str(run): float(weight) for run, weight in json.loads(notes.get(NOTE, "{}")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise KronaError(f"{file}: the entry `{NOTE}` of its header is invalid: {error}") from error
+        raise KronaError(f"The entry `{NOTE}` in the header of {file} is invalid: {error}") from error
 
 
 def parse_weights(text: str | None) -> list[float] | None:
@@ -88,39 +91,43 @@ def parse_weights(text: str | None) -> list[float] | None:
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise KronaError(f"--weights {text}: expected numbers with commas between them, such as 0.5,0.5.") from error
+        raise KronaError(
+            f"--weights {text} is not a list of numbers. Use numbers with commas between them, such as 0.5,0.5."
+        ) from error
 
 
 def _check(runs: Sequence[TrainedRun], out: Path, weights: Sequence[float] | None, *, overwrite: bool) -> list[float]:
     """Return the weight of each run. Errors are raised before any weights are loaded."""
     require_adapter_file(out, overwrite=overwrite)
     if len(runs) < 2:
-        raise KronaError("merge needs two or more runs.")
+        raise KronaError("merge needs at least two runs.")
     ids = [run.origin.run_id for run in runs]
     if twice := [run_id for run_id in dict.fromkeys(ids) if ids.count(run_id) > 1]:
-        raise KronaError(f"{twice[0]} is named twice. Give it once, with the sum of its weights.")
+        raise KronaError(f"{twice[0]} is given twice. Give it once, with the sum of its weights.")
     if weights is not None and len(weights) != len(runs):
-        raise KronaError(f"--weights has {len(weights)} numbers for {len(runs)} runs.")
+        raise KronaError(
+            f"--weights has {len(weights)} numbers, but there are {len(runs)} runs. Give one number for each run."
+        )
     first: Any = None
     for run in runs:
         if run.adapter is None:
-            raise KronaError(f"{run.origin.run_id} trained nothing: there is no adapter to merge.")
+            raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to merge.")
         own: Any = AdapterConfig.read(run.adapter).backbone
         first = first or own
         if own.pooling != first.pooling:
             raise KronaError(
-                f"merge needs adapters of one backbone.pooling: {ids[0]} was trained with {first.pooling or 'null'}, "
-                f"{run.origin.run_id} with {own.pooling or 'null'}."
+                f"merge needs adapters with the same backbone.pooling. {ids[0]} was trained with "
+                f"{first.pooling or 'null'}, but {run.origin.run_id} was trained with {own.pooling or 'null'}."
             )
         if own.shapes != first.shapes:
             raise KronaError(
-                f"merge needs adapters of one backbone: {_describe(runs[0], first)}; {_describe(run, own)}."
+                f"merge needs adapters of the same backbone. {_describe(runs[0], first)}, but {_describe(run, own)}."
             )
     return list(weights) if weights is not None else [1 / len(runs)] * len(runs)
 
 
 def _describe(run: TrainedRun, backbone: Any) -> str:
-    return f"{run.origin.run_id} is of {run.origin.backbone['name']}, {backbone.parameters:,} parameters"
+    return f"{run.origin.run_id} was trained on {run.origin.backbone['name']} with {backbone.parameters:,} parameters"
 
 
 def _adapter_names(runs: Sequence[TrainedRun]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The model card of an export: the task, the code that loads the export, and the scores with their limits."""
+"""Write the model card of an export. It describes the task, the code that loads the export, and the scores."""
 
 import json
 from typing import Any
@@ -15,14 +15,14 @@ from krona.runs.predictions import encode_answers, label_words
 ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
 DATA = {
     "glue": "GLUE's rows",
-    "sample": "sample data that krona generates: not a score on GLUE",
+    "sample": "sample data that krona generates, which are not GLUE's rows",
     "own": "own data",
 }
 SETTINGS = ("method", "optimizer", "trainer", "data", "batch_size", "max_source_length", "seed")
 
 
 def origin_json(origin: Origin) -> str:
-    """Return the content of the file `ORIGIN`, without paths of this machine."""
+    """Return the content of krona.json: the origin of the adapter as JSON, without paths of this machine."""
     note = json.loads(next(iter(origin.as_note().values())))
     return json.dumps({**note, "backbone": {**origin.backbone, "path": None}}, indent=1, sort_keys=True) + "\n"
 
@@ -31,8 +31,8 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     """Return the text of README.md.
 
     Args:
-        form: the form of the export.
-        lines: lines that describe the form.
+        form: the form of the export (``merged``, ``peft`` or ``adapter``).
+        lines: lines that describe the exported files.
         auto: the name of the Auto class of transformers for the backbone.
         model: the model that is exported.
     """
@@ -43,7 +43,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(origin, form, base, auto), sort_keys=False)}---",
         f"# {base}, tuned with {origin.method} on {kind}",
-        f"Trained with krona (run `{origin.run_id}`); form `{form}`: {'; '.join(lines)}.",
+        f"Trained with krona (run `{origin.run_id}`) and exported in the form `{form}`: {'; '.join(lines)}.",
         f"## Input and output\n\n{_describe_task(origin, auto)}",
         f"## How to load it\n\n```python\n{loading_code(origin, form, auto=auto, model=model)}\n```",
         f"## Scores\n\n{_scores(run)}",
@@ -72,13 +72,13 @@ def _describe_task(origin: Origin, auto: str) -> str:
     names = origin.task_settings.columns
     columns = " and ".join(f"`{name}`" for name in names)
     words = label_words(origin.task)
-    labels = ", ".join(f'"{target}" is {word}' for target, word in words.items()) or "a number of one decimal"
+    labels = ", ".join(f'"{target}" is {word}' for target, word in words.items()) or "a number with one decimal place"
     if "Classification" in auto:
         reads, writes = "a sentence" if len(names) == 1 else "a pair", "The class"
     else:
         text = origin.source_text({name: f"{{{name}}}" for name in names})
-        reads, writes = f"the text `{text}{' label:' if 'Causal' in auto else ''}`", "It writes the answer"
-    return f"It reads {columns} as {reads}, cut to {origin.max_source_length} tokens. {writes}: {labels}."
+        reads, writes = f"the text `{text}{' label:' if 'Causal' in auto else ''}`", "It generates the label"
+    return f"The model reads {columns} as {reads}, cut to {origin.max_source_length} tokens. {writes}: {labels}."
 
 
 def _scores(run: TrainedRun) -> str:
@@ -87,7 +87,10 @@ def _scores(run: TrainedRun) -> str:
         f"| {split} | {', '.join(f'{name} {value:.2f}' for name, value in parts.items())} |"
         for split, parts in origin.scores.items()
     ]
-    limits = [f"On {DATA[origin.task_settings.kind]}, one seed ({origin.seed}); dev chose the epoch."]
+    limits = [
+        f"Data: {DATA[origin.task_settings.kind]}. The scores are of one seed ({origin.seed}), and the epoch "
+        "was selected by the dev score."
+    ]
     if result is not None:
         sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
         counts = ", ".join(f"{split} {amount(count, 'row')}" for split, count in sizes.items() if count)

@@ -1,4 +1,4 @@
-"""`krona predict`: predict with one or several runs for rows of a file, of standard input or of the command line."""
+"""`krona predict`: write the predictions of runs for rows of a file, of standard input or of the command line."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from krona.screen import rate, say, table, terminal_width
 from krona.tasks import InputRows, Task
 from krona.tasks.input_rows import STDIN
 
-PART = 1024  # the number of rows that are read, predicted and written together
+PART = 1024  # the number of rows in a part; a part is read, predicted and written before the next
 
 
 class StoppedError(KronaError):
@@ -42,7 +42,7 @@ def predict(
     overwrite: bool,
     console: Console,
 ) -> None:
-    """Write the predictions in the order of the rows.
+    """Write the predictions of one or several runs, in the order of the rows.
 
     Args:
         runs: ids of runs, beginnings of ids, folders or adapter files.
@@ -55,7 +55,9 @@ def predict(
         KronaError: a run cannot predict, the runs have different columns, a row is invalid, or the output exists.
     """
     if (source is None) == (not texts):
-        raise KronaError('No rows, or rows from two places. Use either --input FILE (-: standard input) or --text "…".')
+        raise KronaError(
+            'No rows were given, or rows from two sources. Use either --input FILE (- means standard input) or --text "…".'
+        )
     if output is not None:
         require_answer_file(output, overwrite=overwrite)
     found = [find(run) for run in runs]
@@ -73,7 +75,7 @@ def predict(
     key = _resume_key(found, source, texts, batch_size)
     with open_answers(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance, _interrupts() as seen:
         if out.done:
-            say(Console(stderr=True), f"{output}: resumes after {amount(out.done, 'row')}")
+            say(Console(stderr=True), f"{output} resumes after {amount(out.done, 'row')}.")
         before, began = out.done, time.perf_counter()
         try:
             for part in batches(islice(iter(rows), out.done, None), PART):
@@ -91,7 +93,7 @@ def predict(
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Yield a list to which each Ctrl-C adds an item. The list is needed because a library may catch the exception."""
+    """Yield a list that grows with each Ctrl-C. The list is needed, because a library may catch KeyboardInterrupt."""
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -110,11 +112,11 @@ def _interrupts() -> Iterator[list[int]]:
 
 def _format_stop(output: Path | None, source: str | None, done: int) -> str:
     if output is None:
-        return "Interrupted. With --output FILE, the same command would resume."
+        return "Interrupted. Only a command with --output FILE can be resumed."
     resume = "Run the same command again to resume."
     if source == STDIN:
-        resume = "Standard input cannot be resumed. Start again with --overwrite."
-    return f"Interrupted. {output}.partial has {amount(done, 'row')}. {resume}"
+        resume = "Standard input cannot be read again. Start again with --overwrite."
+    return f"Interrupted. {output}.partial contains {amount(done, 'row')}. {resume}"
 
 
 def _common_task(found: Sequence[TrainedRun]) -> Task:
@@ -124,8 +126,8 @@ def _common_task(found: Sequence[TrainedRun]) -> Task:
         columns = one.origin.task_settings.columns
         if columns != task.columns:
             raise KronaError(
-                f"{first.origin.run_id} reads {quote_columns(task.columns)}, {one.origin.run_id} reads "
-                f"{quote_columns(columns)}. Use a command for each."
+                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {one.origin.run_id} reads "
+                f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
 
@@ -134,7 +136,7 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     width = len(task.columns)
     if len(texts) % width:
         columns = quote_columns(task.columns)
-        raise KronaError(f"--text has {amount(len(texts), 'text')}. A row of task {task.name} is {columns}.")
+        raise KronaError(f"--text has {amount(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
     return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
 
 
@@ -173,9 +175,10 @@ def _resume_key(found: Sequence[TrainedRun], source: str | None, texts: Sequence
 
 @contextmanager
 def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that is called after each part and shows the speed.
+    """Yield a function that must be called with the speed after each part.
 
-    On a terminal, it also moves a progress bar, which shows how many bytes of the input have been read.
+    On a terminal, the function updates a progress bar. The bar shows how many bytes of the input have been read.
+    Otherwise the function does nothing.
     """
     console = Console(stderr=True)
     if not console.is_terminal or not isinstance(rows, InputRows):

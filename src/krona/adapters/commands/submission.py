@@ -29,7 +29,7 @@ FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "qnli": [("QNLI/test.tsv", "QNLI", 5463)],
     "rte": [("RTE/test.tsv", "RTE", 3000)],
 }
-OTHERS = ("WNLI", "AX")  # parts of a complete submission that are not tasks of krona
+OTHERS = ("WNLI", "AX")  # files of a complete submission for tasks that krona does not have
 WORDS = ("mnli", "qnli", "rte")  # the labels of these tasks are written as words, all others as numbers
 LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
@@ -41,9 +41,9 @@ class Sheet:
     Args:
         name: the name of the file, without its ending.
         predictions: the predictions in the order of the rows.
-        replaced: the number of predictions that were not a label (or not a number), and a description of what replaced
-            them.
-        official: the number of rows in the official file of GLUE.
+        replaced: the number of predictions that were not a label (or not a number), and a message that describes how
+            they were replaced.
+        official: the number of rows in GLUE's own test file.
     """
 
     name: str
@@ -60,23 +60,30 @@ class Sheet:
 def submit(
     runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
-    """Predict for GLUE's test sets, and write the zip file.
+    """Predict for the rows of GLUE's test sets, and write the zip file.
+
+    Args:
+        runs: one run for each task.
+        folder: the folder of the GLUE download.
+        out: the zip file to write.
+        backbone: the folder of the backbone, if the backbone is no longer where the runs loaded it from.
+        batch_size: the number of rows in a batch.
 
     Raises:
         KronaError: a task does not belong to GLUE, two runs have the same task, or a file is missing or empty.
     """
     if out.suffix != ".zip":
-        raise KronaError(f"--submission {out}: expected a .zip file.")
+        raise KronaError(f"--submission {out} is not the name of a .zip file.")
     by_task: dict[str, TrainedRun] = {}
     for run in runs:
         name = _glue_name(run)
         if name in by_task:
             ids = f"{by_task[name].origin.run_id} and {run.origin.run_id}"
-            raise KronaError(f"{ids} both answer GLUE's {name}. Name one run for each task.")
+            raise KronaError(f"{ids} were both trained on GLUE's {name}. Use only one run for each task.")
         by_task[name] = run
         for file, _, _ in FILES[name]:
             if not (folder / file).is_file():
-                raise KronaError(f"{folder / file} was not found. --data is the folder of the GLUE download.")
+                raise KronaError(f"{folder / file} was not found. Set --data to the folder of the GLUE download.")
     sheets: list[Sheet] = []
     for name, run in by_task.items():
         trained, task = load(run, backbone=backbone), Task.from_config(compose([f"task={name}"])["task"])
@@ -93,17 +100,17 @@ def submit(
 
 
 def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
-    """Return lines about the files that were written, and the files that are missing in a complete submission."""
+    """Return lines for the user about the written files, and about the files that a complete submission also needs."""
     lines = []
     for sheet in sheets:
         count, (replaced, replacement) = len(sheet.predictions), sheet.replaced
-        odd = "" if count == sheet.official else f"; GLUE's test set has {sheet.official:,}"
-        changed = f"; {amount(replaced, 'answer')} {replacement} instead" if replaced else ""
+        odd = "" if count == sheet.official else f", but GLUE's test set has {sheet.official:,}"
+        changed = f"; {amount(replaced, 'prediction')} {replacement}" if replaced else ""
         lines.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{changed}")
     names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
     written = {sheet.name for sheet in sheets}
     if missing := [f"{name}.tsv" for name in names if name not in written]:
-        lines.append(f"a complete submission also has {join_names(missing)}")
+        lines.append(f"A complete submission also contains {join_names(missing)}.")
     return [*lines, str(out)]
 
 
@@ -111,24 +118,29 @@ def _glue_name(run: TrainedRun) -> str:
     task = run.origin.task_settings
     name = task.sample or task.name
     if task.kind == "own" or name not in FILES:
-        raise KronaError(f"{run.origin.run_id}: task {task.name} is not one of GLUE's: {', '.join(FILES)}.")
+        raise KronaError(
+            f"The task {task.name} of {run.origin.run_id} is not a task of GLUE. GLUE has {', '.join(FILES)}."
+        )
     return name
 
 
 def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) -> tuple[list[str], tuple[int, str]]:
-    """Return the predictions for a test file, the number of predictions that were replaced, and what replaced them."""
+    """Return the predictions for a test file, and the field ``replaced`` of its `Sheet`."""
     located = list(rows)
     if not located:
-        raise KronaError(f"{rows.name} has no rows.")
+        raise KronaError(f"{rows.name} contains no rows.")
     places, values = zip(*located, strict=True)
     answers = trained.predict_texts(trained.make_split(values, places=places), batch_size=batch_size)
     if not trained.task.labels:
         ratings = [parse_rating(one.answer) for one in answers]
         texts = [f"{LOWEST if rating is None else rating:.3f}" for rating in ratings]
-        return texts, (ratings.count(None), f"not a number: {LOWEST:.3f}")
+        return texts, (ratings.count(None), f"replaced by {LOWEST:.3f}, because the text was not a number")
     ids = {word: target for target, word in label_words(trained.origin.task).items()}
     likeliest = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
-    replaced = sum(one.word is None for one in answers), "not a label: the likeliest label"
+    replaced = (
+        sum(one.word is None for one in answers),
+        "replaced by the most likely label, because the text was not a label",
+    )
     return (likeliest if words else [ids[word] for word in likeliest]), replaced
 
 
