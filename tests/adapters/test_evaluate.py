@@ -207,8 +207,8 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     assert sheets["SST-2"].replaced[0] == none > 0
     assert set(sheets["STS-B"].predictions) == {"0.000"}
     said = "\n".join(format_sheets(list(sheets.values()), tmp_path / "a.zip"))
-    assert f"{none} predictions replaced by the most likely label" in said
-    assert "400 predictions replaced by 0.000" in said
+    assert f"{none} predictions had to be replaced by the most likely label" in said
+    assert "400 predictions had to be replaced by 0.000" in said
 
 
 def test_ratings_stay_within_the_scale() -> None:

@@ -231,7 +231,7 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
 
 def _omissions(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
     if adapted.places["default"].placement != "parallel":
-        yield "the update is M - I, where M multiplies the module's output or input; W changes by (M - I) W or W (M - I)"
+        yield "the update is M - I, where M multiplies the output or input; W changes by (M - I) W or W (M - I)"
     if "default" in adapted.magnitudes:
         yield "the update does not include DoRA's magnitude, because its effect depends on the backbone's weights"
     if any(key.endswith("bias") for key in own):

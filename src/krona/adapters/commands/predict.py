@@ -56,7 +56,7 @@ def predict(
     """
     if (source is None) == (not texts):
         raise KronaError(
-            'No rows were given, or rows from two sources. Use either --input FILE (- means standard input) or --text "…".'
+            'No rows, or rows from two sources. Use either --input FILE (- means standard input) or --text "…".'
         )
     if output is not None:
         require_answer_file(output, overwrite=overwrite)

@@ -105,7 +105,7 @@ def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
     for sheet in sheets:
         count, (replaced, replacement) = len(sheet.predictions), sheet.replaced
         odd = "" if count == sheet.official else f", but GLUE's test set has {sheet.official:,}"
-        changed = f"; {amount(replaced, 'prediction')} {replacement}" if replaced else ""
+        changed = f"; {amount(replaced, 'prediction')} had to be {replacement}" if replaced else ""
         lines.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{changed}")
     names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
     written = {sheet.name for sheet in sheets}
