@@ -3,43 +3,46 @@
     python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER                # all blocks, in order of priority
     python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER mpnet_cola     # one block
 
-Each method gets the same number of trials on each task. A trial trains on 2,000 rows with one seed and scores only dev.
+Each method tries the same number of learning rates with seed 0. Seeds 1 and 2 use the rate with the best dev score.
 After an interruption, run the same command again: finished runs are not repeated.
-`conf/experiment/real_scores.yaml` describes the protocol.
+`conf/experiment/real_scores.yaml` describes the protocol. The finished runs of each block, with their predictions, are
+written to docs/results/real-scores-BLOCK.json. `python docs/site/pages.py` computes the tables of docs/claims.md from
+these files.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import krona
+from krona import paths
+from krona.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NORMS = "method.train_layer_norms=false"
 SQUARE, FLAT = "square", "flat"  # two shapes of KronA's factors; `Block.shapes` contains their sizes for a backbone
 METHODS = {  # from the label of a method to its overrides
-    "full": "method=full",
     "lora": "method=lora",
     "krona": f"method=krona {SQUARE}",
-    "krona_b": "method=krona_b",
-    "layer_norm": "method=layer_norm",
-    "lora_only": f"method=lora {NO_NORMS}",
+    "full": "method=full",
     "krona_only": f"method=krona {SQUARE} {NO_NORMS}",
-    "untuned": "method=untuned",
+    "lora_only": f"method=lora {NO_NORMS}",
+    "layer_norm": "method=layer_norm",
+    "krona_b": "method=krona_b",
     "krona_flat": f"method=krona {FLAT}",
-    "pa": "method=pa",
-    "pa_only": f"method=pa {NO_NORMS}",
-    "adapter": "method=adapter",
+    "untuned": "method=untuned",
     "bitfit": "method=bitfit",
+    "adapter": "method=adapter",
+    "pa": "method=pa",
     "compacter": "method=compacter",
     "krona_b_res": "method=krona_b_res",
+    "pa_only": f"method=pa {NO_NORMS}",
 }
-FEW = ("full", "lora", "krona", "krona_b", "layer_norm", "lora_only", "krona_only")
-RATES = {"full": "1e-5,2e-5,5e-5,1e-4", "untuned": "1e-3,3e-3,1e-2,3e-2"}  # four learning rates to try per method
-PET_RATES = "3e-4,1e-3,3e-3,1e-2"
-TRIAL = "seed=0 score_test=false data.train_rows=2000 trainer.max_epochs=4"
+FEW = tuple(METHODS)[:7]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Block:
     backbone: str
     task: str
     typed: str
+    rates: str
+    full_rates: str
     shapes: dict[str, str]
     methods: tuple[str, ...] = tuple(METHODS)
 
@@ -56,11 +61,13 @@ class Block:
 WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768
 NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # for layers of 384 × 384
 BLOCKS = {  # in order of priority
-    "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=5", WIDE, FEW),
-    "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=10", NARROW),
-    "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=10", NARROW),
-    "minilm_sst2": Block("minilm_l6", "sst2", "trainer.max_epochs=4 data.train_rows=16000", NARROW),
-    "mpnet_rte": Block("mpnet_base", "rte", "trainer.max_epochs=10", WIDE, FEW),
+    "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=1", "1e-3,3e-3", "2e-5,5e-5", WIDE, FEW),
+    "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "3e-3,1e-2", "5e-5,1e-4", NARROW),
+    "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", "3e-3,1e-2", "5e-5,1e-4", NARROW),
+    "minilm_sst2": Block(
+        "minilm_l6", "sst2", "trainer.max_epochs=2 data.train_rows=16000", "3e-3,1e-2", "5e-5,1e-4", NARROW
+    ),
+    "mpnet_rte": Block("mpnet_base", "rte", "trainer.max_epochs=3", "1e-3,3e-3", "2e-5,5e-5", WIDE, FEW),
 }
 
 
@@ -80,6 +87,40 @@ def best_rate(sweep: str) -> float:
     return float(trials.sort_values(["dev", "lr"], ascending=[False, True]).iloc[0]["lr"])
 
 
+def collect(name: str, block: Block) -> None:
+    """Write the scores and predictions of a block's finished runs to docs/results/real-scores-NAME.json."""
+    results = krona.read_results()
+    rows = []
+    for label in block.methods:
+        sweeps = [f"real_{name}_{label}_rates", f"real_{name}_{label}"]
+        done = results[results["sweep"].isin(sweeps) & (results["status"] == "done")]
+        rows += [describe_run(label, run_id) for run_id in done.sort_values(["lr", "seed"])["run_id"]]
+    file = ROOT / "docs" / "results" / f"real-scores-{name}.json"
+    file.write_text(json.dumps({"runs": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def describe_run(label: str, run_id: str) -> dict[str, Any]:
+    result = RunFolder(paths.OUTPUTS / run_id).read()
+    assert result.dev, run_id  # a finished run has both scores
+    assert result.test, run_id
+    return {
+        "run": run_id,
+        "label": label,
+        "backbone": result.config["backbone"]["name"],
+        "task": result.task,
+        "lr": result.config["optimizer"]["lr"],
+        "seed": result.seed,
+        "train_rows": result.splits["train"]["rows"],
+        "epochs": result.epochs,
+        "trainable": result.trainable_params,
+        "head": result.head_params,
+        "train_seconds": round(result.times["train"]),
+        "commit": result.provenance["git_commit"][:10],
+        "dev": {"score": result.dev["score"], "outcomes": result.dev["outcomes"]},
+        "test": {"score": result.test["score"], "outcomes": result.test["outcomes"]},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("glue", type=Path, help="folder with GLUE's files: CoLA, RTE, SST-2")
@@ -94,10 +135,12 @@ def main() -> None:
         ]  # fmt: skip
         for label in block.methods:
             method = [block.shapes.get(word, word) for word in METHODS[label].split()]
-            rates = f"optimizer.lr={RATES.get(label, PET_RATES)}"
-            train(*places, *method, *block.typed.split(), *TRIAL.split(), rates, f"sweep=rates_{name}_{label}")
-            rate = f"optimizer.lr={best_rate(f'rates_{name}_{label}')}"
-            train(*places, *method, *block.typed.split(), rate, "seed=0,1,2", f"sweep=real_{name}_{label}")
+            rates = block.full_rates if label == "full" else block.rates
+            sweep = f"sweep=real_{name}_{label}"
+            train(*places, *method, *block.typed.split(), "seed=0", f"optimizer.lr={rates}", f"{sweep}_rates")
+            rate = f"optimizer.lr={best_rate(f'real_{name}_{label}_rates')}"
+            train(*places, *method, *block.typed.split(), "seed=0,1,2", rate, sweep)
+            collect(name, block)
 
 
 if __name__ == "__main__":
