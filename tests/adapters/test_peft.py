@@ -30,7 +30,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
 FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
 FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
-FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "LORA", "hira": "LORA"}
+FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "VERA", "hira": "HIRA"}
 LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
 # transformers has renamed an attribute that peft reads
 pytestmark = [
@@ -68,6 +68,12 @@ def in_peft(kind: str, folder: Path) -> Any:
     return peft.PeftModel.from_pretrained(fresh(kind), folder).eval()
 
 
+def peft_type(method: str, kind: str) -> str:
+    """Return peft's type for a method. Llama's layers have two shapes, so VeRA becomes LORA there."""
+    as_lora = (kind == "gpt2" and FORMS[method] in LINEAR_ALONE) or (method, kind) == ("vera", "llama")
+    return "LORA" if as_lora else FORMS[method]
+
+
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() <= 1e-5 * b.abs().max())
 
@@ -84,8 +90,7 @@ def test_peft_loads_what_was_written_or_it_is_refused(method: str, kind: str, tm
         return
     written = write_peft(model, tmp_path, base_model="tiny")
     assert (written.places, written.values) == (peft_content(model).places, peft_content(model).values)
-    conv1d = kind == "gpt2"
-    assert written.peft_type == ("LORA" if conv1d and FORMS[method] in LINEAR_ALONE else FORMS[method])
+    assert written.peft_type == peft_type(method, kind)
     theirs = in_peft(kind, tmp_path)
     assert close(output(theirs.get_base_model()), expected)
     assert not close(output(fresh(kind)), expected)
@@ -148,7 +153,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 
 
 # Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
-SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
+SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
 
 
 @pytest.mark.parametrize(("method", "kind"), combinations(FORMS, KINDS))
@@ -159,7 +164,7 @@ def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Pa
     again = fresh(kind)
     read = take_in(again, tmp_path / "peft", name="mine")
     assert (read.peft_type, read.places) == (written.peft_type, written.places)
-    exact = method in SAME_BITS and not (kind == "gpt2" and FORMS[method] in LINEAR_ALONE)
+    exact = method in SAME_BITS and peft_type(method, kind) == FORMS[method]
     assert torch.equal(output(again), expected) if exact else close(output(again), expected)
     count = surgery.count(again)
     if written.own_values == written.values:
@@ -313,7 +318,7 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "VERA"}, r"peft_type='VERA' is not supported. krona supports LORA, IA3"),
+        ({"peft_type": "RANDLORA"}, r"peft_type='RANDLORA' is not supported. krona supports LORA, IA3"),
         ({"bias": "all"}, r"bias='all'"),
         ({"lora_bias": True}, r"these settings of LORA are not supported: lora_bias=True"),
         ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication="),
@@ -331,6 +336,13 @@ def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: s
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     refused(fresh("t5"), tmp_path, message)
+
+
+def test_matrices_of_vera_that_its_seed_does_not_draw_are_refused(tmp_path: Path) -> None:
+    write_peft(trained("vera", "t5"), tmp_path, base_model="tiny")
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"projection_prng_key": 1}))
+    refused(fresh("t5"), tmp_path, "vera_A differs from the matrix of projection_prng_key=1")
 
 
 def refused(model: Any, folder: Path, message: str) -> None:

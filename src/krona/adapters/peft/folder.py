@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,13 @@ READ = {
     },
     "MISS": COMMON | PLACES | {"init_weights", "mini_r", "miss_dropout", "r"},
     "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
+    "HIRA": COMMON | PLACES | {"fan_in_fan_out", "hira_dropout", "init_weights", "r", "rank_pattern"},
+    "VERA": COMMON | PLACES | {
+        "d_initial", "fan_in_fan_out", "init_weights", "projection_prng_key", "r", "save_projection", "vera_dropout",
+    },
     "LN_TUNING": COMMON,
 }  # fmt: skip
+SHARED = ("vera_A", "vera_B")
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # the beginnings of values of init_lora_weights
 
 
@@ -46,6 +51,7 @@ class Folder:
     Args:
         tensors: the tensors by name, without peft's prefix.
         branch: the name of the class that krona uses for the branches, if krona wrote the folder. Otherwise None.
+        shared: the frozen matrices ``vera_A`` and ``vera_B`` of VERA, which all layers share.
     """
 
     path: Path
@@ -53,6 +59,7 @@ class Folder:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     branch: str | None = None
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rank(self, place: str) -> int:
         """Return the rank of a module's update. Raises KronaError if the rank is not a whole number of at least 1."""
@@ -106,13 +113,14 @@ def open_folder(path: Path) -> Folder:
             f"as {WEIGHTS}."
         )
     branch, tensors = read_safetensors(path / WEIGHTS, _read_weights)
+    shared = {key: tensors.pop(f"base_model.{key}") for key in SHARED if f"base_model.{key}" in tensors}
     if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
         raise KronaError(
             f"{path / WEIGHTS} was not written by peft. The name of its tensor {foreign} does not begin with "
             f"{PREFIX!r}."
         )
     named = {key.removeprefix(PREFIX): p for key, p in tensors.items()}
-    return Folder(path, config["peft_type"], config, named, branch)
+    return Folder(path, config["peft_type"], config, named, branch, shared)
 
 
 def _read_weights(path: Path) -> tuple[str | None, dict[str, Tensor]]:

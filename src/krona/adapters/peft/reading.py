@@ -1,32 +1,20 @@
 """Read a peft folder as an adapter of krona."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
-from krona.adapters.branches import Branches
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, norm_modules, shortest
+from krona.adapters.peft.type_readers import READERS, Tensors
 from krona.messages import KronaError
-from krona.methods.c3a import C3A
-from krona.methods.fitted_lora import FittedLoRA, widen_factors
-from krona.methods.ia3 import IA3
-from krona.methods.kronecker import Kronecker
-from krona.methods.lokr import LoKr
-from krona.methods.lora import LoRA
-from krona.methods.miss import MiSS
 from krona.surgery.state import backbone_parameters
-from krona.surgery.targets import widths
-from krona.surgery.wrapper import is_in_adapter, public_name
-
-Tensors = dict[str, Tensor]
+from krona.surgery.wrapper import is_in_adapter
 
 PARTS = {
     "LORA": {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"},
@@ -34,10 +22,11 @@ PARTS = {
     "LOKR": {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"},
     "MISS": {"miss_block"},
     "C3A": {"c3a_kernel"},
+    "HIRA": {"hira_A", "hira_B"},
+    "VERA": {"vera_lambda_b", "vera_lambda_d"},
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
-MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
-SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the tensors that are multiplied by a scale
+MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_", "hira_")
 
 
 @dataclass(frozen=True)
@@ -59,8 +48,8 @@ class PeftImport:
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3 becomes `IA3`,
-    MISS becomes `MiSS` and C3A becomes `C3A`. LOKR becomes `LoKr`. It becomes `Kronecker` if krona wrote the folder
+    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3, MISS,
+    C3A, HIRA and VERA become krona's class of the same name. LOKR becomes `LoKr`. It becomes `Kronecker` if krona wrote the folder
     from a `Kronecker`, or if `LoKr` does not support its ranks. LN_TUNING and ``modules_to_save`` become
     ``train_layer_norms`` and ``head``.
 
@@ -74,7 +63,7 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """
     opened = open_folder(Path(folder))
     placed, saved = _sort(model, opened)
-    made = _BUILDERS[opened.peft_type](model, opened, placed)
+    made = READERS[opened.peft_type](model, opened, placed)
     insertion = _trained(model, opened, saved)
     if made.branch is not None:
         insertion |= made.insertion
@@ -149,111 +138,3 @@ def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]
         if not (every and module in norms):
             head[next((w for w in whole if module == w or module.startswith(f"{w}.")), module)] = None
     return {"train_layer_norms": every, "head": list(head)}
-
-
-def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    dora = bool(opened.config.get("use_dora"))
-    needed = {"lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if dora else [])}
-    for place, parts in placed.items():
-        if parts.keys() != needed:
-            raise KronaError(
-                f"In {opened.path}, {place} has the tensors {sorted(parts)}, but it needs {sorted(needed)}."
-            )
-        shapes = tuple(parts["lora_A.weight"].shape), tuple(parts["lora_B.weight"].shape)
-        if shapes[0][0] != shapes[1][1]:
-            raise KronaError(f"In {opened.path}, lora_A {shapes[0]} and lora_B {shapes[1]} of {place} differ in rank.")
-    scaling, scaled = _common_scale(
-        {place: opened.scaling(place, len(parts["lora_A.weight"])) for place, parts in placed.items()}, placed
-    )
-    rank = max(len(parts["lora_A.weight"]) for parts in placed.values())
-    narrow = False
-    tensors: Tensors = {}
-    for place, parts in scaled.items():
-        A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
-        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = widen_factors(A, B, rank)
-        narrow |= rank > min(len(A), B.shape[1])
-        if dora:
-            tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
-    branch = FittedLoRA if narrow else LoRA
-    return Branches(branch, {"rank": rank, "scaling": scaling}, tensors, {"magnitude": dora})
-
-
-def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    scales = {place: parts["ia3_l"] for place, parts in placed.items()}
-    if odd := [place for place, scale in scales.items() if 1 not in scale.shape]:
-        raise KronaError(
-            f"In {opened.path}, ia3_l of {odd[0]} has the shape {tuple(scales[odd[0]].shape)}, so it is not a row or a "
-            "column."
-        )
-    names = module_names(model)
-    after = shortest([place for place, scale in scales.items() if scale.shape[1] == 1], names)
-    before = shortest([place for place, scale in scales.items() if scale.shape[1] != 1], names)
-    insertion = {
-        "target_modules": [*after, *before],
-        "placement": ["sequential"] * len(after) + ["before"] * len(before),
-        "inner_residual": False,
-    }
-    return Branches(IA3, {}, {f"{place}.0.scale": scale.reshape(-1) for place, scale in scales.items()}, insertion)
-
-
-def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    ranks = {opened.rank(place) for place in placed}
-    scaling, scaled = _common_scale({place: opened.scaling(place, opened.rank(place)) for place in placed}, placed)
-    full = all(own.keys() == {"lokr_w1", "lokr_w2"} for own in scaled.values())
-    shapes = {own["lokr_w1"].T.shape for own in scaled.values()} if full else set()
-    modules = {public_name(name): module for name, module in model.named_modules()}
-    narrowest = min(min(widths(modules[place])) for place in placed)
-    product = opened.branch == Kronecker.__name__ or len(ranks) > 1 or max(ranks) > narrowest
-    if len(shapes) == 1 and product:
-        tensors = {f"{place}.0.A": own["lokr_w1"].T for place, own in scaled.items()}
-        tensors |= {f"{place}.0.B": own["lokr_w2"].T for place, own in scaled.items()}
-        return Branches(Kronecker, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors)
-    rank = opened.require_one("ranks", ranks)
-    config = {
-        "rank": rank,
-        "alpha": scaling * rank,
-        "decompose_both": bool(opened.config.get("decompose_both", False)),
-        "decompose_factor": opened.config.get("decompose_factor", -1),
-    }
-    tensors = {f"{place}.0.{key.removeprefix('lokr_')}": p for place, own in scaled.items() for key, p in own.items()}
-    return Branches(LoKr, config, tensors)
-
-
-def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    blocks = {place: own["miss_block"] for place, own in placed.items()}
-    rank = opened.require_one("ranks", {len(D) for D in blocks.values()})
-    return Branches(MiSS, {"rank": rank}, {f"{place}.0.D": D for place, D in blocks.items()})
-
-
-def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
-    if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
-        raise KronaError(
-            f"In {opened.path}, c3a_kernel of {odd} has the shape {tuple(kernels[odd].shape)}. It must have three "
-            "dimensions above 0."
-        )
-    halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
-    size = None if halved else opened.require_one("block sizes", {w.shape[2] for w in kernels.values()})
-    return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
-
-
-_BUILDERS = {
-    "LORA": _read_lora, "IA3": _read_ia3, "LOKR": _read_lokr, "MISS": _read_miss, "C3A": _read_c3a,
-    "LN_TUNING": lambda *_: Branches(None),
-}  # fmt: skip
-
-
-def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the most common scale other than 0, and the tensors for this scale.
-
-    If a module has another scale, its tensors are multiplied by the ratio of the scales. The common scale is 0 only if
-    the scales of all modules are 0.
-    """
-    counted = Counter(scale for scale in scales.values() if scale != 0.0)
-    common = counted.most_common(1)[0][0] if counted else 0.0
-    scaled = {
-        place: {key: scales[place] / common * p if key in SCALED and scales[place] != common else p
-                for key, p in parts.items()}
-        for place, parts in placed.items()
-    }  # fmt: skip
-    return common, scaled

@@ -1,4 +1,4 @@
-"""Convert an adapter to one of peft's types: LORA, IA3, LOKR, MISS, C3A or LN_TUNING."""
+"""Convert an adapter to one of peft's types: LORA, IA3, LOKR, MISS, C3A, HIRA, VERA or LN_TUNING."""
 
 import inspect
 import math
@@ -13,11 +13,13 @@ from krona.adapters.peft.module_names import norm_modules
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
 from krona.methods.c3a import C3A
+from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
+from krona.methods.vera import VeRA
 from krona.surgery.layers import is_conv1d, is_linear
 from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.targets import widths
@@ -37,6 +39,7 @@ class Form:
         feedforward: for IA3, the names of the modules whose input is scaled.
         ranks: a dict from each module's name to the rank and the alpha of its update.
         alpha_key: the key of alpha in peft's config.
+        shared: the tensors that all modules share.
     """
 
     peft_type: str
@@ -46,6 +49,7 @@ class Form:
     feedforward: list[str] = field(default_factory=list)
     ranks: dict[str, tuple[int, float]] = field(default_factory=dict)
     alpha_key: str = "lora_alpha"
+    shared: dict[str, Tensor] = field(default_factory=dict)
 
 
 def find_form(model: nn.Module, name: str) -> Form:
@@ -65,10 +69,13 @@ def find_form(model: nn.Module, name: str) -> Form:
         if adapted.places[name].placement != "parallel":
             raise KronaError(f"The branch at {label} is {adapted.places[name].placement}, not parallel. {INSTEAD}")
     several = any(len(list(adapted.branches[name].children())) > 1 for adapted in places.values())
-    if not several and all(
-        isinstance(adapted.base, nn.Linear) and name not in adapted.magnitudes for adapted in places.values()
-    ):
-        kinds = {type(branch) for branch in branches.values()}
+    kinds = {type(branch) for branch in branches.values()}
+    plain = not several and all(name not in adapted.magnitudes for adapted in places.values())
+    if plain and kinds == {HiRA}:
+        return _hira(branches, places)
+    if plain and kinds == {VeRA} and len({branch.sizes for branch in branches.values()}) == 1:
+        return _vera(branches, places)
+    if plain and all(isinstance(adapted.base, nn.Linear) for adapted in places.values()):
         if kinds == {MiSS}:
             return _miss(branches)
         if kinds == {C3A}:
@@ -152,6 +159,30 @@ def _c3a(branches: Mapping[str, Any]) -> Form:
     return Form(
         "C3A", {"init_weights": True, "block_size": size, "block_size_pattern": pattern}, tensors, list(branches)
     )
+
+
+def _hira(branches: Mapping[str, HiRA], places: Mapping[str, Adapted]) -> Form:
+    """Return HiRA's factors. peft has no scale for them, so it is multiplied into B."""
+    transposed = is_conv1d(next(iter(places.values())).base)
+    config = {"init_weights": True, "hira_dropout": 0.0, "fan_in_fan_out": transposed}
+    form = Form("HIRA", config, places=list(places))
+    for label, branch in branches.items():
+        form.tensors |= {f"{label}.hira_A": branch.A.T, f"{label}.hira_B": branch.scaling * branch.B.T}
+    (form.config["r"],) = {branch.A.shape[1] for branch in branches.values()}
+    return form
+
+
+def _vera(branches: Mapping[str, VeRA], places: Mapping[str, Adapted]) -> Form:
+    """Return VeRA's vectors and its frozen matrices. peft has one pair of matrices, so the layers need one shape."""
+    first = next(iter(branches.values()))
+    config = {
+        "r": len(first.d), "projection_prng_key": first.seed, "save_projection": True, "d_initial": first.d_initial,
+        "init_weights": True, "vera_dropout": 0.0, "fan_in_fan_out": is_conv1d(next(iter(places.values())).base),
+    }  # fmt: skip
+    form = Form("VERA", config, places=list(places), shared={"vera_A": first.A, "vera_B": first.B})
+    for label, branch in branches.items():
+        form.tensors |= {f"{label}.vera_lambda_d": branch.d, f"{label}.vera_lambda_b": branch.b}
+    return form
 
 
 def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:

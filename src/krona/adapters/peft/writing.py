@@ -48,7 +48,8 @@ def write_peft(
 ) -> PeftFolder:
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, and LoKr becomes LOKR.
+    LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, HiRA becomes HIRA, and
+    LoKr becomes LOKR. VeRA becomes VERA if its layers have one shape.
     KronA also becomes LOKR if its factors have the shapes that peft would compute. Every other linear update becomes an
     exactly equal LORA (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
     ``modules_to_save``. An adapter that trains LayerNorms and has no branches becomes LN_TUNING.
@@ -90,14 +91,15 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     }
     if form.peft_type == "IA3":
         config["feedforward_modules"] = shortest(form.feedforward, names)
-    tensors = {f"{PREFIX}{key}": p.detach().cpu().clone().contiguous() for key, p in (form.tensors | trained).items()}
+    named = {f"{PREFIX}{key}": p for key, p in (form.tensors | trained).items()}
+    named |= {f"base_model.{key}": p for key, p in form.shared.items()}
     return PeftFolder(
         peft_type=form.peft_type,
         places=len(form.places),
         own_values=sum(p.numel() for key, p in adapter_state(model, name).items() if key not in adapter.trained),
         values=sum(p.numel() for p in form.tensors.values()),
         config=config,
-        tensors=tensors,
+        tensors={key: p.detach().cpu().clone().contiguous() for key, p in named.items()},
         metadata={"format": "pt", BRANCH: getattr(adapter.branch, "__name__", "none")},
     )
 
