@@ -172,10 +172,10 @@ def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) ->
 def test_a_folder_of_another_model_than_the_yaml_describes(folders: dict[str, Path]) -> None:
     sizes = {"hidden_size": 768, "num_hidden_layers": 2, "vocab_size": 30522}
     with pytest.raises(
-        KronaError, match=r"not BERT as its YAML describes it: hidden_size 32, not 768\. .*backbone=local"
+        KronaError, match=r"not BERT, because it differs .*: hidden_size is 32, not 768\. .*backbone=local"
     ):
         load.meta_model(Backbone(name="BERT", architecture="bert", path=str(folders["bert"]), sizes=sizes))
-    with pytest.raises(KronaError, match=r"architecture bert, not t5, d_model None, not 768"):
+    with pytest.raises(KronaError, match=r"architecture is bert, not t5, d_model is None, not 768"):
         load.meta_model(Backbone(name="T5", path=str(folders["bert"]), sizes={"d_model": 768}))
     fitting = Backbone(name="mine", architecture="bert", path=str(folders["bert"]), sizes={**sizes, "hidden_size": 32})
     assert load.meta_model(fitting).config.hidden_size == 32
@@ -189,7 +189,7 @@ def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KronaError, match="pip install gguf"):
         loaded(tmp_path)
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
-    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\)\. Name one"):
+    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\)\. Set it to one"):
         loaded(tmp_path)
 
 

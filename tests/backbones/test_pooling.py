@@ -140,9 +140,9 @@ def test_a_local_folder_says_its_own_pooling(content: Any, pooling: str | None, 
 @pytest.mark.parametrize(
     ("kind", "pooling", "message"),
     [
-        ("llama", "mean", r"backbone.pooling=mean: only encoders.*is a llama"),
-        ("roberta", "pooler", r"backbone.pooling=pooler: the roberta .* has no pooler"),
-        ("mpnet", "pooler", r"backbone.pooling=pooler: the mpnet .* has no pooler"),
+        ("llama", "mean", r"backbone.pooling=mean is only for encoders.*is a llama"),
+        ("roberta", "pooler", r"backbone.pooling=pooler is not possible, because the roberta .* has no pooler"),
+        ("mpnet", "pooler", r"backbone.pooling=pooler is not possible, because the mpnet .* has no pooler"),
     ],
 )
 def test_refused_before_anything_is_written(
@@ -160,7 +160,7 @@ def test_a_checkpoint_without_a_pooler(pooling: str | None, tmp_path: Path) -> N
     model.pooler = None
     model.save_pretrained(tmp_path)
     tiny_backbones.words(pair=True).save_pretrained(tmp_path)
-    with pytest.raises(KronaError, match=r"has no pooler\. Set backbone.pooling to mean or first"):
+    with pytest.raises(KronaError, match=r"The pooler is missing from .*\. Set backbone.pooling to mean or first"):
         loaded(tmp_path, pooling)
     loaded(tmp_path, "mean")
 

@@ -89,9 +89,12 @@ TYPED = [
     (["task.labels=[a]"], "task.labels=[a]: it needs keys and values, such as task.labels={KEY: VALUE}"),
     (
         [*RANDOM, "backbone.sizes={d_model: -1}"],
-        "could not build a t5 model: RuntimeError: Trying to create tensor with negative",
+        "Could not build a t5 model: RuntimeError: Trying to create tensor with negative",
     ),
-    ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "could not build a t5 model: KeyError: 'zzz'"),
+    (
+        [*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"],
+        "Could not build a t5 model: KeyError: 'zzz'",
+    ),
     (["--cfg", "jobs"], "--cfg jobs: did you mean 'job'? (there are: job, hydra, all)"),
     (["seed=1", "--cfg"], "--cfg: there are job, hydra, all"),
     (["--mulitrun"], "--mulitrun is not an option; did you mean '--multirun'?"),
@@ -219,8 +222,8 @@ BACKBONES = {
     "no weights": ["Could not load the weights of"],
     "not json": ["Could not load the config of"],
     "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
-    "no config": ["has no config.json", "needs config.json, model.safetensors and a tokenizer"],
-    "no tokenizer": ["The tokenizer of", "turns the label '0' of rte into ''"],
+    "no config": ["has no config.json", "contains config.json, model.safetensors and a tokenizer"],
+    "no tokenizer": ["The tokenizer of", "changes the label '0' of task rte to ''"],
     "other keys": ["missing tensors", "save_pretrained"],
     "a key too few": ["1 missing tensor (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
     "a key too many": ["1 unexpected tensor (first encoder.block.0.more)"],
@@ -239,7 +242,7 @@ def test_damaged_backbone(what: str, tiny_folder: Path, data: Path, outputs: Pat
 
 
 def test_missing_backbone(data: Path, outputs: Path, tmp_path: Path) -> None:
-    assert f"backbone.path={tmp_path}/no: no such folder" in wrong(outputs, *typed(tmp_path / "no", data))
+    assert f"backbone.path={tmp_path}/no was not found" in wrong(outputs, *typed(tmp_path / "no", data))
     assert not outputs.exists()
 
 

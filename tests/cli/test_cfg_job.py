@@ -30,7 +30,7 @@ def test_the_values_of_a_run_and_its_id() -> None:
 def test_the_fitted_shape_stands_beside_the_papers() -> None:
     text = render("profile=demo", "method=krona")
     assert "  kron_factors:  # on this backbone [[16, 12], [12, 16]]" in text
-    assert "# The paper's factors (32, 24) become (16, 12) on layers 192 → 192" in text
+    assert "# The paper's factor shape (32, 24) becomes (16, 12) on layers 192 → 192" in text
     assert yaml.safe_load(text)["method"]["kron_factors"] == [[32, 24], [24, 32]]
 
 
@@ -44,7 +44,7 @@ def test_a_typed_shape_is_exact_as_in_the_run() -> None:
     [
         (["factors=16x12"], "Any other shape of A: method.kron_factors=[[16,12]]"),
         (["method.kron_factors=[[5,8]]"], "(5, 8)"),
-        (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere: no such folder"),
+        (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere was not found"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
         (["seed=-1"], "seed=-1 must be"),
     ],

@@ -97,7 +97,7 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert result.provenance["official_rows"] == {"train": [12, 2490], "validation": [9, 277]}
     assert any(note.startswith("GLUE's form, but not GLUE's rows: 12 rows of train") for note in result.notes)
     assert any("Sources longer than max_source_length=24 were cut: 12 of 12 in train" in note for note in result.notes)
-    assert any("factors (32, 24) become" in note for note in result.notes)
+    assert any("factor shape (32, 24) becomes" in note for note in result.notes)
     assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
     with (done / "metrics.csv").open() as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]

@@ -1,1 +1,1 @@
-"""Load backbones, share their weights between jobs, and insert a tuning method into them."""
+"""Load pretrained models (backbones), share their weights between runs, and insert a tuning method into them."""

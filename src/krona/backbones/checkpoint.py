@@ -25,7 +25,7 @@ from krona.tasks.hub import download_error
 def load_checkpoint(
     settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """Load a model with the weights of its checkpoint.
+    """Load the weights of a checkpoint into a model.
 
     Args:
         settings: the settings of the backbone.
@@ -38,8 +38,8 @@ def load_checkpoint(
         The model, and the names of the head's weights that the checkpoint does not contain.
 
     Raises:
-        KronaError: a download failed, a file can't be read, the weights belong to another model, or the head belongs
-            to a task with another number of classes.
+        KronaError: a download failed, a file cannot be read, the weights belong to another model, or the number of
+            classes of the task is not that of the head.
     """
     name = f"the weights of {model_name(settings)}"
     kind = model_class(config, settings)
@@ -68,8 +68,8 @@ def load_checkpoint(
     for key, found, needed in keys["mismatched_keys"]:
         if heads and key.startswith(heads):
             raise KronaError(
-                f"The head of {name} has {found[0]} outputs, but task {task.name} needs {needed[0]} ({key}). Save the "
-                "model without its head, with model.base_model.save_pretrained(FOLDER); krona then draws a new head."
+                f"The head in {name} has {found[0]} outputs, but task {task.name} needs {needed[0]} ({key}). Save the "
+                "model without its head (model.base_model.save_pretrained(FOLDER)). krona then initialises a new head."
             )
     _check_keys(name, model, {kind: keys[f"{kind}_keys"] for kind in ("missing", "unexpected", "mismatched")}, new)
     return model, new
@@ -78,7 +78,7 @@ def load_checkpoint(
 def model_class(config: Any, settings: Backbone) -> Any:
     """Return the model class of transformers for a config.
 
-    If ``backbone.pooling`` replaces the head, return a subclass with krona's head.
+    If ``backbone.pooling`` is ``first`` or ``mean``, return a subclass with krona's own head.
     """
     library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
     if not has_pooled_head(config):
@@ -92,7 +92,8 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
     Args:
         name: the name of the weights in messages.
         model: the loaded model.
-        keys: the keys that transformers reports, by problem (``missing``, ``unexpected`` or ``mismatched``).
+        keys: a dict from each problem (``missing``, ``unexpected`` or ``mismatched``) to the keys that transformers
+            reports for it.
         new: the names of the head's weights that are allowed to be missing.
     """
     is_encoder = bool(find_architecture(model).head)
@@ -101,21 +102,24 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
     for problem, found in keys.items():
         names = sorted(key if isinstance(key, str) else str(key[0]) for key in found)
         if is_encoder and problem == "missing" and any(key.startswith(pooler) for key in names):
-            raise KronaError(f"{name}: the checkpoint has no pooler. Set backbone.pooling to mean or first.")
+            raise KronaError(f"The pooler is missing from {name}. Set backbone.pooling to mean or first.")
         if is_encoder and problem == "unexpected":  # the checkpoint can have another head
             names = [key for key in names if key.startswith(base) and not key.startswith(pooler)]
         names = [key for key in names if key not in new]
         if names:
             kind = type(model).__name__
             raise KronaError(
-                f"{name} do not fit a {kind} of this config: {amount(len(names), f'{problem} tensor')} (first "
-                f"{names[0]}). Save the checkpoint again with {kind}.save_pretrained."
+                f"A {kind} with this config cannot load {name}: {amount(len(names), f'{problem} tensor')} "
+                f"(first {names[0]}). Save the checkpoint again with {kind}.save_pretrained."
             )
 
 
 @contextmanager
 def _quiet_library(*, gguf: bool) -> Iterator[None]:
-    """Silence the progress bars of transformers, and its warning about wrong keys, for which krona raises an error."""
+    """Disable the progress bars and warnings of transformers.
+
+    Instead of warnings on wrong keys, krona raises errors.
+    """
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
@@ -138,10 +142,10 @@ def _norm_names(kind: Any, config: Any) -> set[str]:
 
 
 def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return a dict from names to the tensors of a folder's safetensors files. A tensor is read when it is used.
+    """Return a dict from names to the tensors of a folder's safetensors files. A tensor is read only when it is used.
 
-    The default of transformers is to map the files into memory. The whole file in fp32 would then count as memory of
-    this process while the weights are copied to bf16.
+    By default, transformers maps the files into memory. While the weights are copied to bf16, the process would then
+    also need memory for the whole file in fp32.
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Compute the pretraining loss on held-out text, to measure how much a model forgets during tuning."""
+"""Compute the pretraining loss on held-out text. Its rise during tuning measures how much a model forgets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from krona.messages import KronaError
 Rows = list[dict[str, list[int]]]
 SHIPPED = Path(__file__).with_name("held_out.txt")  # written by scripts/nano/sample_tasks.py
 SHIPPED_NAME = "sample-world sentences"
-MAX_LINES = 256  # largest number of lines of a user's file that are used; these lines are evenly spaced
-MAX_TOKENS = 128  # largest number of tokens of a text that are used
+MAX_LINES = 256  # the largest number of lines of a user's file that are used; they are evenly spaced in the file
+MAX_TOKENS = 128  # the largest number of tokens of a text that are used
 BATCH_SIZE = 16
-EXTRA_IDS = 16  # number of T5's sentinel tokens that are used
-DENSITY = 0.15  # share of corrupted tokens in T5's pretraining
+EXTRA_IDS = 16  # the number of T5's sentinel tokens that are used
+DENSITY = 0.15  # the share of corrupted tokens in T5's pretraining
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class HeldOut:
 
 
 def tokenise_held_out(family: Family, file: Path | None) -> HeldOut:
-    """Return held-out text that is tokenised for the pretraining objective of a backbone.
+    """Tokenise held-out text for the pretraining objective of a backbone.
 
     Args:
         family: the family of the backbone, with its tokenizer.
-        file: a text file with one passage per line. If it is None, the text of this package is used.
+        file: a text file with one passage per line. None means the text held_out.txt of this package.
 
     Raises:
         KronaError: the backbone has no language-model head, its tokenizer lacks T5's sentinels, or the file has no
@@ -59,7 +59,7 @@ def tokenise_held_out(family: Family, file: Path | None) -> HeldOut:
     texts, name = (read_lines(SHIPPED), SHIPPED_NAME) if file is None else (_sample_lines(file), file.name)
     rows = _corrupt_texts(family, texts) if isinstance(family, EncoderDecoder) else _continue_texts(family, texts)
     if not rows:
-        raise KronaError(f"{name} has no line of two tokens, so there is no loss to measure.")
+        raise KronaError(f"{name} has no line of at least two tokens, so no loss can be measured.")
     return HeldOut(rows, name, objective)
 
 
@@ -67,15 +67,15 @@ def find_objective(family: type[Family]) -> str:
     """Return the pretraining objective of a family, ``span corruption`` or ``next token``.
 
     Raises:
-        KronaError: the family is that of encoders, which have a classifier in place of the language-model head.
+        KronaError: the family is `Encoder`. Its models have a classifier instead of a language-model head.
     """
     if issubclass(family, EncoderDecoder):
         return "span corruption"
     if issubclass(family, Decoder):
         return "next token"
     raise KronaError(
-        "trainer.measure_forgetting: an encoder with a classifier has no language-model head whose loss could be "
-        "measured. Set it to false."
+        "trainer.measure_forgetting is not possible for an encoder with a classifier, because it has no language-model "
+        "head. Set trainer.measure_forgetting=false."
     )
 
 
@@ -83,13 +83,13 @@ def require_file(file: Path) -> None:
     """Raise KronaError if the file does not exist."""
     if not file.is_file():
         raise KronaError(
-            f"trainer.measure_forgetting={file} is not a file. Give a text file with one passage a line, or true."
+            f"trainer.measure_forgetting={file} is not a file. Use a text file with one passage per line, or true."
         )
 
 
 @torch.no_grad()
 def held_out_loss(model: nn.Module, family: Family, text: HeldOut) -> float:
-    """Return the mean loss of a model per label token of the held-out text."""
+    """Return the mean loss of a model over all label tokens of the held-out text."""
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64)
     for rows in _batches(text.rows):
@@ -102,19 +102,19 @@ def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not blank.
 
     Raises:
-        KronaError: the file can't be read, is not UTF-8, or has only blank lines.
+        KronaError: the file cannot be read, is not UTF-8, or has only blank lines.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise KronaError(
-            f"Could not read {path}: {error.strerror}. Give a text file with one passage a line."
+            f"Could not read {path}: {error.strerror}. Use a text file with one passage per line."
         ) from error
     except UnicodeDecodeError as error:
-        raise KronaError(f"{path} is not UTF-8 (byte {error.start}). Convert it first.") from None
+        raise KronaError(f"{path} is not UTF-8 text (byte {error.start}). Convert the file to UTF-8.") from None
     lines = [line for line in lines if line]
     if not lines:
-        raise KronaError(f"{path} has no text. Give a file with one passage a line.")
+        raise KronaError(f"{path} has no text. Use a text file with one passage per line.")
     return lines
 
 
@@ -126,7 +126,7 @@ def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float
 
     Args:
         ids: the token ids of the text.
-        sentinels: the ids of the sentinels, in their order.
+        sentinels: the ids of the sentinel tokens, in the order of their use.
         rng: the random generator that chooses the spans.
         density: the approximate share of removed tokens.
     """
@@ -165,8 +165,8 @@ def _corrupt_texts(family: Any, texts: list[str]) -> Rows:
     sentinels = [known[name] for i in range(EXTRA_IDS) if (name := f"<extra_id_{i}>") in known]
     if len(sentinels) < EXTRA_IDS:
         raise KronaError(
-            "trainer.measure_forgetting needs a tokenizer with T5's sentinels <extra_id_0> to <extra_id_15>. Set it to "
-            "false."
+            "trainer.measure_forgetting needs a tokenizer with T5's sentinels <extra_id_0> to <extra_id_15>. Set "
+            "trainer.measure_forgetting=false."
         )
     rows = []
     for index, ids in enumerate(tokenizer(texts, add_special_tokens=False)["input_ids"]):
@@ -177,6 +177,6 @@ def _corrupt_texts(family: Any, texts: list[str]) -> Rows:
 
 
 def _continue_texts(family: Any, texts: list[str]) -> Rows:
-    """Return rows whose source is the first token of a text and whose label is the other tokens."""
+    """Return rows in which the source is the first token of a text and the label is the other tokens."""
     tokenised = [ids[:MAX_TOKENS] for ids in family.tokenizer(texts, verbose=False)["input_ids"]]
     return [{"input_ids": ids[:1], "labels": ids[1:]} for ids in tokenised if len(ids) > 1]

@@ -1,4 +1,4 @@
-"""Load a backbone and its tokenizer from the Hub, a folder or this package (nano), or build it with random weights."""
+"""Load a backbone and its tokenizer from the Hub, a folder or this package, or build it with random weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class Loaded:
     Args:
         model: the model.
         tokenizer: the tokenizer.
-        family: how the backbone reads rows, is trained and predicts.
+        family: the family, which defines the inputs, the loss and the predictions of the backbone.
         new_weights: the names of the head's weights that the checkpoint does not contain.
     """
 
@@ -36,7 +36,7 @@ class Loaded:
 
 
 def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:
-    """Load a backbone tensor by tensor, without a second copy of the weights.
+    """Load a backbone without a second copy of the weights in memory.
 
     Args:
         settings: the settings of the backbone.
@@ -69,12 +69,12 @@ def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings
     if len(tokenizer) > config.vocab_size:
         raise KronaError(
             f"The tokenizer has {len(tokenizer)} tokens, but the backbone {model_name(settings)} has embeddings for "
-            f"{config.vocab_size}. They do not belong together."
+            f"{config.vocab_size}. Use the tokenizer of this backbone."
         )
 
 
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone's model with random weights from torch's default generator."""
+    """Return the backbone's model with random weights. They come from torch's default random generator."""
     require_folders(settings)
     with hub_or_cache_only(settings):
         config = build_config(settings, find_folder(settings), task)
@@ -88,14 +88,14 @@ def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
 
 
 def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
-    """Replace the new weights of a head by initial values.
+    """Initialise the new weights of a head.
 
     Matrices are drawn from a normal distribution with mean 0. Its standard deviation is the config's
     ``initializer_range``, or 0.02. Biases become 0, and the weights of normalisations become 1.
 
     Args:
         model: the model.
-        names: the names of the parameters to replace.
+        names: the names of the parameters to initialise.
         seed: the seed of the random generator.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -117,7 +117,7 @@ def _build_untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrain
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         key = f"backbone.sizes={dict(settings.sizes or {})}" if find_folder(settings) is None else model_name(settings)
         raise KronaError(
-            f"{key}: could not build a {config.model_type} model: {type(error).__name__}: {error}"
+            f"Could not build a {config.model_type} model: {type(error).__name__}: {error}. Check {key}."
         ) from error
     finally:
         torch.set_default_dtype(default)

@@ -1,6 +1,7 @@
 """Reduce the memory of a large frozen backbone: weights in bf16, gradient checkpointing, and sharding.
 
-The trainer's settings choose these options. All options keep trained parameters in fp32 and complete on every device.
+The settings of the trainer select these options. With all of them, the trained parameters stay in fp32, and every
+device has all trained parameters.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from torch import nn
 def train_in_fp32(model: nn.Module) -> None:
     """Convert the trained parameters to fp32 (``precision=bf16-frozen``).
 
-    Some of them are in bf16 before the call, such as DoRA's magnitude, which is computed from a bf16 weight.
+    Before the call, some of them may be in bf16. For example, DoRA's magnitude is computed from a bf16 weight.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -21,7 +22,7 @@ def train_in_fp32(model: nn.Module) -> None:
 
 
 def recompute_blocks(model: Any) -> None:
-    """Store only the input of each block in the forward pass, and recompute the block in the backward pass.
+    """Let the forward pass store only the input of each block, and the backward pass recompute the block.
 
     The setting ``gradient_checkpointing`` calls this function.
     """
@@ -31,9 +32,9 @@ def recompute_blocks(model: Any) -> None:
 def shard_frozen(model: Any, *, device: int | None) -> None:
     """Distribute the frozen weights of each block over the ranks (``strategy=fsdp``).
 
-    Each rank stores a part of every block. Before a block is executed, its parts are gathered from all ranks. All ranks
-    must therefore execute the model equally often after this call. The embeddings and the head are not distributed,
-    because decoding calls the encoder alone.
+    A rank is one process of a distributed run. Each rank stores a part of every block. Before a block is executed, its
+    parts are gathered from all ranks. All ranks must therefore execute the model equally often after this call. The
+    embeddings and the head are not distributed, because decoding also calls the encoder without the decoder.
 
     Args:
         model: the model, on the device of this rank.

@@ -15,7 +15,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
 
-SIZES = (  # keys of model configs that describe_backbone returns
+SIZES = (  # the keys of model configs that `describe_backbone` returns
     "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers", "feed_forward_proj",
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "tie_word_embeddings",
@@ -33,10 +33,11 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
         settings: the settings of the backbone.
         folder: the folder of the checkpoint, or None for a model of the Hub or of ``sizes``.
         task: the task. If it is None, the number of classes is not set.
-        own: use the checkpoint's config, even if the settings contain ``sizes``.
+        own: use the config of the checkpoint, even if the settings contain ``sizes``.
 
     Raises:
-        KronaError: the config can't be read or is invalid, its architecture is unknown, or it contradicts the settings.
+        KronaError: the config cannot be read or is invalid, its architecture is unknown, or it contradicts the
+            settings.
     """
     from_sizes = settings.sizes is not None and folder is None and not own
     config = _config_from_sizes(settings) if from_sizes else _read_config(settings, folder)
@@ -44,7 +45,7 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(
             f"Backbone {name} is a {kind}, but backbone.architecture is {settings.architecture}. Use backbone=local, "
-            "or the YAML of that architecture."
+            f"or a backbone file with architecture: {kind}."
         )
     find_family(config, name)
     _check_sizes(settings, config)
@@ -57,7 +58,7 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
 
 
 def has_head(settings: Backbone) -> bool:
-    """Return whether the backbone has a head that is trained anew for each task."""
+    """Return whether the backbone has a head that is new for each task, such as the classifier of an encoder."""
     with hub_or_cache_only(settings):
         config = build_config(settings, find_folder(settings), None)
     return bool(get_architecture(config.model_type).head)
@@ -72,7 +73,7 @@ def num_outputs(task: Task) -> int:
 def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
     """Return a dict with ``architecture``, ``parameters`` and ``sizes``.
 
-    A result records this dict, so that a report can distinguish backbones of the same name.
+    result.json contains this dict, so that a report can distinguish backbones of the same name.
     """
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
@@ -86,29 +87,29 @@ def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
     """Return a context in which the libraries use only the local cache if the Hub is unreachable.
 
-    Without this context they would try to reach the Hub for 30 s.
+    Without this context, the libraries would try to reach the Hub for 30 s.
     """
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if the model in a folder has other sizes than the backbone's YAML file.
+    """Raise KronaError if the sizes of the model in a folder differ from those in the backbone's YAML file.
 
-    Otherwise reports would use the name of the wrong model.
+    Without this error, reports would show the wrong name for the model.
     """
     if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
     found = {key: getattr(config, "model_type" if key == "architecture" else key, None) for key in wanted}
     wrong = [
-        f"{key} {found[key]}, not {value}"
+        f"{key} is {found[key]}, not {value}"
         for key, value in wanted.items()
         if found[key] != value and isinstance(value, int | str) and key not in ("vocab_size", "feed_forward_proj")
     ]
     if wrong:
         raise KronaError(
-            f"backbone.path={settings.path} is not {settings.name} as its YAML describes it: {', '.join(wrong)}. For "
-            f"another model use backbone=local backbone.path={settings.path}."
+            f"backbone.path={settings.path} is not {settings.name}, because it differs from the backbone's YAML file: "
+            f"{', '.join(wrong)}. For another model, use backbone=local backbone.path={settings.path}."
         )
 
 

@@ -1,7 +1,7 @@
-"""Share objects between the jobs of a process: a backbone's frozen weights, its tokenizer, and a task's rows.
+"""Share objects between the runs of a process: a backbone's frozen weights, its tokenizer, and a task's rows.
 
-Jobs do not change the shared objects. Each job has its own modules, and the weights that it trains are copies
-(`surgery.insert(reversible=True)`). The result of a job therefore does not depend on other jobs.
+Runs do not change the shared objects. Each run has its own modules, and the weights that it trains are copies
+(`surgery.insert(reversible=True)`). The result of a run therefore does not depend on other runs.
 """
 
 import copy
@@ -29,11 +29,11 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the cached value of a key, or call ``make`` to compute the value and cache it.
+    """Return the cached value of a key. If there is no such value, compute it with ``make`` and cache it.
 
     Args:
         kind: the name of the cache.
-        limit: the number of values in the cache. The least recently used values are removed.
+        limit: the maximum number of values in the cache. The least recently used values are removed.
         key: the key of the value.
         make: a function that returns the value.
     """
@@ -47,9 +47,9 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
-    """Return a backbone with new modules whose weights are shared with other jobs of this process.
+    """Return a backbone with new modules. Their weights are shared with the other runs of this process.
 
-    The weights are loaded only if the previous job used another backbone. The head's new weights are not shared.
+    The weights are loaded only if the previous run used another backbone. The new weights of a head are not shared.
     """
     content = fingerprint(settings)
     with_head = cached("has a head", 8, (content, settings.name), lambda: has_head(settings))

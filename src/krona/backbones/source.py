@@ -1,4 +1,4 @@
-"""Find the files of a backbone and compute its fingerprint, which is part of the run id.
+"""Find the files of a backbone, and compute its fingerprint, which is a part of the run id.
 
 This module does not import torch.
 """
@@ -19,8 +19,8 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 def fingerprint(settings: Backbone) -> str:
     """Return a text that identifies the weights and the tokenizer of a backbone.
 
-    For a folder, the text contains a hash of its files. For a model of the Hub, it contains the name and the revision.
-    For random weights, it contains the sizes. The function raises no error for a missing folder, so that every run has
+    For a folder, the text contains a hash of the folder's files. For a model of the Hub, it contains the name and the
+    revision. For random weights, it contains the sizes. A missing folder raises no error here, because every run needs
     an id. The error is raised when the backbone is loaded.
     """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
@@ -34,7 +34,10 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def find_folder(settings: Backbone) -> Path | None:
-    """Return the backbone's folder. Return None for a model of the Hub, or a model that is defined by its sizes."""
+    """Return the backbone's folder.
+
+    Return None for a model of the Hub, and for a model that is built from its sizes.
+    """
     if settings.name == "nano" and settings.path is None:
         return NANO
     if settings.path is None:
@@ -46,7 +49,7 @@ def find_folder(settings: Backbone) -> Path | None:
 def tokenizer_folder(settings: Backbone) -> Path | None:
     """Return the tokenizer's folder, or None for a tokenizer of the Hub.
 
-    A model with random weights that is defined by its sizes uses the tokenizer of nano.
+    A model that is built from its sizes, with random weights, uses the tokenizer of nano.
     """
     if settings.tokenizer is not None:
         return Path(settings.tokenizer).expanduser()
@@ -70,9 +73,13 @@ def gguf_arguments(settings: Backbone) -> dict[str, str]:
         return {}
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
-        raise KronaError(f"backbone.path={settings.path} has {len(files)} GGUF files ({names}). Name one of them.")
+        raise KronaError(
+            f"backbone.path={settings.path} has {len(files)} GGUF files ({names}). Set it to one of these files."
+        )
     if find_spec("gguf") is None:
-        raise KronaError(f"backbone.path={settings.path}: reading a GGUF file needs a package: pip install gguf")
+        raise KronaError(
+            f"backbone.path={settings.path} is in GGUF, which needs the package gguf. Run pip install gguf."
+        )
     return {"gguf_file": files[0].name}
 
 
@@ -82,18 +89,20 @@ def needs_hub(settings: Backbone) -> bool:
 
 
 def require_folders(settings: Backbone) -> None:
-    """Raise KronaError if the backbone's or the tokenizer's folder does not exist, or the backbone's has no model."""
+    """Raise KronaError if the backbone's or the tokenizer's folder is missing, or the backbone's has no config.json."""
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     if folder is not None and not folder.is_dir():
-        problem = "not a folder" if folder.exists() else "no such folder"
-        raise KronaError(f"backbone.path={settings.path or folder}: {problem}.")
+        problem = "is not a folder" if folder.exists() else "was not found"
+        raise KronaError(f"backbone.path={settings.path or folder} {problem}. Set it to the folder of the backbone.")
     if folder is not None and not gguf_arguments(settings) and not (folder / "config.json").is_file():
         raise KronaError(
-            f"backbone.path={settings.path or folder} has no config.json, so it is not a transformers model. It needs "
-            "config.json, model.safetensors and a tokenizer."
+            f"backbone.path={settings.path or folder} has no config.json, so it is not a transformers model. The "
+            "folder of a model contains config.json, model.safetensors and a tokenizer."
         )
     if texts is not None and not texts.is_dir():
-        raise KronaError(f"backbone.tokenizer={settings.tokenizer or texts}: no such folder.")
+        raise KronaError(
+            f"backbone.tokenizer={settings.tokenizer or texts} is not a folder. Set it to the folder of a tokenizer."
+        )
 
 
 def _hash_folder(folder: Path, *, weights: bool) -> str:
@@ -109,11 +118,11 @@ def _hash_folder(folder: Path, *, weights: bool) -> str:
 def _hash_content(files: tuple[tuple[str, int, int], ...]) -> str:
     """Return a hash of the names and contents of files.
 
-    The hash is cached for the jobs of a sweep.
+    The hash is cached, because the runs of a sweep often use the same files.
 
     Args:
-        files: the path, size and modification time of each file. The latter two ensure that a changed file is hashed
-            again.
+        files: the path, size and modification time of each file. Because of the size and the time, a changed file is
+            hashed again.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path, _, _ in files:

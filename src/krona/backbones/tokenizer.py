@@ -14,7 +14,7 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub.
 
     Raises:
-        KronaError: the tokenizer can't be read or downloaded.
+        KronaError: the tokenizer cannot be read or downloaded.
     """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     try:
@@ -31,7 +31,7 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of a tokenizer's vocabulary and rules. It is a part of the token cache's key."""
+    """Return a hash of a tokenizer's vocabulary and rules. The keys of the token cache contain this hash."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

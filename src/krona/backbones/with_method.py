@@ -1,7 +1,7 @@
 """Insert a tuning method into a backbone.
 
-A method names its targets by T5's module names, which are translated to the names of the backbone's architecture. The
-shapes of Kronecker factors are adjusted to the sizes of the backbone's layers.
+The settings of a method use T5's module names. This module translates them to the module names of the backbone, and
+adjusts the shapes of Kronecker factors to the sizes of the backbone's layers.
 """
 
 import math
@@ -30,11 +30,12 @@ def insert_method(
     Args:
         model: the backbone's model.
         method: the settings of the method.
-        counterparts: the factor shapes that replace the paper's shapes in this backbone (``backbone.factor_shapes``).
+        counterparts: a dict from factor shapes of the paper to the shapes that replace them in this backbone
+            (``backbone.factor_shapes``).
         reversible: the argument of `krona.surgery.insert`.
 
     Returns:
-        The arguments of the branch as they were used, and notes for the user, such as changed factor shapes.
+        The arguments with which the branches were created, and notes for the user, such as changed factor shapes.
     """
     placement = {**method.placement, **_translate_targets(model, method)}
     if method.branch is None:
@@ -55,10 +56,10 @@ def insert_method(
 
 
 def method_defaults(method: Method) -> dict[str, Any]:
-    """Return a dict with the default values of those branch and placement arguments that the method does not set.
+    """Return a dict with the default values of the branch and placement arguments that the method does not set.
 
-    A result records them. A report can therefore see that a method which sets an argument to its default is the same as
-    a method which does not set the argument.
+    result.json contains these values. If one run sets an argument to its default value and another run does not set it,
+    a report can therefore recognise that both use the same method.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}
@@ -74,7 +75,7 @@ def _branch_class(path: str) -> type[nn.Module]:
 
 
 def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
-    """Return those arguments of `surgery.insert` that depend on the backbone: target_modules, placement and head."""
+    """Return the arguments of `surgery.insert` that depend on the backbone: target_modules, placement and head."""
     architecture = find_architecture(model)
     arguments: dict[str, Any] = {"head": architecture.head} if architecture.head else {}
     words = method.placement.get("target_modules")
@@ -90,7 +91,7 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
-    """Return the set of widths (d_in, d_out) of the modules or parts of the model that match the patterns."""
+    """Return the widths (d_in, d_out) of all modules, or parts of the model, that match the patterns."""
     return {
         widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
         for place, match in match_places(model, patterns).items()
@@ -115,5 +116,5 @@ def _fit_factors(
     if (a1, a2) == (p, q):
         return fitted, []
     layers = ", ".join(f"{layer_in} → {layer_out}" for layer_in, layer_out in sorted(widths))
-    note = f"The paper's factors ({a1}, {a2}) become ({p}, {q}) on layers {layers}."
+    note = f"The paper's factor shape ({a1}, {a2}) becomes ({p}, {q}) on layers {layers}."
     return fitted[:1] if several else fitted, [note]

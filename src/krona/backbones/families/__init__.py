@@ -1,6 +1,6 @@
 """The three families of backbones: encoders, decoders and encoder-decoders.
 
-A family defines how its backbones read the rows of a task, how they are trained, and how they predict.
+A family defines for its backbones how rows become model inputs, how the loss is computed, and how labels are predicted.
 """
 
 import re
@@ -60,7 +60,7 @@ def find_family(config: Any, name: str) -> type[Family]:
         if kind in architectures:
             return family
     raise KronaError(
-        f"Backbone {name} has the architecture {kind!r}, which krona does not know. Add its module names to "
+        f"Backbone {name} has the architecture {kind!r}, which krona does not support yet. Add its module names to "
         f"src/krona/backbones/architectures.yaml (docs/adding-a-backbone.md).{_describe_modules(config)}"
     )
 
@@ -73,4 +73,4 @@ def _describe_modules(config: Any) -> str:
     except Exception:  # the architectures raise different classes; the message then lists no module names
         return ""
     names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
-    return f" Its modules with weights: {', '.join(dict.fromkeys(names))}."
+    return f" Its modules with weights are {', '.join(dict.fromkeys(names))}."

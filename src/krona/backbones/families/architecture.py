@@ -1,4 +1,4 @@
-"""Translate the targets of a method to the module names of an architecture, which architectures.yaml contains."""
+"""Translate the target modules of a method to the module names of an architecture, with architectures.yaml."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ class Architecture:
     Args:
         names: a dict from each target word of a method (a module name in T5) to the patterns for this architecture. The
             syntax of the patterns is defined in `krona.surgery.targets`.
-        head: the names of the modules that are trained anew for each task.
+        head: the names of the modules of the head, which is new for each task.
         pooler: the name of the pooler in the class of transformers, if checkpoints contain a pooler.
-        lost_positions: the number of positions in the config that no token can have.
+        lost_positions: the number of position embeddings in the config that are not used for tokens.
     """
 
     names: Mapping[str, Sequence[str]]
@@ -31,7 +31,7 @@ class Architecture:
     def fused_layers(self, words: Sequence[str]) -> list[str]:
         """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
 
-        A branch for these words adapts the whole layer.
+        A branch for one of these words adapts the whole layer.
         """
         parts: dict[str, list[str]] = {}
         for word in ("q", "k", "v"):
@@ -42,8 +42,8 @@ class Architecture:
             named = [word for word in fused if word in words]
             if named and named != fused:
                 notes.append(
-                    f"{', '.join(fused)} are one layer of this backbone, {pattern}. A branch for "
-                    f"{' and '.join(named)} is beside the whole layer."
+                    f"{', '.join(fused)} are a single layer of this backbone, {pattern}. A branch for "
+                    f"{' and '.join(named)} adapts the whole layer."
                 )
         return notes
 
@@ -58,7 +58,7 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # by family and ``model_t
 def get_architecture(kind: str | None) -> Architecture:
     """Return the module names for a ``model_type`` of transformers.
 
-    For an unknown ``model_type`` there are no names, so that methods must use the model's own module names.
+    For an unknown ``model_type``, the result has no names. Methods must then use the model's own module names.
     """
     found = [kinds[kind] for kinds in ARCHITECTURES.values() if kind is not None and kind in kinds]
     return found[0] if found else Architecture(names={})
@@ -80,8 +80,8 @@ def max_positions(config: Any) -> int | None:
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
     """Return a dict from patterns of module names in this model to indices of ``words``.
 
-    The index is that of the first word whose translation contains the pattern. A word without a translation is itself a
-    pattern, so that a method can also use the model's own module names.
+    Each pattern gets the index of the first word whose translation contains the pattern. A word without a translation
+    is used as a pattern, so that a method can also use the model's own module names.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""The family of decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX), which write the label's text after the source."""
+"""The family of decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX), which generate the label's text after the source."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from krona.backbones.families.padding import IGNORED, Batch, pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split
 
-PROMPT = " label:"  # between the source and the label
+PROMPT = " label:"  # the text between the source and the label
 
 
 class Decoder(Family):
     """The family of decoders.
 
     The loss is the cross entropy of the label's tokens, and predictions are decoded greedily. Sources are padded on the
-    left, so that the labels of all rows begin at the same position of the tensor. Position ids are counted from the
-    first token of each row, so that a prediction does not depend on the other rows of the batch.
+    left, so that the labels of all rows begin at the same index of the tensor. Position ids begin at the first token of
+    each row, so that a prediction does not depend on the other rows of the batch.
     """
 
     auto = AutoModelForCausalLM
@@ -32,7 +32,9 @@ class Decoder(Family):
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)
         if tokenizer.eos_token_id is None:
-            raise KronaError("The backbone's tokenizer has no end-of-sequence token, so an answer would never end.")
+            raise KronaError(
+                "The backbone's tokenizer has no end-of-sequence token, but a decoder needs it to end its answers."
+            )
         self.eos = int(tokenizer.eos_token_id)
         self.prompt = list(tokenizer(PROMPT, add_special_tokens=False)["input_ids"])
 
@@ -41,7 +43,8 @@ class Decoder(Family):
         ids = [self._remove_end(row) for row in self.tokenizer(texts, verbose=False)["input_ids"]]
         if longest is not None and longest <= len(self.prompt):
             raise KronaError(
-                f"max_source_length={longest} has no room for a source: {PROMPT!r} takes {len(self.prompt)} tokens."
+                f"max_source_length={longest} is too small for a source, because {PROMPT!r} has {len(self.prompt)} "
+                "tokens."
             )
         kept = None if longest is None else longest - len(self.prompt)
         return {"input_ids": [[*row[:kept], *self.prompt] for row in ids]}
@@ -70,7 +73,7 @@ class Decoder(Family):
             "attention_mask": mask,
             "position_ids": positions(mask),
             "use_cache": False,
-            "logits_to_keep": labels.shape[1] + 1,  # after the source's last token and each token of the label
+            "logits_to_keep": labels.shape[1] + 1,  # for the last token of the source and each token of the label
         }
 
     def logits(self, model: Any, batch: Batch) -> Tensor:
@@ -114,5 +117,5 @@ class Decoder(Family):
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Return the position ids (B, S) for an attention mask (B, S). A row's first token and the padding have 0."""
+    """Return the position ids (B, S) for an attention mask (B, S). The padding and the first token of a row get 0."""
     return (mask.cumsum(-1) - 1).clamp(min=0)

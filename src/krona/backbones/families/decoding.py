@@ -17,15 +17,15 @@ def decode_greedily(
 ) -> Tensor:
     """Return the most likely next tokens, (B, at most ``steps``), after the tokens ``ids`` (B, S).
 
-    Rows that have ended are padded. Decoding stops when all rows have ended. The tokens are the same as those of
-    ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for labels of a few tokens.
+    A row ends with the end-of-sequence token, and is then padded. Decoding stops when all rows have ended. The tokens
+    are the same as those of ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for short labels.
 
     Args:
         step: a function that returns the model's output for new tokens and the cache of all earlier tokens.
         ids: the token ids after which the answer begins.
         eos: the id of the end-of-sequence token.
         pad: the id of the padding token.
-        steps: the largest number of tokens of an answer.
+        steps: the maximum number of tokens of an answer.
         first: the model's output for ``ids``, if it is already known.
     """
     ended = torch.zeros_like(ids[:, :1], dtype=torch.bool)
@@ -43,7 +43,7 @@ def decode_greedily(
 
 
 def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probability of the same text for each row, (B,) in fp32.
+    """Return the log-probability of one text for each row, (B,) in fp32.
 
     Args:
         logits: the model's logits (B, T, vocabulary) for the tokens of the text.

@@ -1,4 +1,4 @@
-"""The family of encoder-decoders (T5, mT5, BART). The encoder reads the source, and the decoder writes the label."""
+"""The family of encoder-decoders (T5, mT5, BART). The encoder reads the source, and the decoder generates the label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +65,7 @@ def greedy(
         model: the encoder-decoder.
         input_ids: the token ids of the sources.
         attention_mask: 1 for the tokens of a source, 0 for padding.
-        max_new_tokens: the largest number of tokens of an answer.
+        max_new_tokens: the maximum number of tokens of an answer.
         encoded: the encoder's output for these sources, if it is already known.
     """
     if encoded is None:

@@ -1,4 +1,4 @@
-"""The interface of a family of backbones, which builds inputs from rows and computes losses and predictions."""
+"""The base class of the families of backbones. It builds inputs from rows, and computes losses and predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from krona.tasks import Split, Task
 
 
 class Family(ABC):
-    """A family of backbones. The default methods are for families that write their answers as text.
+    """A family of backbones. The default methods are for families that generate their answers as text.
 
     Args:
         task: the task whose rows the backbone reads.
@@ -21,10 +21,10 @@ class Family(ABC):
     """
 
     auto: ClassVar[Any]  # the auto class of transformers that loads the model
-    key: str  # the format of the tokenised rows, which is a part of the token cache's key
+    key: str  # the format of the tokenised rows; the keys of the token cache contain it
     label_type: str = "int32"
-    answer_follows: ClassVar[bool] = False  # source and answer are one sequence, so both need positions
-    writes: ClassVar[bool] = True  # the answer is text, and the label consists of its tokens
+    answer_follows: ClassVar[bool] = False  # source and answer are a single sequence, so both need positions
+    writes: ClassVar[bool] = True  # the model generates its answer as text
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
@@ -44,14 +44,17 @@ class Family(ABC):
 
     @abstractmethod
     def label(self, target: str) -> list[Any]:
-        """Return the label of a target for training: its token ids, or a list with the class's number or the value."""
+        """Return the training label of a target: its token ids, or a list with the class's number or with the value."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T)."""
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
-        """Return a batch of one row without a label, on the device of ``batch``. Its loss has no gradient."""
+        """Return a batch of one row without a label, on the device of ``batch``.
+
+        The loss of this row has no gradient.
+        """
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
@@ -105,9 +108,9 @@ class Family(ABC):
         """
         needed = source + (answer if self.answer_follows else 0)
         if room is not None and needed > room:
-            beside = f" and {answer} of the answer" if self.answer_follows else ""
+            beside = f" and {answer} tokens of the answer" if self.answer_follows else ""
             raise KronaError(
-                f"max_source_length={source}{beside}: this backbone has {room} positions. Set "
+                f"max_source_length={source}{beside} cannot fit into the {room} positions of this backbone. Set "
                 f"max_source_length={room - needed + source}."
             )
 
@@ -122,15 +125,15 @@ class Family(ABC):
             text = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
             if text != label:
                 raise KronaError(
-                    f"The tokenizer of {source} turns the label {label!r} of {self.task.name} into {text!r}. Check "
-                    "that its tokenizer.json (or spiece.model) is complete, or set backbone.tokenizer=FOLDER."
+                    f"The tokenizer of {source} changes the label {label!r} of task {self.task.name} to {text!r}. "
+                    "Check that its tokenizer.json (or spiece.model) is complete, or set backbone.tokenizer=FOLDER."
                 )
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
     """Return the arguments with which a tokenizer cuts sources to ``longest`` tokens and prints no warning.
 
-    If ``longest`` is None, sources are not cut.
+    If ``longest`` is None, the sources are not cut.
     """
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
     return {"verbose": False, **cut}

@@ -1,4 +1,4 @@
-"""The losses of training. They are summed over the labels of a batch, and labels of -100 are ignored."""
+"""Compute the losses of training. They are summed over the labels of a batch. Labels of -100 are ignored."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the summed cross entropy in fp32.
 
     Args:
-        logits: the logits (B, T, vocabulary) for labels that are text, or (B, classes) for labels that are classes.
+        logits: the logits (B, T, vocabulary) for labels that are texts, or (B, classes) for labels that are classes.
         labels: the token ids (B, T), or the numbers of the classes (B, 1).
     """
     return nn.functional.cross_entropy(

@@ -1,4 +1,4 @@
-"""Pad tokenised rows to the tensors of a batch."""
+"""Pad tokenised rows to equal lengths, and build the tensors of a batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left:
     """Return a batch of tokenised rows as padded tensors.
 
     The batch contains ``input_ids`` and ``attention_mask`` (B, longest source), and ``labels`` (B, longest label). The
-    labels are padded with -100. If there are no rows, as on a rank without data, B is 0.
+    labels are padded with -100. Without rows, as in a process without data, B is 0.
 
     Args:
         rows: the rows, with ``input_ids`` and ``labels``.

@@ -1,8 +1,8 @@
 """Replace the head of an encoder to classify by the first token's state or the mean of all states.
 
-``backbone.pooling`` chooses the head. The classes of transformers use the first token: BERT through its pooler, RoBERTa
-and MPNet through a dense layer of their head. If a checkpoint was trained with another pooling, the state of its first
-token is not useful.
+``backbone.pooling`` selects the head. The classes of transformers classify by the state of the first token. BERT passes
+it through its pooler, and RoBERTa and MPNet pass it through a dense layer of their head. If a checkpoint was trained
+with another pooling, the state of its first token is not useful.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from krona.messages import KronaError
 
-KEY = "krona_pooling"  # key in the model's config, which krona.adapters.fingerprint also reads
+KEY = "krona_pooling"  # the key in the model's config; krona.adapters.fingerprint also reads it
 DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # keys of the dropout rate in configs
 
 
@@ -49,17 +49,18 @@ def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler
     kind = config.model_type
     if not head:
         raise KronaError(
-            f"backbone.pooling={pooling}: only encoders have a pooling, and {name} is a {kind}. Set it to null."
+            f"backbone.pooling={pooling} is only for encoders, but {name} is a {kind}. Set backbone.pooling=null."
         )
     if pooling == "pooler" and pooler is None:
         raise KronaError(
-            f"backbone.pooling=pooler: the {kind} {name} has no pooler. Use null (the library's head), first or mean."
+            f"backbone.pooling=pooler is not possible, because the {kind} {name} has no pooler. Use null (the head of "
+            "transformers), first or mean."
         )
     setattr(config, KEY, pooling)
 
 
 def pooled_head(config: Any, head: Sequence[str], pooler: str | None) -> list[str]:
-    """Return the names of the modules that are trained anew for each task in a model of this config."""
+    """Return the names of the modules of the head, which is new for each task, in a model of this config."""
     if has_pooled_head(config):
         return ["classifier"]
     if get_pooling(config) == "pooler" and pooler is not None:
@@ -103,7 +104,7 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
 
 
 def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the mean state (B, width) of each row's tokens without padding. The sum is computed in fp32.
+    """Return the mean state of each row's tokens, (B, width), without the padding. The sum is computed in fp32.
 
     Args:
         states: the states of all tokens (B, S, width).
