@@ -17,9 +17,9 @@ from krona.paths import CONF
 from krona.runs.result import read_result
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About
-from krona.trackers.update_norms import gradient_norms
 from krona.training.learner import Learner
 from krona.training.tracking import Trackers
+from krona.training.update_norms import gradient_norms
 
 
 class Heard:

@@ -14,8 +14,8 @@ from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
 from krona.surgery.state import adapted_modules
-from krona.trackers import update_norms
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve
+from krona.training import update_norms
 
 
 def test_the_config_is_flat_and_has_short_names() -> None:

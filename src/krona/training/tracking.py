@@ -21,9 +21,9 @@ from krona.runs.result import Result
 from krona.trackers.guard import Guarded
 from krona.trackers.lightning import OtherLogger
 from krona.trackers.tracker import About, Ending, Tracker
-from krona.trackers.update_norms import gradient_norms, update_values
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
+from krona.training.update_norms import gradient_norms, update_values
 
 AfterEpoch = Callable[[Learner], None]  # a function that is called after each epoch; it can raise an error to stop
 
