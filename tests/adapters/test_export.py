@@ -29,7 +29,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "use-an-adapter.md"
 KINDS = ("t5", "bert", "llama")
 OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
 REASONS = {  # words of an error message → the reason in the page's table
-    "no single weight can hold it": "at a block",
+    "no single weight can hold its update": "at a block",
     "adds a constant": "bias",
     "trains only biases": "bias",
     "not a linear layer. peft cannot represent it": "at a block",

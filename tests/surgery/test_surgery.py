@@ -254,7 +254,7 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
     [
         (LoRA, {"target_modules": QV, "scaling": float("nan")}, ["method.scaling=nan"]),
         (LoRA, {"target_modules": QV, "rank": 65}, ["method.rank=65", "1 to 64"]),
-        (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "its arguments: rank, scaling"]),
+        (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "Its arguments are rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (
             LoRA,
@@ -293,7 +293,7 @@ def test_other_mistakes_leave_the_model_untouched() -> None:
     untouched(model, lambda: surgery.merge(model, "other"), ["'other'", "'default'"])
     untouched(model, lambda: surgery.unmerge(model), ["No adapter is merged"])
     surgery.insert(model, LoRA, target_modules=QV, name="second")
-    untouched(model, lambda: surgery.merge(model, "default"), ["not the active one"])
+    untouched(model, lambda: surgery.merge(model, "default"), ["'default' is not active"])
     surgery.merge(model)
     untouched(model, lambda: surgery.merge(model), ["merged already"])
     untouched(model, lambda: surgery.activate(model, "default"), ["unmerge"])
@@ -303,7 +303,7 @@ def test_other_mistakes_leave_the_model_untouched() -> None:
 @pytest.mark.parametrize(
     ("method", "changes", "words"),
     [
-        ("pa", {}, ["DenseReluDense", "not a linear layer", "beside the block"]),
+        ("pa", {}, ["DenseReluDense", "not a linear layer", "Use the adapter unmerged"]),
         ("bitfit", {}, ["Bias", "not linear"]),
         ("adapter", {}, ["not a linear layer"]),
         ("krona_b_res", {"bias": 0}, ["not a linear layer"]),
@@ -318,7 +318,7 @@ def test_a_refused_merge_leaves_the_model_untouched(method: str, changes: dict[s
 def test_without_a_copy_nothing_can_be_taken_out() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=QV, reversible=False)
-    untouched(model, lambda: surgery.take_out(model), ["'default'", "reversible=False", "load the backbone again"])
+    untouched(model, lambda: surgery.take_out(model), ["'default'", "reversible=False", "Load the backbone again"])
     untouched(model, lambda: surgery.activate(model, None), ["reversible=False", "load it again"])
     model(**batch()).loss.backward()
 

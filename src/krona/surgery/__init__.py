@@ -1,4 +1,4 @@
-"""Insert branches into a model, and train, merge, save and remove them. This package needs only torch and pydantic.
+"""Insert adapters into a model, and switch, merge and remove them. This package needs only torch and pydantic.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker
@@ -7,11 +7,12 @@
     print(surgery.count(model))            # Count(trainable=158208, backbone=222903552, head=0)
     surgery.take_out(model)                # the model is bit-identical to the original
 
-A model may contain several adapters, and at most one of them is active (`insertion`). With `mixed`, each row of a batch
-has its own adapter. The module `wrapper` runs the branches at a module of the backbone, and `state` lists the adapters
-of a model. `parameter_swapping` stores the weights that are not in the model at present. `merging` merges an adapter
-into the weights, and `trainable` counts and copies the trainable parameters. `krona.adapters` saves, loads and sums
-adapters.
+An adapter consists of branches (small modules that are added to modules of the backbone) and of other weights that
+train. A model may contain several adapters, and at most one of them is active (`insertion`). With `mixed`, each row of
+a batch has its own adapter. The module `wrapper` runs the branches at a module of the backbone, and `state` lists the
+adapters of a model. `parameter_swapping` stores the weights that are not in the model at present. `merging` merges an
+adapter into the weights, and `trainable` counts and copies the trainable parameters. `krona.adapters` saves, loads and
+sums adapters.
 """
 
 from krona.surgery.insertion import activate, insert, take_out

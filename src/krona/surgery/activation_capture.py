@@ -1,4 +1,4 @@
-"""Observe or replace the activations at the modules that an adapter adapts, with the branches and without them."""
+"""Observe or replace the activations at adapted modules, both with the branches and without them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ Watch = Callable[[str, Tensor, Tensor], Tensor | None]
 
 @contextmanager
 def watch_activations(model: nn.Module, watch: Watch) -> Iterator[None]:
-    """Call ``watch`` inside the context whenever a forward pass reaches a module that the active adapter adapts.
+    """Call ``watch`` whenever a forward pass inside the context reaches a module that the active adapter adapts.
 
     Args:
-        watch: a function of the module's name, the activation without the branches and the activation with them. The
-            activation is the module's output, or its input if the branches act before the module. If ``watch`` returns
-            a tensor, this tensor replaces the activation with the branches.
+        watch: a function with three arguments: the module's name, the activation without the branches, and the
+            activation with the branches. The activation is the module's output, or its input if the branches act before
+            the module. If ``watch`` returns a tensor, the model continues with this tensor.
     """
     active = str(get_state(model).active)
     places = [(path, adapted) for path, adapted in adapted_modules(model) if active in adapted.branches]

@@ -1,4 +1,4 @@
-"""Build and check the branches of one adapter before the model is changed."""
+"""Build and check the branches of an adapter before the model is changed."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class BuiltBranches:
 
     Args:
         place: the name of the module.
-        entry: the first module, if the branches act on a part of the model that consists of several modules, else None.
+        entry: the first module, if the branches act on a part of the model with several modules. Otherwise None.
     """
 
     place: str
@@ -37,9 +37,9 @@ def build(
 ) -> list[BuiltBranches]:
     """Return the branches for all target modules, in the order of the model.
 
-    Each branch is built for the widths of its module: d_in → d_out for parallel, d_out → d_out for sequential, and d_in
-    → d_in for before. It gets the device and the dtype of the module's weights. A parameter whose name is in the
-    attribute ``shared`` of the branch's class is shared by all branches.
+    Each branch is built for the widths of its module: d_in → d_out for *parallel*, d_out → d_out for *sequential*, and
+    d_in → d_in for *before*. It gets the device and the dtype of the module's weights. All branches share the
+    parameters that the attribute ``shared`` of their class lists.
     """
     _check_arguments(branch, branch_config)
     placements = _check_placements(options)
@@ -67,7 +67,7 @@ def build(
 
 
 def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
-    """Return whether the module already has the parameter that the branch would add (``branch.existing``)."""
+    """Return whether the module already has the parameter that the branch would add, such as a bias (``existing``)."""
     name = getattr(branch, "existing", None)
     return name is not None and getattr(base, name, None) is not None
 
@@ -75,7 +75,7 @@ def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
 def existing_names(
     model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
 ) -> list[str]:
-    """Return the public names of the backbone's own parameters that train instead of a branch."""
+    """Return the public names of the backbone's own parameters that train instead of a branch, such as biases."""
     if branch is None or getattr(branch, "existing", None) is None:
         return []
     bases = {place: unwrap(model.get_submodule(place)) for place in match_places(model, target_modules)}
@@ -84,18 +84,18 @@ def existing_names(
 
 
 def branch_delta(branch: nn.Module) -> Tensor:
-    """Return (d_out, d_in): the matrix of a branch. Raises KronaError if the branch is not equal to a matrix."""
+    """Return the matrix of a branch, (d_out, d_in). Raises KronaError if the branch is not equal to a matrix."""
     delta: Any = getattr(branch, "delta", None)
     kind = type(branch).__name__
     if delta is None:
         raise KronaError(
-            f"The {kind} branch is not linear in its input or adds a constant, so no matrix is equal to it. Keep it "
-            "beside the layer."
+            f"The {kind} branch is not equal to a matrix, because it is not linear in its input or adds a constant. "
+            "Use it unmerged."
         )
     try:
         found: Tensor = delta()
     except KronaError as error:
-        raise KronaError(f"The {kind} branch has no delta(): {error}") from error
+        raise KronaError(f"The {kind} branch has no matrix: {error}") from error
     return found
 
 
@@ -106,7 +106,9 @@ def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, 
     except TypeError as error:
         known = ", ".join(name for name in signature.parameters if name not in ("d_in", "d_out"))
         label = getattr(branch, "__name__", branch)
-        raise KronaError(f"method: {label}: {error}; its arguments: {known or 'none'}") from error
+        raise KronaError(
+            f"method has invalid arguments for {label}: {error}. Its arguments are {known or 'none'}."
+        ) from error
 
 
 def _check_placements(options: InsertOptions) -> list[Position]:
@@ -116,10 +118,13 @@ def _check_placements(options: InsertOptions) -> list[Position]:
     if len(placements) != len(patterns):
         raise KronaError(
             f"method.placement has {len(placements)} entries, but target_modules has {len(patterns)}. Give one "
-            "placement for all, or one for each."
+            "placement for all target modules, or one placement for each."
         )
     if not options.inner_residual and "parallel" in placements:
-        raise KronaError("inner_residual=false is for sequential and before. A parallel branch has no inner residual.")
+        raise KronaError(
+            "inner_residual=false is only for the placements sequential and before. A parallel branch has no inner "
+            "residual."
+        )
     return placements
 
 
@@ -127,13 +132,13 @@ def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placemen
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
     if reads_past_forward(parent):
         raise KronaError(
-            f"{public_name(place)}: a {type(parent).__name__} reads this layer's weight without calling the layer, "
-            "so a branch there would never run. Use other target_modules."
+            f"A branch at {public_name(place)} would never run, because {type(parent).__name__} uses the weight of "
+            "this layer without calling the layer. Use other target_modules."
         )
     if entry is not None and placement == "before":
         raise KronaError(
-            f"placement=before needs a single module at {public_name(place)}. This backbone's block has several "
-            "modules, and more than one of them reads its input. Use parallel or sequential."
+            f"placement=before is not possible at {public_name(place)}, because several modules of this block read its "
+            "input. Use placement=parallel or placement=sequential."
         )
 
 
@@ -142,25 +147,30 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
-        raise KronaError(f"{public_name(place)} has no floating-point weights (found: {kinds}), so no branch fits.")
+        raise KronaError(
+            f"{public_name(place)} has no floating-point weights (found: {kinds}), so it cannot have a branch."
+        )
     return weight
 
 
 def _bind(place: str, branches: nn.ModuleList, base: nn.Module, placement: Position) -> None:
-    """Give branches that read the weight beside them (``bind``, such as HiRA) their layer."""
+    """Pass the layer to branches that need its weight and therefore have a method ``bind``, such as HiRA."""
     branch: Any
     for branch in branches:
         if hasattr(branch, "bind"):
             if not is_linear(base) or placement != "parallel":
                 raise KronaError(
-                    f"{type(branch).__name__} reads the weight of a linear layer beside it, and {public_name(place)} "
-                    f"is a {type(base).__name__} with placement={placement}. Use linear target_modules and parallel."
+                    f"{type(branch).__name__} needs a linear layer and placement=parallel, but {public_name(place)} is "
+                    f"a {type(base).__name__} with placement={placement}. Use other target_modules or another "
+                    "placement."
                 )
             branch.bind(base, transposed=is_conv1d(base))
 
 
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Position) -> Magnitude:
     if not is_linear(base) or placement != "parallel":
-        raise KronaError(f"magnitude needs a linear layer with a parallel branch, which {place} is not.")
+        raise KronaError(
+            f"magnitude=true needs a linear layer with a parallel branch, but {place} is not such a layer."
+        )
     deltas = [branch_delta(branch).detach() for branch in branches]
     return Magnitude(weight_matrix(base).detach(), sum(deltas[1:], deltas[0]))

@@ -18,7 +18,7 @@ from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapte
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, public_name, replace
 
-NO_COPY = "Adapter {!r} was inserted with reversible=False: it trains the backbone's own weights without a copy. "
+NO_COPY = "Adapter {!r} was inserted with reversible=False, so the backbone's original weights were not kept. "
 
 
 def insert(
@@ -32,18 +32,18 @@ def insert(
     """Freeze the backbone, insert an adapter, and make the adapter's parameters trainable.
 
     Args:
-        branch: the class of the branches, which is called as ``branch(d_in, d_out, ...)`` for each target module. None
+        branch: the class of the branches. It is called as ``branch(d_in, d_out, ...)`` for each target module. None
             means that the adapter has no branches.
         name: the name of the adapter for `activate`, `take_out` and other functions.
         reversible: keep a copy of the backbone's own weights that train. Without the copy, the adapter cannot be
-            removed and the model cannot contain another adapter. With it, full fine-tuning needs the memory of a second
-            model.
+            removed, and the model cannot contain another adapter. With the copy, full fine-tuning needs as much memory
+            as two models.
         arguments: the fields of `InsertOptions` (``target_modules``, ``placement``, …) and the arguments of the
             branch's class.
 
     Raises:
-        KronaError: a pattern matches no module, a branch does not fit, the name is in use, or another adapter has no
-            copy of the weights that it trains. The model is then unchanged.
+        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or another
+            adapter was inserted with ``reversible=False``. The model is then unchanged.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
@@ -76,13 +76,17 @@ def insert(
 
 
 def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
-    """Return the public names of the backbone's own parameters that train with an insertion."""
+    """Return the public names of the backbone's own parameters that an adapter trains.
+
+    Args:
+        insertion: the arguments of `insert` for this adapter.
+    """
     flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone", "head") if key in insertion}
     return trained_names(model, **flags, existing=existing_names(model, branch, insertion["target_modules"]))
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Activate an adapter by name. None activates no adapter, so that the bare backbone runs.
+    """Activate the adapter with this name. None activates no adapter, so that the model is the bare backbone.
 
     Only the parameters of the active adapter train.
     """
@@ -90,7 +94,7 @@ def activate(model: nn.Module, name: str | None) -> None:
     if name is not None:
         get_adapter(model, name)
     elif state.active is not None and state.adapters[state.active].irreversible:
-        raise KronaError(f"{NO_COPY.format(state.active)}To get the bare backbone, load it again.")
+        raise KronaError(f"{NO_COPY.format(state.active)}To use the bare backbone, load it again.")
     if name != state.merged:
         require_unmerged(state)
     swap(model, state, name)
@@ -107,20 +111,20 @@ def activate(model: nn.Module, name: str | None) -> None:
 
 
 def take_out(model: nn.Module, name: str | None = None) -> None:
-    """Remove an adapter, or all adapters (None).
+    """Remove the adapter with this name. None removes all adapters.
 
-    After the last adapter is removed, the backbone is bit-identical to the original. Modules and weights that were
-    replaced after the insertion are not restored (`krona.surgery.parameter_swapping`).
+    After the last adapter is removed, the backbone is bit-identical to the original. If the user replaced modules or
+    weights after the insertion, these are not restored (`krona.surgery.parameter_swapping`).
 
     Raises:
-        KronaError: an adapter has no copy of the weights that it trains, or a weight was resized. The model is then
-            unchanged.
+        KronaError: an adapter was inserted with ``reversible=False`` and trains weights of the backbone, or a weight
+            was resized. The model is then unchanged.
     """
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
     for adapter_name in removed:
         if get_adapter(model, adapter_name).irreversible:
-            raise KronaError(f"{NO_COPY.format(adapter_name)}It cannot be removed; load the backbone again.")
+            raise KronaError(f"{NO_COPY.format(adapter_name)}The adapter cannot be removed. Load the backbone again.")
     others = [other for other in state.adapters if other not in removed]
     after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
     swap(model, state, after, dry=True)
@@ -155,7 +159,7 @@ def _put_in(model: nn.Module, name: str, built: BuiltBranches) -> None:
 
 def _check_name(name: str, state: Inserted) -> None:
     if name in state.adapters:
-        raise KronaError(f"There is an adapter {name!r} in this model already. Remove it first, or use another name.")
+        raise KronaError(f"An adapter {name!r} is in this model already. Remove it first, or use another name.")
     if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
         raise KronaError(
             f"{name!r} is not a valid name of an adapter. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
@@ -171,18 +175,18 @@ def _check_module_names(model: nn.Module) -> None:
     taken += [name for name in names if public[public_name(name)] > 1]
     if taken:
         raise KronaError(
-            f"{taken[0]}: {', '.join(WRAPPER_PARTS)} are reserved names of modules inside krona's wrappers. Rename the "
-            "model's module."
+            f"The parameter {taken[0]} has an invalid name, because krona uses {', '.join(WRAPPER_PARTS)} as names of "
+            "its own modules. Rename the module of the model."
         )
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise KronaError if one of several adapters trains the backbone's weights without a copy of the originals."""
+    """Raise KronaError if the model would have several adapters, and one of them keeps no copy of the originals."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible or irreversible:
             without, beside = (other, name) if adapter.irreversible else (name, other)
             raise KronaError(
-                f"{NO_COPY.format(without)}{beside!r} would use the weights that it trains. "
+                f"{NO_COPY.format(without)}Adapter {beside!r} would use the changed weights. "
                 f"{'Load the backbone again and insert' if without == other else 'Insert'} {without!r} with "
                 "reversible=True."
             )

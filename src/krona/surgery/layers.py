@@ -1,19 +1,19 @@
-"""The kinds of layers: normalisation layers, and linear layers, whose weights have one of two orientations."""
+"""Recognise normalisation layers and linear layers. The weight of a linear layer has one of two orientations."""
 
 from torch import Tensor, nn
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether a module is a normalisation layer: the name of its class ends with Norm."""
+    """Return whether a module is a normalisation layer. The name of its class then ends with Norm."""
     return type(module).__name__.endswith("Norm")
 
 
-# the forward of these classes passes the layers' weights to a fused function and does not call the layers
+# the forward functions of these classes pass the layers' weights to a fused function, and do not call the layers
 READ_PAST_FORWARD = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "WavLMAttention"})
 
 
 def reads_past_forward(module: nn.Module) -> bool:
-    """Return whether a module uses its layers' weights without calling the layers. A branch there would never run."""
+    """Return whether a module uses its layers' weights without calling the layers. Branches there would never run."""
     return any(kind.__name__ in READ_PAST_FORWARD for kind in type(module).__mro__)
 
 
@@ -23,11 +23,11 @@ def is_conv1d(module: nn.Module) -> bool:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is a linear layer. GPT-2's ``Conv1D`` is one too."""
+    """Return whether a module is a linear layer (``nn.Linear``, or ``Conv1D`` of GPT-2)."""
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 
 def weight_matrix(layer: nn.Module) -> Tensor:
-    """Return (d_out, d_in): the weight of a linear layer."""
+    """Return the weight of a linear layer as (d_out, d_in)."""
     weight = layer.get_parameter("weight")
     return weight.T if is_conv1d(layer) else weight

@@ -1,8 +1,7 @@
-"""Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo it.
+"""Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo the merge.
 
-A merged weight is a new tensor, and ``unmerge`` restores the original tensor object. No other function merges
-implicitly, not even ``eval()``. LayerNorms that train with the adapter are not merged: they are in the model before and
-after.
+A merged weight is a new tensor. ``unmerge`` restores the original tensor object. Other calls such as ``eval()`` never
+merge. LayerNorms that train with the adapter need no merge, because their trained weights are already in the model.
 """
 
 import copy
@@ -25,17 +24,18 @@ def merge(model: nn.Module, name: str | None = None) -> None:
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
 
     Args:
-        name: the name of the active adapter, or None.
+        name: the name of the adapter, which must be active. None means the active adapter.
 
     Raises:
-        KronaError: a branch cannot be merged into a weight, or another adapter is merged. The model is then unchanged.
+        KronaError: a branch cannot be merged into a weight, or an adapter is already merged. The model is then
+            unchanged.
     """
     state, name = get_state(model), name or active_adapter(model)
     get_adapter(model, name)
     if state.merged is not None:
-        raise KronaError(f"Adapter {name!r} is merged already. Call surgery.unmerge(model) first.")
+        raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
     if name != state.active:
-        raise KronaError(f"Adapter {name!r} is not the active one. Call surgery.activate(model, {name!r}) first.")
+        raise KronaError(f"Adapter {name!r} is not active. Call surgery.activate(model, {name!r}) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [merged_weight(place, adapted, name) for place, adapted in places]
     for (place, adapted), weight in zip(places, merged, strict=True):
@@ -47,7 +47,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Restore the backbone's own weights, bit-identical, and let the branches run again."""
+    """Undo `merge`: restore the backbone's own weights bit-identically, and let the branches run again."""
     state = get_state(model)
     if state.merged is None:
         raise KronaError("No adapter is merged into this model.")
@@ -60,7 +60,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
-    """Return (d_out, d_in): a weight W with the matrices D of its branches applied.
+    """Return a weight W with the matrices D of its branches applied, (d_out, d_in).
 
     The result is W + Σ D for parallel branches, (1 + D) W for sequential branches, and W (1 + D) for branches before
     the module. Without the inner residual, D replaces 1 + D.
@@ -80,10 +80,10 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 def tuned_weight(
     adapted: Adapted, name: str, dtype: torch.dtype, *, matrix: Callable[[nn.Module], Tensor] = branch_delta
 ) -> Tensor:
-    """Return (d_out, d_in) in ``dtype``: the weight of a linear layer with an adapter's branches and magnitude applied.
+    """Return the weight of a linear layer with an adapter's branches and magnitude applied, (d_out, d_in) in ``dtype``.
 
     Args:
-        matrix: a function that returns the matrix of a branch, or raises KronaError.
+        matrix: a function that returns the matrix of a branch. It raises KronaError for a branch without a matrix.
     """
     W = weight_matrix(adapted.base).to(dtype)
     branches = [copy.deepcopy(branch).to(dtype) for branch in adapted.branches[name].children()]
@@ -96,13 +96,13 @@ def tuned_weight(
 
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """Return the weight of a layer with an adapter merged into it. It has the original orientation and dtype."""
+    """Return a layer's weight with an adapter merged into it. Its orientation and dtype are those of the original."""
     base, label = adapted.base, public_name(place)
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
-            f"Adapter {name!r} is at {label}, {kind}, so no single weight can hold it (section 3.3). Keep it beside "
-            "the block."
+            f"Adapter {name!r} cannot be merged. It adapts {label}, which is {kind}, so no single weight can hold its "
+            "update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
     dtype = base.get_parameter("weight").dtype
     try:
@@ -110,6 +110,9 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
     if adapted.places[name].placement == "sequential" and base.bias is not None:
-        raise KronaError(f"{label} has a bias that a sequential branch would change too. Keep the branch beside it.")
+        raise KronaError(
+            f"The sequential branch at {label} cannot be merged, because it also changes the layer's bias. Use the "
+            "adapter unmerged."
+        )
     merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
     return merged

@@ -1,11 +1,12 @@
-"""Give each row of a batch its own adapter. The backbone runs once for all rows, and the branches once per adapter.
+"""Give each row of a batch its own adapter. The backbone runs once for all rows, and each adapter runs on its rows.
 
     with surgery.mixed(model, ["sst2", "rte", None]) as batch, torch.no_grad():
         model(**three_rows)               # None: the bare backbone
         batch.set(["rte", "rte"])         # the adapters of the next two rows
         model(**two_rows)
 
-A module of the backbone whose own weights train (a LayerNorm, a head) runs once per adapter, on the adapter's rows.
+If an adapter trains the own weights of a module (a LayerNorm, a head), this module runs once per adapter, on the rows
+of this adapter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,13 +27,13 @@ Name = str | None  # the name of an adapter, or None for the bare backbone
 
 
 class MixedBatch:
-    """The object that `mixed` returns. Its method `set` names the adapters of the next batch."""
+    """The object that `mixed` yields. Its method `set` chooses the adapters for the rows of the next batch."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.state = model, get_state(model)
         self.adapters = dict(self.state.adapters)
         self.names: tuple[Name, ...] = ()
-        self.groups: list[tuple[Name, Tensor | None]] = []  # adapters with their rows; None: all rows
+        self.groups: list[tuple[Name, Tensor | None]] = []  # each adapter with its rows; None means all rows
         self.trained: dict[nn.Module, dict[str, str]] = {}  # module → attribute that trains → public name
         slots = current_slots(model, self.state)
         for name, adapter in self.adapters.items():
@@ -56,12 +57,12 @@ class MixedBatch:
         for name in dict.fromkeys(rows):
             if name is not None and get_adapter(self.model, name).insertion["train_backbone"]:
                 raise KronaError(
-                    f"Adapter {name!r} trains the whole backbone, so its rows share nothing with other rows. Use "
-                    f"surgery.activate(model, {name!r}) and a batch of its own."
+                    f"Adapter {name!r} trains the whole backbone, so its rows cannot be in a batch with other rows. "
+                    f"Use surgery.activate(model, {name!r}) and a separate batch."
                 )
         for name, adapter in self.adapters.items():
             if None in rows and adapter.irreversible:
-                raise KronaError(f"{NO_COPY.format(name)}So there is no bare backbone for rows of None.")
+                raise KronaError(f"{NO_COPY.format(name)}There is no bare backbone for rows with None.")
         self.names, self.groups = tuple(rows), []
         for name in dict.fromkeys(rows):
             own = [row for row, of_row in enumerate(rows) if of_row == name]
@@ -77,10 +78,10 @@ class MixedBatch:
         return self._update(adapted, output, x)
 
     def forward_trained(self, module: nn.Module, plain: Any, x: Tensor) -> Tensor:
-        """Run a module of the backbone once per adapter, with the adapter's weights and on the adapter's rows.
+        """Run a module of the backbone once per adapter, with the weights and on the rows of this adapter.
 
         Args:
-            plain: the module's own forward.
+            plain: the original forward function of the module.
         """
         self._check(module, x)
         out = None
@@ -112,7 +113,7 @@ class MixedBatch:
 
     @contextmanager
     def _weights(self, name: Name, module: nn.Module) -> Iterator[None]:
-        """Replace the weights of a backbone's module by those of an adapter inside the context."""
+        """Inside the context, replace the weights of a backbone's module by those that an adapter trains."""
         trained = self.state.adapters[name].trained if name is not None else {}
         own = dict(module._parameters)
         for attribute, key in self.trained.get(module, {}).items():
@@ -123,7 +124,7 @@ class MixedBatch:
             module._parameters.update(own)
 
     def check_state(self) -> None:
-        """Raise KronaError if the rows of this model cannot have different adapters."""
+        """Raise KronaError if the model is training or merged, or if the active adapter trains the whole backbone."""
         if self.model.training:
             raise KronaError("surgery.mixed is for inference, but the model is in training mode. Call model.eval().")
         require_unmerged(self.state)
@@ -134,15 +135,16 @@ class MixedBatch:
             )
 
     def _check(self, module: nn.Module, x: Tensor) -> None:
-        """Raise KronaError if the rows of a forward pass cannot get their adapters."""
+        """Raise KronaError if gradients are enabled, the number of rows is wrong, or the adapters have changed."""
         if torch.is_grad_enabled():
-            raise KronaError("surgery.mixed is for inference, but gradients are on. Use torch.no_grad().")
+            raise KronaError("surgery.mixed is for inference, but gradients are enabled. Use torch.no_grad().")
         if len(x) != len(self.names) or isinstance(x, nn.Parameter):
             where = next(public_name(name) for name, other in self.model.named_modules() if other is module)
             found = "a weight instead of rows" if isinstance(x, nn.Parameter) else amount(len(x), "row")
             raise KronaError(
-                f"{where} got {found}, but surgery.mixed has the adapters of {amount(len(self.names), 'row')}. "
-                "Beams are rows: name an adapter for each. If the backbone passes no rows here, activate one adapter."
+                f"{where} got {found}, but surgery.mixed has the adapters of {amount(len(self.names), 'row')}. With "
+                "beam search, each beam is a row and needs an adapter. If this backbone does not pass rows to this "
+                "module, use surgery.activate with one adapter."
             )
         if [*map(id, self.state.adapters.values())] != [*map(id, self.adapters.values())]:
             raise KronaError(
@@ -169,7 +171,9 @@ def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
     """
     state = get_state(model)
     if state.batch is not None:
-        raise KronaError("This model is in surgery.mixed already. Use `set` of its batch to name other rows.")
+        raise KronaError(
+            "This model is in surgery.mixed already. To change the adapters of the rows, call `set` of its batch."
+        )
     batch = MixedBatch(model)
     batch.check_state()
     batch.set(rows)

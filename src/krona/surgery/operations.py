@@ -16,8 +16,8 @@ from krona.surgery.wrapper import Adapted
 
 
 def multiply_adds(model: nn.Module) -> int:
-    """Return how many multiply-adds the matrix products of all branches need for each token."""
-    # three tokens minus two, so that work that is done once per forward pass is not counted
+    """Return the number of multiply-adds per token in the matrix products of all branches."""
+    # the count of three tokens minus that of two tokens, which excludes work that is done once per forward pass
     three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
     return three - two
 
@@ -25,19 +25,19 @@ def multiply_adds(model: nn.Module) -> int:
 def launches(model: nn.Module) -> int:
     """Return the number of operations that the branches add to one forward pass (batch 1, 10 tokens).
 
-    Views are not counted. On a GPU, an operation is about one kernel launch. At batch 1 the number of launches
-    determines the latency (docs/fidelity.md, Table 2).
+    Views are not counted. On a GPU, one operation is about one kernel launch. For batches of one row, the number of
+    launches determines the latency (docs/fidelity.md, Table 2).
     """
     return _over_places(model, 10, lambda call: dispatched(call).total())
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
-    """Return how often a call runs each operation on the device, by the operation's name. Views are not counted."""
+    """Run a call, and return how often it runs each operation on the device. Views are not counted."""
     return _run(call).counts
 
 
 def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the sum over all adapted modules. Equal modules are measured once."""
+    """Return the sum of a count over all adapted modules. Equal modules are measured only once."""
     known: dict[Any, int] = {}
     total = 0
     for _, adapted in adapted_modules(model):

@@ -13,10 +13,10 @@ from krona.methods.placement import STRICT, Placement
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InsertOptions(Placement):
-    """The options of `surgery.insert`, each a keyword argument: those in the YAML file of a method, and the head."""
+    """The options of `surgery.insert` as keyword arguments: the options of a method's YAML file, and the head."""
 
     head: list[str] = field(default_factory=list)
-    """Modules that are new for each task (``["classifier"]``). They train with every method."""
+    """The names of the modules that are new for each task (``["classifier"]``). They train with every method."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "InsertOptions":
@@ -27,7 +27,7 @@ class InsertOptions(Placement):
         except ValidationError as error:
             problem = error.errors()[0]
             key = problem["loc"][0]
-            raise KronaError(f"method.{key}={values[str(key)]!r}: {problem['msg']}.") from error
+            raise KronaError(f"method.{key}={values[str(key)]!r} is invalid: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options for an adapter's file. They include ``head`` only if there is a head."""
@@ -35,6 +35,6 @@ class InsertOptions(Placement):
 
 
 def list_placements(options: Mapping[str, Any]) -> list[Any]:
-    """Return the placement for each pattern of ``target_modules``."""
+    """Return a list with one placement for each pattern of ``target_modules``."""
     placement = options.get("placement", "parallel")
     return [placement] * len(options.get("target_modules", ())) if isinstance(placement, str) else list(placement)

@@ -4,12 +4,12 @@ Three kinds of parameters are stored outside the model: the originals of weights
 that belong to inactive adapters, and the original weights of layers with a merged weight. When the model is moved or
 cast (``to``, ``half``, ``cuda``), they are moved or cast too.
 
-A slot is a module and the name of its attribute that contained a weight at insertion. A tied weight has several slots.
-A parameter is put back into the slots of its weight. If the model has changed since the insertion:
+A slot is a place in the model that contained a weight at insertion: a module and the name of its attribute. A tied
+weight has several slots. A parameter is put back into all slots of its weight, with these exceptions:
 
-- If a module was removed from the model, nothing is put back into its slots.
-- If one slot of a tied weight now contains another weight, this slot is not changed, and the weights stay untied.
-- If all slots contain another weight (``load_state_dict(assign=True)``), this weight replaces the stored one.
+- If a module was removed from the model, its slots are ignored.
+- If one slot of a tied weight now contains another weight, this slot is not changed. The weights then stay untied.
+- If all slots contain another weight (``load_state_dict(assign=True)``), this weight replaces the stored weight.
 - If a weight has another shape (``resize_token_embeddings``), an error is raised.
 """
 
@@ -27,7 +27,7 @@ from krona.surgery.wrapper import is_in_adapter, public_name
 class ApplyToAll:
     """A replacement of a model's ``_apply`` that also casts and moves the parameters that are swapped out.
 
-    It has only a weak reference to the model, so that the model is freed without the garbage collector.
+    The object has only a weak reference to the model, so that the model is freed without the garbage collector.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -61,7 +61,7 @@ class ApplyToAll:
 
 
 def follow(model: nn.Module) -> None:
-    """Let every cast and move of the model also apply to the parameters that are swapped out."""
+    """Let every cast or move of the model also cast or move the parameters that are swapped out."""
     model.__dict__.setdefault("_apply", ApplyToAll(model))
 
 
@@ -74,7 +74,7 @@ def unfollow(model: nn.Module) -> None:
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     """Return a dict from the name of each weight that trains to the slots that still contain this weight.
 
-    If another weight has replaced it in all of its slots, the new weight is stored instead, and its slots are returned.
+    If all slots of a weight contain another weight, the new weight is stored instead, and all slots are returned.
     """
     modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)
@@ -91,7 +91,7 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
 
 
 def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
-    """Put the weights that an adapter trains into the model, or the originals if ``name`` is None.
+    """Put the trained weights of an adapter into the model, or the original weights if ``name`` is None.
 
     Args:
         dry: only check that the weights can be put into the model.
@@ -110,8 +110,8 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
             now = _weight_in(slot, state, merged)
             if parameter is not None and now is not None and now.shape != parameter.shape:
                 raise KronaError(
-                    f"{key} is {tuple(now.shape)} in the model, but the weight to swap in is "
-                    f"{tuple(parameter.shape)}: it was resized after the insertion. Restore its old size first."
+                    f"{key} is {tuple(now.shape)} in the model, but its stored weight is {tuple(parameter.shape)}. The "
+                    "weight was resized after the insertion. Restore its original size first."
                 )
     for key, parameter in wanted.items():
         if dry or parameter is None:
@@ -130,8 +130,8 @@ def require_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]]
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
-            f"{gone[0]}, which adapter {name!r} trains, is no longer in the model: its module was replaced after the "
-            f"insertion. Put the module back, or call surgery.take_out(model, {name!r})."
+            f"The weight {gone[0]}, which adapter {name!r} trains, is no longer in the model, because its module was "
+            f"replaced. Put the module back, or call surgery.take_out(model, {name!r})."
         )
 
 
@@ -140,8 +140,8 @@ def copy_trained(
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
     """Return a dict from each weight's name to its slots, its original, and the parameter that trains.
 
-    That parameter is a copy if ``reversible``, else the original. The model is not changed, so an out-of-memory error
-    leaves it as it was.
+    The parameter that trains is a copy of the original if ``reversible`` is true, and otherwise the original itself.
+    The model is not changed, so that it stays intact if the copies cause an out-of-memory error.
     """
     owners, known = _find_slots(model), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}

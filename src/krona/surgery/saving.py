@@ -20,12 +20,12 @@ SAVERS = ("save_pretrained", "push_to_hub")
 
 
 def bake(model: nn.Module, name: str | None = None) -> None:
-    """Merge the active adapter permanently. The model then has its original modules and names, and no adapter.
+    """Merge the active adapter permanently. The model then has the original modules and names, and no adapter.
 
     After this call, ``save_pretrained`` writes a checkpoint that transformers loads without krona.
 
     Args:
-        name: the name of the active adapter, or None.
+        name: the name of the adapter, which must be active. None means the active adapter.
 
     Raises:
         KronaError: a branch cannot be merged into a weight, or the model has more than one adapter. The model is then
@@ -34,7 +34,9 @@ def bake(model: nn.Module, name: str | None = None) -> None:
     state = get_state(model)
     if len(state.adapters) > 1:
         names = ", ".join(map(repr, state.adapters))
-        raise KronaError(f"There are {len(state.adapters)} adapters in this model ({names}). Remove all but one first.")
+        raise KronaError(
+            f"There are {len(state.adapters)} adapters in this model ({names}). Remove all adapters but one first."
+        )
     if state.merged is None:
         merge(model, name)
     for place, adapted in reversed(list(adapted_modules(model))):
@@ -45,7 +47,7 @@ def bake(model: nn.Module, name: str | None = None) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Undo all other changes of the insertions after the wrappers are removed, and delete the model's adapter state."""
+    """Undo the other changes of `insert` after the wrappers are removed, and delete the model's adapter state."""
     state = get_state(model)
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
@@ -57,13 +59,14 @@ def restore(model: nn.Module) -> None:
 
 
 def refuse_saving(model: nn.Module) -> None:
-    """If the model contains branches, let ``save_pretrained`` and ``push_to_hub`` raise an error."""
+    """Let ``save_pretrained`` and ``push_to_hub`` raise an error if the model contains branches."""
     if next(adapted_modules(model), None) is not None:
         model.__dict__.update(dict.fromkeys((saver for saver in SAVERS if hasattr(model, saver)), _refuse))
 
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise KronaError(
-        "A checkpoint with an adapter's branches could not be loaded. surgery.bake(model) merges the branches "
-        "permanently, surgery.take_out(model) removes them, and krona.Adapter.of(model).save(FILE) saves the adapter."
+        "A model with branches cannot be saved, because transformers could not load its checkpoint. Merge the branches "
+        "with surgery.bake(model), remove them with surgery.take_out(model), or save only the adapter with "
+        "krona.Adapter.of(model).save(FILE)."
     )

@@ -1,4 +1,4 @@
-"""Scale the update of an adapter temporarily. 0 gives the bare backbone, and 1 the model as it was trained."""
+"""Scale the update of an adapter temporarily. The scale 0 gives the bare backbone, and 1 gives the trained model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ from krona.surgery.state import get_adapter, get_state
 def scale_update(model: nn.Module, scale: float) -> Iterator[None]:
     """Multiply the update of the active adapter by ``scale`` inside the context. Afterwards the model is bit-identical.
 
-    The change that the branches make to a module's output is multiplied (for *before*, the change of the module's
-    input). If the update is linear, this is equal to the weight ``W + scale · ΔW``. The backbone's own weights that
+    At each adapted module, the branches change the output, or the input if they are *before* the module. This change is
+    multiplied by ``scale``. For a linear update, the weight is then ``W + scale · ΔW``. The backbone's own weights that
     train are interpolated between their original and their trained values.
 
     Raises:
-        KronaError: no adapter is active, or the active adapter has no copy of the originals (``reversible=False``).
+        KronaError: no adapter is active, or the originals of its trained weights were not kept (``reversible=False``).
     """
     name, state = get_state(model).active, get_state(model)
     if name is None or get_adapter(model, name).irreversible:
-        raise KronaError("A scale needs an active adapter that was inserted with reversible=True.")
+        raise KronaError("An update can be scaled only if an adapter is active that was inserted with reversible=True.")
     trained = get_adapter(model, name).trained
     if scale == 0:
         activate(model, None)

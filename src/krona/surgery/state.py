@@ -19,12 +19,12 @@ class Insertion:
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
-    reversible: bool = True  # copies of the backbone's weights that train are kept
+    reversible: bool = True  # the originals of the backbone's weights that train are kept
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
 
     @property
     def irreversible(self) -> bool:
-        """True if the adapter trains the backbone's own weights without a copy of the originals."""
+        """True if the adapter trains weights of the backbone and the originals of these weights are not kept."""
         return bool(self.trained) and not self.reversible
 
 
@@ -34,16 +34,16 @@ class Inserted:
 
     adapters: dict[str, Insertion] = field(default_factory=dict)
     originals: dict[str, nn.Parameter] = field(default_factory=dict)  # the originals of the weights that train, by name
-    required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
+    required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None
     merged: str | None = None
     own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # the unmerged weights, by the layer's name
-    slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of the weights that train, at insertion
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
     batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Iterate over the names and modules of the model. Outer modules come before inner ones.
+    """Iterate over the names and modules of a model. Outer modules come before inner modules.
 
     Wrappers are included. The modules inside branches are not.
     """
@@ -55,7 +55,7 @@ def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """Iterate over the names and the wrappers of all modules with branches. Outer modules come before inner ones."""
+    """Iterate over all modules with branches: their names and wrappers. Outer modules come before inner modules."""
     for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
             yield name, module
@@ -81,7 +81,7 @@ def get_adapter(model: nn.Module, name: str) -> Insertion:
     """Return an adapter of the model by its name. Raises KronaError with the known names if the name is unknown."""
     adapters = get_state(model).adapters
     if name not in adapters:
-        raise KronaError(f"There is no adapter {name!r} in this model. Its adapters: {', '.join(map(repr, adapters))}.")
+        raise KronaError(f"There is no adapter {name!r} in this model. It has {', '.join(map(repr, adapters))}.")
     return adapters[name]
 
 

@@ -1,11 +1,11 @@
 """Find the modules that match the patterns of ``target_modules``, and the input and output widths of modules.
 
-- A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches the modules whose dotted name
-  ends with it.
-- ``#`` in a pattern stands for the number of a layer.
+- A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches all modules whose dotted names
+  end with this name.
+- ``#`` matches the number of a layer, and ``*`` matches any text.
 - A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
-- ``mlp.gate_proj:mlp.down_proj`` matches the part of the model from the input of the first module to the output of the
-  second. It is for models that do not have one module for the whole FFN or attention block.
+- ``mlp.gate_proj:mlp.down_proj`` matches a part of the model, from the input of the first module to the output of the
+  second module. Use this form if the model has no single module for its FFN or attention block.
 """
 
 import fnmatch
@@ -27,7 +27,7 @@ class Match:
 
     Args:
         number: the index of the first pattern that matches the module.
-        entry: for a part of the model, the name of its first module, else None.
+        entry: the name of the first module, if the pattern matches a part of the model. Otherwise None.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Match:
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
-    """Return the names of the modules that the patterns match, in the order of the model. See `match_places`."""
+    """Return the names of the modules that match the patterns, in the order of the model. See `match_places`."""
     return list(match_places(model, target_modules))
 
 
@@ -64,7 +64,7 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
         if not matched:
             ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})
             raise KronaError(
-                f"target_modules: {pattern!r} matches no module of this backbone: {did_you_mean(last, ends)}"
+                f"In target_modules, {pattern!r} matches no module of this backbone: {did_you_mean(last, ends)}"
             )
         for name in matched:
             if not end:
@@ -73,7 +73,8 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
             exit = f"{public_name(name).removesuffix(pattern)}{end}"
             if exit not in candidates:
                 raise KronaError(
-                    f"target_modules: {whole!r}: a part begins at {public_name(name)}, but {exit} was not found."
+                    f"In target_modules, {whole!r} does not match. It begins at {public_name(name)}, but {exit} was "
+                    "not found."
                 )
             places.setdefault(candidates[exit], Match(number, entry=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}
@@ -104,7 +105,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the first and the last layer of T5's FFN or attention block, or any other module twice."""
+    """Return the first and the last layer of T5's FFN or attention block. Return any other module twice."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)
@@ -112,7 +113,7 @@ def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
-    """Return (d_in, d_out) of an adapted module, or of the part of the model that ends with it."""
+    """Return (d_in, d_out) of an adapted module, or of the adapted part of the model that ends with this module."""
     capture = adapted.captures.get(adapter)
     return widths_of_part(adapted.base, None if capture is None else capture.first)
 
@@ -126,5 +127,5 @@ def widths(module: nn.Module) -> tuple[int, int]:
     """Return (d_in, d_out) of a module. Raises KronaError if the module cannot have a branch."""
     found = widths_or_none(module)
     if found is None:
-        raise KronaError(f"A branch cannot be placed at a {type(module).__name__}.")
+        raise KronaError(f"A branch cannot be placed at a {type(module).__name__}. Use other target_modules.")
     return found

@@ -1,4 +1,4 @@
-"""The trainable parameters of a model with an adapter: count them, get them by name, and copy values into them."""
+"""Count the trainable parameters of a model with an adapter, get them by name, and copy values into them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Count:
     Args:
         trainable: the number of parameters that the method trains, without the head.
         backbone: the number of parameters before the insertion, without the head. Tied weights are counted once.
-        head: the number of parameters in a head that is new for each task. The head trains with every method.
+        head: the number of parameters of the head, which is new for each task and trains with every method.
     """
 
     trainable: int
@@ -31,7 +31,7 @@ class Count:
 
     @property
     def percent(self) -> float:
-        """The number of trainable parameters in percent of the backbone's number of parameters."""
+        """The number of trainable parameters, in percent of the number of the backbone's parameters."""
         return 100 * self.trainable / self.backbone
 
 
@@ -52,7 +52,7 @@ def _head(model: nn.Module) -> list[str]:
 def update_rank(model: nn.Module) -> int | None:
     """Return the highest rank that the update of any adapted module can have, or None if an update is not linear.
 
-    The ranks of several branches at one module add up. A rank is at most the smaller width of the module.
+    If a module has several branches, their ranks are added. The rank is at most the smaller width of the module.
     """
     adapter = get_adapter(model, "default")
     if adapter.insertion["train_backbone"]:
@@ -64,7 +64,7 @@ def update_rank(model: nn.Module) -> int | None:
         if (rank := rank_of_branches(adapted, "default")) is None:
             return None
         ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
-    # a bias of the backbone that trains instead of a branch has the branch's rank, which is 0
+    # without branches, the biases of the backbone may train instead, and the rank is that of the branch's class (0)
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
 
@@ -81,15 +81,15 @@ def rank_of_branches(adapted: Adapted, name: str) -> int | None:
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the trainable parameters by public name, such as ``encoder.block.0.layer.0.SelfAttention.q.0.A``.
 
-    The number before the parameter's name is the index of the branch at its module: KronA^B, which has two branches,
-    has ``DenseReluDense.0.A`` and ``DenseReluDense.1.A``. A parameter that several modules share is listed once, under
-    the first name.
+    The number before the parameter's name is the index of the branch at its module. For example, KronA^B has two
+    branches at each FFN, with ``DenseReluDense.0.A`` and ``DenseReluDense.1.A``. If several modules share a parameter,
+    it is listed once, under its first name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the parameters of an adapter, which need not be active, with the names of `trainable_state`.
+    """Return the parameters of an adapter by the names of `trainable_state`. The adapter need not be active.
 
     Raises KronaError if a weight that the adapter trains is no longer in the model.
     """
@@ -116,16 +116,16 @@ def trained_names(
         train_layer_norms: train the weights of the normalisation layers.
         train_backbone: train all weights of the backbone.
         head: the names of the modules of the head, which train.
-        existing: the names of parameters that train instead of a branch.
+        existing: the names of parameters of the backbone that train instead of a branch.
 
     Raises:
-        KronaError: the model does not have the head, or has no normalisation layer although ``train_layer_norms`` is
-            set.
+        KronaError: the model does not have the head, or ``train_layer_norms`` is true and the model has no
+            normalisation layer.
     """
     names = [name for name, _ in backbone_parameters(model)]
     for module in head:
         if not _names_in(names, [module]):
-            raise KronaError(f"head: this model has no weights under {module!r}.")
+            raise KronaError(f"The head {module!r} was not found, because this model has no weights with this name.")
     if train_backbone:
         return names
     wanted = {*existing, *_names_in(names, head)}
@@ -133,8 +133,8 @@ def trained_names(
         norms = _names_in(names, [public_name(n) for n, m in model.named_modules() if is_norm(unwrap(m))])
         if not norms:
             raise KronaError(
-                "train_layer_norms: this model has no module whose class ends in Norm and has a weight. Set "
-                "train_layer_norms=false."
+                "train_layer_norms=true is not possible, because this model has no normalisation layer with a weight. "
+                "Set train_layer_norms=false."
             )
         wanted.update(norms)
     return [name for name in names if name in wanted]
@@ -162,8 +162,8 @@ def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         raise KronaError(
-            f"These weights are of another method or backbone: {len(missing)} of {len(own)} names are missing"
-            f"{f' (first {missing[0]})' if missing else ''}, {len(unknown)} are unknown"
+            f"These weights belong to another method or backbone. {len(missing)} of {len(own)} names are missing"
+            f"{f' (first {missing[0]})' if missing else ''}, and {len(unknown)} are unknown"
             f"{f' (first {unknown[0]})' if unknown else ''}."
         )
     for name, parameter in own.items():

@@ -1,4 +1,4 @@
-"""The wrapper of a backbone's module that has branches."""
+"""Wrap a module of the backbone, and compute its output together with the branches of an adapter."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ WRAPPER_PARTS = ("base", "branches", "magnitudes")  # the submodules of `Adapted
 
 @dataclass(frozen=True)
 class BranchPlacement:
-    """The placement of an adapter's branches at a module."""
+    """The placement of an adapter's branches at a module, and whether their output is added (the inner residual)."""
 
     placement: Position
     inner_residual: bool
 
 
 class InputCapture:
-    """A forward pre-hook that stores the input of a part of the model.
+    """A forward pre-hook that stores the input of a part of the model, which consists of several modules.
 
-    The hook is on the part's first module. The wrapper of the part's last module, ``last``, then reads the stored
-    input. The hook is not a submodule, so a copy of the model has its own hook.
+    The hook is on the first module of the part. The wrapper of the last module, ``last``, reads the stored input. The
+    hook is not a submodule, so a copy of the model has its own hook.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
@@ -44,7 +44,7 @@ class InputCapture:
         """Return the input of the current forward pass, and delete the reference to it."""
         x, self.x = self.x, None
         if x is None:
-            raise RuntimeError(f"the forward pass of this model did not call {type(self.first).__name__}")
+            raise RuntimeError(f"The forward pass of this model did not call {type(self.first).__name__}.")
         return x
 
     def remove(self) -> None:
@@ -61,9 +61,9 @@ class Adapted(nn.Module):
     - *before*: ``x = x + branch(x)`` for each branch, then ``y = base(x)``.
 
     Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``, and ``branch(x)`` replaces ``x + branch(x)``.
-    The base is a linear layer, a LayerNorm, an FFN or an attention block. The output of an attention block may be the
-    first element of a tuple. If the branches act on a part of the model that consists of several modules, the base is
-    the part's last layer, and x is the input of the part.
+    ``base`` is the original module: a linear layer, a LayerNorm, an FFN or an attention block. An attention block may
+    return a tuple whose first element is its output. If the branches act on a part of the model that consists of
+    several modules, ``base`` is the last layer of the part, and x is the input of the part.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -73,7 +73,7 @@ class Adapted(nn.Module):
         self.branches = nn.ModuleDict()  # by the adapter's name
         self.magnitudes = nn.ModuleDict()
         self.places: dict[str, BranchPlacement] = {}
-        self.captures: dict[str, InputCapture] = {}  # of adapters that act on a part of several modules
+        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part of several modules
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
@@ -144,7 +144,7 @@ class Adapted(nn.Module):
         return name == self.active if self.batch is None else name in self.batch.names
 
     def _in_one_step(self, name: str) -> bool:
-        """Return whether the method ``beside`` of the branch can compute the branch together with the linear layer."""
+        """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
         base, branches = self.base, self.branches[name]
         return (
             type(base) is nn.Linear
@@ -158,9 +158,9 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Let a backward pass through a merged weight raise an error if the branches train.
+        """Register a hook that raises an error in a backward pass through a merged weight, if the branches train.
 
-        The branches would not get gradients in this pass.
+        The branches would get no gradients in this pass.
         """
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
@@ -180,7 +180,7 @@ class Adapted(nn.Module):
         return y
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over the names and values of the parameters that an adapter trains at this module.
+        """Iterate over the parameters of an adapter's branches and magnitude at this module, with their names.
 
         The names are public names relative to this module.
         """
@@ -199,7 +199,10 @@ class Adapted(nn.Module):
 
 
 def public_name(name: str) -> str:
-    """Return a name without the wrappers: ``q.base.weight`` is ``q.weight``, and ``q.branches.a.0.A`` is ``q.0.A``."""
+    """Return a name without the names of the wrappers' parts.
+
+    For example, ``q.base.weight`` becomes ``q.weight``, and ``q.branches.a.0.A`` becomes ``q.0.A``.
+    """
     parts = name.split(".")
     within = WRAPPER_PARTS[1:]  # an adapter's name follows
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
@@ -207,7 +210,7 @@ def public_name(name: str) -> str:
 
 
 def is_in_adapter(name: str) -> bool:
-    """Return whether a full name is that of a module or parameter inside a branch or a magnitude."""
+    """Return whether a full name belongs to a module or parameter inside a branch or a magnitude."""
     return ".branches." in name or ".magnitudes." in name
 
 
@@ -217,6 +220,6 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Replace the module of this name in the model by another module."""
+    """Replace the module with this name in a model by another module."""
     parent, _, attribute = name.rpartition(".")
     setattr(unwrap(model.get_submodule(parent)), attribute, module)
