@@ -175,8 +175,8 @@ def _check_module_names(model: nn.Module) -> None:
     taken += [name for name in names if public[public_name(name)] > 1]
     if taken:
         raise KronaError(
-            f"The parameter {taken[0]} has an invalid name, because krona uses {', '.join(WRAPPER_PARTS)} as names of "
-            "its own modules. Rename the module of the model."
+            f"Invalid parameter name {taken[0]}: krona uses {', '.join(WRAPPER_PARTS)} as names of its own modules. "
+            "Rename the module of the model."
         )
 
 
