@@ -50,7 +50,10 @@ def test_a_run_from_end_to_end(kind: str, method: str, folders: dict[str, Path],
     assert result.head_params == (2 * 32 + 2 if kind == "bert" else None)
     assert ("a new head of 66" in said) == (kind == "bert")
     lines = (job.folder / "predictions.jsonl").read_text().splitlines()
-    predictions = [json.loads(line)["prediction"] for line in lines]
+    rows = [json.loads(line) for line in lines]
+    predictions = [row["prediction"] for row in rows]
+    shown = all(" [SEP] " in row["source"] and "sentence1" not in row["source"] for row in rows)
+    assert shown == (kind == "bert"), "the encoder reads the two texts and not the prompt"
     assert len(predictions) == 9
     assert kind == "llama" or set(predictions) <= {"0", "1"}
     if method == "krona":

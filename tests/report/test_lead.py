@@ -11,6 +11,7 @@ from krona.report.facts import POWER_NOTE
 from krona.report.formats import renderer
 from krona.report.summary import summarize
 from krona.report.table import Target
+from krona.report.text import cell_mark
 from report.generate import grid, make_result, write_all
 
 
@@ -26,10 +27,9 @@ def test_the_same_sentence_opens_the_terminal_markdown_and_html(outputs: Path) -
     (table,) = report.tables
     (sentence,) = summarize(report)
     best, other = sorted(table.rows, key=lambda row: -(row.cells["avg"].value or 0.0))
-    assert re.match(rf"{re.escape(best.label)} \(.*% of the parameters.*\) leads on the mean of 2 with ", sentence)
-    assert f" with {best.cells['avg'].value:.2f}" in sentence
-    assert (other.label in sentence) == other.cells["avg"].tied
-    assert sentence.endswith("not significantly behind." if other.cells["avg"].tied else "are significantly behind.")
+    shown = f"{best.label} {best.cells['avg'].value:.2f} and {other.label} {other.cells['avg'].value:.2f}"
+    assert other.cells["avg"].tied
+    assert sentence.startswith(f"No row leads on the mean of 2: {shown} are not significantly different (")
     shown = " ".join(build_report(outputs).split())
     assert shown.startswith(f"All runs: Fine-tuning and LoRA on CoLA and RTE {sentence} ")
     assert html.unescape(build_report(outputs, format="html")).count(f">{sentence}</p>") == 1
@@ -44,7 +44,7 @@ def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_s
     report = collect(tmp_path, sweep="factor_shapes")
     assert report.title == "Sweep factor_shapes: KronA in 5 settings on RTE"
     (sentence,) = summarize(report)
-    assert re.match(r"KronA \(kron_factors=\d+x\d+\)(,| and| leads?) ", sentence)
+    assert re.match(r"No row leads on RTE dev \(n = 40\): KronA \(kron_factors=\d+x\d+\) ", sentence)
     assert re.search(r" \(0.071 % of the parameters, \d+ to \d+ s of training\)\.$", sentence)
     assert sentence.count("% of the parameters") == 1
     assert collect(tmp_path, table="9").title == "Table 9: shapes of A in KronA"
@@ -54,24 +54,25 @@ def test_without_a_mean_each_leader_has_its_cost_and_names_are_as_in_the_table(t
     write_all(tmp_path, grid(["lora", "krona_b_res"], ["rte", "cola"], rows=60))
     report = collect(tmp_path, table="1")
     (sentence,) = summarize(report)
-    assert sentence.count(" (0.071 % of the parameters) leads on ") == sentence.count(" leads on ") >= 1
+    assert sentence == "No row leads on CoLA and RTE."
     report.tables[0].rows[0].label = "KronA^B_res"
     for format in ("html", "md"):
         shown = renderer(format)(report, Target())
         assert "KronA^B" not in shown.replace("\\", "")
 
 
-def test_rows_with_the_same_score_lead_together_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:
+def test_rows_with_the_same_score_are_marked_alike_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:
     write_all(tmp_path, [make_result("lora", "rte", rows=40)])
     assert summarize(collect(tmp_path)) == []
     same = collect(tmp_path).tables[0]
     twice = make_result("krona", "rte", rows=40)
     twice.test, twice.dev = (getattr(make_result("lora", "rte", rows=40), split) for split in ("test", "dev"))
     write_all(tmp_path, [twice])
-    (sentence,) = summarize(collect(tmp_path))
-    assert " lead on RTE with " in sentence
-    assert f"{same.rows[0].cells['rte'].value:.2f}" in sentence
-    assert "behind" not in sentence
+    report = collect(tmp_path)
+    (sentence,) = summarize(report)
+    assert "not significantly different" in sentence
+    assert sentence.count(f"{same.rows[0].cells['rte'].value:.2f}") == 2
+    assert [cell_mark(row.cells["rte"]) for row in report.tables[0].rows] == ["*", "*"]
 
 
 def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> None:

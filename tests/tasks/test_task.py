@@ -75,7 +75,7 @@ def test_a_regressions_target_has_one_decimal(value: object, target: str) -> Non
     assert task("stsb").target_strings() is None
 
 
-@pytest.mark.parametrize("value", ["good", "", None, "nan", "inf", 1e300])
+@pytest.mark.parametrize("value", ["good", "", None, "nan", "inf", 1e300, "1_0"])
 def test_a_regressions_label_must_be_a_number(value: object) -> None:
     with pytest.raises(BadRowError, match="is not a number"):
         task("stsb").target({"label": value})

@@ -63,7 +63,7 @@ def describe_limits(table: Table, tasks: list[str]) -> list[str]:
         notes.append(
             f"Cells have {sizes[0]} to {sizes[-1]} seeds. The paired test uses the seeds that both methods have."
         )
-    untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
+    untested = sum(cell.compared and not cell.best and cell.p is None for cell in cells)
     if untested:
         notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")
     if any(cell.test_interval is None for cell in cells):

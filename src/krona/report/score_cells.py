@@ -11,7 +11,7 @@ import numpy as np
 
 from krona.metrics.statistics import SwapTest, bootstrap, holm, p_value, percentile_interval, swap_test
 from krona.paper import task_label
-from krona.report.grouping import Group
+from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell
 from krona.runs.constant_predictions import Remark, constant_scores, remarks
@@ -26,7 +26,7 @@ FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
 AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
-FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
+OTHER_ROWS = "Rows with fewer training rows, or with other data, are not compared with the best."
 
 Scored = dict[str, Cell | None]  # a row's cells by task
 
@@ -58,12 +58,12 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
 
 
 def _compare_with_constant(cell: Cell) -> None:
-    """Warn if the interval over examples contains the score of the best constant prediction."""
-    low, high = cell.test_interval or (0.0, 0.0)
+    """Warn if the interval over examples does not lie above the score of the best constant prediction."""
+    low, _ = cell.test_interval or (0.0, 0.0)
     answers = next(iter(cell.answers.values()))
     constant = max(constant_scores(answers, cell.runs[0].metrics))
-    if low <= constant <= high and not cell.warned:
-        text = f"the interval over examples contains {constant:.2f}, the score of the best constant prediction"
+    if low <= constant and not cell.warned:
+        text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
         cell.remarks[Remark(text)] = cell.seeds
 
 
@@ -128,7 +128,7 @@ def _swap_test(a: Cell, b: Cell, seed: int) -> SwapTest | None:
 def _mark_best(
     scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
 ) -> None:
-    """Mark the best cell, and the cells that are not significantly different from it after Holm's correction.
+    """Mark the best cells, and the cells that are not significantly different from them after Holm's correction.
 
     The test swaps predictions within each task and averages the differences over the tasks.
 
@@ -141,15 +141,18 @@ def _mark_best(
     if len(scored) < 2 or not fit:  # a single cell is not marked
         return
     top = max(fit, key=lambda i: scored[i].value or 0.0)
-    scored[top].best = True
     found: list[tuple[Cell, float]] = []
-    for i in (i for i in scored if i != top):
+    for i, cell in scored.items():
+        cell.compared = True
+        cell.best = i in fit and cell.value == scored[top].value
+        if cell.best:
+            continue
         pairs = enumerate(zip(parts[i], parts[top], strict=True))
         tests = [paired_test(a, b, seed=seed + task) for task, (a, b) in pairs]
         known = [test for test in tests if test is not None]
         if len(known) == len(tests):
             null = np.mean([test.null for test in known], axis=0)
-            found.append((scored[i], p_value(float(np.mean([test.difference for test in known])), null)))
+            found.append((cell, p_value(float(np.mean([test.difference for test in known])), null)))
     for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
         cell.p, cell.tied = p, p > ALPHA
 
@@ -157,7 +160,7 @@ def _mark_best(
 def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> None:
     """Mark the best row of each task and the rows that tie with it."""
     for place, task in enumerate(tasks):
-        found = {i: cell for i in rows_of_most_data(groups) if (cell := scored[i][task]) is not None}
+        found = {i: cell for i in comparable_rows(groups, task) if (cell := scored[i][task]) is not None}
         fit = _fit(groups, found, [task], split)
         _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
 
@@ -166,20 +169,22 @@ def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], s
     """Return the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
     parts = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
     averages = {i: average(cells) for i, cells in parts.items() if len(cells) == len(tasks)}
-    compared = {i: averages[i] for i in rows_of_most_data(groups) if i in averages}
+    places = set.intersection(*(set(comparable_rows(groups, task)) for task in tasks))
+    compared = {i: cell for i, cell in averages.items() if i in places}
     _mark_best(compared, parts, fit=_fit(groups, compared, tasks, split))
     return averages
 
 
-def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
-    """Return the indices of the groups that were trained on the largest number of rows (``data.train_rows``).
+def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
+    """Return the indices of the rows whose scores on a task can be compared.
 
-    Scores of methods that were trained on fewer rows are not compared with them.
+    These are the rows with the largest ``data.train_rows``. If their data differ in another way, no rows are compared.
     """
-    sizes = [one.first.setting("data.train_rows") if one.first else None for one in groups]
-    numbers = [float(size) if size and size.isdigit() else float("inf") for size in sizes]
-    most = max((number for number, one in zip(numbers, groups, strict=True) if one.first), default=0.0)
-    return [i for i, number in enumerate(numbers) if number == most]
+    first = {i: one.runs[task][0] for i, one in enumerate(groups) if one.runs.get(task)}
+    sizes = {i: run.setting("data.train_rows") or "" for i, run in first.items()}
+    numbers = {i: float(size) if size.isdigit() else float("inf") for i, size in sizes.items()}
+    most = [i for i in first if numbers[i] == max(numbers.values())]
+    return [] if any(differing_data(first[most[0]], first[i]) for i in most) else most
 
 
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Build the summary of a report: the best row, the rows that are not significantly worse, and their costs."""
+"""Build the summary of a report: the row that leads, or the best rows if none leads, and their costs."""
 
 from collections.abc import Sequence
 
@@ -38,53 +38,49 @@ def summarize(report: Report) -> list[str]:
 
 
 def _summarize_table(table: Table) -> str:
-    """Return a sentence on the best row by the mean over tasks.
+    """Return a sentence on the mean over tasks, or on the tasks if no row has a score on each of them."""
+    marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
+    if len(marked) < 2 or marked[0].kind == "average":
+        return _summarize_column(table, marked[0]) if marked else ""
+    led: dict[str, list[str]] = {}
+    for column in marked:
+        row = _leader(table, column)
+        subject = "No row leads" if row is None else f"{row.name}{_cost_words([row])} leads"
+        led.setdefault(subject, []).append(column.label)
+    return f"{'; '.join(f'{subject} on {join_names(labels)}' for subject, labels in led.items())}."
 
-    If no row has a score on every task, the sentence names the best row on each task.
-    """
-    marked = [column for column in table.score_columns if _best_row(table, column) is not None]
-    tasks = [column for column in marked if column.kind == "task"]
-    if not marked:
-        return ""
-    if marked[0].kind == "average" or len(tasks) == 1:
-        return _summarize_column(table, marked[0])
-    leaders: dict[str, list[str]] = {}
-    for column in tasks:
-        row = _best_row(table, column)
-        assert row is not None
-        leaders.setdefault(f"{row.name}{_cost_words([row])}", []).append(column.label)
-    return f"{'; '.join(f'{name} leads on {join_names(labels)}' for name, labels in leaders.items())}."
+
+def _leader(table: Table, column: Column) -> Row | None:
+    """Return the row that leads in a column. All others are significantly worse, and its score has no warning."""
+    cells = {row.key: row.cell(column.key) for row in table.rows if row.cell(column.key).compared}
+    best = [row for row in table.rows if row.cell(column.key).best]
+    worse = [cell.p is not None and not cell.tied for cell in cells.values() if not cell.best]
+    return best[0] if len(best) == 1 and all(worse) and not best[0].cell(column.key).warned else None
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    best = _best_row(table, column)
-    assert best is not None
-    cell = best.cell(column.key)
-    others = [row for row in table.rows if row.cell(column.key).value is not None and row is not best]
-    first = [best, *(row for row in others if row.cell(column.key).value == cell.value)]
-    tied = [row for row in others if row.cell(column.key).tied and row not in first]
-    named = [*first, *tied]
-    together = len(named) > 1 and len({_cost_words([row]).partition(",")[0] for row in named}) == 1
-
-    def name(row: Row) -> str:
-        return row.name if together else f"{row.name}{_cost_words([row])}"
-
+    """Return a sentence on a column of scores. It prefers no row if none leads."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
-    size = f" ({column.details[-1]})" if column.examples else ""
-    mark = cell_mark(cell).strip("*~")
-    lead = f"lead{'s' * (len(first) == 1)} on {subject}"
-    sentence = f"{join_names([*map(name, first)])} {lead} with {cell_value(cell)}{mark}{size}"
-    if tied:
-        near = [*map(name, tied[:MOST_NAMED])]
-        near += [f"{len(tied) - MOST_NAMED} more"] if len(tied) > MOST_NAMED else []
-        sentence += f"; {join_names(near)} {'is' if len(tied) == 1 else 'are'} not significantly behind"
-    elif others and all(row.cell(column.key).p is not None for row in others if row not in first):
-        sentence += "; all others are significantly behind on these rows" * (len(others) >= len(first))
-    return f"{sentence}{_cost_words(named) if together else ''}."
+    subject += f" ({column.details[-1]})" if column.examples else ""
+    named = [row for row in table.rows if row.cell(column.key).best]
+    tied = [row for row in table.rows if row.cell(column.key).tied]
+    named += sorted(tied, key=lambda row: -(row.cell(column.key).value or 0.0))
+    shown = [_score(row, column) for row in named[:MOST_NAMED]]
+    shown += [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    if leader := _leader(table, column):
+        score = cell_value(leader.cell(column.key))
+        lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {score}"
+        return f"{lead}; all others are significantly behind on these rows."
+    if len(named) > 1:
+        return f"No row leads on {subject}: {join_names(shown)} are not significantly different{_cost_words(named)}."
+    if named[0].cell(column.key).warned:
+        return f"No row leads on {subject}, because the highest score has a warning."
+    return f"No row leads on {subject}, because the other rows could not be tested against {shown[0]}."
 
 
-def _best_row(table: Table, column: Column) -> Row | None:
-    return next((row for row in table.rows if row.cell(column.key).best), None)
+def _score(row: Row, column: Column) -> str:
+    cell = row.cell(column.key)
+    return f"{row.name} {cell_value(cell)}{cell_mark(cell).strip('*~')}"
 
 
 def _cost_words(rows: Sequence[Row]) -> str:

@@ -30,6 +30,7 @@ class Cell:
     comparable: bool = False  # true if the value is comparable with the paper's number
     best: bool = False
     tied: bool = False  # not significantly different from the best
+    compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
     tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by the cell's id()

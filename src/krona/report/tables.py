@@ -96,8 +96,8 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
     if layout.quantity == "score":
         seeds = None if most_cells is None else score_cells.MOST_SEEDS
         table = _score_table(layout, section, groups, tasks, seeds=seeds)
-        if len(score_cells.rows_of_most_data(groups)) < sum(bool(one.runs) for one in groups):
-            notes = [score_cells.FEWER_ROWS, *notes]
+        if any(len(score_cells.comparable_rows(groups, t)) < sum(t in one.runs for one in groups) for t in tasks):
+            notes = [score_cells.OTHER_ROWS, *notes]
         table.notes = [*layout.notes, *notes, *table.notes]
     else:
         table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section)

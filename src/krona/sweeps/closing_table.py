@@ -125,7 +125,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
         cells = [[*row.cells(axes, best), str(len(row.results)), row.time] for row in means]
         say(console, "")
         say(console, table([*_shorten_keys(axes), *SPLITS, "seeds", "time"], cells, width=width, left=LEFT))
-    if legend := [SEEDS] * bool(means) + [f"{BEST} best on its task"] * bool(best):
+    if legend := [SEEDS] * bool(means) + [f"{BEST} highest on its task, not tested"] * bool(best):
         say(console, "; ".join(legend))
     command = as_typed(next_command(jobs, sweep, named=named))
     console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # one line is easy to copy
@@ -183,14 +183,15 @@ def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRo
 
 
 def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
-    """Return the rows with the highest score on each task and data set.
+    """Return the rows with the highest score on each task, data set and number of training rows.
 
-    If all rows of a task and data set have the same score, none of them is included.
+    If all of these rows have the same score, none of them is included.
     """
-    groups: dict[tuple[str, str], list[JobRow]] = {}
+    groups: dict[tuple[str, str, int | None], list[JobRow]] = {}
     for row in rows:
         if row.split is not None:
-            groups.setdefault((row.values["task"], row.values["data"]), []).append(row)
+            trained = row.results[0].config["data"].get("train_rows")
+            groups.setdefault((row.values["task"], row.values["data"], trained), []).append(row)
     best = []
     for group in groups.values():
         top = max(row.score for row in group)

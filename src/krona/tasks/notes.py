@@ -78,8 +78,13 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
     found = splits.facts["train"]["targets"]
     counts = {target: found.get(target, 0) for target in task.target_strings() or ()}
     if not counts:  # a regression
-        return
-    if len(found) == 1:
+        if len(found) == 1:
+            (target,) = found
+            yield (
+                f"train has only the target {target}. Targets are rounded to one decimal. If they differ in the file, "
+                "multiply them, for example by 100."
+            )
+    elif len(found) == 1:
         (target,) = found
         yield f"train has only one class, {task.label_name(target)}, so a model learns only to answer it."
     elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:

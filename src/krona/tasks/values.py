@@ -58,8 +58,9 @@ def read_number(value: object) -> str:
     Raises:
         BadRowError: the value is not a number, or its absolute value is too large.
     """
+    text = str(value).strip()
     try:
-        number = float(str(value).strip())
+        number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,10 @@ def run(
         progress.say(f"  forgetting {format_forgetting(result.forgetting)}")
 
     # Files
-    predictions = {name: (split, score["predictions"]) for name, (split, score) in scored.items()}
+    texts = prepared.backbone.family.texts
+    predictions = {
+        name: (replace(split, sources=texts(split)), score["predictions"]) for name, (split, score) in scored.items()
+    }
     files.write_end(settings, result, learner.model, predictions, backbone=prepared.fingerprint)
 
 

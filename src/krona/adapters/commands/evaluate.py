@@ -154,7 +154,7 @@ def evaluate(
     ]
     parts = metrics.load(task)(split.targets, predictions)
     if output is not None:
-        _write(output, split, predictions)
+        _write(output, replace(split, sources=trained.family.texts(split)), predictions)
     numbers = encode(split.targets, predictions, task.target_strings())
     low, high = percentile_interval(bootstrap([numbers], list(task.score)))
     return Evaluation(

@@ -33,6 +33,9 @@ class Encoder(Family):
         texts = [[split.texts[row][i] for row in rows] for i in range(len(self.task.columns))]
         return dict(self.tokenizer(*texts, return_attention_mask=False, **truncation_arguments(longest)))
 
+    def texts(self, split: Split) -> list[str]:
+        return [f" {self.tokenizer.sep_token} ".join(texts) for texts in split.texts]
+
     def label(self, target: str) -> list[Any]:
         return [float(target)] if self.targets is None else [self.targets.index(target)]
 

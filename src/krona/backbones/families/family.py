@@ -42,6 +42,10 @@ class Family(ABC):
             A dict from the name of a model input, such as ``input_ids``, to a list of token ids for each row.
         """
 
+    def texts(self, split: Split) -> list[str]:
+        """Return the text of each row as the backbone reads it."""
+        return split.sources
+
     @abstractmethod
     def label(self, target: str) -> list[Any]:
         """Return the training label of a target: its token ids, or a list with the class's number or with the value."""

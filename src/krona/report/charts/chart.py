@@ -131,10 +131,15 @@ def score_axis(label: str, points: Sequence[Point]) -> Axis:
     far = len(scores) > 3 and scores[1] - scores[0] > FAR * (scores[-1] - scores[1])
     kept = [point for point in points if not far or point.y > scores[0]]
     ends = [end for point in kept for end in (point.y, *(point.ends or ()))]
-    low, high = min(ends), max(min(max(ends), 100), *(point.y for point in kept))
-    missing = max(0.0, 1 - (high - low)) / 2
+    low, high = fit_ends(min(ends), max(min(max(ends), 100), *(point.y for point in kept)), least=1)
+    return Axis(label, low=low, high=high)
+
+
+def fit_ends(low: float, high: float, *, least: float) -> Interval:
+    """Return the ends of an axis that contains ``low`` and ``high``. They differ by more than ``least``."""
+    missing = max(0.0, least - (high - low)) / 2
     pad = 0.06 * (high - low + 2 * missing)
-    return Axis(label, low=low - missing - pad, high=high + missing + pad)
+    return low - missing - pad, high + missing + pad
 
 
 def short(value: float) -> str:

@@ -149,11 +149,12 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 
 
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
-    """Write labels next to their points. A label that would overlap with the label above it is left out."""
+    """Write labels beside their points, towards the middle. A label that would overlap the one above is left out."""
     low, high = axes.get_ylim()
     last = high + (high - low)
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
         if last - point.y > NAME_HEIGHT * (high - low):
-            axes.annotate(point.label, (point.x, point.y), xytext=(7, 5), textcoords="offset points",
-                          color=INK.light, fontsize=11, annotation_clip=False)  # fmt: skip
+            right = axes.transAxes.inverted().transform(axes.transData.transform((point.x, point.y)))[0] > 0.5
+            axes.annotate(point.label, (point.x, point.y), xytext=(-7 if right else 7, 5), textcoords="offset points",
+                          ha="right" if right else "left", color=INK.light, fontsize=11)  # fmt: skip
             last = point.y

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
 from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
@@ -84,7 +84,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, nam
     if lines:
         return _against(cost, column, series)
     ends = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
-    return _against(cost, column, series, detail="filled and joined: the Pareto front", front=ends)
+    return _against(cost, column, series, detail="filled and joined: the Pareto front, without a test", front=ends)
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
@@ -186,7 +186,8 @@ def _against(
         sizes = values if any(each.line for each in series) and len(values) < 8 else []
         axis = Axis(f"{quantity.axis}, log.", "log", ticks=[(value, short(value)) for value in sizes])
     else:
-        axis = Axis(quantity.axis, low=0)
+        low, high = fit_ends(values[0], values[-1], least=0.1 * values[-1])
+        axis = Axis(quantity.axis, low=low, high=high)
     title = f"Score against {quantity.axis.partition(' (')[0]}"
     return score_chart(title, axis, f"{column.label}, score (0–100)", series, detail=detail, front=front)
 
