@@ -253,7 +253,7 @@ def test_a_class_that_a_file_names_is_not_imported(rte: Path, tmp_path: Path, mo
     for branch in ("evil_branch.Branch", "os.system"):
         change = methodcaller("update", branch=branch)
         file = forged(rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=change)
-        with pytest.raises(KronaError, match=rf"its branch='{branch}' is named by a file.*Nothing was imported"):
+        with pytest.raises(KronaError, match=rf"its branch='{branch}' is named by a file.*The class was not imported"):
             load(file)
     assert not (tmp_path / "here").exists()
 

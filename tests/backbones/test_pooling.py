@@ -133,7 +133,7 @@ def test_a_local_folder_says_its_own_pooling(content: Any, pooling: str | None, 
     assert composed(tmp_path)["backbone"]["pooling"] == pooling
     assert composed(tmp_path, "backbone.pooling=null")["backbone"]["pooling"] is None
     (tmp_path / "1_Pooling" / "config.json").write_text("[")
-    with pytest.raises(KronaError, match=r"1_Pooling/config.json is damaged.*Set backbone.pooling"):
+    with pytest.raises(KronaError, match=r"1_Pooling/config.json is damaged.*Set the pooling"):
         composed(tmp_path)
 
 

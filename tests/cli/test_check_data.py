@@ -103,8 +103,8 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
         (["cola", *own(CONF)], f"{CONF} is a folder, but save_to_disk of datasets did not write it"),
         (["sample_rte", "data=tsv", "data.path=."], "Add data=sample"),
         (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0 must be"),
-        (["rte,cola", "data=sample"], "rte,cola: one task at a time"),
-        (["ret", "data=sample"], "task=ret: no such task; did you mean 'rte'?"),
+        (["rte,cola", "data=sample"], "rte,cola contains several tasks"),
+        (["ret", "data=sample"], "task=ret does not exist: did you mean 'rte'?"),
     ],
 )
 def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) -> None:

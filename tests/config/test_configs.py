@@ -226,7 +226,7 @@ def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:
 
 def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:
     job = compose_job(["method=lokr", "task=rte"])
-    assert job.notes == ["no recipe lokr/rte: the values of conf/method/lokr.yaml, lr 0.001"]
+    assert job.notes == ["no recipe lokr/rte: the run uses the values of conf/method/lokr.yaml, with lr 0.001"]
     assert compose_job(["method=lora", "task=rte"]).notes == []  # the method's values are its table's row
 
 
@@ -250,5 +250,5 @@ def test_an_experiment_is_a_whole_setting() -> None:
     for method in ("method=lora", "method=krona"):
         assert run(*chosen, method) == run(*typed, *where, method)
     assert run(*chosen, "task=rte", "optimizer.lr=1e-3").task.name == "rte"
-    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are lora_ga_t5, minilm_rank"):
+    with pytest.raises(KronaError, match=r"experiment=nothing does not exist: there are lora_ga_t5, minilm_rank"):
         compose_job(["experiment=nothing"])

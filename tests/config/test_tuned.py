@@ -62,7 +62,7 @@ def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
 
 def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona").note.endswith("it is the largest that was tried")
+    assert best(tmp_path, "method=krona").note.endswith("It is the largest that was tried")
 
 
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
@@ -165,12 +165,12 @@ def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(KronaError) as raised:
         best(tmp_path, "method=krona")
     assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
-    assert "recipe=tuned/krona-sample_rte-nano takes the first" in str(raised.value)
+    assert "To use the first study, write recipe=tuned/krona-sample_rte-nano" in str(raised.value)
     found = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
     assert found.values["method.scaling"] == 4.0
-    with pytest.raises(KronaError, match="no such study; did you mean 'krona-wide'"):
+    with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
         tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona_wide"])
-    with pytest.raises(KronaError, match="recipe=tuned/krona-wide: none of these is a study of lora on sample_rte"):
+    with pytest.raises(KronaError, match="recipe=tuned/krona-wide does not name a study of lora on sample_rte"):
         tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-wide"])
 
 

@@ -105,7 +105,7 @@ def test_a_dev_score_that_is_always_a_constant_predictions(scores: tuple[int, ..
     answers = set_answers(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
     curve: list[dict[str, Any]] = [{"epoch": i, "score": float(one), "parts": {}} for i, one in enumerate(scores, 1)]
     result.dev_curve = curve
-    expected = f"in all 3 epochs the dev score was that of a constant prediction ({values})"
+    expected = f"in all 3 epochs, the dev score was that of a constant prediction ({values})"
     assert texts(result, answers) == ([expected] if values else [])
 
 

@@ -1,7 +1,7 @@
 """Check a composed config before a run starts: every key, type, range and class.
 
 `settings` returns a typed `krona.config.settings.Run`, or raises one error that lists all problems. The arguments of a
-class are compared with its signature. No object is created; `krona.config.targets` does that later.
+class are compared with its signature. The objects are created later, by `krona.config.targets`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,8 +29,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
 
     Args:
         config: the composed config as plain dicts and values.
-        own: whether the config was composed from the user's own command and conf/. Only such a config may name any
-            class.
+        own: whether the config was composed from the user's own command and conf/. Only then may it name any class.
 
     Raises:
         NotAllowedError: the config names a class that a file is not allowed to name.
@@ -42,7 +41,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
             if not isinstance(values, Mapping):
-                raise KronaError(f"{name}={values!r} must be keys and values{find_habit(name, values)}")
+                raise KronaError(f"{name}={values!r} must have keys and values{find_habit(name, values)}")
             parts[name] = build_part(values, own)
     if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
@@ -129,7 +128,7 @@ def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Map
 def _check_object(where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
         near = did_you_mean(where.partition(".")[2], others)
-        raise KronaError(f"{where} has no class: {near}. Your own class: +{where}._target_=package.Class")
+        raise KronaError(f"{where} has no class: {near}. For a class of your own, add +{where}._target_=package.Class")
     found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
     filled_in = ("save_dir",) if is_lightning_logger(found) else ()
     problems = _find_object_problems(found, where, values, own=own, filled_in=filled_in)

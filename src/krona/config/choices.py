@@ -1,4 +1,4 @@
-"""List the groups of conf/ and their choices, and report choices that do not exist."""
+"""List the config groups (the folders of conf/) and their choices, and report choices that do not exist."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def choices(group: str) -> list[str]:
 
 
 def own_targets() -> set[str]:
-    """Return the dotted paths of the classes that the YAML files of conf/ name, in krona's conf/ and the user's own.
+    """Return the dotted paths of the classes that YAML files name, in krona's conf/ and in the user's own conf/.
 
     krona trusts these files.
     """
@@ -50,7 +50,7 @@ def _read_targets(folders: Iterable[Path]) -> set[str]:
 def require_choices(chosen: Mapping[str, Any]) -> None:
     """Raise `KronaError` if an optional group does not have the chosen name.
 
-    Hydra would ignore the name without a message.
+    Hydra itself would ignore such a name without a message.
     """
     for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
@@ -75,21 +75,21 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 
 def unknown_choice(group: str, name: str) -> str:
-    """Return the message for a choice that a group does not have, with a replacement or the existing choices."""
+    """Return the message for a choice that a group does not have. It suggests a replacement or lists the choices."""
     more = find_habit(group, name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
     if more:
-        return f"{group}={name}: no such {group}{more}"
+        return f"{group}={name} does not exist{more}"
     if group == "task":
-        more = ". For a task of your own, krona init writes an example"
+        more = ". To define a task of your own, begin with the example of krona init"
     elif group == "backbone":
-        more = f". Any model of the Hub: backbone=hub backbone.name={name}"
+        more = f". For a model of the Hub, use backbone=hub backbone.name={name}"
     elif group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
-        more = f". Any other shape of A: method.kron_factors={sides}, B follows from the layer"
-    return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
+        more = f". For another shape of A, use method.kron_factors={sides}. The shape of B follows from the layer"
+    return f"{group}={name} does not exist: {did_you_mean(name, choices(group))}{more}"
 
 
 def remove_plugin_launchers() -> None:

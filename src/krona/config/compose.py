@@ -27,8 +27,8 @@ from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
-TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is kept
-STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
+TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
+STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
 
 
@@ -38,7 +38,7 @@ class Composed:
 
     Args:
         config: plain dicts, lists and values, with every ``${…}`` resolved.
-        notes: messages for the user: that there is no recipe, or which values recipe=tuned set.
+        notes: messages for the user, about a missing recipe or the values that recipe=tuned set.
         overrides: the job's overrides.
         hydra: Hydra's own settings if Hydra started the job, else None.
     """
@@ -76,7 +76,7 @@ def compose_job(overrides: Sequence[str]) -> Composed:
 class Composer:
     """A composer for the jobs of a sweep. Use it inside `hydra_session` only.
 
-    All jobs with the same choices of groups share the config that is read from files.
+    The files of conf/ are read only once for all jobs that choose the same files.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without the ``hydra`` section, and a dict from each group to its choice."""
+    """Return the config of these choices without the section ``hydra``, and a dict from each group to its choice."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
@@ -116,7 +116,7 @@ def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
     """Return the job of a composed config, as plain values.
 
-    Set the values that depend on more than conf/: the pooling of the checkpoint, the best values of a search
+    Set the values that conf/ alone does not determine: the pooling of the checkpoint, the best values of a search
     (recipe=tuned), and ``method.fit_factors``.
     """
     try:
@@ -169,12 +169,12 @@ def _recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: 
         return []
     if is_overridden("recipe", overrides):
         names = ", ".join(choices("recipe"))
-        raise KronaError(f"recipe={recipe}: there is no conf/recipe/{recipe}.yaml; there are: {names}")
+        raise KronaError(f"recipe={recipe} does not exist in conf/recipe. Choose from {names}.")
     method, task = config.get("method", {}), config.get("task", {})
     if str(method.get("source", "")).startswith("Table") and task.get("hub_name") and not task.get("sample"):
         return []  # the method's YAML has the paper's values for this task
     lr = config.get("optimizer", {}).get("lr")
-    return [f"no recipe {recipe}: the values of conf/method/{chosen.get('method')}.yaml, lr {lr}"]
+    return [f"no recipe {recipe}: the run uses the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"]
 
 
 @contextmanager
@@ -217,23 +217,22 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
     """Return the folder that contains the folder of each run.
 
-    It is ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun. If these are not set, it is outputs/.
+    It is ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun. The default is outputs/.
 
     Raises:
-        KronaError: ``hydra.sweep.subdir`` is set. krona names a run's folder by the run's settings, so that the run can
-            be resumed.
+        KronaError: ``hydra.sweep.subdir`` is set, but krona names the folder of each run by the run's settings.
     """
     if multirun and str(hydra.sweep.subdir) != ".":
         raise KronaError(
-            f"hydra.sweep.subdir={hydra.sweep.subdir} is not supported, because a run's folder is named by its "
-            "settings. Set the folder of these folders with hydra.sweep.dir=FOLDER."
+            f"hydra.sweep.subdir={hydra.sweep.subdir} is not supported, because krona names a run's folder by its "
+            "settings. Set the folder that contains all runs with hydra.sweep.dir=FOLDER."
         )
     folder = Path(str(hydra.runtime.cwd)) / str(hydra.sweep.dir if multirun else hydra.run.dir)
     return OUTPUTS if multirun and folder == OUTPUTS / "sweeps" else folder
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file as a dict of plain values. Numbers such as ``1e-3`` are read as Hydra does.
+    """Return the mapping in a YAML file as a dict of plain values. As in Hydra, ``1e-3`` is a number.
 
     Raises:
         KronaError: the file is missing or is not valid YAML.

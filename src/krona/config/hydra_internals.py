@@ -1,4 +1,4 @@
-"""Wrap Hydra's private functions. If a new version of Hydra changes them, only this file must be adapted."""
+"""Wrap private functions of Hydra. If a new version of Hydra changes them, only this file must be adapted."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence

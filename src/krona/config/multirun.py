@@ -24,9 +24,9 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the axes of the chosen sweep's YAML, ``hydra.sweeper.params``: a dict from each key to its values.
+    """Return a dict from each key that a sweep varies (an axis) to its values.
 
-    Call this inside `hydra_session` only.
+    These are ``hydra.sweeper.params`` of the sweep's YAML. Call this inside `hydra_session` only.
     """
     return sweeper_params(compose_with_hydra("config", overrides))
 
@@ -43,7 +43,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
     Args:
         params: the axes of a sweep's YAML.
-        overrides: the overrides of the command line, which come after the axes.
+        overrides: the overrides of the command line, which are placed after the axes.
 
     Raises:
         KronaError: the sweep has more than `MAX_RUNS` runs, or an axis has no value.
@@ -55,19 +55,21 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 
 def _count_values(axis: Override) -> int:
-    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` if it is wrong or empty."""
+    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` for a wrong or empty axis."""
     line = axis.input_line
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
     except ValueError as error:
-        raise KronaError(f"{line}: {error}. range(START,STOP,STEP) counts from START to below STOP.") from error
+        raise KronaError(
+            f"{line} is not valid: {error}. range(START,STOP,STEP) counts from START and ends before STOP."
+        ) from error
     except HydraException as error:
         raise KronaError(
-            f"{line}: a sweep needs single values, such as {axis.key_or_group}=1,2,3 or range(0,3)."
+            f"{line} does not list single values. Write for example {axis.key_or_group}=1,2,3 or range(0,3)."
         ) from error
     if count == 0:
         raise KronaError(
-            f"{line}: this axis has no value, so the sweep has no run. glob(…) finds names of a group's files, and "
+            f"{line} has no values, so the sweep has no runs. glob(…) matches the names of a group's choices, and "
             "range(0,3) is 0, 1, 2."
         )
     return count

@@ -1,4 +1,4 @@
-"""Check and normalize command-line overrides, and explain Hydra's errors in one line."""
+"""Check and normalize the overrides (KEY=VALUE) of a command line, and explain Hydra's errors in one line."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     multirun = any(item in ("-m", "--multirun") for item in arguments)
     sweeps = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
     if len(sweeps) > 1 or any("," in item for item in sweeps):
-        raise KronaError(f"{' '.join(sweeps)}: one sweep at a time. Give each sweep its own command.")
+        raise KronaError(f"{' '.join(sweeps)} names several sweeps. Use a separate command for each sweep.")
     if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
     ready, known = [], groups()
@@ -57,20 +57,20 @@ def normalize(arguments: Sequence[str]) -> list[str]:
 
 def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) -> None:
     if key == "sweeps" and not multirun and not item.startswith("~"):
-        raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+        raise KronaError(f"{item} is a sweep of many runs and needs -m. Run: python train.py -m {item}")
     if key == "hydra/launcher" and not multirun:
-        raise KronaError(f"{item} chooses where a multirun starts its runs: python train.py -m … {item}")
+        raise KronaError(f"{item} starts the runs of a sweep and needs -m. Run: python train.py -m … {item}")
     if key == "hydra/sweeper" and (habit := find_habit(key, item.partition("=")[2])):
         raise KronaError(f"{item} is not supported{habit}")
     if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
-        raise KronaError(f"{item}: a run needs a {key}. Choose from {', '.join(choices(key))}.")
+        raise KronaError(f"{item} is not possible, because a run needs a {key}. Choose from {', '.join(choices(key))}.")
     if key in known and "=" in item:
         with suppress(HydraException):  # Hydra reports an override that cannot be parsed
             require_names([OverridesParser.create().parse_override(item)])
 
 
 def _check_options(arguments: Sequence[str]) -> None:
-    """Raise `KronaError` for an unknown or unsupported option. Hydra's own message would fill a page."""
+    """Raise `KronaError` for an unknown or unsupported option. Hydra's own message would be a page long."""
     known = [name for action in option_parser()._actions for name in action.option_strings]
     for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = item.partition("=")
@@ -78,23 +78,23 @@ def _check_options(arguments: Sequence[str]) -> None:
             continue
         if name == RERUN:
             raise KronaError(
-                f"{RERUN} loads a pickle, which can run code. krona does not write or load pickles. Run the command "
-                "again; its overrides are in RUN/.hydra/overrides.yaml."
+                f"{RERUN} loads a pickle, which can run code. krona does not write or load pickles. Repeat the command "
+                "of the run instead. Its overrides are in RUN/.hydra/overrides.yaml."
             )
         if name == "--dry-run":
             raise KronaError("--dry-run is an option of krona table. krona status NAME shows the progress of a sweep.")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
             near = did_you_mean(name, [option for option in known if option.startswith("--")])
-            raise KronaError(f"{name} is not an option; {near}")
+            raise KronaError(f"{name} is not an option: {near}")
         value = value if equals else following
         if name in ("--cfg", "-c") and value not in CFG:
             raise KronaError(f"{f'{name} {value}'.strip()}: {did_you_mean(value, CFG)}")
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether ``key`` is an argument that is missing in the YAML of a chosen method.
+    """Return whether ``key`` is an argument of a method that the YAML of a chosen method does not contain.
 
-    Hydra sets a missing key only with ``++``.
+    Hydra sets such a key only with ``++``.
     """
     group, _, name = key.partition(".")
     if group != "method" or not name:
@@ -131,7 +131,7 @@ def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """Return a message for an error of Hydra, usually one line: what is wrong, and which names exist."""
+    """Return a message for an error of Hydra, usually one line. It says what is wrong and which names exist."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException
@@ -140,7 +140,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
     if isinstance(cause, KronaError):
         return str(cause)
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}. hydra.run.dir and hydra.sweep.dir must be writable folders."
+        return f"{error.filename} can't be used: {error.strerror}. hydra.run.dir and hydra.sweep.dir must be writable."
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         return unknown_choice(option[1], option[2])
@@ -148,11 +148,11 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return _explain_key(key[1], arguments)
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
         name, value = merge.groups()
-        habit = find_habit(name, value) or f": it needs keys and values, such as {name}={{KEY: VALUE}}"
+        habit = find_habit(name, value) or f" must have keys and values, such as {name}={{KEY: VALUE}}"
         return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
         return (
-            f"{cause.override} can't be read: {text.splitlines()[0]}. Write key=value, and lists as [[32,24],[24,32]]."
+            f"{cause.override} can't be read: {text.splitlines()[0]}. Write KEY=VALUE, and lists as [[32,24],[24,32]]."
         )
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
     hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
@@ -160,14 +160,14 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
-    """Return the message for a key that Hydra does not know: that of `krona.config.check`, if it names the key."""
+    """Return the message for a key that Hydra does not know. Use the message of `krona.config.check` if possible."""
     from krona.config import check  # imports pydantic, which a correct command needs later or never
 
     given = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
     value = next((item.partition("=")[2] for item in given if item.lstrip("+").startswith(f"{key}=")), None)
     tracker = re.match(r"logger\.(\w+)\.", key)
     if tracker and tracker[1] in choices("logger") and not any(item.startswith("logger=") for item in given):
-        return f"{key}: add logger={tracker[1]}"
+        return f"To set {key}, add logger={tracker[1]} to the command."
     known = groups()
     try:
         with hydra_session():
@@ -179,4 +179,4 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
         return str(error) if key in str(error) else unknown_key(key, value=value)
     except (HydraException, OmegaConfBaseException):
         return unknown_key(key, value=value)
-    return f"No YAML of this run has {key}. To set it: ++{key}=VALUE"
+    return f"The config of this run does not have the key {key}. To add it, write ++{key}=VALUE"

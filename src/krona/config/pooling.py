@@ -1,4 +1,4 @@
-"""Read and write the pooling of a sentence-transformers checkpoint."""
+"""Read and write the pooling of a sentence-transformers checkpoint: how it reduces token vectors to one vector."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "firs
 
 
 def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` of a composed backbone by that of its folder, so that the run id depends on it."""
+    """Replace ``pooling: auto`` in a backbone's config by the pooling of its folder, on which the run id depends."""
     if backbone.get("pooling") == "auto":
         backbone["pooling"] = folder_pooling(backbone.get("path"))
 
@@ -27,7 +27,7 @@ def write_pooling(folder: Path, pooling: Pooling) -> None:
 def folder_pooling(path: str | None) -> Pooling | None:
     """Return the pooling that a model's folder specifies.
 
-    Return None if the folder has no such file or specifies a kind of pooling that krona does not have.
+    Return None if the folder specifies no pooling, or a kind of pooling that krona does not have.
 
     Raises:
         KronaError: the file is damaged.
@@ -40,6 +40,6 @@ def folder_pooling(path: str | None) -> Pooling | None:
         named = content.get("pooling_mode")  # in newer versions; older versions have a flag for each mode
         flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
     except (OSError, ValueError, AttributeError) as error:
-        raise KronaError(f"{file} is damaged: {error}. Set backbone.pooling yourself, for example to mean.") from error
+        raise KronaError(f"{file} is damaged: {error}. Set the pooling, for example backbone.pooling=mean.") from error
     modes = [named] if named is not None else [key for key in flags if key != "include_prompt"]
     return MODES.get(str(modes[0])) if len(modes) == 1 else None

@@ -17,9 +17,9 @@ WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model conf
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Return the shapes of A with which KronA has as many parameters as LoRA of rank 1, separated by commas.
+    """Return the shapes of A, separated by commas, with which KronA has as many parameters as LoRA of rank 1.
 
-    The layer is as wide as the backbone.
+    The layer has the width of the backbone.
     """
     backbone = _root_.backbone
     sizes = dict(backbone.get("sizes") or {})
@@ -29,7 +29,8 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     width = next((int(sizes[name]) for name in WIDTHS if sizes.get(name)), None)
     if width is None:
         raise KronaError(
-            "sweeps=factor_shapes needs the backbone's width, from its folder's config.json or as in "
+            "sweeps=factor_shapes needs the width of the backbone. Set backbone.path to a folder with config.json, or "
+            "set the width as in "
             f"backbone.sizes={{hidden_size:768}} (also {', '.join(name for name in WIDTHS if name != 'hidden_size')})"
         )
     narrow = None

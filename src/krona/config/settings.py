@@ -1,4 +1,4 @@
-"""Dataclasses of a run's settings: type, range, default and meaning of each key. `krona.config.check` builds them."""
+"""Define the settings of a run as dataclasses: the type, range, default and meaning of each key."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -173,7 +173,9 @@ class Trainer:
     @model_validator(mode="after")
     def _check_compile(self) -> Self:
         if self.compile and (self.strategy == "fsdp" or self.gradient_checkpointing):
-            raise ValueError("trainer.compile=true excludes trainer.strategy=fsdp, trainer.gradient_checkpointing=true")
+            raise ValueError(
+                "trainer.compile=true can't be used with trainer.strategy=fsdp or trainer.gradient_checkpointing=true"
+            )
         return self
 
     @property

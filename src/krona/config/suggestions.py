@@ -13,7 +13,7 @@ from krona.paths import choice_files
 
 
 def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
-    """Return the message for an unknown key, with its replacement or the most similar known key.
+    """Return the message for an unknown key. It suggests krona's own key or the most similar known key.
 
     Args:
         key: dotted path of the unknown key.
@@ -25,9 +25,9 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 
 
 def find_habit(key: str, value: Any = None) -> str:
-    """Return ``. Instead: …`` with krona's replacement for a key or ``key=value`` of another tool.
+    """Return ``. Instead: …`` with krona's own key for a key or ``key=value`` of another tool.
 
-    Return an empty text if there is no replacement.
+    Return an empty text if krona has no corresponding key.
     """
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
@@ -41,7 +41,7 @@ def find_habit(key: str, value: Any = None) -> str:
 
 
 def similar_choice(group: str, name: str) -> str | None:
-    """Return the choice of a group for a name on the Hub (``t5_base`` for ``google-t5/t5-base``), or None."""
+    """Return the choice of a group that matches a name on the Hub, such as ``t5_base`` for ``google-t5/t5-base``."""
     plain = name.rpartition("/")[2].lower().replace("-", "_").replace(".", "_")
     return plain if plain in choice_files(group) else None
 

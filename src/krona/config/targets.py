@@ -1,9 +1,8 @@
 """Import and build the classes that a config names with ``_target_``, if the config is allowed to name them.
 
 A config that was composed from the user's own command and conf/ may name any class of the right kind (``own=True``).
-A config that was read from a file (a result, a sweep's command or a study) may name only the classes of `KINDS` and the
-classes that a YAML of conf/ names. Any other class is an error, and its module is not
-imported.
+A config that was read from another file (a result, a sweep's command or a study) may name only the classes of `KINDS`
+and the classes that a YAML of conf/ names. For any other class, an error is raised, and its module is not imported.
 """
 
 import inspect
@@ -27,8 +26,8 @@ class Kind:
 
     Args:
         module: a module whose classes any file may name.
-        base: dotted path of the base class that a class of this kind has.
-        methods: names of the methods that a class of this kind has, if there is no base class.
+        base: dotted path of the base class of all classes of this kind.
+        methods: names of the methods that all classes of this kind have, if they have no common base class.
         functions: beginning of the dotted paths of functions that a config may name instead of a class; empty: no
             functions are allowed.
     """
@@ -63,21 +62,21 @@ KINDS: Mapping[str, Kind] = {
 UNSUPPORTED = {
     "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
     "or constant.",
-    "StochasticWeightAveraging": "the model is that of the best epoch on dev, not a mean of epochs.",
-    "GradientAccumulationScheduler": "a step always has batch_size rows. Use trainer.accumulate_grad_batches=2.",
-    "Timer": "a run must be repeatable. It ends after trainer.max_epochs or trainer.max_steps.",
+    "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
+    "GradientAccumulationScheduler": "all steps have the same number of rows. Use trainer.accumulate_grad_batches=2.",
+    "Timer": "a run must be repeatable. Limit it with trainer.max_epochs or trainer.max_steps.",
 }
 
 
 def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
-    """Import and return the class at a dotted path, or the function of a scheduler. It is not called.
+    """Import and return the class at a dotted path, or the function of a scheduler, without calling it.
 
     Args:
         path: the value of ``_target_``.
         where: dotted path of the config's key, for messages.
         kinds: keys of `KINDS`. The class must be of one of these kinds.
-        own: whether the user's own command or conf/ names the class. With False, a file names it, and only the classes
-            of `KINDS` and those in a YAML of conf/ are allowed.
+        own: whether the user's own command or conf/ names the class. If false, another file names it, and only the
+            classes of `KINDS` and those in a YAML of conf/ are allowed.
 
     Raises:
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
@@ -89,16 +88,16 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     trusted = own or (not shipped and str(path) in own_targets())
     if not shipped and not trusted:
         raise NotAllowedError(
-            f"{where}={shorten(path)!r} is named by a file, which may name {names} only. Nothing was imported. To "
-            "allow this class, name it in a YAML of conf/ or on the command line."
+            f"{where}={shorten(path)!r} is named by a file, but a file may only name {names}. The class was not "
+            "imported. To allow it, name it in a YAML of conf/ or on the command line."
         )
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
-        raise KronaError(f"{where}={path!r}: krona uses the package pytorch_lightning. Use {where}={ours}")
+        raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
     found = _import(path, where)
     if getattr(found, "__name__", "") in UNSUPPORTED:
         key = where.removesuffix("._target_")
-        raise KronaError(f"{key}: {found.__name__} is not supported: {UNSUPPORTED[found.__name__]}")
+        raise KronaError(f"{key}: {found.__name__} is not supported, because {UNSUPPORTED[found.__name__]}")
     if not isinstance(found, type):
         if callable(found) and any(kind.functions for kind in allowed):
             return found
@@ -107,14 +106,16 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
         needed = [f"a class with {', '.join(kind.methods)}" if kind.methods else kind.base for kind in allowed]
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
     if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
-        raise NotAllowedError(f"{where}={path!r} is {found.__module__}.{found.__qualname__}: {names} only")
+        raise NotAllowedError(
+            f"{where}={path!r} is {found.__module__}.{found.__qualname__}, but a file may only name {names}"
+        )
     return found
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
     """Import and return the class of an object that is an argument of another object.
 
-    The class may be of any kind of `KINDS`. The user's own config may name any other class, too.
+    The class may be of any kind of `KINDS`. If ``own`` is true, any other class is allowed too.
     """
     if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
         found = _import(path, where)
@@ -132,7 +133,7 @@ def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False,
         where: dotted path of the node, for messages.
         kinds: as in `find`.
         own: as in `find`.
-        more: further arguments of the class.
+        more: additional arguments of the class.
 
     Raises:
         KronaError: `find` does not accept a class. Errors that the class itself raises are not converted.
@@ -173,7 +174,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for number, inner in enumerate(value):
             yield from _nodes(inner, f"{where}[{number}]")
     elif isinstance(value, str) and "${" in value:  # Hydra would resolve it after this check
-        raise KronaError(f"{where}={value!r}: ${{…}} can't stand in a composed value")
+        raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
 def _import(path: Any, where: str) -> Any:

@@ -81,12 +81,12 @@ class StudyBest:
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
             if "_target_" in f"{key} {value!r}":
-                raise KronaError(f"recipe=tuned: the study {self.name} sets {key}, a class. A study may not set one.")
+                raise KronaError(f"recipe=tuned: the study {self.name} sets {key}. A study must not set a class.")
         return values
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
-    """Return the best values among runs that differ from ``config`` only in the searched keys and in the seed.
+    """Return the best values of the runs that differ from ``config`` only in the searched keys and in the seed.
 
     Args:
         config: a composed config with any seed.
@@ -94,7 +94,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
-        KronaError: there is no search for this config, several studies fit it, or another method had more trials.
+        KronaError: no search matches this config, several studies match it, or another method had more trials.
     """
     method = config["method"]["name"]
     found = _find_studies(config, outputs, studies)
@@ -107,7 +107,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
         return Tuned(study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}")
     if studies:
-        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_describe(config)}")
+        raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs)
     trials[method] = sum(map(len, scores.values()))
     most = max(trials, key=lambda name: trials[name])
@@ -123,8 +123,8 @@ def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> Stud
     if len(fitting) > 1:
         each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
         raise KronaError(
-            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. recipe=tuned/{fitting[0].name} "
-            "takes the first. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
+            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
+            f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
         )
     return fitting[0] if fitting else None
 
@@ -134,7 +134,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _without(config: Mapping[str, Any], searched: Iterable[str]) -> Any:
-    """Return a config in canonical form, without the seed, the searched keys and others that may differ in a search."""
+    """Return a config in canonical form, without the seed and all keys that may differ between the runs of a search."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *searched)}
     for name in ("method.fit_factors", "optimizer.lr", *searched):
         group, _, key = name.partition(".")
@@ -151,14 +151,14 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
     """Return the studies of all methods on the config's task, data and backbone.
 
     Args:
-        names: names of the only studies to read; empty: all studies.
+        names: names of the studies to read; empty: all studies.
     """
     files = study_files(outputs)
     own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
     for name in names or sorted(files):
         if name not in files:
-            raise KronaError(f"recipe=tuned/{name}: no such study; {did_you_mean(name, sorted(files))}")
+            raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, sorted(files))}")
         study = read_study(files[name])
         if study.best is None or study.best.value is None:
             if study.base.startswith(f"{own} seed "):
@@ -189,14 +189,14 @@ def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[f
             scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))
     if not scores:
         raise KronaError(
-            f"recipe=tuned: no run of sweeps={SWEEP} and no study is done for {_describe(config)}. Search first: "
-            f"python train.py -m sweeps={SWEEP} {command} or krona tune {command}"
+            f"recipe=tuned: no run of sweeps={SWEEP} and no study is done for {_describe(config)}. Run one of these "
+            f"commands first: python train.py -m sweeps={SWEEP} {command} or krona tune {command}"
         )
     counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:
         raise KronaError(
-            f"recipe=tuned: the learning rates do not all have the same number of finished seeds ({counts}). Run the "
-            f"sweep to its end: python train.py -m sweeps={SWEEP} {command}"
+            f"recipe=tuned: the learning rates do not all have the same number of finished seeds ({counts}). Complete "
+            f"the sweep: python train.py -m sweeps={SWEEP} {command}"
         )
     return scores
 
@@ -206,7 +206,7 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     note = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
     note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
     edge = "smallest" if lr == min(scores) else "largest" if lr == max(scores) else None
-    return note + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
+    return note + (f". It is the {edge} that was tried" if edge and len(scores) > 1 else "")
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
@@ -221,11 +221,11 @@ def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], 
     if counts[method] == most:
         return
     other = next(name for name in counts if counts[name] == most)
-    numbers = f"{method} had {amount(counts[method], 'trial')}, {other} had {most}"
+    numbers = f"{method} had {amount(counts[method], 'trial')}, but {other} had {most}"
     if study is None:
         more = f"python train.py -m sweeps={SWEEP} {command}"
     else:
         more = (
             f"krona tune {command}{f' --study {study}' if study != default_study_name(config) else ''} --trials {most}"
         )
-    raise KronaError(f"recipe=tuned: {numbers}; a fair comparison needs equal numbers. Run the missing trials: {more}")
+    raise KronaError(f"recipe=tuned: {numbers}. A fair comparison needs equal numbers. Run the missing trials: {more}")

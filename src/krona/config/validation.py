@@ -1,4 +1,4 @@
-"""Check values with pydantic, and report each wrong key with the expected value or the most similar known key."""
+"""Check values with pydantic, and report each wrong key with the expected type or the most similar known key."""
 
 import inspect
 import json
@@ -89,9 +89,9 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 
 @cache
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
-    """Return a pydantic type whose fields are the arguments.
+    """Return a pydantic type whose fields are the arguments of a function or class.
 
-    Use it to validate JSON, in which a list is accepted for a tuple.
+    Use it to validate JSON, because pydantic then accepts a list for a tuple.
     """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)

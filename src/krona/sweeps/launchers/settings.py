@@ -38,7 +38,7 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise `KronaError` if a setting is wrong, or if submitit or the cluster is not available."""
     problems = Problems(find_problems(LauncherSettings, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
-        problems.append("hydra.launcher.n_jobs=0 would start no run. Use at least 1, or -1 for one run per core.")
+        problems.append("hydra.launcher.n_jobs=0: no run would start. Use at least 1, or -1 for one run per core.")
     problems.raise_all()
     require_package(engine)
     if engine == "submitit_slurm":
