@@ -124,7 +124,7 @@ def test_wrong_arguments_are_one_message(arguments: list[str], expected: str, ou
 FACTORS = [
     ("[[32,24],[32,24]]", ["(32, 24) ⊗ (32, 24) maps 1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),  # Table 17's erratum
     ("[[5,8]]", ["(5, 8)", "32 → 32", "Shapes that fit"]),
-    ("[[0,8]]", ["[[0, 8]]", "whole numbers ≥ 1"]),
+    ("[[0,8]]", ["[[0, 8]]", "whole numbers of at least 1"]),
     ("[[32,24],[24,32],[1,1]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
     ("[[8,8,8]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
 ]

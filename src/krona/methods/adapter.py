@@ -1,4 +1,4 @@
-"""Adapter (Houlsby et al. 2019), placed after a sub-layer and before its dropout, as in the baselines of the paper."""
+"""Adapter (Houlsby et al. 2019) after a sub-layer and before its dropout, as in the baselines of the KronA paper."""
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,6 @@
 """Check the arguments of a branch.
 
-The functions raise KronaError, with a message that contains ``method.<key>``, the value and the expected values.
+The functions raise KronaError. The message contains ``method.<key>``, the value and the allowed values.
 """
 
 import math
@@ -23,13 +23,13 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
         why: the reason for the limits, for the error message.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise KronaError(f"method.{key}={value!r} is not a whole number {limits}{why and f' ({why})'}.")
     return value
 
 
 def check_choice(key: str, value: object, options: Iterable[str | None]) -> None:
-    """Raise KronaError unless the value is one of the options. The message shows the option None as null."""
+    """Raise KronaError if the value is not one of the options. The message shows the option None as null."""
     known = list(options)
     if value not in known:
         words = ["null" if option is None else option for option in known]

@@ -10,11 +10,11 @@ class Bias(nn.Module):
 
     The bias starts at zero, so the output equals the backbone's at the start. The number of parameters is d_out. The
     rank of the update is 0, because no weight matrix changes. This module is for layers without a bias, such as the
-    linear layers and LayerNorms of T5. If a layer has a bias (BERT, GPT-2), that bias is trained instead.
+    linear layers and LayerNorms of T5. If a layer already has a bias (BERT, GPT-2), that bias is trained instead.
     """
 
     update_rank = 0
-    existing = "bias"  # name of the layer's own parameter that is trained instead if it exists
+    existing = "bias"  # the name of the layer's own parameter that is trained instead, if the layer has it
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""C3A (Chen et al. 2025): an update that consists of circulant blocks and is computed by circular convolution."""
+"""C3A (Chen et al. 2025): the update consists of circulant blocks and is computed by circular convolution."""
 
 import math
 
@@ -18,8 +18,8 @@ class C3A(nn.Module):
     parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:
-        block_size: the size b of a block, a common divisor of the widths. None means half of their greatest common
-            divisor. On a square layer, this gives the number of parameters of LoRA with rank 1.
+        block_size: the size b of a block. It must divide both widths. None means half of their greatest common divisor.
+            On a square layer, there are then as many parameters as in LoRA with rank 1.
         scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
 
@@ -28,7 +28,7 @@ class C3A(nn.Module):
         common = math.gcd(d_in, d_out)
         if block_size is None and common % 2:
             raise KronaError(
-                f"method.block_size=null needs an even common divisor of {d_in} and {d_out}. Set a number."
+                f"method.block_size=null needs an even greatest common divisor of {d_in} and {d_out}. Set a number."
             )
         b = common // 2 if block_size is None else check_divisor("block_size", block_size, d_in, d_out)
         self.scaling = check_float("scaling", scaling)
@@ -40,7 +40,9 @@ class C3A(nn.Module):
         nn.init.zeros_(self.kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or not x.numel():  # complex numbers don't compile, and an FFT needs a row
+        if (
+            torch.compiler.is_compiling() or not x.numel()
+        ):  # complex numbers do not compile, and an FFT needs at least one row
             return F.linear(x, self.delta().to(x.dtype))
         _, n, b = self.kernels.shape
         wide = torch.promote_types(x.dtype, torch.float32)  # torch has no FFT in bf16

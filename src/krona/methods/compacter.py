@@ -16,7 +16,7 @@ class Compacter(nn.Module):
 
     The placement is sequential: the update is added to h, the output of a sub-layer.
 
-    The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule. Both weights of all branches share it.
+    The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule. All weights of all branches share it.
     Each weight has its own S (n, rows / n, factor_rank) and T (n, factor_rank, columns / n).
 
     R starts normally distributed (mean 0, standard deviation 1e-4), S and T start Xavier-uniform with gain √2, and the
@@ -80,12 +80,12 @@ class Compacter(nn.Module):
         return right.view(*h.shape[:-1], n * columns) + self.up_bias  # (..., d_out)
 
     def _inner_weights(self) -> tuple[Tensor, Tensor]:
-        """Return the rule times T of W_down, and the rule times S of W_up, as two matrices.
+        """Return two matrices: the product of the rule with T of W_down, and the product of the rule with S of W_up.
 
         With r = ``bottleneck_dim``, the shapes are (n² · factor_rank, r) and (r, n² · factor_rank). To apply W_down,
         multiply each of the n parts of a token by the factors S, and then multiply the results by the first matrix. To
-        apply W_up, multiply by the second matrix and then by the factors T. The two matrices are much smaller than
-        W_down and W_up.
+        apply W_up, multiply by the second matrix and then by the factors T. Both matrices are much smaller than W_down
+        and W_up.
         """
         T, S = self.down_right, self.up_left  # (n, factor_rank, r/n), (n, r/n, factor_rank)
         R = self.rule.to(T.dtype)  # branches with different dtypes share the rule

@@ -1,4 +1,4 @@
-"""Find shapes of the factors A and B that fit a layer, and the fitting shapes that are nearest to a given shape."""
+"""Find shapes of the Kronecker factors A and B that fit a layer."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ Shape = tuple[int, int]
 
 
 def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
-    """Return all shapes (a1, a2) of A where a1 divides d_in and a2 divides d_out.
+    """Return all shapes (a1, a2) of A for which a1 divides d_in and a2 divides d_out.
 
     Args:
-        smallest: the lower limit of each side of A and B.
+        smallest: the smallest allowed side of A and B.
     """
 
     def sides(width: int) -> list[int]:
@@ -22,14 +22,14 @@ def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
 
 
 def factor_b(a: Sequence[int], d_in: int, d_out: int) -> Shape:
-    """Return the shape of B that belongs to the shape a of A on a layer d_in → d_out."""
+    """Return the shape of B for a layer d_in → d_out and the shape ``a`` of A."""
     return d_in // a[0], d_out // a[1]
 
 
 def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
-    """Return the fitting shapes of A, sorted by the distance of log(a1/a2) to the value for ``shape``.
+    """Return the fitting shapes of A, sorted by the difference between their log(a1/a2) and that of ``shape``.
 
-    Shapes with equal distances are sorted by the number of parameters.
+    Shapes with equal differences are sorted by their numbers of parameters.
     """
     wanted = math.log(shape[0] / shape[1])
 
@@ -40,7 +40,7 @@ def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
 
 
 def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:
-    """Return the shapes of A and B on a layer d_in → d_out.
+    """Return the shapes of A and B for a layer d_in → d_out.
 
     Args:
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] if the shape of B follows from the layer.
@@ -55,23 +55,28 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         shapes, positive = [], False
     if not positive or len(shapes) not in (1, 2):
         raise KronaError(
-            f"method.kron_factors={kron_factors!r} is not [[a1, a2], [b1, b2]] or [[a1, a2]] of whole numbers ≥ 1."
+            f"method.kron_factors={kron_factors!r} is not [[a1, a2], [b1, b2]] or [[a1, a2]] with whole numbers of at "
+            "least 1."
         )
     (a1, a2), (b1, b2) = shapes if len(shapes) == 2 else (shapes[0], factor_b(shapes[0], d_in, d_out))
     if (a1 * b1, a2 * b2) != (d_in, d_out):
         pairs = [[list(a), list(factor_b(a, d_in, d_out))] for a in nearest_shapes((a1, a2), d_in, d_out)[:3]]
         near = ", ".join(str(pair).replace(" ", "") for pair in pairs)
         printed = (a1, a2) == (b1, b2) == (32, 24)
-        erratum = " Tables 17 and 18 print these shapes for STS-B, an erratum. Use (24, 32) for B." if printed else ""
+        erratum = (
+            " Tables 17 and 18 of the paper print these shapes for STS-B by mistake. Use (24, 32) for B."
+            if printed
+            else ""
+        )
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
-            f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with every side ≥ 2'}."
+            f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with sides of at least 2'}."
         )
     return (a1, a2), (b1, b2)
 
 
 def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
-    """Return the shapes of A that give as many parameters as LoRA of rank 1 on a layer width → width.
+    """Return the shapes of A with which A and B have as many parameters as LoRA of rank 1 on a layer width → width.
 
     No side of A or B is below 2.
 

@@ -1,4 +1,4 @@
-"""LoRA for layers of different widths, some of which are smaller than the rank.
+"""LoRA with a rank that may exceed the width of a layer.
 
 Imported peft folders and sums of adapters can have such ranks.
 """
@@ -11,7 +11,7 @@ from krona.methods.lora import LoRA
 
 
 class FittedLoRA(LoRA):
-    """LoRA with the rank ``min(rank, d_in, d_out)``."""
+    """LoRA whose rank at each layer is ``min(rank, d_in, d_out)``."""
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
         super().__init__(d_in, d_out, rank=min(rank, d_in, d_out), scaling=scaling)

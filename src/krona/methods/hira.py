@@ -1,4 +1,4 @@
-"""HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, element by element."""
+"""HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, elementwise."""
 
 import math
 
@@ -11,11 +11,11 @@ from krona.methods.arguments import check_float, check_int
 
 
 class HiRA(nn.Module):
-    """``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer.
+    """The update ``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer and ∘ is the elementwise product.
 
-    Shapes: A (d_in, rank), B (rank, d_out), W (d_out, d_in).
-    Start: A Kaiming-uniform (a = √5: bound 1/√d_in), B 0, so the output is the backbone's.
-    Parameters: rank · (d_in + d_out). Rank of the update: at most rank · rank(W), so up to the layer's width.
+    The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A starts Kaiming-uniform (bound 1/√d_in, that is
+    a = √5) and B at zero, so the output equals the backbone's at the start. The number of parameters is rank · (d_in +
+    d_out). The rank of the update is at most rank · rank(W), which can be the width of the layer.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
@@ -25,7 +25,7 @@ class HiRA(nn.Module):
         self.A = nn.Parameter(torch.empty(d_in, rank))
         self.B = nn.Parameter(torch.empty(rank, d_out))
         self.update_rank = min(d_in, d_out)
-        self.layer: tuple[nn.Module, ...] = ()  # in a tuple, so that its weight is not a parameter of the branch
+        self.layer: tuple[nn.Module, ...] = ()  # a tuple, so that the layer's weight is not a parameter of the branch
         self.transposed = False
         self.reset_parameters()
 
@@ -35,7 +35,12 @@ class HiRA(nn.Module):
         nn.init.zeros_(self.B)
 
     def bind(self, layer: nn.Module, *, transposed: bool = False) -> None:
-        """Remember the layer of W. ``transposed``: the layer stores Wᵀ, as GPT-2's ``Conv1D`` does."""
+        """Store the layer that has the weight W.
+
+        Args:
+            layer: the linear layer.
+            transposed: true if the layer stores Wᵀ, as GPT-2's ``Conv1D`` does.
+        """
         self.layer, self.transposed = (layer,), transposed
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class IA3(nn.Module):
-    """A learned vector l that rescales h. ``l ⊙ h`` replaces h (``inner_residual: false``).
+    """A learned vector l that rescales the activations h: ``l ⊙ h`` replaces h (``inner_residual: false``).
 
     On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, it rescales the input of the layer,
     ``(l ⊙ γ(x W_1)) W_2``. The vector starts at one, so the output equals the backbone's at the start. The number of

@@ -1,4 +1,4 @@
-"""KAdaptation (He et al. 2023): a sum of Kronecker products, whose left factors are shared by all branches."""
+"""KAdaptation (He et al. 2023): a sum of Kronecker products. All branches share the left factors."""
 
 import math
 
@@ -19,7 +19,7 @@ class KAdaptation(nn.Module):
     factor_rank · (d_in + d_out) for each branch. The rank of the update is at most n² · factor_rank.
 
     Args:
-        hypercomplex_division: the size n of the rule. The name is the one that Compacter uses.
+        hypercomplex_division: the size n of the rule. Compacter uses the same name for it.
         factor_rank: the rank of the products uᵢ vᵢ.
         scaling: the factor s. The paper of KAdaptation has no such factor.
     """

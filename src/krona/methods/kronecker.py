@@ -1,4 +1,4 @@
-"""The Kronecker branch: KronA parallel to a layer (Eq. 3), KronA^B and KronA^B_res parallel to a block (Eq. 5, 6)."""
+"""KronA parallel to a layer (Eq. 3 of its paper), and KronA^B and KronA^B_res parallel to a block (Eq. 5, 6)."""
 
 import functools
 import math
@@ -30,15 +30,15 @@ class Kronecker(nn.Module):
 
     Args:
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] to derive the shape of B from the layer.
-        scaling: the fixed factor s. It multiplies the biases too (as in PA), but not the residual (Eq. 6).
-        bias: 0 for no bias, 1 for a bias of the output (d_out), 2 for a second bias of the intermediate ``X B`` (b2)
-            too. See Appendix B.2 of the KronA paper.
+        scaling: the fixed factor s. It also multiplies the biases (as in PA), but not the residual (Eq. 6).
+        bias: 0 for no bias, 1 for a bias of the output (d_out), or 2 for this bias and a bias (b2) of the intermediate
+            result ``X B``. See Appendix B.2 of the KronA paper.
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
-        residual: ``scale`` trains s_res from 1 (Eq. 6). ``sigmoid`` uses σ(s_res) instead, with s_res from 1
-            (Table 7). None means no residual.
-        init: ``kaiming`` as described above. ``normal`` draws A and B from a normal distribution with mean 0 and
-            standard deviation 1/√d_in (Table 4).
-        terms: number of products in the sum. KronA has 1.
+        residual: ``scale`` trains the factor s_res, which starts at 1 (Eq. 6). ``sigmoid`` uses σ(s_res) as the factor,
+            and s_res starts at 1 (Table 7). None means no residual.
+        init: ``kaiming`` initialises as described above. ``normal`` draws A and B from a normal distribution with mean
+            0 and standard deviation 1/√d_in (Table 4).
+        terms: the number of products in the sum. KronA has 1.
     """
 
     def __init__(
@@ -147,14 +147,15 @@ class Kronecker(nn.Module):
     def fit_to_layer(
         kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, counterparts: dict[str, Sequence[int]]
     ) -> list[list[int]]:
-        """Return factor shapes for a layer of another width than in the KronA paper.
+        """Return factor shapes for a layer whose width is not that of the KronA paper.
 
-        Factors that fit the layer are returned unchanged. Otherwise the shape of A is the one in ``counterparts``, if
-        there is an entry, and else the fitting shape with the nearest log(a1/a2) and no side below 2.
+        If the factors fit the layer, they are returned unchanged. Otherwise the shape of A is looked up in
+        ``counterparts``. If there is no entry, the fitting shape with the nearest log(a1/a2) is used. No side is below
+        2.
 
         Args:
-            counterparts: a dict of the backbone from a shape of A in the paper to the shape of A to use instead, such
-                as ``{"32x24": [16, 12]}``.
+            counterparts: a dict from shapes of A in the paper to the shapes that replace them in this backbone, such as
+                ``{"32x24": [16, 12]}``.
         """
         a1, a2 = kron_factors[0]
         b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
@@ -163,7 +164,7 @@ class Kronecker(nn.Module):
         named = counterparts.get(shape_name((a1, a2)))
         near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
         if not near:
-            raise KronaError(f"No factors with every side ≥ 2 fit a layer {d_in} → {d_out}.")
+            raise KronaError(f"No Kronecker factors with sides of at least 2 fit a layer {d_in} → {d_out}.")
         return [list(near[0]), list(factor_b(near[0], d_in, d_out))]
 
     def _plain(self) -> bool:
@@ -173,7 +174,7 @@ class Kronecker(nn.Module):
         return weight if self.scaling == 1.0 else self.scaling * weight
 
     def _apply_inner(self, x: Tensor) -> Tensor:
-        """Return ``s · Σₜ Aₜᵀ σ(X Bₜ + b_inner,ₜ)``, (..., d_out). The product with B is computed first."""
+        """Return ``s · Σₜ Aₜᵀ σ(X Bₜ + b_inner,ₜ)``, (..., d_out). The products with Bₜ are computed first."""
         outputs = list[Tensor]()
         for term, A in enumerate(self.A if self.A.dim() == 3 else [self.A]):
             B = self.B[term] if self.B.dim() == 3 else self.B

@@ -1,4 +1,4 @@
-"""LoKr (LyCORIS, Yeh et al. 2024) as in peft: a Kronecker product whose larger factor has a low rank."""
+"""LoKr (LyCORIS, Yeh et al. 2024) as in peft: a Kronecker product whose larger factor may have a low rank."""
 
 import math
 
@@ -13,16 +13,16 @@ class LoKr(nn.Module):
     """The update ``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
     The shapes are W1 (out1, in1) and W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. The matrices W1ᵀ and W2ᵀ
-    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 starts at zero (or, if
-    it is a product, its first factor), and the other matrices start Kaiming-uniform (a = √5). So the output equals the
-    backbone's at the start.
+    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 starts at zero. If W1
+    is a product, only its first factor starts at zero. The other matrices start Kaiming-uniform (a = √5). So the output
+    equals the backbone's at the start.
 
     Args:
         rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is not below half of the longer side of W2, then
             W2 is a full matrix.
-        decompose_both: apply the same rule to W1, so that it can be a product of this rank too.
-        decompose_factor: the first of the two factors into which each width is split (`split_width`). -1 splits each
-            width as equally as possible.
+        decompose_both: apply the same rule to W1, so that W1 can also be a product of this rank.
+        decompose_factor: the first of the two factors into which each width is split (`split_width`). With -1, the two
+            factors are as equal as possible.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ class LoRA(nn.Module):
     of the update is ``rank``.
 
     Args:
-        scaling: the factor s. Other implementations have an argument α with s = α / rank. The KronA paper uses
-            α = rank, which is s = 1.
+        scaling: the factor s. Other implementations have an argument α with s = α / rank. The KronA paper uses α =
+            rank, so s = 1.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""DoRA's magnitude (Liu et al. 2024): train the norm of each row of the weight separately from its direction."""
+"""DoRA's magnitude (Liu et al. 2024): the norm of each row of the weight is trained separately from its direction."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Magnitude(nn.Module):
     """A magnitude m for each row of a merged weight: ``W' = m · (W + ΔW) / ‖W + ΔW‖`` (Eq. 5 of the DoRA paper).
 
-    A row of the weight belongs to one output of the layer, and the norm is that of the row. The option
+    Each row of the weight computes one output of the layer. ‖W + ΔW‖ is the norm of each row. The option
     ``magnitude: true`` adds this module to any branch with ``delta()``. DoRA is LoRA with this option. The magnitude
     starts as ``m = ‖W + ΔW‖``, so the output equals that of the branch alone at the start. The number of parameters is
     d_out. The backward pass treats the norm as a constant (section 4.3 of the DoRA paper).
@@ -18,9 +18,13 @@ class Magnitude(nn.Module):
         self.magnitude = nn.Parameter(row_norms(weight, delta))
 
     def forward(self, y: Tensor, weight: Tensor, delta: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return y rescaled, where y (..., d_out) is the output with the weight W + ΔW and the bias.
+        """Return the rescaled output. The bias is not rescaled.
 
-        The bias is not rescaled.
+        Args:
+            y: the output (..., d_out) with the weight W + ΔW and the bias.
+            weight: the weight W (d_out, d_in).
+            delta: the update ΔW (d_out, d_in).
+            bias: the bias (d_out) of the layer, or None.
         """
         scale = self.magnitude / row_norms(weight, delta)
         return y * scale if bias is None else (y - bias) * scale + bias

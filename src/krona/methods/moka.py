@@ -1,4 +1,4 @@
-"""MoKA, a mixture of Kronecker adapters (arXiv 2508.03527): a weighted sum of products of several shapes."""
+"""MoKA, a mixture of Kronecker adapters (arXiv 2508.03527): a weighted sum of Kronecker products of several shapes."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
 
 
 class MoKA(nn.Module):
-    """``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
+    """The update ``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
 
-    Shapes: Aᵢ (a1, a2), Bᵢ (d_in / a1, d_out / a2), one gate gᵢ for each product.
-    Start: Aᵢ Kaiming-uniform (a = √5: bound 1/√a1), Bᵢ 0, so the output is the backbone's; g 0: equal weights.
-    Parameters: Σᵢ (a1·a2 + d_in·d_out / (a1·a2) + 1).
-    Rank of the update: at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
+    The shapes are Aᵢ (a1, a2) and Bᵢ (d_in / a1, d_out / a2). Each product has one number gᵢ, its gate. Aᵢ starts
+    Kaiming-uniform (bound 1/√a1, that is a = √5) and Bᵢ at zero, so the output equals the backbone's at the start. g
+    starts at zero, so all products have the same weight. The number of parameters is Σᵢ (a1·a2 + d_in·d_out / (a1·a2) +
+    1). The rank of the update is at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
 
-    The paper has no public code. This is one reading of it (docs/fidelity.md).
+    The authors have not published code. This class is an interpretation of their paper (docs/fidelity.md).
 
     Args:
-        shapes: [a1, a2] of each Aᵢ.
-        fit: ``nearest`` replaces a shape that does not divide the layer by the fitting shape with the nearest
-            log(a1/a2), and drops duplicates; ``exact`` refuses it.
-        scaling: s, fixed.
+        shapes: a list with the shape [a1, a2] of each Aᵢ.
+        fit: what happens if a1 or a2 does not divide the layer's width. ``exact`` raises an error. ``nearest`` uses the
+            fitting shape with the nearest log(a1/a2) instead, and removes duplicate shapes.
+        scaling: the fixed factor s.
     """
 
     def __init__(
@@ -68,20 +68,29 @@ class MoKA(nn.Module):
 
 
 def fitted_pairs(shapes: Sequence[Sequence[int]], d_in: int, d_out: int, *, nearest: bool) -> list[tuple[Shape, Shape]]:
-    """Return the shapes of A and B of each product on a layer d_in → d_out.
+    """Return the shapes of A and B of each product for a layer d_in → d_out.
+
+    Args:
+        shapes: a list with the shape of each A.
+        nearest: replace a shape that does not fit the layer by the nearest fitting shape.
 
     Raises:
-        KronaError: no shapes, or a shape that does not fit and is not to be replaced.
+        KronaError: the list is empty, or a shape does not fit and is not replaced.
     """
     if isinstance(shapes, str) or not shapes:
-        raise KronaError(f"method.shapes={shapes!r}: expected a list of shapes of A, such as [[32, 24], [2, 384]].")
+        raise KronaError(
+            f"method.shapes={shapes!r} is not a list of shapes of A. Use a list such as [[32, 24], [2, 384]]."
+        )
     pairs = []
     for a in shapes:
         fits = len(a) == 2 and all(isinstance(side, int) and side > 0 for side in a)
         if nearest and fits and (d_in % a[0] or d_out % a[1] or d_in == a[0] or d_out == a[1]):
             near = nearest_shapes((a[0], a[1]), d_in, d_out)
             if not near:
-                raise KronaError(f"method.shapes: no factors with sides of at least 2 fit a layer {d_in} → {d_out}.")
+                raise KronaError(
+                    f"method.shapes={shapes!r} cannot be replaced, because no factors with sides of at least 2 fit a "
+                    f"layer {d_in} → {d_out}."
+                )
             a = near[0]
         pairs.append(factor_shapes([a], d_in, d_out))
     return list(dict.fromkeys(pairs))

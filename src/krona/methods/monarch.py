@@ -1,4 +1,4 @@
-"""MoRe (Tan et al. 2024): a Monarch matrix, that is two block-diagonal matrices, each followed by a permutation."""
+"""MoRe (Tan et al. 2024): the update is the product of two block-diagonal matrices, each followed by a permutation."""
 
 import math
 
@@ -11,14 +11,14 @@ from krona.methods.arguments import check_divisor, check_float, check_int
 class Monarch(nn.Module):
     """The update ``s · x diag(R_1 … R_N) P diag(L_1 … L_N) P'``.
 
-    The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation P moves position a·N + c to a + c·r, so
-    that each block L_c gets its input from up to r blocks R_k. The permutation P' moves position i of the output of L_c
-    to i·N + c. R starts Kaiming-uniform (bound 1/√(d_in / N), that is a = √5) and L at zero, so the output equals the
-    backbone's at the start. The number of parameters is r · (d_in + d_out) for every N. The rank of the update is at
-    most N · r.
+    Such a product is called a Monarch matrix. The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation
+    P moves the number at position a·N + c to a + c·r. So the input of each block L_c comes from up to r blocks R_k. The
+    permutation P' moves number i of the output of L_c to position i·N + c. R starts Kaiming-uniform (bound 1/√(d_in /
+    N), that is a = √5) and L at zero, so the output equals the backbone's at the start. The number of parameters is r ·
+    (d_in + d_out) for every N. The rank of the update is at most N · r.
 
     Args:
-        blocks: the number N of blocks, a common divisor of the widths.
+        blocks: the number N of blocks. It must divide both widths.
         block_rank: the rank r of a block.
         scaling: the factor s. The paper of MoRe has no such factor.
     """
@@ -48,7 +48,7 @@ class Monarch(nn.Module):
         return Y.reshape(*x.shape[:-1], N * self.L.shape[2])  # (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        """Return the first block-diagonal matrix, (d_in, N · r), and the product of the rest, (N · r, d_out)."""
+        """Return the first block-diagonal matrix (d_in, N · r), and the product of the other matrices (N · r, d_out)."""
         left = torch.diag_embed(self.R.permute(1, 2, 0)).permute(2, 0, 3, 1)  # (N, d_in / N, N, r)
         right = torch.diag_embed((self.scaling * self.L).permute(1, 2, 0)).transpose(1, 2)  # (r, N, d_out / N, N)
         return left.reshape(-1, self.update_rank), right.reshape(self.update_rank, -1)

@@ -1,4 +1,4 @@
-"""The non-linear functions of Table 6 of the KronA paper, by the names that the paper uses."""
+"""The non-linear functions of Table 6 of the KronA paper, by their names in the paper."""
 
 from collections.abc import Callable
 from functools import partial

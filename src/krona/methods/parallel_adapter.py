@@ -14,9 +14,9 @@ from krona.methods.arguments import check_float
 class ParallelAdapter(Adapter):
     """The update ``s · (relu(x W_down + b_down) W_up + b_up)``, parallel to an FFN: ``Y = FFN(X) + update``.
 
-    The shapes and the number of parameters are those of `Adapter`. The scale s multiplies b_up too, as in the original
-    code. W_down starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters at zero, so the output
-    equals the backbone's at the start.
+    The shapes and the number of parameters are those of `Adapter`. The scale s also multiplies b_up, as in the code of
+    the authors. W_down starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters at zero, so the
+    output equals the backbone's at the start.
     """
 
     def __init__(

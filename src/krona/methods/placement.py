@@ -1,4 +1,4 @@
-"""The options that control where the branches of a method are inserted. This module does not import torch."""
+"""Define the options that control where the branches of a method are inserted. This module does not import torch."""
 
 from dataclasses import field
 from typing import Annotated, Literal
@@ -21,9 +21,9 @@ class Placement:
     target_modules: list[str] = field(default_factory=list)
     """The names of the modules that get a branch, such as [q, v], or patterns of names (`krona.surgery.targets`)."""
     placement: Position | list[Position] = "parallel"
-    """parallel, sequential or before, for all target modules, or a list with one of these for each target module."""
+    """parallel, sequential or before for all target modules, or a list with one of these for each target module."""
     inner_residual: bool = True
-    """If false, the output of a sequential or before branch replaces y or x. If true, it is added to y or x."""
+    """Whether the output of a sequential or before branch is added to its input. If false, it replaces the input."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
     """The number of branches at each target module. All of them have the same arguments."""
     magnitude: bool = False

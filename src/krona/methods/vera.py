@@ -10,15 +10,17 @@ from krona.methods.arguments import check_float, check_int
 
 
 class VeRA(nn.Module):
-    """``ΔW = diag(b) B diag(d) A`` (their Eq. 2), where A and B are frozen.
+    """The update ``ΔW = diag(b) B diag(d) A`` (Eq. 2 of the VeRA paper), where A and B are frozen.
 
-    Shapes: A (rank, d_in), B (d_out, rank), d (rank), b (d_out).
-    Start: A and B Kaiming-uniform (a = 0: bound √(6 / fan-in)), d ``d_initial``, b 0, so the output is the backbone's.
-    Parameters: rank + d_out. Rank of the update: rank.
+    The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are Kaiming-uniform (bound
+    √(6 / fan-in), that is a = 0). d starts at ``d_initial`` and b at zero, so the output equals the backbone's at the
+    start. The number of parameters is rank + d_out. The rank of the update is at most ``rank``.
 
     Args:
-        seed: of A and B. Layers of the same widths have the same A and B. Parameter counts and adapter files do not
-            contain them.
+        rank: the rank of A and B.
+        d_initial: the initial value of all numbers in d.
+        seed: the random seed of A and B. Layers of the same widths have the same A and B. A and B are not counted as
+            parameters and are not saved in an adapter's file.
     """
 
     A: Tensor
@@ -47,7 +49,7 @@ class VeRA(nn.Module):
         return _kaiming_uniform(rank, d_in, generator), _kaiming_uniform(d_out, rank, generator)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        if self.A.is_meta and not self.d.is_meta:  # the file of an adapter gives values to d and b only
+        if self.A.is_meta and not self.d.is_meta:  # an adapter's file contains only d and b
             self.A, self.B = self._draw()
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
@@ -62,6 +64,6 @@ class VeRA(nn.Module):
 
 
 def _kaiming_uniform(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Draw a (rows, columns) matrix; ``columns`` is the fan-in."""
+    """Return a random matrix (rows, columns). The fan-in is ``columns``."""
     bound = math.sqrt(6 / columns)
     return torch.empty(rows, columns, device="cpu").uniform_(-bound, bound, generator=generator)
