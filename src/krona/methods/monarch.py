@@ -48,7 +48,7 @@ class Monarch(nn.Module):
         return Y.reshape(*x.shape[:-1], N * self.L.shape[2])  # (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        """Return the first block-diagonal matrix (d_in, N · r), and the product of the other matrices (N · r, d_out)."""
+        """Return the first block-diagonal matrix (d_in, N · r), and the product of the other factors (N · r, d_out)."""
         left = torch.diag_embed(self.R.permute(1, 2, 0)).permute(2, 0, 3, 1)  # (N, d_in / N, N, r)
         right = torch.diag_embed((self.scaling * self.L).permute(1, 2, 0)).transpose(1, 2)  # (r, N, d_out / N, N)
         return left.reshape(-1, self.update_rank), right.reshape(self.update_rank, -1)
