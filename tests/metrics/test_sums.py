@@ -86,7 +86,7 @@ def test_one_character_labels_and_others_are_read_alike(predictions):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="2 targets and 1 predictions"):
         encode(["0", "1"], ["0"], ["0", "1"])
-    with pytest.raises(ValueError, match="'2' is none of the labels 0, 1"):
+    with pytest.raises(ValueError, match="'2' is not one of the labels 0, 1"):
         encode(["0", "2"], ["0", "1"], ["0", "1"])
     answers = encode(["0", "1"], ["0", "1"], ["0", "1"])
     with pytest.raises(ValueError, match="pearson does not fit a task of 2 classes"):

@@ -1,1 +1,1 @@
-"""Fast Kronecker products, root-mean-square norms and dropout. The package depends on torch alone."""
+"""Fast Kronecker products, root-mean-square norms and dropout. This package depends only on torch."""

@@ -1,4 +1,4 @@
-"""The matrix products that a Kronecker product and its gradients are computed from.
+"""Matrix products from which a product with a Kronecker product, and its gradients, are computed.
 
 Notation: N is the number of tokens. The factors are A (a1, a2) and B (b1, b2), with d_in = a1·b1 and d_out = a2·b2. A
 sum of T Kronecker products has the factors A (T, a1, a2) and B (T, b1, b2). `join_terms` turns the factors of a sum
@@ -12,7 +12,7 @@ from krona.kernels.cost_model import Order
 
 
 def flatten_rows(x: Tensor) -> Tensor:
-    """Return x (..., d) with the shape (N, d). The result is a view if x is contiguous."""
+    """Reshape x (..., d) to (N, d). The result is a view if x is contiguous."""
     return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
 
 
@@ -94,7 +94,7 @@ def add_plain(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False)
 def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
     """Return the matrices for the order ``built`` (one matrix), ``b_wide`` or ``a_wide`` (two matrices).
 
-    x multiplied by all of them in turn is ``x (A ⊗ B)``.
+    If x is multiplied by these matrices one after another, the result is ``x (A ⊗ B)``.
     """
     if A.dim() == 2:
         A, B = A[None], B[None]
@@ -111,7 +111,7 @@ def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
 
 
 def merge_into_weight(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """Return ``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in), computed without a separate matrix for A ⊗ B."""
+    """Return ``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in). No separate matrix A ⊗ B is built."""
     W = weight
     for term_a, term_b in [(A, B)] if A.dim() == 2 else zip(A, B, strict=True):
         (a1, a2), (b1, b2) = term_a.shape, term_b.shape

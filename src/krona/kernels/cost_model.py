@@ -1,12 +1,13 @@
-"""A model that predicts the costs of the five contraction orders of a Kronecker product.
+"""Predict the costs of the five contraction orders of a Kronecker product (`krona.kernels.kronecker`).
 
-The unit of a cost is one multiply-add of a large matrix product, so only the ratios of a device's speeds matter. A
-product (m, k) @ (k, n) costs
+The unit of a cost is one multiply-add of a large matrix product. Only the ratios of a device's speeds matter. The cost
+of a product (m, k) @ (k, n) is the sum of three parts:
 
-- m·k·n for its multiply-adds, where n counts as at least ``narrow``, because fewer columns than a vector register has
-  numbers are not faster (the factor ``batched`` applies if the product is batched over tokens),
-- ``per_float`` for each number that it reads or writes, and
-- ``per_launch``.
+- m·k·n for the multiply-adds. If n is below ``narrow``, it is replaced by ``narrow``, because a product with fewer
+  columns than a vector register has numbers is not faster. For products that are batched over tokens, this part is
+  multiplied by ``batched``.
+- ``per_float`` for each number that is read or written.
+- ``per_launch`` for the launch of the operation.
 
 docs/performance.md explains when each order is chosen. The costs of a CPU are fitted to measurements of
 ``python bench.py bench=kronecker``. The costs of a GPU come from a data sheet.
@@ -22,7 +23,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a device. The unit is one multiply-add of a large matrix product."""
+    """The costs of a device, in the unit of one multiply-add of a large matrix product."""
 
     per_float: float
     per_launch: float
@@ -39,7 +40,7 @@ class Costs:
         return multiply_adds + self.per_float * (N * n * (m + k) + m * k) + self.per_launch
 
     def fill(self, m: int, n: int) -> float:
-        """Return the cost of writing a factor, or a whole Kronecker product, to an (m, n) matrix."""
+        """Return the cost of writing a factor, or a whole Kronecker product, into a matrix (m, n)."""
         return 2 * self.per_float * m * n + 2 * self.per_launch
 
 
@@ -52,7 +53,7 @@ COSTS = {
 
 
 def device_costs(device: str) -> Costs:
-    """Return the costs of a device type. An unknown type has the costs of a GPU."""
+    """Return the costs of a device type. For an unknown type, return the costs of a GPU."""
     return COSTS.get(device, COSTS["cuda"])
 
 
@@ -84,9 +85,9 @@ def predicted_costs(
     Args:
         shape_a: (a1, a2).
         shape_b: (b1, b2).
-        rows: number of tokens.
+        rows: the number of tokens.
         device: the device type, as in torch.
-        terms: number of Kronecker products in the sum.
+        terms: the number of Kronecker products in the sum.
         training: whether the cost includes the backward pass.
     """
     (a1, a2), (b1, b2), N, T = shape_a, shape_b, rows, terms

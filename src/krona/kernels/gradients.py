@@ -1,9 +1,9 @@
 """Autograd functions with explicit gradients, for a layer with a Kronecker product or a low-rank update.
 
-They are faster than PyTorch's automatic gradients. Those sum an (N, a1, a2) array over tokens with a slow kernel, add
-the gradient of the input in an extra pass, keep the intermediate result in memory, and need Python time for every view.
-Here one autograd node computes everything, and it computes the intermediate result again in the backward pass. Large
-inputs are processed in blocks of tokens that fit into the cache of a processor core.
+They are faster than PyTorch's automatic gradients, for four reasons. PyTorch sums an array (N, a1, a2) over tokens with
+a slow kernel, adds the gradient of the input in an extra pass, keeps the intermediate result in memory, and needs
+Python time for every view. Here, one autograd node computes everything, and the backward pass computes the intermediate
+result again. Large inputs are processed in blocks of tokens that fit into the cache of a processor core.
 
 For one token, X (a1, b1) is the input and G (a2, b2) is the gradient of the output ``Y = Aᵀ X B``. The gradients are
 ``gA = Σₙ X B Gᵀ``, ``gB = Σₙ Xᵀ A G`` and ``gX = A G Bᵀ``.
@@ -26,13 +26,13 @@ from krona.kernels.contractions import (
 )
 from krona.kernels.cost_model import Order
 
-BLOCK = 512 * 768  # maximum size of a block: its tokens times the larger width of x and g
+BLOCK = 512 * 768  # the maximum size of a block: the number of its tokens times the larger width of x and g
 
 
 def under_functorch() -> bool:
     """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active.
 
-    Under such a transform, these autograd functions do not work, and the plain products are used.
+    These autograd functions do not work under such a transform. The caller then uses plain products.
     """
     return bool(torch._C._are_functorch_transforms_active())
 
@@ -135,7 +135,7 @@ class LowRankUpdate(torch.autograd.Function):
 def _gradients(
     x: Tensor, g: Tensor, A: Tensor, B: Tensor, order: Order, gx: Tensor | None, *, beta: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of A and B, and change gx to ``beta · gx`` plus the gradient of x.
+    """Return the gradients of A and B, and change gx in place to ``beta · gx`` plus the gradient of x.
 
     The shapes are x (N, d_in) and g (N, d_out), where g is the gradient of the output. gx (N, d_in) may be None.
     """
@@ -181,7 +181,8 @@ def _a_first_gradients(
 def _sum_products(P: Tensor, Q: Tensor) -> Tensor:
     """Return ``Σₙ Pₙ Qₙᵀ``, (p, r), for P (N, p, q) and Q (N, r, q).
 
-    It is computed as the sum of N products, or as one product of copies if these need less memory.
+    The result is computed as a sum of N products. If copies of P and Q need less memory than the N products, it is
+    computed as one product of the copies.
     """
     (N, p, q), r = P.shape, Q.shape[1]
     if p * r <= q * (p + r):

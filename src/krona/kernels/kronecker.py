@@ -1,7 +1,7 @@
 """Fast Kronecker products ``x (A ⊗ B)`` (Eq. 2), alone or added to the output of a layer.
 
-The layout is row-major. One token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. There are five orders to
-compute it:
+The layout is row-major. One token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. The output can be
+computed in five orders:
 
 ``b_first``
     ``Aᵀ (X B)`` is a product over all rows, followed by a product that is batched over tokens. The intermediate result
@@ -9,17 +9,17 @@ compute it:
 ``a_first``
     ``(Aᵀ X) B`` starts with the batched product. The intermediate result has the shape (N, a2, b1).
 ``b_wide``
-    ``x (I ⊗ B) (A ⊗ I)`` is like LoRA with rank a1·b2. It needs more multiply-adds, but only two plain products.
+    ``x (I ⊗ B) (A ⊗ I)`` is like LoRA with rank a1·b2. It needs more multiply-adds, but only two unbatched products.
 ``a_wide``
     ``x (A ⊗ I) (I ⊗ B)`` is like LoRA with rank a2·b1.
 ``built``
-    ``x (A ⊗ B)`` uses the matrix A ⊗ B. This suits factors that are nearly as large as this matrix.
+    ``x (A ⊗ B)`` builds the matrix A ⊗ B. This order is fast if a factor is nearly as large as this matrix.
 
 `krona.kernels.cost_model` chooses the order from the shapes, unless the argument ``order`` is given. If A and B have a
 leading dimension, every function computes the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all terms in one pass.
 
-`krona.kernels.gradients` implements explicit gradients for the first two orders. If they cannot be used or are not
-needed (``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient), the functions use plain products.
+`krona.kernels.gradients` implements explicit gradients for the first two orders. The functions use plain products if
+the explicit gradients cannot be used (``torch.compile``, ``torch.func``, autocast, mixed dtypes) or are not needed.
 """
 
 import math
@@ -37,7 +37,7 @@ from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate,
 # Under torch.compile the order is chosen for this number of rows. The real number would cause a new compilation for
 # each batch.
 COMPILED_ROWS = 2048
-FEW_ROWS = 64  # with fewer rows, Python time dominates a low-rank step, and plain products need less Python time
+FEW_ROWS = 64  # with fewer rows, a low-rank step consists mostly of Python time, which plain products reduce
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def kron_add(
     gate: Tensor | None = None,
     order: Order | None = None,
 ) -> Tensor:
-    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out). The additions are part of the products where possible.
+    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out). Where possible, a product also computes the additions.
 
     Args:
         y: (..., d_out). It is not changed.
@@ -102,8 +102,8 @@ def kron_linear(
     """Return ``layer(x) + x (A ⊗ B)`` for a frozen layer.
 
     Args:
-        merge: whether to add the Kronecker product to a copy of the weight in this step. Then the forward pass and the
-            gradient of the input cost as much as those of the layer alone, and only the gradients of A and B use the
+        merge: whether to add the Kronecker product to a copy of the weight in this step. The forward pass and the
+            gradient of the input then cost as much as those of the layer alone. Only the gradients of A and B use the
             factors. None means to merge if the predicted cost is lower.
         x, A, B, order: see `kron_matmul`.
     """
@@ -171,7 +171,9 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     if not x.is_floating_point():
-        raise ValueError(f"A Kronecker product needs floating-point inputs, not {str(x.dtype).removeprefix('torch.')}.")
+        raise ValueError(
+            f"A Kronecker product needs floating-point inputs, but the dtype is {str(x.dtype).removeprefix('torch.')}."
+        )
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
         return _plan_shapes((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
@@ -183,12 +185,14 @@ def _plan_shapes(
 ) -> tuple[Order, bool]:
     if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
         raise ValueError(
-            f"The factors have shapes {tuple(A)} and {tuple(B)}. Expected (a1, a2) and (b1, b2), or (T, a1, a2) and "
-            "(T, b1, b2)."
+            f"The factors have the wrong shapes {tuple(A)} and {tuple(B)}. Use (a1, a2) and (b1, b2), or (T, a1, a2) "
+            "and (T, b1, b2)."
         )
     (a1, a2), (b1, b2), rows = A[-2:], B[-2:], math.prod(x[:-1])
     if x[-1] != a1 * b1:
-        raise ValueError(f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input is {tuple(x)}.")
+        raise ValueError(
+            f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input has the shape {tuple(x)}."
+        )
     terms = A[0] if len(A) == 3 else 1
     if order is None:
         order = plan((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, training=training)

@@ -1,11 +1,10 @@
 """Faster modules for T5 and Llama: the root-mean-square norm, and dropout on a CPU.
 
 - The norm is used in fp32 with gradients. Its output is bitwise equal to that of transformers, and its gradients are
-  equal up to rounding. It takes five passes over the activations, including the gradient of the weight, where PyTorch
-  takes about twelve. In all other cases, the forward function of transformers runs.
-- The dropout draws 16 random bits for each number, by dividing torch's 64-bit random words. PyTorch draws at least 64
-  bits for each number, in one thread. The masks for a seed differ from those of PyTorch. The probability is exact to
-  2⁻¹⁶.
+  equal up to rounding. It needs five passes over the activations, including the gradient of the weight. PyTorch needs
+  about twelve. Without gradients or in another dtype, the forward function of transformers runs.
+- The dropout splits each random word of 64 bits into four numbers of 16 bits. PyTorch draws at least 64 bits for each
+  number, in one thread. With the same seed, the masks differ from those of PyTorch. The probability is exact to 2⁻¹⁶.
 
 `use_fast_modules` changes the classes of a model's modules, and `restore_modules` changes them back. The weights, their
 names and saved files stay the same.
@@ -19,11 +18,11 @@ from torch.autograd.function import once_differentiable
 
 from krona.kernels.gradients import under_functorch
 
-# classes of transformers that give the same result in fp32 and have the same attribute names for weight and epsilon
+# classes of transformers with the same result in fp32, and with the same attribute names for weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
-ROWS = 8  # rows of a block in `weighted_sum`; with larger blocks, the rounding error is above that of transformers
+ROWS = 8  # the rows of a block in `weighted_sum`; larger blocks have a larger rounding error than transformers
 
 
 def use_fast_modules(model: nn.Module) -> None:
@@ -91,7 +90,7 @@ class NormStep(torch.autograd.Function):
         gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, gw, None
-        along = (t @ w) * (r * r) * (-1 / d)  # (N,): the multiple of x to subtract
+        along = (t @ w) * (r * r) * (-1 / d)  # (N,): the factor of x in gx / r
         gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
         return gx.view(shape), gw, None
 
@@ -99,8 +98,8 @@ class NormStep(torch.autograd.Function):
 def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
     """Return ``Σₙ rₙ tₙ``, (d,), for r (N,) and t (N, d), as a pairwise sum over blocks of rows.
 
-    One matrix-vector product would add the rows one after the other. Its rounding error is ten times as large for 6,400
-    rows.
+    A single matrix-vector product would add the rows one after the other. For 6,400 rows, its rounding error is ten
+    times larger.
     """
     whole = len(t) // ROWS * ROWS
     if whole <= ROWS:
@@ -129,11 +128,11 @@ class LaneDropout(nn.Dropout):
 
 
 def scaled_mask(x: Tensor, p: float) -> Tensor:
-    """Return a mask with the shape of x. An entry is 0 with probability p, and else 1/(1-p).
+    """Return a mask with the shape of x. An entry is 0 with probability p, and otherwise 1/(1-p).
 
     The probability p is rounded to a multiple of 2⁻¹⁶.
     """
-    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # number of the 65,536 values of a lane that give 0
+    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # the number of the 65,536 random values that give 0
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
     mask = torch.empty_like(x, memory_format=torch.contiguous_format)

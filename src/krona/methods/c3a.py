@@ -40,9 +40,8 @@ class C3A(nn.Module):
         nn.init.zeros_(self.kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if (
-            torch.compiler.is_compiling() or not x.numel()
-        ):  # complex numbers do not compile, and an FFT needs at least one row
+        # torch.compile does not support complex numbers, and an FFT needs at least one row
+        if torch.compiler.is_compiling() or not x.numel():
             return F.linear(x, self.delta().to(x.dtype))
         _, n, b = self.kernels.shape
         wide = torch.promote_types(x.dtype, torch.float32)  # torch has no FFT in bf16

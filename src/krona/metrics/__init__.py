@@ -1,4 +1,4 @@
-"""The metrics of tasks. They need no download: a local `evaluate` metric uses scikit-learn and SciPy."""
+"""Compute the metrics of a task, without a download. A local `evaluate` metric uses scikit-learn and SciPy."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,11 +23,11 @@ def load(task: ScoredTask) -> Callable[[Sequence[str], Sequence[str]], dict[str,
     """Return a function that computes the metrics of a task.
 
     The function takes the targets and the predictions, and returns a dict from the name of each metric to its score
-    (0-100). It can't be pickled, so do not store it in modules that are saved or sent to other processes.
+    (0-100). The function cannot be pickled. Do not store it in modules that are saved or sent to other processes.
     """
     import evaluate  # the import takes a second, and reports do not need it
 
-    # Keep the metric in memory: after a failed computation on disk, a lock file would block all later computations.
+    # Keep the metric in memory. On disk, the lock file of a failed computation would block all later computations.
     metric = evaluate.load(str(SCRIPT), task.name, keep_in_memory=True)
     names, labels = list(task.metrics), task.target_strings()
 

@@ -1,4 +1,4 @@
-"""Encode the targets and predictions of a test set as numbers, by the rules in docs/fidelity.md (Data)."""
+"""Encode the targets and predictions of a test set as numbers. docs/fidelity.md (Data) explains the rules."""
 
 import re
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
     Args:
         targets: the target of each row of the data set.
         predictions: the prediction for each row.
-        labels: all target strings in the order of their ids. None for a regression.
+        labels: all target strings in the order of their ids. None means a regression.
 
     Raises:
         ValueError: if the lengths differ, if there are no rows, or if a target is not a label.
@@ -57,12 +57,15 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
     ids = {label: i for i, label in enumerate(labels)}
     truth = _ids(targets, ids)
     if (truth < 0).any():
-        raise ValueError(f"target {targets[int(np.argmin(truth))]!r} is none of the labels {', '.join(labels)}.")
+        raise ValueError(f"The target {targets[int(np.argmin(truth))]!r} is not one of the labels {', '.join(labels)}.")
     return Answers(truth, _ids(predictions, ids), classes=len(labels))
 
 
 def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
-    """Convert labels to ids. If all labels are single characters, as usual, use one array operation for all."""
+    """Convert labels to ids.
+
+    If all labels are single characters, as usual, one array operation converts all of them.
+    """
     joined = "".join(texts)
     if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
         return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
@@ -76,6 +79,6 @@ def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
 @lru_cache(maxsize=4096)
 def _number(text: str) -> float:
     text = text.strip()
-    # A very long number gives inf, and the square of 1e200 overflows. Such predictions count as invalid.
+    # A very long number gives inf, and the square of 1e200 overflows. Such predictions are therefore invalid.
     number = float(text) if NUMBER.fullmatch(text) else np.inf
     return number if abs(number) < 1e100 else NO_NUMBER

@@ -1,7 +1,7 @@
-"""The classes that define a metric.
+"""Define the classes that describe a metric.
 
-A metric has two forms. One computes a single score with a library. The other computes the scores of thousands of
-resampled test sets from sums over examples.
+A metric is implemented twice. The first implementation computes a single score with a library. The second
+implementation computes the scores of thousands of resampled test sets from sums over examples.
 """
 
 import warnings
@@ -21,25 +21,27 @@ Floats = NDArray[np.float64]
 class Sums:
     """A metric as a function of sums over examples. The score in points is ``value(features.sum(0))``."""
 
-    features: Floats  # F numbers for each of the n examples, with the shape (n, F)
-    value: Callable[[Floats], Floats]  # maps sums with the shape (..., F) to scores with the shape (...)
+    features: Floats  # (n, F): F numbers for each of the n examples
+    value: Callable[[Floats], Floats]  # maps sums (..., F) to scores (...)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric. Each file of `krona.metrics.scores` defines a metric as ``METRIC``, and the file's name is its name.
+    """A metric.
+
+    Each file of `krona.metrics.scores` defines one as ``METRIC``. The name of the metric is the file's name.
 
     Args:
-        score: a function that computes the metric with scikit-learn or SciPy, which it imports itself. A perfect score
-            is 1.
+        score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1. The function
+            imports the library itself.
         sums: a function that returns the metric as `Sums`. Its second argument contains all values that a prediction
             can have.
         of_numbers: true if the metric is for regressions.
         classes: the number of classes for which the metric is defined. None means any number.
         linear: true if the metric is linear in its sums, so that the sums of several runs can be averaged.
-        redrawn_scores: a function that returns the scores, with the shape (draws,), of test sets drawn with
-            replacement. Its second argument is how often each example was drawn, with the shape (draws, n). It is only
-            for metrics whose `Sums` are wrong for redrawn test sets.
+        redrawn_scores: a function that returns the scores (draws,) of test sets that are drawn with replacement. Its
+            second argument (draws, n) contains the number of times that each example was drawn. Only metrics whose
+            `Sums` are wrong for such test sets have this function.
     """
 
     score: Callable[[Answers], float]
@@ -51,7 +53,7 @@ class Metric:
 
 
 def one_hot(ids: NDArray[Any], n: int) -> Floats:
-    """Return the one-hot encoding of ids. Ids with the shape (N,) give an array with the shape (N, n)."""
+    """Return the one-hot encoding (N, n) of ids (N,)."""
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
 
 

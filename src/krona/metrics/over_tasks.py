@@ -1,8 +1,11 @@
-"""Summaries of methods over several tasks, and the test that two methods are equivalent on one task.
+"""Compare methods over several tasks, and test whether two methods are equivalent on one task.
 
-- Mean ranks with the Friedman test and Nemenyi's critical difference (Demsar 2006, section 3.2.2).
-- Interquartile mean and probability of improvement with a stratified bootstrap (Agarwal et al. 2021, section 4).
-- Two one-sided tests of equivalence (Schuirmann 1987), on the paired bootstrap of the score's difference.
+The module computes
+
+- mean ranks, with the Friedman test and Nemenyi's critical difference (Demsar 2006, section 3.2.2),
+- the interquartile mean and the probability of improvement, with a stratified bootstrap (Agarwal et al. 2021, section
+  4), and
+- two one-sided tests of equivalence (Schuirmann 1987), with a paired bootstrap of the difference between two scores.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,34 +19,37 @@ from krona.metrics.scores import score_by_sums
 from krona.metrics.statistics import DRAWS, LEVEL, Interval, paired_bootstrap, percentile_interval
 
 MARGIN = 1.0  # points
-Runs = Sequence[Floats]  # of one method: for each task the scores of its seeds, (seeds,)
+Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of M methods over N tasks; 1 is the best, ties share the mean of their ranks."""
+    """The ranks of M methods over N tasks. The best method of a task has rank 1. Ties get the mean of their ranks."""
 
-    mean: Floats  # (M,)
-    p: float  # Friedman: all methods have the same mean rank
-    critical_difference: float  # Nemenyi: mean ranks further apart differ at the 5 % level
+    mean: Floats  # the mean rank of each method, (M,)
+    p: float  # the p-value of the Friedman test, whose null hypothesis is that all methods have the same mean rank
+    critical_difference: float  # of Nemenyi: mean ranks that differ by more are different at the 5 % level
 
 
 def mean_ranks(scores: Floats) -> Ranks:
-    """Rank methods over tasks.
+    """Return the ranks of methods over tasks.
 
     Args:
-        scores: (N, M), one score of each method on each task, with N ≥ 2 and M ≥ 3.
+        scores: one score of each of M methods on each of N tasks, (N, M), with N ≥ 2 and M ≥ 3.
 
     Raises:
-        ValueError: fewer tasks or methods, or a missing score.
+        ValueError: there are fewer tasks or methods, or a score is missing.
     """
     from scipy import stats
 
     tasks, methods = scores.shape
     if tasks < 2 or methods < 3 or not np.isfinite(scores).all():
-        raise ValueError(f"mean ranks need at least 2 tasks, 3 methods and every score; got {tasks} × {methods}")
+        raise ValueError(
+            f"Mean ranks need at least 2 tasks, at least 3 methods and every score. There are {tasks} tasks and "
+            f"{methods} methods."
+        )
     ranks = stats.rankdata(-scores, axis=1)
-    constant = bool((ranks == ranks[:, :1]).all())  # all methods tie on every task: the statistic is 0 / 0
+    constant = bool((ranks == ranks[:, :1]).all())  # if all methods tie on every task, the statistic is 0 / 0
     p = 1.0 if constant else float(stats.friedmanchisquare(*scores.T).pvalue)
     studentized = float(stats.studentized_range.ppf(LEVEL, methods, np.inf))
     difference = studentized / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * tasks))
@@ -51,20 +57,28 @@ def mean_ranks(scores: Floats) -> Ranks:
 
 
 def interquartile_mean(values: Floats) -> Floats:
-    """Return the mean of the middle half of all values of each draw: (draws, n) → (draws,)."""
+    """Return the mean of the middle half of the values of each draw.
+
+    Args:
+        values: n values for each draw, (draws, n).
+
+    Returns:
+        The means (draws,).
+    """
     from scipy import stats
 
     return np.asarray(stats.trim_mean(values, 0.25, axis=1))
 
 
 def probability_of_improvement(x: Floats, y: Floats) -> Floats:
-    """Return the share of pairs of runs in which x is higher, a tie counting half.
+    """Return the share of pairs of runs in which method x has the higher score than method y. A tie counts half.
 
     Args:
-        x, y: (draws, n) and (draws, m), scores of two methods on one task.
+        x: the scores of n runs of the first method on a task, (draws, n).
+        y: the scores of m runs of the second method on the same task, (draws, m).
 
     Returns:
-        (draws,)
+        The shares (draws,).
     """
     difference = x[:, :, None] - y[:, None, :]
     return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean((1, 2)))
@@ -79,12 +93,12 @@ class Estimate:
 
 
 def interquartile_mean_of(runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
-    """Estimate a method's interquartile mean over all its runs on all tasks."""
+    """Estimate the interquartile mean of all runs of a method on all tasks."""
     return _estimate([runs], lambda drawn: interquartile_mean(np.concatenate(drawn[0], axis=1)), draws, seed)
 
 
 def improvement_of(x: Runs, y: Runs, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
-    """Estimate the probability that a run of x is above a run of y on the same task, averaged over tasks."""
+    """Estimate the probability that a run of x scores higher than a run of y on the same task. Average over tasks."""
 
     def value(drawn: list[list[Floats]]) -> Floats:
         return np.asarray(np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0))
@@ -95,7 +109,7 @@ def improvement_of(x: Runs, y: Runs, *, draws: int = DRAWS, seed: int = 0) -> Es
 def _estimate(
     methods: Sequence[Runs], value: Callable[[list[list[Floats]]], Floats], draws: int, seed: int
 ) -> Estimate:
-    """Apply ``value`` to the runs, and to runs drawn with repetition within each task (stratified bootstrap)."""
+    """Apply ``value`` to the runs, and to runs that are drawn with replacement within each task."""
     rng = np.random.default_rng(seed)
     observed = [[runs[None] for runs in tasks] for tasks in methods]
     drawn = [[rng.choice(runs, (draws, len(runs))) for runs in tasks] for tasks in methods]
@@ -104,10 +118,10 @@ def _estimate(
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests: ``p`` is small if score(a) - score(b) lies within ± ``margin`` points."""
+    """The result of two one-sided tests. A small ``p`` means that the scores differ by less than ``margin`` points."""
 
     difference: float
-    interval: Interval  # 90 %: inside ± margin exactly if p < 0.05
+    interval: Interval  # of 90 %; it is within ± margin if and only if p < 0.05
     margin: float
     p: float
 
@@ -121,15 +135,20 @@ def equivalence(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Equivalence:
-    """Test whether two methods are equivalent within a margin on one test set, by a paired bootstrap of its examples.
+    """Test whether the scores of two methods on one test set differ by less than a margin.
+
+    The test uses a paired bootstrap of the examples.
 
     Args:
-        a, b: predictions of the two methods; ``a[i]`` and ``b[i]`` are runs with the same seed on the same test set.
-        metrics: names of metrics, whose mean is the task's score.
-        margin: points.
+        a: the runs of the first method.
+        b: the runs of the second method. ``a[i]`` and ``b[i]`` have the same seed and the same test set.
+        metrics: the metrics whose mean is the score of the task.
+        margin: the margin in points.
+        draws: the number of drawn test sets.
+        seed: the random seed.
 
     Raises:
-        ValueError: unequal numbers of runs, or different test sets.
+        ValueError: the numbers of runs differ, there are no runs, or the test sets differ.
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
         raise ValueError("An equivalence test needs the same seeds and the same test set on both sides.")

@@ -1,17 +1,17 @@
 """Compute the power of the paired test: which difference of two methods it can find, and with how many seeds.
 
-The model is for metrics that count examples, such as accuracy. For F1 and Matthews, it is a first-order approximation
-(`Errors.points`).
+The power is the probability that the test finds a true difference. It is estimated with simulated test sets, as the
+share of test sets with a two-sided p ≤ 0.05. The simulation assumes a metric that counts examples, such as accuracy.
+For F1 and Matthews, it is a first-order approximation (`Errors.points`). It makes these assumptions:
 
-- Under one seed, an example is *discordant* with probability d. Then only one of the two methods is right. If the true
-  difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
-- d is the share `Assumed.unshared` of the sum of both methods' errors, and at least δ.
+- An example is *discordant* if only one of the two methods is right. Under one seed, the probability of this is d. If
+  the true difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
+- d is `Assumed.unshared` times the sum of both methods' shares of errors, and at least δ.
 - With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise each seed draws a new
-  outcome. So only the second part of the variance is divided by the number of seeds.
+  outcome. More seeds reduce only the variance of the second kind of examples.
 
-The test is the same as in reports and in `krona diff`: it exchanges the predictions of an example in all seeds together
-(`krona.metrics.statistics.swap_test`). For a single seed and accuracy, this is the exact McNemar test. The power is the
-share of simulated test sets with a two-sided p ≤ 0.05.
+The test is `krona.metrics.statistics.swap_test`, as in reports and in `krona diff`. It exchanges the predictions for an
+example in all seeds together. For a single seed and accuracy, it is equal to the exact McNemar test.
 """
 
 import math
@@ -26,39 +26,41 @@ from krona.metrics.statistics import mcnemar
 
 LEVEL = 0.05  # two-sided
 POWER = 0.8
-DRAWS = 4_000  # number of simulated test sets, which gives a power of 80 % with an error of ± 1.2 points
+DRAWS = 4_000  # the number of simulated test sets; the error of a power of 80 % is then ± 1.2 points
 MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """Assumptions on quantities that are unknown before two methods have run.
+    """Assumed values of two quantities that are unknown before the methods have run.
 
     docs/reading-the-report.md explains the defaults.
     """
 
-    unshared: float = 0.27  # the share of two methods' errors that only one of them makes
+    unshared: float = 0.27  # the share of two methods' errors that only one of the methods makes
     lasting: float = 0.2  # the share of discordant examples that are discordant under every seed
 
     def __post_init__(self) -> None:
         for name, value in (("unshared", self.unshared), ("lasting", self.lasting)):
             if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value} is not a share between 0 and 1.")
+                raise ValueError(f"{name}={value} is not a share. Use a number from 0 to 1.")
         if not self.unshared:
-            raise ValueError("unshared=0: two methods with the same errors have no difference to test.")
+            raise ValueError(
+                "unshared=0 is not possible, because two methods with the same errors have no difference to test."
+            )
 
 
 @dataclass(frozen=True)
 class Errors:
-    """A test set with its metric. It converts between scores and numbers of wrong examples."""
+    """A test set and its metric, with methods that convert between scores and numbers of wrong examples."""
 
     metric: str  # accuracy, f1, matthews or correlation
     examples: int
-    positive: float = 0.5  # the share of class 1, for F1 and Matthews
+    positive: float = 0.5  # the share of examples of class 1, for F1 and Matthews
 
     @property
     def points(self) -> float:
-        """The effect of one more right example on the score, in points (0-100).
+        """The number of points by which one more correct example increases the score (0-100).
 
         Let e be the share of errors and π the share of positives. If the errors are balanced over the classes, F1 is
         1 - e / 2π and Matthews is 1 - e / 2π(1 - π). For a correlation the number is meaningless.
@@ -72,7 +74,7 @@ class Errors:
         return self.metric != "correlation"
 
     def share_wrong(self, score: float) -> float:
-        """Return the share of wrong examples that a score (0-100) corresponds to."""
+        """Return the share of wrong examples for a score (0-100)."""
         return (100 - score) / (self.points * self.examples)
 
     def discordant(self, a: float, b: float, assumed: Assumed) -> float:
@@ -88,9 +90,9 @@ def power(
     Args:
         errors: the test set.
         difference: the true difference of the methods in points.
-        score: the score near which both methods are.
+        score: the approximate score of both methods.
         seeds: the number of seeds of each method.
-        assumed: the assumptions on shared and lasting errors.
+        assumed: the assumed shares of unshared and lasting errors.
         draws: the number of simulated test sets.
     """
     if not errors.counts:
@@ -107,8 +109,8 @@ def power(
 def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: Assumed) -> float | None:
     """Return the smallest true difference (points) that the test finds with a power of 80 %.
 
-    The difference is found by bisection, with an error of at most half a percent. Return None if even the difference
-    100 - ``score`` does not have this power. The arguments are those of `power`.
+    The function uses bisection. The relative error of the result is at most half a percent. Return None if the power is
+    below 80 % even for the difference 100 - ``score``. The arguments are those of `power`.
     """
 
     def is_found(difference: float) -> bool:
@@ -145,25 +147,26 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 def fewest_examples(level: float = LEVEL) -> int:
     """Return the smallest number of discordant examples that can give p ≤ ``level``, such as 6 for 0.05.
 
-    The number is for the best case, in which the same method is right on all of them.
+    This is the best case, in which the same method is right on all discordant examples.
     """
     return math.ceil(math.log2(2 / level))
 
 
 def best_case_p(examples: int) -> float:
-    """Return the exact McNemar p-value if one method is right on all k discordant examples: 2 · 0.5^k, at most 1.
+    """Return the exact McNemar p-value for k discordant examples of which one method is right on all: 2 · 0.5^k.
 
-    If the scores of two methods differ by k examples, no distribution of their errors has a lower p-value.
+    The p-value is at most 1. If the scores of two methods differ by k examples, no lower p-value is possible.
     """
     return mcnemar(examples, 0)
 
 
 def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
-    """Return the p-value of two printed scores of single runs, for the assumed share of unshared errors.
+    """Return an estimated p-value for two published scores of single runs.
 
-    It is the exact McNemar p-value of d · N discordant examples. The better method is right on k more of them than the
-    other method, where k is the difference of the scores in examples. d · N is rounded so that it fits k. For a
-    correlation, the p-value is that of a normal distribution with the standard error `correlation_error`.
+    It is the exact McNemar p-value for d · N discordant examples, where d follows from the assumed share of unshared
+    errors. The better method is right on k more of these examples than the other method. k is the difference of the
+    scores as a number of examples, and d · N is rounded so that this is possible. For a correlation, the p-value is
+    that of a normal distribution with the standard error `correlation_error`.
     """
     if not errors.counts:
         from scipy.special import ndtr
@@ -172,20 +175,21 @@ def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     more = examples_apart(errors, a, b)
     both = max(
         0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2)
-    )  # the examples on which only this method is right, for each method, without the ``more`` examples
+    )  # for each method, the examples on which only this method is right, without the ``more`` examples
     return mcnemar(both + more, both)
 
 
 def examples_apart(errors: Errors, a: float, b: float) -> int:
-    """Return the difference of two scores as a rounded number of examples."""
+    """Return the difference of two scores, converted to a number of examples and rounded."""
     return round(abs(a - b) / errors.points)
 
 
 def correlation_error(errors: Errors, score: float, seeds: int, assumed: Assumed) -> float:
     """Return the standard error (points) of the difference of two methods' Pearson correlations with the same targets.
 
-    It is Eq. 3 of Steiger (1980) for two equal correlations r. The correlation of the two methods' predictions is
-    assumed to be r² + (1 - r²)(1 - `Assumed.unshared`). Spearman's correlation is treated like Pearson's.
+    The formula is Eq. 3 of Steiger (1980) for two equal correlations r. The correlation between the two methods'
+    predictions is assumed to be r² + (1 - r²)(1 - `Assumed.unshared`). Spearman's correlation is treated like
+    Pearson's.
     """
     r = score / 100
     both = r**2 + (1 - r**2) * (1 - assumed.unshared)
@@ -210,7 +214,7 @@ def outcome_chances(d: float, delta: float, seeds: int, lasting: float) -> Float
 
 @lru_cache(maxsize=4096)
 def _share_found(examples: int, d: float, delta: float, seeds: int, lasting: float, draws: int) -> float:
-    """Return the share of ``draws`` simulated test sets with p ≤ 0.05, no matter which method is better on them."""
+    """Return the share of ``draws`` simulated test sets with p ≤ 0.05. Either method may be the better one."""
     from scipy.special import bdtr, ndtr
 
     chances = outcome_chances(d, delta, seeds, lasting)

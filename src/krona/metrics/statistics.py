@@ -1,7 +1,8 @@
 """Compute intervals and paired tests.
 
-The intervals are Student's t over seeds and the bootstrap over test examples. The paired tests of two methods are a
-randomisation test and the exact McNemar test. All random draws have a fixed seed, so equal results give equal reports.
+There are two intervals: Student's t over seeds, and the bootstrap over test examples. There are two paired tests of two
+methods: a randomisation test, and the exact McNemar test. All random draws use fixed seeds, so equal results give equal
+reports.
 """
 
 import math
@@ -19,12 +20,12 @@ from krona.metrics.scores import METRICS, compute_sums
 
 Interval = tuple[float, float]
 LEVEL = 0.95
-DRAWS = 2_000  # number of bootstrapped test sets
-SWAPS = 10_000  # number of random arrangements in a randomisation test
-CHUNK = 4_000_000  # maximum number of values in memory while resampling
-VALUES = 256  # maximum number of distinct predictions for ranks; more are replaced by quantiles
-SAME = 1e-4  # in points: equal scores that are computed in single precision differ by less than this
-BLOCK = 100_000  # number of values that are scored together, so that they fit in the cache of a core
+DRAWS = 2_000  # the number of bootstrapped test sets
+SWAPS = 10_000  # the number of random arrangements in a randomisation test
+CHUNK = 4_000_000  # the maximum number of values in memory while resampling
+VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
+SAME = 1e-4  # points; scores are equal if they differ by less, because of single precision
+BLOCK = 100_000  # the number of values that are scored together; they fit into the cache of a core
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
@@ -45,9 +46,10 @@ def percentile_interval(draws: Floats, level: float = LEVEL) -> Interval:
 
 
 def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Return the mean score over runs on each of ``draws`` test sets of the same size, drawn with replacement.
+    """Return the mean score over runs on each of ``draws`` test sets, which are drawn with replacement.
 
-    The runs are those of one method on one test set with several seeds. Each example is drawn for all runs together.
+    The runs are those of one method on one test set with several seeds. A drawn test set has the size of the original
+    test set, and is the same for all runs.
     The percentile interval of the result shows how much the score depends on the examples of the test set. It does not
     show how much the score depends on the seed.
 
@@ -58,7 +60,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
         seed: the random seed.
 
     Returns:
-        The scores, of the shape (draws,).
+        The scores (draws,).
     """
     scores: Floats = paired_bootstrap([runs], metrics, draws=draws, seed=seed)[0]
     return scores
@@ -67,10 +69,10 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
 def paired_bootstrap(
     methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0
 ) -> Floats:
-    """Return the scores of `bootstrap` for several methods on the same drawn test sets, of the shape (methods, draws).
+    """Return the scores (methods, draws) of `bootstrap` for several methods on the same drawn test sets.
 
     Args:
-        methods: the runs of each method, all on one test set.
+        methods: the runs of each method. All runs have the same test set.
         metrics, draws, seed: as in `bootstrap`.
     """
     sums = [_sums_with_shares(runs, metrics) for runs in methods]
@@ -86,7 +88,7 @@ def paired_bootstrap(
                 for one, share in sums[number]:
                     total[number, rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
-    # Examples with equal features are interchangeable, so only the number of examples of each kind is drawn.
+    # Examples with equal features are interchangeable. Therefore only the number of examples of each kind is drawn.
     rng = np.random.default_rng(seed)
     features = [one.features for of_method in sums for one, _ in of_method]
     kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
@@ -100,7 +102,7 @@ def paired_bootstrap(
 
 
 def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[tuple[Sums, float]]:
-    """Return the sums of all metrics that have them, each with its share in the mean over runs."""
+    """Return the `Sums` of all metrics without ``redrawn_scores``, each with its weight in the mean over runs."""
     by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
     return [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
 
@@ -123,10 +125,11 @@ class SwapTest:
 def swap_test(
     a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0
 ) -> SwapTest:
-    """Compare two methods on one test set by a paired randomisation test of the task's score.
+    """Compare two methods on one test set with a paired randomisation test of the task's score.
 
-    A swap exchanges the two methods' predictions of one example in all seeds together, because the predictions of an
-    example under several seeds are not independent. The p-value counts the observed arrangement too, so it is never 0.
+    A swap exchanges the predictions of the two methods for one example. It does so for all seeds together, because the
+    predictions for an example under several seeds are not independent. The p-value also counts the observed
+    arrangement, so it is never 0.
 
     Args:
         a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed.
@@ -175,7 +178,7 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 def p_value(observed: float, null: Floats) -> float:
     """Return the two-sided p-value of an observed difference, given the differences after random swaps.
 
-    The observed difference is included in the count, so the p-value is never 0.
+    The observed difference is counted too, so the p-value is never 0.
     """
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
@@ -192,7 +195,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p-value of the exact McNemar test.
 
     Args:
-        only_a, only_b: the number of examples on which only method a, or only method b, is right.
+        only_a: the number of examples on which only method a is right.
+        only_b: the number of examples on which only method b is right.
     """
     from scipy.special import bdtr
 
@@ -201,10 +205,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
-    """Return kinds of changes with the shape (K, F), and a function that draws how often each kind is swapped.
+    """Return kinds of changes (K, F), and a function that draws how often each kind is swapped.
 
-    The function takes the number of arrangements and returns counts with the shape (arrangements, K). If there are few
-    distinct changes, the kinds are the distinct changes. Otherwise each example is its own kind, and a count is 0 or 1.
+    The function has the number of arrangements as its argument, and returns counts (arrangements, K). If there are few
+    distinct changes, the kinds are the distinct changes. Otherwise each example is a kind, and a count is 0 or 1.
     """
     if change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)
@@ -220,9 +224,9 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
     return change.astype(dtype), bits
 
 
-@lru_cache(maxsize=1)  # all rows of a report's column use the same draws
+@lru_cache(maxsize=1)  # all rows in a column of a report use the same draws
 def _draw_examples(seed: int, start: int, rows: int, n: int) -> Floats:
-    """Draw n of n examples with replacement, ``rows`` times. Return how often each example was drawn: (rows, n)."""
+    """Draw n of n examples with replacement, ``rows`` times. Return the counts of the examples, (rows, n)."""
     rng = np.random.default_rng((seed, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

@@ -1,7 +1,7 @@
 """The local `evaluate` metric, which computes scores (0-100) from label strings.
 
-`evaluate.load` copies this file and imports the copy, so the metrics are implemented in `krona.metrics.scores`. The
-features are strings, because a model can generate text that is not a label.
+`evaluate.load` copies this file and imports the copy. The metrics are therefore implemented in `krona.metrics.scores`.
+The features are strings, because a model can generate text that is not a label.
 """
 
 import datasets
@@ -9,7 +9,7 @@ import evaluate
 
 from krona.metrics.scores import METRICS, score
 
-DESCRIPTION = f"{', '.join(METRICS)} of label strings, in 0-100."
+DESCRIPTION = f"{', '.join(METRICS)} of label strings, from 0 to 100."
 
 
 class LabelScores(evaluate.Metric):  # type: ignore[misc]
@@ -17,7 +17,7 @@ class LabelScores(evaluate.Metric):  # type: ignore[misc]
         return evaluate.MetricInfo(
             description=DESCRIPTION,
             citation="",
-            inputs_description="predictions, references: strings; metrics: names; labels: all strings, or None",
+            inputs_description="predictions, references: strings. metrics: names. labels: all target strings, or None.",
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
             ),

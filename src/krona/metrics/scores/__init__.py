@@ -1,6 +1,6 @@
-"""Compute the metrics. Each file of this package defines one metric and is found on import.
+"""Compute metrics by name. Each file of this package defines one metric, which is found on import.
 
-Scores are in 0-100, and correlations in -100 to 100.
+Scores range from 0 to 100, and correlations from -100 to 100.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def score(
         targets: the target of each row of the data set.
         predictions: the prediction for each row.
         labels: all target strings in the order of their ids. The second of two labels is the positive class of F1.
-            None for a regression.
+            None means a regression.
 
     Raises:
         ValueError: if a metric is unknown or does not fit the task, if the lengths differ, or if there are no rows.
@@ -48,18 +48,18 @@ def score(
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Return the same scores as `score`, computed from sums over examples without scikit-learn and SciPy."""
+    """Return the same scores as `score`. They are computed from sums over examples, without scikit-learn and SciPy."""
     sums = {name: compute_sums(name, [answers])[0] for name in metrics}
     return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
-    """Return the sums of a metric for each run. For a linear metric, return a single mean of the sums of all runs.
+    """Return the `Sums` of a metric for each run. For a linear metric, return a list with only their mean.
 
     Args:
         name: the name of the metric.
         runs: the targets and predictions of each run.
-        values: all values that a prediction can have. None means the values that occur in each run.
+        values: all values that a prediction can have. None means that each run uses its own predicted values.
 
     Raises:
         ValueError: if the metric is unknown or does not fit the task.
@@ -74,7 +74,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
 def get_metric(name: str, classes: int) -> Metric:
     """Return the metric with this name.
 
-    Raise ValueError if it is unknown or does not fit this number of classes. 0 classes mean a regression.
+    Raises ValueError if the metric is unknown or does not fit this number of classes. 0 classes mean a regression.
     """
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
@@ -83,6 +83,8 @@ def get_metric(name: str, classes: int) -> Metric:
         return metric
     if not classes:
         numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
-        raise ValueError(f"'{name}' is for classes, but labels: null makes the task a regression. Use {numbers}")
+        raise ValueError(
+            f"the metric '{name}' is for classes, but labels: null makes the task a regression. Use {numbers}"
+        )
     others = ", ".join(other for other, one in METRICS.items() if not one.of_numbers and one.classes in (None, classes))
-    raise ValueError(f"'{name}' is for {metric.classes} classes, but the task has {classes}. Use {others}")
+    raise ValueError(f"the metric '{name}' is for {metric.classes} classes, but the task has {classes}. Use {others}")

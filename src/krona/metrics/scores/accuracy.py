@@ -1,4 +1,4 @@
-"""Accuracy, the share of right predictions. An invalid prediction counts as wrong."""
+"""Accuracy, the share of correct predictions. An invalid prediction is wrong."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """F1 for tasks with two labels. The second label is the positive class.
 
-An invalid prediction counts as the label that is not the target.
+An invalid prediction (a text that is not a label) is replaced by the label that is not the target.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def _score(answers: Answers) -> float:
 
 
 def mean_f1(answers: Answers, first: int) -> Sums:
-    """Return the `Sums` of the mean F1 over the classes from the index ``first``.
+    """Return the `Sums` of the mean F1 over the classes with index ``first`` and above.
 
     Classes without targets and predictions are skipped.
     """

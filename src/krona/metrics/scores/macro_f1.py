@@ -1,6 +1,6 @@
 """Macro F1, the mean of F1 over classes.
 
-With two classes, an invalid prediction counts as the label that is not the target.
+With two classes, an invalid prediction (a text that is not a label) is replaced by the label that is not the target.
 """
 
 from krona.metrics.answers import Answers

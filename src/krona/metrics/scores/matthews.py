@@ -1,4 +1,4 @@
-"""Matthews correlation. All invalid predictions together count as one more class. A constant prediction scores 0."""
+"""Matthews correlation. All invalid predictions form an additional class. A constant prediction scores 0."""
 
 import numpy as np
 

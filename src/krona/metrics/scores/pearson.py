@@ -1,4 +1,4 @@
-"""Pearson correlation of numbers. An invalid prediction counts as -1."""
+"""Pearson correlation of numbers. An invalid prediction is replaced by -1."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def _sums(answers: Answers, values: Floats) -> Sums:
 def _value(sums: Floats) -> Floats:
     n, x, y, xy, xx, yy = np.moveaxis(sums, -1, 0)
     spread_x, spread_y = n * xx - x * x, n * yy - y * y
-    # A variance that is only the rounding error of constant values counts as 0.
+    # A variance that is only the rounding error of constant values is set to 0.
     flat = (spread_x <= 1e-12 * n * xx) | (spread_y <= 1e-12 * n * yy)
     return ratio(n * xy - x * y, np.where(flat, 0.0, np.sqrt(np.abs(spread_x * spread_y))))
 

@@ -1,8 +1,8 @@
-"""Spearman correlation of numbers. An invalid prediction counts as -1.
+"""Spearman correlation of numbers. An invalid prediction is replaced by -1.
 
-In general, this metric is not a function of sums over examples, because each example changes the ranks. With fixed
-targets, as in the randomisation test, it is a function of two sums for each predicted value: the number of examples
-with this prediction, and the sum of the ranks of their targets.
+In general, this metric is not a function of sums over examples, because each example changes the ranks. If the targets
+are fixed, as in the randomisation test, the metric is a function of two sums for each predicted value. These are the
+number of examples with this prediction, and the sum of the ranks of their targets.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
 
     Args:
         answers: the targets and predictions of the original test set.
-        weights: how often each example was drawn, with the shape (draws, n).
+        weights: an array of shape (draws, n) with the number of times that each example was drawn.
 
     Returns:
         The scores in -100 to 100, with the shape (draws,).
@@ -49,13 +49,16 @@ def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Return the ranks of the values, starting at 1. Equal values get the mean of their ranks."""
+    """Return the ranks of the values. The lowest rank is 1, and equal values get the mean of their ranks."""
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     return _mid_ranks(counts.astype(float))[where]
 
 
 def _mid_ranks(counts: Floats) -> Floats:
-    """Return the common rank of all occurrences of each value, given the counts of ascending values (..., K)."""
+    """Return the mean rank of each distinct value. The argument is the number of occurrences of each value (..., K).
+
+    The values are in ascending order.
+    """
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
