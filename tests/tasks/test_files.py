@@ -120,11 +120,11 @@ def test_all_formats_give_the_same_splits(tmp_path: Path) -> None:
 LABELLED = b"text,label\nx,sad\n"
 BAD: dict[str, tuple[bytes, str]] = {
     "column.tsv": (b"text\tlable\nx\tsad\n", "has no column 'label': did you mean 'lable'?"),
-    "semicolons.csv": (b"text;label\nx;sad\n", "has no column 'text' (a CSV's columns are separated by commas)"),
+    "semicolons.csv": (b"text;label\nx;sad\n", "has no column 'text' (in a CSV, commas separate the columns)"),
     "no_names.tsv": (b"It rains.\tsad\n", "The first line names the columns"),
-    "few.tsv": (b"text\tlabel\nx\tsad\none\n", "few.tsv:3: 1 field, but the file has 2 columns"),
-    "many.csv": (LABELLED + b"x,y,sad\n", "many.csv:3: 3 fields, but the file has 2 columns"),
-    "open.csv": (LABELLED + b'"x,sad\nx,sad\n', "open.csv:3: not a CSV row"),
+    "few.tsv": (b"text\tlabel\nx\tsad\none\n", "few.tsv:3: the row has 1 field, but the file has 2 columns"),
+    "many.csv": (LABELLED + b"x,y,sad\n", "many.csv:3: the row has 3 fields, but the file has 2 columns"),
+    "open.csv": (LABELLED + b'"x,sad\nx,sad\n', "open.csv:3: the row is not valid CSV"),
     "label.csv": (b"text,label\nx,sat\n", "label.csv:2: label 'sat' is not one of sad (0), calm (1)"),
     "small.csv": (LABELLED, "would be a split with no rows"),
     "no_rows.csv": (b"text,label\n", "a split with no rows"),
@@ -133,8 +133,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "bom_alone.jsonl": (MARK + b"\n", "is empty (4 bytes)"),
     "no_json.jsonl": (b'{"text": "x", "label": "sad"}\n{"text"\n', "no_json.jsonl:2: not a JSON object"),
     "deep.jsonl": (b'{"text": ' + b"[" * 200_000, "deep.jsonl:1: not a JSON object"),
-    "list.jsonl": (b"[1]\n", "list.jsonl:1: a line must be a JSON object"),
-    "key.jsonl": (b'{"txt": "x", "label": "sad"}\n', "key.jsonl:1: no 'text': did you mean 'txt'?"),
+    "list.jsonl": (b"[1]\n", "list.jsonl:1: the line is not a JSON object"),
+    "key.jsonl": (b'{"txt": "x", "label": "sad"}\n', "key.jsonl:1: the key 'text' is missing: did you mean 'txt'?"),
     "null.jsonl": (b'{"text": null, "label": "sad"}\n', "null.jsonl:1: the column 'text' is empty (null)"),
     "a.parquet": (b"PAR1 or not", "is not a readable Parquet file"),
     "latin.tsv": (b"text\tlabel\nGr\xfc\xdfe\tsad\n", "latin.tsv:2: not UTF-8: byte 0xfc"),
@@ -142,9 +142,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "start.csv.gz": (gzip.compress(LABELLED)[:5], "is not a whole gzip file"),
     "no_gzip.csv.gz": (LABELLED, "is not a whole gzip file"),
     "garbled.csv.gz": (gzip.compress(LABELLED)[:10] + b"\x07" * 40, "is not a whole gzip file"),
-    "gzip.csv": (gzip.compress(LABELLED), "is a gzip file. Its name must end in .csv.gz"),
+    "gzip.csv": (gzip.compress(LABELLED), "is a gzip file. Rename it, so that its name ends in .csv.gz"),
     "a.parquet.gz": (gzip.compress(b"PAR1"), "not in '.parquet.gz'"),
-    "a.xlsx": (b"x", "a data file ends in .tsv, .csv, .jsonl, .parquet, not in '.xlsx'"),
+    "a.xlsx": (b"x", "ends in '.xlsx', but a data file must end in .tsv, .csv, .jsonl, .parquet."),
 }
 
 
@@ -214,10 +214,14 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
     found = got.train.part.oddities[Oddity.SPANNING]
     assert (found.rows, found.first) == (2, f"{file}:14")
     file.write_text("\n".join([*lines(12), "", '"one,sad', 'two,glad",x,calm']))
-    with pytest.raises(KronaError, match=r"a\.csv:15: 3 fields, but the file has 2 columns; the row ends in line 16"):
+    with pytest.raises(
+        KronaError, match=r"a\.csv:15: the row has 3 fields, but the file has 2 columns\. The row ends in line 16"
+    ):
         read(file)
     file.write_text("\n".join([*lines(12), '"open,sad', *lines(20_000)[1:]]))
-    with pytest.raises(KronaError, match=r"a\.csv:14: a field of more than 131,072 characters.*never closed.*\.jsonl"):
+    with pytest.raises(
+        KronaError, match=r"a\.csv:14: a field has more than 131,072 characters.*closing quote is missing.*\.jsonl"
+    ):
         read(file)
 
 
@@ -312,7 +316,7 @@ def test_a_saved_dataset_dict_gives_train_dev_and_test(tmp_path: Path) -> None:
     got = read(tmp_path / "all")
     assert (len(got.train), len(got.dev), len(got.test)) == (9, 6, 3)
     assert got.test.ids == ["test-0", "test-1", "test-2"]
-    with pytest.raises(KronaError, match=r"all holds several splits \(test, train, validation\)\. Name one of them"):
+    with pytest.raises(KronaError, match=r"all contains several splits \(test, train, validation\)\. Name one of them"):
         read(tmp_path / "all", task={"files": {"train": "all", "dev": "all/validation"}})
 
 

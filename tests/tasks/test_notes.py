@@ -55,7 +55,7 @@ def test_skipped_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert (unknown["kind"], unknown["rows"]) == ("unknown label", 2)
     assert unknown["first"].startswith(f"{file}:22: label 'sat' is not one of sad (0), calm (1)")
     assert (fields["kind"], fields["rows"]) == ("wrong number of fields", 2)
-    assert fields["first"] == f"{file}:23: 3 fields, but the file has 2 columns"
+    assert fields["first"] == f"{file}:23: the row has 3 fields, but the file has 2 columns"
     assert got.facts["dev"]["skipped_rows"] == 4
     assert find_note(mood("a.tsv"), got, "skip") == (
         f"data.skip_bad_rows=true skipped 4 of 24 rows of train: 2 unknown label, first {unknown['first']}; "
@@ -88,8 +88,8 @@ def test_empty_texts_are_counted_in_their_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sep", "more", "note"),
     [
-        ("a.tsv", "\t", ['"say ""no"""\tsad'], ("quoted as by a spreadsheet", "data.quoting=csv")),
-        ("a.csv", ",", ['"one,sad', "two,sad", 'three",sad'], ("a line end inside", "if a quote was left open")),
+        ("a.tsv", "\t", ['"say ""no"""\tsad'], ("quotes as a spreadsheet writes them", "data.quoting=csv")),
+        ("a.csv", ",", ['"one,sad', "two,sad", 'three",sad'], ("a line end inside", "if a closing quote is missing")),
     ],
 )
 def test_rows_that_may_be_misread_are_noted(
@@ -113,7 +113,7 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     test = got.facts["test"]
     assert (test["repeated"], test["also_in_train"], test["also_in_dev"]) == (0, 2, 5)
     assert find_note(several, got, "epeated") == (
-        "Repeated source texts: 4 of 15 rows of train repeat an earlier one, 1 of 7 rows of dev repeat an earlier one, "
+        "Repeated source texts: 4 of 15 rows of train repeat an earlier text, 1 of 7 rows of dev repeat an earlier text, "
         "4 of 7 rows of dev are also in train, 2 of 5 rows of test are also in train, 5 of 5 rows of test are also in "
         "dev."
     )

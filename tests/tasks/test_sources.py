@@ -74,7 +74,7 @@ def test_labels_as_ids_equal_labels_as_words(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\n4\t", "\n4\textra\t", ":6: 5 fields, but the file has 4 columns"),
+        ("\n4\t", "\n4\textra\t", ":6: the row has 5 fields, but the file has 4 columns"),
         ("\n4\t", "\n\n4\t", ":6: 1 field, but the file has 4 columns"),
         ("ünder 4.\tentailment", "x\tperhaps", ":6: label 'perhaps' is not one of entailment (0), not_entailment (1)"),
     ],
@@ -109,7 +109,7 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
         (latin, f":2: not UTF-8: byte 0xfc at offset {latin.index(0xFC)}"),
         (b"\n \n", " is empty (3 bytes)"),
         (whole.replace(b"index", b"label"), " has 2 columns named 'label'"),
-        (re.sub(rb"(not_)?entailment", b"what", whole), ": a split with no rows: none of its 12 rows can be used"),
+        (re.sub(rb"(not_)?entailment", b"what", whole), " gives a split with no rows: none of its 12 rows can be used"),
     ):
         file.write_bytes(content)
         with pytest.raises(KronaError, match=re.escape(f"{file}{message}")):
@@ -133,8 +133,8 @@ def test_folders_without_the_task(tmp_path: Path) -> None:
         ("rte", None, "data.path=FOLDER"),
         ("rte", tmp_path / "nowhere", "no such folder"),
         ("rte", tmp_path / "file", "not a folder"),
-        ("rte", tmp_path / "glue", "(it holds: MRPC)"),
-        ("mrpc", tmp_path / "glue", "does not hold all files of task mrpc: neither"),
+        ("rte", tmp_path / "glue", "(it contains: MRPC)"),
+        ("mrpc", tmp_path / "glue", "does not contain all files of task mrpc: neither"),
     ):
         with pytest.raises(KronaError, match=re.escape(message)):
             load(task(name), kind="tsv", path=None if path is None else str(path))

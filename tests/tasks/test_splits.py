@@ -158,7 +158,7 @@ def test_splits_with_no_rows_and_unknown_protocols(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="dev would be a split with no rows"):
         load(task("rte"), kind="tsv", path=str(tmp_path))
     write(tmp_path, "sst2", train=1000)
-    with pytest.raises(KronaError, match=r"no rows: it has 1000, and data.protocol=table1 takes 1000"):
+    with pytest.raises(KronaError, match=r"no rows. It has 1000 rows, of which data.protocol=table1 takes 1000"):
         load(task("sst2"), kind="tsv", path=str(tmp_path))
     with pytest.raises(KronaError, match=r"data.protocol 'table_1': did you mean 'table1'\?"):
         load(task("rte"), kind="tsv", path=str(tmp_path), protocol="table_1")

@@ -90,5 +90,5 @@ def test_a_limit_that_is_not_a_number(value: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "1e-9")
     assert len(read(tmp_path / "a.csv").train) == 24  # this limit applies to compressed files
     monkeypatch.setenv("KRONA_MAX_LINE_MB", value)
-    with pytest.raises(KronaError, match=f"KRONA_MAX_LINE_MB={value}: expected a number above 0"):
+    with pytest.raises(KronaError, match=f"KRONA_MAX_LINE_MB={value} must be a number above 0"):
         read(tmp_path / "a.csv")

@@ -1,7 +1,7 @@
 """Read data files (TSV, CSV, JSONL, Parquet, folders of ``save_to_disk``) as a stream of rows with line numbers.
 
 A reader yields ``(line, row)`` for a good row and ``(line, BadRowError)`` for a bad row, which the caller may skip and
-count. Before a suspicious row it yields ``(line, Oddity)``. It raises KronaError if the whole file cannot be read.
+count. Before a suspicious row, it yields ``(line, Oddity)``. It raises `KronaError` if the file cannot be read at all.
 """
 
 import csv
@@ -57,11 +57,11 @@ class Wanted:
         return [column for column, names in self.names.items() if known.isdisjoint(names)]
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
-        """Return a dict from each column to its name in a file. Raises KronaError for a missing or repeated column."""
+        """Return a dict from each column to its name in a file. Raise `KronaError` for a missing or repeated column."""
         for column in self.missing(found):
             names = self.names[column]
             either = " or ".join(f"'{name}'" for name in names)
-            commas = " (a CSV's columns are separated by commas)" if ";" in "".join(found) else ""
+            commas = " (in a CSV, commas separate the columns)" if ";" in "".join(found) else ""
             raise KronaError(f"{where} has no column {either}{commas}: {did_you_mean(names[0], found)}{hint}")
         chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
         for name in chosen.values():
@@ -81,14 +81,14 @@ def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iter
 
 
 def file_kind(path: Path) -> str:
-    """Return the suffix of a data file without ``.gz``. Raises KronaError if the format is not supported."""
+    """Return the suffix of a data file without ``.gz``. Raise `KronaError` if the format is not supported."""
     suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
     kind = suffix.lower().removesuffix(".gz")
     if kind not in KINDS or suffix.lower() == ".parquet.gz":
         require_file(path)
         raise KronaError(
-            f"{path}: a data file ends in {', '.join(KINDS)}, not in '{suffix}'. The first three may be compressed "
-            "(.tsv.gz). A folder written by save_to_disk of datasets is accepted too."
+            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
+            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
         )
     return kind
 
@@ -97,8 +97,8 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
     """Yield the rows of a TSV, CSV or JSONL file.
 
     Args:
-        kind: ``.tsv``, ``.csv`` or ``.jsonl``. None means JSONL if the first line starts with ``{``, else TSV.
-        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV, else None.
+        kind: ``.tsv``, ``.csv`` or ``.jsonl``; None: JSONL if the first line starts with ``{``, otherwise TSV.
+        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
     """
     lines = text.lines()
     if kind is None:
@@ -114,7 +114,7 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
 
 
 def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hint: str = "") -> Iterator[Located]:
-    """Yield the wanted columns of a table. The errors about rows with quotes and a wrong width end with ``hint``."""
+    """Yield the wanted columns of a table. ``hint`` is added to errors about rows with quotes and too many fields."""
     first = next(records, (1, 1, [], None))
     names: Sequence[str] = first[2]
     header = wanted.header
@@ -128,9 +128,9 @@ def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hi
         if len(fields) == len(names):
             yield line, {column: fields[place] for column, place in places.items()}
             continue
-        problem = f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
+        problem = f"the row has {amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
         if last > line:
-            problem += f"; the row ends in line {last}, so a quote may be left open"
+            problem += f". The row ends in line {last}, so a closing quote may be missing"
         elif any(field[:1] == '"' or field[-1:] == '"' for field in fields):
             problem += hint
         yield line, BadRowError(problem, kind="wrong number of fields")
@@ -165,12 +165,12 @@ def _split_quoted(where: str, lines: Iterator[str], *, delimiter: str) -> Iterat
     except csv.Error as error:
         if "field limit" in str(error):
             raise KronaError(
-                f"{where}:{line + 1}: a field of more than {csv.field_size_limit():,} characters. Usually its quote is "
-                "never closed. Correct the row, or use a .jsonl file for texts of this length."
+                f"{where}:{line + 1}: a field has more than {csv.field_size_limit():,} characters. Usually its closing "
+                "quote is missing. Correct the row, or use a .jsonl file for texts of this length."
             ) from error
         raise KronaError(
-            f"{where}:{line + 1}: not a CSV row: {error}. Put a field with a quote, a comma or a line end in quotes, "
-            'and double its quotes: "say ""yes""".'
+            f"{where}:{line + 1}: the row is not valid CSV: {error}. Put a field that contains a quote, a comma or a "
+            'line end in quotes, and double the quotes in it: "say ""yes""".'
         ) from error
 
 
@@ -184,11 +184,11 @@ def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return BadRowError(f"not a JSON object: {error}", kind="no JSON object")
+        return BadRowError(f"the line is not a JSON object: {error}", kind="no JSON object")
     if not isinstance(found, dict):
-        return BadRowError(f"a line must be a JSON object with {', '.join(wanted.names)}", kind="no JSON object")
+        return BadRowError(f"the line is not a JSON object with {', '.join(wanted.names)}", kind="no JSON object")
     for name in wanted.missing(found):
-        return BadRowError(f"no '{name}': {did_you_mean(name, found)}", kind="missing column")
+        return BadRowError(f"the key '{name}' is missing: {did_you_mean(name, found)}", kind="missing column")
     row = {column: next(found[name] for name in names if name in found) for column, names in wanted.names.items()}
     for name, value in row.items() if "\\u" in text else ():
         if isinstance(value, str):
@@ -239,9 +239,9 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def require_saved(path: Path) -> None:
-    """Raise KronaError unless `Dataset.save_to_disk` wrote the folder."""
+    """Raise `KronaError` unless `Dataset.save_to_disk` wrote the folder."""
     if (path / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
-        raise KronaError(f"{path} holds several splits ({splits}). Name one of them: FOLDER/SPLIT.")
+        raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
     if not (path / "state.json").is_file():
         raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")

@@ -1,7 +1,7 @@
 """Access the Hugging Face Hub: test whether it can be reached, inspect the local cache, and load GLUE.
 
-Without a network the libraries try again for about half a minute. To avoid this wait, one request first tests whether
-the Hub can be reached. If it cannot, only the local caches are used.
+Without a network, the libraries repeat their requests for about half a minute. To avoid this delay, one request first
+tests whether the Hub can be reached. If the Hub cannot be reached, only the local caches are used.
 """
 
 import os
@@ -29,7 +29,7 @@ def endpoint() -> str:
 def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
     """Return the reason why the Hub cannot be reached, or None if it can be reached.
 
-    The status "not found" also gives None, because the libraries' own error message explains it better.
+    For the status "not found", also return None, because the libraries' own error message explains it better.
 
     Args:
         path: the path on the Hub that is requested.
@@ -43,12 +43,12 @@ def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
         status = get_session().head(f"{endpoint()}/{path}", timeout=timeout_s).status_code
     except Exception as error:  # the HTTP client raises many types of errors
         return " ".join(str(error).split()) or type(error).__name__
-    return f"it answers with status {status}" if status >= 500 else None
+    return f"it responds with status {status}" if status >= 500 else None
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Restrict the libraries to their local caches inside this context. The libraries read their flag at each call."""
+    """Restrict the libraries to their local caches inside this context. They read their offline flag at each call."""
     from huggingface_hub import constants
 
     datasets = sys.modules.get("datasets")  # its import takes a second, and a model does not need it
@@ -93,17 +93,17 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
     Args:
         what: what could not be loaded, in words.
         error: the error of the library. The message contains its first line.
-        ways_out: what the user can do.
+        ways_out: what the user can do, as a phrase.
     """
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return KronaError(f"Could not load {what}: {first[:300].rstrip('.')}. Ways out: {ways_out}.")
+    return KronaError(f"Could not load {what}: {first[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:
     """Return a dict from each official part of a GLUE task to its rows. The test set has no labels and is left out."""
     task, name, revision = reading.task, reading.data.name, reading.data.revision
     if task.hub_name is None or name is None:
-        raise KronaError(f"task {task.name}: data=hub needs data.name (nyu-mll/glue) and task.hub_name.")
+        raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")
     loaded = _load_dataset(name, task.hub_name, revision)
     return {
         part: reading.part(part, f"{name} {task.hub_name} {part}", enumerate(loaded[part]))
@@ -123,14 +123,14 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
         why = trouble or " ".join(str(error).split()) or type(error).__name__
         raise KronaError(
             f"The data set {name} ({config}{f', revision {revision}' if revision else ''}) is not in the local cache, "
-            f"and could not be loaded from {endpoint()}: {why.rstrip('.')}. Ways out: profile=demo (sample data, no "
+            f"and could not be loaded from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a "
             f"download), data=tsv data.path=FOLDER (GLUE's own files), or {MIRROR}."
         ) from error
 
 
 @contextmanager
 def _hide_progress() -> Iterator[None]:
-    """Hide the library's progress bars if there is no terminal, because in a log they take hundreds of lines."""
+    """Hide the library's progress bars if there is no terminal, because they fill a log with hundreds of lines."""
     import datasets
 
     enabled = not datasets.are_progress_bars_disabled()

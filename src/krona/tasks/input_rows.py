@@ -1,4 +1,4 @@
-"""Read the rows that a model predicts labels for, one at a time, from a file or standard input."""
+"""Read the rows for which a model predicts labels, one at a time, from a file or from standard input."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ STDIN = "-"
 class InputRows:
     """The rows of a file, or of standard input, for the prediction of labels.
 
-    The iterator yields pairs (place, row). The place is `FILE:LINE`, for use in messages. The row is a dict from each
-    column to its text. A bad row raises KronaError.
+    The iterator yields pairs of `FILE:LINE`, for use in messages, and a dict from each column to the row's text. It
+    raises `KronaError` for a bad row.
 
     Args:
         source: the path of a data file, or ``-`` for standard input.

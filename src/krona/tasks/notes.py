@@ -1,7 +1,4 @@
-"""Write notes about the rows of a run, for example about skipped or suspicious rows and about repeated texts.
-
-A reader of the scores should know these properties.
-"""
+"""Write notes on properties of the rows that may affect the scores, such as skipped rows and repeated texts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,12 +18,12 @@ GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the
     "rte": {"train": 2490, "validation": 277},
     "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
 }
-ODDITIES = {  # oddity → (message, advice)
+ODDITIES = {  # kind of suspicious input → (message, advice)
     Oddity.QUOTED: (
-        'fields quoted as by a spreadsheet ("" inside quotes)',
+        'fields with quotes as a spreadsheet writes them ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     ),
-    Oddity.SPANNING: ("fields with a line end inside", ". Correct them if a quote was left open"),
+    Oddity.SPANNING: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
     Oddity.EMPTY: ("empty texts", ""),
 }
 
@@ -71,7 +68,7 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
         counts = ", ".join(
             f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
         )
-        yield f"GLUE's form, but not GLUE's rows: {counts}. The scores are not comparable with scores on GLUE."
+        yield f"GLUE's format, but not GLUE's rows: {counts}. The scores are not comparable with scores on GLUE."
 
 
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
@@ -86,17 +83,17 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
             )
     elif len(found) == 1:
         (target,) = found
-        yield f"train has only one class, {task.label_name(target)}, so a model learns only to answer it."
+        yield f"train has only one class, {task.label_name(target)}, so the model learns to predict only this class."
     elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
-        yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of a label: {each}."
+        yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
 
 
 def _note_repeated(splits: Splits) -> Iterator[str]:
     counts = [
         f"{facts[key]:,} of {amount(facts['rows'], 'row')} of {role} {what}"
         for key, what in (
-            ("repeated", "repeat an earlier one"),
+            ("repeated", "repeat an earlier text"),
             ("also_in_train", "are also in train"),
             ("also_in_dev", "are also in dev"),
         )

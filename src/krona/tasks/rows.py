@@ -19,7 +19,7 @@ class Faults:
     """The number of rows of an official part that have the same fault.
 
     Args:
-        first: the first such row, as `FILE:LINE` or `FILE:LINE: message`.
+        first: the first row with the fault, as `FILE:LINE` or `FILE:LINE: message`.
     """
 
     rows: int
@@ -34,7 +34,7 @@ class Part:
         origin: the path of the file, or the name of the data source.
         rows: number of usable rows.
         skipped: a dict from each kind of fault to the count of the bad rows with this fault.
-        oddities: a dict from each oddity to the count of the usable rows with suspicious input of this kind.
+        oddities: a dict from each kind of suspicious input to the count of the usable rows with such input.
         empty: ids of rows with an empty text.
     """
 
@@ -97,7 +97,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """The settings of the data source and of the splits. The files `conf/data/*.yaml` document the keys."""
+    """The settings of the data source and of the splits. `krona.config.settings.Data` documents the keys."""
 
     kind: str
     path: str | None = None
@@ -113,7 +113,7 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A reader of rows for one task.
+    """A reader that converts the rows of a data source to the source and target texts of a task.
 
     Args:
         prefix: whether the source text starts with the task's name.
@@ -164,7 +164,7 @@ class Reading:
         if not ids:
             why = f"none of its {amount(place, 'row')} can be used" if place else "it has columns but no rows"
             first = next((f" ({fault.first})" for fault in skipped.values()), "")
-            raise KronaError(f"{origin}: a split with no rows: {why}{first}.")
+            raise KronaError(f"{origin} gives a split with no rows: {why}{first}.")
         part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, oddities=oddities, empty=frozenset(empty))
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
 

@@ -1,6 +1,6 @@
-"""The files of the sample tasks: eight small tasks that are part of the package.
+"""Find and write the files of the sample tasks: eight small tasks that are part of the package.
 
-They have the columns and the file layout of GLUE, but other rows, so scores on them are not GLUE scores. The script
+They have the columns and the file layout of GLUE, but generated rows, so scores on them are not GLUE scores. The script
 `scripts/nano/sample_tasks.py` generates the files.
 """
 
@@ -20,7 +20,7 @@ MNLI_SPLITS = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 
 
 def sample_files(name: str) -> dict[str, Path]:
-    """Return a dict from train, dev and test to the files of a sample task. Raises KronaError for an unknown task."""
+    """Return a dict from train, dev and test to the files of a sample task. Raise `KronaError` for an unknown task."""
     if name not in FOLDERS:
         raise KronaError(f"Unknown sample task '{name}'. Choose one of {', '.join(FOLDERS)}.")
     splits = MNLI_SPLITS if name == "mnli" else SPLITS

@@ -23,32 +23,32 @@ KINDS = ("hub", "tsv", "sample")
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """Raise KronaError unless the data source has the task.
+    """Raise `KronaError` unless the data source contains the task.
 
     Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need another source.
     """
     if kind not in KINDS:
-        raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
+        raise KronaError(f"data.kind '{kind}' does not exist: {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
-            f"task={task.name} is a sample task of this project, and data={kind} does not have it. Add data=sample (or "
+            f"task={task.name} is a sample task, which data={kind} does not contain. Add data=sample (or "
             f"profile=demo), or use task={task.sample}."
         )
     if task.kind == "glue" and kind == "sample":
         raise KronaError(
-            f"data=sample does not have task={task.name}. Use task=sample_{task.name}, or GLUE itself with data=hub or "
-            "data=tsv data.path=FOLDER."
+            f"data=sample does not contain task={task.name}. Use task=sample_{task.name}, or GLUE itself with data=hub "
+            "or data=tsv data.path=FOLDER."
         )
 
 
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
-    """Raise KronaError unless the data source has the task and all local files exist. No request is sent to the Hub."""
+    """Raise `KronaError` unless the data source contains the task and all local files exist. The Hub is not used."""
     check_kind(task, kind)
     if task.kind == "glue" and kind == "tsv":
         tsv_files(task, path)
     for part, file in own_files(task, path).items():
         if not file.exists():
-            way_out = f"data.path={path} lacks it" if path else "set data.path=FOLDER"
+            way_out = f"data.path={path} does not contain it" if path else "set data.path=FOLDER"
             raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} was not found: {way_out}.")
         if file.is_dir():
             require_saved(file)
@@ -106,7 +106,9 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     """
     layout = _layout(task)
     if path is None:
-        raise KronaError(f"data=tsv needs the folder of the GLUE download (with {layout.folder}/): data.path=FOLDER")
+        raise KronaError(
+            f"data=tsv needs the folder of the GLUE download, which contains {layout.folder}/. Set data.path=FOLDER."
+        )
     root = Path(path).expanduser()
     if not root.is_dir():
         raise KronaError(f"data.path={path}: {'not a folder' if root.exists() else 'no such folder'}")
@@ -118,7 +120,7 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
     there = ", ".join(sorted(entry.name for entry in itertools.islice(root.iterdir(), 20))) or "nothing"
     raise KronaError(
-        f"data.path={path} does not hold all files of task {task.name}: neither {sought} (it holds: {there})."
+        f"data.path={path} does not contain all files of task {task.name}: neither {sought} (it contains: {there})."
     )
 
 
@@ -127,9 +129,9 @@ def data_fingerprint(
 ) -> str:
     """Return the fingerprint of the data that a run would read. It is part of the run id.
 
-    The fingerprint is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. It is
-    `<kind>:absent` if a file is missing. In this case the run itself reports the error. The function raises no error
-    for missing or unreadable files, and needs neither torch nor `datasets` nor a network.
+    The fingerprint is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
+    or unreadable file it is `<kind>:absent`, and the run itself reports the error. The function needs neither torch nor
+    `datasets` nor a network.
     """
     try:
         if task.kind == "own":
@@ -170,5 +172,5 @@ def _hash_files(files: dict[str, Path]) -> str:
 
 @lru_cache(maxsize=64)
 def _hash_content(file: Path, size: int, mtime_ns: int) -> str:
-    """Return the hash of a file. The size and the time of the last change are arguments only as keys of the cache."""
+    """Return the hash of a file. The other arguments are keys of the cache, so that a changed file is read again."""
     return sha256(file)

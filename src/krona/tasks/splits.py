@@ -1,7 +1,7 @@
 """Divide the rows of a task into train, dev and test.
 
-Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The data seed is
-fixed and does not depend on the seed of the training. So all runs of a task have the same three splits.
+Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The seed of the data
+does not depend on the seed of the training, so all runs of a task have the same three splits.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from krona.tasks.task import Task
 ROLES = ("train", "dev", "test")
 PROTOCOLS = ("table1", "appendix_d1", "validation")
 CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
-OWN_SHARE = 10  # a missing dev or test of an own task is a tenth of train, and at most CARVED rows
+OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, and at most CARVED rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def load(task: Task, data: DataOptions, *, prefix: bool = False) -> Splits:
         KronaError: the data cannot be read or divided.
     """
     if data.protocol not in PROTOCOLS:
-        raise KronaError(f"data.protocol '{data.protocol}': {did_you_mean(data.protocol, PROTOCOLS)}")
+        raise KronaError(f"data.protocol '{data.protocol}' does not exist: {did_you_mean(data.protocol, PROTOCOLS)}")
     parts = read_parts(task, data, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)
     if data.train_rows is not None:
@@ -101,7 +101,8 @@ def divide(
             - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.
             - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
-              halves. If dev is missing, dev is taken from train, and so is a missing test.
+              halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
+              test.
 
         protocol: ``table1``, ``appendix_d1``, or ``validation``: the official validation rows are dev and test, as in
             LoRA-GA and its successors.
@@ -121,8 +122,8 @@ def divide(
         return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
     if len(train) <= CARVED:
         raise KronaError(
-            f"task {task}: train would be a split with no rows: it has {len(train)}, and data.protocol={protocol} "
-            f"takes {CARVED} of them. For your own data, write a task with files: {{train: FILE}}."
+            f"task {task}: train would be a split with no rows. It has {len(train)} rows, of which "
+            f"data.protocol={protocol} takes {CARVED}. For your own data, write a task with files: {{train: FILE}}."
         )
     order = permutation(len(train), seed)
     carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])
@@ -131,7 +132,7 @@ def divide(
 
 
 def permutation(rows: int, seed: int) -> list[int]:
-    """Return the numbers below ``rows`` in random order: torch.randperm with this seed, as in the code for Table 1."""
+    """Return the numbers below ``rows`` in random order, by torch.randperm with this seed."""
     import torch  # here, because run ids and reports need no torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
@@ -139,7 +140,7 @@ def permutation(rows: int, seed: int) -> list[int]:
 
 def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
     if name not in parts:
-        raise KronaError(f"task {task}: its data has no '{name}': {did_you_mean(name, parts)}")
+        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, parts)}")
     return parts[name]
 
 
@@ -166,14 +167,14 @@ def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
     """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible.
 
     Args:
-        by_label: false for a regression, whose rows are chosen without regard to their targets.
+        by_label: whether to balance the labels. It is false for a regression.
     """
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise KronaError(
-            f"data.train_rows={rows} must be a whole number of at least 1, or train is a split with no rows."
+            f"data.train_rows={rows} must be a whole number of at least 1. Otherwise, train is a split with no rows."
         )
     if rows > len(train):
-        raise KronaError(f"data.train_rows={rows}: train has only {amount(len(train), 'row')}.")
+        raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)
     for place in reversed(permutation(len(train), seed)):
         queues[train.targets[place] if by_label else ""].append(place)

@@ -1,7 +1,7 @@
-"""The class `Task`, which turns a row of a data file into two strings: the source text and the target text.
+"""Define a task, which turns a row of a data file into two strings: the source text and the target text.
 
-A YAML file in `conf/task/` defines a task. Its keys are the fields of `Task`, for example the text columns, the labels
-and the metrics.
+A YAML file in `conf/task/` defines a task. Its keys are the fields of the class `Task`, for example the text columns,
+the labels and the metrics.
 """
 
 import re
@@ -32,20 +32,20 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         pairs = [(word, i) for i, word in enumerate(value)]
     else:
-        raise ValueError(f"labels must be a list, word: id, or null for a number, not {value!r}")
+        raise ValueError(f"labels={value!r} must be a list of words, a map from words to ids, or null for a number")
     labels: dict[str, int] = {}
     for word, label_id in pairs:
         if isinstance(word, bool):
             raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans. Put them in quotes")
         if isinstance(label_id, bool) or not isinstance(label_id, int):
-            raise ValueError(f"labels: the id of '{word}' is {label_id!r}, not a whole number")
+            raise ValueError(f"labels: the id of '{word}' is {label_id!r}, but must be a whole number")
         if str(word) in labels:
-            raise ValueError(f"labels names '{word}' twice")
+            raise ValueError(f"labels contains '{word}' twice")
         labels[str(word)] = label_id
     if len(labels) < 2:
-        raise ValueError(f"labels names {len(labels)}, but a task has at least two classes")
+        raise ValueError(f"labels has {len(labels)} entries, but a task needs at least two classes")
     if len(set(labels.values())) < len(labels):
-        raise ValueError(f"two labels share one id: {labels}")
+        raise ValueError(f"two labels have the same id: {labels}")
     return labels
 
 
@@ -53,7 +53,7 @@ def _parse_files(value: Any) -> dict[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, str | Mapping):
-        raise ValueError(f"files must be train: FILE (and dev:, test:), not {value!r}")
+        raise ValueError(f"files={value!r} must be a file name, or a map from train, dev and test to file names")
     named = {"train": value} if isinstance(value, str) else value
     files = {str(key): str(path) for key, path in named.items() if path is not None}
     for key in files:
@@ -91,7 +91,9 @@ class Task(BaseModel):
     columns: Words
     """The names of the one or two text columns."""
     template: str
-    """The source text, where `{column}` stands for a column's text. The default is `column: text` for each column."""
+    """The source text, in which `{column}` is replaced by the column's text. The default is `column: {column}` for
+    each column.
+    """
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
     """A map from each label word to its id, or a list of words. The target text is the id.
 
@@ -102,21 +104,21 @@ class Task(BaseModel):
     score: Words
     """The metrics whose mean is reported in tables (for MRPC only F1). By default these are all metrics."""
     split: Division = "given"
-    """The rule that divides the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
+    """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
     prefix: StrictBool | None = None
     """Whether the source text starts with the task's name. If the value is null, the method decides."""
     sample: str | None = None
     """The name of the sample task in the package, such as rte. It is null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
-    """A map from train, dev and test to a user's data file, or to a folder that `save_to_disk` of datasets wrote."""
+    """A map from train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
     """The name of the task's configuration in GLUE on the Hub."""
     tsv: TsvLayout | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Return a task from the values of its YAML file. Raises a KronaError that has one line for each problem."""
+        """Return a task from the values of its YAML file. Raise `KronaError` with one line for each problem."""
         name = config.get("name") or "?"
         try:
             return cls.model_validate(dict(config))
@@ -138,7 +140,7 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not 1 <= len(self.columns) <= 2:
-            raise ValueError(f"columns names {len(self.columns)} columns, but a task has one or two text columns")
+            raise ValueError(f"columns has {len(self.columns)} names, but a task has one or two text columns")
         used = FIELD.findall(self.template)
         for name in used:
             if name not in self.columns:
@@ -147,7 +149,7 @@ class Task(BaseModel):
         for name in self.columns:
             if name not in used:
                 raise ValueError(
-                    f"the template '{self.template}' leaves out the column '{name}'. Write {{{name}}} for its text"
+                    f"the template '{self.template}' does not use the column '{name}'. Insert {{{name}}} for its text"
                 )
         if not self.metrics:
             raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
@@ -155,7 +157,9 @@ class Task(BaseModel):
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
-                raise ValueError(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
+                raise ValueError(
+                    f"the score '{metric}' is not one of the metrics: {did_you_mean(metric, self.metrics)}"
+                )
         if not self.score:
             raise ValueError(f"score is empty. Choose from {', '.join(self.metrics)}")
         return self
@@ -172,7 +176,7 @@ class Task(BaseModel):
         return wanted if self.prefix is None else self.prefix
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
-        """Return the source text of a row. Raises BadRowError if a text is missing.
+        """Return the source text of a row. Raise `BadRowError` if a text is missing.
 
         If ``prefix`` is true, the text starts with the task's name.
         """
@@ -186,11 +190,11 @@ class Task(BaseModel):
 
     @cached_property
     def _format(self) -> str:
-        """The template with `%s` in place of each column. It is computed once, because this is faster for each row."""
+        """The template with `%s` in place of each column. It is computed only once, to save time."""
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the target text of a row. Raises BadRowError for an unknown label or for text in place of a number."""
+        """Return the target text of a row. Raise `BadRowError` for an unknown label or an invalid number."""
         value = row.get(self.label_column)
         if self.labels is None:
             return read_number(value)
@@ -211,11 +215,11 @@ class Task(BaseModel):
 
     @property
     def _numbers_as_words(self) -> bool:
-        """Whether a label word is a number, such as "1" to "5". Then a number in a file is a word and never an id."""
+        """Whether a label word is a number, such as "1" to "5". If so, a number in a file is a word and not an id."""
         return any(word.lstrip("-").isdigit() for word in self.labels or ())
 
     def label_name(self, target: str) -> str:
-        """Return a target with its label word, such as `entailment (0)` for `0`. A regression's target is unchanged."""
+        """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""
         word = next((word for word, label_id in (self.labels or {}).items() if str(label_id) == target), None)
         return target if word is None else f"{word} ({target})"
 

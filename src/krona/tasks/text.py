@@ -32,7 +32,7 @@ MAX_LINE = ("KRONA_MAX_LINE_MB", 16.0, 2**20)
 
 
 def require_file(path: Path) -> int:
-    """Return the size of a file in bytes. Raises KronaError if the path is not a regular file."""
+    """Return the size of a file in bytes. Raise `KronaError` if the path is not a regular file."""
     try:
         state = path.stat()
     except FileNotFoundError as error:
@@ -73,7 +73,7 @@ class TextFile:
         return (self.size or 0) if self._file.closed else self._file.tell()
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines with their line ends. The character CR ends a line only if the file has no LF.
+        """Yield the lines with their line ends. The character CR ends a line only if the file has no character LF.
 
         Raises:
             KronaError: the file is empty, is a damaged gzip file, is not UTF-8 text, or exceeds a limit.
@@ -147,11 +147,11 @@ class TextFile:
         if not text.strip() and len(text) <= CHUNK:
             raise KronaError(f"{self.name} is empty ({len(self._head)} bytes).")
         if self.path is not None and text.startswith(GZIP):
-            raise KronaError(f"{self.name} is a gzip file. Its name must end in {self.path.suffix}.gz.")
+            raise KronaError(f"{self.name} is a gzip file. Rename it, so that its name ends in {self.path.suffix}.gz.")
         return text
 
     def _encoding_error(self, raw: bytes, wrong: int, *, line: int, offset: int) -> KronaError:
-        """Return the error for the byte at position ``wrong`` of a line. Its message shows a command that helps."""
+        """Return the error for the byte at position ``wrong`` of a line. Its message shows a command for the repair."""
         encoding = _guess_encoding(self._head + raw, utf8=raw[wrong] == 0)
         what = f"{'not UTF-8' if encoding else 'not text'}: byte 0x{raw[wrong]:02x} at offset {offset}"
         way_out = f"It looks like {encoding}. Convert it" if encoding else "Remove such bytes"
@@ -165,19 +165,19 @@ class TextFile:
 
 
 def _read_limit(variable: str, default: float, unit: int) -> int:
-    """Return the limit in bytes that an environment variable sets. Raises KronaError if it is not a number above 0."""
+    """Return the limit in bytes that an environment variable sets. Raise `KronaError` if it is not a number above 0."""
     text = os.environ.get(variable) or str(default)
     try:
         limit = int(float(text) * unit)
     except (ValueError, OverflowError):
         limit = 0
     if limit < 1:
-        raise KronaError(f"{variable}={text}: expected a number above 0.")
+        raise KronaError(f"{variable}={text} must be a number above 0.")
     return limit
 
 
 def _guess_encoding(data: bytes, *, utf8: bool) -> str | None:
-    """Return an encoding, by its name in iconv, for bytes that are not UTF-8 text.
+    """Return the probable encoding of bytes that are not UTF-8 text, by its name in iconv.
 
     Return None if the bytes are valid UTF-8 but contain a NUL character, unless they look like UTF-16.
     """

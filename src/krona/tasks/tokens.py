@@ -1,8 +1,8 @@
 """Compute the token ids of splits, and cache them in Arrow files that all runs share.
 
 The key of the cache is a hash of the encoding's key, the fingerprints of the split and of the tokenizer, and the
-maximum length. Each run writes to its own temporary folder and then renames the folder. If several runs do this at the
-same time, the first rename succeeds, and the other runs read the files of that run.
+maximum length. Each run writes to a temporary folder and then renames the folder. If several runs do this at the same
+time, the first rename succeeds, and the other runs read the files of the first run.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
-ABANDONED = 3600.0  # seconds; a temporary folder older than this was left behind by a killed run
+ABANDONED = 3600.0  # seconds; an older temporary folder was left behind by a killed run
 
 
 class Encoding(Protocol):
@@ -43,8 +43,8 @@ class Tokenised:
 
     Args:
         rows: a memory-mapped data set with the lists of numbers `input_ids` and `labels` for each row.
-        truncated: number of source texts that were cut to the maximum length.
-        mended: a message about a damaged cache that was written again, or None if the cache was not damaged.
+        truncated: number of source texts that were truncated to the maximum length.
+        mended: a message about a damaged cache that was written again; None: the cache was not damaged.
     """
 
     rows: "datasets.Dataset"
@@ -62,15 +62,15 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Return the token ids of a split. They are read from the cache if it contains them, and else computed.
+    """Return the token ids of a split. Read them from the cache, or compute them if the cache does not contain them.
 
     Args:
         max_source_length: maximum number of tokens of a source text, including the end of sequence. Target texts are
-            never cut.
+            never truncated.
     """
     if max_source_length < 2:
         raise KronaError(
-            f"max_source_length={max_source_length} must be at least 2: one token and the end of sequence."
+            f"max_source_length={max_source_length} must be at least 2, for one token and the end of sequence."
         )
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
@@ -82,7 +82,7 @@ def tokenise(
             aside = folder.with_name(f"{key}.damaged")
             remove_below(folder.parents[2], aside)  # a cache that was damaged earlier
             folder.rename(aside)
-            mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and made again."
+            mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and written again."
         if not folder.is_dir():
             _write(split, encoding, max_source_length=max_source_length, folder=folder)
     except OSError as error:
@@ -98,13 +98,13 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
     try:
         counts = json.loads((folder / "counts.json").read_text())
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
-            return f"{counts['rows']} rows in counts.json, {rows} in the split"
+            return f"counts.json has {counts['rows']} rows and the split has {rows}"
         if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # not in older caches
             return "rows.arrow has changed"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
-    return None if found == rows else f"{found} rows on disk, {rows} in the split"
+    return None if found == rows else f"rows.arrow has {found} rows and the split has {rows}"
 
 
 def _read(folder: Path, mended: str | None) -> Tokenised:

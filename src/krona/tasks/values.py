@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from krona.messages import shorten
 
-LARGEST = 1e15  # limit of a regression's targets, because larger floats have no decimals
+LARGEST = 1e15  # limit of the targets of a regression, because larger floats have no exact decimal
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
@@ -16,7 +16,7 @@ class BadRowError(Exception):
 
     Args:
         what: the error message.
-        kind: a short name of the fault. Errors are counted by this name.
+        kind: a short name of the fault, by which errors are counted.
     """
 
     def __init__(self, what: str, *, kind: str) -> None:
@@ -38,7 +38,7 @@ def read_text(name: str, value: object) -> str:
         return str(value)
     words = next((words for kind, words in NOT_TEXTS.items() if isinstance(value, kind)), None)
     what = f"{words}, not text: {shorten(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
-    raise BadRowError(f"the column '{name}' holds {what}", kind="no text")
+    raise BadRowError(f"the column '{name}' contains {what}", kind="no text")
 
 
 def read_label(value: object) -> str:
@@ -64,6 +64,8 @@ def read_number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        raise BadRowError(f"label '{shorten(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number")
+        raise BadRowError(
+            f"label '{shorten(value)}' is not a number (at most {LARGEST:.0e})", kind="label is no number"
+        )
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0
