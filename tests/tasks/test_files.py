@@ -188,7 +188,9 @@ def test_a_spreadsheets_quotes_are_counted(tmp_path: Path) -> None:
 
 def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
     file = spreadsheet(tmp_path / "a.tsv", '"two\nlines"\tglad', '"a\ttab"\tglad')
-    with pytest.raises(KronaError, match=r"a\.tsv:15: 1 field, but the file has 2 columns.*data\.quoting=csv"):
+    with pytest.raises(
+        KronaError, match=r"a\.tsv:15: the row has 1 field, but the file has 2 columns.*data\.quoting=csv"
+    ):
         read(file)
     got = read(file, quoting="csv")
     assert {'text: He said "no", and left', "text: two\nlines", "text: a\ttab"} < {*texts(got).values()}

@@ -75,7 +75,7 @@ def test_labels_as_ids_equal_labels_as_words(name: str, tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("\n4\t", "\n4\textra\t", ":6: the row has 5 fields, but the file has 4 columns"),
-        ("\n4\t", "\n\n4\t", ":6: 1 field, but the file has 4 columns"),
+        ("\n4\t", "\n\n4\t", ":6: the row has 1 field, but the file has 4 columns"),
         ("ünder 4.\tentailment", "x\tperhaps", ":6: label 'perhaps' is not one of entailment (0), not_entailment (1)"),
     ],
 )

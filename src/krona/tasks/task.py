@@ -38,7 +38,7 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
         if isinstance(word, bool):
             raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans. Put them in quotes")
         if isinstance(label_id, bool) or not isinstance(label_id, int):
-            raise ValueError(f"labels: the id of '{word}' is {label_id!r}, but must be a whole number")
+            raise ValueError(f"labels: the id of '{word}' is {label_id!r}, which is not a whole number")
         if str(word) in labels:
             raise ValueError(f"labels contains '{word}' twice")
         labels[str(word)] = label_id
