@@ -114,8 +114,8 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     assert (test["repeated"], test["also_in_train"], test["also_in_dev"]) == (0, 2, 5)
     assert find_note(several, got, "epeated") == (
         "Repeated source texts: 4 of 15 rows of train repeat an earlier text, 1 of 7 rows of dev repeat an earlier text"
-        ", 4 of 7 rows of dev are also in train, 2 of 5 rows of test are also in train, 5 of 5 rows of test are also in "
-        "dev."
+        ", 4 of 7 rows of dev are also in train, 2 of 5 rows of test are also in train, 5 of 5 rows of test are also "
+        "in dev."
     )
 
 
