@@ -2,7 +2,7 @@
 
 - The norm is used in fp32 with gradients. Its output is bitwise equal to that of transformers, and its gradients are
   equal up to rounding. It needs five passes over the activations, including the gradient of the weight. PyTorch needs
-  about twelve. Without gradients or in another dtype, the forward function of transformers runs.
+  about twelve. In all other cases, the forward function of transformers runs.
 - The dropout splits each random word of 64 bits into four numbers of 16 bits. PyTorch draws at least 64 bits for each
   number, in one thread. With the same seed, the masks differ from those of PyTorch. The probability is exact to 2⁻¹⁶.
 

@@ -98,7 +98,7 @@ def interquartile_mean_of(runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> E
 
 
 def improvement_of(x: Runs, y: Runs, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
-    """Estimate the probability that a run of x scores higher than a run of y on the same task. Average over tasks."""
+    """Estimate the mean, over tasks, of the probability that a run of x scores higher than a run of y."""
 
     def value(drawn: list[list[Floats]]) -> Floats:
         return np.asarray(np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0))

@@ -2,7 +2,7 @@
 
 The power is the probability that the test finds a true difference. It is estimated with simulated test sets, as the
 share of test sets with a two-sided p ≤ 0.05. The simulation assumes a metric that counts examples, such as accuracy.
-For F1 and Matthews, it is a first-order approximation (`Errors.points`). It makes these assumptions:
+For F1 and Matthews, the result is a first-order approximation (`Errors.points`). The assumptions are:
 
 - An example is *discordant* if only one of the two methods is right. Under one seed, the probability of this is d. If
   the true difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
@@ -153,9 +153,9 @@ def fewest_examples(level: float = LEVEL) -> int:
 
 
 def best_case_p(examples: int) -> float:
-    """Return the exact McNemar p-value for k discordant examples of which one method is right on all: 2 · 0.5^k.
+    """Return the exact McNemar p-value if one method is right on all k discordant examples: 2 · 0.5^k, at most 1.
 
-    The p-value is at most 1. If the scores of two methods differ by k examples, no lower p-value is possible.
+    If the scores of two methods differ by k examples, no lower p-value is possible.
     """
     return mcnemar(examples, 0)
 

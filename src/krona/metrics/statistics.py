@@ -24,7 +24,7 @@ DRAWS = 2_000  # the number of bootstrapped test sets
 SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
-SAME = 1e-4  # points; scores are equal if they differ by less, because of single precision
+SAME = 1e-4  # in points; single precision can cause smaller differences between equal scores
 BLOCK = 100_000  # the number of values that are scored together; they fit into the cache of a core
 
 
