@@ -362,7 +362,7 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
     refused(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
-        ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights and \(64, 3\)"),
+        ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights, but \(64, 3\)"),
         ({one: whole[one][:2]}, r"lora_A \(2, 64\) and lora_B \(64, 3\) of .* differ in rank"),
         ({one: whole[one][:0]}, r"lora_A.weight has the shape \(0, 64\), so it is not a matrix"),
         ({one: whole[one][0]}, r"lora_A.weight has the shape \(64,\), so it is not a matrix"),

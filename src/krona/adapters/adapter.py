@@ -1,9 +1,10 @@
-"""The adapter class. An adapter consists of trained tensors, and of the config that rebuilds their branches.
+"""Define an adapter: the trained tensors of a model, and the config with which they are inserted again.
 
     Adapter.of(model).save("adapter.safetensors")  # the model contains branches
     Adapter.load("adapter.safetensors").insert(model)  # the model is the backbone that the adapter was trained on
 
-An adapter is saved as a safetensors file. The file does not contain the frozen weights. The entry ``krona`` of its
+An adapter contains the tensors of branches, which are small modules that a method adds to a model, and other trained
+weights. It is saved as a safetensors file. The file does not contain the frozen weights. The entry ``krona`` of its
 header contains an `AdapterConfig` as JSON.
 """
 
@@ -32,7 +33,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """The values that are needed to rebuild an adapter on its backbone. The file's header contains them as ``krona``.
+    """The values with which an adapter is inserted into its backbone. The file's header contains them as ``krona``.
 
     Args:
         format: the version of the file format.
@@ -61,7 +62,7 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
-        """Read the config from the header of an adapter's file. Raises KronaError if the file is not such a file."""
+        """Read the config from the header of an adapter's file. Raises KronaError for other files."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))

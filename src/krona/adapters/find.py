@@ -65,8 +65,8 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
 def adapter_file(run: str | Path) -> Path | None:
     """Return the path of the adapter's file, or None if ``run`` is not such a file.
 
-    For a folder, return the adapter's file in the folder. The folder of a run, which contains a result.json, gives
-    None.
+    For a folder, return the adapter's file in the folder. For the folder of a run, which contains a
+    result.json, return None.
     """
     path = Path(run)
     if path.is_dir() and not (path / file_names.RESULT).is_file():

@@ -50,7 +50,7 @@ class Fingerprint(BaseModel):
 
 
 def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
-    """Return the fingerprint of the backbone. It is computed from the original weights, as before any insertion.
+    """Return the fingerprint of the backbone. It is computed from the original weights, without any adapter.
 
     Args:
         trained: the names of the backbone's own weights that the adapter trains. The hashes of values exclude them.
@@ -140,7 +140,7 @@ def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the backbone's own weights by public name, as they were before any insertion."""
+    """Return the backbone's own weights by public name, as they were before adapters were inserted."""
     weights: dict[str, Tensor] = dict(backbone_parameters(model))
     if "krona" in model.__dict__:
         state = get_state(model)
@@ -169,7 +169,7 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
     """Return the dtypes to which the weights can be rounded without a difference from the original weights.
 
-    If the weights are in fp32, these are all dtypes. Otherwise it is only the dtype of the weights.
+    For weights in fp32, return all dtypes. For bf16 or fp16, return this dtype. For several dtypes, return no dtype.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:

@@ -24,7 +24,7 @@ def train_in_fp32(model: nn.Module) -> None:
 def recompute_blocks(model: Any) -> None:
     """Let the forward pass store only the input of each block, and the backward pass recompute the block.
 
-    The setting ``gradient_checkpointing`` calls this function.
+    The trainer calls this function if ``gradient_checkpointing`` is true.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})
 

@@ -15,7 +15,7 @@ Position = Literal["parallel", "sequential", "before"]
 class Placement:
     """The options of a method's YAML file for the insertion of branches, as arguments of `krona.surgery.insert`.
 
-    They select the modules that get a branch, and the parameters of the backbone that are trained too.
+    The options select the modules that get a branch, and the weights of the backbone that are also trained.
     """
 
     target_modules: list[str] = field(default_factory=list)

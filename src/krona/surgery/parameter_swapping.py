@@ -110,8 +110,8 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
             now = _weight_in(slot, state, merged)
             if parameter is not None and now is not None and now.shape != parameter.shape:
                 raise KronaError(
-                    f"{key} is {tuple(now.shape)} in the model, but its stored weight is {tuple(parameter.shape)}. The "
-                    "weight was resized after the insertion. Restore its original size first."
+                    f"The shape of {key} is {tuple(now.shape)} in the model, but {tuple(parameter.shape)} in the "
+                    "stored weight. The weight was resized after the insertion. Restore its original size first."
                 )
     for key, parameter in wanted.items():
         if dry or parameter is None:

@@ -169,7 +169,8 @@ def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     for name, parameter in own.items():
         if parameter.shape != tensors[name].shape:
             raise KronaError(
-                f"{name} is {tuple(tensors[name].shape)} in these weights and {tuple(parameter.shape)} in the model."
+                f"The shape of {name} is {tuple(tensors[name].shape)} in these weights, but {tuple(parameter.shape)} "
+                "in the model."
             )
     with torch.no_grad():
         for name, parameter in own.items():

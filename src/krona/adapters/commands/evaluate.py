@@ -78,7 +78,7 @@ class Evaluation:
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(f"  {self.no_label:,} of {self.count:,} predictions are not a label and count as wrong")
+            found.append(f"  {self.no_label:,} of {self.count:,} predictions are not labels and are scored as wrong")
         return found
 
 

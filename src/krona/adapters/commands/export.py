@@ -1,4 +1,4 @@
-"""`krona export`: write a trained model or adapter in a form that other programs load, and check the result."""
+"""`krona export`: write a trained model or adapter in a form for other programs, and check the result."""
 
 import shutil
 from collections.abc import Callable, Mapping

@@ -131,7 +131,7 @@ def _not_exported(folder: Path) -> set[str]:
 
 
 def _take_name(part: Path, out: Path) -> None:
-    """Rename a folder to a path that does not exist or is an empty folder. The system refuses any other path."""
+    """Rename a folder to a path that does not exist or is an empty folder. Other paths raise an error."""
     try:
         part.rename(out)
     except OSError as error:

@@ -143,7 +143,7 @@ class _NoConfigError(KronaError):
 def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module:
     """Return the backbone on the meta device, with the adapter inserted.
 
-    The first possible config that fits is used.
+    The function tries several configs of the backbone, and uses the first config that fits the adapter.
     """
     last = KronaError("no config")
     for settings in _possible_settings(origin.backbone_settings, backbone):

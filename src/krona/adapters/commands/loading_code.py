@@ -82,7 +82,7 @@ def hub_name(origin: Origin) -> str:
 
 
 def needs_class(model: Any, form: str) -> bool:
-    """Return whether transformers has no class for the export. This is so for an encoder with a pooling of krona."""
+    """Return whether transformers has no class for the export. This is the case for krona's own poolings."""
     return has_pooled_head(model.config) and form in POOLED_LOADING
 
 

@@ -87,7 +87,7 @@ def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
 
 
 def parse_weights(text: str | None) -> list[float] | None:
-    """Return the numbers in a text such as ``0.5,0.5``, or None for None."""
+    """Return the numbers in a text such as ``0.5,0.5``. If the text is None, return None."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:

@@ -25,10 +25,7 @@ def norm_modules(model: nn.Module) -> list[str]:
 
 
 def is_target(name: str, word: str) -> bool:
-    """Return whether an entry of ``target_modules`` matches a module.
-
-    It matches the end of the module's dotted name.
-    """
+    """Return whether a module's dotted name ends with a word, which is an entry of ``target_modules``."""
     return name == word or name.endswith(f".{word}")
 
 

@@ -48,8 +48,8 @@ class PeftImport:
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3, MISS,
-    C3A, HIRA and VERA become krona's class of the same name. LOKR becomes `LoKr`. It becomes `Kronecker` if krona wrote
+    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3, MISS, C3A,
+    HIRA and VERA become krona's classes with these names. LOKR becomes `LoKr`. It becomes `Kronecker` if krona wrote
     the folder from a `Kronecker`, or if `LoKr` does not support its ranks. LN_TUNING and ``modules_to_save`` become
     ``train_layer_norms`` and ``head``.
 
@@ -128,7 +128,7 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """Return values of ``train_layer_norms`` and ``head`` with which the saved weights train, and no others."""
+    """Return the values of ``train_layer_norms`` and ``head`` with which exactly the saved weights train."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)

@@ -162,7 +162,7 @@ def _c3a(branches: Mapping[str, Any]) -> Form:
 
 
 def _hira(branches: Mapping[str, HiRA], places: Mapping[str, Adapted]) -> Form:
-    """Return HiRA's factors. peft has no scale for them, so it is multiplied into B."""
+    """Return HiRA as HIRA. This type has no scale, so B is multiplied by krona's scale."""
     transposed = is_conv1d(next(iter(places.values())).base)
     config = {"init_weights": True, "hira_dropout": 0.0, "fan_in_fan_out": transposed}
     form = Form("HIRA", config, places=list(places))
@@ -173,7 +173,7 @@ def _hira(branches: Mapping[str, HiRA], places: Mapping[str, Adapted]) -> Form:
 
 
 def _vera(branches: Mapping[str, VeRA], places: Mapping[str, Adapted]) -> Form:
-    """Return VeRA's vectors and its frozen matrices. peft has one pair of matrices, so the layers need one shape."""
+    """Return VeRA as VERA. All layers must have the same shape, because this type has only one pair of matrices."""
     first = next(iter(branches.values()))
     config = {
         "r": len(first.d), "projection_prng_key": first.seed, "save_projection": True, "d_initial": first.d_initial,

@@ -1,4 +1,4 @@
-"""Convert the tensors of a peft folder to branches of krona: one function for each of peft's types."""
+"""Convert the tensors of a peft folder to branches of krona, with one function for each of peft's types."""
 
 import math
 from collections import Counter
@@ -137,17 +137,21 @@ def _read_hira(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
 
 
 def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    """Return the trained vectors, and the seed from which krona and peft draw the same frozen matrices.
+    """Return the trained vectors, and the random seed with which krona and peft create the same frozen matrices.
 
-    peft draws one matrix A and one matrix B, and takes slices for narrower layers. krona draws them for each shape.
+    peft creates one matrix A and one matrix B for all layers, and uses slices of them for narrower layers. krona
+    creates A and B separately for each shape of a layer.
 
     Raises:
-        KronaError: the layers have several shapes, or the folder contains matrices that its seed does not draw.
+        KronaError: the layers have several shapes, or the matrices in the folder are not those of its seed.
     """
     modules = {public_name(name): module for name, module in model.named_modules()}
     shapes = {widths(modules[place]) for place in placed}
     if len(shapes) > 1:
-        raise KronaError(f"{opened.path}: VERA on layers of several shapes {sorted(shapes)}. krona supports one shape.")
+        raise KronaError(
+            f"The VERA adapter in {opened.path} has layers of several shapes ({sorted(shapes)}). krona supports only "
+            "one shape."
+        )
     config = {
         "rank": opened.require_one("ranks", {len(own["vera_lambda_d"]) for own in placed.values()}),
         "d_initial": opened.config.get("d_initial", 0.1),
@@ -157,7 +161,10 @@ def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     for key, own in (("vera_A", drawn.A), ("vera_B", drawn.B)):
         saved = opened.shared.get(key)
         if saved is not None and not torch.equal(saved.float(), own.to(saved.dtype).float()):
-            raise KronaError(f"{opened.path}: {key} differs from the matrix of projection_prng_key={config['seed']}.")
+            raise KronaError(
+                f"In {opened.path}, {key} differs from the matrix of projection_prng_key={config['seed']}. krona "
+                "cannot store other matrices."
+            )
     names = {"vera_lambda_b": "b", "vera_lambda_d": "d"}
     return Branches(VeRA, config, {f"{at}.0.{names[key]}": p for at, own in placed.items() for key, p in own.items()})
 

@@ -49,10 +49,10 @@ def write_peft(
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
     LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, HiRA becomes HIRA, and
-    LoKr becomes LOKR. VeRA becomes VERA if its layers have one shape.
-    KronA also becomes LOKR if its factors have the shapes that peft would compute. Every other linear update becomes an
-    exactly equal LORA (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
-    ``modules_to_save``. An adapter that trains LayerNorms and has no branches becomes LN_TUNING.
+    LoKr becomes LOKR. VeRA becomes VERA if all layers have the same shape. KronA becomes LOKR if its factors have the
+    shapes that peft would compute. Every other linear update becomes an exactly equal LORA
+    (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as ``modules_to_save``. An adapter
+    that trains LayerNorms and has no branches becomes LN_TUNING.
 
     Args:
         name: the name of the adapter. None means the active adapter.
