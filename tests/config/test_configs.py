@@ -15,6 +15,7 @@ from krona.config.settings import Run
 from krona.config.targets import find
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
+from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
 
 pytestmark = pytest.mark.slow  # `make check` runs this file
@@ -58,11 +59,15 @@ def single_choices() -> list[str]:
 
 
 @pytest.mark.parametrize("choice", single_choices())
-def test_every_choice_composes_and_passes_the_check(choice: str) -> None:
-    typed = run(choice, *GIVEN.get(choice, []))
+def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path: Path) -> None:
+    config = compose_job([choice, *GIVEN.get(choice, [])]).config
+    typed = check.settings(config)
     group, name = choice.split("=")
     if group in ("method", "task"):
         assert getattr(typed, group).name == name  # the name in the file equals the name on the command line
+    folder = tmp_path / "run"
+    written = Result("run", "running", typed.method.name, typed.task.name, typed.seed, config)
+    assert read_result(write_result(folder, written)).config == config
 
 
 def test_every_recipe_belongs_to_a_method_and_a_task() -> None:

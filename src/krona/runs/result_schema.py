@@ -174,7 +174,7 @@ class BackboneConfig(TypedDict):
 @read
 class OptimizerConfig(TypedDict):
     lr: Number
-    warmup_steps: NotRequired[Integer]
+    warmup_steps: NotRequired[Integer | Annotated[Number, Ge(0), Lt(1)]]
 
 
 @read
