@@ -30,7 +30,7 @@ from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the origin has no targets
+LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the origin has no targets
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ def load(
         adapter.insert(model)
         if frozen_in_bf16:
             train_in_fp32(model)
-            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # bf16 has rounded a magnitude
+            copy_into(
+                adapter_state(model, "default"), dict(adapter.tensors)
+            )  # the bf16 model has rounded the magnitudes
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)

@@ -42,8 +42,8 @@ def insert(
             branch's class.
 
     Raises:
-        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or another
-            adapter was inserted with ``reversible=False``. The model is then unchanged.
+        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or one of several
+            adapters has no copy of the weights that it trains. The model is then unchanged.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)

@@ -50,7 +50,7 @@ class MixedBatch:
             rows: the name of the adapter for each row. None means the bare backbone.
 
         Raises:
-            KronaError: an adapter cannot be used for single rows of a batch.
+            KronaError: there are no rows, or an adapter cannot be used for a part of a batch.
         """
         if not rows:
             raise KronaError("rows is empty. Give the name of an adapter, or None, for each row of the batch.")
@@ -158,16 +158,16 @@ class MixedBatch:
 def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
     """Give each row of the forward passes inside the context its own adapter.
 
-    The model must be in eval mode, and gradients must be off (``torch.no_grad()``). ``generate`` works as with a single
-    adapter. With beam search, each beam is a row.
+    The model must be in eval mode, and gradients must be disabled (``torch.no_grad()``). ``generate`` works as with a
+    single adapter. With beam search, each beam is a row.
 
     Args:
         rows: the name of the adapter for each row. None means the bare backbone.
 
     Raises:
         KronaError: an adapter is unknown or merged, or trains the whole backbone. Inside the context, the error is also
-            raised if a forward pass has another number of rows, if gradients are on, or if the model is in training
-            mode.
+            raised if a forward pass has another number of rows, if gradients are enabled, or if the model is in
+            training mode.
     """
     state = get_state(model)
     if state.batch is not None:

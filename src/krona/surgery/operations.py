@@ -50,12 +50,12 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
 
 
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the count of one forward pass of an adapted module, minus the count of its base."""
+    """Return the count for one forward pass of an adapted module, minus the count for its base."""
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
     like = next(base.parameters())
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
-    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # the branches of a block run alone
+    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # for a block, only its branches are run
         before = adapted.places["default"].placement == "before"
         return count(lambda: adapted.update("default", x if before else y, x))
     return count(lambda: adapted(x)) - count(lambda: base(x))

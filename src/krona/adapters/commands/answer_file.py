@@ -63,10 +63,12 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
     if output is None:
         try:
             yield AnswerFile(sys.stdout.buffer, ".tsv")
-        except BrokenPipeError:  # the reader (such as head) closed the pipe, which the command line handles
+        except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
             raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes the rest at exit
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # otherwise Python would write the rest at exit
             raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
         return
     require_answer_file(output, overwrite=overwrite)

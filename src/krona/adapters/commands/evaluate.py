@@ -147,7 +147,7 @@ def evaluate(
     if batch_size is None:
         trainer = {} if found.result is None else found.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
-    labels = set(task.target_strings() or [])  # text that is not a label of the run must not count as a label
+    labels = set(task.target_strings() or [])  # a text that is not a label of the run must not be treated as a label
     predictions = [
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)

@@ -36,7 +36,7 @@ def import_peft(
         raise KronaError(f"The folder {folder} was not found.")
     if not (folder / CONFIG).is_file():
         raise KronaError(f"{folder} contains no adapter_config.json, so it is not a peft folder.")
-    open_folder(folder)  # so that errors in the folder are raised before the backbone is loaded
+    open_folder(folder)  # raises errors in the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     model = load_backbone(origin).model
     read = read_peft(model, folder)

@@ -41,7 +41,13 @@ READ = {
     "LN_TUNING": COMMON,
 }  # fmt: skip
 SHARED = ("vera_A", "vera_B")
-CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # the beginnings of values of init_lora_weights
+CHANGES_THE_BACKBONE = (
+    "pissa",
+    "olora",
+    "loftq",
+    "corda",
+    "lora_ga",
+)  # values of init_lora_weights begin with these words
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ def _score(answers: Answers) -> float:
     from sklearn.metrics import f1_score
 
     given = answers.as_wrong
-    # Skip classes without targets and predictions, which would count as 0. An invalid prediction is in no class.
+    # Skip classes without targets and predictions, whose F1 would be 0. An invalid prediction is in no class.
     seen = [i for i in range(answers.classes) if i in answers.truth or i in given]
     return float(f1_score(answers.truth, given, labels=seen, average="macro", zero_division=0.0))
 
