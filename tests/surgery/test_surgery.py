@@ -355,7 +355,7 @@ def test_without_a_copy_but_nothing_of_the_backbone_trained_all_comes_out() -> N
 def test_load_trainable_state_refuses_other_names_and_shapes() -> None:
     model = inserted("krona")
     others = {
-        "of another method or backbone": inserted("pa"),
+        "belong to another method or backbone": inserted("pa"),
         "(4, 8) in these weights": inserted("krona", kron_factors=[[4, 8]], fit_factors="exact"),
     }
     for words, other in others.items():

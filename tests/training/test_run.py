@@ -236,7 +236,7 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], kille
     torch.save(content, checkpoint)
     job, _ = run(values, outputs)
     assert job.state == "failed"
-    assert "last.ckpt cannot be loaded: These weights are of another method or backbone" in str(job.error)
+    assert "last.ckpt cannot be loaded: These weights belong to another method or backbone" in str(job.error)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
