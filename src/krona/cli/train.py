@@ -134,7 +134,7 @@ def render_config(options: Namespace) -> str | None:
     used, notes = require(settings, from_hub=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
-        comments.insert(0, f"This is the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
+        comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
     text: str = OmegaConf.to_yaml(OmegaConf.create(job.config))
     given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
     if fitted not in (None, given):
