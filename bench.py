@@ -1,4 +1,4 @@
-"""Measure cost: python bench.py bench=training (latency, kronecker, pipeline, memory, serving, sweep)"""
+"""Run a benchmark: python bench.py bench=training (or latency, kronecker, pipeline, memory, serving, sweep)"""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from krona.cli import launch
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")
 def main(cfg: DictConfig) -> None:
-    """Measure, print, write and draw."""
+    """Run a benchmark, and print, write and plot its results."""
     from rich.console import Console
 
     from benchmarks.run import run_bench

@@ -1,4 +1,4 @@
-"""One run, or with -m many: python train.py method=krona task=rte"""
+"""Start one run, or several runs with -m: python train.py method=krona task=rte"""
 
 from typing import Any
 

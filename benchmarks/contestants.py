@@ -53,7 +53,7 @@ class LabelTokenizer:
 def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
     """Build a backbone with frozen random weights. Raise `KronaError` if its sizes are unknown."""
     if settings.sizes is None and find_folder(settings) is None:
-        raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes. Use t5_base, for example.")
+        raise KronaError("The YAML of bench.options.backbone in conf/backbone has no sizes. Use t5_base, for example.")
     torch.manual_seed(seed)
     return random_model(settings, TASK).requires_grad_(False)
 
@@ -109,7 +109,7 @@ def with_layer_norms(model: nn.Module) -> Any:
 
 
 def perturb(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
-    """Add random numbers to the trainable weights. Without them, the branches would still be zero, as at the start."""
+    """Add random numbers to the trainable weights, so that the branches are not zero as at the start."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -141,7 +141,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
                 tuned = get_peft_model(twin(model), config)
         except (TypeError, ValueError) as error:
             raise KronaError(
-                f"peft refuses its {config.peft_type.value} here: {error}. Set bench.peft=false."
+                f"peft can't insert its {config.peft_type.value} into this model: {error}. Set bench.peft=false."
             ) from error
         inner: Any = tuned.get_base_model()
         for name in beside:
@@ -174,8 +174,8 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
         length: the number of source tokens of each row.
         seed: the seed of the random tokens.
         answer: the number of random tokens of each label, for families that generate text. If it is None, or if the
-            family does not generate text, rows get the labels 1 and 0 in turn. As text, these labels have two or three
-            tokens including the end of sequence.
+            family does not generate text, the rows have the labels 1 and 0 alternately. As text, these labels have two
+            or three tokens including the end of sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)

@@ -175,4 +175,4 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
     """Return a sentence that reports how often the planner's order is at most 10 % slower than the best order."""
     krona = [row for row in rows if row["name"] == PLANNED]
     near = sum(row["ratio_to_best"] <= 1.1 for row in krona)
-    return [f"planned within 1.1 × of the best order: {near} of {len(krona)}"]
+    return [f"planned order at most 1.1 times as slow as the best order: {near} of {len(krona)} cases"]

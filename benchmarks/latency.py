@@ -100,9 +100,8 @@ def _measure_size(
 def conclusions(rows: Sequence[Row]) -> list[str]:
     """Return a sentence that reports how well the numbers of launched operations explain the latencies in Table 2.
 
-    The model is: a method's additional latency is the number of operations that its modules launch, divided by a
-    constant. The constant is the number of operations of the authors' bare model. It is fitted by least squares through
-    zero.
+    A method's additional latency is modelled as the number of operations that its modules launch, divided by a
+    constant. The constant is the number of operations of the authors' bare model. It is fitted by least squares.
     """
     pairs = [
         (row["launches_added"], row["paper"] - 1)
@@ -115,8 +114,8 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
     slope = sum(a * b for a, b in pairs) / sum(a * a for a, _ in pairs)
     worst = max(abs(a * slope - b) for a, b in pairs)
     return [
-        f"Table 2's latencies by the launches that plain modules add: one constant, {1 / slope:,.0f} launches for the "
-        f"bare model, leaves at most {worst:.2f} of its latency unexplained"
+        "If the latencies in Table 2 are predicted from the launches that the modules add, with "
+        f"{1 / slope:,.0f} launches for the bare model, the largest error is {worst:.2f} of the bare model's latency"
     ]
 
 

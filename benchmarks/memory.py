@@ -58,7 +58,7 @@ def read_points(options: Options) -> list[MemoryPoint]:
     """Return the point of ``options.at``, then the points of ``options.grid``.
 
     Raises:
-        KronaError: a point in the options has a wrong form.
+        KronaError: a point in the options is not valid.
     """
     points = []
     for values in (options.at, *options.grid):
@@ -111,8 +111,8 @@ def _measure_point(work: Work, entrant: Entrant, point: MemoryPoint, deadline: f
         if load <= QUIET or work.bench.load == "mark":
             break
         if time.perf_counter() > deadline:
-            raise load_error(f"others used {load:.2f} cores while {entrant.name} was measured")
-        work.say(f"  others used {load:.2f} cores: it is repeated")
+            raise load_error(f"other processes used {load:.2f} cores while {entrant.name} was measured")
+        work.say(f"  other processes used {load:.2f} cores, so the measurement is repeated")
     row = Timed({entrant.name: seconds}, disturbed).row(entrant.name, shape=entrant.shape)
     return row | asdict(point) | {"peak_memory": peak}
 

@@ -58,15 +58,15 @@ def measure(work: Work) -> list[Row]:
     model = with_method(frozen_backbone(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"bench.options.tokenizer={folder}: it has {len(tokenizer)} tokens, but {options.backbone} has embeddings "
-            f"for {model.config.vocab_size}. They do not belong together."
+            f"bench.options.tokenizer={folder} has {len(tokenizer)} tokens, but {options.backbone} has embeddings for "
+            f"{model.config.vocab_size}. Give the tokenizer of this backbone."
         )
     family = find_family(model.config, options.backbone)
     families = {task.name: family(task, tokenizer) for task in named}
     tokens = {task.name: _read_tokens(task, data, families[task.name], cache) for task in named}
     for name, rows in tokens.items():
         if len(rows) < bench.batch_size:
-            raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(rows)} rows, less than a batch.")
+            raise KronaError(f"bench.batch_size={bench.batch_size} is larger than {name}, which has {len(rows)} rows.")
     bench = replace(bench, minutes=bench.minutes / len(tokens))
     found: list[Row] = []
     for name, rows in tokens.items():

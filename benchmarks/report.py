@@ -26,7 +26,7 @@ from krona.report.charts.chart import RowChart, ScoreRow
 from krona.report.charts.looks import SOFT, method_look
 from krona.report.charts.picture import picture
 
-UNDER_LOAD = "Other processes ran during the measurement: do not use these figures."
+UNDER_LOAD = "Other processes ran during the measurement. Do not use these results."
 REFERENCES = ("floor", "backbone", "peft")
 
 

@@ -53,9 +53,9 @@ def run_bench(
         console.print(text, highlight=False, markup=False, style="dim")
 
     if threads == 1:
-        say("one thread: ratios differ from those of several threads, because small operations weigh less")
+        say("one thread: with several threads, the ratios would be different")
     if bench.peft and not peft_is_installed():
-        say("peft is not installed: its rows are left out (pip install peft)")
+        say("peft is not installed, so its rows are left out (pip install peft)")
     backbones: dict[str, Backbone] = {
         name: check.build(Backbone, "backbone", compose([f"backbone={name}"])["backbone"]) for name in _backbones(bench)
     }
@@ -72,7 +72,7 @@ def run_bench(
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
     on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
     show(module, rows, title=f"bench={bench.name}{on}", file=file, console=console, disturbed=disturbed)
-    console.print(f"{file}  ({bench.name}.svg beside it)", highlight=False, markup=False)
+    console.print(f"{file} (the plot is {bench.name}.svg in this folder)", highlight=False, markup=False)
     return file
 
 
@@ -81,7 +81,7 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
     wanted = methods if bench.methods is None else bench.methods
     for name in wanted:
         if name not in methods:
-            raise KronaError(f"bench.methods: {name!r} is not a method of conf/method; {did_you_mean(name, methods)}")
+            raise KronaError(f"bench.methods: {name!r} is not a method of conf/method: {did_you_mean(name, methods)}")
     entrants = [_build_entrant(name, compose, []) for name in wanted]
     shapes = bench.own(training.Options).shapes if bench.name == "training" and "krona" in wanted else []
     for shape in shapes:
@@ -89,7 +89,7 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
         if krona.shape not in [other.shape for other in entrants if other.name == "krona"]:
             entrants.append(Entrant(name=f"krona {krona.shape}", method=krona.method, shape=krona.shape))
     if bench.name == "pipeline" and len(entrants) != 1:
-        raise KronaError(f"bench.methods={wanted}: this benchmark times one method, such as [krona]")
+        raise KronaError(f"bench.methods={wanted} must name one method for this benchmark, such as [krona].")
     return entrants
 
 

@@ -4,7 +4,7 @@ With n adapters, row i uses adapter i mod n. These ways of computing the batch a
 
 - *merged*: all rows use one adapter, which is merged if possible. All ratios are relative to this time.
 - *active*: all rows use the same adapter as in *merged*, without merging.
-- *mixed*: one forward pass computes all rows with `surgery.mixed`. The assignment of rows to adapters is set each time.
+- *mixed*: one forward pass computes all rows with `surgery.mixed`. Before each pass, the adapter of each row is set.
 - *switched*: there is one forward pass for the rows of each adapter. Before each pass, `surgery.activate` activates the
   adapter.
 - *reloaded*: there is one forward pass for the rows of each adapter. Before each pass, the adapter's file is loaded
@@ -67,8 +67,8 @@ def measure(work: Work) -> list[Row]:
     bench, options = work.bench, work.bench.own(Options)
     if not options.adapters or max(options.adapters) > bench.batch_size:
         raise KronaError(
-            f"bench.options.adapters={options.adapters}: expected numbers of at most bench.batch_size="
-            f"{bench.batch_size}, so that each adapter has a row"
+            f"bench.options.adapters={options.adapters} must be a list of numbers of at most bench.batch_size="
+            f"{bench.batch_size}, so that each adapter has a row."
         )
     backbone = frozen_backbone(work.backbone, seed=bench.seed).eval()
     rows: list[Row] = []

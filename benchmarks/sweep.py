@@ -1,4 +1,4 @@
-"""bench=sweep: compare the time of a short run in a process of its own with its time as a job of a sweep."""
+"""bench=sweep: compare the time of a short run in a separate process with its time as a job of a sweep."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ from krona.runs.result import read_result
 COLUMNS = {
     "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread", "ratio_to_process": "/ process",
 }  # fmt: skip
-PLOT = ("ratio_to_process", "time over that of a process of its own")
+PLOT = ("ratio_to_process", "time divided by the time in a separate process")
 SWEEP = "bench"  # the name of the sweep, by which the benchmark finds and removes its runs
 
 

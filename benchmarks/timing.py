@@ -70,14 +70,14 @@ def require_quiet(*, seconds: float = 1.0) -> None:
     time.sleep(seconds)
     load = load_by_others(before, read_clock())
     if load > QUIET:
-        raise load_error(f"others use {load:.2f} of {os.cpu_count()} cores")
+        raise load_error(f"other processes use {load:.2f} of {os.cpu_count()} cores")
 
 
 def load_error(why: str) -> KronaError:
-    """Return the error to raise if the machine is under load. ``why`` describes the load."""
+    """Return the error to raise if other processes use the machine. ``why`` describes the load."""
     return KronaError(
-        f"The machine is under load: {why}. Wait until they are done, or measure with bench.load=mark, which marks the "
-        "result as disturbed."
+        f"The machine is under load: {why}. Wait until they have ended, or measure with bench.load=mark, which marks "
+        "the result as disturbed."
     )
 
 
@@ -86,7 +86,7 @@ def pin_threads(threads: int | None) -> int:
     cores = cpu_count()
     chosen = threads or cores
     if chosen > cores:
-        raise KronaError(f"bench.threads={chosen}: this process may use {cores} cores.")
+        raise KronaError(f"bench.threads={chosen} is too high. This process may use {cores} cores.")
     torch.set_num_threads(chosen)
     keep_freed_memory()  # as in a run
     return chosen
@@ -167,8 +167,8 @@ def timed_rounds(
 ) -> Timed:
     """Time all contestants in rounds.
 
-    There are ``bench.rounds`` rounds without load by others. If they do not fit into ``bench.minutes``, which include
-    the warm-up, there are fewer rounds.
+    There are ``bench.rounds`` rounds without load by others, or fewer rounds if they take more than ``bench.minutes``.
+    This time limit includes the warm-up.
 
     Args:
         bench: the settings of the benchmark.
@@ -189,7 +189,7 @@ def timed_rounds(
     while len(timed.kept) < bench.rounds:
         now = time.perf_counter()
         if tried >= 3 and now - began + (now - warm) / tried > 60 * bench.minutes:
-            say(f"  {len(timed.kept)} of {bench.rounds} rounds: more do not fit into {bench.minutes:.1f} minutes")
+            say(f"  stopped after {len(timed.kept)} of {bench.rounds} rounds (limit: {bench.minutes:.1f} minutes)")
             break
         shuffled.shuffle(order)
         before, row = clock(), {}
@@ -201,12 +201,12 @@ def timed_rounds(
         if load > QUIET:
             timed.disturbed += 1
             kept = bench.load == "mark"
-            say(f"  others used {load:.2f} cores in this round: it is {'marked' if kept else 'repeated'}")
+            say(f"  other processes used {load:.2f} cores in this round, so it is {'marked' if kept else 'repeated'}")
             if not kept:
                 continue
         for name, seconds in row.items():
             timed.seconds[name].append(seconds)
         timed.kept.append(bench.warm_up + tried - 1)
     if len(timed.kept) < min(bench.rounds, 3):
-        raise load_error(f"others used cores in {timed.disturbed} of {tried} rounds")
+        raise load_error(f"other processes used cores in {timed.disturbed} of {tried} rounds")
     return timed

@@ -112,7 +112,7 @@ def test_peft_not_installed_leaves_its_rows_out_and_says_so(tmp_path: Path, monk
     said = Console(file=io.StringIO(), width=300)
     content = run(tmp_path, name="training", methods=["lora"], peft=True, console=said)
     assert [row["name"] for row in content["rows"]] == ["floor", "floor + layer_norm", "floor/library", "lora"]
-    assert "peft is not installed: its rows are left out (pip install peft)" in said.file.getvalue()
+    assert "peft is not installed, so its rows are left out (pip install peft)" in said.file.getvalue()
 
 
 def test_latency(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         content = run(tmp_path, name="training", methods=["lora"], console=said)
         assert content["machine"]["threads"] == 1
         assert "one thread: " in said.file.getvalue()
-        with pytest.raises(KronaError, match=r"bench\.threads=2: this process may use 1 cores"):
+        with pytest.raises(KronaError, match=r"bench\.threads=2 is too high. This process may use 1 cores"):
             run(tmp_path, name="training", methods=["lora"], threads=2)
     finally:
         torch.set_num_threads(before)
@@ -194,8 +194,8 @@ def test_one_constant_for_table_2() -> None:
     ]
     unknown = {"name": "peft/lora", "form": "plain", "batch_size": 1, "launches_added": 90}
     (line,) = latency.conclusions([*rows, unknown])
-    assert "one constant, 1,150 launches" in line
-    assert "at most 0.00 of its latency" in line
+    assert "with 1,150 launches for the bare model" in line
+    assert "the largest error is 0.00 of the bare model's latency" in line
     assert latency.conclusions([]) == []
 
 

@@ -78,9 +78,9 @@ def test_a_point_that_is_always_disturbed_is_an_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(memory, "load_by_others", lambda *_: 0.7)
     bench = Bench(name="memory", rounds=1, minutes=1.0, options={"at": AT})
     entrant: Any = SimpleNamespace(name="lora", shape=None)
-    with pytest.raises(KronaError, match=r"under load: others used 0\.70 cores while lora was measured"):
+    with pytest.raises(KronaError, match=r"under load: other processes used 0\.70 cores while lora was measured"):
         memory.measure(Work(bench=bench, entrants=[entrant], backbones=TINY, say=said.append))
-    assert said[1:] == ["  others used 0.70 cores: it is repeated"]
+    assert said[1:] == ["  other processes used 0.70 cores, so the measurement is repeated"]
 
 
 @pytest.mark.parametrize("point", [["t5_base", 8, 64], ["t5_base", 0, 64, 1], [8, 8, 64, 1], ["t5_base", 8, 64, "4"]])

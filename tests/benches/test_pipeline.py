@@ -92,7 +92,7 @@ def test_missing_files_are_refused(
 
 
 def test_one_method_and_rows_for_a_batch(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=r"bench\.methods=\['krona', 'lora'\]: this benchmark times one method"):
+    with pytest.raises(KronaError, match=r"bench\.methods=\['krona', 'lora'\] must name one method for this benchmark"):
         run(tmp_path / "out", name="pipeline", methods=["krona", "lora"], options=options)
-    with pytest.raises(KronaError, match=r"bench\.batch_size=50: cola has 12 rows, less than a batch"):
+    with pytest.raises(KronaError, match=r"bench\.batch_size=50 is larger than cola, which has 12 rows"):
         run(tmp_path / "out", name="pipeline", methods=["krona"], batch_size=50, options=options)

@@ -49,7 +49,9 @@ def test_a_disturbed_round_is_run_again() -> None:
 
 
 def test_a_machine_under_load_gives_no_time() -> None:
-    with pytest.raises(KronaError, match=r"under load: others used cores in \d+ of \d+ rounds.*bench\.load=mark"):
+    with pytest.raises(
+        KronaError, match=r"under load: other processes used cores in \d+ of \d+ rounds.*bench\.load=mark"
+    ):
         timed_rounds(bench(rounds=5, minutes=0.0), {"a": lambda: 1.0}, clock=clocks([0.9] * 500))
 
 
@@ -75,14 +77,14 @@ def test_load_by_others_counts_stolen_time_and_not_ours() -> None:
 
 def test_a_machine_under_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "read_clock", clocks([1.5]))
-    with pytest.raises(KronaError, match=r"under load: others use 1\.50 of \d+ cores"):
+    with pytest.raises(KronaError, match=r"under load: other processes use 1\.50 of \d+ cores"):
         require_quiet(seconds=0)
     monkeypatch.setattr(timing, "read_clock", clocks([0.01]))
     require_quiet(seconds=0)
 
 
 def test_more_threads_than_cores() -> None:
-    with pytest.raises(KronaError, match=r"bench\.threads=4096: this process may use \d+ cores"):
+    with pytest.raises(KronaError, match=r"bench\.threads=4096 is too high. This process may use \d+ cores"):
         pin_threads(4096)
 
 

@@ -25,5 +25,5 @@ def test_serving(kind: str, tmp_path: Path) -> None:
 
 
 def test_more_adapters_than_rows(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match=r"bench\.options\.adapters=\[1, 8\]: expected .* bench\.batch_size=2"):
+    with pytest.raises(KronaError, match=r"bench\.options\.adapters=\[1, 8\] must be a list .* bench\.batch_size=2"):
         run(tmp_path, name="serving", methods=["lora"], options={"adapters": [1, 8]})
