@@ -27,7 +27,7 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
-    """The table of the paper, or the paper, that the values come from."""
+    """The paper, or the table of the KronA paper, from which the values are."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
@@ -44,9 +44,9 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    """Name of the model, on the Hub where ``path`` is null."""
+    """Name of the model. If ``path`` is null, it is a name on the Hub."""
     architecture: str | None = None
-    """The model type of transformers, where only ``sizes`` are given; null: t5."""
+    """Model type in transformers, for a backbone that is given only by ``sizes``; null: t5."""
     path: str | None = None
     """Folder or GGUF file with the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
@@ -54,15 +54,15 @@ class Backbone:
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
-    """Values of the model's config, such as d_model; they allow counting without weights."""
+    """Values of the model's config, such as d_model. With them, krona counts parameters without loading weights."""
     tokenizer: str | None = None
     """Folder or Hub name of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None
-    """Whether the output layer shares the weight of the embeddings, where only ``sizes`` are given."""
+    """Whether the output layer shares the weight of the embeddings, for a backbone that is given only by ``sizes``."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
-    """Input of an encoder's classifier; null: as transformers has it; auto: as the folder's 1_Pooling says."""
+    """Input of an encoder's classifier; null: as in transformers; auto: as in the file 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
-    """This backbone's counterpart of each factor shape of the paper."""
+    """For each factor shape of the paper, the shape that replaces it on this backbone."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -80,7 +80,7 @@ class Data:
     protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
     """Division of the rows into train, dev and test."""
     train_rows: Positive | None = None
-    """Train on a subset of so many rows, balanced by class."""
+    """Number of training rows, which are a subset with balanced classes; null: all rows."""
     subset_seed: Seed | None = None
     """Seed of the subset; null: data.seed."""
     skip_bad_rows: bool = False
@@ -124,7 +124,7 @@ class Trainer:
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
-    """Stop after so many epochs without a better dev score; null: never."""
+    """Number of epochs without a better dev score after which training stops; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
     """Number format. With bf16-frozen, only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
@@ -134,25 +134,25 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """For several devices; fsdp shards the frozen weights."""
+    """How several devices share the work. With fsdp, each stores only a part of the frozen weights."""
     num_workers: NonNegative
-    """Processes that load rows."""
+    """Number of processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Rows of a batch in evaluation."""
+    """Number of rows in a batch of an evaluation."""
     bucket_by_length: bool = False
     """Make batches of rows of similar length."""
     compile: bool = False
-    """Train the model as one graph of torch.compile."""
+    """Compile the computation of the loss into one graph with torch.compile."""
     measure_forgetting: bool | str = False
-    """Measure the pretraining loss on held-out text at the end, or on the lines of a file."""
+    """Measure the pretraining loss at the end of the run, on held-out text or on the lines of the given file."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Part of each epoch that is used: a number of batches, or a share of them."""
+    """Number of batches of each epoch that are used, or their share as a fraction."""
     accumulate_grad_batches: Positive = 1
     """Number of batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
-    """Run one batch of each split without saving results."""
+    """Run one batch, or this number of batches, of each split without saving results."""
     log_every_n_steps: Positive = 50
     """Steps between two values of train/loss in Lightning's loggers."""
     enable_progress_bar: bool = True
@@ -160,7 +160,7 @@ class Trainer:
     enable_model_summary: bool = False
     """Print Lightning's table of the model before training."""
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
-    """Lightning's number of dev batches before training; -1: all."""
+    """Number of dev batches that Lightning evaluates before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     """Write Lightning's profile to the run's folder."""
     detect_anomaly: bool = False
@@ -195,19 +195,19 @@ class Run:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
-    """Rows of a batch, over all devices."""
+    """Number of rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Rows that are computed together, to save memory. The gradient is that of the whole batch."""
+    """Maximum number of rows in one forward pass, to save memory. The gradient remains that of the whole batch."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
-    """Maximum number of source tokens, with the end of sequence."""
+    """Maximum number of tokens in a source text, including the end-of-sequence token."""
     seed: Seed
-    """Seed of new weights, order of rows and dropout."""
+    """Seed of the new weights, the order of the rows and the dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder whose trained weights this run starts from."""
+    """Run, adapter file or peft folder with the trained weights from which this run starts."""
     keep: Literal["adapter", "all"] = "adapter"
-    """With all, save the weights of full fine-tuning too."""
+    """Weights to save. With adapter, full fine-tuning saves no weights. With all, it saves them."""
     score_test: bool = True
-    """With false, score dev only, as a search for hyper-parameters requires."""
+    """Whether to score test. A search for hyper-parameters scores only dev."""
     overwrite: bool = False
     """Run again even if the run is done."""
     retry: Literal["failed"] | None = None

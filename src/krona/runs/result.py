@@ -43,43 +43,43 @@ class Result:
     run_id: Annotated[str, Len(1, 255)]
     """The name of the run's folder: readable words and a hash of config, data and backbone."""
     status: Status
-    """A running run whose process is gone is resumed by the same command."""
+    """The status of the run. If the process of a running run has ended, repeat the command to resume the run."""
     method: str
-    """The choice of conf/method."""
+    """The name of the YAML in conf/method."""
     task: str
-    """The choice of conf/task."""
+    """The name of the YAML in conf/task."""
     seed: Integer
-    """Seed of new weights, order of rows and dropout."""
+    """Seed of the new weights, the order of the rows and the dropout."""
     config: Annotated[dict[str, Any], CheckedAs(parts.Config)]
-    """Every value of the run, as --cfg job shows it."""
+    """All settings of the run, as --cfg job prints them."""
     schema: Literal[1] = SCHEMA
     """The version of these fields."""
     error: str | None = None
-    """Why it failed; if it was interrupted, which of its processes was lost."""
+    """The error of a failed run, or the lost process of an interrupted run."""
     notes: list[str] = field(default_factory=list)
-    """Messages of the run that matter for its score."""
+    """Messages of the run that are important for its score."""
     splits: Annotated[dict[str, dict[str, Any]], CheckedAs(parts.Splits)] = field(default_factory=dict)
     """Rows, fingerprints and faults of the data."""
     trainable_params: Count | None = None
     """Number of trainable parameters without the head."""
     trainable_percent: Positive | None = None
-    """The same in percent of the backbone before insertion."""
+    """Trainable parameters in percent of the backbone's parameters, without the head."""
     head_params: Count | None = None
-    """Parameters of a head that is new on each task."""
+    """Number of parameters of a head that is new for each task."""
     best_epoch: Count | None = None
-    """The epoch with the best dev choice, the earliest on ties; 0 is the untrained model."""
+    """The epoch with the highest choice on dev, or the earliest of several equal ones; 0 is the untrained model."""
     dev: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
-    """Scores of the best epoch; null until the run is done."""
+    """Scores of the best epoch on dev; null until the run is done."""
     test: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
-    """The same on test; null with score_test=false."""
+    """Scores of the best epoch on test; null with score_test=false."""
     dev_curve: Annotated[list[dict[str, Any]], CheckedAs(list[parts.Epoch])] = field(default_factory=list)
     """One row per epoch."""
     progress: Annotated[dict[str, Any], CheckedAs(dict[str, Count])] = field(default_factory=dict)
-    """Until the run is done: finished epoch, step so far and steps in total."""
+    """Until the run is done: the last finished epoch, the current step and the total number of steps."""
     times: dict[str, Positive] = field(default_factory=dict)
-    """setup, train, evaluate, total, and examples_per_s in training."""
+    """The seconds of setup, train, evaluate and total, and examples_per_s in training."""
     peak_memory: dict[str, Count] = field(default_factory=dict)
-    """host, and device if there is one."""
+    """Peak memory of the host, and of the device if there is one."""
     provenance: Annotated[dict[str, Any], CheckedAs(parts.Provenance)] = field(default_factory=dict)
     """Code, machine, versions, backbone and costs."""
     learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None

@@ -13,7 +13,7 @@ from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Sco
 
 @written
 class Outcomes(TypedDict):
-    """Targets and predictions of every row: one text a line, compressed with zlib and encoded in base64."""
+    """Targets and predictions of all rows. Each is a text with a line per row, compressed with zlib, in base64."""
 
     targets: str
     predictions: str
@@ -28,25 +28,25 @@ class Scored(TypedDict):
     choice: NotRequired[Score]
     """The mean of all metrics, which selects the epoch."""
     parts: dict[str, Score]
-    """Each metric's value."""
+    """The value of each metric."""
     outcomes: NotRequired[Outcomes]
 
 
 @written
 class Epoch(TypedDict):
-    """One epoch. Epoch 0 is the untrained model, which has no loss, learning rate and training examples."""
+    """One epoch. Epoch 0 is the untrained model, which has no loss, no learning rate and no training examples."""
 
     epoch: Count
     step: NotRequired[Count]
-    """Optimizer steps so far."""
+    """Number of optimizer steps until the end of the epoch."""
     score: NotRequired[Score]
     """The dev score."""
     choice: NotRequired[Score]
     """The mean of all dev metrics."""
     parts: NotRequired[dict[str, Score]]
-    """Each dev metric's value."""
+    """The value of each dev metric."""
     loss: NotRequired[Number]
-    """The mean over the epoch's steps."""
+    """The mean training loss over the steps of the epoch."""
     lr: NotRequired[Positive]
     """The learning rate at the last step."""
     examples_per_s: NotRequired[Positive]
@@ -60,26 +60,26 @@ class Fault(TypedDict):
     kind: str
     rows: Count
     first: str
-    """FILE:LINE: message."""
+    """The first bad row, as FILE:LINE: message."""
 
 
 @written
 class SplitFacts(TypedDict):
-    """What a split contained. Splits that come from one source file have the same bad rows."""
+    """The data of a split. Splits that are from the same source file have the same bad rows."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
-    """Of ids and texts."""
+    """A hash of the ids and texts."""
     skipped_rows: NotRequired[Count]
     """Bad rows that were left out, with data.skip_bad_rows=true."""
     truncated: NotRequired[Count]
     """Sources that were cut to max_source_length."""
     skipped: NotRequired[list[Fault]]
-    """The faults of these rows, by kind."""
+    """The bad rows, by the kind of their fault."""
     empty_texts: NotRequired[Count]
     """Rows with an empty text."""
     targets: NotRequired[dict[str, Count]]
-    """Rows of each target text."""
+    """Number of rows with each target text."""
     repeated: NotRequired[Count]
     """Rows whose source text occurs earlier in the same split."""
     also_in_train: NotRequired[Count]
@@ -99,7 +99,7 @@ class Splits(TypedDict):
 
 @written
 class BackboneFacts(TypedDict):
-    """The backbone, whatever its name is."""
+    """Facts about the backbone that do not depend on its name."""
 
     architecture: str
     parameters: Count
@@ -109,14 +109,14 @@ class BackboneFacts(TypedDict):
 
 @read
 class BranchConfig(TypedDict):
-    """The branch's arguments as used."""
+    """The arguments with which the branches were built."""
 
     kron_factors: NotRequired[Annotated[list[list[Integer]], Len(1)] | None]
 
 
 @written
 class Provenance(TypedDict):
-    """Where and with what a run was made. It is not part of the run id."""
+    """The code, the machine and the libraries of a run. They are not part of the run id."""
 
     git_commit: NotRequired[str | None]
     git_dirty: NotRequired[Flag | None]
@@ -125,29 +125,29 @@ class Provenance(TypedDict):
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]
-    """The number of processes that did the run together."""
+    """The number of processes that executed the run together."""
     threads: NotRequired[Count]
-    """Of each process."""
+    """CPU threads of each process."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneFacts]
     backbone_fingerprint: NotRequired[str]
     pretrained: NotRequired[Flag]
-    """False: random weights."""
+    """False if the backbone has random weights."""
     data_kind: NotRequired[str]
     """glue, sample or own."""
     official_rows: NotRequired[dict[str, Annotated[list[Count], Len(2, 2)]]]
-    """For GLUE's tasks: usable rows found and GLUE's rows, of each part of the source."""
+    """For GLUE's tasks: for each part of the source, the number of usable rows and the number of rows in GLUE."""
     branch_config: NotRequired[BranchConfig]
     method_defaults: NotRequired[Words]
-    """Arguments that the config leaves out, with their values."""
+    """Arguments that are not in the config, with their default values."""
     update_rank: NotRequired[Count | None]
-    """The highest rank that the update of one layer or block can have; null: there is none."""
+    """The highest possible rank of the update of one layer or block; null if the update is not linear."""
     multiply_adds: NotRequired[Count]
-    """What the unmerged branches add for one token."""
+    """Multiply-adds that the unmerged branches need for one token."""
     launches: NotRequired[Count]
-    """Operations that the unmerged branches add to a forward."""
+    """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]
-    """Of the adapter and the predictions."""
+    """Checksums of the files of the adapter and the predictions."""
     started: NotRequired[str]
     finished: NotRequired[str]
 
@@ -199,21 +199,21 @@ class Config(TypedDict):
 
 @written
 class Measures(TypedDict):
-    """Null: the update is not linear."""
+    """Measurements of an update. A value is null if the update is not linear."""
 
     norm: NotRequired[Number | None]
     """The Frobenius norm of the update."""
     effective_rank: NotRequired[Number | None]
     """The exponential of the entropy of the normalised singular values."""
     stable_rank: NotRequired[Number | None]
-    """The squared Frobenius norm over the squared spectral norm."""
+    """The squared Frobenius norm, divided by the squared spectral norm."""
     drift: NotRequired[Number | None]
-    """The squared length of the change of a layer's output over that of the output, on rows of dev."""
+    """The squared norm of the change of a layer's output, divided by that of the output, on rows of dev."""
 
 
 @written
 class Learned(Measures):
-    """What the branches learned: the norm of the whole update, and means over the places."""
+    """Measurements of the trained branches: the norm of the whole update, and means over the modules (places)."""
 
     effective_rank: Number | None  # type: ignore[misc]
     places: NotRequired[Count]
@@ -222,10 +222,10 @@ class Learned(Measures):
 
 @written
 class Forgetting(TypedDict):
-    """The loss on held-out text of the pretraining objective."""
+    """The loss of the pretraining objective on held-out text."""
 
     loss: dict[str, Number | None]
-    """By scale of the update: "0" is the bare backbone, "1" the trained model."""
+    """The loss for each scale of the update: "0" is the backbone alone, and "1" is the trained model."""
     objective: NotRequired[str]
     text: NotRequired[str]
     texts: NotRequired[Count]
