@@ -60,7 +60,7 @@ class Fault(TypedDict):
     kind: str
     rows: Count
     first: str
-    """The first bad row, as FILE:LINE: message."""
+    """FILE:LINE: message."""
 
 
 @written
