@@ -43,7 +43,7 @@ class Result:
     run_id: Annotated[str, Len(1, 255)]
     """The name of the run's folder: readable words and a hash of config, data and backbone."""
     status: Status
-    """The status of the run. If the process of a running run has ended, repeat the command to resume the run."""
+    """If the process of a running run has ended, the same command resumes the run."""
     method: str
     """The name of the YAML in conf/method."""
     task: str
