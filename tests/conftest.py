@@ -8,6 +8,6 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a T5 with d_model 32 and its own tokenizer, for backbone.path."""
-    from tiny_backbone import write_backbone  # it imports transformers, which many tests do not need
+    from tiny_backbones import write_backbone  # it imports transformers, which many tests do not need
 
     return write_backbone(tmp_path_factory.mktemp("backbone") / "tiny")

@@ -113,6 +113,7 @@ def test_the_contract_finds_a_method(copy: Path) -> None:
     assert re.search(r"\b1[0-9] passed", passed)
 
 
+@pytest.mark.slow
 def test_a_metric_is_computed_and_has_an_interval(copy: Path, printed: dict[str, str]) -> None:
     parts = result(copy)["test"]["parts"]
     assert parts["error"] == pytest.approx(100 - parts["accuracy"])
@@ -120,6 +121,7 @@ def test_a_metric_is_computed_and_has_an_interval(copy: Path, printed: dict[str,
     assert float(cell["test_low"]) <= float(cell["value"]) <= float(cell["test_high"])
 
 
+@pytest.mark.slow
 def test_a_report_format_is_offered(printed: dict[str, str]) -> None:
     assert "block_diagonal" in printed["report --format rows"]
     assert "rows" in printed["report --help"]

@@ -26,10 +26,6 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     assert python("-m", "krona", "--version") == f"krona {krona.__version__}\n"
 
 
-def test_krona_is_a_module_that_runs() -> None:
-    assert "Usage: python -m krona [OPTIONS] COMMAND" in python("-m", "krona", "--help")
-
-
 def test_type_checkers_find_the_packages_types() -> None:
     assert (Path(krona.__file__).parent / "py.typed").is_file()
     assert "py.typed" in DECLARED["tool"]["setuptools"]["package-data"]["krona"]

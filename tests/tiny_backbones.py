@@ -1,18 +1,31 @@
-"""Write a tiny encoder or decoder with weights and a tokenizer to a folder. This takes about a second."""
+"""Write a tiny T5, encoder or decoder with weights and a tokenizer to a folder. This takes about a second."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer
 
-from tiny_backbone import WORDS
 from tiny_models import tiny_of
 
+SIZES = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+WORDS = "the a cat dog sat mat on under no yes sentence1 sentence2 sentence question hypothesis premise sample rte sst2"
 WITHOUT_TYPES = ("mpnet", "distilbert")  # encoders that have no token types
 LETTERS = [chr(code) for code in range(33, 127)]
 PIECES = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *dict.fromkeys([*WORDS.split(), *LETTERS, "label", "0", "1", "2"])]
+
+
+def write_backbone(folder: Path, *, seed: int = 0, **sizes: Any) -> Path:
+    """Write a T5 with a tokenizer of words, letters and digits. Return the folder."""
+    corpus = [f"{WORDS} {' '.join(map(chr, range(33, 127)))} 0 1 2 3 4 5 6 7 8 9 4.7"] * 20
+    tokenizer = T5Tokenizer().train_new_from_iterator(iter(corpus), vocab_size=300)
+    torch.manual_seed(seed)
+    sizes = {**SIZES, "dropout_rate": 0.1, **sizes}
+    config = T5Config(**sizes, vocab_size=len(tokenizer), decoder_start_token_id=0)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def words(*, pair: bool, types: bool = True) -> PreTrainedTokenizerFast:

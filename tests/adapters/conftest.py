@@ -6,7 +6,7 @@ import pytest
 
 import tiny_backbones
 from one_job import config, run
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 
 SAMPLE = ["profile=demo", "trainer.max_epochs=1", "optimizer.warmup_steps=2"]
 TINY = [

@@ -4,24 +4,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 import one_job
 import tiny_backbones
-from krona.adapters.commands.export import FORMS, export, sample_logits
+from krona.adapters.commands.export import FORMS, export
 from krona.adapters.commands.import_peft import import_peft
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.messages import KronaError
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 from tiny_models import combinations
 from tiny_t5 import METHODS
 
@@ -46,14 +43,16 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "bert": tiny_backbones.write(folder / "bert", "bert"),
         **{kind: tiny_backbones.write(folder / kind, kind) for kind in ("llama", "mpnet", "distilbert")},
         "data": folder / "data",
+        "outputs": folder / "outputs",
     }
 
 
-def trained(backbones: dict[str, Path], folder: Path, *overrides: str, kind: str = "t5") -> TrainedRun:
-    """Return a finished run of three steps."""
+def trained(backbones: dict[str, Path], *overrides: str, kind: str = "t5", outputs: Path | None = None) -> TrainedRun:
+    """Return a finished run of three steps. Tests with the same overrides share it."""
     typed = one_job.typed(backbones[kind], backbones["data"])
-    job, said = one_job.run(one_job.config(*typed, "keep=all", "trainer.max_epochs=1", *overrides), folder)
-    assert job.state == "done", said
+    values = one_job.config(*typed, "keep=all", "trainer.max_epochs=1", *overrides)
+    job, said = one_job.run(values, outputs or backbones["outputs"])
+    assert job.state in ("done", "skipped"), said
     return find(job.folder)
 
 
@@ -81,7 +80,7 @@ def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Pa
     (tmp_path / "out").mkdir()
     rows = []
     for name in METHODS:
-        found = trained(backbones, tmp_path / "runs", f"method={name}")
+        found = trained(backbones, f"method={name}")
         cells = [cell(found, form, tmp_path / "out") for form in FORMS]
         rows.append(f"| `{name}` | {' | '.join(cells)} |")
     head = [f"| method | {' | '.join(FORMS)} |", f"|---{'|---' * len(FORMS)}|"]
@@ -97,7 +96,7 @@ def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Pa
 
 def test_a_backbone_that_moved(backbones: dict[str, Path], tmp_path: Path) -> None:
     here = write_backbone(tmp_path / "here")
-    found = trained({**backbones, "t5": here}, tmp_path / "runs", "method=lora")
+    found = trained({**backbones, "t5": here}, "method=lora", outputs=tmp_path / "runs")
     moved = here.rename(tmp_path / "there")
     for form in FORMS:
         assert export(found, to=form, out=tmp_path / form, backbone=str(moved)).difference <= 1e-5
@@ -105,7 +104,7 @@ def test_a_backbone_that_moved(backbones: dict[str, Path], tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("method", "kind"), combinations(["krona", "lora", "dora", "bitfit", "krona_b"], KINDS))
 def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", f"method={method}", kind=kind)
+    found = trained(backbones, f"method={method}", kind=kind)
     (tmp_path / "out").mkdir()
     cells = {form: cell(found, form, tmp_path / "out") for form in ("merged", "peft", "adapter")}
     assert cells["adapter"] == "yes"
@@ -116,33 +115,11 @@ def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_
         assert cells["peft"].startswith("yes")
 
 
-@pytest.mark.slow
-def test_a_merged_t5_loads_in_a_process_without_krona(backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=krona")
-    expected = sample_logits(load(found))
-    export(found, to="merged", out=tmp_path / "model")
-    script = f"""
-import sys
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-model, keys = AutoModelForSeq2SeqLM.from_pretrained({str(tmp_path / "model")!r}, output_loading_info=True)
-assert not any(keys.values()), keys
-assert not any(name.split(".")[0] == "krona" for name in sys.modules)
-text = AutoTokenizer.from_pretrained({str(tmp_path / "model")!r})("the cat", return_tensors="pt")
-print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
-"""
-    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"\[\[0(, \d+)+\]\]", done.stdout.strip())
-    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model").eval()
-    again = sample_logits(type(load(found))(**{**vars(load(found)), "model": model}))
-    assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
 @pytest.mark.parametrize("method", ["lora", "krona", *(pytest.param(m, marks=pytest.mark.slow) for m in OTHERS)])
 def test_to_peft_and_back_the_predictions_are_identical(
     method: str, backbones: dict[str, Path], tmp_path: Path
 ) -> None:
-    found = trained(backbones, tmp_path / "runs", f"method={method}")
+    found = trained(backbones, f"method={method}")
     export(found, to="peft", out=tmp_path / "peft")
     rows = [{"sentence1": f"the cat {i}", "sentence2": f"a dog {i * 7}"} for i in range(30)]
     before = [one.answer for one in load(found).predict(rows)]
@@ -151,22 +128,9 @@ def test_to_peft_and_back_the_predictions_are_identical(
     assert [one.answer for one in load(back).predict(rows)] == before
 
 
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft calls it
-def test_peft_itself_loads_the_folder_to_the_same_logits(backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=krona", kind="bert")
-    run = load(found)
-    export(found, to="peft", out=tmp_path / "peft")
-    torch.manual_seed(3)
-    base: Any = AutoModelForSequenceClassification.from_pretrained(backbones["bert"], num_labels=2)
-    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "peft").eval()
-    ids = torch.arange(4, 24).view(2, 10)
-    expected = run.model(input_ids=ids).logits
-    assert (theirs(input_ids=ids).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora", kind="bert")
+    found = trained(backbones, "method=lora", kind="bert")
     export(found, to="merged", out=tmp_path / "model", dtype=dtype)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", dtype="auto")
     assert model.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
@@ -174,7 +138,7 @@ def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path)
 
 
 def test_the_content_of_the_card(backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora")
+    found = trained(backbones, "method=lora")
     export(found, to="merged", out=tmp_path / "model")
     text = (tmp_path / "model" / "README.md").read_text()
     assert found.origin.run_id in text
@@ -202,7 +166,7 @@ def test_the_content_of_the_card(backbones: dict[str, Path], tmp_path: Path) -> 
 def test_the_cards_code_runs(
     kind: str, pooling: str, form: str, backbones: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora", f"backbone.pooling={pooling}", kind=kind)
+    found = trained(backbones, "method=lora", f"backbone.pooling={pooling}", kind=kind)
     export(found, to=form, out=tmp_path / "out")
     (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), flags=re.DOTALL)
     assert str(backbones[kind]) not in code + (tmp_path / "out" / "README.md").read_text()
@@ -219,7 +183,7 @@ def test_the_cards_code_runs(
 
 
 def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora")
+    found = trained(backbones, "method=lora")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     for arguments, words in [
@@ -237,7 +201,7 @@ def test_a_hub_that_can_not_be_reached(
     backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    found = trained(backbones, tmp_path / "runs", "method=lora")
+    found = trained(backbones, "method=lora")
     with pytest.raises(
         KronaError, match=r"--push me/mine is not possible, because the Hub cannot be reached .*HF_HUB_OFFLINE"
     ):
@@ -248,7 +212,7 @@ def test_a_hub_that_can_not_be_reached(
 def test_a_full_disk_leaves_nothing(
     backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora")
+    found = trained(backbones, "method=lora")
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -16,7 +16,7 @@ from krona.adapters.find import find
 from krona.config import check
 from krona.jobs.job import identify
 from krona.messages import KronaError
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 
 
 @pytest.fixture(scope="module")

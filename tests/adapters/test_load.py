@@ -21,7 +21,6 @@ from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
 from krona.backbones import shared
 from krona.messages import KronaError
-from krona.runs.result import read_result
 from krona.tasks import Split
 
 
@@ -56,20 +55,15 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
         assert len({one.answer for one in answers}) >= different  # otherwise the test would prove nothing
 
 
-@pytest.mark.parametrize("batch_size", [7, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_t5_answers_as_its_run_did(sst2: Path, batch_size: int) -> None:
-    assert_same_answers(sst2, batch_size=batch_size, different=10)
-
-
 @pytest.mark.parametrize(
     ("kind", "task", "method", "precision"),
     [
         ("bert", "rte", "lora", "32-true"),
         ("bert", "stsb", "krona", "32-true"),
         ("bert", "rte", "krona", "bf16-true"),
-        ("bert", "rte", "lora", "bf16-frozen"),
+        pytest.param("bert", "rte", "lora", "bf16-frozen", marks=pytest.mark.slow),
         ("llama", "rte", "krona", "32-true"),
-        ("llama", "rte", "lora", "bf16-true"),
+        pytest.param("llama", "rte", "lora", "bf16-true", marks=pytest.mark.slow),
         ("llama", "rte", "dora", "bf16-frozen"),
         pytest.param("t5", "sst2", "krona", "bf16-true", marks=pytest.mark.slow),
         pytest.param("t5", "sst2", "krona", "bf16-mixed", marks=pytest.mark.slow),
@@ -296,9 +290,6 @@ def test_files_that_are_not_adapters(rte: Path, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"torch.pt cannot be read as a safetensors file"):
         load(tmp_path / "torch.pt")
     assert not (tmp_path / "sprung").exists()
-    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(KronaError, match="is not an adapter of krona"):
-        load(tmp_path / "foreign.safetensors")
     without = load_file(rte / "adapter.safetensors")
     without.popitem()
     with safe_open(rte / "adapter.safetensors", framework="pt") as file:
@@ -321,13 +312,3 @@ def test_an_older_file_without_an_origin(rte: Path, tmp_path: Path) -> None:
     (old / "result.json").write_text(json.dumps(result))
     rows = [["It rains.", "It is wet."]]
     assert load(old / "adapter.safetensors").predict(rows) == load(rte).predict(rows) == load(old).predict(rows)
-
-
-def test_the_note_says_what_the_result_says(rte: Path) -> None:
-    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
-        note = json.loads(json.loads(file.metadata()["krona"])["notes"][NOTE])
-    result = read_result(rte / "result.json")
-    assert (note["run_id"], note["method"], note["seed"]) == (rte.name, "lora", 0)
-    assert note["task"]["template"] == result.config["task"]["template"]
-    assert result.test is not None
-    assert note["scores"]["test"] == result.test["parts"]

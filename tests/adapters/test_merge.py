@@ -20,7 +20,7 @@ from krona.backbones.with_method import insert_method
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from tasks.glue_files import config, task
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 from tiny_t5 import disturb, settings
 
 ROW = [{"sentence1": "the cat sat", "sentence2": "a dog"}]

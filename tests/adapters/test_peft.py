@@ -78,22 +78,41 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() <= 1e-5 * b.abs().max())
 
 
+# Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
+SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
+
+
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
 @pytest.mark.parametrize(("method", "kind"), combinations([m for m in METHODS if m != "untuned"], KINDS))
-def test_peft_loads_what_was_written_or_it_is_refused(method: str, kind: str, tmp_path: Path) -> None:
-    model = trained(method, kind)
+def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, tmp_path: Path) -> None:
+    model, bare = trained(method, kind), output(fresh(kind))
     expected = output(model)
     if method not in FORMS:
         with pytest.raises(KronaError, match=r"Merge|merge"):
             write_peft(model, tmp_path, base_model="tiny")
         assert not list(tmp_path.iterdir())
         return
-    written = write_peft(model, tmp_path, base_model="tiny")
+    written = write_peft(model, tmp_path / "peft", base_model="tiny")
     assert (written.places, written.values) == (peft_content(model).places, peft_content(model).values)
     assert written.peft_type == peft_type(method, kind)
-    theirs = in_peft(kind, tmp_path)
-    assert close(output(theirs.get_base_model()), expected)
-    assert not close(output(fresh(kind)), expected)
+    assert close(output(in_peft(kind, tmp_path / "peft").get_base_model()), expected)
+    assert not close(bare, expected)
+    again = fresh(kind)
+    read = take_in(again, tmp_path / "peft", name="mine")
+    assert (read.peft_type, read.places) == (written.peft_type, written.places)
+    exact = method in SAME_BITS and peft_type(method, kind) == FORMS[method]
+    assert torch.equal(output(again), expected) if exact else close(output(again), expected)
+    if written.own_values == written.values:
+        assert surgery.count(again) == surgery.count(model)
+    Adapter.of(again, "mine").save(tmp_path / "a.safetensors")
+    other, third = fresh(kind), fresh(kind)
+    Adapter.load(tmp_path / "a.safetensors").insert(other)
+    assert torch.equal(output(other), output(again))
+    write_peft(again, tmp_path / "again", base_model="tiny")
+    take_in(third, tmp_path / "again")
+    assert torch.equal(output(third), output(again))
+    surgery.take_out(again)
+    assert torch.equal(output(again), bare)
 
 
 FACTORS = {"t5": [[16, 8], [4, 8]], "bert": [[8, 4], [4, 8]], "llama": [[8, 4]], "gpt2": [[8, 4]]}
@@ -150,35 +169,6 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
     assert config["target_modules"] == ["query", "value"]
     assert config["modules_to_save"] == ["LayerNorm", "classifier"]
     assert config["base_model_name_or_path"] == "tiny"
-
-
-# Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
-SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
-
-
-@pytest.mark.parametrize(("method", "kind"), combinations(FORMS, KINDS))
-def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Path) -> None:
-    model = trained(method, kind)
-    expected = output(model)
-    written = write_peft(model, tmp_path / "peft", base_model="tiny", task_type="SEQ_CLS" if kind == "bert" else None)
-    again = fresh(kind)
-    read = take_in(again, tmp_path / "peft", name="mine")
-    assert (read.peft_type, read.places) == (written.peft_type, written.places)
-    exact = method in SAME_BITS and peft_type(method, kind) == FORMS[method]
-    assert torch.equal(output(again), expected) if exact else close(output(again), expected)
-    count = surgery.count(again)
-    if written.own_values == written.values:
-        assert count == surgery.count(model)
-    Adapter.of(again, "mine").save(tmp_path / "a.safetensors")
-    other = fresh(kind)
-    Adapter.load(tmp_path / "a.safetensors").insert(other)
-    assert torch.equal(output(other), output(again))
-    write_peft(again, tmp_path / "again", base_model="tiny")
-    third = fresh(kind)
-    take_in(third, tmp_path / "again")
-    assert torch.equal(output(third), output(again))
-    surgery.take_out(again)
-    assert torch.equal(output(again), output(fresh(kind)))
 
 
 def targets(kind: str) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from krona.runs.result import read_result
 from krona.runs.run_id import run_id
 from one_job import config, run, typed
 from tasks.glue_files import task
-from tiny_backbone import SIZES
+from tiny_backbones import SIZES
 from tiny_t5 import batch, disturb, inserted, summed_loss
 from typed_run import train
 

@@ -107,6 +107,7 @@ TYPED = [
     (["~task"], "~task is not possible, because a run needs a task"),
     (["~batch_size"], "batch_size is missing"),
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist in conf/recipe. Choose from"),
+    (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
 ]
 
@@ -119,48 +120,6 @@ def test_wrong_arguments_are_one_message(arguments: list[str], expected: str, ou
     assert expected in message
     assert len(message.splitlines()) == 1
     assert not outputs.exists()
-
-
-FACTORS = [
-    ("[[32,24],[32,24]]", ["(32, 24) ⊗ (32, 24) maps 1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),  # Table 17's erratum
-    ("[[5,8]]", ["(5, 8)", "32 → 32", "Shapes that fit"]),
-    ("[[0,8]]", ["[[0, 8]]", "whole numbers of at least 1"]),
-    ("[[32,24],[24,32],[1,1]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
-    ("[[8,8,8]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
-]
-
-
-@pytest.mark.parametrize(("factors", "expected"), FACTORS)
-def test_factors_that_do_not_fit(
-    factors: str, expected: list[str], tiny_folder: Path, data: Path, outputs: Path
-) -> None:
-    message = wrong(outputs, *typed(tiny_folder, data), f"method.kron_factors={factors}")
-    assert all(part in message for part in expected), message
-    assert not outputs.exists()  # no run was started
-
-
-def folder_with(path: Path, text: str | bytes, name: str = "train.tsv") -> Path:
-    glue_files.write(path, "rte", train=12, dev=9)
-    content = text if isinstance(text, bytes) else text.encode()
-    (path / "RTE" / name).write_bytes(content)
-    return path
-
-
-HEAD = "index\tsentence1\tsentence2\tlabel\n"
-FILES = [  # tests/tasks/test_files.py has the other kinds
-    (HEAD, ["train.tsv", "a split with no rows"]),
-    ((HEAD + "1\tA cat.\tA cat.\tentailment\n").encode("utf-16"), ["train.tsv:1", "not UTF-8"]),
-    (HEAD + "1\ta\tb\tmaybe\n", ["train.tsv:2", "label 'maybe' is not one of entailment (0), not_entailment (1)"]),
-]
-
-
-@pytest.mark.parametrize(("content", "expected"), FILES)
-def test_a_data_file_that_is_wrong(
-    content: str | bytes, expected: list[str], tiny_folder: Path, outputs: Path, tmp_path: Path
-) -> None:
-    folder = folder_with(tmp_path / "broken", content)
-    message = wrong(outputs, *typed(tiny_folder, folder))
-    assert all(part in message for part in expected), message
 
 
 def test_missing_data(tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
@@ -304,8 +263,11 @@ def test_no_space_left(
 def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
     tiny_folder: Path, outputs: Path, tmp_path: Path
 ) -> None:
-    folder = folder_with(tmp_path / "broken", "")
-    values = config(*typed(tiny_folder, folder))
+    command = typed(tiny_folder, tmp_path / "broken")
+    with (tmp_path / "broken" / "RTE" / "train.tsv").open("a") as file:
+        file.write("13\ta\tb\tmaybe\n")
+    values = config(*command)
+    assert "train.tsv:14: label 'maybe' is not one of entailment (0)" in wrong(outputs, *command)
     first, _ = run(values, outputs)
     again, said = run(values, outputs, multirun=True)
     assert (again.state, said) == ("failed", "")

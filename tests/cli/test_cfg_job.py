@@ -1,7 +1,5 @@
 """Test `--cfg job`: it shows the config that the run would use, and raises the errors that the run would raise."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 
@@ -64,12 +62,6 @@ def test_of_a_multirun_the_first_job_is_shown() -> None:
 def test_other_options_are_left_to_hydra() -> None:
     for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"], ["--help"]):
         assert render_config(option_parser().parse_args(normalize(arguments))) is None
-
-
-def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    render("profile=demo")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:

@@ -56,8 +56,9 @@ def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_
 
 
 def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = train(tmp_path / "outputs", "method=krona", "task=rte", env=Hub(url=NOWHERE).environment(tmp_path / "home"))
+    (tmp_path / "elsewhere").mkdir()
+    began, offline = time.monotonic(), Hub(url=NOWHERE).environment(tmp_path / "home")
+    done = train(tmp_path / "outputs", "method=krona", "task=rte", env=offline, cwd=tmp_path / "elsewhere")
     assert time.monotonic() - began < 30
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -65,6 +66,7 @@ def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -
     for way_out in ("profile=demo", "backbone=local backbone.path=FOLDER", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
         assert way_out in line
     assert not list((tmp_path / "outputs").glob("*/*"))
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
@@ -122,13 +124,6 @@ def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None
     (folder,) = (path.parent for path in outputs.glob("*/result.json"))
     assert sorted(path.name for path in folder.iterdir()) == [".hydra", "metrics.csv", "result.json", "train.log"]
     assert read_result(folder / "result.json").status == "failed"
-
-
-def test_a_mistake_is_one_line_on_stderr_from_any_folder(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    done = train(tmp_path / "outputs", "data=tsv", "data.path=nowhere", "backbone=nano", cwd=tmp_path / "elsewhere")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: data.path=nowhere: no such folder\n")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 SLOW = ["torch", "transformers", "datasets", "pytorch_lightning", "scipy", "pandas", "sklearn", "matplotlib", "wandb"]

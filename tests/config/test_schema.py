@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from krona.config.schema import FILE, schema
 from krona.paths import CONF, SWEEPS
 
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
 GLOBAL = [
     path for folder in (CONF, SWEEPS) for path in folder.rglob("*.yaml") if "# @package _global_" in path.read_text()
 ]
@@ -22,7 +23,7 @@ def test_the_shipped_schema_is_current() -> None:
 
 @pytest.mark.parametrize("path", [CONF / "config.yaml", *GLOBAL], ids=lambda path: path.stem)
 def test_it_holds_for_every_shipped_yaml_of_the_whole_config(path: Path) -> None:
-    jsonschema.validate(OmegaConf.to_container(OmegaConf.load(path), resolve=False), json.loads(FILE.read_text()))
+    VALIDATOR.validate(OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
 
 @pytest.mark.parametrize(
@@ -32,4 +33,4 @@ def test_it_holds_for_every_shipped_yaml_of_the_whole_config(path: Path) -> None
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(values, json.loads(FILE.read_text()))
+        VALIDATOR.validate(values)

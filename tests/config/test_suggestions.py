@@ -16,8 +16,10 @@ from krona.messages import KronaError
 
 @pytest.fixture(scope="module")
 def composer() -> Iterator[Composer]:
-    with hydra_session():
-        yield Composer()
+    with hydra_session(), pytest.MonkeyPatch.context() as patch:
+        one = Composer()
+        patch.setattr("krona.config.overrides.compose_job", one.job)  # reads the files once for all messages
+        yield one
 
 
 def refusal(composer: Composer, *arguments: str) -> str:

@@ -23,7 +23,7 @@ from krona.runs.result import Result, read_result
 from krona.training.ranks import RankLostError, Ranks, _buckets, join_ranks, my_rank, num_processes, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 from typed_run import start, train
 
 T = TypeVar("T")

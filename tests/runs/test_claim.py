@@ -83,14 +83,11 @@ def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_of_eight_started_together_exactly_one_has_it(tmp_path: Path) -> None:
-    assert claim_together(tmp_path, 8) == ["got it"] + ["no"] * 7
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_of_eight_that_find_a_dead_owner_exactly_one_has_it(tmp_path: Path) -> None:
-    for _ in range(2):
-        claimed(tmp_path, dead_pid())
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_eight_started_together_exactly_one_has_the_claim(dead: bool, tmp_path: Path) -> None:
+    for _ in range(1 + dead):
+        if dead:
+            claimed(tmp_path, dead_pid())
         assert claim_together(tmp_path, 8) == ["got it"] + ["no"] * 7
         assert list(tmp_path.iterdir()) == []
 

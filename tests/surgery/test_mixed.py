@@ -176,15 +176,6 @@ def test_adapters_of_several_methods(kind: str) -> None:
             assert close(logits(model, len(names)), expected)
 
 
-def test_one_adapter_alone_runs_its_own_modules() -> None:
-    model = with_three("t5", "krona_b")
-    surgery.activate(model, "a")
-    expected = logits(model)
-    surgery.activate(model, "c")
-    with surgery.mixed(model, ["a"] * len(ROWS)):
-        assert torch.allclose(logits(model), expected, atol=1e-6)
-
-
 def test_the_base_is_computed_once() -> None:
     model, calls = with_three("t5", "lora"), []
     places = [adapted for _, adapted in surgery.adapted_modules(model)]

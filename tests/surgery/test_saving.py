@@ -15,20 +15,9 @@ from tiny_t5 import METHODS
 
 KINDS = ["bert", "gpt2", "llama", "mt5"]
 BAKED = {
-    "full",
-    "layer_norm",
-    "untuned",
-    "lora",
-    "krona",
-    "lokr",
-    "dora",
-    "krona_dora",
-    "miss",
-    "c3a",
-    "monarch",
-    "kadaptation",
-    "cdka",
-}
+    "full", "layer_norm", "untuned", "lora", "krona", "lokr", "dora", "krona_dora", "miss", "c3a", "monarch",
+    "kadaptation", "cdka",
+}  # fmt: skip
 
 
 @torch.no_grad()

@@ -264,8 +264,6 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
-        (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "Dots"]),
-        (LoRA, {"target_modules": QV, "name": "keys"}, ["'keys'"]),
         (Kronecker, {"target_modules": QV}, ["Kronecker: missing", "'kron_factors'"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[5, 4]]}, ["64 → 64", "Shapes that fit"]),
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),

@@ -79,11 +79,3 @@ def test_a_run_that_cannot_be_composed_is_an_error() -> None:
 def test_options_that_need_another_one(options: list[str]) -> None:
     with pytest.raises(KronaError, match="--plan needs --dry-run, and --json needs --plan"):
         CliRunner().invoke(app, ["table", "1", *options], catch_exceptions=False)
-
-
-@pytest.mark.parametrize("option", ["--card=h100", "--price=2", "--efficiency=0.3"])
-def test_removed_options_are_refused(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
-    with pytest.raises(KronaError) as caught:
-        CliRunner().invoke(app, [*ONE, option], catch_exceptions=False)
-    assert option.split("=")[0] in str(caught.value)

@@ -68,6 +68,7 @@ print(len(train), len(got.dev), len(got.test), got.kind, train.ids[3], train.tar
 EXPECTED = "20 3 4 glue train-3 1 sentence1: The train cat no. 3. sentence2: A cat.\n"
 
 
+@pytest.mark.slow
 def test_glue_from_the_hub_and_again_from_the_cache_without_it(server: Hub, tmp_path: Path) -> None:
     first = child(READ, server.environment(tmp_path))
     assert first.stdout == EXPECTED, first.stderr

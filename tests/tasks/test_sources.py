@@ -118,13 +118,6 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
     assert load(task("rte"), kind="tsv", path=str(tmp_path)).train.sources[0].count("a\u2028b\x0cc\x85d") == 1
 
 
-def test_a_column_with_another_case_is_named(tmp_path: Path) -> None:
-    inner = write(tmp_path, "mrpc")
-    (inner / "dev.tsv").write_text(text("mrpc", 4).replace("#2 String", "#2 string"))
-    with pytest.raises(KronaError, match=r"no column '#2 String': did you mean '#2 string'\?"):
-        load(task("mrpc"), kind="tsv", path=str(tmp_path))
-
-
 def test_folders_without_the_task(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     inner = write(tmp_path / "glue", "mrpc")

@@ -199,7 +199,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
     assert any(name.startswith("media/table/test/predictions") for name in run["files"])
 
 
-@pytest.mark.parametrize("mode", ["refuse", "hang", pytest.param("drop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["refuse", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("hang", "drop"))])
 def test_a_server_that_fails_at_the_start(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any
 ) -> None:

@@ -4,7 +4,6 @@ Every row is used once in an epoch, in an order that depends only on seed and ep
 """
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-import one_job
-from krona.jobs.interrupts import Interrupted
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
 from krona.training.evaluation import SplitEvaluation
-from krona.training.learner import Learner
 from krona.training.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
@@ -108,26 +104,3 @@ def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int
 def test_of_few_rows_a_rank_may_have_none() -> None:
     shares = [ShortToLong([1, 2, 3, 4, 5], batch_size=100, ranks=Ranks(rank, 4)) for rank in range(4)]
     assert [list(share) for share in shares] == [[[0, 1]], [[2, 3]], [[4]], []]
-
-
-def test_an_interrupted_run_with_buckets_resumes_to_the_same_weights(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin = Learner.on_train_batch_start
-
-    def stop(learner: Learner, batch: Any, batch_idx: int) -> None:
-        begin(learner, batch, batch_idx)
-        if learner.global_step == 4:
-            raise Interrupted
-
-    values = one_job.config(*one_job.typed(tiny_folder, tmp_path / "rte"), "trainer.bucket_by_length=true")
-    whole, _ = one_job.run(values, tmp_path / "whole")
-    assert whole.state == "done"
-    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
-    with pytest.raises(Interrupted):
-        one_job.run(values, tmp_path / "part")
-    monkeypatch.undo()
-    resumed, said = one_job.run(values, tmp_path / "part")
-    assert "resumes after epoch 1" in said
-    weights = [(job.folder / "adapter.safetensors").read_bytes() for job in (whole, resumed)]
-    assert weights[0] == weights[1]

@@ -17,7 +17,7 @@ from krona.config import check
 from krona.messages import KronaError
 from krona.runs.result import Result, read_result
 from krona.training import compiled
-from tiny_backbone import write_backbone
+from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
 from tiny_t5 import METHODS, settings, tiny_t5
 
@@ -63,7 +63,7 @@ def cases() -> list[Any]:
 
     Most are slow, because tests/test_contract.py traces a block with every method.
     """
-    fast = {("krona", "t5"), ("krona", "bert")}
+    fast = {("krona", "t5")}
     marks = {True: [], False: [pytest.mark.slow]}
     return [pytest.param(m, kind, marks=marks[(m, kind) in fast]) for m in METHODS for kind in KINDS]
 

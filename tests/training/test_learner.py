@@ -221,7 +221,7 @@ def test_neighbouring_seeds_are_far_apart() -> None:
     assert all(0 <= seed < 2**63 for seed in drawn | {mix_seeds(2**32 - 1, 10**9)})
 
 
-@pytest.mark.parametrize("method", ["krona", "lora", "layer_norm", "krona_b_res", "bitfit"])
+@pytest.mark.parametrize("method", ["krona", "bitfit"])  # test_contract.py trains every method
 def test_only_trainable_weights_change(method: str, tmp_path: Path) -> None:
     model = inserted(method)
     before = snapshot(model)

@@ -29,6 +29,7 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_freed_memory_is_not_returned_to_the_kernel() -> None:
     kept = faults("keep")
     if kept < 0:

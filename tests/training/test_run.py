@@ -17,7 +17,6 @@ import jsonschema
 import pytest
 import torch
 from rich.console import Console
-from safetensors import safe_open
 
 from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
@@ -28,7 +27,7 @@ from krona.surgery.operations import launches
 from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed
 from runs.made_runs import claimed, dead_pid
-from tiny_backbone import SIZES
+from tiny_backbones import SIZES
 from tiny_t5 import inserted
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
@@ -137,16 +136,6 @@ def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Pat
     assert said.index(note) < said.index("epoch  1")
     assert [fault["rows"] for fault in result.splits["train"]["skipped"]] == [1, 1]
     assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
-
-
-def test_the_adapter_contains_the_trained_weights_and_its_origin(done: Path) -> None:
-    with safe_open(done / "adapter.safetensors", framework="pt") as file:
-        names, header = list(file.keys()), file.metadata()
-        size = sum(file.get_tensor(name).numel() for name in names)
-    assert size == read_result(done / "result.json").trainable_params
-    assert all(name.endswith((".A", ".B")) or "layer_norm" in name for name in names)
-    assert "krona.methods.kronecker.Kronecker" in json.dumps(header)
-    assert (done / "adapter.safetensors").stat().st_size < 100_000
 
 
 def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:
@@ -261,24 +250,6 @@ def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
     assert (job.folder / "last.ckpt.damaged").read_bytes() == wrong
     assert (job.folder / "adapter.safetensors").read_bytes() == (done / "adapter.safetensors").read_bytes()
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-
-
-def test_a_flipped_bit_in_a_checkpoint_is_detected(tmp_path: Path) -> None:
-    from krona.training.files import find_damage
-
-    file = tmp_path / "last.ckpt"
-    torch.save({"state_dict": {"A": torch.randn(40)}, "epoch": 1, "global_step": 2, "krona": {"best": None}}, file)
-    content = file.read_bytes()
-    assert find_damage(file) is None
-    before = torch.load(file, weights_only=True)
-    for place in range(0, len(content), 7):
-        flipped = bytearray(content)
-        flipped[place] ^= 4
-        file.write_bytes(flipped)
-        if find_damage(file) is None:  # in a part that no code reads
-            after = torch.load(file, weights_only=True)
-            assert torch.equal(after.pop("state_dict")["A"], before["state_dict"]["A"])
-            assert after == {key: value for key, value in before.items() if key != "state_dict"}
 
 
 def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
@@ -421,35 +392,14 @@ def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     assert_same(run(values, tmp_path)[0].folder, done)
 
 
-def test_frozen_weights_are_the_backbones_to_the_bit(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
-) -> None:
-    from safetensors.torch import load_file
-
-    from krona import surgery
-
-    kept = []
-    restore = Learner.restore_best
-    monkeypatch.setattr(Learner, "restore_best", lambda self: (kept.append(self.model), restore(self))[1])
-    run({**values, "seed": 1}, tmp_path)
-    (model,) = kept
-    before = load_file(tiny_folder / "model.safetensors")
-    trains = set(surgery.trainable_state(model))
-    after = {surgery.public_name(name): tensor for name, tensor in model.state_dict().items()}
-    frozen = set(before) - trains
-    assert len(frozen) > 20
-    assert all(torch.equal(before[name], after[name]) for name in frozen)
-    assert all(not torch.equal(before[name], after[name]) for name in set(before) & trains)
-
-
-@pytest.mark.parametrize("method", ["full", "lora", "layer_norm", "untuned"])
+@pytest.mark.parametrize("method", ["full", "lora", "untuned"])
 def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
     overrides = typed(tiny_folder, Path(values["data"]["path"]))
     extra = [] if method != "untuned" else ["trainer.max_epochs=0"]
     job, _ = run(config(f"method={method}", *overrides, *extra), tmp_path)
     assert job.result is not None
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    assert (job.folder / "adapter.safetensors").exists() == (method in ("lora", "layer_norm"))
+    assert (job.folder / "adapter.safetensors").exists() == (method == "lora")
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
     assert not (job.folder / "last.ckpt").exists()
     rank = job.result.provenance["update_rank"]
@@ -474,17 +424,6 @@ def test_steps_end_a_run_within_an_epoch(values: dict[str, Any], tmp_path: Path,
     run_killed(processes, short, tmp_path / "b", ("written", 7))
     run(short, tmp_path / "b")
     assert_same(tmp_path / "b" / job.run_id, job.folder)
-
-
-def test_score_test_false_does_not_score_test(values: dict[str, Any], tmp_path: Path) -> None:
-    job, _ = run({**values, "score_test": False}, tmp_path)
-    assert job.result is not None
-    assert job.result.test is None
-    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    assert read_result(job.folder / "result.json").status == "done"
-    assert {json.loads(line)["split"] for line in (job.folder / "predictions.jsonl").read_text().splitlines()} == {
-        "dev"
-    }
 
 
 @pytest.mark.slow
