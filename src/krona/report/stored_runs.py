@@ -193,7 +193,7 @@ def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
                 problems.append(
-                    f"{run.place} and {other.place} have the same run id, but different results. Neither is used."
+                    f"{run.place} and {other.place} have different results of the same run. Neither is used."
                 )
     return [run for name, run in runs.items() if name not in clashes], problems
 
@@ -222,13 +222,11 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
     for text in filters:
         key, equals, wanted = text.partition("=")
         if not equals:
-            raise KronaError(
-                f"The filter {text!r} has no equals sign. Instead, write key=value, such as optimizer.lr=1e-3."
-            )
+            raise KronaError(f"The filter {text!r} has no =. Instead, write key=value, such as optimizer.lr=1e-3.")
         found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
         if runs and not found:
             raise KronaError(
-                f"No run has the key {key!r} of the filter {text!r}. Use method, task, seed, sweep or a config key."
+                f"No run has the key {key!r} (in {text!r}). Use method, task, seed, sweep or a config key."
             )
         values = {_number_or_text(item) for item in wanted.split(",")}
         kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
