@@ -75,7 +75,7 @@ def test_two_results_of_one_id_that_differ(tmp_path):
     write_all(two, [result])
     runs, problems = load_runs([one, two])
     assert [run.result.method for run in runs] == ["lora"]
-    assert "have different results of the same run" in problems[0]
+    assert "are different results of one run" in problems[0]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -192,9 +192,7 @@ def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
-                problems.append(
-                    f"{run.place} and {other.place} have different results of the same run. Neither is used."
-                )
+                problems.append(f"{run.place} and {other.place} are different results of one run. Neither is used.")
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
@@ -225,9 +223,7 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
             raise KronaError(f"The filter {text!r} has no =. Instead, write key=value, such as optimizer.lr=1e-3.")
         found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
         if runs and not found:
-            raise KronaError(
-                f"No run has the key {key!r} (in {text!r}). Use method, task, seed, sweep or a config key."
-            )
+            raise KronaError(f"No run has the key {key!r} ({text!r}). Use method, task, seed, sweep or a config key.")
         values = {_number_or_text(item) for item in wanted.split(",")}
         kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
     return kept
