@@ -49,7 +49,7 @@ def test_no_format_prefers_one_of_two_coins(tmp_path):
 def test_a_method_that_is_better_leads(tmp_path):
     write_all(tmp_path, coins(0, right=(0.5, 0.8)))
     (sentence,) = summarize(collect(tmp_path))
-    assert re.match(r"KronA \(.*\) leads on RTE \(n = 277\) with [\d.]+; all others are significantly behind", sentence)
+    assert re.match(r"KronA \(.*\) leads on RTE \(n = 277\) with [\d.]+; all others are significantly worse", sentence)
 
 
 def test_a_score_below_the_best_constant_prediction_is_marked(tmp_path):

@@ -116,7 +116,7 @@ def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> Non
     assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
     assert (
         table.section.caution
-        == "1 run of 2 not compared with the paper: data.seed=7, and the paper's protocol uses 42."
+        == "1 run of 2 can't be compared with the paper: data.seed=7, and the paper's protocol uses 42."
     )
 
 

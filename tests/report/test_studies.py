@@ -78,7 +78,7 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     everything = collect(outputs)
     assert [study.name for study in everything.studies] == [NAME]
     said, command = everything.tables[0].asides[0]
-    assert said == "10 runs without test scores left out (sweep krona-rte-t5_base)."
+    assert said == "This table leaves out 10 runs without test scores (sweep krona-rte-t5_base)."
     assert command == "krona report --sweep krona-rte-t5_base"
     assert collect(outputs, sweep="table1").studies == []
     for format in ("terminal", "md", "html"):

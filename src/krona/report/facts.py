@@ -1,4 +1,4 @@
-"""Build the notes on the runs of a table: seeds, settings, code, machine, and the smallest difference it can show."""
+"""Build the notes on the runs of a table: seeds, settings, code, machine, and the smallest difference a test finds."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The layouts of tables: which rows and columns the paper's tables, a sweep and all runs have."""
+"""The layouts of tables: the rows and columns of the tables of the paper, of a sweep and of all runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -58,7 +58,7 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
 
 
 def _compare_with_constant(cell: Cell) -> None:
-    """Warn if the interval over examples does not lie above the score of the best constant prediction."""
+    """Warn if the interval over examples is not above the score of the best constant prediction."""
     low, _ = cell.test_interval or (0.0, 0.0)
     answers = next(iter(cell.answers.values()))
     constant = max(constant_scores(answers, cell.runs[0].metrics))
@@ -178,7 +178,7 @@ def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], s
 def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
     """Return the indices of the rows whose scores on a task can be compared.
 
-    These are the rows with the largest ``data.train_rows``. If their data differ in another way, no rows are compared.
+    These are the rows with the largest ``data.train_rows``. If the data of these rows differ, the list is empty.
     """
     first = {i: one.runs[task][0] for i, one in enumerate(groups) if one.runs.get(task)}
     sizes = {i: run.setting("data.train_rows") or "" for i, run in first.items()}
@@ -188,7 +188,7 @@ def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
 
 
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
-    """Return the rows among ``places`` that can be marked as the best.
+    """Return the indices of the rows that can be marked as the best, among the indices ``places``.
 
     In a table of test scores, only each method's row with the best dev score can be marked.
     """

@@ -154,7 +154,7 @@ class Section:
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing
-        who = f"{amount(some, 'run')} of {of} not compared" if self.comparable else "Not compared"
+        who = f"{amount(some, 'run')} of {of} can't be compared" if self.comparable else "Not compared"
         return f"{who} with the paper: {'; '.join(first_few(list(self.departures), MOST_DEPARTURES))}."
 
     @property

@@ -38,7 +38,7 @@ def summarize(report: Report) -> list[str]:
 
 
 def _summarize_table(table: Table) -> str:
-    """Return a sentence on the mean over tasks, or on the tasks if no row has a score on each of them."""
+    """Return a sentence on the mean over tasks. If no row has a score on every task, it is on single tasks."""
     marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
     if len(marked) < 2 or marked[0].kind == "average":
         return _summarize_column(table, marked[0]) if marked else ""
@@ -51,7 +51,10 @@ def _summarize_table(table: Table) -> str:
 
 
 def _leader(table: Table, column: Column) -> Row | None:
-    """Return the row that leads in a column. All others are significantly worse, and its score has no warning."""
+    """Return the row that leads in a column, or None.
+
+    A row leads if all other compared rows are significantly worse and its score has no warning.
+    """
     cells = {row.key: row.cell(column.key) for row in table.rows if row.cell(column.key).compared}
     best = [row for row in table.rows if row.cell(column.key).best]
     worse = [cell.p is not None and not cell.tied for cell in cells.values() if not cell.best]
@@ -59,7 +62,7 @@ def _leader(table: Table, column: Column) -> Row | None:
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    """Return a sentence on a column of scores. It prefers no row if none leads."""
+    """Return a sentence on a column of scores. It names the leading row, or says that no row leads and why."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
     named = [row for row in table.rows if row.cell(column.key).best]
@@ -70,7 +73,7 @@ def _summarize_column(table: Table, column: Column) -> str:
     if leader := _leader(table, column):
         score = cell_value(leader.cell(column.key))
         lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {score}"
-        return f"{lead}; all others are significantly behind on these rows."
+        return f"{lead}; all others are significantly worse."
     if len(named) > 1:
         return f"No row leads on {subject}: {join_names(shown)} are not significantly different{_cost_words(named)}."
     if named[0].cell(column.key).warned:

@@ -73,7 +73,7 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
     count, sweeps = len(runs) - len(scored), sorted({run.sweep for run in runs if run.sweep and run not in scored})
     of = f" (sweep{'s' * (len(sweeps) != 1)} {', '.join(sweeps)})" if sweeps else ""
     command = shlex.join(["krona", "report", "--sweep", sweeps[0]]) if sweeps else ""
-    return "test", scored, [(f"{amount(count, 'run')} without test scores left out{of}.", command)]
+    return "test", scored, [(f"This table leaves out {amount(count, 'run')} without test scores{of}.", command)]
 
 
 def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:

@@ -1,4 +1,4 @@
-"""Fill Tables 2 and 8 (latency, launches and training time) from benchmarks or from the times of the runs."""
+"""Fill Tables 2 and 8 of the paper (latency, launches, training time) from benchmarks or from the times of the runs."""
 
 import json
 from collections.abc import Sequence

@@ -149,7 +149,7 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 
 
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
-    """Write labels beside their points, towards the middle. A label that would overlap the one above is left out."""
+    """Write labels next to their points, towards the middle of the chart. A label that would overlap is left out."""
     low, high = axes.get_ylim()
     last = high + (high - low)
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):

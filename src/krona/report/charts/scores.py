@@ -84,7 +84,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, nam
     if lines:
         return _against(cost, column, series)
     ends = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
-    return _against(cost, column, series, detail="filled and joined: the Pareto front, without a test", front=ends)
+    return _against(cost, column, series, detail="filled, joined marks: the Pareto front (not tested)", front=ends)
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:

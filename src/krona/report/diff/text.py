@@ -91,7 +91,7 @@ def _describe_test(found: RunDiff) -> str:
     assert found.p is not None
     words = [] if found.only_a is None else [f"Only A right: {found.only_a}; only B right: {found.only_b}."]
     words += [] if found.mcnemar is None else [f"Exact McNemar: p {_equal(found.mcnemar)}."]
-    words.append(f"Randomisation on {' and '.join(found.a.metrics)}, 10,000 swaps: p {_equal(found.p)}.")
+    words.append(f"Randomisation test on {' and '.join(found.a.metrics)}, 10,000 swaps: p {_equal(found.p)}.")
     return " ".join(words)
 
 
