@@ -21,6 +21,7 @@ WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona
 
 Cell = str | Text
 GAP = "  "
+NOTHING = "—"  # in the place of an unknown value
 
 
 def terminal_width(console: Console) -> int | None:
@@ -51,6 +52,11 @@ def table(
     lines.append(Text("─" * natural, style="dim"))
     lines += [_line(row, widths, right) for row in cells]
     return Text("\n").join(lines)
+
+
+def format_p(p: float) -> str:
+    """Format a p-value with four decimals. A smaller value than 0.0001 is formatted as ``< 0.0001``."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def duration(seconds: float) -> str:

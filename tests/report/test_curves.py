@@ -1,6 +1,6 @@
 """Test charts of the score against the learning rate and the number of training rows.
 
-The tests check the points, the expected best of k trials, and where two methods cross.
+The tests check the points, the expected best of k trials, and the charts.
 """
 
 import itertools
@@ -10,6 +10,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.charts.curves import CurvePoint, expect_best, find_curves
+from krona.report.text import SEEDS
 from report.generate import make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)
@@ -84,7 +85,7 @@ def test_subsets_of_each_seed_are_one_point(tmp_path):
 def test_the_charts_are_drawn(tmp_path):
     write_all(tmp_path, sweep_of_rates())
     picture = build_report(tmp_path, format="svg")
-    for words in ("0.0003", "Best of k of these rates", "expected test score", "Bars: over seeds (the range of two)."):
+    for words in ("0.0003", "Best of k of these rates", "expected test score", f"Bars: over seeds ({SEEDS})."):
         assert words in picture
     assert picture.count("<title>LoRA</title>") == 3, "a line in three charts"
     assert "LoRA: " in build_report(tmp_path, format="html"), "a tooltip"

@@ -3,7 +3,7 @@
 from krona.report.build import collect
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
-from krona.report.layouts import asked_shape, used_shape
+from krona.runs.provenance import asked_shape, used_shape
 from report.generate import make_result, write_all
 
 

@@ -11,10 +11,9 @@ from krona.paths import choice_files
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import StoredRun, count_unfinished, filter_runs, load_runs
-from krona.report.summary import describe_subject
 from krona.report.table import Report, Target
 from krona.report.tables import build_tables, paper_table
-from krona.report.times import benchmark_tables
+from krona.report.text import describe_subject
 from krona.runs import sweep as sweep_runs
 from krona.runs.folder import require_out
 from krona.runs.studies import Study, read_studies
@@ -72,13 +71,10 @@ def collect(
     runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
+    tables, damaged = build_tables(layout, runs, folders)
+    report = Report(layout.title, tables, studies=studies, problems=[*problems, *damaged])
     if layout.paper is None and (subject := describe_subject(report.tables)):
         report.title += f": {subject}"
-    if layout.name == "2":
-        benches, damaged = benchmark_tables(layout, folders)
-        report.tables = [*benches, *report.tables]
-        problems += damaged
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
     report.unfinished = [run for run in belonging if run.status != "done"]

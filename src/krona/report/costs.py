@@ -24,9 +24,7 @@ class Quantity:
         unit: the size of the unit that is shown. The value is divided by it.
         average: a cell shows the mean over runs. Otherwise it shows the largest value.
         digits: the number of digits, as in `krona.report.text.number`.
-        same_digits: all rows have the same number of decimals. The smallest value determines it (`same_digits`).
         always: the column is shown even if no row has a value.
-        cost: false for a quantity that is not a cost, such as the rank.
         logarithmic: the axis in charts is logarithmic.
     """
 
@@ -36,9 +34,7 @@ class Quantity:
     unit: float = 1.0
     average: bool = False
     digits: int = 0
-    same_digits: bool = False
     always: bool = False
-    cost: bool = True
     logarithmic: bool = False
 
 
@@ -67,32 +63,32 @@ def _recorded(key: str) -> Value:
 QUANTITIES = {
     "params": Quantity(
         "Params (%)", "trainable parameters", lambda run: run.result.trainable_params,
-        digits=-3, same_digits=True, always=True, logarithmic=True,
+        digits=-3, always=True, logarithmic=True,
     ),
     "rank": Quantity(
         "Rank of the update", "highest rank of the update", _recorded("update_rank"),
-        always=True, cost=False, logarithmic=True,
+        always=True, logarithmic=True,
     ),
     "effective": Quantity(
         "Effective rank", "effective rank of the update",
         lambda run: (run.result.learned or {}).get("effective_rank"),
-        average=True, digits=1, cost=False, logarithmic=True,
+        average=True, digits=1, logarithmic=True,
     ),
     "forgetting": Quantity(
         "Forgetting (loss)", "forgetting (loss)", lambda run: loss_increase(run.result),
-        average=True, digits=3, cost=False,
+        average=True, digits=3,
     ),
     "time": Quantity(
         "Training (s)", "training time (s)", lambda run: run.result.times.get("train"), average=True, always=True,
     ),
     "step": Quantity(
-        "Step (ms)", "training time of a step (ms)", step_seconds, 1e-3, average=True, digits=-3, same_digits=True,
+        "Step (ms)", "training time of a step (ms)", step_seconds, 1e-3, average=True, digits=-3,
     ),
-    "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3, same_digits=True),
-    "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3, same_digits=True),
+    "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3),
+    "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3),
     "adds": Quantity(
         "Multiply-adds (M)", "added multiply-adds per token, not merged (million)", _recorded("multiply_adds"), 1e6,
-        digits=-3, same_digits=True,
+        digits=-3,
     ),
     "launches": Quantity("Launches added", "added launches per forward, not merged", _recorded("launches")),
 }  # fmt: skip

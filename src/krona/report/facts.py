@@ -10,10 +10,10 @@ from krona.metrics.power import LEVEL, POWER, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
-from krona.report.layouts import Layout, asked_shape, used_shape
 from krona.report.stored_runs import StoredRun, count_unfinished
 from krona.report.table import Cell, Table
 from krona.report.text import number
+from krona.runs.provenance import asked_shape, used_shape
 
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # at most this number of notes on tuned settings
@@ -25,14 +25,18 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def describe_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
-    """Return notes on the data, the settings, the fitted shapes of A, the code and the devices of the runs."""
-    shapes = [] if layout.by_shape else _shapes_note(runs)
+def describe_runs(runs: Sequence[StoredRun], *, shapes: bool) -> list[str]:
+    """Return notes on the data, the settings, the code and the devices of the runs.
+
+    Args:
+        runs: the runs of a table.
+        shapes: also return a note on shapes of A that did not fit the layers.
+    """
     return [
         *mixed_data_notes(runs),
         *_head_note(runs),
         *_settings_note(runs),
-        *shapes,
+        *(_shapes_note(runs) if shapes else []),
         *_tuned_notes(runs),
         _code_note(runs),
     ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from krona.messages import first_few
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.layouts import Layout, asked_shape, row_order, used_shape
+from krona.report.layouts import Layout, row_order
 from krona.report.stored_runs import SPLITS, StoredRun
 from krona.report.table import Row
+from krona.runs.provenance import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}

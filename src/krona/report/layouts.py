@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.methods.factor_shapes import shape_name
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import choice_files
 from krona.report.stored_runs import StoredRun
-from krona.runs.result import Result
 from krona.runs.run_id import as_text
 
 
@@ -75,25 +73,6 @@ def factor_shape(run: StoredRun) -> str | None:
         return None
     shape, counterparts = as_text(factors), run.result.config["backbone"].get("factor_shapes") or {}
     return next((name for name, pair in counterparts.items() if as_text([list(pair)]) == shape), shape)
-
-
-def used_shape(result: Result) -> str | None:
-    """Return the shape of A that was used for the layers of this backbone, such as ``16x12``."""
-    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
-
-
-def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, such as ``32x24``.
-
-    Return None if the layers used the shape in the config.
-    """
-    asked = _shape_of_a(result.config["method"])
-    return asked if asked != used_shape(result) else None
-
-
-def _shape_of_a(method: dict[str, Any]) -> str | None:
-    factors = method.get("kron_factors")
-    return shape_name(factors[0]) if factors else None
 
 
 def _step(run: StoredRun) -> str | None:

@@ -10,7 +10,6 @@ from krona import paths
 from krona.messages import amount, first_few
 from krona.paper import task_label
 from krona.report.grouping import differing_data, format_differing
-from krona.report.over_tasks import task_summary
 from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
 from krona.report.table import Cell, Column, Report, Table
 from krona.runs.constant_predictions import SIGN
@@ -30,7 +29,7 @@ class Note:
 
     text: str
     command: str = ""
-    kind: Literal["warning", "remark", "power", "note", "missing"] = "note"
+    kind: Literal["warning", "remark", "power", "tasks", "note", "missing"] = "note"
 
 
 def table_notes(table: Table) -> list[Note]:
@@ -38,9 +37,8 @@ def table_notes(table: Table) -> list[Note]:
     found: list[Note] = []
     for remark in score_remarks(table):
         found.append(Note(remark, kind="warning" if remark.startswith(SIGN) else "remark"))
-    found += [Note(note) for note in [*table.notes, *task_summary(table)]] + [
-        Note(note, kind="power") for note in table.power
-    ]
+    found += [Note(note) for note in table.notes] + [Note(note, kind="power") for note in table.power]
+    found += [Note(note, kind="tasks") for note in table.over_tasks]
     return [*found, *_missing_notes(table)]
 
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
-from krona.report.score_cells import ALPHA, paired_test
-from krona.report.table import Cell, Row, Table
+from krona.report.table import ALPHA, Cell, Row, Table
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
@@ -21,7 +20,7 @@ def task_summary(table: Table) -> list[str]:
     The list is empty for fewer than three tasks or rows, because ranks and interquartile means need more.
     """
     tasks = [column.key for column in table.columns if column.kind == "task"]
-    rows = [row for row in table.rows if all(row.cell(task).value is not None for task in tasks)][:MOST_ROWS]
+    rows = [row for row in table.rows if all(row.cell(task).compared for task in tasks)][:MOST_ROWS]
     if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
         return []
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
@@ -67,7 +66,7 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
     """
     seeds = sorted(a.answers.keys() & b.answers.keys())
-    test = paired_test(a, b) if seeds else None
+    test = a.test_against(b) if seeds else None
     if test is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
         return None
     runs_a, runs_b = ([cell.answers[seed] for seed in seeds] for cell in (a, b))

@@ -23,7 +23,7 @@ from krona.metrics.power import (
     smallest_difference,
 )
 from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
-from krona.screen import Cell, say, table, terminal_width
+from krona.screen import NOTHING, Cell, format_p, say, table, terminal_width
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
 TEST_SETS = {
@@ -38,7 +38,6 @@ TEST_SETS = {
 }
 MNLI_DEV = Errors("accuracy", 9832)  # for Table 9, which prints the best dev scores
 WITH_TASKS = ("1", "4", "5", "6", "9")
-NOTHING = "—"
 METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"}
 
 
@@ -233,8 +232,3 @@ def _count_p(pairs: Sequence[PaperDifference]) -> str:
         f" right on all discordant examples (exact McNemar: p = 2 · 0.5^examples). {seldom} of {len(pairs)} have p >"
         " 0.05 in the realistic case, in which only one method makes the assumed share of the errors (exact McNemar)."
     )
-
-
-def format_p(p: float) -> str:
-    """Format a p-value with four decimals. A smaller value than 0.0001 is formatted as ``< 0.0001``."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -9,14 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from krona.metrics.statistics import SwapTest, bootstrap, holm, p_value, percentile_interval, swap_test
+from krona.metrics.statistics import bootstrap, holm, p_value, percentile_interval
 from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
-from krona.report.table import Cell
+from krona.report.table import ALPHA, Cell
 from krona.runs.constant_predictions import Remark, constant_scores, remarks
 
-ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
 # A report of more than MOST_RUNS runs shows only the best rows, because each cell is resampled and compared.
@@ -103,28 +102,6 @@ def average(parts: Sequence[Cell]) -> Cell:
     return cell
 
 
-def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
-    """Test two cells with the paired test on their common seeds.
-
-    Return None if the cells have no common seed, different metrics, or different test sets. The result is stored in
-    ``a``, because the same pair is often tested twice, for the column and for the average.
-    """
-    if id(b) not in a.tests:
-        a.tests[id(b)] = _swap_test(a, b, seed)
-    return a.tests[id(b)]
-
-
-def _swap_test(a: Cell, b: Cell, seed: int) -> SwapTest | None:
-    seeds = sorted(a.answers.keys() & b.answers.keys())
-    metrics = a.runs[0].metrics
-    if metrics != b.runs[0].metrics:
-        return None
-    try:
-        return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], metrics, seed=seed)
-    except ValueError:  # no common seed, or different test sets
-        return None
-
-
 def _mark_best(
     scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
 ) -> None:
@@ -148,7 +125,7 @@ def _mark_best(
         if cell.best:
             continue
         pairs = enumerate(zip(parts[i], parts[top], strict=True))
-        tests = [paired_test(a, b, seed=seed + task) for task, (a, b) in pairs]
+        tests = [a.test_against(b, seed=seed + task) for task, (a, b) in pairs]
         known = [test for test in tests if test is not None]
         if len(known) == len(tests):
             null = np.mean([test.null for test in known], axis=0)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import Interval, SwapTest, t_interval
+from krona.metrics.statistics import Interval, SwapTest, swap_test, t_interval
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun
 from krona.runs.constant_predictions import Remark
 from krona.runs.studies import Study
 
 AVERAGE = "avg"
+ALPHA = 0.05  # the level of all tests
 SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 
@@ -63,6 +64,26 @@ class Cell:
     @property
     def seeds(self) -> list[int]:
         return sorted({run.result.seed for run in self.runs})
+
+    def test_against(self, other: "Cell", *, seed: int = 0) -> SwapTest | None:
+        """Test two cells with the paired test on their common seeds.
+
+        Return None if they have no common seed, different metrics, or different test sets. The result is stored,
+        because the same pair is tested for the column, for the average and for the summary over tasks.
+        """
+        if id(other) not in self.tests:
+            self.tests[id(other)] = self._test(other, seed)
+        return self.tests[id(other)]
+
+    def _test(self, other: "Cell", seed: int) -> SwapTest | None:
+        seeds = sorted(self.answers.keys() & other.answers.keys())
+        metrics = self.runs[0].metrics
+        if metrics != other.runs[0].metrics:
+            return None
+        try:
+            return swap_test([self.answers[s] for s in seeds], [other.answers[s] for s in seeds], metrics, seed=seed)
+        except ValueError:  # no common seed, or different test sets
+            return None
 
 
 @dataclass(frozen=True)
@@ -123,6 +144,7 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
+    over_tasks: list[str] = field(default_factory=list)  # a summary over tasks
     power: list[str] = field(default_factory=list)  # notes on the smallest differences that its tests can find
     split: str = "test"  # the split of its scores, except in columns of the kind "beside"
     asides: list[tuple[str, str]] = field(default_factory=list)  # notes on left-out runs, and commands that show them

@@ -8,6 +8,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from krona.messages import amount
@@ -17,6 +18,7 @@ from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.facts import describe_limits, describe_runs, power_note
 from krona.report.grouping import Group, add_paper, build_row, group_runs
 from krona.report.layouts import Layout, table_tasks
+from krona.report.over_tasks import task_summary
 from krona.report.score_cells import Scored, metric_label, score_cell, set_sizes
 from krona.report.sections import Section, merge_sections
 from krona.report.stored_runs import StoredRun
@@ -25,8 +27,12 @@ from krona.report.table import AVERAGE, Cell, Column, Row, Table
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 
 
-def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
-    """Return a table for each section with at least one run that fits the layout."""
+def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return the tables of a report, and a sentence for each benchmark's result that can't be used.
+
+    There is a table for each section with at least one run that fits the layout. In the report of Table 2, the first
+    table shows the results of benchmarks in ``folders``.
+    """
     by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
         # Tables of GLUE and of the sample data have the paper's columns. The user's own data have other columns.
@@ -36,14 +42,14 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     _join_uncounted(by_section)
     many = sum(map(len, by_section.values())) > score_cells.MOST_RUNS
     most_cells = score_cells.MOST_CELLS // len(by_section) if many else None
-    tables = []
+    tables, problems = times.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
     for section in sorted(by_section, key=lambda one: one.order):
         split, scored, asides = _choose_split(layout, by_section[section])
         known = [run for run in by_section[section] if run.status == "done"] or by_section[section]
         whole = merge_sections([run.section for run in known])
         tables.append(_build_table(replace(layout, split=split), whole, scored, most_cells))
         tables[-1].asides += asides
-    return tables
+    return tables, problems
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
@@ -103,8 +109,8 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
         table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section)
         times.fill_times(layout, table, groups, tasks)
         table.notes += notes
-    table.notes += describe_runs(layout, runs)
-    table.power = power_note(table)
+    table.notes += describe_runs(runs, shapes=not layout.by_shape)
+    table.over_tasks, table.power = task_summary(table), power_note(table)
     return table
 
 
@@ -175,7 +181,7 @@ def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
         if known or quantity.always:
             place = 0 if name == "params" else len(table.columns)
             table.columns.insert(place, Column(name, quantity.heading, name))
-        if quantity.same_digits:
+        if quantity.digits < 0:
             digits = same_digits(cell.value for cell in known)
             for cell in known:
                 cell.digits = digits

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED
 from krona.runs.result import Result
 
@@ -76,3 +77,22 @@ def describe_part(part: Part) -> str:
     """Return a heading for data that has the format of GLUE's files but a different number of rows."""
     name, found, official = part
     return f"GLUE's format, but {found:,} instead of {official:,} rows in {name}"
+
+
+def used_shape(result: Result) -> str | None:
+    """Return the shape of A that was used for the layers of this backbone, such as ``16x12``."""
+    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
+
+
+def asked_shape(result: Result) -> str | None:
+    """Return the shape of A in the config, such as ``32x24``.
+
+    Return None if the layers used the shape in the config.
+    """
+    asked = _shape_of_a(result.config["method"])
+    return asked if asked != used_shape(result) else None
+
+
+def _shape_of_a(method: dict[str, Any]) -> str | None:
+    factors = method.get("kron_factors")
+    return shape_name(factors[0]) if factors else None

@@ -12,7 +12,7 @@ from krona.metrics.statistics import Interval
 from krona.paper import METHOD_LABELS, method_order, task_label, task_order
 from krona.report.stored_runs import StoredRun
 from krona.report.table import seed_interval
-from krona.report.text import explain_over_seeds
+from krona.report.text import SEEDS
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
 FEWEST = 3  # a curve needs this number of values of the setting
@@ -51,8 +51,8 @@ class Curves:
 
     def explain_bars(self) -> str:
         """Return a sentence that explains the bars of the points. It is empty if there are no bars."""
-        kinds = explain_over_seeds(len(point.runs) for points in self.lines.values() for point in points)
-        return f"Bars: over seeds ({kinds})." if kinds else ""
+        bars = any(point.interval for points in self.lines.values() for point in points)
+        return f"Bars: over seeds ({SEEDS})." if bars else ""
 
 
 def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:

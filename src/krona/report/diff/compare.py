@@ -9,7 +9,7 @@ from krona.messages import KronaError
 from krona.metrics.statistics import holm
 from krona.report.diff.runs import RunDiff, diff_runs
 from krona.report.grouping import differing_data, format_differing
-from krona.report.score_cells import paired_test, score_cell
+from krona.report.score_cells import score_cell
 from krona.report.stored_runs import StoredRun, load_runs
 from krona.report.table import Cell
 from krona.runs.folder import find_run
@@ -112,7 +112,7 @@ def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
     if differing := differing_data(one.runs[0], two.runs[0]):
         return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
-    test = paired_test(one, two)
+    test = one.test_against(two)
     if test is None:
         return TaskDiff(section, task, a, b, remark="no common seed with the same test set")
     counts = len(one.by_seed), len(two.by_seed)

@@ -8,9 +8,9 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
-from krona.report.layouts import used_shape
 from krona.report.stored_runs import SharedParts, StoredRun, stored_run
 from krona.runs.folder import RunFolder
+from krona.runs.provenance import used_shape
 from krona.runs.result import read_result
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"

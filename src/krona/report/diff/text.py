@@ -8,9 +8,8 @@ from itertools import groupby, zip_longest
 from krona.messages import visible
 from krona.report.diff.compare import MethodDiff
 from krona.report.diff.runs import Change, RunDiff
-from krona.report.power import NOTHING, format_p
 from krona.runs.predictions import decode_label, label_words
-from krona.screen import table
+from krona.screen import NOTHING, format_p, table
 
 NARROWEST = 20
 

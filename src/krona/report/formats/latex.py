@@ -6,15 +6,7 @@ from collections.abc import Sequence
 
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.report.text import (
-    cell_mark,
-    cell_value,
-    count_seeds,
-    explain_over_seeds,
-    format_seeds,
-    label_parts,
-    number,
-)
+from krona.report.text import SEEDS, cell_mark, cell_value, count_seeds, format_seeds, label_parts, number
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -114,12 +106,12 @@ def _caption(table: Table) -> str:
 
 
 def _seeds(cells: Sequence[Cell]) -> str:
-    """Return text such as ``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
+    """Return text such as ``Mean over 2 to 3 seeds; seeds: the range of two, or …``."""
     counts = sorted({count_seeds(cell) for cell in cells if cell.by_seed and cell.runs})
     if not counts or counts == [1]:
         return "One seed each." if counts else "Mean over seeds."
     shown = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
-    return f"Mean over {shown} seeds; seeds: {explain_over_seeds(len(cell.by_seed) for cell in cells)}."
+    return f"Mean over {shown} seeds; seeds: {SEEDS}."
 
 
 def _label(label: str) -> str:

@@ -14,7 +14,7 @@ from krona.report.charts.picture import Part, picture
 from krona.report.charts.scores import Scored
 from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table, Target
-from krona.report.text import cell_mark, cell_value, count_seeds, explain_over_seeds, format_seeds
+from krona.report.text import SEEDS, cell_mark, cell_value, count_seeds, format_seeds
 
 RANKS = 4  # with at least this number of different ranks, charts of the score against the rank can replace the costs
 FRONT = "Filled, joined marks are on the Pareto front: no other row has at least this score at this cost or less."
@@ -39,9 +39,9 @@ def _table(table: Table, column: Column) -> str:
     costs = scores.cost_charts(column, rows, named=True)
     charts = [costs[cost] for cost in scores.FIRST if cost in costs]
     notes = score_remarks(table, column)
-    seeds = explain_over_seeds(len(row.cell.by_seed) for row in rows)
+    seeds = any(row.cell.over_seeds for row in rows)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
-        bars = f"Bars: over seeds ({seeds})." if seeds else ""
+        bars = f"Bars: over seeds ({SEEDS})." if seeds else ""
         return picture(title, [_head(table, rows, bold=False), charts[:1], bars, *notes], headings=False)
     score_rows = RowChart(title, f"{column.label}, score (0–100)", [_row(row) for row in rows])
     below = _rank_charts(column, rows, charts) or charts
@@ -71,8 +71,7 @@ def _head(table: Table, rows: Sequence[Scored], *, bold: bool) -> str:
 
 def _explain_lines(rows: Sequence[Scored]) -> str:
     """Return sentences that explain the lines and the ring of a row, if a row has them."""
-    seeds = explain_over_seeds(len(row.cell.by_seed) for row in rows)
-    words = [f"Upper line: over seeds ({seeds})."] if seeds else []
+    words = [f"Upper line: over seeds ({SEEDS})."] if any(row.cell.over_seeds for row in rows) else []
     if any(row.cell.test_interval for row in rows):
         words.append(f"{'Lower line' if words else 'Line'}: over test sets (bootstrap, 95 %).")
     words += ["Ring: the paper."] if any(row.cell.paper is not None for row in rows) else []

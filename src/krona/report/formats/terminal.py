@@ -10,9 +10,8 @@ from typing import Any
 from krona.messages import visible
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.notes import Note, closing_notes, table_notes
-from krona.report.summary import summarize
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.report.text import cell_details, cell_mark, cell_value, difference, legend
+from krona.report.text import cell_details, cell_mark, cell_value, difference, legend, summarize
 from krona.screen import as_typed, escape
 
 MOST_LINES = 20  # a section below the tables shows at most this number of notes

@@ -14,9 +14,8 @@ from krona.report.charts.scores import PRUNED, Scored, study_charts
 from krona.report.formats.html.markup import escape, folded, items, label, mark, note, sentence
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
 from krona.report.notes import closing_notes, table_notes
-from krona.report.summary import summarize
 from krona.report.table import Column, Report, Table, Target
-from krona.report.text import legend
+from krona.report.text import legend, summarize
 
 HERE = Path(__file__).parent
 MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded
@@ -61,11 +60,12 @@ def _section(report: Report, number: int, base: Path) -> str:
         whole = table_of_rows(table, table.columns, number)
         rest = folded(f"All {len(table.columns)} columns", whole)
     notes = table_notes(table)
-    missing = items((note(one) for one in notes if one.kind == "missing"), "asides")
+    missing, over_tasks = (items(note(one) for one in notes if one.kind == kind) for kind in ("missing", "tasks"))
     return f"""<section aria-labelledby="table-{number}">
 <h2 id="table-{number}">{escape(table.heading)}</h2>{caution}
 {table_of_rows(table, columns, number)}{rest}
-{items(note(one) for one in notes if one.kind != "missing")}
+{items(note(one) for one in notes if one.kind not in ("missing", "tasks"))}
+{folded("Ranks, means and equivalence over the tasks", over_tasks)}
 {folded("Missing or left out, with the commands", missing)}
 {runs_of_rows(table, base)}
 {_table_charts(report, number)}
