@@ -91,9 +91,7 @@ class Task(BaseModel):
     columns: Words
     """The names of the one or two text columns."""
     template: str
-    """The source text, in which `{column}` is replaced by the column's text. The default is `column: {column}` for
-    each column.
-    """
+    """The source text, in which the text of a column replaces `{column}`. The default is `column: {column} …`."""
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
     """A map from each label word to its id, or a list of words. The target text is the id.
 
