@@ -45,7 +45,7 @@ def test_what_runs_measured_stands_beside_the_rank(tmp_path: Path) -> None:
 
 def test_forgetting_in_words() -> None:
     text = format_forgetting(forgetting(0.5))
-    assert text.startswith("+0.500: the span corruption loss per token goes from 2.000 to 2.500 on 8 texts of a.txt")
+    assert text.startswith("+0.500: the span corruption loss per token changes from 2.000 to 2.500 on 8 texts of a.txt")
     assert "0.5 2.125" in text
     nothing = make_result("lora", "rte", rows=40)
     assert loss_increase(nothing) is None

@@ -33,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Compare parameter-efficient tuning methods on GLUE. A run: krona train method=krona task=rte",
+    help="Compare parameter-efficient tuning methods on GLUE. Start a run with: krona train method=krona task=rte",
 )
 
 

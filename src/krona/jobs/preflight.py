@@ -164,8 +164,8 @@ def _check_downloads(settings: Run) -> None:
         missing.append(f"the backbone {backbone.name}")
     if missing:
         raise KronaError(
-            f"Not found in the local cache: {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be reached: "
-            f"{reason}. {OFFLINE_ADVICE}"
+            f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "
+            f"reached: {reason}. {OFFLINE_ADVICE}"
         )
 
 

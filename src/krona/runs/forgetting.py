@@ -12,7 +12,7 @@ def loss_increase(result: Result) -> float | None:
 
 
 def format_forgetting(forgetting: Mapping[str, Any]) -> str:
-    """Return a text such as ``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``.
+    """Return a text such as ``+0.312: the span corruption loss per token changes from 2.104 to 2.416 on …``.
 
     Args:
         forgetting: the value of the key ``forgetting`` in result.json.
@@ -24,8 +24,9 @@ def format_forgetting(forgetting: Mapping[str, Any]) -> str:
         f"{scale} {loss:.3f}" for scale, loss in losses.items() if scale not in "01" and loss is not None
     )
     return (
-        f"{difference:+.3f}: the {forgetting['objective']} loss per token goes from {losses['0']:.3f} to "
-        f"{losses['1']:.3f} on {forgetting['texts']} texts of {forgetting['text']}; by scale of the update: {between}"
+        f"{difference:+.3f}: the {forgetting['objective']} loss per token changes from {losses['0']:.3f} "
+        f"to {losses['1']:.3f} on {forgetting['texts']} texts of {forgetting['text']}. The losses for other scales of "
+        f"the update are: {between}"
     )
 
 

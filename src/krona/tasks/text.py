@@ -125,7 +125,7 @@ class TextFile:
             try:
                 chunk = stream.read1(CHUNK)
             except (OSError, EOFError, zlib.error) as error:
-                problem = f"is not a whole gzip file: {error}" if self.packed else f"cannot be read: {error}"
+                problem = f"is not a complete gzip file: {error}" if self.packed else f"cannot be read: {error}"
                 raise KronaError(f"{self.name} {problem}") from error
             if not chunk:
                 return
