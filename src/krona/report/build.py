@@ -42,7 +42,7 @@ def build_report(
         width, color: options of the terminal format (`krona.report.table.Target`).
 
     Raises:
-        KronaError: for an unknown table, sweep, format or filter, and if ``out`` can't be written.
+        KronaError: the table, the sweep, the format or a filter is unknown, or ``out`` can't be written.
     """
     if format not in FORMATS:
         raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")

@@ -121,8 +121,8 @@ def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Return a list that contains True for each point (score, cost) on the Pareto front, and False for the others.
 
-    A point is on the front if no other point dominates it. A point dominates another if its score is at least as high,
-    its cost is at most as high, and the two points are not equal.
+    A point is on the front if no other point dominates it. A point dominates a different point if its score is at least
+    as high and its cost is at most as high.
     """
     return [
         not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)

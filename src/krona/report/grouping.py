@@ -67,7 +67,7 @@ def setting_text(key: str, value: str) -> str:
 def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
     """Return the rows in the table's order, and notes.
 
-    There is a note for each method and task with several variants, which are groups of runs that differ in a setting
+    There is a note for each method and task with several variants. Variants are groups of runs that differ in a setting
     other than the seed.
 
     Args:

@@ -54,8 +54,8 @@ def choose_test_sets(
     A task outside GLUE needs both ``examples`` and ``score``. Its metric is assumed to be accuracy.
 
     Raises:
-        KronaError: if one of these two is missing for a task outside GLUE, if one of them is given for several tasks,
-            or if the score is not possible.
+        KronaError: ``examples`` or ``score`` is missing for a task outside GLUE, one of them is given for several tasks,
+            or the score is not possible.
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:
@@ -136,7 +136,7 @@ def paper_differences(
     ``rows`` is given, all pairs of these rows are compared instead.
 
     Raises:
-        KronaError: for a table without scores by task, for a single row in ``rows``, and for an unknown row.
+        KronaError: the table has no scores by task, ``rows`` has only one row, or a row is unknown.
     """
     printed = read_paper_table(number)
     if number not in WITH_TASKS:

@@ -69,8 +69,8 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
 def logged_keys(outputs: Path) -> dict[str, set[str]]:
     """Return the keys that the runs in ``outputs`` have logged, as a dict with three sets of keys.
 
-    The set ``history`` contains the keys of the values that are logged after each epoch, ``summary`` the keys of the
-    final values, and ``config`` the keys of the config.
+    The set ``history`` contains the keys of the values that are logged after each epoch. The set ``summary`` contains
+    the keys of the final values, and the set ``config`` contains the keys of the config.
 
     Raises:
         KronaError: no finished run has a tracker.

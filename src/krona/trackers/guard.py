@@ -13,7 +13,7 @@ class Guarded:
     """A wrapper that calls the methods of a tracker without risk for the run.
 
     Each call runs in a thread, and the run waits for the thread. If a call fails or exceeds the time limit, one line is
-    printed for the user, and from then on only the tracker's method ``close`` is called. The state of the random number
+    printed for the user. From then on, only the tracker's method ``close`` is called. The state of the random number
     generators is restored after each call.
 
     Args:

@@ -21,7 +21,7 @@ class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
-    over ranks, and the parts still give the gradient of the whole batch. The loss of a part is the sum over its labels,
+    over ranks. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
     divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
     `Ranks` adds up the gradients of the ranks. Lightning's DDP is not used, because it averages the ranks with equal
     weights, although their parts can have different sizes.

@@ -24,7 +24,7 @@ def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None
     """Raise `KronaError` if a trained weight or the loss of the first dev row is not finite.
 
     The check during training is not sufficient. It tests the loss of each step, which is computed before the weights
-    are updated, so it does not test the last update of the weights.
+    are updated. Therefore it does not test the last update of the weights.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:

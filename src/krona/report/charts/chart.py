@@ -18,8 +18,8 @@ class Axis:
 
     Args:
         label: the text of the axis.
-        scale: a ``log`` axis covers at least a factor of 10, and shows the value 0 at an extra position to the left of
-            all other values. A ``whole`` axis has ticks at whole numbers.
+        scale: a ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of all
+            other values. A ``whole`` axis has ticks at whole numbers.
         low, high: the ends of the axis. None means that they are chosen from the points.
         ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
     """
@@ -61,8 +61,8 @@ class Series:
         points: the points. If a line joins them, they are in ascending order of x.
         line: join the points with a line.
         band: draw the intervals as an area.
-        marks: ``all`` draws equal marks at all points, ``last`` draws a large mark at the last point and small marks at
-            the others, and ``none`` draws no marks.
+        marks: ``all`` draws equal marks at all points. ``last`` draws a large mark at the last point and small marks at
+            the others. ``none`` draws no marks.
         named: write the name at the end of the line.
     """
 

@@ -49,8 +49,8 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
             beginning of its id, or by its path.
 
     Raises:
-        KronaError: if a name is neither a method nor a run, if one name is a method and the other a run, or if several
-            runs begin with a name.
+        KronaError: a name is neither a method nor a run, one name is a method and the other is a run, or several runs
+            begin with a name.
     """
     methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
     known = [name in methods for name in (a, b)]
