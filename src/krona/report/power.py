@@ -54,8 +54,8 @@ def choose_test_sets(
     A task outside GLUE needs both ``examples`` and ``score``. Its metric is assumed to be accuracy.
 
     Raises:
-        KronaError: ``examples`` or ``score`` is missing for a task outside GLUE, one of them is given for several tasks,
-            or the score is not possible.
+        KronaError: ``examples`` or ``score`` is missing for a task outside GLUE, one of them is given for several
+            tasks, or the score is not possible.
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:

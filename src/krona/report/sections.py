@@ -191,8 +191,8 @@ def find_section(result: Result) -> Section:
 def merge_sections(sections: Sequence[Section]) -> Section:
     """Merge equal sections into a section of all their runs.
 
-    The result has the overrides that all sections have in common. It has the departures of all sections, and the part of
-    the data that differs most from GLUE.
+    The result has the overrides that all sections have in common. It has the departures of all sections, and the part
+    of the data that differs most from GLUE.
     """
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))

@@ -18,8 +18,8 @@ class Axis:
 
     Args:
         label: the text of the axis.
-        scale: a ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of all
-            other values. A ``whole`` axis has ticks at whole numbers.
+        scale: a ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of
+            all other values. A ``whole`` axis has ticks at whole numbers.
         low, high: the ends of the axis. None means that they are chosen from the points.
         ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
     """
