@@ -132,8 +132,8 @@ def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
     """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
 
     The test finds a difference of (z + 0.84) standard deviations of its null differences with a power of 80 %. Here z
-    is the quantile of the two-sided level. For classes, the result is at least the smallest number of examples that can be
-    significant at this level. Return None if the cells have no common seed or the standard deviation is zero.
+    is the quantile of the two-sided level. For classes, the result is at least the smallest number of examples that can
+    be significant at this level. Return None if the cells have no common seed or the standard deviation is zero.
     """
     from scipy.special import ndtri
 
