@@ -49,7 +49,7 @@ class MethodRow:
         file_bytes: size of the adapter's file.
         multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token.
         launches: kernels that the unmerged branches add to one forward pass.
-        head_params: parameters of a head of two classes, which is new on each task and trains with every method.
+        head_params: parameters of a new head for a task with two classes, which every method trains.
     """
 
     method: str

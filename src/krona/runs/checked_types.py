@@ -47,6 +47,6 @@ def written(form: type[T]) -> type[T]:
 
 
 def read(form: type[T]) -> type[T]:
-    """Mark a TypedDict as a part of the config. It lists only the keys that reports read, and only they are checked."""
+    """Mark a TypedDict as a part of the config. Only the keys that it lists are checked; reports read them."""
     form.__pydantic_config__ = READ  # type: ignore[attr-defined]
     return form

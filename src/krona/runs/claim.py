@@ -46,7 +46,7 @@ class Claim:
         self._heartbeat.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` if another process has claimed the run, or if the claim or a folder does not exist."""
+        """Raise `ClaimLostError` if another process has claimed the run, or if its folder or claim is missing."""
         owner, run = read_holder(self.path), self.path.parent
         if owner.get("token") == self.token and self.staging.is_dir():
             return

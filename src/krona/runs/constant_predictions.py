@@ -1,4 +1,4 @@
-"""Warnings about scores that may be meaningless, because of constant or invalid predictions or skipped rows."""
+"""Find scores that may be meaningless, because of constant or invalid predictions or skipped rows."""
 
 import json
 import math

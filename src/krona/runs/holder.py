@@ -31,7 +31,7 @@ def this_process() -> Holder:
 def machine() -> str | None:
     """Return the boot id and the pid namespace as text, or None if the system is not Linux.
 
-    They differ between machines and containers that have the same host name.
+    The text differs between machines and containers, even if they have the same host name.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -89,8 +89,8 @@ class JobRow:
 def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
     """Print the closing table of a multirun.
 
-    The output contains a table with a row for each job, the paths of the results, the number of jobs in each state,
-    warnings, notes, errors, the means over seeds and the next command.
+    The output contains a table with a row for each job, the paths of the results and the number of jobs in each state.
+    Warnings, notes, errors, the means over seeds and the next command follow.
 
     Args:
         jobs: the jobs of the multirun in their order.
@@ -208,7 +208,7 @@ def _counts(jobs: Sequence[Job]) -> str:
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each different warning. For a warning of several runs, it has their number and an example."""
+    """Return a line for each different warning, with the number of runs that have it and one example."""
     equal: dict[str, list[str]] = {}
     for job in _done_jobs(jobs):
         assert job.result is not None

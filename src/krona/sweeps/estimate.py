@@ -1,7 +1,7 @@
 """Estimate the time of runs from finished runs.
 
-The estimate is the median time of the finished runs with the same method, task and backbone. If there are none, the
-runs with the same task and backbone are used, or else the runs with the same backbone.
+The estimate is the median time of the finished runs with the same method, task and backbone. If no such run exists, the
+runs with the same task and backbone are used. If no such run exists either, the runs with the same backbone are used.
 """
 
 import json

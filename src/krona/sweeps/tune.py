@@ -77,7 +77,7 @@ def tune(
 ) -> tuple[Study, Trial]:
     """Create or resume a study, and run trials until it has ``trials`` trials.
 
-    The study maximises the dev score by which runs choose their best epoch. Test is not scored.
+    The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored.
 
     Args:
         typed: the user's overrides.

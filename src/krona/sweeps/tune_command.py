@@ -1,4 +1,4 @@
-"""Search hyper-parameters with one or several processes, and print the best trial and its command (`krona tune`)."""
+"""Search for hyper-parameters with one or several processes, and print the best trial (`krona tune`)."""
 
 import os
 import shlex

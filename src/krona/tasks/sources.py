@@ -2,7 +2,7 @@
 
 Each data source consists of official parts. GLUE has the parts `train` and `validation`. MNLI has
 `validation_matched` and `validation_mismatched` instead of `validation`. Sample tasks and own files have the parts
-`train`, `dev` and `test`, of which own files may lack `dev` and `test`.
+`train`, `dev` and `test`. For own files, `dev` and `test` are optional.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Run jobs on this machine, several at the same time."""
+"""Run several jobs at the same time on this machine."""
 
 import time
 from collections import deque

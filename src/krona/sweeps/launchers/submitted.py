@@ -30,7 +30,7 @@ class Submitted:
         job: the job.
         handle: submitit's object for the job.
         settle_s: the time to wait for the file with the outcome after the job has ended, in seconds.
-        missing_since: the time at which the file was first found missing; None if it was not.
+        missing_since: the time at which the file was first found to be missing; None: the file was not missing.
     """
 
     job: SweepJob
