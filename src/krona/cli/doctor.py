@@ -116,7 +116,7 @@ def check_packages(requirements: list[str]) -> Iterator[Finding]:
             sound, wanted = False, f"{one.name}{one.specifier}"
             yield Finding("package", f"{problem}, but krona needs {wanted}", "broken", _pip(wanted))
     if sound:
-        yield Finding("packages", f"all {len(required)} required packages have supported versions")
+        yield Finding("packages", f"{len(required)} required packages, all with supported versions")
 
 
 def _pip(*arguments: str) -> str:
