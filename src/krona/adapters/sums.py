@@ -71,9 +71,7 @@ def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str,
                 f"Adapter {name!r} was inserted with reversible=False, so the original weights are not available."
             )
         if adapter.insertion["magnitude"]:
-            raise KronaError(
-                f"Adapter {name!r} cannot be summed, because DoRA's magnitude makes its update non-linear."
-            )
+            raise KronaError(f"Adapter {name!r} cannot be summed. DoRA's magnitude makes its update non-linear.")
     return adapters
 
 
@@ -128,9 +126,7 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
                 "has several branches."
             )
     elif any(set(list_placements(one)) != {"parallel"} for one in options):
-        raise KronaError(
-            f"{type(branch).__name__} at {label} cannot be summed, because it is not parallel to the layer."
-        )
+        raise KronaError(f"{type(branch).__name__} at {label} cannot be summed. It is not parallel to the layer.")
 
 
 def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:
@@ -225,10 +221,7 @@ def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
 
 
 def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """Return a dict from each module's name to the weighted sum of ``read(branch)``.
-
-    Branches without the parameter ``name`` do not contribute. Modules without such branches are left out.
-    """
+    """Return the weighted sum of ``read(branch)`` at each module, over the branches with the parameter ``name``."""
     sums: dict[str, Tensor] = {}
     for label, branches in places.items():
         values = [weight * read(one).double() for weight, one in branches if getattr(one, name, None) is not None]

@@ -1,7 +1,6 @@
 """Define a task, which turns a row of a data file into two strings: the source text and the target text.
 
-A YAML file in `conf/task/` defines a task. Its keys are the fields of the class `Task`, for example the text columns,
-the labels and the metrics.
+A YAML file in `conf/task/` defines a task. Its keys are the fields of the class `Task`, such as the text columns.
 """
 
 import re
