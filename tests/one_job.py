@@ -44,12 +44,12 @@ def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
         return [compose_job(job).config for job in expand(overrides)]
 
 
-def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tuple[Job, str]:
+def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_epoch: Any = None) -> tuple[Job, str]:
     """Run a composed config. Return its outcome and its output."""
     quiet_libraries()
     output = io.StringIO()
     spec = JobSpec(config=values, outputs=outputs, multirun=multirun)
-    return run_job(spec, Console(file=output, width=200)), output.getvalue()
+    return run_job(spec, Console(file=output, width=200), after_epoch), output.getvalue()
 
 
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:

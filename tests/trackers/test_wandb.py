@@ -57,21 +57,32 @@ def stop_after(epoch: int) -> Callable[[Any], None]:
 def test_two_runs_of_one_process_have_two_wandb_runs(
     tmp_path: Path, plain: Path, read_wandb: Any, history_of: Any
 ) -> None:
-    for changes in ([], ["method.kron_factors=[[2,96]]"]):
+    named = ["logger.wandb.name='first try'", "logger.wandb.entity=team", "logger.wandb.notes='typed, too'"]
+    for changes in ([], ["method.kron_factors=[[2,96]]", f"logger.wandb.dir={tmp_path / 'new'}", *named]):
         job, lines = one_run(tmp_path, "logger=[wandb,tensorboard]", *changes, "sweep=shapes")
         if not changes:
             same_training(plain, job.folder)
         assert sum("wandb:" in line for line in lines) == 1
         assert any("offline (no API key is set; run wandb login). The command wandb sync" in line for line in lines)
-    files = wandb_files(tmp_path)
-    assert len(files) == 2
-    for path in files:
+    (first,), (second,) = wandb_files(tmp_path), wandb_files(tmp_path / "new")
+    for path in (first, second):
         told, history = read_wandb(path, summary=True), history_of(path)
         result = read_result(tmp_path / told["run_id"] / "result.json")
-        assert (told["project"], told["name"], told["exit_code"]) == ("krona", result.run_id, 0)
+        name = result.run_id if path == first else "first try"
+        assert (told["project"], told["name"], told["exit_code"]) == ("krona", name, 0)
         assert told["tags"] == ["krona", "sample_sst2"]
-        run = next(record["run"] for record in read_wandb(path) if record["type"] == "run")
+        records = read_wandb(path)
+        run = next(record["run"] for record in records if record["type"] == "run")
         assert (run["run_group"], run["job_type"]) == ("shapes", "train")
+        assert path == first or (run["entity"], run["notes"]) == ("team", "typed, too")
+        steps = [record["history"]["item"] for record in records if record["type"] == "history"]  # two in each epoch
+        assert [row["_step"] for row in steps] == [row["trainer/global_step"] for row in steps] == [0, 1, 2, 3]
+        assert [row.get("epoch") for row in steps] == [None, 1, None, 2]
+        losses = [row["train/step_loss"] for row in steps]
+        means = [sum(losses[:2]) / 2, sum(losses[2:]) / 2]
+        assert means == pytest.approx([row["loss"] for row in result.dev_curve])
+        axes = [record["metric"] for record in records if record["type"] == "metric"]
+        assert [axis["step_metric"] for axis in axes if "step_metric" in axis] == ["trainer/global_step"]
         assert told["config"]["method/kron_factors"] == json.dumps(result.config["method"]["kron_factors"])
         assert told["config"]["optimizer/lr"] == result.config["optimizer"]["lr"]
         assert [row["dev/score"] for row in history] == [row["score"] for row in result.dev_curve]
@@ -125,45 +136,6 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
     expected += ["team", "disabled", "elsewhere"]
     assert [given[key] for key in keys] == expected
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
-
-
-@pytest.mark.slow
-def test_an_offline_run_is_complete_after_sync_and_typed_values_win(
-    tmp_path: Path, plain: Path, read_wandb: Any, online: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {**VARIABLES, "WANDB_DIR": str(tmp_path / "new")}.items():
-        monkeypatch.setenv(name, value)
-    typed = ["logger.wandb.tags=[typed]", "logger.wandb.notes='typed, too'", "logger.wandb.group=day"]
-    job, lines = one_run(tmp_path, "logger=wandb", *typed, "logger.wandb.mode=offline", "sweep=shapes")
-    assert job.run_id == plain.name
-    (path,) = wandb_files(tmp_path / "new")
-    run = next(record["run"] for record in read_wandb(path) if record["type"] == "run")
-    assert (run["run_id"], run["project"], run["display_name"], run["entity"]) == (
-        *(plain.name, "theirs", "first try", "team"),
-    )
-    rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
-    assert [row["_step"] for row in rows] == [0, 1, 2, 3]  # two steps in each epoch
-    assert [row["trainer/global_step"] for row in rows] == [0, 1, 2, 3]
-    curve = [row["loss"] for row in read_result(job.folder / "result.json").dev_curve]
-    losses = [row["train/step_loss"] for row in rows]
-    assert [sum(losses[:2]) / 2, sum(losses[2:]) / 2] == pytest.approx(curve)
-    assert [row.get("epoch") for row in rows] == [None, 1, None, 2]
-    axes = [record["metric"] for record in read_wandb(path) if record["type"] == "metric"]
-    assert [axis["step_metric"] for axis in axes if "step_metric" in axis] == ["trainer/global_step"]
-    with WandbServer() as server:
-        online(server)
-        for name in VARIABLES:
-            monkeypatch.delenv(name)
-        sync(lines)
-    there = server.run(job.run_id)
-    assert (there["group"], there["job_type"]) == ("day", "probe")
-    assert (there["tags"], there["notes"]) == (["typed"], "typed, too")
-    assert [row["train/step_loss"] for _, row in sorted(there["history"].items())] == losses
-    assert server.epochs(job.run_id) == [1, 2]
-    assert there["config"]["factors"]["value"] == "32x24"
-    assert there["summary"]["test/score"] == read_result(job.folder / "result.json").test["score"]  # type: ignore[index]
-    (table,) = (json.loads(file) for name, file in there["files"].items() if name.startswith("media/table/test/pred"))
-    assert {row[2] for row in table["data"]} == {"negative", "positive"}
 
 
 def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, history_of: Any) -> None:
