@@ -4,9 +4,8 @@ The number of operations that each method adds is counted too. If the update of 
 into the weights. Otherwise, the model is timed with the method's modules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from statistics import median_high
 from typing import Any
 
 from benchmarks.contestants import (
@@ -91,35 +90,6 @@ def _measure_size(
             "ratio_to_backbone": timed.ratio(name, "backbone"),
             "launches": launches[name],
             "launches_added": launches[name] - launches["backbone"],
-            "repeats": _medians_of_thirds(timed.seconds[name]),
         }
         for name in models
     ]
-
-
-def conclusions(rows: Sequence[Row]) -> list[str]:
-    """Return a sentence that reports how well the numbers of launched operations explain the latencies in Table 2.
-
-    A method's additional latency is modelled as the number of operations that its modules launch, divided by a
-    constant. The constant is the number of operations of the authors' bare model. It is fitted by least squares.
-    """
-    pairs = [
-        (row["launches_added"], row["paper"] - 1)
-        for row in rows
-        if row["form"] == "plain" and row["batch_size"] == 1 and "paper" in row
-    ]
-    pairs = [(added, latency) for added, latency in pairs if latency > 0 and added > 0]
-    if not pairs:
-        return []
-    slope = sum(a * b for a, b in pairs) / sum(a * a for a, _ in pairs)
-    worst = max(abs(a * slope - b) for a, b in pairs)
-    return [
-        "If the latencies in Table 2 are predicted from the launches that the modules add, with "
-        f"{1 / slope:,.0f} launches for the bare model, the largest error is {worst:.2f} of the bare model's latency"
-    ]
-
-
-def _medians_of_thirds(seconds: Sequence[float]) -> list[float]:
-    """Divide the rounds into three parts, as in the three repeats of the paper, and return the median of each part."""
-    size = max(1, len(seconds) // 3)
-    return [median_high(seconds[size * part : size * (part + 1)] or seconds) for part in range(3)]

@@ -179,8 +179,8 @@ def methods() -> list[str]:
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     with hydra_session():
         backbone = compose_job([f"backbone={parameter_table.PAPERS}"]).config
-        model = meta_model(check.settings(backbone, own=True).backbone)
-        merges = {row.method: _merges(model, row.method) for row in rows}
+    model = meta_model(check.settings(backbone, own=True).backbone)
+    merges = {row.method: _merges(model, row.method) for row in rows}
     for row in rows:
         _, _, about, *_ = (DOCS / "methods" / f"{row.method}.md").read_text(encoding="utf-8").splitlines()
         cells = (
@@ -200,8 +200,8 @@ def methods() -> list[str]:
 
 def _merges(model: nn.Module, method: str) -> str:
     """Return whether the branches of a method merge into the weights: yes, no, or – without branches."""
-    config = compose_job([f"method={method}", f"backbone={parameter_table.PAPERS}", "~recipe"]).config
-    insert_method(model, check.settings(config, own=True).method, counterparts={})
+    values = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text(encoding="utf-8"))["method"]
+    insert_method(model, check.method(values, own=True), counterparts={})
     merges = "–"
     if next(iter(surgery.adapted_modules(model)), None) is not None:
         try:

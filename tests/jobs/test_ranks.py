@@ -181,8 +181,6 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["trainer.devices=1000"], "trainer.devices=1000 is too high, because this machine has"),
-        (["trainer.devices=0"], "trainer.devices=0 must be"),
         ([TWO, "batch_size=5"], "batch_size=5 is not divisible by 2 devices. Use batch_size=4 or 6."),
         ([TWO, "batch_size=1"], "batch_size=1 is not divisible by 2 devices. Use batch_size=2."),
         (["trainer.strategy=fsdp"], "trainer.strategy=fsdp needs at least two devices"),
