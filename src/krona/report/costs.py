@@ -19,9 +19,9 @@ class Quantity:
 
     Args:
         heading: the heading of the column.
-        axis: the label of the axis in charts.
         value: a function that returns the number of a run, or None if it is unknown.
         unit: the size of the unit that is shown. The value is divided by it.
+        axis: the label of the axis in charts. Without it, the quantity is in no chart.
         average: a cell shows the mean over runs. Otherwise it shows the largest value.
         digits: the number of digits, as in `krona.report.text.number`.
         always: the column is shown even if no row has a value.
@@ -29,9 +29,9 @@ class Quantity:
     """
 
     heading: str
-    axis: str
     value: Value
     unit: float = 1.0
+    axis: str = ""
     average: bool = False
     digits: int = 0
     always: bool = False
@@ -62,37 +62,28 @@ def _recorded(key: str) -> Value:
 # The quantities by name, in the order of the columns of a table.
 QUANTITIES = {
     "params": Quantity(
-        "Params (%)", "trainable parameters", lambda run: run.result.trainable_params,
+        "Params (%)", lambda run: run.result.trainable_params, axis="trainable parameters",
         digits=-3, always=True, logarithmic=True,
     ),
     "rank": Quantity(
-        "Rank of the update", "highest rank of the update", _recorded("update_rank"),
+        "Rank of the update", _recorded("update_rank"), axis="highest rank of the update",
         always=True, logarithmic=True,
     ),
     "effective": Quantity(
-        "Effective rank", "effective rank of the update",
-        lambda run: (run.result.learned or {}).get("effective_rank"),
-        average=True, digits=1, logarithmic=True,
+        "Effective rank", lambda run: (run.result.learned or {}).get("effective_rank"),
+        axis="effective rank of the update", average=True, digits=1, logarithmic=True,
     ),
-    "forgetting": Quantity(
-        "Forgetting (loss)", "forgetting (loss)", lambda run: loss_increase(run.result),
-        average=True, digits=3,
-    ),
+    "forgetting": Quantity("Forgetting (loss)", lambda run: loss_increase(run.result), average=True, digits=3),
     "time": Quantity(
-        "Training (s)", "training time (s)", lambda run: run.result.times.get("train"), average=True, always=True,
+        "Training (s)", lambda run: run.result.times.get("train"), axis="training time (s)", average=True, always=True,
     ),
-    "step": Quantity(
-        "Step (ms)", "training time of a step (ms)", step_seconds, 1e-3, average=True, digits=-3,
-    ),
-    "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3),
-    "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3),
-    "adds": Quantity(
-        "Multiply-adds (M)", "added multiply-adds per token, not merged (million)", _recorded("multiply_adds"), 1e6,
-        digits=-3,
-    ),
-    "launches": Quantity("Launches added", "added launches per forward, not merged", _recorded("launches")),
+    "step": Quantity("Step (ms)", step_seconds, 1e-3, average=True, digits=-3),
+    "memory": Quantity("Peak memory (GB)", _peak_memory, 1e9, axis="peak memory (GB)", digits=-3),
+    "adapter": Quantity("Adapter (KB)", _adapter_size, 1e3, digits=-3),
+    "adds": Quantity("Multiply-adds (M)", _recorded("multiply_adds"), 1e6, digits=-3),
+    "launches": Quantity("Launches added", _recorded("launches")),
 }  # fmt: skip
-COSTS = ("params", "time", "memory", "step", "adds", "launches", "adapter")
+COSTS = ("params", "time", "memory")  # the costs with charts, in their order
 
 
 def quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:

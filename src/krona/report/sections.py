@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from krona.messages import amount, first_few
+from krona.messages import amount, first_few, join_names
 from krona.paper import task_label
 from krona.paths import choice_files
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
@@ -155,7 +155,12 @@ class Section:
             return None
         some, of = self.departing
         who = f"{amount(some, 'run')} of {of} can't be compared" if self.comparable else "Not compared"
-        return f"{who} with the paper: {'; '.join(first_few(list(self.departures), MOST_DEPARTURES))}."
+        by_rest: dict[str, list[str]] = {}  # differences that are equal but for a setting's value are joined
+        for departure in self.departures:
+            first, comma, rest = departure.partition(", ")
+            by_rest.setdefault(comma + rest, []).append(first)
+        reasons = by_rest.pop("", []) + [join_names(found) + rest for rest, found in by_rest.items()]
+        return f"{who} with the paper: {'; '.join(first_few(reasons, MOST_DEPARTURES))}."
 
     @property
     def comparable(self) -> bool:

@@ -13,7 +13,6 @@ from krona.report.text import format_range, number, plain_label
 from krona.runs import studies
 from krona.runs.studies import Study, Trial
 
-FIRST = ("params", "time", "memory")  # the costs whose charts are shown first
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 MOST_LINES = 12  # the chart of epochs shows at most this number of the best rows
 PRUNED = Look("#5b7083", "#a9bccd", "x")
@@ -49,17 +48,17 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
 
-def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) -> dict[str, Chart]:
-    """Return a dict from each cost that differs between rows to a chart of the score against this cost.
+def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) -> list[Chart]:
+    """Return a chart of the score against each cost that differs between rows.
 
     Args:
         named: write the methods' names at the ends of their lines.
     """
-    charts = {}
+    charts = []
     for cost in COSTS:
         spent = {row: value for row in rows if (value := mean_cost(row.cell.runs, cost)) is not None}
         if len({*spent.values()}) > 1:
-            charts[cost] = _cost_chart(column, cost, spent, named=named)
+            charts.append(_cost_chart(column, cost, spent, named=named))
     return charts
 
 

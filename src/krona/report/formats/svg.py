@@ -36,8 +36,7 @@ def render(report: Report, target: Target) -> str:
 def _table(table: Table, column: Column) -> str:
     rows = scores.scored_rows(table, column)
     title = f"{column.label}: {table.heading}"
-    costs = scores.cost_charts(column, rows, named=True)
-    charts = [costs[cost] for cost in scores.FIRST if cost in costs]
+    charts = scores.cost_charts(column, rows, named=True)
     notes = score_remarks(table, column)
     seeds = any(row.cell.over_seeds for row in rows)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes

@@ -120,10 +120,10 @@ def _table_charts(report: Report, number: int) -> str:
     rows = scores.scored_rows(table, columns[0])
     keys = f'<div class="keys">{"".join(f"<span>{_row_name(row)}</span>" for row in rows)}</div>'
     keys = folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
-    parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(table, columns[0], others=True)}']
+    parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(table, columns[0], ranks=True)}']
     if sum(len(one.score_columns) for one in report.tables) <= MOST_CHARTED:
         for column in columns[1:]:
-            parts.append(folded(f"Charts of {column.label}", _column_charts(table, column, others=False)))
+            parts.append(folded(f"Charts of {column.label}", _column_charts(table, column, ranks=False)))
     return "".join(parts)
 
 
@@ -136,12 +136,10 @@ def _curve_charts(report: Report) -> str:
     return f'<section><h2 id="curves">Scores over a setting</h2>{"".join(parts)}</section>\n' if parts else ""
 
 
-def _column_charts(table: Table, column: Column, *, others: bool) -> str:
+def _column_charts(table: Table, column: Column, *, ranks: bool) -> str:
     rows = scores.scored_rows(table, column)
-    costs = scores.cost_charts(column, rows)
-    first = [costs[cost] for cost in scores.FIRST if cost in costs] + scores.epoch_charts(column, rows)
-    more = [chart for cost, chart in costs.items() if cost not in scores.FIRST] + scores.rank_charts(column, rows)
-    return _chart_grid(first) + (folded("Score against other costs and ranks", _chart_grid(more)) if others else "")
+    charts = _chart_grid([*scores.cost_charts(column, rows), *scores.epoch_charts(column, rows)])
+    return charts + (folded("Score against ranks", _chart_grid(scores.rank_charts(column, rows))) if ranks else "")
 
 
 def _row_name(row: Scored) -> str:
