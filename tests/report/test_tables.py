@@ -154,6 +154,7 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     beside = [row.cells["rte test"] for row in table.rows]
     assert [cell.value for cell in beside] == [for_dev.test["score"], for_test.test["score"]]
     assert not any(cell.best or cell.tied for cell in beside)
+    assert [column.examples for column in table.columns if "RTE" in column.label] == [(300,), (300,)]
     assert any(
         note.startswith("Methods have several settings. The best is marked by dev scores") for note in table.notes
     )

@@ -13,7 +13,7 @@ from krona.metrics.statistics import bootstrap, holm, p_value, percentile_interv
 from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
-from krona.report.table import ALPHA, Cell
+from krona.report.table import ALPHA, Cell, Column
 from krona.runs.constant_predictions import Remark, constant_scores, remarks
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
@@ -66,17 +66,12 @@ def _compare_with_constant(cell: Cell) -> None:
         cell.remarks[Remark(text)] = cell.seeds
 
 
-def metric_label(found: Cell | None) -> str:
-    """Return the names of the metrics whose mean is the score in a cell, such as ``F1, acc``.
-
-    Return an empty text if the cell is None.
-    """
-    return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
-
-
-def set_sizes(cells: Iterable[Cell | None]) -> tuple[int, ...]:
-    """Return the different sizes of the test sets on which the cells were scored, in ascending order."""
-    return tuple(sorted({len(one) for cell in cells if cell is not None for one in cell.answers.values()}))
+def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) -> Column:
+    """Return a column of scores, with the names of its metrics and the numbers of examples of its sets."""
+    found = [cell for cell in cells if cell is not None]
+    metric = ", ".join(METRICS.get(name, name) for name in found[0].runs[0].metrics) if found else ""
+    sizes = {len(one) for cell in found for one in cell.answers.values()}
+    return Column(key, label, kind, metric, tuple(sorted(sizes)))
 
 
 def average(parts: Sequence[Cell]) -> Cell:
@@ -122,7 +117,7 @@ def _mark_best(
     for i, cell in scored.items():
         cell.compared = True
         cell.best = i in fit and cell.value == scored[top].value
-        if cell.best:
+        if i == top:
             continue
         pairs = enumerate(zip(parts[i], parts[top], strict=True))
         tests = [a.test_against(b, seed=seed + task) for task, (a, b) in pairs]
@@ -131,7 +126,7 @@ def _mark_best(
             null = np.mean([test.null for test in known], axis=0)
             found.append((cell, p_value(float(np.mean([test.difference for test in known])), null)))
     for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
-        cell.p, cell.tied = p, p > ALPHA
+        cell.p, cell.tied = p, p > ALPHA and not cell.best
 
 
 def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> None:

@@ -19,7 +19,7 @@ from krona.report.facts import describe_limits, describe_runs, power_note
 from krona.report.grouping import Group, add_paper, build_row, group_runs
 from krona.report.layouts import Layout, table_tasks
 from krona.report.over_tasks import task_summary
-from krona.report.score_cells import Scored, metric_label, score_cell, set_sizes
+from krona.report.score_cells import Scored, score_cell, score_column
 from krona.report.sections import Section, merge_sections
 from krona.report.stored_runs import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
@@ -122,21 +122,21 @@ def _score_table(
     Args:
         seeds: the number of seeds of a cell that are resampled and compared. None means all seeds.
     """
-    scored: list[Scored] = [
-        {task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups
-    ]
+    scored, beside = (
+        [{task: score_cell(one.runs.get(task, []), split, seeds) for task in tasks} for one in groups] if split else []
+        for split in (layout.split, layout.beside)
+    )
     score_cells.mark_columns(groups, tasks, scored, layout.split)
     with_average = layout.average and len(tasks) > 1
     averages = score_cells.mark_averages(groups, tasks, scored, layout.split) if with_average else {}
-    columns = _score_columns(layout, section, tasks, scored, with_average=with_average)
+    columns = _score_columns(layout, section, tasks, scored, beside)
     table = Table(layout.name, layout.title, section.heading, layout.axis, columns, [], section, split=layout.split)
     for i, one in enumerate(groups):
         row = build_row(layout, one)
         for task in tasks:
             row.cells[task] = scored[i][task] or _missing_cell(layout, section, one, task)
-            if layout.beside:
-                other = score_cell(one.runs.get(task, []), layout.beside, seeds)
-                row.cells[f"{task} {layout.beside}"] = other or Cell(missing="")
+            if beside:
+                row.cells[f"{task} {layout.beside}"] = beside[i][task] or Cell(missing="")
         if with_average:
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages.get(i) or Cell(missing=f"without {', '.join(lacking)}")
@@ -151,18 +151,17 @@ def _score_table(
 
 
 def _score_columns(
-    layout: Layout, section: Section, tasks: list[str], scored: list[Scored], *, with_average: bool
+    layout: Layout, section: Section, tasks: list[str], scored: list[Scored], beside: list[Scored]
 ) -> list[Column]:
-    split = f" {layout.split}" if layout.beside else ""
+    split = f" {layout.split}" if beside else ""
     columns = []
     for task in tasks:
-        cells = [row[task] for row in scored]
-        metric = metric_label(next((cell for cell in cells if cell), None))
-        columns.append(Column(task, f"{task_label(task)}{split}", metric=metric, examples=set_sizes(cells)))
-        if layout.beside:
-            key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
-            columns.append(Column(key, label, "beside", metric))
-    if with_average:
+        columns.append(score_column(task, f"{task_label(task)}{split}", "task", [row[task] for row in scored]))
+        if beside:
+            other = f" {layout.beside}"
+            cells = [row[task] for row in beside]
+            columns.append(score_column(task + other, task_label(task) + other, "beside", cells))
+    if layout.average and len(tasks) > 1:
         all_of_glue = section.kind == "glue" and section.whole and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
         columns.append(Column(AVERAGE, f"{label}{split}", "average"))

@@ -74,7 +74,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, nam
         x = value / QUANTITIES[cost].unit
         label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if front[row] and not lines else ""
         more = f"; {x:,.5g}{'; on the Pareto front' if front[row] else ''}"
-        points[row] = row.point(x, more, label=label, hollow=not front[row])
+        points[row] = row.point(x, more, label=label, hollow=not front[row] and not lines)
     series = [
         Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=named)
         for sized in lines.values()
