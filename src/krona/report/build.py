@@ -89,8 +89,8 @@ def collect(
 def _add_paper_table(report: Report, layout: Layout) -> None:
     """Add the table of the paper's own numbers to the report.
 
-    If the report has tables that are comparable with the paper, they already show these numbers. Then only the notes of
-    the paper's table are added to them.
+    Tables that are comparable with the paper already show these numbers. If the report has such tables, only the notes
+    of the paper's table are added.
     """
     if (printed := paper_table(layout)) is None:
         return
@@ -123,7 +123,7 @@ def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Pa
 
 
 def _check_writable(out: Path | None) -> None:
-    """Raise KronaError if ``out`` is a folder or its parent folder is not writable, before the report is built."""
+    """Raise KronaError if ``out`` is a folder, or if its parent folder is not writable."""
     if out is None:
         return
     require_out(out)

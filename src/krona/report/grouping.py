@@ -1,7 +1,7 @@
 """Group the runs of a table into rows.
 
-A cell contains the runs of one configuration with several seeds. Runs that differ in another setting are in separate
-rows.
+A cell contains the runs of one configuration with several seeds. Runs that differ in a setting other than the seed are
+in separate rows.
 """
 
 import re
@@ -114,8 +114,8 @@ def _join_unknown(variants: Variants) -> None:
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
     """Return the variants that are shown in a table.
 
-    If there are variants with finished runs, the others are left out. If some of the remaining variants have runs of
-    the sweep of the table, only these are returned.
+    If there are variants with finished runs, the variants without finished runs are left out. If some of the remaining
+    variants have runs of the table's sweep, only those variants are returned.
     """
     variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]

@@ -172,7 +172,7 @@ _TABLES: dict[str, dict[str, Any]] = {
 
 
 def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
-    """Return a sort key: rows of the layout in its order, then the others."""
+    """Return a sort key: rows of the layout in its order, then all other rows."""
     return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))
 
 

@@ -85,7 +85,7 @@ def next_commands(report: Report) -> list[Note]:
 
 
 def cell_remarks(cell: Cell) -> list[str]:
-    """Return the remarks on a score as sentences. If a remark does not apply to all seeds, it lists its seeds."""
+    """Return the remarks on a score as sentences. A remark on only some of the seeds lists these seeds."""
     found = []
     for remark, seeds in cell.remarks.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
@@ -98,7 +98,7 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
 
     Args:
         table: the table.
-        shown: return only the remarks on the scores of this column. If it is the average, or None, return all.
+        shown: the column whose remarks are returned. If it is the average, or None, all remarks are returned.
     """
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:

@@ -10,14 +10,14 @@ from krona.report.table import ALPHA, Cell, Row, Table
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
-MOST_EXAMPLES = 10_000  # of a test set; the bootstrap of a larger one would take seconds for each pair
+MOST_EXAMPLES = 10_000  # limit of a test set's size; a larger bootstrap would take seconds for each pair of rows
 EQUIVALENT, DIFFERENT, UNCLEAR = "equivalent", "different", "can't be decided"
 
 
 def task_summary(table: Table) -> list[str]:
     """Return sentences about the rows that have a score on every task of the table.
 
-    The list is empty for fewer than three tasks or rows, because ranks and interquartile means need more.
+    The list is empty for fewer than three tasks or rows, because ranks and interquartile means need at least three.
     """
     tasks = [column.key for column in table.columns if column.kind == "task"]
     rows = [row for row in table.rows if all(row.cell(task).compared for task in tasks)][:MOST_ROWS]
@@ -59,7 +59,7 @@ def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks
 
 
 def compare_within_margin(a: Cell, b: Cell) -> str | None:
-    """Return whether two cells are equivalent within a margin, different, or neither of them.
+    """Return whether two cells are equivalent within a margin, different, or neither of the two.
 
     Two one-sided tests decide whether the cells are equivalent. Otherwise, the paired test decides whether they are
     different. Both use the 5 % level, without a correction for several pairs. Return None if the cells have no common

@@ -44,7 +44,7 @@ METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return a dict from the name of each task to a pair: its test set, and the score that the methods may have.
+    """Return a dict from the name of each task to a pair: its test set, and the assumed score of the methods.
 
     Args:
         tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
@@ -88,9 +88,9 @@ def find_smallest(
         difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
 
     Returns:
-        A record for each task. Its value ``smallest_difference`` is a dict from the number of seeds to points, or to
-        None if no difference reaches the power. ``discordant`` is a share of the examples. ``seeds_needed`` is None if
-        20 seeds are not enough or if no ``difference`` was given.
+        A record for each task. Its key ``smallest_difference`` has a dict from the number of seeds to points, or to
+        None if no difference reaches the power. ``discordant`` is the share of examples on which only one method is
+        right. ``seeds_needed`` is None if 20 seeds are not enough or if no ``difference`` was given.
     """
     records = []
     for task, (errors, score) in test_sets.items():

@@ -31,7 +31,7 @@ Scored = dict[str, Cell | None]  # a row's cells by task
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
-    """Return a cell with the mean score of the finished runs of one row on one task. Return None if there are none.
+    """Return a cell with the mean score of a row's finished runs on one task, or None if no run is finished.
 
     Args:
         runs: the runs of the row on the task.
@@ -179,10 +179,10 @@ def _dev_score(one: Group, tasks: Sequence[str]) -> float:
 
 
 def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
-    """Return the best ``rows`` groups in the given order, and notes on what the report leaves out.
+    """Return the best ``rows`` groups, in the order of ``groups``, and notes on what the report leaves out.
 
-    Groups are sorted by the number of tasks on which they have scores, and then by their mean score. Groups without
-    runs are kept, because a table also shows missing runs.
+    A group is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Groups
+    without runs are kept, because a table also shows missing runs.
     """
 
     def standing(one: Group) -> tuple[int, float]:

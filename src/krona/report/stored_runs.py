@@ -84,7 +84,7 @@ class StoredRun:
 
     @cached_property
     def packed(self) -> dict[str, Answers]:
-        """A dict from each split's name to its predictions as numbers. It is empty if the run is not done."""
+        """A dict from each split's name to its targets and predictions, as `check_answers` returns it."""
         return check_answers(self.whole, self.path) if self.result.status == "done" else {}
 
     @property
@@ -197,7 +197,7 @@ def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
 
 
 def stored_run(result: Result, place: str, shared: SharedParts | None = None) -> StoredRun:
-    """Return a run with its section. Raise KronaError if its config or its provenance can't be interpreted."""
+    """Return a result and its section of the report. Raise KronaError if the config or provenance can't be used."""
     shared = shared or SharedParts()
     try:
         shared.learn_defaults(result)

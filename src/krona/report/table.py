@@ -19,7 +19,7 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a table. Its value is usually a mean over runs. Without a value, ``missing`` contains the reason."""
+    """A cell of a table. Its value is usually a mean over runs. If it has no value, ``missing`` contains the reason."""
 
     value: float | None = None
     runs: list[StoredRun] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Cell:
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
-    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by the cell's id()
+    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
     command: str | None = None  # the command that starts the missing runs
     digits: int = 2

@@ -68,8 +68,8 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
 
     Return the split, the runs with scores on it, and a note and a command for each left-out group of runs.
 
-    Runs without test scores are left out if others have them. If no run has test scores, as in a search for learning
-    rates, the split is dev, except in a table of the paper.
+    Runs without test scores are left out if other runs have test scores. If no run has test scores, as in a search for
+    learning rates, the split is dev, except in a table of the paper.
     """
     scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):

@@ -82,7 +82,7 @@ def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
 
 
 def count_seeds(cell: Cell) -> int:
-    """Return the number of seeds of a cell. For an average over tasks, return the smallest number of a task."""
+    """Return the number of seeds of a cell or, for an average, the number of seeds of the task with the fewest."""
     pairs = {(run.result.task, run.result.seed) for run in cell.runs}
     return min(Counter(task for task, _ in pairs).values(), default=0)
 
@@ -98,7 +98,7 @@ def difference(cell: Cell) -> str:
 def paper_lines(cell: Cell) -> list[str]:
     """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``.
 
-    The list is empty if the paper has no number. The difference is left out if it is not comparable.
+    The list is empty if the paper has no number. The difference is left out if the numbers are not comparable.
     """
     if cell.paper is None:
         return []
@@ -152,7 +152,7 @@ def summarize(report: Report) -> list[str]:
 
 
 def _summarize_table(table: Table) -> str:
-    """Return a sentence on the mean over tasks. If no row has a score on every task, it is on single tasks."""
+    """Return a sentence on the mean over tasks or, if no row has a score on every task, on the single tasks."""
     marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
     if len(marked) < 2 or marked[0].kind == "average":
         return _summarize_column(table, marked[0]) if marked else ""
@@ -176,7 +176,7 @@ def _leader(table: Table, column: Column) -> Row | None:
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    """Return a sentence on a column of scores. It names the leading row, or says that no row leads and why."""
+    """Return a sentence on a column of scores. It names the leading row, or the reason why no row leads."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
     named = [row for row in table.rows if row.cell(column.key).best]

@@ -75,7 +75,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
 
 
 def strip_result(result: Result) -> Result:
-    """Return a copy of a result without predictions, checksums, measures of each layer, and all but the last epoch."""
+    """Return a copy of a result with only its last epoch. Predictions, checksums and measures of layers are removed."""
 
     def without(part: dict[str, Any] | None, key: str) -> Any:
         return part and {name: value for name, value in part.items() if name != key}
@@ -177,8 +177,8 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
 def _pack(result: Result, numbers: dict[str, int]) -> str:
     """Return a summary's fields as JSON.
 
-    In each field of `SHARED`, all dicts and lists together are replaced by one number. ``numbers`` maps their JSON to
-    this number.
+    In each field of `SHARED`, one number replaces all dicts and lists. ``numbers`` maps the JSON of these values to the
+    number.
     """
     values = [getattr(result, name) for name in FIELDS]
     for place in SHARED:
