@@ -122,8 +122,8 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
     if isinstance(branch, IA3):
         if any(one["inner_residual"] or one["modules_per_target"] > 1 for one in options):
             raise KronaError(
-                f"(IA)³ at {label} cannot be summed, because it does not replace the activations that it scales, or "
-                "has several branches."
+                f"(IA)³ at {label} cannot be summed, because its output is added to the activations, or because "
+                "the module has several branches."
             )
     elif any(set(list_placements(one)) != {"parallel"} for one in options):
         raise KronaError(f"{type(branch).__name__} at {label} cannot be summed. It is not parallel to the layer.")

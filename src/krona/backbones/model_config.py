@@ -31,9 +31,9 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
 
     Args:
         settings: the settings of the backbone.
-        folder: the folder of the checkpoint, or None for a model of the Hub or of ``sizes``.
+        folder: the checkpoint's folder. It is None if the model is from the Hub or is built from the setting ``sizes``.
         task: the task. If it is None, the number of classes is not set.
-        own: use the config of the checkpoint, even if the settings contain ``sizes``.
+        own: use the config of the checkpoint, even if the setting ``sizes`` is given.
 
     Raises:
         KronaError: the config cannot be read or is invalid, its architecture is unknown, or it contradicts the

@@ -121,7 +121,7 @@ def _hash_content(files: tuple[tuple[str, int, int], ...]) -> str:
     The hash is cached, because the runs of a sweep often use the same files.
 
     Args:
-        files: the path, size and modification time of each file. Because of the size and the time, a changed file is
+        files: the path, size and modification time of each file. They are the key of the cache, so a changed file is
             hashed again.
     """
     digest = hashlib.blake2b(digest_size=8)

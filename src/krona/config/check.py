@@ -32,7 +32,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
         own: whether the config was composed from the user's own command and conf/. Only then may it name any class.
 
     Raises:
-        NotAllowedError: the config names a class that a file is not allowed to name.
+        NotAllowedError: the config contains the path of a class or function that is not allowed.
         KronaError: the config has problems. The message has one line for each problem.
     """
     problems = Problems()
@@ -62,7 +62,7 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
     """Return the settings of a config's ``method`` section.
 
     Raises:
-        NotAllowedError: the section names a class that a file is not allowed to name.
+        NotAllowedError: the section contains the path of a class or function that is not allowed.
         KronaError: a key is unknown, or an argument does not fit the branch's class. The message lists all problems.
     """
     target = config.get("_target_")

@@ -181,7 +181,7 @@ def _check_module_names(model: nn.Module) -> None:
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise KronaError if the model would have several adapters, and one of them keeps no copy of the originals."""
+    """Raise KronaError if an adapter that keeps no copy of the original weights would not be the only adapter."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible or irreversible:
             without, beside = (other, name) if adapter.irreversible else (name, other)

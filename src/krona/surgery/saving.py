@@ -35,7 +35,7 @@ def bake(model: nn.Module, name: str | None = None) -> None:
     if len(state.adapters) > 1:
         names = ", ".join(map(repr, state.adapters))
         raise KronaError(
-            f"There are {len(state.adapters)} adapters in this model ({names}). Remove all adapters but one first."
+            f"There are {len(state.adapters)} adapters in this model ({names}). Remove adapters until only one remains."
         )
     if state.merged is None:
         merge(model, name)

@@ -98,17 +98,17 @@ def require_answer_file(output: Path, *, overwrite: bool) -> None:
 
 
 def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
-    """Return the numbers of complete rows and bytes in a partial file. Raises KronaError if its key differs."""
+    """Return the number of complete rows in a partial file, and their bytes. Raises KronaError if the key differs."""
     if not partial.exists() or not state.exists():
         return 0, 0
     try:
         known = json.loads(state.read_text())
         same, rows, length = known["key"] == key, int(known["rows"]), int(known["bytes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KronaError(f"{state} is damaged. Start again with --overwrite.") from error
+        raise KronaError(f"{state} is damaged. Add --overwrite to start from the first row.") from error
     if not same or partial.stat().st_size < length:
         raise KronaError(
-            f"{partial} belongs to other runs, rows or options. Use the same command, or start again with --overwrite."
+            f"{partial} belongs to other runs, rows or options. Run the command that wrote it, or add --overwrite."
         )
     return rows, length
 

@@ -115,7 +115,7 @@ def _format_stop(output: Path | None, source: str | None, done: int) -> str:
         return "Interrupted. Only a command with --output FILE can be resumed."
     resume = "Run the same command again to resume."
     if source == STDIN:
-        resume = "Standard input cannot be read again. Start again with --overwrite."
+        resume = "Standard input cannot be read again. Add --overwrite to start from the first row."
     return f"Interrupted. {output}.partial contains {amount(done, 'row')}. {resume}"
 
 

@@ -118,7 +118,7 @@ def _ia3(places: Mapping[str, Adapted], name: str) -> Form:
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
-            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales. {INSTEAD}")
+            raise KronaError(f"The output of (IA)³ at {label} is added to the activations. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
         before = how.placement == "before"
         form.tensors[f"{label}.ia3_l"] = scale[None] if before else scale[:, None]
