@@ -5,12 +5,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError
+from krona.messages import KronaError, join_names
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file atomically
@@ -51,13 +51,43 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
         raise
     except Exception as error:  # torch and safetensors raise their own errors for a full disk
         reason = error.strerror if isinstance(error, OSError) else None
-        unchanged = "" if part is None else " The old file is unchanged."
+        unchanged = "" if part is None or not path.exists() else " The old file is unchanged."
         raise KronaError(
             f"{path} could not be written: {reason or f'{type(error).__name__}: {error}'}.{unchanged}"
         ) from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
+    """Write new files below a folder, or none of them if one cannot be written.
+
+    Raises:
+        KronaError: a file exists, or a folder above it is a file or a symbolic link. Nothing was written.
+    """
+    taken = [folder / file for file in files if os.path.lexists(folder / file)]
+    for path in dict.fromkeys(folder / above for file in files for above in file.parents if above.name):
+        taken += [path] if path.is_symlink() or (path.exists() and not path.is_dir()) else []
+    if taken:
+        names = join_names([str(path) for path in taken])
+        raise KronaError(f"Nothing was written, because these paths already exist: {names}. Use another folder.")
+    made: list[Path] = []
+    try:
+        for file, write in files.items():
+            path = folder / file
+            for above in [above for above in reversed(path.parents) if not above.exists()]:
+                above.mkdir()
+                made.append(above)
+            write_whole(path, write)
+            made.append(path)
+    except BaseException as error:
+        for path in reversed(made):
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        if isinstance(error, OSError):
+            raise KronaError(f"{path} could not be written: {error.strerror or error}. Nothing was written.") from error
+        raise
 
 
 def link_target(path: Path) -> Path:

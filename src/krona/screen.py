@@ -76,6 +76,11 @@ def say(console: Console, line: Cell) -> None:
     console.print(escape(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
+def show(*lines: object) -> None:
+    """Print lines to standard output, with control characters escaped."""
+    print(*(visible(str(line)) for line in lines), sep="\n")
+
+
 def escape(line: Cell) -> Text:
     """Escape control characters, so that text from a file cannot move the cursor or write to the clipboard."""
     text = line if isinstance(line, Text) else Text(line)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification
 
 import one_job
@@ -214,10 +215,11 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     found = trained(backbones, "method=lora")
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(error: Exception, *_: Any, **__: Any) -> None:
+        raise error
 
-    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
-    with pytest.raises(KronaError, match=r"could not be written.*No space left"):
-        export(found, to="merged", out=tmp_path / "out" / "x")
-    assert list((tmp_path / "out").iterdir()) == []
+    for error in (OSError(28, "No space left on device"), SafetensorError("I/O: No space left (os error 28)")):
+        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", partial(full, error))
+        with pytest.raises(KronaError, match=r"could not be written.*No space left"):
+            export(found, to="merged", out=tmp_path / "out" / "x")
+        assert list((tmp_path / "out").iterdir()) == []

@@ -1,5 +1,6 @@
 """Test `krona init`: it writes a project whose configs compose, and it does not replace existing files."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.messages import KronaError
+from runs.made_runs import tree
 
 
 def test_what_it_writes_composes(
@@ -32,6 +34,34 @@ def test_it_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"Nothing was written, because these files already exist: .*README\.md"):
         init(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("README.md", "mine")]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("conf", None), ("conf", "away"), ("conf", "nowhere"), ("README.md", "nowhere")]
+)
+def test_it_writes_through_nothing(name: str, target: str | None, tmp_path: Path) -> None:
+    (tmp_path / "away").mkdir()
+    (tmp_path / "own").mkdir()
+    path = tmp_path / "own" / name
+    path.write_text("mine") if target is None else path.symlink_to(tmp_path / target)
+    before = tree(tmp_path)
+    with pytest.raises(KronaError, match=rf"Nothing was written.*{name}\."):
+        init(tmp_path / "own")
+    assert tree(tmp_path) == before
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = shutil.copyfile, iter(range(100))
+
+    def copy(source: Path, target: Path) -> None:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    with pytest.raises(KronaError, match=r"could not be written: No space left on device\.$"):
+        init(tmp_path / "new" / "own")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_its_readme_names_what_it_writes() -> None:

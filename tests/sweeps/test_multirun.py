@@ -52,4 +52,5 @@ def test_a_sweep_continues_after_failures(
     assert multirun(*command, "batch_size=6") == 0
     out, err = capfd.readouterr()
     assert (err, "2 done already" in out) == ("", True)
+    assert not [path for path in outputs.rglob("multirun.yaml") if path.parent.name != ".hydra"]
     assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept

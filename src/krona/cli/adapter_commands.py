@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from krona import paths
-from krona.screen import as_typed
+from krona.screen import as_typed, show
 
 
 class SeveralTexts(TyperCommand):
@@ -114,7 +114,7 @@ def export(
 
     found = find(run, outputs=paths.OUTPUTS)
     done = command(found, to=to, out=out, dtype=dtype, push=push, backbone=backbone, overwrite=overwrite)
-    print(*[f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:])], sep="\n")
+    show(f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:]))
 
 
 @app.command("import", context_settings={"ignore_unknown_options": True})

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
+from krona.adapters.commands.export_folder import find_killed, remove_temporary
 from krona.files import is_below, remove_below
 from krona.messages import KronaError, amount, first_few, join_names, shorten
 from krona.paths import PROJECT
@@ -129,7 +130,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
     Every result.json is read. The cache of results is not used.
     """
     states: Counter[str] = Counter()
-    damaged, dead, silent, left = [], [], [], _find_abandoned(outputs)
+    damaged, dead, silent, left = [], [], [], [*_find_exports(outputs), *_find_abandoned(outputs)]
     for run in run_folders(outputs):
         result, problems = examine(run)
         if _is_live(run):
@@ -165,7 +166,8 @@ def remove_left_overs(outputs: Path) -> list[Path]:
     Raises:
         KronaError: a run's folder is not writable.
     """
-    removed = [path for path in _find_abandoned(outputs) if remove_below(outputs, path)]
+    removed = [path for path in _find_exports(outputs) if remove_temporary(path)]
+    removed += [path for path in _find_abandoned(outputs) if remove_below(outputs, path)]
     for run in run_folders(outputs):
         holder = run.holder()
         if holder is None or is_dead(holder):
@@ -237,6 +239,11 @@ def _find_abandoned(outputs: Path) -> list[Path]:
         with suppress(OSError):  # missing, or not readable
             found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
     return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
+
+
+def _find_exports(outputs: Path) -> list[Path]:
+    """Return what killed exports left in ``outputs`` and in the working directory."""
+    return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
 
 
 def _age(path: Path) -> float:

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.files import write_whole
-from krona.messages import KronaError, join_names
-from krona.screen import as_typed, below
+from krona.files import write_new
+from krona.messages import KronaError
+from krona.screen import as_typed, below, show
 
 STARTER = Path(__file__).with_name("starter")
 HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
@@ -60,14 +60,8 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
 def init(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")] = Path()) -> None:
     """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
-    if existing := [str(folder / file) for file in files if (folder / file).exists()]:
-        raise KronaError(
-            f"Nothing was written, because these files already exist: {join_names(existing)}. Use another folder: "
-            "krona init FOLDER"
-        )
-    for file in files:
-        write_whole(folder / file, partial(shutil.copyfile, STARTER / file))
-        print(folder / file)
+    write_new(folder, {file: partial(shutil.copyfile, STARTER / file) for file in files})
+    show(*(folder / file for file in files))
     enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(below(folder))}; "
     print(as_typed(f"next: {enter}krona train profile=demo task=reviews method=my_krona"))
 
@@ -77,7 +71,7 @@ def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the la
     """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
     from krona.tasks.sample import write
 
-    print(*write(folder), sep="\n")
+    show(*write(folder))
 
 
 @app.command()

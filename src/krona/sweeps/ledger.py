@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ class Ledger(Callback):
             raise SystemExit(_gone(folder.parent))
         jobs = [_build_job(note) for note in _read_notes(folder)]
         remove_below(folder.parents[1], folder)
+        written = Path(config.hydra.sweep.dir).absolute()
+        remove_below(written.parent, written / "multirun.yaml")  # of Hydra's sweeper; nothing reads it
         name = config.sweep or sweep.default_sweep_name(config.hydra.overrides.task)
         closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
@@ -128,6 +130,8 @@ class Ledger(Callback):
                 sweep.save_run_ids(folder.parents[1], name, ids)
             elif config.sweep is not None:  # no job has a result, because all were rejected
                 sweep.restore_files(self.before)
+        with suppress(OSError):
+            folder.parent.rmdir()  # no file of a sweep is in it
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 

@@ -6,6 +6,7 @@ import pwd
 import re
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from krona import paths
 from krona.files import remove_below
 from krona.messages import KronaError, join_names, shorten
 from krona.runs import file_names
+from krona.runs.holder import claim_text, is_dead, read_holder
 
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 CARD = "Trained with krona (run `"  # every README.md of an export contains this text
@@ -23,6 +25,7 @@ EARLIER_EXPORTS = re.compile(  # the files in exports of earlier versions, which
     r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|spiece\.model|tokenizer\.model|vocab\.json"
     r"|vocab\.txt|merges\.txt|chat_template\.jinja"
 )
+NEW, OLD = "new", "old"  # in an export's temporary folder: the export, and the earlier export that it replaces
 
 
 @contextmanager
@@ -30,20 +33,26 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder, add a marker file to it, and rename it to ``out`` when it is complete.
 
     The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. In this case, the
-    earlier export is renamed and checked again. Then the files in it that krona wrote are removed.
+    earlier export is renamed and checked again. Then the files in it that krona wrote are removed. Files that a killed
+    export to the same folder left are removed first.
 
     Raises:
         KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this
             case.
     """
     out = Path(os.path.abspath(out))
+    for killed in find_killed(out.parent, out.name):
+        remove_temporary(killed)
     earlier = _require_replaceable(out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise KronaError(f"--out {out} could not be created: {error.strerror or error}.") from error
+    part = temporary / NEW
     try:
+        (temporary / file_names.CLAIM).write_text(claim_text(uuid.uuid4().hex))
+        part.mkdir()
         yield part
         part.chmod(0o755)
         files = sorted(_files(part))
@@ -53,11 +62,57 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         if earlier is None:
             _take_name(part, out)
         else:
-            _replace(part, out, earlier)
-    except (OSError, RuntimeError) as error:  # safetensors raises its own exception for a full disk
+            _replace(part, out, temporary / OLD, earlier)
+    except Exception as error:
+        if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):  # as Rust libraries say it
+            raise
         raise KronaError(f"{out} could not be written: {error}") from error
     finally:
-        remove_below(part.parent, part)
+        remove_temporary(temporary)
+
+
+def find_killed(folder: Path, name: str = "") -> list[Path]:
+    """Return the temporary folders that killed exports of this machine and user left in a folder.
+
+    Args:
+        name: the name of the exported folder. Empty means any name.
+    """
+    pattern = re.compile(rf"\.{re.escape(name) or '.+'}-[a-z0-9_]{{8}}", re.DOTALL)
+    found: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            own = entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            if pattern.fullmatch(entry.name) and own:
+                known = {*os.listdir(entry.path)} <= {file_names.CLAIM, NEW, OLD}
+                found += [Path(entry.path)] * (known and is_dead(read_holder(Path(entry.path, file_names.CLAIM))))
+    return sorted(found)
+
+
+def remove_temporary(folder: Path) -> bool:
+    """Remove the temporary folder of an export that has ended or was killed. Return whether it is removed.
+
+    An earlier export in it is moved back if nothing has replaced it. If the user has added files to the earlier export
+    in the meantime, it stays.
+    """
+    out, new, old = folder.with_name(folder.name[1:-9]), folder / NEW, folder / OLD
+    with suppress(OSError):
+        if os.path.lexists(old) and not os.path.lexists(out):
+            old.rename(out)
+        elif os.path.lexists(old) and not os.path.lexists(new) and not _not_exported(old):
+            _remove_export(old)
+    claim = folder / file_names.CLAIM  # removed first if the earlier export stays, so that nothing removes it later
+    for path in (claim, new) if os.path.lexists(old) else (new, claim):
+        remove_below(folder.parent, path)
+    with suppress(OSError):  # the folder is not empty if the earlier export stays in it
+        folder.rmdir()
+    return not os.path.lexists(folder)
+
+
+def _remove_export(folder: Path) -> None:
+    for name in _files(folder):
+        (folder / name).unlink()
+    for where, _, _ in os.walk(folder, topdown=False):
+        os.rmdir(where)
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
@@ -138,30 +193,17 @@ def _take_name(part: Path, out: Path) -> None:
         raise KronaError(f"{out} was created during the export and is not replaced. Nothing was exported.") from error
 
 
-def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:
-    """Move ``part`` to the path of the earlier export, and remove the files of that export.
+def _replace(part: Path, out: Path, old: Path, earlier: os.stat_result) -> None:
+    """Move the earlier export to ``old``, and ``part`` to its path. Then remove the files of the earlier export.
 
     The earlier export is checked once more before its files are removed.
     """
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    old = aside / out.name
+    out.rename(old)
+    found = old.lstat()
+    if (found.st_dev, found.st_ino) != (earlier.st_dev, earlier.st_ino) or _not_exported(old):
+        raise KronaError(f"{out} was changed during the export and is not replaced. Nothing was exported.")
     try:
-        out.rename(old)
-        found = old.lstat()
-        if (found.st_dev, found.st_ino) != (earlier.st_dev, earlier.st_ino) or _not_exported(old):
-            old.rename(out)
-            raise KronaError(f"{out} was changed during the export and is not replaced. Nothing was exported.")
-        try:
-            _take_name(part, out)
-        except KronaError as error:
-            raise KronaError(f"{error} The earlier export is now in {old}.") from error
-        except BaseException:  # an interrupt
-            old.rename(out)
-            raise
-        for name in _files(old):
-            (old / name).unlink()
-        for where, _, _ in os.walk(old, topdown=False):
-            os.rmdir(where)
-    finally:
-        with suppress(OSError):  # the folder is not empty if the earlier export stays in it
-            aside.rmdir()
+        _take_name(part, out)
+    except KronaError as error:
+        raise KronaError(f"{error} The earlier export is now in {old}.") from error
+    _remove_export(old)
