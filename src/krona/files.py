@@ -71,7 +71,7 @@ def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
         taken += [path] if path.is_symlink() or (path.exists() and not path.is_dir()) else []
     if taken:
         names = join_names([str(path) for path in taken])
-        raise KronaError(f"Nothing was written, because these paths already exist: {names}. Use another folder.")
+        raise KronaError(f"Nothing was written, because these files already exist: {names}. Use another folder.")
     made: list[Path] = []
     try:
         for file, write in files.items():
