@@ -13,6 +13,7 @@ import tiny_models
 import tiny_t5
 from krona import surgery
 from krona.adapters.adapter import Adapter
+from krona.adapters.peft.module_names import norm_modules
 from krona.adapters.peft.reading import PeftImport, read_peft
 from krona.adapters.peft.writing import peft_content, write_peft
 from krona.backbones.with_method import insert_method
@@ -241,6 +242,34 @@ def test_an_ia3_with_norms_and_a_norm_tuning_come_in(kind: str, tmp_path: Path) 
         assert (read.adapter.config.branch is None) == bool(number)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_norms_go_out_and_come_in(kind: str, tmp_path: Path) -> None:
+    norm = norm_modules(fresh(kind))[1]
+    model = fresh(kind)
+    surgery.insert(model, head=[norm], train_layer_norms=False)
+    tiny_t5.disturb(model)
+    config = write_peft(model, tmp_path, base_model=None).config
+    assert (config["peft_type"], config["modules_to_save"]) == ("LN_TUNING", None)
+    assert close(output(in_peft(kind, tmp_path)), output(model))
+    again = fresh(kind)
+    take_in(again, tmp_path)
+    assert torch.equal(output(again), output(model))
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")
+@pytest.mark.parametrize("kind", ["t5", "gpt2", "llama"])
+def test_an_adapter_of_the_output_layer_comes_in(kind: str, tmp_path: Path) -> None:
+    expected = made_by_peft(kind, peft.LoraConfig(r=2, target_modules=["lm_head"]), tmp_path)
+    model = fresh(kind)
+    take_in(model, tmp_path)  # the folder also contains the layer's own weight
+    assert close(output(model), expected)
+    other = fresh(kind)
+    with torch.no_grad():
+        other.get_output_embeddings().weight.mul_(2)
+    with pytest.raises(KronaError, match=r"lm_head\.base_layer\.weight, which differs"):
+        take_in(other, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no LoKr for GPT-2's layers
 @pytest.mark.parametrize(
     ("form", "branch"),
@@ -372,7 +401,7 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
     refused(fresh("t5"), tmp_path, "cannot be read as JSON")
 
 
-@pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared")])
+@pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared"), ("gpt2", "lm_head")])
 def test_an_embedding_that_is_tied_to_the_output_layer_is_refused(kind: str, word: str, tmp_path: Path) -> None:
     """peft trains a copy of the embedding, which is used for the input alone."""
     first = targets(kind)["lora"][:1]

@@ -12,6 +12,8 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
     BertConfig,
     BertForSequenceClassification,
     CLIPConfig,
@@ -30,6 +32,7 @@ from krona.backbones.shared import with_own_modules
 from krona.messages import KronaError
 from krona.methods.bitfit import Bias
 from krona.methods.lora import LoRA
+from tiny_models import SMALL
 from tiny_t5 import batch, disturb, inserted, logits, snapshot, tiny_t5, train
 
 QV = ["q", "v"]
@@ -359,6 +362,24 @@ def test_token_embeddings_that_train_and_are_resized() -> None:
     model.resize_token_embeddings(50)
     surgery.take_out(model)
     assert same_bits(snapshot(model), before)
+
+
+@pytest.mark.parametrize("method", ["bitfit", "lora"])
+def test_the_output_layer_of_an_adapter_is_not_resized(method: str) -> None:
+    model = tiny_t5()
+    inserted(method, model, target_modules=["lm_head"])
+    with pytest.raises(KronaError, match="before the adapter is inserted"):
+        model.resize_token_embeddings(60)
+    surgery.insert(model, name="other")
+    surgery.take_out(model, "default")
+    model.resize_token_embeddings(60)
+    assert logits(model).shape[-1] == 60
+
+
+def test_a_bias_with_two_names_trains() -> None:
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model("bert", **SMALL))
+    surgery.insert(model, Bias, target_modules=["cls.predictions.decoder"], train_layer_norms=False)
+    assert [*surgery.trainable_state(model)] == ["cls.predictions.bias"]
 
 
 def test_weights_that_were_assigned_are_the_adapters() -> None:

@@ -10,6 +10,7 @@ import torch
 from backbones.test_families import inserted
 from krona import surgery
 from krona.messages import KronaError
+from krona.methods.lora import LoRA
 from tiny_models import combinations, output, tiny, train
 from tiny_t5 import METHODS
 
@@ -53,6 +54,24 @@ def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str
     assert torch.equal(output(loaded.eval()), output(model))
     with pytest.raises(KronaError, match="no adapter in this model"):
         surgery.bake(model)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "tied"), [("gpt2", False), ("mt5", False), ("llama", False), ("bart", True)])
+def test_a_tied_output_layer_that_is_baked_stays_untied(kind: str, tied: bool, tmp_path: Path) -> None:
+    model: Any = tiny(kind)
+    surgery.insert(model, LoRA, target_modules=["lm_head"], rank=2)
+    for parameter in surgery.trainable_state(model).values():
+        torch.nn.init.normal_(parameter)
+    expected = output(model)
+    surgery.bake(model)
+    assert model.config.tie_word_embeddings == tied  # BART's key also ties the encoder to the decoder
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    if not tied:
+        model.tie_weights()
+    for one in (model, loaded.eval()):
+        assert (output(one) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_of_two_adapters_none_is_baked() -> None:

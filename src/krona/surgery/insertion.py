@@ -13,7 +13,7 @@ from krona.surgery.branches import BuiltBranches, build, existing_names
 from krona.surgery.merging import unmerge
 from krona.surgery.options import InsertOptions
 from krona.surgery.parameter_swapping import copy_trained, follow, swap
-from krona.surgery.saving import refuse_saving, restore
+from krona.surgery.saving import refuse_methods, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, public_name, replace
@@ -71,7 +71,7 @@ def insert(
     state.adapters[name] = adapter
     follow(model)
     use_fast_modules(model)
-    refuse_saving(model)
+    refuse_methods(model)
     activate(model, name)
 
 
@@ -142,6 +142,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         restore(model)
     else:
         activate(model, after)
+        refuse_methods(model)
 
 
 def _put_in(model: nn.Module, name: str, built: BuiltBranches) -> None:

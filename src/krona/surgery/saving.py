@@ -14,9 +14,10 @@ from krona.messages import KronaError
 from krona.surgery.merging import merge
 from krona.surgery.parameter_swapping import unfollow
 from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.wrapper import replace
+from krona.surgery.wrapper import Adapted, replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
+RESIZE = "resize_token_embeddings"
 
 
 def bake(model: nn.Module, name: str | None = None) -> None:
@@ -44,6 +45,25 @@ def bake(model: nn.Module, name: str | None = None) -> None:
             adapted.drop(adapter)
         replace(model, place, adapted.base)
     restore(model)
+    _record_untied(model)
+
+
+def _record_untied(model: Any) -> None:
+    """Set ``tie_word_embeddings`` to false if the output layer no longer has the weight of the embeddings.
+
+    Otherwise ``tie_weights`` would undo the merge. The key stays true for models in which it also ties the embeddings
+    of encoder and decoder to each other (BART), because transformers could then not load the checkpoint.
+    """
+    config = getattr(model, "config", None)
+    if not getattr(config, "tie_word_embeddings", False):
+        return
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embeddings is None or head.weight is embeddings.weight:
+        return
+    uses = sum(p is embeddings.weight for _, p in model.named_parameters(remove_duplicate=False))
+    always_ties = type(config)(tie_word_embeddings=False).tie_word_embeddings  # T5 ignores the key of a checkpoint
+    if uses == 1 or always_ties:
+        config.tie_word_embeddings = False
 
 
 def restore(model: nn.Module) -> None:
@@ -53,15 +73,34 @@ def restore(model: nn.Module) -> None:
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
     unfollow(model)
-    for saver in SAVERS:
-        model.__dict__.pop(saver, None)
+    allow_methods(model)
     del model.__dict__["krona"]
 
 
-def refuse_saving(model: nn.Module) -> None:
-    """Let ``save_pretrained`` and ``push_to_hub`` raise an error if the model contains branches."""
+def allow_methods(model: nn.Module) -> None:
+    """Undo `refuse_methods`."""
+    for method in (*SAVERS, RESIZE):
+        model.__dict__.pop(method, None)
+
+
+def refuse_methods(model: Any) -> None:
+    """Let methods of a model with branches raise an error.
+
+    These are ``save_pretrained`` and ``push_to_hub``, and ``resize_token_embeddings`` if a branch is at the output
+    layer.
+    """
+    allow_methods(model)
     if next(adapted_modules(model), None) is not None:
         model.__dict__.update(dict.fromkeys((saver for saver in SAVERS if hasattr(model, saver)), _refuse))
+    if hasattr(model, RESIZE) and isinstance(model.get_output_embeddings(), Adapted):
+        model.__dict__[RESIZE] = _refuse_resize
+
+
+def _refuse_resize(*args: Any, **kwargs: Any) -> NoReturn:
+    raise KronaError(
+        "The token embeddings cannot be resized, because the output layer has a branch of the old size. Resize them "
+        "before the adapter is inserted, or remove the adapter with surgery.take_out(model)."
+    )
 
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:

@@ -12,7 +12,7 @@ from krona.surgery.layers import is_linear, is_norm
 from krona.surgery.parameter_swapping import require_trained
 from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import Adapted, public_name, unwrap
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,20 @@ def trained_names(
         KronaError: the model does not have the head, or ``train_layer_norms`` is true and the model has no
             normalisation layer.
     """
-    names = [name for name, _ in backbone_parameters(model)]
+    own = dict(backbone_parameters(model))
+    names = list(own)
+    every = {public_name(n): p for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n)}
     for module in head:
-        if not _names_in(names, [module]):
+        if not _names_in(every, [module]):
             raise KronaError(f"The head {module!r} was not found, because this model has no weights with this name.")
+        for name in _names_in(every, [module]):
+            if name not in own:
+                other = next(first for first, p in own.items() if p is every[name])
+                raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
     if train_backbone:
         return names
-    wanted = {*existing, *_names_in(names, head)}
+    shared = {id(every[name]) for name in existing}  # a bias may have several names
+    wanted = {*(name for name, p in own.items() if id(p) in shared), *_names_in(names, head)}
     if train_layer_norms:
         norms = _names_in(names, [public_name(n) for n, m in model.named_modules() if is_norm(unwrap(m))])
         if not norms:

@@ -75,10 +75,10 @@ print(model(**tokenizer({texts}, return_tensors="pt")))""",
 }
 
 
-def hub_name(origin: Origin) -> str:
-    """Return the backbone's name on the Hub, or a placeholder if it is not on the Hub."""
+def hub_name(origin: Origin) -> str | None:
+    """Return the backbone's name on the Hub, or None if it is not on the Hub."""
     name = str(origin.backbone["name"])
-    return name if "/" in name else NO_HUB_NAME
+    return name if "/" in name else None
 
 
 def needs_class(model: Any, form: str) -> bool:
@@ -95,7 +95,7 @@ def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
         model: the model that is exported.
     """
     columns = origin.task_settings.columns
-    values = {"base": hub_name(origin), "texts": ", ".join('"…"' for _ in columns)}
+    values = {"base": hub_name(origin) or NO_HUB_NAME, "texts": ", ".join('"…"' for _ in columns)}
     if needs_class(model, form):
         no_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
         cls = CLASS.format(

@@ -13,8 +13,7 @@ from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, norm_modules, shortest
 from krona.adapters.peft.type_readers import READERS, Tensors
 from krona.messages import KronaError
-from krona.surgery.state import backbone_parameters
-from krona.surgery.wrapper import is_in_adapter
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 PARTS = {
     "LORA": {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"},
@@ -26,6 +25,7 @@ PARTS = {
     "VERA": {"vera_lambda_b", "vera_lambda_d"},
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
+BASE = ".base_layer."
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_", "hira_")
 
 
@@ -86,8 +86,9 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
     """Return the branches' tensors by module and name, and the tensors of complete modules by the backbone's names."""
-    own = dict(backbone_parameters(model))
-    tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n))
+    all_names = [item for item in model.named_parameters(remove_duplicate=False) if not is_in_adapter(item[0])]
+    own = {public_name(name): p for name, p in all_names}
+    tied = Counter(id(p) for _, p in all_names)
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
     saved: Tensors = {}
@@ -102,6 +103,9 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
             if opened.peft_type == "LN_TUNING":
                 saved[f"{place}.{part.removeprefix('ln_tuning_layers.')}"] = tensor
             placed.setdefault(place, {})[part] = tensor
+        elif BASE in key and key.replace(BASE, ".") in own:  # peft also saves an output layer that it adapts
+            if not torch.equal(own[key.replace(BASE, ".")].detach().cpu().to(tensor.dtype), tensor.cpu()):
+                raise KronaError(f"{opened.path} contains {key}, which differs from this backbone's weight.")
         elif key not in own:
             raise KronaError(f"{opened.path} contains the weight {key}, but this backbone has no such weight.")
         elif not any(key.rpartition(".")[0].endswith(word) or f".{word}." in f".{key}" for word in words):

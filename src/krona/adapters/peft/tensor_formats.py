@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ def find_form(model: nn.Module, name: str) -> Form:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
     places = {public_name(path): place for path, place in adapted_modules(model) if name in place.branches}
     if not places:
-        return _norms(model, adapter.trained)
+        return _norms(model, adapter.trained, head=adapter.insertion.get("head", ()))
     for label, adapted in places.items():
         _require_linear(label, adapted, name)
     branches: dict[str, Any] = {label: next(adapted.branches[name].children()) for label, adapted in places.items()}
@@ -102,11 +102,12 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
             raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
 
 
-def _norms(model: nn.Module, trained: Mapping[str, Tensor]) -> Form:
+def _norms(model: nn.Module, trained: Mapping[str, Tensor], *, head: Sequence[str]) -> Form:
+    """Return the form of the trained normalisation layers, without those inside a module of the head."""
     form, norms = Form("LN_TUNING"), norm_modules(model)
     for key, parameter in trained.items():
         module, _, last = key.rpartition(".")
-        if module in norms:
+        if module in norms and not any(module.startswith(f"{name}.") for name in head):
             form.tensors[f"{module}.ln_tuning_layers.{last}"] = parameter
             form.places += [] if module in form.places else [module]
     return form

@@ -43,7 +43,7 @@ def write_peft(
     folder: str | Path,
     *,
     name: str | None = None,
-    base_model: str,
+    base_model: str | None,
     task_type: str | None = None,
 ) -> PeftFolder:
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
@@ -56,7 +56,7 @@ def write_peft(
 
     Args:
         name: the name of the adapter. None means the active adapter.
-        base_model: the name or the folder of the backbone, for peft's config.
+        base_model: None, or the name or the folder of the backbone, for peft's config.
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
@@ -125,7 +125,7 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
     for key in adapter.trained:
         module = key.rpartition(".")[0]
         outer = next((h for h in head if module == h or module.startswith(f"{h}.")), None)
-        if outer is not None or module not in exclude:
+        if module not in exclude:
             found[outer or module] = None
     return list(found)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
@@ -73,7 +74,8 @@ class Encoder(Family):
     def decode_labels(self, logits: Tensor) -> list[str]:
         """Return the predicted class or number of each row as text, for the head's outputs (B, classes)."""
         if self.targets is None:
-            return [f"{value:.4f}" for value in logits.flatten().tolist()]
+            values = logits.float().flatten().cpu().numpy()
+            return [np.format_float_positional(value, trim="0") for value in values]  # exact: the shortest such decimal
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
