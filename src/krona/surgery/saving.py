@@ -54,7 +54,7 @@ def _record_untied(model: Any) -> None:
     Otherwise ``tie_weights`` would undo the merge. The key stays true for models in which it also ties the embeddings
     of encoder and decoder to each other (BART), because transformers could then not load the checkpoint.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False):
         return
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
