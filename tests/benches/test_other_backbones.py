@@ -1,4 +1,4 @@
-"""Test benchmarks on an encoder and on a decoder. The compared implementations train the same weights."""
+"""Test benchmarks on an encoder and a decoder. The compared implementations train the same weights."""
 
 import importlib.util
 import io
@@ -134,3 +134,24 @@ def test_a_refusal_of_peft_is_one_message() -> None:
 def test_a_backbone_without_sizes() -> None:
     with pytest.raises(KronaError, match=r"The YAML of bench\.options\.backbone in conf/backbone has no sizes"):
         contestants.frozen_backbone(Backbone(name="org/some"), seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["t5_base", "bert", "llama"])
+def test_serving(kind: str, tmp_path: Path) -> None:
+    options = {"backbone": kind, "adapters": [1, 3]}
+    content = run(tmp_path, name="serving", methods=["lora", "krona_b"], batch_size=4, options=options)
+    rows = {row["name"]: row for row in content["rows"]}
+    ways = [f"{way} {count}" for count in (1, 3) for way in ("mixed", "switched", "reloaded", "switch")]
+    assert list(rows) == [f"{method}/{way}" for method in ("lora", "krona_b") for way in ("merged", "active", *ways)]
+    assert (rows["lora/merged"]["form"], rows["krona_b/merged"]["form"]) == ("merged", "plain")
+    assert rows["krona_b/merged"]["ratio_to_merged"] == 1
+    assert (rows["lora/mixed 3"]["form"], rows["lora/mixed 3"]["adapters"]) == ("mixed", 3)
+    assert rows["lora/mixed 3"]["rows_per_s"] == pytest.approx(4 / rows["lora/mixed 3"]["median_s"])
+    assert rows["lora/switch 3"]["ratio_to_merged"] is None
+    assert rows["krona_b/switched 1"]["shape"]
+
+
+def test_more_adapters_than_rows(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=r"bench\.options\.adapters=\[1, 8\] must be a list .* bench\.batch_size=2"):
+        run(tmp_path, name="serving", methods=["lora"], options={"adapters": [1, 8]})

@@ -1,14 +1,22 @@
-"""Test running launchers: each job runs once, a killed job affects no other, and runs resume after a time limit."""
+"""Test running launchers: killed jobs, time limits, signals, and processes that end with their parent."""
 
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import submitit
 
+from krona.jobs import interrupts
+from krona.jobs.interrupts import Interrupted, interrupt
+from krona.sweeps.launchers.sweep_job import Requeued
 from one_job import typed
 from typed_run import start, train
 
@@ -67,3 +75,65 @@ def test_a_run_at_its_time_limit_resumes_to_the_same_bits(tiny_folder: Path, tmp
     for name in ("adapter.safetensors", "predictions.jsonl"):
         assert (a / name).read_bytes() == (b / name).read_bytes()
     assert not list((tmp_path / "told" / "sweeps" / ".submitit").glob("*/*"))
+
+
+def test_a_requeued_run_ends_by_the_signal_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitit, "JobEnvironment", lambda: SimpleNamespace(USR_SIG="USR2"))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+
+    def told_to_stop() -> Any:
+        signal.signal(signal.SIGTERM, interrupt)
+        raise Interrupted(signal.SIGUSR2)
+
+    try:
+        with pytest.raises(SystemExit) as end:
+            Requeued(told_to_stop)()  # type: ignore[arg-type]
+        assert end.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a second Interrupted would come while it ends"
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+TWO_JOBS = """
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+from krona.jobs.interrupts import interrupt
+from krona.sweeps.launchers.processes import run
+
+
+def job(pipe):
+    signal.signal(signal.SIGTERM, interrupt)  # as a run does
+    os.write(os.open(pipe, os.O_WRONLY), b"x")  # open for as long as the process lives
+    time.sleep(600)
+
+
+run([partial(job, sys.argv[1])] * 2, n_jobs=2, started=str, ended=max)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_both_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    sweep = subprocess.Popen([sys.executable, "-c", TWO_JOBS, str(tmp_path / "pipe")])
+    with (tmp_path / "pipe").open("rb", buffering=0) as pipe:
+        assert [pipe.read(1), pipe.read(1)] == [b"x", b"x"]
+        sweep.kill()
+        assert pipe.read(1) == b""  # the last process that could write has ended
+    sweep.wait()
+
+
+def test_a_worker_ends_if_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(interrupts.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
+    monkeypatch.setattr(interrupts.sys, "platform", "linux")
+    monkeypatch.setattr(interrupts.os, "kill", lambda pid, number: told.append((pid, number)))
+    interrupts.end_with_parent(os.getppid())
+    assert told == []
+    interrupts.end_with_parent(os.getppid() + 1)
+    assert told == [(os.getpid(), 15)]
