@@ -1,4 +1,4 @@
-"""Test the rows, but not the times, of the benchmarks of training, latency and the Kronecker product, and their plots."""
+"""Test the rows and plots, but not the times, of the benchmarks of training, latency and the Kronecker product."""
 
 import importlib.util
 import io
