@@ -126,8 +126,8 @@ def test_folders_without_the_task(tmp_path: Path) -> None:
         ("rte", None, "data.path=FOLDER"),
         ("rte", tmp_path / "nowhere", "no such folder"),
         ("rte", tmp_path / "file", "not a folder"),
-        ("rte", tmp_path / "glue", "(it contains: MRPC)"),
-        ("mrpc", tmp_path / "glue", "does not contain all files of task mrpc: neither"),
+        ("rte", tmp_path / "glue", "It contains MRPC."),
+        ("mrpc", tmp_path / "glue", "does not contain all files of task mrpc. It has neither"),
     ):
         with pytest.raises(KronaError, match=re.escape(message)):
             load(task(name), kind="tsv", path=None if path is None else str(path))

@@ -54,7 +54,7 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
     terminated. The children share the terminal, so they receive Ctrl-C themselves. A SIGTERM is forwarded to them.
 
     Args:
-        announce: whether to print after an interrupt how to resume. Use it if the children do not print this.
+        announce: whether to print after an interrupt how to resume. It should be false if the children print this.
     """
     started: list[Child] = []
 

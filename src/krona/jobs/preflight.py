@@ -28,11 +28,11 @@ OFFLINE_ADVICE = (
 
 
 def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Check a run's settings against this machine, its files and its backbone.
+    """Check a run's settings against this machine and the run's files and backbone.
 
     Args:
         from_hub: also check whether the files that must be downloaded are available.
-        insert: also insert the method into the backbone without weights. This imports transformers.
+        insert: also insert the method into the backbone, whose weights are not loaded. This imports transformers.
 
     Returns:
         The branch's arguments and the notes that `insert_method` returns. Both are empty if ``insert`` is false, or if
@@ -199,7 +199,7 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method into a backbone without weights. Raise `KronaError` if factor shapes or targets do not fit."""
+    """Insert the method without loading weights. Raise `KronaError` if factor shapes or targets do not fit."""
     if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load

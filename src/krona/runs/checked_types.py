@@ -47,6 +47,6 @@ def written(form: type[T]) -> type[T]:
 
 
 def read(form: type[T]) -> type[T]:
-    """Mark a TypedDict as a part of the config. Only the keys that it lists are checked; reports read them."""
+    """Mark a TypedDict as a part of the config. Only its keys are checked, because reports read no other keys."""
     form.__pydantic_config__ = READ  # type: ignore[attr-defined]
     return form

@@ -5,9 +5,9 @@ updates the file's time stamp at regular intervals (the heartbeat). Claims need 
 exclusively and renames them atomically. Network file systems can do both.
 
 A claim lapses immediately if its owner is known to be dead. This can be known about processes of this machine, and
-about processes of this SLURM job that ran before the job was requeued. The claim of any other owner lapses if its last
+about processes of this SLURM job that ran before the job was requeued. The claim of any other owner lapses if the last
 heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
-age is measured with the file system's clock, because the clocks of the machines may differ.
+heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
 Each owner has a private staging folder, which is named after the owner's token. The owner changes a run's files only by
 renaming them. To publish a file, the owner moves the file out of the staging folder. To remove a file, the owner moves
@@ -46,7 +46,7 @@ class Claim:
         self._heartbeat.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` if another process has claimed the run, or if its folder or claim is missing."""
+        """Raise `ClaimLostError` if another process has claimed the run, or if the run's folder or claim is missing."""
         owner, run = read_holder(self.path), self.path.parent
         if owner.get("token") == self.token and self.staging.is_dir():
             return
@@ -169,7 +169,7 @@ def describe(holder: Holder) -> str:
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create a claim, and return false if one exists already.
+    """Create a claim, and return false if the run has a claim already.
 
     Another process may read the file before its content is complete. That process treats the file as a valid claim.
     """

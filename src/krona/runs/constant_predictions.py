@@ -41,7 +41,7 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
 
     Args:
         result: the whole result, with its outcomes and all epochs of its dev curve.
-        answers: the encoded predictions of the result by the name of the split.
+        answers: a dict from the name of each split to its targets and predictions, from `encode_answers`.
         split: the split whose score is checked, ``dev`` or ``test``.
     """
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
@@ -85,7 +85,7 @@ def advice(result: Result) -> str:
 
 
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
-    """Return a list of scores, one for each label if that label is the prediction for every row.
+    """Return, for each label, the score of the predictions if this label is predicted for every row.
 
     For a regression the list is ``[0.0]``, because a constant has no correlation with the targets.
     """

@@ -114,7 +114,7 @@ class RunFolder:
         """Return the paths of files that are needed only while a process works on the run.
 
         Args:
-            done: whether the run is done. In this case, its checkpoint is not needed either.
+            done: whether the run is done. The checkpoint of a finished run is not needed either.
         """
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:

@@ -85,7 +85,7 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
 def has_lapsed(path: Path) -> bool:
     """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
 
-    In the second case the owner may still be alive. Call `stands_still` to watch the claim for a new heartbeat.
+    If the heartbeat is too old, the owner may still be alive. Call `stands_still` to watch for a new heartbeat.
     """
     if is_dead(read_holder(path)):
         return True

@@ -14,7 +14,7 @@ TOLERANCE = 1e-6  # largest difference between a stored score and the score of t
 
 
 def encode_answers(result: Result) -> dict[str, Answers]:
-    """Return a dict from each split's name to its targets and predictions as numbers.
+    """Return a dict from each split's name to its targets and predictions, as label ids or as numbers of a regression.
 
     Splits that were not scored are not in the dict.
     """
@@ -94,7 +94,7 @@ def decode_label(text: str, words: Mapping[str, str]) -> str:
 
 
 def invalid_predictions(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
-    """Return the predictions that are not a label of the task. For a regression, return those that are not a number."""
+    """Return the predictions that are not a label of the task or, for a regression, are not a number."""
     words = label_words(task)
     texts = [text.strip() for text in predictions]
     return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]

@@ -60,7 +60,7 @@ def code_version(project: Path) -> dict[str, Any]:
 def differing_part(result: Result) -> Part | None:
     """Return the part of the data whose number of rows differs most from GLUE's.
 
-    Return None if all numbers are equal to GLUE's, or if the rows were not counted.
+    Return None if all numbers of rows are equal to GLUE's, or if the rows were not counted.
     """
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]

@@ -232,8 +232,8 @@ def _describe(fault: Any) -> str:
 def json_schema() -> str:
     """Return the text of docs/result.schema.json, which describes the results that this version of krona writes.
 
-    The schema is stricter than `read_result`. It rejects the results of earlier versions, which lack fields, and those
-    of later versions, which have more keys.
+    The schema is stricter than `read_result`. It rejects the results of earlier versions, which lack fields, and the
+    results of later versions, which have more keys.
     """
     schema = _model().json_schema()
     schema["required"] = list(schema["properties"])

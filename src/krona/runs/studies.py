@@ -92,7 +92,7 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study with its name."""
+    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study with the file's name."""
     try:
         study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
     except KronaError as error:

@@ -117,7 +117,7 @@ def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, v
 
 
 def _copy_to_journal(path: Path) -> None:
-    """Copy the study in ``NAME.db`` to its journal. If several processes start, one copies and the others wait."""
+    """Copy the study in ``NAME.db`` to its journal. If several processes do this, one copies and the others wait."""
     part, lock = path.with_suffix(".part"), RepairingLock(path)
     lock.acquire()
     try:

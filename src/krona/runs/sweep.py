@@ -1,6 +1,6 @@
 """Read and write the two files of a sweep: the ids of its runs, and its command.
 
-The ids include those runs of the sweep that another command has already started.
+If another command has already started a run of the sweep, the run's id is in the file too.
 """
 
 import hashlib

@@ -163,7 +163,7 @@ def _shorten_keys(names: Sequence[str]) -> list[str]:
 
 
 def _title(rows: Sequence[JobRow], axes: Sequence[str]) -> str:
-    """Return the method, task, data and number of parameters as text. Leave out those that differ between the rows."""
+    """Return the method, task, data and number of parameters as text, without values that differ between the rows."""
     done = [row for row in rows if row.results]
     parts = [done[0].values[name] for name in ("method", "task", "data") if name not in axes] if done else []
     counts = {row.parameters for row in done}
@@ -185,7 +185,7 @@ def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRo
 def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
     """Return the rows with the highest score on each task, data set and number of training rows.
 
-    If all of these rows have the same score, none of them is included.
+    If all rows with the same task, data set and number have the same score, none of these rows is included.
     """
     groups: dict[tuple[str, str, int | None], list[JobRow]] = {}
     for row in rows:

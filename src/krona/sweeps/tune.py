@@ -100,8 +100,8 @@ def tune(
     axes, fixed = split_typed(read_space(space, base), typed)
     if not axes:
         raise KronaError(
-            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Remove one of them, or use "
-            f"--space FILE with other parameters than {space}."
+            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Remove one of these overrides, "
+            f"or use --space FILE with parameters that are not in {space}."
         )
     name = name or default_study_name(base)
     constant = constant_settings(base, axes)
@@ -118,9 +118,9 @@ def tune(
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
-    """Return a new trial and its values. Return None if the study already has ``trials`` trials.
+    """Return a new trial and the trial's values. Return None if the study already has ``trials`` trials.
 
-    Trials of processes that have ended without finishing them are repeated first.
+    Unfinished trials of processes that have ended are repeated first.
     """
     study = tuning.study
     if resumed := repeat_dead_trials(study, tuning.outputs):
@@ -202,9 +202,9 @@ def compose_run(typed: Sequence[str]) -> Composed:
 
 
 def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
-    """Return the axes (keys) to search, and the user's overrides that fix the values of the other axes.
+    """Return the axes (keys) that no override in ``typed`` sets, and the overrides in ``typed`` that set an axis.
 
-    An axis can have an additional override ``also``. It is removed if the user's overrides set the same key.
+    The field ``also`` of an axis is an additional override. It is emptied if ``typed`` sets the key of this override.
     """
 
     def fixes(item: str, axis: Axis) -> bool:

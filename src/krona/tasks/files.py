@@ -71,7 +71,7 @@ class Wanted:
 
 
 def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
-    """Yield the rows of a data file, or of a folder of ``save_to_disk``. For ``quoting``, see `read_text`."""
+    """Yield the rows of a data file, or of a folder that ``save_to_disk`` wrote. For ``quoting``, see `read_text`."""
     if path.is_dir():
         return _read_saved(path, wanted)
     kind = file_kind(path)
@@ -137,7 +137,7 @@ def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hi
 
 
 def _split_plain(lines: Iterator[str], *, blank: bool) -> Iterator[Record]:
-    """Split lines at tabs. If ``blank`` is true, a blank line is a row, except at the end. Otherwise it is skipped."""
+    """Split lines at tabs. Skip blank lines at the end and, if ``blank`` is false, all other blank lines too."""
     waiting = list[int]()
     for number, line in enumerate(lines, start=1):
         text = line.removesuffix("\n").removesuffix("\r")
@@ -232,7 +232,7 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return a dict from each split of a saved `DatasetDict` to its folder. It is empty for any other folder."""
+    """Return a dict from each split of a saved `DatasetDict` to its folder. The dict is empty for other folders."""
     if not (folder / "dataset_dict.json").is_file():
         return {}
     return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}

@@ -1,6 +1,6 @@
 """Find and write the files of the sample tasks: eight small tasks that are part of the package.
 
-They have the columns and the file layout of GLUE, but generated rows, so scores on them are not GLUE scores. The script
+The tasks have GLUE's columns and file layout, but generated rows, so their scores are not GLUE scores. The script
 `scripts/nano/sample_tasks.py` generates the files.
 """
 

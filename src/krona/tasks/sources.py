@@ -25,7 +25,7 @@ KINDS = ("hub", "tsv", "sample")
 def check_kind(task: Task, kind: str) -> None:
     """Raise `KronaError` unless the data source contains the task.
 
-    Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need another source.
+    Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`.
     """
     if kind not in KINDS:
         raise KronaError(f"data.kind '{kind}' does not exist: {did_you_mean(kind, KINDS)}")
@@ -87,8 +87,8 @@ def read_parts(task: Task, data: DataOptions, *, prefix: bool) -> dict[str, Spli
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return a dict from each part of a user's own task to its file.
 
-    Relative paths start at `path` (the setting data.path) or, if it is None, at the working directory. If the task's
-    only path is the folder of a saved DatasetDict, the dict contains the folder of each split instead.
+    Relative paths start at `path` (the setting data.path) or, if `path` is None, at the working directory. If the
+    task's only path is the folder of a saved DatasetDict, the dict contains the folder of each split instead.
     """
     folder = Path(path).expanduser() if path else Path()
     named = task.files or {}
@@ -99,7 +99,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return a dict from each part of a task to its file in GLUE's download.
 
-    The files are in the task's folder of `path`, for example FOLDER/RTE, or in `path` itself.
+    The files are in `path`, or in a subfolder with the task's name in GLUE, such as RTE.
 
     Raises:
         KronaError: a file does not exist.
@@ -120,7 +120,7 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
     there = ", ".join(sorted(entry.name for entry in itertools.islice(root.iterdir(), 20))) or "nothing"
     raise KronaError(
-        f"data.path={path} does not contain all files of task {task.name}: neither {sought} (it contains: {there})."
+        f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. It contains {there}."
     )
 
 

@@ -132,7 +132,7 @@ def divide(
 
 
 def permutation(rows: int, seed: int) -> list[int]:
-    """Return the numbers below ``rows`` in random order, by torch.randperm with this seed."""
+    """Return the indices of ``rows`` rows in random order, by torch.randperm with this seed."""
     import torch  # here, because run ids and reports need no torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]

@@ -69,8 +69,8 @@ class LightningTracker:
 class OtherLogger(LightningTracker):
     """A tracker for a logger whose class is given in the config.
 
-    An example is ``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``. The logged keys are Lightning's: values on
-    dev have the prefix ``val/``, and the values of steps are those that Lightning logs.
+    An example is ``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``. As in Lightning, the keys of values on dev
+    begin with ``val/``, and the loss is logged every ``trainer.log_every_n_steps`` steps.
 
     Args:
         build: the logger's class.

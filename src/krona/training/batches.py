@@ -65,7 +65,7 @@ class ShortToLong(Sampler[list[int]]):
     """A sampler of the batches of an evaluation. All rows are sorted by length, so that batches need little padding.
 
     Of N ranks, each takes every N-th batch. Batches are made smaller if this divides the work more evenly, because all
-    ranks wait for the slowest. If there are fewer rows than ranks, some ranks get no batch.
+    ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
 
     Args:
         lengths: the number of tokens of each row.
@@ -73,7 +73,7 @@ class ShortToLong(Sampler[list[int]]):
         ranks: the processes of the run.
 
     Attributes:
-        order: the numbers of this rank's rows, in the order of the evaluation.
+        order: the positions of this rank's rows in the split, in the order in which the rows are evaluated.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:

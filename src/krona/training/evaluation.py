@@ -117,7 +117,7 @@ class ScoringModule(pl.LightningModule):
         self.log_scores("test", self._find_evaluation(self.trainer.test_dataloaders).score(self._texts))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the numbers of the rows."""
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` has the positions of the rows."""
         return self.evaluations[0].predict(self.model, batch)
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of a run, which only the first rank writes. ``claim`` is its exclusive right, None on other ranks."""
+    """The files of a run. Only the first rank writes them, with its ``claim``. On other ranks, ``claim`` is None."""
 
     folder: Path
     claim: Claim | None
@@ -74,7 +74,7 @@ class RunFiles:
     ) -> None:
         """Write the predictions, the adapter and the result.
 
-        The result is written last. If it reports that the run is done, all other files exist.
+        The result is written last. If the result reports that the run is done, all other files exist.
 
         Args:
             settings: the settings of the run.

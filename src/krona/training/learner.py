@@ -27,8 +27,8 @@ class Learner(ScoringModule):
     weights, although their parts can have different sizes.
 
     The module logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the metrics of the task, such as
-    ``val/f1``. If the trainer has no validation loader, the module still scores dev after each epoch, with equal
-    scores.
+    ``val/f1``. If the trainer has no validation loader, the module itself scores dev after each epoch. The scores are
+    those that a validation loader would give.
 
     Args:
         model: the backbone with the inserted method.

@@ -55,7 +55,7 @@ def build_schedule(
     If ``scheduler`` names a function with the argument ``num_warmup_steps``, such as transformers'
     ``get_…_schedule_with_warmup``, this function gets the numbers of steps and includes the warm-up. A class of
     ``torch.optim.lr_scheduler`` has no warm-up, so its schedule begins after a linear warm-up. If the class has the
-    argument ``T_max`` or ``total_steps``, its value is the number of steps after the warm-up.
+    argument ``T_max`` or ``total_steps``, the argument gets the number of steps after the warm-up.
 
     Raises:
         KronaError: the schedule cannot be built with these arguments.

@@ -29,7 +29,7 @@ AfterEpoch = Callable[[Learner], None]  # a function that is called after each e
 
 
 class Trackers(pl.Callback):
-    """The Lightning callback that calls all trackers of a run. If the run has none, it only calls ``after_epoch``."""
+    """The Lightning callback that calls a run's trackers. Without trackers, the callback only calls ``after_epoch``."""
 
     def __init__(
         self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
@@ -61,7 +61,7 @@ class Trackers(pl.Callback):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
 
     def after_backward(self, learner: Learner) -> None:
-        """In the last step of an epoch, compute the gradient norms before clipping. They remain on their device."""
+        """In the last step of an epoch, compute the gradient norms before clipping. The norms remain on the device."""
         ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not include this step yet
         if self.guarded and (learner.trainer.is_last_batch or ends_run):
             self._gradient_norms = gradient_norms(learner)
@@ -108,7 +108,7 @@ class Trackers(pl.Callback):
 
 
 class StepLogger(Logger):
-    """A Lightning logger that forwards the values of steps and callbacks to ``send``, and ignores those of epochs."""
+    """A Lightning logger that sends the values of steps and callbacks to ``send``, and ignores values of epochs."""
 
     name, version = "krona", ""
 
