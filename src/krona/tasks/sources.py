@@ -120,7 +120,8 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
     there = ", ".join(sorted(entry.name for entry in itertools.islice(root.iterdir(), 20))) or "nothing"
     raise KronaError(
-        f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. It contains {there}."
+        f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. "
+        f"It contains {there}."
     )
 
 
