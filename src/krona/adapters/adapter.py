@@ -33,7 +33,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """The values with which an adapter is inserted into its backbone. The file's header contains them as ``krona``.
+    """The values with which an adapter is inserted into its backbone. The file's header contains these values.
 
     Args:
         format: the version of the file format.
@@ -62,7 +62,7 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
-        """Read the config from the header of an adapter's file. Raises KronaError for other files."""
+        """Read the config from the header of an adapter's file. Raises KronaError if the header has no valid config."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))
@@ -105,7 +105,7 @@ class Adapter:
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return one of the adapters in a model. Its tensors share memory with the model's parameters.
+        """Return one of the adapters in a model. The adapter's tensors share memory with the model's parameters.
 
         Args:
             name: the name of the adapter in the model. None means the active adapter.
@@ -168,9 +168,9 @@ class Adapter:
 
         Args:
             name: the name of the adapter in the model.
-            branch: the class of the branches. None means the class that the file names. Such a class must be defined in
-                `krona.methods` or named in a YAML file of conf/method, because other modules are not imported.
-            other_backbone: accept a backbone whose weights have the same names and shapes but other values.
+            branch: the class of the branches. None means the class whose path is in the file. This class must be in
+                `krona.methods` or in a YAML file of conf/method, because no other module is imported.
+            other_backbone: accept a backbone whose weights have other values than those of the adapter's backbone.
 
         Raises:
             OtherBackboneError: the model is not the adapter's backbone.
@@ -225,7 +225,7 @@ def class_path(branch: Callable[..., nn.Module]) -> str:
     """Return the dotted path of a branch's class. Raises KronaError if the class has no such path."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
-        raise KronaError(f"A file cannot name the class {branch!r}. Define the class at the top level of a module.")
+        raise KronaError(f"The class {branch!r} has no dotted path. Define it at the top level of a module.")
     return path
 
 

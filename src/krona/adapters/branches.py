@@ -1,4 +1,4 @@
-"""The branches of a sum of adapters or of a peft folder, before they are inserted into a model."""
+"""Branches for a sum of adapters or from a peft folder, before they are inserted into a model."""
 
 from dataclasses import dataclass, field
 from typing import Any

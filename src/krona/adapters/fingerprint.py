@@ -74,7 +74,7 @@ def require_backbone(
 
     Args:
         wanted: the fingerprint of the adapter's backbone.
-        path: the adapter's file, which the error message names.
+        path: the adapter's file, for the error message.
         trained: the names of the backbone's own weights that the adapter trains.
         any_values: accept weights with other values, if their names and shapes are the same.
 
@@ -87,8 +87,8 @@ def require_backbone(
     if _hash_shapes(weights) != wanted.shapes:
         here = sum(weight.numel() for weight in weights.values())
         raise OtherBackboneError(
-            f"{label} belongs to a backbone of another shape. The names or shapes of the weights differ: that backbone "
-            f"has {wanted.parameters:,} parameters, and this one has {here:,}. Load the adapter's own backbone."
+            f"{label} belongs to a backbone of another shape. The names or shapes of the weights differ. The adapter's "
+            f"backbone has {wanted.parameters:,} parameters, this backbone has {here:,}. Load the adapter's backbone."
         )
     same = True if any_values else has_values(model, wanted, trained=trained)
     if same is None:

@@ -142,7 +142,7 @@ def load(
 
     Args:
         run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
-        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the run.
         device: the name of a torch device. None means a GPU if one is available.
         outputs: the folder that contains the runs. None means outputs/.
 
@@ -174,8 +174,8 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
     """Load the backbone of an adapter's origin. The modules are new, but this process has only one copy of the weights.
 
     Raises:
-        KronaError: the backbone was not found, or the ``max_source_length`` of the origin exceeds its number of
-            positions.
+        KronaError: the backbone was not found, or the ``max_source_length`` of the origin exceeds the backbone's number
+            of positions.
     """
     settings = origin.backbone_settings
     if settings.path is not None and not Path(settings.path).expanduser().exists():

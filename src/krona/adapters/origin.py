@@ -98,7 +98,7 @@ class Origin:
         return task.source(row, prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return a copy of the origin in which the backbone is in ``folder``. None returns the origin itself."""
+        """Return a copy of the origin in which the backbone is in ``folder``. For None, return the origin itself."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_note(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ Weighted = list[tuple[float, Any]]  # the branches at one module, each with the 
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
     """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    If an adapter has no branch at a module, its update there is zero. The scaling vector ``l`` of (IA)³ becomes ``1 + Σ
+    If an adapter has no branch at a module, its update is zero there. The scaling vector ``l`` of (IA)³ becomes ``1 + Σ
     weight (l − 1)``. This is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
     other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
 

@@ -113,8 +113,8 @@ def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tens
     The factors are exact, because no matrix decomposition is computed. For a Kronecker product, they come from
     ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with ``A = L_A R_A`` and ``B = L_B R_B``. In each pair L, R, one matrix is the
     factor (A or B) and the other is the identity. The rank r is then ``min(a1, a2) · min(b1, b2)``. The factors of
-    several branches and terms are concatenated. If r would be larger than a width of the layer, or a branch has another
-    form, then U or V is the identity.
+    several branches and terms are concatenated. U or V is the identity if r would be larger than a width of the layer,
+    or if a branch is neither low-rank nor a Kronecker product.
     """
     pairs = [_factors(branch) for branch in branches]
     if all(pair is not None for pair in pairs):

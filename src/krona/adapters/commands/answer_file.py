@@ -51,7 +51,7 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
     """Open a file for predictions, or standard output, to which predictions are written as TSV.
 
     Until all predictions are written, the name of the file is ``NAME.partial``. The file ``NAME.partial.state`` records
-    the numbers of complete rows and bytes.
+    how many rows and bytes are complete.
 
     Args:
         output: the file, or None for standard output.

@@ -34,7 +34,7 @@ class Directions:
     """The comparison of an update ΔW with the singular vectors of the weight W.
 
     Args:
-        k: the number of singular vectors that are compared. It is `TOP`, or the smaller width of W if that is lower.
+        k: the number of singular vectors that are compared: `TOP`, but at most the smaller width of W.
         share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖², where Uₖ and Vₖ are the top k singular vectors of W. It is None for ΔW = 0.
         share_by_chance: the expected share of a random update, k² / (d_out · d_in).
         intruders: the number of the top k left singular vectors of W + ΔW whose cosine with every left singular vector
@@ -49,7 +49,7 @@ class Directions:
 
 @torch.no_grad()
 def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> dict[str, Directions]:
-    """Return a dict from the name of each linear layer whose weight a run changed to its `Directions`.
+    """Return the `Directions` of each linear layer whose weight a run changed, by the layer's name.
 
     The function loads the backbone's weights, and computes two singular value decompositions in fp32 for each layer.
     After full fine-tuning, it needs the weights of the run (``keep=all``).
@@ -81,7 +81,7 @@ def compare(W: Tensor, D: Tensor) -> Directions:
 def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name, the weight and the update of each linear layer, in fp32.
 
-    The layers are those with branches, and those whose own weight trains.
+    The layers are the linear layers with branches, and the linear layers whose own weight trains.
     """
     for path, adapted in surgery.adapted_modules(model):
         if isinstance(adapted.base, nn.Linear):
@@ -106,7 +106,7 @@ def rows(found: Mapping[str, Directions], *, every: bool) -> tuple[list[str], li
     """Return the headings and the cells of a table.
 
     Args:
-        every: return a row for each module. Otherwise a row contains the means over all modules of the same kind.
+        every: return a row for each module. Otherwise a row contains the means over all modules of one kind.
     """
     heads = ["place", "places", f"share in top {TOP}", "by chance", "intruders"]
     groups: dict[str, list[Directions]] = {}

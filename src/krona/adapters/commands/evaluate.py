@@ -36,7 +36,7 @@ class RowChoice:
         data: the folder of the GLUE download, "hub" or "sample". None means the data of the run.
         split: dev, test or train as a run splits the data, or an official split of the data set (validation,
             validation_matched, …).
-        source: a file with the columns of the task and a label column. It replaces the data of the task.
+        source: a file with the columns of the task and a label column. Its rows are used instead of the task's data.
         mapping: texts ``word=word``. Each text maps a label of the run to a label of the task.
         overrides: further overrides of train.py, such as ``data.skip_bad_rows=true``.
     """
@@ -134,8 +134,8 @@ def evaluate(
 
     Args:
         output: a .jsonl file for the source, the target and the prediction of each row.
-        batch_size: the number of rows in a batch. None means the batch size of the run. The predictions are then equal
-            to the run's own predictions, even in bf16.
+        batch_size: the number of rows in a batch. None means the batch size of the run. With this batch size, the
+            predictions are equal to the run's own predictions, even in bf16.
 
     Raises:
         KronaError: the rows cannot be read, or their labels do not correspond to the run's labels.
@@ -212,7 +212,7 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
         raise KronaError(
-            f"{run_id} reads {amount(width, 'text')} of a row, but task {task.name} has {len(task.columns)}."
+            f"{run_id} reads {amount(width, 'text')} of a row, but task {task.name} has {len(task.columns)} in a row."
         )
     if bool(own) != bool(task.labels):
         kinds = [f"{one.name} {'has labels' if one.labels else 'is a regression'}" for one in (run_task, task)]

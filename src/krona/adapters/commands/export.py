@@ -62,7 +62,7 @@ def export(
         out: the folder to write.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
         push: a repository of the Hub to which the folder is uploaded, or None.
-        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the run.
 
     Raises:
         KronaError: the form does not support the method, the folder exists, or the upload failed. Incomplete folders

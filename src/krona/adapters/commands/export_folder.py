@@ -33,8 +33,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder, add a marker file to it, and rename it to ``out`` when it is complete.
 
     The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. In this case, the
-    earlier export is renamed and checked again. Then the files in it that krona wrote are removed. Files that a killed
-    export to the same folder left are removed first.
+    earlier export is renamed and checked again. Then the files that krona wrote for it are removed. At the beginning,
+    files that a killed export to ``out`` left behind are removed.
 
     Raises:
         KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this

@@ -33,7 +33,7 @@ RANKS = ("effective_rank", "stable_rank")
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceUpdate:
-    """The update of one module. ``krona inspect --json`` prints the same fields.
+    """The update of one module. ``krona inspect --json`` prints these fields.
 
     Args:
         place: the name of the module.
@@ -71,7 +71,7 @@ class Inspection:
         origin: the origin of the adapter, or None if it is not known.
         result: the result of the run, or None for a file outside of a run's folder.
         adapter: the adapter, or None if the run trained no parameters.
-        merged: a dict from runs to their weights, for a file that `krona merge` wrote.
+        merged: a dict from runs to their weights in the sum, for a file that `krona merge` wrote.
         parameters: a dict from each kind of parameter to the number of parameters that train.
         places: the update at each adapted module.
         notes: notes that list what the numbers do not include.
@@ -99,11 +99,11 @@ class Inspection:
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
     """Return the content of a run's adapter or of an adapter's file.
 
-    The backbone is built without weights, from the config in its folder or from the sizes in its YAML file. If there is
-    no config and no sizes, only the content of the adapter's file is returned.
+    The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
+    If neither exists, only the content of the adapter's file is returned.
 
     Args:
-        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the run.
 
     Raises:
         KronaError: the run was not found or is not finished, or the file is damaged.
@@ -223,9 +223,7 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
             )
         )
     if not places:
-        notes[
-            "the adapter has no branches; its backbone weights are trained, and their change is not measured here"
-        ] = None
+        notes["the adapter has no branches, and the change of the backbone's weights is not measured here"] = None
     return places, list(notes)
 
 

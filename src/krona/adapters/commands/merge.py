@@ -31,14 +31,14 @@ def merge(
 ) -> list[str]:
     """Write the weighted sum of adapters (`krona.adapters.sums`) to a file, and return lines for the user.
 
-    LayerNorms and a head become the original weights plus the weighted sum of the adapters' changes. The original
-    weights of a new head are the random weights for the seed of the first run.
+    LayerNorms and a head become the original weights plus the weighted sum of the adapters' changes. For a new head,
+    the original weights are the random weights that the first run's seed gives.
 
     Args:
         weights: the weight of each run in the sum. None means equal weights that sum to 1.
         task: the name of the task (a file of conf/task) for which the merged adapter predicts. None means the task of
             the first run.
-        backbone: the folder of the backbone, if the backbone is no longer where the first run loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the first run.
 
     Raises:
         KronaError: there are fewer than two runs, the backbones differ, the updates have no exact sum, or the file

@@ -49,14 +49,14 @@ def predict(
         source: the file that contains the rows, or ``-`` for standard input.
         texts: the texts of the rows, one for each column of the task. They are used instead of ``source``.
         output: the file to write, or None for standard output.
-        backbone: the folder of the backbone, if the backbone is no longer where the runs loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the runs.
 
     Raises:
         KronaError: a run cannot predict, the runs have different columns, a row is invalid, or the output exists.
     """
     if (source is None) == (not texts):
         raise KronaError(
-            'No rows, or rows from two sources. Use either --input FILE (- means standard input) or --text "…".'
+            'The rows must come from one source. Use either --input FILE (- means standard input) or --text "…".'
         )
     if output is not None:
         require_answer_file(output, overwrite=overwrite)

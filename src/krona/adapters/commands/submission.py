@@ -66,7 +66,7 @@ def submit(
         runs: one run for each task.
         folder: the folder of the GLUE download.
         out: the zip file to write.
-        backbone: the folder of the backbone, if the backbone is no longer where the runs loaded it from.
+        backbone: the folder of the backbone, if the backbone was moved after the runs.
         batch_size: the number of rows in a batch.
 
     Raises:

@@ -143,7 +143,7 @@ def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     creates A and B separately for each shape of a layer.
 
     Raises:
-        KronaError: the layers have several shapes, or the matrices in the folder are not those of its seed.
+        KronaError: the layers have several shapes, or the matrices in the folder are not those that its seed creates.
     """
     modules = {public_name(name): module for name, module in model.named_modules()}
     shapes = {widths(modules[place]) for place in placed}

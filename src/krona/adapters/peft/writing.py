@@ -76,7 +76,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
-        raise KronaError("Full fine-tuning trains no adapter that peft could load. Merge it, and save the model.")
+        raise KronaError("Full fine-tuning trains no adapter that peft could load. Save the whole model instead.")
     names, form = module_names(model), find_form(model, name)
     saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
@@ -105,7 +105,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
 
 
 def _patterns(form: Form) -> dict[str, Any]:
-    """Return the most common rank and alpha, and the ``rank_pattern`` and ``alpha_pattern`` of the other modules."""
+    """Return the most common rank and alpha, and the ``rank_pattern`` and ``alpha_pattern`` of all other modules."""
     if not form.ranks:
         return {}
     (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
@@ -133,7 +133,7 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
     """Return all parameters of a module.
 
-    Trained parameters have the adapter's values. All other parameters have the backbone's values.
+    Trained parameters have the adapter's values. All other parameters of the module have the backbone's values.
     """
     own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
