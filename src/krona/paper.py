@@ -7,7 +7,11 @@ from pathlib import Path
 from krona.messages import KronaError
 from krona.paths import PAPER
 
-TABLES = ("1", "2", "4", "5", "6", "7", "8", "9")
+TABLES = ("1", "2", "4", "5", "6", "7", "8", "9", "lora_ga")  # lora_ga: Table 1 of a paper that uses LoRA-GA's protocol
+RECIPE_TABLES = {  # the tables of hyper-parameters, and the method of each
+    "10": "full", "11": "bitfit", "12": "adapter", "13": "compacter", "14": "lora", "15": "pa", "16": "krona",
+    "17": "krona_b", "18": "krona_b_res",
+}  # fmt: skip
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True))
 METHODS = ("full", "bitfit", "adapter", "lora", "compacter", "pa", "krona", "krona_b", "krona_b_res")  # Table 1's rows
@@ -56,14 +60,22 @@ class PaperTable:
 
 
 def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
-    """Return a table of the paper. Raise `KronaError` for an unknown number or a damaged file."""
+    """Return a table of printed numbers. An empty cell of its file has no value.
+
+    Raises:
+        KronaError: the number is unknown, or the file is damaged.
+    """
     if number not in TABLES:
         raise KronaError(f"The paper has no table {number!r} of results. Choose from {', '.join(TABLES)}.")
-    path = folder / f"table{number}.csv"
+    path = folder / (f"table{number}.csv" if number.isdecimal() else f"{number}.csv")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             axis, *columns = next(reader := csv.reader(file))
-            rows = {row[0]: dict(zip(columns, map(float, row[1:]), strict=True)) for row in reader if row}
+            rows = {
+                row[0]: {column: float(text) for column, text in zip(columns, row[1:], strict=True) if text}
+                for row in reader
+                if row
+            }
     except (OSError, ValueError, StopIteration) as error:
         raise KronaError(f"{path} does not contain the paper's Table {number}: {error}") from error
     return PaperTable(number, axis, tuple(columns), rows)

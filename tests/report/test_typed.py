@@ -23,10 +23,11 @@ def ids_of(overrides, composer):
 @pytest.mark.parametrize(
     ("number", "typed"),
     [
-        (1, ["method=full,krona,pa", "task=rte,stsb"]),
-        (6, []),
-        (7, ["profile=demo", "task=sample_rte,sample_mnli"]),
-        (9, []),
+        ("1", ["method=full,krona,pa", "task=rte,stsb"]),
+        ("6", []),
+        ("7", ["profile=demo", "task=sample_rte,sample_mnli"]),
+        ("9", []),
+        ("lora_ga", ["method=full,lora,krona", "task=sst2"]),
     ],
 )
 def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
@@ -34,13 +35,13 @@ def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, ty
         composer, jobs = Composer(), expand(table_overrides(number, typed))
         config = composer.job(jobs[0]).config
         result = make_result(config["method"]["name"], config["task"]["name"])
-        result.config = {**config, "sweep": f"table{number}"}
+        result.config = {**config, "sweep": f"table{number}" if number.isdecimal() else number}
         write_result(tmp_path / result.run_id, result)
         wanted = ids_of(table_overrides(number, typed), composer)
-        table = collect(tmp_path, table=str(number)).tables[0]
+        table = collect(tmp_path, table=number).tables[0]
         cells = [cell for row in table.rows for cell in row.cells.values() if cell.command]
         commands = [shlex.split(cell.command) for cell in cells if cell.missing == "no run"]
-        assert all(words[:3] == ["krona", "table", str(number)] for words in commands)
+        assert all(words[:3] == ["krona", "table", number] for words in commands)
         wanted_words = [words[3:] for words in commands if _within(words, jobs)]
         made = [run_id for words in wanted_words for run_id in ids_of(table_overrides(number, words), composer)]
     assert len(wanted) > 1

@@ -38,7 +38,8 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
     """Return the layout of a ``table`` of the paper, of a ``sweep``, or of all runs if both are None."""
     if table is not None:
         paper = read_paper_table(table)  # raises an error for an unknown number
-        return Layout(paper=paper, sweep=f"table{table}", name=table, command=f"krona table {table}", **_TABLES[table])
+        name = f"table{table}" if table.isdecimal() else table
+        return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
     shipped = sweep in choice_files("sweeps")
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
@@ -51,6 +52,10 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
 
 def _method(run: StoredRun) -> str:
     return run.result.method
+
+
+def _method_of_lora_ga(run: StoredRun) -> str | None:
+    return _method(run) if run.result.config["data"].get("protocol") == "validation" else None
 
 
 def _setting(run: StoredRun, key: str, default: Any = None) -> Any:
@@ -167,6 +172,13 @@ _TABLES: dict[str, dict[str, Any]] = {
         "notes": ("The scores are the best dev scores, as in the paper: its 86.63 differs from the 86.34 in Table 1."
                   " Test scores are next to them.",
                   "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
+    },
+    "lora_ga": {
+        "title": "LoRA-GA's protocol on T5-base", "axis": "Method", "row": _method_of_lora_ga,
+        "override": _BY_METHOD["override"],
+        "labels": {**METHOD_LABELS, "adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
+        "rows": ("full", "lora", "krona"), "tasks": ("mnli", "sst2", "cola", "qnli", "mrpc"),
+        "notes": ("Accuracy on the official validation rows after one epoch, which also chose the epoch.",),
     },
 }  # fmt: skip
 

@@ -225,7 +225,7 @@ def paper_table(layout: Layout) -> Table | None:
     if (paper := layout.paper) is None:
         return None
     columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
-    heading = "The paper's numbers (T5-base, GLUE, single runs)"
+    heading = "The printed numbers (T5-base, GLUE, single runs)"
     table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     digits = 0 if layout.quantity == "cost" else 2
     for key, values in paper.rows.items():

@@ -12,7 +12,7 @@ from krona.config.multirun import expand, read_axes
 from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
-from krona.paths import choice_files
+from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
@@ -88,19 +88,21 @@ def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs
     return [run_id for run_id in run_ids if run_id in others]
 
 
-def table_overrides(number: int, overrides: Sequence[str]) -> list[str]:
+def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides of the sweep for a table of the paper.
 
-    If ``overrides`` contain profile=demo and no task, the sample tasks replace the tasks of the table.
+    A table of hyper-parameters (`RECIPE_TABLES`) stands for the runs of its method in Table 1. If ``overrides`` contain
+    profile=demo and no task, the sample tasks replace the tasks of the table.
 
     Raises:
         KronaError: there is no sweep for this table.
     """
-    name, known = f"table{number}", [sweep for sweep in choice_files("sweeps") if sweep.startswith("table")]
-    if name not in known:
-        tables = ", ".join(sweep.removeprefix("table") for sweep in known)
-        raise KronaError(f"Table {number} has no sweep. There are sweeps for the tables {tables}.")
-    typed = [f"sweeps={name}", *overrides]
+    if number not in (*TABLES, *RECIPE_TABLES):
+        raise KronaError(f"Table {number} has no runs. Choose from {', '.join((*TABLES, *RECIPE_TABLES))}.")
+    if number in RECIPE_TABLES:
+        typed = ["sweeps=table1", f"method={RECIPE_TABLES[number]}", f"sweep=table{number}", *overrides]
+    else:
+        typed = [f"sweeps={f'table{number}' if number.isdecimal() else number}", *overrides]
     if "profile=demo" not in typed or any(item.lstrip("+").startswith("task=") for item in typed):
         return typed
     with hydra_session():
