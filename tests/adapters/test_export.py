@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from transformers import AutoModelForSequenceClassification
 
 import one_job
 import tiny_backbones
-from krona.adapters.commands.export import FORMS, export
+from krona.adapters.commands.export import FORMS, export, refused_by_servers
 from krona.adapters.commands.import_peft import import_peft
+from krona.adapters.commands.model_card import card_settings, front_matter
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
+from krona.adapters.origin import Origin
 from krona.messages import KronaError
+from report.generate import make_result
 from tiny_backbones import write_backbone
 from tiny_models import combinations
 from tiny_t5 import METHODS
@@ -137,6 +141,32 @@ def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", dtype="auto")
     assert model.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
     assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"peft_type": "LORA", "modules_to_save": None}, []),
+        ({"peft_type": "LORA", "modules_to_save": ["score"]}, []),
+        ({"peft_type": "LORA", "modules_to_save": ["0.layer_norm", "ln_1"]}, ["method.train_layer_norms=false"]),
+        ({"peft_type": "LORA", "modules_to_save": ["classifier", "pooler.dense"]}, ["pooler.dense"]),
+        ({"peft_type": "LORA", "modules_to_save": None, "use_dora": True}, ["DoRA"]),
+        ({"peft_type": "LOKR", "modules_to_save": ["LayerNorm"]}, ["LOKR", "method.train_layer_norms=false"]),
+    ],
+)
+def test_what_servers_of_adapters_refuse(config: dict[str, Any], refused: list[str]) -> None:
+    told = refused_by_servers(config)
+    assert len(told) == len(refused)
+    assert all(word in text for word, text in zip(refused, told, strict=True))
+
+
+def test_a_card_names_glue_only_for_its_tasks_and_each_tag_once() -> None:
+    result = make_result()
+    assert card_settings(result, "glue")["data"]["name"] == "nyu-mll/glue"
+    assert "nyu-mll/glue" not in str(card_settings(result, "own"))
+    tags = {method: front_matter(replace(Origin.of_result(result), method=method), "peft", "t5", "")["tags"]
+            for method in ("krona", "lora")}  # fmt: skip
+    assert tags == {"krona": ["krona"], "lora": ["krona", "lora"]}
 
 
 def test_the_content_of_the_card(backbones: dict[str, Path], tmp_path: Path) -> None:

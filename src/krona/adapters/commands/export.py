@@ -1,5 +1,6 @@
 """`krona export`: write a trained model or adapter in a form for other programs, and check the result."""
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest rounding error, as a fraction of the largest logit
+SERVED_HEADS = ("score", "classifier")  # names of a head that vLLM loads from modules_to_save
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 
 
@@ -166,7 +168,22 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
         lines.append(
             f"the branches have {written.values:,} numbers in this form, and {written.own_values:,} in krona's own form"
         )
+    if refused := refused_by_servers(written.config):
+        lines.append(f"servers of adapters such as vLLM refuse {' and '.join(refused)}")
     return lines
+
+
+def refused_by_servers(config: Mapping[str, Any]) -> list[str]:
+    """Return what servers of adapters refuse in peft's config of an adapter. vLLM's `PEFTHelper` has these rules."""
+    refused = []
+    if config["peft_type"] != "LORA" or config.get("use_dora"):
+        refused.append("DoRA" if config.get("use_dora") else f"the type {config['peft_type']} (they accept LORA)")
+    modules = [name for name in config["modules_to_save"] or [] if name.rpartition(".")[2] not in SERVED_HEADS]
+    if norms := [name for name in modules if re.search(r"norm|\bln_", name.lower())]:
+        refused.append(f"trained LayerNorms such as {norms[0]} (train with method.train_layer_norms=false)")
+    if heads := [name for name in modules if name not in norms]:
+        refused.append(f"the trained {', '.join(heads)} (they accept only {' and '.join(SERVED_HEADS)})")
+    return refused
 
 
 def _read_peft(trained: Trained, folder: Path) -> Trained:

@@ -11,6 +11,7 @@ from krona.adapters.origin import Origin
 from krona.messages import amount
 from krona.runs.constant_predictions import remarks
 from krona.runs.predictions import encode_answers, label_words
+from krona.runs.result import Result
 
 ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
 DATA = {
@@ -18,6 +19,7 @@ DATA = {
     "sample": "sample data that krona generates, which are not GLUE's rows",
     "own": "own data",
 }
+SOURCE = ("kind", "name", "revision", "protocol")  # keys of the section data that only GLUE's tasks use
 SETTINGS = ("method", "optimizer", "trainer", "data", "batch_size", "max_source_length", "seed")
 
 
@@ -41,7 +43,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     name = task.sample or task.name
     kind = f"sample data of {name}" if task.kind == "sample" else name
     parts = [
-        f"---\n{yaml.safe_dump(_front_matter(origin, form, base, auto), sort_keys=False)}---",
+        f"---\n{yaml.safe_dump(front_matter(origin, form, base, auto), sort_keys=False)}---",
         f"# {base}, tuned with {origin.method} on {kind}",
         f"Trained with krona (run `{origin.run_id}`) and exported in the form `{form}`: {'; '.join(lines)}.",
         f"## Input and output\n\n{_describe_task(origin, auto)}",
@@ -49,20 +51,27 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         f"## Scores\n\n{_scores(run)}",
     ]
     if run.result is not None:
-        settings = {key: run.result.config.get(key) for key in SETTINGS}
-        if isinstance(settings["data"], dict):
-            settings["data"] = {key: value for key, value in settings["data"].items() if key != "path"}
+        settings = card_settings(run.result, task.kind)
         parts.append(f"## Settings\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=True)}```")
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(origin: Origin, form: str, base: str, auto: str) -> dict[str, Any]:
+def card_settings(result: Result, kind: str) -> dict[str, Any]:
+    """Return the settings of a run for its card: without paths, and with GLUE's source only for GLUE's tasks."""
+    settings = {key: result.config.get(key) for key in SETTINGS}
+    if isinstance(settings["data"], dict):
+        hidden = ("path",) if kind == "glue" else ("path", *SOURCE)
+        settings["data"] = {key: value for key, value in settings["data"].items() if key not in hidden}
+    return settings
+
+
+def front_matter(origin: Origin, form: str, base: str, auto: str) -> dict[str, Any]:
     front: dict[str, Any] = {"library_name": {"peft": "peft", "adapter": "krona"}.get(form, "transformers")}
     if "/" in base:
         front["base_model"] = base
     if "Classification" in auto:
         front["pipeline_tag"] = "text-classification"
-    front["tags"] = ["krona", origin.method]
+    front["tags"] = sorted({"krona", origin.method})
     if origin.task_settings.kind == "glue":
         front["datasets"] = ["nyu-mll/glue"]
     return front | {"metrics": list(origin.task_settings.metrics)}
