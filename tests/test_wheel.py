@@ -31,7 +31,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the files for the build, because a build writes to its folder."""
     copy = tmp_path_factory.mktemp("source") / "krona"
-    for folder in ("src", "conf", "sweeps"):
+    for folder in ("src", "conf", "sweeps", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for file in ROOT.iterdir():
         if file.is_file() and file.name != ".git":
@@ -72,6 +72,8 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 
     assert files(package / "shipped" / "conf") == files(ROOT / "conf")
     assert files(package / "shipped" / "sweeps") == files(ROOT / "sweeps")
+    pages = {name for name in files(ROOT / "docs") if name.endswith(".md")}
+    assert files(package / "shipped" / "docs") == pages
     own = {name for name in files(package) if not name.startswith("shipped/")}
     assert own == files(ROOT / "src" / "krona")
 
@@ -79,7 +81,9 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path) -> None:
     krona = programs / "krona"
     said = run(krona, "train", "profile=demo", "method=krona", *SHORT, cwd=tmp_path)
-    assert f"next: {krona} report" in said
+    assert f"next: {krona} predict" in said
+    assert f"or:   {krona} report" in said
+    assert run(krona, "docs", "first-hour", cwd=tmp_path).startswith("# The first hour")
     run(krona, "table", "5", "profile=demo", "task=sample_rte", *SHORT, "--dry-run", cwd=tmp_path)
     (result,) = tmp_path.glob("outputs/*/result.json")
     found = json.loads(result.read_text())

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/ and sweeps/ of an installed package (setup.py)
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/, sweeps/ and docs/ of an installed package (setup.py)
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
+DOCS = PROJECT / "docs"
 PAPER = SWEEPS / "paper"  # the paper's tables, one CSV file for each
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
 OUTPUTS = Path(  # on a cluster, it must be a shared folder

@@ -15,8 +15,9 @@ from krona.paths import INSTALLED, PROJECT
 
 KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
-    "sample|train|bench|init|doctor"
+    "sample|train|bench|init|doctor|list|show|rm|docs"
 )
+PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text
@@ -116,8 +117,10 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
 
-    A program on PATH is written by its name, and another program by its path. Control characters are escaped.
+    A program on PATH is written by its name, and another program by its path. An installed krona has no folder
+    docs/, so ``docs/PAGE.md`` becomes ``krona docs PAGE``. Control characters are escaped.
     """
+    text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from krona import paths
 from krona.cli import adapter_commands, count_commands, run_commands
 from krona.messages import KronaError
+from krona.paper import RECIPE_TABLES
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, terminal_width
 
@@ -95,7 +96,9 @@ def status(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def table(
-    number: Annotated[int, typer.Argument(help="number of a table of the paper: 1, 2 or 4 to 9")],
+    number: Annotated[
+        str, typer.Argument(help="table of results (1, 2, 4 to 9, lora_ga) or of hyper-parameters (10 to 18)")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="overrides as for train.py, such as profile=demo seed=0,1,2")
     ] = None,
@@ -124,15 +127,14 @@ def table(
             runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     code = run_sweep(wanted, workers=workers, outputs=paths.OUTPUTS, console=Console())
-    report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)
+    where = [f"method={RECIPE_TABLES[number]}"] if number in RECIPE_TABLES else None
+    report(number="1" if where else number, sweep=None, form=form, out=None, where=where, outputs=None)
     sys.exit(code)
 
 
 @app.command()
 def report(
-    number: Annotated[
-        str | None, typer.Option("--table", help="number of a table of the paper: 1, 2 or 4 to 9")
-    ] = None,
+    number: Annotated[str | None, typer.Option("--table", help="table of the paper: 1, 2, 4 to 9, lora_ga")] = None,
     sweep: Annotated[str | None, typer.Option(help="name of a sweep; default: all runs")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     out: Annotated[Path | None, typer.Option(help="output file; default for html: outputs/report.html")] = None,

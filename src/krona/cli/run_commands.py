@@ -1,4 +1,4 @@
-"""Define the commands train, bench, init, sample and doctor of `krona`."""
+"""Define the commands of `krona` that start runs or manage their folders, and init, sample, docs and doctor."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.files import write_new
-from krona.messages import KronaError
+from krona.messages import KronaError, amount, did_you_mean
 from krona.screen import as_typed, below, show
 
 STARTER = Path(__file__).with_name("starter")
@@ -72,6 +72,61 @@ def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the la
     from krona.tasks.sample import write
 
     show(*write(folder))
+
+
+@app.command("list")
+def list_runs(
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="filter: method=krona, task=rte, state=failed …")
+    ] = None,
+) -> None:
+    """List all runs in outputs/ with their state, scores and time."""
+    from krona.sweeps import status
+
+    runs = status.find_runs(None, where or [], paths.OUTPUTS)
+    status.show(runs, Console(), outputs=paths.OUTPUTS, most=len(runs))
+
+
+@app.command("show")
+def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginning of it, or its folder")]) -> None:
+    """Show the state, the scores and the notes of one run, and the commands to continue with."""
+    from krona.jobs.summary import show_run
+    from krona.runs.folder import find_run
+
+    show_run(find_run(paths.OUTPUTS, run), Console())
+
+
+@app.command()
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, their beginnings, or folders")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Remove runs with all their files, after a question."""
+    from krona.runs.folder import find_run
+
+    runs = list({run.path: run for run in (find_run(paths.OUTPUTS, name) for name in names)}.values())
+    for run in runs:
+        files = [file for file in run.path.rglob("*") if file.is_file()]
+        show(f"{below(run.path)}: {amount(len(files), 'file')}, {sum(f.stat().st_size for f in files) / 1e6:,.1f} MB")
+    if not yes and not typer.confirm(f"Remove {amount(len(runs), 'run')}?"):
+        raise typer.Exit(1)
+    for run in runs:
+        run.remove()
+    show(f"{amount(len(runs), 'run')} removed.")
+
+
+@app.command()
+def docs(page: Annotated[str | None, typer.Argument(help="name of a page; default: list all pages")] = None) -> None:
+    """Print a page of the documentation. It needs no network."""
+    pages = {path.relative_to(paths.DOCS).with_suffix("").as_posix(): path for path in paths.DOCS.rglob("*.md")}
+    if page is None:
+        for name, path in sorted(pages.items()):
+            show(f"{name:<32}{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+        return
+    name = page.removeprefix("docs/").removesuffix(".md")
+    if name not in pages:
+        raise KronaError(f"{page} is not a page of the documentation; {did_you_mean(name, sorted(pages))}")
+    print(pages[name].read_text(encoding="utf-8"), end="")
 
 
 @app.command()

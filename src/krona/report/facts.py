@@ -14,6 +14,7 @@ from krona.report.stored_runs import StoredRun, count_unfinished
 from krona.report.table import Cell, Table
 from krona.report.text import number
 from krona.runs.provenance import asked_shape, used_shape
+from krona.runs.result import Result
 
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # at most this number of notes on tuned settings
@@ -97,13 +98,20 @@ def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
     return [f"Shapes of A, the paper's → those used on this backbone: {', '.join(fitted)}."] if fitted else []
 
 
+def _version(result: Result) -> str:
+    """Return the commit of the code. For an installed krona, return its version."""
+    if commit := result.provenance.get("git_commit"):
+        return f"commit {commit[:10]}"
+    return f"krona {(result.provenance.get('versions') or {}).get('krona', 'of an unknown version')}"
+
+
 def _code_note(runs: Sequence[StoredRun]) -> str:
     done = [run for run in runs if run.status == "done"]
-    commits = sorted({str(run.result.provenance.get("git_commit") or "unknown")[:10] for run in done or runs})
+    commits = sorted({_version(run.result) for run in done or runs})
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
     devices = sorted({str(run.result.provenance.get("device")) for run in done or runs})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
-    code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
+    code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
     finished = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
     others = count_unfinished(runs)
     return f"{finished} Not finished: {others}." if others else finished

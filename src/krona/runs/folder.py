@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from krona.files import Write, link_target, sha256, write_whole
+from krona.files import Write, link_target, remove_below, sha256, write_whole
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
@@ -139,6 +139,20 @@ class RunFolder:
         finally:
             claim.release()
         return [path for path in found if not os.path.lexists(path)]
+
+    def remove(self) -> None:
+        """Remove the folder with all its files.
+
+        Raises:
+            KronaError: a live process has claimed the run, or the folder can't be removed or is a symbolic link.
+        """
+        if (claim := self.claim()) is None:
+            raise KronaError(
+                f"{self.path.name} is being run by {claims.describe(self.owner() or {})}, so it was not removed."
+            )
+        claim.release()
+        if not remove_below(self.path.parent, self.path):
+            raise KronaError(f"{self.path} can't be removed.")
 
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""

@@ -109,13 +109,14 @@ def refresh(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
     return [run if run.state in ("done", "wrong") else run.updated(outputs) for run in runs]
 
 
-def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
+def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
     """Print a table of the runs, the number of runs in each state, and the errors.
 
-    If the output is not a terminal, the table contains all runs, and each run takes one line.
+    A terminal shows at most ``most`` runs. If the output is not a terminal, the table contains all runs, and each run
+    takes one line.
     """
     width = terminal_width(console)
-    say(console, _table(runs, width, MAX_ROWS if width is not None else len(runs)))
+    say(console, _table(runs, width, most if width is not None else len(runs)))
     say(console, "")
     say(console, counts_line(runs))
     for line in _problems(runs, outputs):

@@ -1,0 +1,92 @@
+"""Test `krona list`, `krona show`, `krona rm` and `krona docs`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from krona import paths
+from krona.cli.krona import app
+from krona.messages import KronaError
+from krona.report.facts import _version
+from krona.runs.result import Result, write_result
+from krona.screen import as_typed
+from report.generate import make_result
+from runs.made_runs import claimed, dead_pid, run, tree
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
+    run(tmp_path / "outputs", "krona-rte-s0")
+    run(tmp_path / "outputs", "krona-rte-s1", status="failed", error="loss is nan")
+    return tmp_path / "outputs"
+
+
+def typed(*words: str, answer: str | None = None) -> Any:
+    return CliRunner().invoke(app, words, input=answer)
+
+
+def test_list_has_a_line_for_each_run(outputs: Path) -> None:
+    done, failed = make_result("lora"), make_result("krona", status="failed", change={"optimizer.warmup_steps": 0.06})
+    for result in (done, failed):
+        write_result(outputs / result.run_id, result)
+    lines = [line.split()[:2] for line in typed("list").output.splitlines()]
+    assert [done.run_id, "done"] in lines
+    assert [failed.run_id, "failed"] in lines
+    assert failed.run_id not in typed("list", "--where", "state=done").output
+
+
+def test_show_has_the_state_the_command_line_and_the_notes_of_a_run(outputs: Path) -> None:
+    folder = run(outputs, "lora-rte-s0", status="failed", error="loss is nan", notes=["few rows"])
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "overrides.yaml").write_text("- method=lora\n- seed=0\n")
+    lines = [line.strip() for line in typed("show", "lora").output.splitlines()]
+    assert lines[0].startswith("lora-rte-s0: failed")
+    assert lines[1:] == ["overrides: method=lora seed=0", "note: few rows", "loss is nan"]
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_rm_keeps_a_run_unless_the_answer_is_yes(answer: str, outputs: Path) -> None:
+    before = tree(outputs)
+    done = typed("rm", "krona-rte-s0", answer=answer)
+    assert (done.exit_code, "3 files" in done.output) == (1, True)
+    assert tree(outputs) == before
+
+
+@pytest.mark.parametrize(("words", "answer"), [(["--yes"], None), ([], "y\n")])
+def test_rm_removes_only_the_named_runs(words: list[str], answer: str | None, outputs: Path) -> None:
+    claimed(outputs / "krona-rte-s0", dead_pid())
+    assert typed("rm", "krona-rte-s0", str(outputs / "krona-rte-s0"), *words, answer=answer).exit_code == 0
+    assert [path.name for path in outputs.glob("*-*")] == ["krona-rte-s1"]
+
+
+def test_rm_refuses_a_run_that_a_process_has_claimed_and_a_link(outputs: Path, tmp_path: Path) -> None:
+    claimed(outputs / "krona-rte-s1", 1)
+    (outputs / "krona-linked").symlink_to(run(tmp_path, "elsewhere"))
+    before = tree(tmp_path)
+    for name in ("krona-rte-s1", "krona-linked", "nothing"):
+        done = typed("rm", name, "--yes")
+        assert isinstance(done.exception, KronaError)
+        assert name in str(done.exception)
+    assert tree(tmp_path) == before
+
+
+def test_docs_prints_a_page_by_its_name_or_its_path() -> None:
+    pages = {line.split()[0] for line in typed("docs").output.splitlines()}
+    assert {"first-hour", "methods/krona"} <= pages
+    text = (paths.DOCS / "errors.md").read_text()
+    assert typed("docs", "errors").output == typed("docs", "docs/errors.md").output == text
+    assert "did you mean 'errors'" in str(typed("docs", "eror").exception)
+
+
+def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert as_typed("see docs/methods/lora.md") == "see docs/methods/lora.md"
+    monkeypatch.setattr("krona.screen.INSTALLED", True)
+    assert as_typed("see docs/methods/lora.md").endswith("krona docs methods/lora")
+    result: Result = make_result()
+    result.provenance |= {"git_commit": None, "versions": {"krona": "0.2.0"}}
+    assert _version(result) == "krona 0.2.0"
