@@ -18,7 +18,6 @@ from krona.config.multirun import expand
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OTHERS = {  # other programs → the reason why no test runs the commands
-    "git": "the address of the repository is left open",
     "pip": "needs the package index; tests/test_wheel.py installs",
     "wandb": "needs an account of W&B; tests/trackers run agents without one",
     "source": "changes the shell that reads it",

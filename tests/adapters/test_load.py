@@ -163,7 +163,7 @@ def test_untuned_has_no_adapter(outputs: Path) -> None:
 
 
 def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_path: Path) -> None:
-    full = finished(outputs, *tiny["llama"], "method=full", "task=sample_rte")
+    full = finished(outputs, *tiny["llama"], "method=full", "task=sample_rte", "keep=adapter")
     with pytest.raises(KronaError, match=r"trained the whole backbone.*keep=all overwrite=true"):
         load(full)
     half = tmp_path / "outputs" / rte.name

@@ -11,9 +11,9 @@ from krona.runs.result import Result
 from report.generate import make_result
 
 
-def said(result: Result) -> str:
+def said(result: Result, outputs: Path = Path("/outputs")) -> str:
     out = io.StringIO()
-    job = Job(result.run_id, "done", Path("/outputs") / result.run_id, result)
+    job = Job(result.run_id, "done", outputs / result.run_id, result)
     print_summary(job, Console(file=out, width=1000, color_system=None))
     return out.getvalue()
 
@@ -24,6 +24,14 @@ def test_data_of_glues_rows_is_glue_and_others_are_only_of_its_form() -> None:
     assert "on 120 rows of GLUE\n" in said(result)
     result.provenance["official_rows"] = {"train": [2400, 2490], "validation": [120, 277]}
     assert "on 120 rows of GLUE's format, but 120 instead of 277 rows in validation\n" in said(result)
+
+
+def test_the_next_command_uses_the_weights_if_they_were_kept(tmp_path: Path) -> None:
+    result = make_result()
+    assert "This run kept no weights. Add keep=all" in said(result, tmp_path)
+    (tmp_path / result.run_id).mkdir()
+    (tmp_path / result.run_id / "adapter.safetensors").touch()
+    assert f"{result.run_id} --input FILE\n" in said(result, tmp_path).partition("next: ")[2]
 
 
 def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:

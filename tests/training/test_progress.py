@@ -12,8 +12,10 @@ from krona.config.settings import Optimizer
 from krona.jobs.job import JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
+from krona.training.progress import Progress
 from krona.training.schedule import StepCounts, count_warmup_steps, schedule_notes
 from one_job import config, typed
+from report.generate import make_result
 
 
 def notes(steps: int, *overrides: str) -> str:
@@ -41,6 +43,21 @@ def test_warm_up_below_one_is_a_share_of_the_steps() -> None:
 def test_warm_up_steps(given: float, total: int, steps: int) -> None:
     optimizer = Optimizer(target="torch.optim.AdamW", lr=1e-3, warmup_steps=given)
     assert count_warmup_steps(optimizer, total) == steps
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_first_lines_have_the_warm_up_and_only_the_first_run_of_a_sweep_prints_notes(
+    shown: bool, tmp_path: Path
+) -> None:
+    console, result = Console(file=io.StringIO(), width=300), make_result()
+    result.notes = ["the rows are few"]
+    with (tmp_path / "train.log").open("w+") as log:
+        steps = StepCounts(epoch=25, warmup=6, total=100)
+        Progress(console, log, shows_notes=shown).begin(check.settings(config("profile=demo")), result, steps=steps)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "lr 0.01 after 6 steps of warm-up" in printed
+    assert ("note: the rows are few" in printed) == shown
+    assert "note: the rows are few" in (tmp_path / "train.log").read_text()
 
 
 @pytest.fixture

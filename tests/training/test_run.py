@@ -18,12 +18,14 @@ import pytest
 import torch
 from rich.console import Console
 
+from krona.config import check
 from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.result import read_result, unpack_outcomes
 from krona.surgery.operations import launches
+from krona.training.files import KEPT_BYTES, keeps_weights
 from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed
 from runs.made_runs import claimed, dead_pid
@@ -145,6 +147,13 @@ def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> 
     assert job.result == read_result(done / "result.json")
     assert any("overwrite=true" in message for message in job.messages)
     assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == before
+
+
+def test_a_finished_run_with_a_new_logger_tells_how_to_log_it(values: dict[str, Any], done: Path) -> None:
+    logger = {"mine": {"_target_": "pytorch_lightning.loggers.CSVLogger"}}
+    again, _ = run({**values, "logger": logger}, done.parent)
+    assert again.state == "skipped"
+    assert any("logger=mine: nothing was logged" in text and "overwrite=true" in text for text in again.messages)
 
 
 def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
@@ -399,7 +408,7 @@ def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Pat
     job, _ = run(config(f"method={method}", *overrides, *extra), tmp_path)
     assert job.result is not None
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    assert (job.folder / "adapter.safetensors").exists() == (method == "lora")
+    assert (job.folder / "adapter.safetensors").exists() == (method != "untuned")
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
     assert not (job.folder / "last.ckpt").exists()
     rank = job.result.provenance["update_rank"]
@@ -408,13 +417,34 @@ def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Pat
     assert added == ((12 * (32 + 32), launches(inserted("lora"))) if method == "lora" else (0, 0))
 
 
-def test_keep_all_keeps_full_fine_tunings_weights(values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
+def test_full_fine_tuning_tells_whether_it_keeps_its_weights(
+    values: dict[str, Any], tiny_folder: Path, tmp_path: Path
+) -> None:
     overrides = [*typed(tiny_folder, Path(values["data"]["path"])), "trainer.max_epochs=1", "method=full"]
-    first, _ = run(config(*overrides), tmp_path / "a")
-    second, _ = run(config(*overrides, "keep=all"), tmp_path / "b")
+    first, dropped = run(config(*overrides, "keep=adapter"), tmp_path / "a")
+    second, kept = run(config(*overrides), tmp_path / "b")
     assert first.run_id == second.run_id
+    assert not (first.folder / "adapter.safetensors").exists()
     assert (second.folder / "adapter.safetensors").exists()
+    assert "Does not keep the trained weights" in dropped
+    assert "keep=all" in dropped
+    assert "Keeps the trained weights" in kept
     assert (first.folder / "predictions.jsonl").read_bytes() == (second.folder / "predictions.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("typed", "size", "kept"),
+    [
+        ("method=full", KEPT_BYTES - 1, True),
+        ("method=full", KEPT_BYTES, False),
+        ("method=full score_test=false", 1, False),
+        ("method=full keep=adapter", 1, False),
+        ("method=full keep=all score_test=false", KEPT_BYTES, True),
+        ("method=lora keep=adapter score_test=false", KEPT_BYTES, True),
+    ],
+)
+def test_which_weights_are_kept(typed: str, size: int, kept: bool) -> None:
+    assert keeps_weights(check.settings(config(*typed.split())), size) == kept
 
 
 def test_steps_end_a_run_within_an_epoch(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:

@@ -25,7 +25,7 @@ from krona.files import is_below, remove_below
 from krona.messages import KronaError, amount, first_few, join_names, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
-from krona.runs.folder import RunFolder, run_folders
+from krona.runs.folder import CHECKSUMS, RunFolder, run_folders
 from krona.runs.holder import is_dead
 from krona.runs.predictions import check_answers
 from krona.runs.result import Result
@@ -198,9 +198,12 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
     if result.status != "done":
         return
     trains = bool(result.trainable_params or result.head_params)
+    recorded = result.provenance.get(CHECKSUMS) or {}  # earlier results lack it
     keeps_weights = trains and (
-        not result.config["method"].get("train_backbone") or result.config.get("keep") == "all"
-    )  # as `krona.training.files.RunFiles.write_end` does
+        not result.config["method"].get("train_backbone")
+        or result.config.get("keep") == "all"
+        or run.adapter.name in recorded
+    )
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
     if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
         yield (

@@ -75,6 +75,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
+        shows_notes=not multirun or (counted is not None and not counted.seconds),  # until the first run is done
         position="" if counted is None else f"{counted.started + 1}/{counted.total}",
         record=run.record(),
     )

@@ -23,6 +23,7 @@ from yaml import YAMLError
 from krona.config import tuned
 from krona.config.choices import choices, groups, remove_plugin_launchers, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
+from krona.config.learning_rates import rate_notes
 from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
@@ -126,13 +127,17 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
     require_choices(chosen)
+    rates = None
     if isinstance(config.get("backbone"), dict):
         resolve_pooling(config["backbone"])
+        rates = config["backbone"].pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
     if is_overridden("method.kron_factors", overrides) and "method" in config:
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
     if asked is None:
-        notes = _recipe_notes(config, chosen, overrides)
+        has_recipe = _require_recipe(chosen.get("recipe"), overrides)
+        is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
+        notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
     else:
         notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
     return Composed(config=config, notes=notes, overrides=overrides)
@@ -158,23 +163,15 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 
-def _recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: list[str]) -> list[str]:
-    """Return a list with a note if this method and task have no recipe. Otherwise return an empty list.
-
-    Raises:
-        KronaError: the user chose a recipe that does not exist.
-    """
-    recipe = chosen.get("recipe")
-    if recipe is None or recipe in choices("recipe"):
-        return []
+def _require_recipe(recipe: str | None, overrides: list[str]) -> bool:
+    """Return whether a recipe exists or is null. Raise `KronaError` if the user chose a recipe that does not exist."""
+    known = choices("recipe")
+    if recipe in (None, *known):
+        return True
     if is_overridden("recipe", overrides):
-        names = ", ".join(choices("recipe"))
+        names = ", ".join(known)
         raise KronaError(f"recipe={recipe} does not exist in conf/recipe. Choose from {names}.")
-    method, task = config.get("method", {}), config.get("task", {})
-    if str(method.get("source", "")).startswith("Table") and task.get("hub_name") and not task.get("sample"):
-        return []  # the method's YAML has the paper's values for this task
-    lr = config.get("optimizer", {}).get("lr")
-    return [f"no recipe {recipe}: the run uses the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"]
+    return False
 
 
 @contextmanager

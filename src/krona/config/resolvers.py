@@ -1,18 +1,19 @@
 """Register the OmegaConf resolvers that conf/ uses, such as ``${project:}`` and ``${choices:method}``, on import."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
+from krona.config.learning_rates import read_model_config
 from krona.messages import KronaError
 from krona.methods import factor_shapes
-from krona.paths import INSTALLED, NANO, OUTPUTS, PROJECT, sweeps_folders
+from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders
 
+WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 
 
@@ -21,11 +22,7 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
 
     The layer has the width of the backbone.
     """
-    backbone = _root_.backbone
-    sizes = dict(backbone.get("sizes") or {})
-    folder = NANO if backbone.name == "nano" else backbone.get("path")
-    if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
-        sizes = json.loads(file.read_text(encoding="utf-8"))
+    sizes = read_model_config(_root_.backbone)
     width = next((int(sizes[name]) for name in WIDTHS if sizes.get(name)), None)
     if width is None:
         raise KronaError(
@@ -39,8 +36,29 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
 
 
-def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:
-    return exceptions.get(_root_.method.name, default)
+def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
+    """Return the learning rate of the method: the backbone's, if it has ``learning_rates``, else the given one.
+
+    Args:
+        default: the learning rate without ``learning_rates``.
+        exceptions: a dict from method to another learning rate without ``learning_rates``.
+    """
+    method = _root_.method.name
+    rates = _root_.backbone.get("learning_rates")
+    return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
+
+
+def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
+    """Return ``steps`` if a run is as long as the setting that they were chosen for, else `WARMUP_SHARE` of its steps.
+
+    The run must train on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``. Its
+    backbone must use the learning rates of T5.
+    """
+    task, data, trainer = _root_.task, _root_.data, _root_.trainer
+    whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
+    same_length = (trainer.max_epochs, _root_.batch_size, trainer.accumulate_grad_batches) == (epochs, batch_size, 1)
+    same_rates = _root_.backbone.get("learning_rates") is None
+    return steps if whole and same_length and same_rates and task.get("files") is None else WARMUP_SHARE
 
 
 def _list_variable(name: str) -> list[str] | None:
@@ -58,7 +76,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,
-    "by_method": _by_method,
+    "learning_rate": _learning_rate,
+    "warmup": _warmup,
     "variable": lambda name, default=None: os.environ.get(name) or default,  # empty counts as unset
     "variable_list": _list_variable,
 }

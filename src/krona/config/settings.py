@@ -63,6 +63,8 @@ class Backbone:
     """Input of an encoder's classifier; null: as in transformers; auto: as in the file 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
     """For each factor shape of the paper, the shape that replaces it on this backbone."""
+    learning_rates: Mapping[str, float | str] | None = None
+    """Learning rate of each method, ``default`` and ``source``; null: the methods' own rates, found on T5."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -101,7 +103,7 @@ class Optimizer:
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Steps in which the learning rate rises from 0. A number below 1 is a share of all steps."""
+    """Steps in which the learning rate rises from 0; below 1: a share of all steps. It is 0.06 for other lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null: no clipping."""
 
@@ -204,8 +206,8 @@ class Run:
     """Seed of the new weights, the order of the rows and the dropout."""
     init_from: str | None = None
     """Run, adapter file or peft folder with the trained weights from which this run starts."""
-    keep: Literal["adapter", "all"] = "adapter"
-    """Weights to save. With adapter, full fine-tuning saves no weights. With all, it saves them."""
+    keep: Literal["auto", "adapter", "all"] = "auto"
+    """Save full fine-tuning's weights: never (adapter), always (all), or below 500 MB if test is scored (auto)."""
     score_test: bool = True
     """Whether to score test. A search for hyper-parameters scores only dev."""
     overwrite: bool = False

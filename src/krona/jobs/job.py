@@ -58,6 +58,7 @@ class JobSpec:
     notes: list[str] = field(default_factory=list)  # messages for result.json
     project: Path = PROJECT  # folder of the code whose version is recorded
     multirun: bool = False
+    shows_notes: bool = True  # print the notes when the run starts
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
 
@@ -168,6 +169,10 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}). To run it again, add overwrite=true"]
     messages += spec.run.find_damage(result)
+    if new := sorted(spec.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
+        messages.append(
+            f"logger={','.join(new)}: nothing was logged, because the run is done. To log it: overwrite=true"
+        )
     code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}")

@@ -115,7 +115,7 @@ def _train(
     from krona.training.tracking import tracking
 
     settings = spec.settings if ranks.first else replace(spec.settings, logger={})
-    progress = Progress(console, log, one_of_many=spec.multirun)
+    progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     try:
         with tracking(settings, result, spec.folder, say=progress.say, after_epoch=after_epoch) as trackers:

@@ -1,13 +1,15 @@
-"""Print the summary of a run."""
+"""Print the summary of a run, and show a stored run."""
 
 import shlex
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
+from krona.report.notes import run_commands
 from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
@@ -35,13 +37,27 @@ def print_summary(job: Job, console: Console) -> None:
         say(console, f"  {line}")
     sweep, outputs = result.config.get("sweep"), outputs_option(job)
     chosen = f"--sweep {sweep}" if sweep else f"--where task={result.task}"
+    use = run_commands(job.folder, result)[0]
     lines = [
         str(RunFolder(job.folder).result),
-        as_typed(f"next: krona report {chosen}{outputs}"),
+        as_typed(f"next: {use.command}") if use.command else use.text,
+        as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
     for line in lines:  # not wrapped, so that they can be copied
         console.print(escape(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
+
+
+def show_run(run: RunFolder, console: Console) -> None:
+    """Print the state, the command line and the notes of a run, and the summary of a finished run."""
+    state, result, error = run.state()
+    say(console, f"{run.path.name}: {state}" + (f", {result.reached}" if result and state != "done" else ""))
+    if (file := run.record / "overrides.yaml").is_file():
+        say(console, f"  overrides: {' '.join(yaml.safe_load(file.read_text(encoding='utf-8')) or [])}")
+    for line in [*(f"note: {note}" for note in (result.notes if result else [])), *([error] if error else [])]:
+        say(console, f"  {line}")
+    if result is not None and state == "done":
+        print_summary(Job(result.run_id, "done", run.path, result), console)
 
 
 def outputs_option(job: Job) -> str:

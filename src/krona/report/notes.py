@@ -4,6 +4,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from krona import paths
@@ -14,6 +15,7 @@ from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
 from krona.report.table import Cell, Column, Report, Table
 from krona.runs.constant_predictions import SIGN
 from krona.runs.folder import RunFolder
+from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
 from krona.screen import below
 
@@ -61,10 +63,10 @@ def best_run(cell: Cell) -> StoredRun | None:
     return max(done, key=lambda run: run.score("dev") or 0.0, default=None)
 
 
-def run_commands(run: StoredRun) -> list[Note]:
-    """Return notes with the commands that use a run's weights, or a note that the weights were not kept."""
-    folder = RunFolder(run.path.parent)
-    if not folder.adapter.is_file():
+def run_commands(path: Path, result: Result) -> list[Note]:
+    """Return notes with the commands that use the weights of the run in ``path``, or a note that it kept no weights."""
+    folder = RunFolder(path)
+    if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
         return [Note("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.")]
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
@@ -80,7 +82,10 @@ def next_commands(report: Report) -> list[Note]:
             best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
             run = best and best_run(best.cell(column.key))
             if best is not None and run:
-                return [Note(f"The best run of {best.name} by its dev score: {run.result.run_id}"), *run_commands(run)]
+                return [
+                    Note(f"The best run of {best.name} by its dev score: {run.result.run_id}"),
+                    *run_commands(run.path.parent, run.result),
+                ]
     return []
 
 

@@ -28,6 +28,7 @@ from krona.tasks import Split
 from krona.training.ranks import Ranks
 
 CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
+KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they are smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +90,38 @@ class RunFiles:
         if result.best_epoch == 0:  # nothing was trained, so `write_epoch` was not called
             write_metrics(run.metrics, result.dev_curve, write)
         write_predictions(run.predictions, predictions, write)
-        trains_all = bool(settings.method.placement.get("train_backbone"))
-        if surgery.trainable_state(model) and (settings.keep == "all" or not trains_all):
+        if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
             adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
         run.write(result, write)
         self.claim.remove(run.checkpoint)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Return the size of the trained parameters in bytes."""
+    return sum(tensor.nbytes for tensor in surgery.trainable_state(model).values())
+
+
+def keeps_weights(settings: Run, size: int) -> bool:
+    """Return whether a run saves its trained parameters. ``size`` is their size in bytes."""
+    if settings.keep == "all" or not settings.method.placement.get("train_backbone"):
+        return True
+    return settings.keep == "auto" and settings.score_test and size < KEPT_BYTES
+
+
+def describe_weights(settings: Run, model: nn.Module) -> str | None:
+    """Return a line about the weights that a run of full fine-tuning saves or does not save; None for other methods."""
+    if not settings.method.placement.get("train_backbone"):
+        return None
+    size = weight_bytes(model)
+    shown = f"{size / 1e6:,.3g} MB" if size < 1e9 else f"{size / 1e9:,.3g} GB"
+    if keeps_weights(settings, size):
+        return f"Keeps the trained weights ({shown}), which krona predict and krona export need."
+    return (
+        f"Does not keep the trained weights ({shown}, keep={settings.keep}), so krona predict and krona export will "
+        "not work. To keep them: keep=all"
+    )
 
 
 def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:

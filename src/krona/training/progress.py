@@ -13,6 +13,7 @@ from krona.messages import amount
 from krona.runs.result import Result
 from krona.screen import rate, say
 from krona.training.learner import Learner
+from krona.training.schedule import StepCounts
 
 NARROW = 70  # columns; a narrower console shows only the number of steps and the remaining time
 REFRESH_S = 0.5  # minimum time between two updates of the bar, which read the loss from the device
@@ -24,12 +25,12 @@ class Progress(pl.Callback):
     Args:
         console: the console to print to.
         log: the open file train.log. None means that lines are printed to the console only.
-        one_of_many: whether the run is part of a sweep. If true, notes are written to the log but not printed, because
-            the sweep prints the notes of all its runs at the end.
+        shows_notes: whether to print the notes. Only the first run of a sweep prints them, because the sweep prints the
+            notes of all its runs at the end.
     """
 
-    def __init__(self, console: Console, log: Any = None, *, one_of_many: bool = False) -> None:
-        self.console, self.train_log, self.one_of_many = console, log, one_of_many
+    def __init__(self, console: Console, log: Any = None, *, shows_notes: bool = True) -> None:
+        self.console, self.train_log, self.shows_notes = console, log, shows_notes
         self._bar: Bar | None = None
         self._last_refresh, self._examples, self._epochs = 0.0, 0, 0
 
@@ -44,18 +45,21 @@ class Progress(pl.Callback):
             self.train_log.write(text + "\n")
             self.train_log.flush()
 
-    def begin(self, settings: Run, result: Result, *, steps: int) -> None:
+    def begin(self, settings: Run, result: Result, *, steps: StepCounts, weights: str | None = None) -> None:
+        """Print the first lines of the run. ``weights`` is a line about the weights that the run saves."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         head = f" and a new head of {result.head_params:,}" if result.head_params else ""
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} trainable parameters "
             f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; "
-            f"rows of train / dev / test: {rows}; {amount(steps, 'step')} of {settings.step_rows} rows, "
-            f"lr {settings.optimizer.lr:g}"
+            f"rows of train / dev / test: {rows}; {amount(steps.total, 'step')} of {settings.step_rows} rows, "
+            f"lr {settings.optimizer.lr:g} after {amount(steps.warmup, 'step')} of warm-up"
         )
+        if weights is not None:
+            self.say(f"  {weights}")
         for note in result.notes:
-            (self.write if self.one_of_many else self.say)(f"  note: {note}")
-        self._steps, self._epochs = steps, settings.trainer.max_epochs
+            (self.say if self.shows_notes else self.write)(f"  note: {note}")
+        self._steps, self._epochs = steps.total, settings.trainer.max_epochs
         self._shows_bar = settings.trainer.enable_progress_bar
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -27,7 +27,7 @@ from krona.runs.forgetting import format_forgetting
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.files import RunFiles
+from krona.training.files import RunFiles, describe_weights
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.measures import measure_forgetting, measure_updates, require_finite
@@ -69,7 +69,7 @@ def run(
     prepared = prepare(settings, result, cache=folder.parent / ".cache" / "tokens", ranks=ranks, share=share)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
-    progress.begin(settings, result, steps=steps.total)
+    progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
 
     # Training
     files = RunFiles(folder=folder, claim=claim, ranks=ranks)

@@ -75,7 +75,7 @@ def _best_runs(table: Table, row: Row) -> Iterator[str]:
         run = best_run(row.cell(column.key))
         if run is None:
             continue
-        notes = [Note(f"{row.name} on {column.label}: {run.result.run_id}"), *run_commands(run)]
+        notes = [Note(f"{row.name} on {column.label}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
         best = next((one.cell(column.key) for one in table.rows if one.cell(column.key).best), None)
         other = best_run(best) if best is not None and best is not row.cell(column.key) else None
         if other is not None:

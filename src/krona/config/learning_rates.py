@@ -1,0 +1,62 @@
+"""Describe the origin of a run's learning rate: the paper, the YAML of the method, or the YAML of the backbone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from krona.paths import NANO
+
+
+def rate_notes(
+    config: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    rates: Mapping[str, Any] | None,
+    *,
+    has_recipe: bool,
+    is_set: bool,
+) -> list[str]:
+    """Return notes on the origin of the learning rate. There is no note on a value of the paper or of the user.
+
+    Args:
+        config: the composed config.
+        chosen: a dict from each group to its choice.
+        rates: the backbone's ``learning_rates``, or None.
+        has_recipe: whether the chosen recipe exists or is null.
+        is_set: whether the user or an experiment set the learning rate.
+    """
+    method, optimizer = config.get("method", {}), config.get("optimizer")
+    lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None  # a wrong section is reported later
+    if rates is not None and not is_set and lr == rates.get(method.get("name"), rates["default"]):
+        return [f"lr {lr:g} is that of conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
+    notes = []
+    if not has_recipe and not _is_row_of_table(config):
+        used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
+        notes = [f"no recipe {chosen['recipe']}: the run uses {used}"]
+    architecture = _architecture(config.get("backbone") or {"name": ""})
+    if lr and not is_set and rates is None and "t5" not in architecture:
+        notes.append(
+            f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or search it with krona tune"
+        )
+    return notes
+
+
+def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a backbone's config.json, or the sizes in its YAML if it has no folder with this file."""
+    folder = NANO if backbone["name"] == "nano" else backbone.get("path")
+    if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
+    return dict(backbone.get("sizes") or {})
+
+
+def _is_row_of_table(config: Mapping[str, Any]) -> bool:
+    """Return whether the method's YAML has the paper's values for the task."""
+    task = config.get("task", {})
+    from_table = str(config.get("method", {}).get("source", "")).startswith("Table")
+    return from_table and bool(task.get("hub_name")) and not task.get("sample")
+
+
+def _architecture(backbone: Mapping[str, Any]) -> str:
+    """Return the model type of a backbone, or t5 if it is unknown before a download."""
+    return str(backbone.get("architecture") or read_model_config(backbone).get("model_type") or "t5")
