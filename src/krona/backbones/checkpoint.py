@@ -32,14 +32,14 @@ def load_checkpoint(
         folder: the folder of the checkpoint, or None for a model of the Hub.
         config: the config of the model.
         task: the task for which the model is loaded.
-        bf16: store all weights but those of normalisations in bf16. Otherwise store all weights in fp32.
+        bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
     Returns:
         The model, and the names of the head's weights that the checkpoint does not contain.
 
     Raises:
-        KronaError: a download failed, a file cannot be read, the weights belong to another model, or the number of
-            classes of the task is not that of the head.
+        KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
+            task have different numbers of classes.
     """
     name = f"the weights of {model_name(settings)}"
     kind = model_class(config, settings)

@@ -42,7 +42,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         settings: the settings of the backbone.
         task: the task. An encoder's head has one output for each class of the task.
         seed: the seed of a new head, and of all weights if ``pretrained`` is false.
-        bf16: store all weights but those of normalisations in bf16. Otherwise store all weights in fp32.
+        bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
     Raises:
         KronaError: a folder does not exist, the architecture is unknown, a file is damaged, or a download failed.

@@ -1,6 +1,6 @@
 """Reduce the memory of a large frozen backbone: weights in bf16, gradient checkpointing, and sharding.
 
-The settings of the trainer select these options. With all of them, the trained parameters stay in fp32, and every
+The settings of the trainer select these options. With each option, the trained parameters stay in fp32, and every
 device has all trained parameters.
 """
 
@@ -14,7 +14,7 @@ from torch import nn
 def train_in_fp32(model: nn.Module) -> None:
     """Convert the trained parameters to fp32 (``precision=bf16-frozen``).
 
-    Before the call, some of them may be in bf16. For example, DoRA's magnitude is computed from a bf16 weight.
+    Before the call, a trained parameter may be in bf16, such as DoRA's magnitude, which comes from a bf16 weight.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:

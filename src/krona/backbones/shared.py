@@ -47,7 +47,7 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
-    """Return a backbone with new modules. Their weights are shared with the other runs of this process.
+    """Return a backbone with new modules, whose weights are shared with the other runs of this process.
 
     The weights are loaded only if the previous run used another backbone. The new weights of a head are not shared.
     """

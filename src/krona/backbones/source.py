@@ -20,8 +20,8 @@ def fingerprint(settings: Backbone) -> str:
     """Return a text that identifies the weights and the tokenizer of a backbone.
 
     For a folder, the text contains a hash of the folder's files. For a model of the Hub, it contains the name and the
-    revision. For random weights, it contains the sizes. A missing folder raises no error here, because every run needs
-    an id. The error is raised when the backbone is loaded.
+    revision. For random weights, it contains the setting ``sizes``. A missing folder raises no error here, because
+    every run needs an id. The error is raised when the backbone is loaded.
     """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     tokenizer = f" tokenizer {_hash_folder(texts, weights=False)}" if texts not in (None, folder) else ""
@@ -36,7 +36,7 @@ def fingerprint(settings: Backbone) -> str:
 def find_folder(settings: Backbone) -> Path | None:
     """Return the backbone's folder.
 
-    Return None for a model of the Hub, and for a model that is built from its sizes.
+    Return None for a model of the Hub, and for a model that is built from the setting ``sizes``.
     """
     if settings.name == "nano" and settings.path is None:
         return NANO
@@ -49,7 +49,7 @@ def find_folder(settings: Backbone) -> Path | None:
 def tokenizer_folder(settings: Backbone) -> Path | None:
     """Return the tokenizer's folder, or None for a tokenizer of the Hub.
 
-    A model that is built from its sizes, with random weights, uses the tokenizer of nano.
+    A model that is built from the setting ``sizes``, with random weights, uses the tokenizer of the backbone nano.
     """
     if settings.tokenizer is not None:
         return Path(settings.tokenizer).expanduser()
@@ -89,7 +89,7 @@ def needs_hub(settings: Backbone) -> bool:
 
 
 def require_folders(settings: Backbone) -> None:
-    """Raise KronaError if the backbone's or the tokenizer's folder is missing, or the backbone's has no config.json."""
+    """Raise KronaError if the backbone's folder, its config.json, or the folder of the tokenizer is missing."""
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     if folder is not None and not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "was not found"

@@ -101,7 +101,7 @@ def activate(model: nn.Module, name: str | None) -> None:
     before, state.active = state.active, name
     for _, adapted in adapted_modules(model):
         adapted.active = name
-        for adapter_name in (before, name):  # the others are frozen already
+        for adapter_name in (before, name):  # all other parameters are frozen already
             for _, parameter in adapted.own_parameters(adapter_name) if adapter_name is not None else ():
                 parameter.requires_grad_(adapter_name == name)
     for original in state.originals.values():

@@ -96,7 +96,7 @@ def tuned_weight(
 
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """Return a layer's weight with an adapter merged into it. Its orientation and dtype are those of the original."""
+    """Return a layer's weight with an adapter merged into it. The result has the original's orientation and dtype."""
     base, label = adapted.base, public_name(place)
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"

@@ -172,7 +172,7 @@ def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
     state = get_state(model)
     if state.batch is not None:
         raise KronaError(
-            "This model is in surgery.mixed already. To change the adapters of the rows, call `set` of its batch."
+            "This model is in surgery.mixed already. To change the adapters of the rows, call `set` of the batch."
         )
     batch = MixedBatch(model)
     batch.check_state()

@@ -25,7 +25,7 @@ def scale_update(model: nn.Module, scale: float) -> Iterator[None]:
     """
     name, state = get_state(model).active, get_state(model)
     if name is None or get_adapter(model, name).irreversible:
-        raise KronaError("An update can be scaled only if an adapter is active that was inserted with reversible=True.")
+        raise KronaError("Scaling an update needs an active adapter that was inserted with reversible=True.")
     trained = get_adapter(model, name).trained
     if scale == 0:
         activate(model, None)

@@ -156,15 +156,15 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors into the trainable parameters.
 
-    Raises KronaError if the names or shapes differ. Nothing is copied in this case.
+    Raises KronaError if a name or shape differs from that of the parameters. Nothing is copied in this case.
     """
     copy_into(trainable_state(model), tensors)
 
 
 def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the tensors that have the same names.
+    """Copy ``tensors`` into the tensors of ``own`` that have the same names.
 
-    Raises KronaError if the names or shapes differ. Nothing is copied in this case.
+    Raises KronaError if the names or shapes in the two dicts differ. Nothing is copied in this case.
     """
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())

@@ -48,7 +48,7 @@ class Family(ABC):
 
     @abstractmethod
     def label(self, target: str) -> list[Any]:
-        """Return the training label of a target: its token ids, or a list with the class's number or with the value."""
+        """Return the training label of a target: its token ids, or a list with its class's index or its value."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T)."""

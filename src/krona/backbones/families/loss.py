@@ -10,7 +10,7 @@ def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: the logits (B, T, vocabulary) for labels that are texts, or (B, classes) for labels that are classes.
-        labels: the token ids (B, T), or the numbers of the classes (B, 1).
+        labels: the token ids (B, T), or the indices of the classes (B, 1).
     """
     return nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"

@@ -1,8 +1,8 @@
 """Replace the head of an encoder to classify by the first token's state or the mean of all states.
 
 ``backbone.pooling`` selects the head. The classes of transformers classify by the state of the first token. BERT passes
-it through its pooler, and RoBERTa and MPNet pass it through a dense layer of their head. If a checkpoint was trained
-with another pooling, the state of its first token is not useful.
+this state through its pooler. RoBERTa and MPNet pass this state through a dense layer of their head. If a checkpoint
+was trained with another pooling, the state of its first token is not useful.
 """
 
 from collections.abc import Sequence
