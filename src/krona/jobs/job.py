@@ -171,7 +171,7 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
     messages += spec.run.find_damage(result)
     if new := sorted(spec.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
         messages.append(
-            f"logger={','.join(new)}: nothing was logged, because the run is done. To log it: overwrite=true"
+            f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
         )
     code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:

@@ -64,7 +64,7 @@ def best_run(cell: Cell) -> StoredRun | None:
 
 
 def run_commands(path: Path, result: Result) -> list[Note]:
-    """Return notes with the commands that use the weights of the run in ``path``, or a note that it kept no weights."""
+    """Return notes with the commands that use the weights of the run in ``path``, or a note that no weights exist."""
     folder = RunFolder(path)
     if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
         return [Note("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.")]

@@ -117,10 +117,10 @@ def describe_weights(settings: Run, model: nn.Module) -> str | None:
     size = weight_bytes(model)
     shown = f"{size / 1e6:,.3g} MB" if size < 1e9 else f"{size / 1e9:,.3g} GB"
     if keeps_weights(settings, size):
-        return f"Keeps the trained weights ({shown}), which krona predict and krona export need."
+        return f"The run keeps the trained weights ({shown}), which krona predict and krona export need."
     return (
-        f"Does not keep the trained weights ({shown}, keep={settings.keep}), so krona predict and krona export will "
-        "not work. To keep them: keep=all"
+        f"The run does not keep the trained weights ({shown}, keep={settings.keep}), so krona predict and krona export "
+        "will not work. To keep the weights, add keep=all."
     )
 
 

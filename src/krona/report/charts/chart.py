@@ -136,7 +136,7 @@ def score_axis(label: str, points: Sequence[Point]) -> Axis:
 
 
 def fit_ends(low: float, high: float, *, least: float) -> Interval:
-    """Return the ends of an axis that contains ``low`` and ``high``. They differ by more than ``least``."""
+    """Return the ends of an axis that contains ``low`` and ``high``. The ends differ by more than ``least``."""
     missing = max(0.0, least - (high - low)) / 2
     pad = 0.06 * (high - low + 2 * missing)
     return low - missing - pad, high + missing + pad

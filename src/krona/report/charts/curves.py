@@ -58,7 +58,8 @@ class Curves:
 def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
     """Return the curves of these runs.
 
-    A method has a curve if it has finished runs with at least three values of the setting and equal other settings.
+    A method has a curve if it has finished runs with at least three values of the setting, and if these runs have
+    equal values of all other settings.
     """
     places: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
@@ -87,7 +88,7 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
 
     Returns:
         For each k from 1 to the number of points: k, the expected best dev score, and the expected test score of the
-        trial with the best dev score. The test score is None if a trial has none.
+        trial with the best dev score. The test score is None if a trial has no test score.
 
     By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th
     trial with probability (i/n)^k - ((i-1)/n)^k.

@@ -51,7 +51,7 @@ class RunDiff:
 
 
 def diff_runs(a: Path, b: Path) -> RunDiff:
-    """Compare two runs, given by their folders or result.json files. Raise KronaError if one can't be read."""
+    """Compare two runs, given by their folders or result.json files. Raise KronaError if a run can't be read."""
     shared = SharedParts()
     files = [path if path.is_file() else RunFolder(path).result for path in (a, b)]
     one, two = (stored_run(read_result(file), str(file), shared) for file in files)
@@ -136,7 +136,7 @@ def _add_changes(found: RunDiff) -> None:
     order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
     found.changes.sort(key=lambda change: (order.get(change.verdict, 0), -change.size))
     if one.keys() != two.keys():
-        found.without_texts = f"Only {len(one.keys() & two.keys())} examples are in both files predictions.jsonl."
+        found.without_texts = f"Only {len(one.keys() & two.keys())} examples are in the predictions.jsonl of both runs."
 
 
 def _predictions(path: Path) -> dict[str, dict[str, Any]]:

@@ -97,7 +97,7 @@ def _caption(table: Table) -> str:
         words += ["Examples: bootstrap of the scored set (95 %)."] * any(cell.test_interval for cell in cells)
         if any(cell.best for cell in cells):
             words.append(
-                "Bold: the best (starred) and those not significantly different from it by a paired randomisation test."
+                "Bold: the best (starred) and cells not significantly different from it by a paired randomisation test."
             )
         if any(column.kind == "beside" for column in table.columns):
             words.append("The best is chosen by dev scores. Test scores are next to them.")

@@ -129,7 +129,7 @@ def environment(slot: int, *, threads: int) -> dict[str, str]:
     They set the number of threads, unless the user has set it. If there are several GPUs, they also choose a GPU.
 
     Args:
-        slot: the number of the slot. Each slot uses another GPU.
+        slot: the number of the slot. Each slot uses a different GPU.
         threads: the number of threads.
     """
     import torch
