@@ -426,9 +426,9 @@ def test_full_fine_tuning_tells_whether_it_keeps_its_weights(
     assert first.run_id == second.run_id
     assert not (first.folder / "adapter.safetensors").exists()
     assert (second.folder / "adapter.safetensors").exists()
-    assert "Does not keep the trained weights" in dropped
+    assert "The run does not keep the trained weights" in dropped
     assert "keep=all" in dropped
-    assert "Keeps the trained weights" in kept
+    assert "The run keeps the trained weights" in kept
     assert (first.folder / "predictions.jsonl").read_bytes() == (second.folder / "predictions.jsonl").read_bytes()
 
 
