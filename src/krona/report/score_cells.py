@@ -27,7 +27,7 @@ CHOSEN = "Methods have several settings. The best is marked by dev scores, and t
 AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
 OTHER_ROWS = "Rows with fewer training rows, or with other data, are not compared with the best."
 
-Scored = dict[str, Cell | None]  # a row's cells by task
+TaskCells = dict[str, Cell | None]  # a row's cells by task
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
@@ -129,7 +129,7 @@ def _mark_best(
         cell.p, cell.tied = p, p > ALPHA and not cell.best
 
 
-def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> None:
+def mark_columns(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> None:
     """Mark the best row of each task and the rows that tie with it."""
     for place, task in enumerate(tasks):
         found = {i: cell for i in comparable_rows(groups, task) if (cell := scored[i][task]) is not None}
@@ -137,7 +137,7 @@ def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], sp
         _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
 
 
-def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> dict[int, Cell]:
+def mark_averages(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> dict[int, Cell]:
     """Return the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
     parts = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
     averages = {i: average(cells) for i, cells in parts.items() if len(cells) == len(tasks)}

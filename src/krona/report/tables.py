@@ -19,7 +19,7 @@ from krona.report.facts import describe_limits, describe_runs, power_note
 from krona.report.grouping import Group, add_paper, build_row, group_runs
 from krona.report.layouts import Layout, table_tasks
 from krona.report.over_tasks import task_summary
-from krona.report.score_cells import Scored, score_cell, score_column
+from krona.report.score_cells import TaskCells, score_cell, score_column
 from krona.report.sections import Section, merge_sections
 from krona.report.stored_runs import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
@@ -151,7 +151,7 @@ def _score_table(
 
 
 def _score_columns(
-    layout: Layout, section: Section, tasks: list[str], scored: list[Scored], beside: list[Scored]
+    layout: Layout, section: Section, tasks: list[str], scored: list[TaskCells], beside: list[TaskCells]
 ) -> list[Column]:
     split = f" {layout.split}" if beside else ""
     columns = []

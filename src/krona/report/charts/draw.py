@@ -1,5 +1,6 @@
 """Draw charts of points and lines, and charts of rows, with matplotlib."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -85,6 +86,8 @@ def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[f
         pad = max(1.15, (10 * min(positive) / max(positive)) ** 0.5)  # the axis covers at least a decade
         low, high = low or min(positive) / pad, high or max(positive) * pad
         subs = (1, 2, 5) if high < 300 * low else (1,)
+        if subs == (1,) and axis.low is None:
+            low = 10 ** math.floor(math.log10(low))  # so that there is a tick below the lowest value
         if min(values) > 0:
             axes.set(**{f"{side}scale": "log"})
             one.set_major_locator(ticker.LogLocator(subs=subs))

@@ -48,42 +48,39 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
 
-def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) -> list[Chart]:
-    """Return a chart of the score against each cost that differs between rows.
-
-    Args:
-        named: write the methods' names at the ends of their lines.
-    """
+def cost_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
+    """Return a chart of the score against each cost that differs between rows."""
     charts = []
     for cost in COSTS:
         spent = {row: value for row in rows if (value := mean_cost(row.cell.runs, cost)) is not None}
         if len({*spent.values()}) > 1:
-            charts.append(_cost_chart(column, cost, spent, named=named))
+            charts.append(_cost_chart(column, cost, spent))
     return charts
 
 
-def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, named: bool) -> Chart:
-    """Return a chart of the score against a cost, with the Pareto front.
+def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Chart:
+    """Return a chart of the score against a cost, with the Pareto front of the rows that can be compared.
 
     In the chart of parameters, each method with several sizes is a line. If the chart has a line, no front is drawn.
     """
-    front = dict(zip(spent, on_front([(row.score, value) for row, value in spent.items()]), strict=True))
     lines = _group_by_size(spent) if cost == "params" else {}
+    compared = [] if lines else [row for row in spent if row.cell.compared]
+    fits = on_front([(row.score, spent[row]) for row in compared])
+    front = {row for row, fit in zip(compared, fits, strict=True) if fit}
     points = {}
     for row, value in spent.items():
         x = value / QUANTITIES[cost].unit
-        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if front[row] and not lines else ""
-        more = f"; {x:,.5g}{'; on the Pareto front' if front[row] else ''}"
-        points[row] = row.point(x, more, label=label, hollow=not front[row] and not lines)
+        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if row in front else ""
+        more = f"; {x:,.5g}{'; on the Pareto front' if row in front else ''}"
+        points[row] = row.point(x, more, label=label, hollow=bool(front) and row not in front)
     series = [
-        Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=named)
+        Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=True)
         for sized in lines.values()
     ]
     series += [Series(row.name, row.look, [points[row]]) for row in spent if row.row.label not in lines]
-    if lines:
-        return _against(cost, column, series)
-    ends = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
-    return _against(cost, column, series, detail="filled, joined marks: the Pareto front (not tested)", front=ends)
+    ends = sorted((points[row] for row in front), key=lambda one: (one.x, one.y))
+    detail = "filled, joined marks: the Pareto front (not tested)" if front else ""
+    return _against(cost, column, series, detail=detail, front=ends)
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:

@@ -36,7 +36,7 @@ def render(report: Report, target: Target) -> str:
 def _table(table: Table, column: Column) -> str:
     rows = scores.scored_rows(table, column)
     title = f"{column.label}: {table.heading}"
-    charts = scores.cost_charts(column, rows, named=True)
+    charts = scores.cost_charts(column, rows)
     notes = score_remarks(table, column)
     seeds = any(row.cell.over_seeds for row in rows)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes

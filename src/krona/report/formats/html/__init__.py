@@ -19,8 +19,7 @@ from krona.report.text import legend, summarize
 
 HERE = Path(__file__).parent
 MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded
-MOST_CHARTED = 12  # with more score columns in all tables, only the first score column of each table has charts
-MOST_TABLES = 12  # only the first 12 tables have charts
+MOST_CHARTED = 12  # with more score columns in all tables, only the first column of each of 12 tables has charts
 MANY = 14  # longer lists of rows are folded
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
 
@@ -41,14 +40,12 @@ def render(report: Report, target: Target) -> str:
 
 
 def _head(report: Report) -> str:
-    counts = [amount(len(report.runs), "finished run")]
     links = [f'<a href="#table-{i}">{escape(one.heading)}</a>' for i, one in enumerate(report.tables)]
     links += [f'<a href="#closing-{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(closing_notes(report))]
     empty = f'<p class="caution">{sentence(*report.empty)}</p>' if report.empty else ""
     lines = "".join(f'<p class="lead">{sentence(line)}</p>' for line in summarize(report))
-    return (
-        f"<header><h1>{escape(report.title)}</h1>{lines}<p>{counts[0]}</p><nav>{''.join(links)}</nav>{empty}</header>\n"
-    )
+    head = f"<h1>{escape(report.title)}</h1>{lines}<p>{amount(len(report.runs), 'finished run')}</p>"
+    return f"<header>{head}<nav>{''.join(links)}</nav>{empty}</header>\n"
 
 
 def _section(report: Report, number: int, base: Path) -> str:
@@ -115,7 +112,7 @@ def _table_charts(report: Report, number: int) -> str:
     """Return the charts of a table's columns of scores. Only the charts of the first column are unfolded."""
     table = report.tables[number]
     columns = table.score_columns
-    if number >= MOST_TABLES or not columns:
+    if number >= MOST_CHARTED or not columns:
         return ""
     rows = scores.scored_rows(table, columns[0])
     keys = f'<div class="keys">{"".join(f"<span>{_row_name(row)}</span>" for row in rows)}</div>'
