@@ -94,7 +94,7 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     assert first.startswith("The data set nyu-mll/glew (rte) is not in the local cache"), out.stderr
     assert f"from {server.url}" in first
     assert "cola" in second
-    assert "rte" in second.split("Ways out")[0]  # the library lists the configurations
+    assert "rte" in second.split("Use profile=demo")[0]  # the library lists the configurations
 
 
 def test_no_network_is_one_message_without_a_second_try(tmp_path: Path) -> None:
