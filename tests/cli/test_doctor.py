@@ -130,8 +130,8 @@ def test_files_of_a_finished_run_that_are_gone_or_damaged(tmp_path: Path) -> Non
     adapter = run(tmp_path, "c") / "adapter.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-3])
     a, b, c = broken(tmp_path)
-    assert a.endswith("a is done, but its adapter.safetensors is missing or empty")
-    assert b.endswith("b is done, but its predictions.jsonl is missing or empty")
+    assert a.endswith("a is done, but has no complete adapter.safetensors")
+    assert b.endswith("b is done, but has no complete predictions.jsonl")
     assert "c/adapter.safetensors can't be read" in c
 
 

@@ -125,10 +125,7 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the counts of runs, and findings on damaged runs, on claims and on files that dead processes left.
-
-    Every result.json is read. The cache of results is not used.
-    """
+    """Yield the counts of runs, and findings on damaged runs, on claims and on files that dead processes left."""
     states: Counter[str] = Counter()
     damaged, dead, silent, left = [], [], [], [*_find_exports(outputs), *_find_abandoned(outputs)]
     for run in run_folders(outputs):
@@ -199,16 +196,11 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
         return
     trains = bool(result.trainable_params or result.head_params)
     recorded = result.provenance.get(CHECKSUMS) or {}  # earlier results lack it
-    keeps_weights = trains and (
-        not result.config["method"].get("train_backbone")
-        or result.config.get("keep") == "all"
-        or run.adapter.name in recorded
-    )
+    may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
+    keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
     if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield (
-            f"{below(run.path)} is done, but its {join_names(lost)} {'are' if len(lost) > 1 else 'is'} missing or empty"
-        )
+        yield f"{below(run.path)} is done, but has no complete {join_names(lost)}"
     if run.adapter.is_file() and run.adapter.name not in lost:
         from safetensors import safe_open
 
