@@ -86,7 +86,7 @@ def power(
 
     The test is the two-sided paired test of the reports, with level 5 % and power 80 %. In the best case, only the
     better method solves examples that the other method does not solve: with n such examples, p = 2 · 0.5^n. In the
-    realistic case, each method solves some of them, and p is computed by the exact McNemar test (see --unshared).
+    realistic case, both methods solve such examples, and p is computed by the exact McNemar test (see --unshared).
     """
     from krona.metrics.power import Assumed
     from krona.report import power as command

@@ -221,7 +221,7 @@ def _is_live(run: RunFolder) -> bool:
 def _find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
     """Return the files that a dead process left in a run's folder.
 
-    The list is empty if the folder is a symbolic link, because its target may belong to another user.
+    The list is empty if the folder is a symbolic link, because the link's target may belong to another user.
     """
     found = [] if run.path.is_symlink() else run.leftovers(done=done)
     return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]

@@ -158,7 +158,7 @@ def diff(
     a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
     b: Annotated[str, typer.Argument(help="the other run or method")],
     examples: Annotated[
-        int, typer.Option(min=0, help="number of examples to show that the two runs predict differently")
+        int, typer.Option(min=0, help="number of shown examples on which the two runs' predictions differ")
     ] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
@@ -211,7 +211,7 @@ def dashboard(
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build a workspace and a report for W&B, and check that the runs have logged every key that they show."""
+    """Build a workspace and a report for W&B, and check that the runs have logged every key in them."""
     from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}

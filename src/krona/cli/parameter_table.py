@@ -44,7 +44,7 @@ class MethodRow:
     Args:
         trainable_percent: trainable parameters, in percent of the backbone's parameters.
         printed_percent: ``trainable_percent``, truncated as in Table 1.
-        paper_percent: the number in the Params column of Table 1; None: the table does not have it.
+        paper_percent: the number in the Params column of Table 1; None: the table does not have the method.
         update_rank: the highest rank that the update of one layer or block can have; None: the update is not linear.
         file_bytes: size of the adapter's file.
         multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token.

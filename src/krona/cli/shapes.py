@@ -85,7 +85,7 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     say(
         console,
         f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. Shapes with this number come first. adds: multiply-adds "
-        "for one token. % of layer: the same in percent of the layer's own multiply-adds. MNLI: score in the paper's "
+        "for one token. % of layer: these multiply-adds in percent of the layer's own. MNLI: score in the paper's "
         "Table 9. Shapes with a side of 1 are left out.",
     )
     if others := len(rows) - len(selected):

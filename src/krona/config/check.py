@@ -29,7 +29,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
 
     Args:
         config: the composed config as plain dicts and values.
-        own: whether the config was composed from the user's own command and conf/. Only then may it name any class.
+        own: whether the config was composed from the user's own command and conf/, so that it may use any class.
 
     Raises:
         NotAllowedError: the config contains the path of a class or function that is not allowed.

@@ -29,7 +29,7 @@ def choices(group: str) -> list[str]:
 
 
 def own_targets() -> set[str]:
-    """Return the dotted paths of the classes that YAML files name, in krona's conf/ and in the user's own conf/.
+    """Return the dotted paths of the classes in the YAML files of krona's conf/ and of the user's own conf/.
 
     krona trusts these files.
     """
@@ -37,7 +37,7 @@ def own_targets() -> set[str]:
 
 
 def named_targets(arguments: Iterable[str]) -> set[str]:
-    """Return the dotted paths of the classes that a command line or a YAML of the user's own conf/ names."""
+    """Return the dotted paths of the classes on a command line and in the YAML files of the user's own conf/."""
     on_command_line = {path for item in arguments for path in TARGET.findall(item)}
     return on_command_line | _read_targets(conf_folders()[:-1])
 

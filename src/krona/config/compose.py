@@ -176,7 +176,7 @@ def _require_recipe(recipe: str | None, overrides: list[str]) -> bool:
 
 @contextmanager
 def hydra_session() -> Iterator[None]:
-    """Initialize Hydra without ``@hydra.main``, to compose configs from conf/. Restore its previous state on exit."""
+    """Initialize Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     remove_plugin_launchers()

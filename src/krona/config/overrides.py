@@ -46,7 +46,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         _check_item(item, key, known, multirun=multirun)
         if item in ("recipe=null", "callbacks=null", "logger=null"):  # these have a default; Hydra needs ~
             ready.append(f"~{key}")
-        elif item.split(STUDIES)[0] == "recipe=tuned":  # keep the recipe; a search gives the rate
+        elif item.split(STUDIES)[0] == "recipe=tuned":  # keep the recipe; a search gives the learning rate
             ready.append(item.replace("recipe=tuned", TUNED, 1))
         elif not (key in OPTIONAL and item == f"{key}=null"):  # null is the default
             ready.append(f"++{item}" if _is_default_argument(key, arguments) and item.startswith(key) else item)
@@ -79,7 +79,7 @@ def _check_options(arguments: Sequence[str]) -> None:
         if name == RERUN:
             raise KronaError(
                 f"{RERUN} loads a pickle, which can run code. krona does not write or load pickles. Repeat the command "
-                "of the run instead. Its overrides are in RUN/.hydra/overrides.yaml."
+                "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
             )
         if name == "--dry-run":
             raise KronaError("--dry-run is an option of krona table. krona status NAME shows the progress of a sweep.")
@@ -131,7 +131,7 @@ def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """Return a message for an error of Hydra, usually one line. It says what is wrong and which names exist."""
+    """Return a message for an error of Hydra, usually one line. It contains the problem and the known names."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException

@@ -12,7 +12,7 @@ MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "firs
 
 
 def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` in a backbone's config by the pooling of its folder, on which the run id depends."""
+    """Replace ``pooling: auto`` in a backbone's config by the pooling in its folder. The run id depends on it."""
     if backbone.get("pooling") == "auto":
         backbone["pooling"] = folder_pooling(backbone.get("path"))
 

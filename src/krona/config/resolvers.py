@@ -78,7 +78,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "budget_shapes": _budget_shapes,
     "learning_rate": _learning_rate,
     "warmup": _warmup,
-    "variable": lambda name, default=None: os.environ.get(name) or default,  # empty counts as unset
+    "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is treated as unset
     "variable_list": _list_variable,
 }
 for _name, _resolver in RESOLVERS.items():

@@ -136,7 +136,7 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How several devices share the work. With fsdp, each stores only a part of the frozen weights."""
+    """How several devices share the work. With fsdp, each device stores only a part of the frozen weights."""
     num_workers: NonNegative
     """Number of processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None

@@ -1,8 +1,8 @@
-"""Import and build the classes that a config names with ``_target_``, if the config is allowed to name them.
+"""Import and build the classes whose paths a config contains under ``_target_``, if the config may use these classes.
 
-A config that was composed from the user's own command and conf/ may name any class of the right kind (``own=True``).
-A config that was read from another file (a result, a sweep's command or a study) may name only the classes of `KINDS`
-and the classes that a YAML of conf/ names. For any other class, an error is raised, and its module is not imported.
+A config that was composed from the user's own command and conf/ may use any class of the right kind (``own=True``).
+A config that was read from another file (a result, a sweep's command or a study) may use only the classes of `KINDS`
+and the classes in a YAML of conf/. For any other class, an error is raised, and the class's module is not imported.
 """
 
 import inspect
@@ -22,14 +22,14 @@ from krona.paths import import_own
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class that a config may name, such as an optimizer.
+    """A kind of class that a config may use, such as an optimizer.
 
     Args:
-        module: a module whose classes any file may name.
+        module: a module whose classes may be used in any file.
         base: dotted path of the base class of all classes of this kind.
         methods: names of the methods that all classes of this kind have, if they have no common base class.
-        functions: beginning of the dotted paths of functions that a config may name instead of a class; empty: no
-            functions are allowed.
+        functions: beginning of the dotted paths of functions that are allowed instead of a class; empty: no functions
+            are allowed.
     """
 
     module: str
@@ -38,7 +38,7 @@ class Kind:
     functions: str = ""
 
     def contains(self, path: str) -> bool:
-        """Return whether any file may name the class or function at this path."""
+        """Return whether the class or function at this path may be used in any file."""
         function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
         return bool(function) or path.startswith(f"{self.module}.")
 
@@ -75,8 +75,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
         path: the value of ``_target_``.
         where: dotted path of the config's key, for messages.
         kinds: keys of `KINDS`. The class must be of one of these kinds.
-        own: whether the user's own command or conf/ names the class. If false, another file names it, and only the
-            classes of `KINDS` and those in a YAML of conf/ are allowed.
+        own: whether the path is from the user's own command or conf/. If false, the path is from another file, and only
+            the classes of `KINDS` and the classes in a YAML of conf/ are allowed.
 
     Raises:
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
@@ -88,8 +88,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     trusted = own or (not shipped and str(path) in own_targets())
     if not shipped and not trusted:
         raise NotAllowedError(
-            f"{where}={shorten(path)!r} is named by a file, but a file may only name {names}. The class was not "
-            "imported. To allow it, name it in a YAML of conf/ or on the command line."
+            f"{where}={shorten(path)!r} is named by a file, but a file may only use {names}. The class was not "
+            "imported. To allow the class, add it to a YAML of conf/ or to the command line."
         )
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
@@ -107,7 +107,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
     if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
         raise NotAllowedError(
-            f"{where}={path!r} is {found.__module__}.{found.__qualname__}, but a file may only name {names}"
+            f"{where}={path!r} is {found.__module__}.{found.__qualname__}, but a file may only use {names}"
         )
     return found
 

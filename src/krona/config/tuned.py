@@ -113,7 +113,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     most = max(trials, key=lambda name: trials[name])
     has_study = most in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
-    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # a tie goes to the smaller rate
+    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores, the smaller rate
     return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
 
 
@@ -134,7 +134,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _without(config: Mapping[str, Any], searched: Iterable[str]) -> Any:
-    """Return a config in canonical form, without the seed and all keys that may differ between the runs of a search."""
+    """Return a config in canonical form, without the seed and the keys that may differ between a search's runs."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *searched)}
     for name in ("method.fit_factors", "optimizer.lr", *searched):
         group, _, key = name.partition(".")

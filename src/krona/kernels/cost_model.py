@@ -3,9 +3,9 @@
 The unit of a cost is one multiply-add of a large matrix product. Only the ratios of a device's speeds matter. The cost
 of a product (m, k) @ (k, n) is the sum of three parts:
 
-- m·k·n for the multiply-adds. If n is below ``narrow``, it is replaced by ``narrow``, because a product with fewer
-  columns than a vector register has numbers is not faster. For products that are batched over tokens, this part is
-  multiplied by ``batched``.
+- m·k·n for the multiply-adds. If n is below ``narrow``, it is replaced by ``narrow``, because a product is not faster
+  if it has fewer columns than a vector register. For products that are batched over tokens, this part is multiplied by
+  ``batched``.
 - ``per_float`` for each number that is read or written.
 - ``per_launch`` for the launch of the operation.
 
@@ -133,7 +133,7 @@ def merging_pays(
 ) -> bool:
     """Return whether each training step is faster if it merges the Kronecker product into the weight.
 
-    With merging, a step does not compute the branch's two products in the forward pass, nor its product for the
+    With merging, a step does not compute the branch's two products in the forward pass, or the branch's product for the
     gradient of the input.
     """
     (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, device_costs(device)

@@ -1,9 +1,9 @@
 """Autograd functions with explicit gradients, for a layer with a Kronecker product or a low-rank update.
 
-They are faster than PyTorch's automatic gradients, for four reasons. PyTorch sums an array (N, a1, a2) over tokens with
-a slow kernel, adds the gradient of the input in an extra pass, keeps the intermediate result in memory, and needs
-Python time for every view. Here, one autograd node computes everything, and the backward pass computes the intermediate
-result again. Large inputs are processed in blocks of tokens that fit into the cache of a processor core.
+These functions are faster than PyTorch's automatic gradients, for four reasons. PyTorch sums an array (N, a1, a2) over
+tokens with a slow kernel, adds the gradient of the input in an extra pass, keeps the intermediate result in memory, and
+needs Python time for every view. Here, one autograd node computes everything, and the backward pass computes the
+intermediate result again. Large inputs are processed in blocks of tokens that fit into the cache of a processor core.
 
 For one token, X (a1, b1) is the input and G (a2, b2) is the gradient of the output ``Y = Aᵀ X B``. The gradients are
 ``gA = Σₙ X B Gᵀ``, ``gB = Σₙ Xᵀ A G`` and ``gX = A G Bᵀ``.

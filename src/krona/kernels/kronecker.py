@@ -9,7 +9,7 @@ computed in five orders:
 ``a_first``
     ``(Aᵀ X) B`` starts with the batched product. The intermediate result has the shape (N, a2, b1).
 ``b_wide``
-    ``x (I ⊗ B) (A ⊗ I)`` is like LoRA with rank a1·b2. It needs more multiply-adds, but only two unbatched products.
+    ``x (I ⊗ B) (A ⊗ I)`` is like LoRA with rank a1·b2. The two products are unbatched, but need more multiply-adds.
 ``a_wide``
     ``x (A ⊗ I) (I ⊗ B)`` is like LoRA with rank a2·b1.
 ``built``
@@ -136,8 +136,8 @@ def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor
 def own_gradients_apply(x: Tensor, *others: Tensor) -> bool:
     """Return whether to use the explicit gradients of `krona.kernels.gradients`.
 
-    They are used if a gradient is needed, x is not empty, all tensors have the same dtype, and neither
-    ``torch.compile`` nor ``torch.func`` nor autocast is active.
+    The explicit gradients are used if a gradient is needed, x is not empty, all tensors have the same dtype, and
+    neither ``torch.compile`` nor ``torch.func`` nor autocast is active.
     """
     return (
         torch.is_grad_enabled()

@@ -8,8 +8,8 @@ Every branch has these methods:
 
 ``forward(x)``
     Return the update (..., d_out) for an input x (..., d_in). The placement determines how `krona.surgery` uses the
-    branch at a layer or block. *parallel*: the update of the input is added to the output. *sequential*: the update of
-    the output is added to the output. *before*: the update of the input is added to the input.
+    branch at a layer or block. *parallel*: the update for the input is added to the output. *sequential*: the update
+    for the output is added to the output. *before*: the update for the input is added to the input.
 ``reset_parameters()``
     Initialise the parameters for training.
 

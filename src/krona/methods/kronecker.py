@@ -150,8 +150,8 @@ class Kronecker(nn.Module):
         """Return factor shapes for a layer whose width is not that of the KronA paper.
 
         If the factors fit the layer, they are returned unchanged. Otherwise the shape of A is looked up in
-        ``counterparts``. If there is no entry, the fitting shape with the nearest log(a1/a2) is used. Its
-        sides are at least 2.
+        ``counterparts``. If there is no entry, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is
+        used.
 
         Args:
             counterparts: a dict from shapes of A in the paper to the shapes that replace them in this backbone, such as

@@ -18,9 +18,9 @@ class LoKr(nn.Module):
     equals the backbone's at the start.
 
     Args:
-        rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is not below half of the longer side of W2, then
-            W2 is a full matrix.
-        decompose_both: apply the same rule to W1, so that W1 can also be a product of this rank.
+        rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is at least half of the longer side of W2, then W2
+            is a full matrix.
+        decompose_both: apply the rule for W2 also to W1, so that W1 can be a product of this rank.
         decompose_factor: the first of the two factors into which each width is split (`split_width`). With -1, the two
             factors are as equal as possible.
     """

@@ -19,8 +19,8 @@ NO_NUMBER = -1.0
 class Answers:
     """The targets and predictions of a test set as arrays with the shape (n,).
 
-    For a classification, they are ids in the order of the labels, and -1 for a prediction that is not a label. For a
-    regression, they are numbers, and -1 for a prediction that is not a number.
+    For a classification, the values are ids in the order of the labels, and -1 for a prediction that is not a label.
+    For a regression, the values are numbers, and -1 for a prediction that is not a number.
     """
 
     truth: NDArray[Any]  # the targets

@@ -29,7 +29,7 @@ class Sums:
 class Metric:
     """A metric.
 
-    Each file of `krona.metrics.scores` defines one as ``METRIC``. The name of the metric is the file's name.
+    Each file of `krona.metrics.scores` defines one metric as ``METRIC``. The name of the metric is the file's name.
 
     Args:
         score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1. The function

@@ -38,7 +38,7 @@ def mean_ranks(scores: Floats) -> Ranks:
         scores: one score of each of M methods on each of N tasks, (N, M), with N ≥ 2 and M ≥ 3.
 
     Raises:
-        ValueError: there are fewer tasks or methods, or a score is missing.
+        ValueError: there are fewer than 2 tasks or fewer than 3 methods, or a score is missing.
     """
     from scipy import stats
 
@@ -57,7 +57,7 @@ def mean_ranks(scores: Floats) -> Ranks:
 
 
 def interquartile_mean(values: Floats) -> Floats:
-    """Return the mean of the middle half of the values of each draw.
+    """Return, for each draw, the mean of the middle half of the values.
 
     Args:
         values: n values for each draw, (draws, n).
@@ -151,7 +151,7 @@ def equivalence(
         ValueError: the numbers of runs differ, there are no runs, or the test sets differ.
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("An equivalence test needs the same seeds and the same test set on both sides.")
+        raise ValueError("An equivalence test needs two methods with the same seeds and the same test set.")
     drawn_a, drawn_b = paired_bootstrap([a, b], metrics, draws=draws, seed=seed)
     drawn = drawn_a - drawn_b
     outside = max(int((drawn <= -margin).sum()), int((drawn >= margin).sum()))

@@ -147,7 +147,7 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 def fewest_examples(level: float = LEVEL) -> int:
     """Return the smallest number of discordant examples that can give p ≤ ``level``, such as 6 for 0.05.
 
-    This is the best case, in which the same method is right on all discordant examples.
+    This is the best case, in which one method is right on all discordant examples.
     """
     return math.ceil(math.log2(2 / level))
 

@@ -102,7 +102,7 @@ def paired_bootstrap(
 
 
 def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[tuple[Sums, float]]:
-    """Return the `Sums` of all metrics without ``redrawn_scores``, each with its weight in the mean over runs."""
+    """Return the `Sums` of metrics without the function ``redrawn_scores``, and their weights in the mean over runs."""
     by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
     return [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
 
@@ -127,9 +127,9 @@ def swap_test(
 ) -> SwapTest:
     """Compare two methods on one test set with a paired randomisation test of the task's score.
 
-    A swap exchanges the predictions of the two methods for one example. It does so for all seeds together, because the
-    predictions for an example under several seeds are not independent. The p-value also counts the observed
-    arrangement, so it is never 0.
+    A swap exchanges the predictions of the two methods for one example. The predictions of all seeds are exchanged
+    together, because the predictions for an example under several seeds are not independent. The p-value also counts
+    the observed arrangement, so it is never 0.
 
     Args:
         a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed.
@@ -141,7 +141,7 @@ def swap_test(
         ValueError: if the numbers of runs differ, if there are no runs, or if the test sets differ.
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("A paired test needs the same seeds and the same test set on both sides.")
+        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
     rng = np.random.default_rng(seed)
     values = predicted_values([*a, *b])
     pairs: list[tuple[Sums, Sums, float]] = []
@@ -185,7 +185,7 @@ def p_value(observed: float, null: Floats) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values in the same order, adjusted by Holm's method."""
+    """Return the p-values, adjusted by Holm's method, in the order of the argument."""
     order = np.argsort(p_values, kind="stable")
     raised = np.minimum(1.0, np.arange(len(order), 0, -1) * np.asarray(p_values, float)[order])
     return [float(p) for p in np.maximum.accumulate(raised)[np.argsort(order)]]

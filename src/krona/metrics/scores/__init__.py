@@ -54,7 +54,7 @@ def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
-    """Return the `Sums` of a metric for each run. For a linear metric, return a list with only their mean.
+    """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
     Args:
         name: the name of the metric.
