@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from krona import paths
 from krona.adapters.commands import export_folder
-from krona.adapters.commands.export_folder import EARLIER_EXPORTS, MARKER, exported_folder
+from krona.adapters.commands.export_folder import MARKER, exported_folder
 from krona.cli.doctor import remove_left_overs
 from krona.cli.krona import app
 from krona.files import remove_below
@@ -51,25 +51,6 @@ def test_an_export_is_replaced(tmp_path: Path) -> None:
         pytest.fail("the work began")
 
 
-def test_an_export_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "README.md").write_text("# t5\n\nTrained with krona (run `lora-rte-s0`); form `adapter`")
-    (out / "adapter.safetensors").write_text("old")
-    export_to(out)
-    assert (out / "adapter.safetensors").read_text() == "new"
-    (out / MARKER).unlink()
-    (out / "README.md").write_text("my own page")
-    assert "krona did not write README.md" in refusal(out)
-
-
-def test_the_files_of_each_form_are_known() -> None:
-    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer_config.json"):
-        assert EARLIER_EXPORTS.fullmatch(name)
-    for name in ("result.json", "notes.md", "model.safetensors.bak"):
-        assert not EARLIER_EXPORTS.fullmatch(name)
-
-
 def test_no_other_folder_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs, project, home = (tmp_path / name for name in ("outputs", "project", "home"))
     for folder in (outputs / "empty", project / "inner", home, tmp_path / "empty", tmp_path / "mine"):
@@ -85,12 +66,12 @@ def test_no_other_folder_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for out, reason in (
         (tmp_path / "mine", "thesis.tex"),
-        (done, "the folder of a run"),
+        (done, "result.json"),
         (outputs, "the outputs folder"),
         (tmp_path, "the outputs folder"),
         (Path(), "the working folder"),
         (project, "the working folder"),
-        (home, "a home"),
+        (home, "the home folder"),
         (tmp_path / "link", "a symbolic link"),
         (tmp_path / "dangling", "a symbolic link"),
         (tmp_path / "file", "not a folder"),
@@ -106,7 +87,10 @@ def test_an_export_with_files_of_the_user_is_kept(tmp_path: Path) -> None:
     assert "notes/mine.txt" in refusal(tmp_path / "out")
     (tmp_path / "out" / "notes" / "mine.txt").unlink()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
-    assert "krona did not write link" in refusal(tmp_path / "out")
+    assert "(link)" in refusal(tmp_path / "out")
+    (tmp_path / "out" / "link").unlink()
+    (tmp_path / "out" / MARKER).unlink()
+    assert "README.md" in refusal(tmp_path / "out")
 
 
 @pytest.mark.parametrize("before", ["nothing", "empty", "export", "moved export"])

@@ -8,13 +8,10 @@ import torch
 
 from krona import surgery
 from krona.adapters.measure import measure_updates
-from krona.adapters.update import Spectrum, spectrum, weight_update
+from krona.adapters.update import Spectrum, spectrum
 from krona.messages import KronaError
-from krona.methods.ia3 import IA3
-from krona.methods.kronecker import Kronecker
-from krona.methods.lora import LoRA
 from krona.surgery.activation_capture import watch_activations
-from tiny_t5 import batch, disturb, inserted, logits, tiny_t5
+from tiny_t5 import batch, disturb, inserted, logits
 
 
 def moved(name: str, **changes: Any) -> Any:
@@ -26,7 +23,7 @@ def moved(name: str, **changes: Any) -> Any:
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("krona", {"kron_factors": [[16, 8]]}),
     ("krona", {"kron_factors": [[16, 8]], "terms": 2, "scaling": 3.0}),
-    ("krona", {"modules_per_target": 2, "kron_factors": [[4, 8]]}),
+    ("krona", {"modules_per_target": 2, "kron_factors": [[4, 8]], "bias": 2}),
     ("krona_b", {}),
     ("krona_b_res", {"residual": "sigmoid"}),
     ("lora", {"rank": 1}),
@@ -78,27 +75,6 @@ def test_equal_single_and_no_singular_values_have_known_ranks() -> None:
     assert (single.effective_rank, single.stable_rank, single.norm) == (1, 1, 2)
     none = Spectrum(torch.zeros(3).double())
     assert (none.effective_rank, none.stable_rank, none.norm) == (None, None, 0)
-
-
-@pytest.mark.parametrize(
-    ("branch", "arguments"),
-    [
-        (LoRA, {"target_modules": ["q"], "rank": 2, "magnitude": True}),
-        (IA3, {"target_modules": ["q", "wo"], "placement": ["sequential", "before"], "inner_residual": False}),
-        (Kronecker, {"target_modules": ["q"], "kron_factors": [[8, 4]], "bias": 2, "modules_per_target": 2}),
-        (LoRA, {"target_modules": ["o"], "rank": 2, "placement": "sequential", "modules_per_target": 2}),
-        (LoRA, {"target_modules": ["o"], "rank": 2, "placement": "before", "modules_per_target": 2}),
-    ],
-)
-@torch.no_grad()
-def test_the_update_of_a_weight_is_that_of_the_layers_output(branch: Any, arguments: dict[str, Any]) -> None:
-    model = tiny_t5()
-    surgery.insert(model, branch, **arguments)
-    disturb(model, by=0.3)
-    for _, at in surgery.adapted_modules(model):
-        x, nothing = torch.eye(at.base.in_features), torch.zeros(1, at.base.in_features)
-        D = (at(x) - at(nothing)).T - at.base.weight
-        torch.testing.assert_close(weight_update(at), D, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -20,8 +20,7 @@ from krona.messages import KronaError
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.layers import weight_matrix
-from krona.surgery.merging import add_update, tuned_weight
+from krona.surgery.merging import add_update
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
 from krona.surgery.wrapper import Adapted
@@ -82,17 +81,6 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     if bound is not None and bound < min(d_in, d_out):  # otherwise the update may have a higher rank
         values = values[:bound]
     return Spectrum(values)
-
-
-@torch.no_grad()
-def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
-    """Return the change of a linear layer's weight, (d_out, d_in) in fp32. It includes DoRA's magnitude, but no biases.
-
-    Raises:
-        KronaError: a branch is not equal to a matrix.
-    """
-    tuned = tuned_weight(adapted, name, torch.float64, matrix=branch_matrix)
-    return (tuned - weight_matrix(adapted.base).double()).float()
 
 
 def branch_matrix(branch: nn.Module) -> Tensor:

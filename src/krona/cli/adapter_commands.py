@@ -104,7 +104,6 @@ def export(
     to: Annotated[str, typer.Option(help="the format: merged, peft or adapter")],
     out: Annotated[Path, typer.Option(help="the output folder")],
     dtype: Annotated[str | None, typer.Option(help="number format of a merged model: fp32, bf16 or fp16")] = None,
-    push: Annotated[str | None, typer.Option(help="upload the folder to this repository of the Hub: USER/NAME")] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
@@ -113,7 +112,7 @@ def export(
     from krona.adapters.find import find
 
     found = find(run, outputs=paths.OUTPUTS)
-    done = command(found, to=to, out=out, dtype=dtype, push=push, backbone=backbone, overwrite=overwrite)
+    done = command(found, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
     show(f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:]))
 
 
@@ -142,37 +141,17 @@ def inspect(
     run: Run,
     every: Annotated[bool, typer.Option("--all", help="print a row for each changed module")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="write a chart of each layer's singular values to this .svg file")
-    ] = None,
-    backbone_directions: Annotated[
-        bool,
-        typer.Option(
-            "--backbone-directions",
-            help="also measure the alignment of the updates with the backbone's weights (takes minutes)",
-        ),
-    ] = False,
     backbone: Backbone = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the .svg file")] = False,
 ) -> None:
-    """Show which modules an adapter changes, and the shape, norm, rank and drift of each update.
-
-    Only --backbone-directions needs the backbone's weights.
-    """
-    from krona.adapters.commands import inspect_plot, inspect_text
-    from krona.adapters.commands.directions import directions
+    """Show which modules an adapter changes, and the shape, norm, rank and drift of each update."""
+    from krona.adapters.commands import inspect_text
     from krona.adapters.commands.inspect import inspect as command
 
-    if plot is not None:
-        inspect_plot.check(plot, overwrite=overwrite)
     one = command(run, backbone=backbone, outputs=paths.OUTPUTS)
-    within = directions(run, backbone=backbone, outputs=paths.OUTPUTS) if backbone_directions else None
-    if plot is not None:
-        inspect_plot.write(one, plot)
     if as_json:
-        print(inspect_text.as_json(one, within))
+        print(inspect_text.as_json(one))
     else:
-        inspect_text.show(one, Console(), every=every, within=within)
+        inspect_text.show(one, Console(), every=every)
 
 
 @app.command()

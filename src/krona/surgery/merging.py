@@ -5,7 +5,7 @@ merge. LayerNorms that train with the adapter need no merge, because their train
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,17 +77,14 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
     return W
 
 
-def tuned_weight(
-    adapted: Adapted, name: str, dtype: torch.dtype, *, matrix: Callable[[nn.Module], Tensor] = branch_delta
-) -> Tensor:
+def tuned_weight(adapted: Adapted, name: str, dtype: torch.dtype) -> Tensor:
     """Return the weight of a linear layer with an adapter's branches and magnitude applied, (d_out, d_in) in ``dtype``.
 
-    Args:
-        matrix: a function that returns the matrix of a branch. It raises KronaError for a branch without a matrix.
+    Raises KronaError if a branch is not equal to a matrix.
     """
     W = weight_matrix(adapted.base).to(dtype)
     branches = [copy.deepcopy(branch).to(dtype) for branch in adapted.branches[name].children()]
-    W = add_update(W, [matrix(branch) for branch in branches], adapted.places[name])
+    W = add_update(W, [branch_delta(branch) for branch in branches], adapted.places[name])
     if name in adapted.magnitudes:
         magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(dtype)
         W = magnitude[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)

@@ -24,7 +24,6 @@ from krona.backbones.families.pooling import has_pooled_head
 from krona.config.pooling import write_pooling
 from krona.messages import KronaError, did_you_mean
 from krona.runs.predictions import label_words
-from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest rounding error, as a fraction of the largest logit
@@ -52,7 +51,6 @@ def export(
     to: str,
     out: Path,
     dtype: str | None = None,
-    push: str | None = None,
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> Export:
@@ -63,12 +61,10 @@ def export(
             ``adapter`` is krona's own file.
         out: the folder to write.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
-        push: a repository of the Hub to which the folder is uploaded, or None.
         backbone: the folder of the backbone, if the backbone was moved after the run.
 
     Raises:
-        KronaError: the form does not support the method, the folder exists, or the upload failed. Incomplete folders
-            are removed.
+        KronaError: the form does not support the method, or the folder exists. Incomplete folders are removed.
     """
     if to not in FORMS:
         raise KronaError(f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)}")
@@ -79,11 +75,6 @@ def export(
             else f"--to {to} keeps the dtype of the adapter. Use --to merged."
         )
         raise KronaError(f"--dtype {dtype} is not possible: {reason}")
-    if push is not None and (why := unreachable()) is not None:
-        raise KronaError(
-            f"--push {push} is not possible, because the Hub cannot be reached ({why}). Omit --push to write only the "
-            "folder."
-        )
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
@@ -110,8 +101,6 @@ def export(
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} of the largest logit"
     lines.append(f"the logits of the exported model are {same}")
-    if push is not None:
-        lines.append(_push(out, push))
     return Export(folder=out, lines=lines, difference=difference)
 
 
@@ -217,16 +206,3 @@ FORMS: Mapping[str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Cal
     "peft": (_write_peft, _read_peft),
     "adapter": (_write_adapter, _read_adapter),
 }
-
-
-def _push(folder: Path, repository: str) -> str:
-    from huggingface_hub import HfApi
-
-    try:
-        api = HfApi()
-        api.create_repo(repository, exist_ok=True)
-        url = api.upload_folder(repo_id=repository, folder_path=folder)
-    except Exception as error:  # the Hub's client raises many kinds of exceptions
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise KronaError(f"--push {repository} failed: {first[:300]}. The folder {folder} was written.") from error
-    return f"pushed to {url}"

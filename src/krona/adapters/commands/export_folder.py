@@ -2,9 +2,7 @@
 
 import json
 import os
-import pwd
 import re
-import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,13 +16,6 @@ from krona.runs import file_names
 from krona.runs.holder import claim_text, is_dead, read_holder
 
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
-CARD = "Trained with krona (run `"  # every README.md of an export contains this text
-EARLIER_EXPORTS = re.compile(  # the files in exports of earlier versions, which have no marker file
-    r"README\.md|adapter\.safetensors|krona\.json|adapter_config\.json|adapter_model\.safetensors|config\.json"
-    r"|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json"
-    r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|spiece\.model|tokenizer\.model|vocab\.json"
-    r"|vocab\.txt|merges\.txt|chat_template\.jinja"
-)
 NEW, OLD = "new", "old"  # in an export's temporary folder: the export, and the earlier export that it replaces
 
 
@@ -59,10 +50,10 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
         for name in (*files, MARKER):
             (part / name).chmod(0o644)  # transformers writes weights that only their owner can read
-        if earlier is None:
-            _take_name(part, out)
+        if earlier:
+            _replace(part, out, temporary / OLD)
         else:
-            _replace(part, out, temporary / OLD, earlier)
+            _take_name(part, out)
     except Exception as error:
         if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):  # as Rust libraries say it
             raise
@@ -115,50 +106,34 @@ def _remove_export(folder: Path) -> None:
         os.rmdir(where)
 
 
-def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
-    """Return the lstat of the earlier export at ``out``, or None if the folder is missing or empty.
-
-    Raises KronaError if the folder must not be replaced.
-    """
+def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
+    """Return whether ``out`` is an earlier export. Raise KronaError if it must not be replaced."""
+    if not os.path.lexists(out):
+        return False
+    problems = {
+        "a symbolic link": out.is_symlink(),
+        "not a folder": not out.is_dir(),
+        "a mount point": os.path.ismount(out),
+        **{
+            f"the {name} folder or contains it": folder.resolve().is_relative_to(out.resolve())
+            for name, folder in (("outputs", paths.OUTPUTS), ("working", Path.cwd()), ("home", Path.home()))
+        },
+    }
+    for problem, found in problems.items():
+        if found:
+            raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
     try:
-        found = out.lstat()
-    except OSError:  # the path is missing; `mkdir` raises the error if it cannot be created
-        return None
-    if why := _why_protected(out, found):
-        raise KronaError(f"--out {out} is {why} and is not replaced. Choose another folder.")
-    try:
-        if not any(out.iterdir()):
-            return None
-        others = sorted(_not_exported(out))
+        earlier, others = any(out.iterdir()), sorted(_not_exported(out))
     except OSError as error:
         raise KronaError(f"--out {out} cannot be read: {error.strerror or error}. Choose another folder.") from error
     if others:
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
-            f"--out {out} is not replaced, because krona did not write {named} in it. Choose another folder."
+            f"--out {out} contains other files than an export ({named}) and is not replaced. Choose another folder."
         )
-    if not overwrite:
+    if earlier and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
-    return found
-
-
-def _why_protected(out: Path, found: os.stat_result) -> str | None:
-    if stat.S_ISLNK(found.st_mode):
-        return "a symbolic link"
-    if not stat.S_ISDIR(found.st_mode):
-        return "not a folder"
-    real = out.resolve()
-    for kept, what in ((paths.OUTPUTS, "the outputs folder"), (Path.cwd(), "the working folder")):
-        if kept.resolve().is_relative_to(real):
-            return f"{what} or contains it"
-    homes = {Path(user.pw_dir) for user in pwd.getpwall()}
-    if Path(os.path.expanduser("~")).resolve().is_relative_to(real) or real in homes:
-        return "a home folder or contains one"
-    if os.path.ismount(real):
-        return "a mount point"
-    if any((real / name).exists() for name in (file_names.RESULT, file_names.CLAIM)):
-        return "the folder of a run"
-    return None
+    return earlier
 
 
 def _files(folder: Path) -> set[str]:
@@ -171,18 +146,12 @@ def _files(folder: Path) -> set[str]:
 
 
 def _not_exported(folder: Path) -> set[str]:
+    """Return the files in a folder that its marker file does not list."""
     found = _files(folder)
     try:
-        known = {MARKER, *json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]}
-        return found - known
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return found - {MARKER, *json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # there is no valid marker file
         return found
-    with suppress(OSError, ValueError):
-        if CARD in (folder / "README.md").read_text(encoding="utf-8"):
-            return {name for name in found if not EARLIER_EXPORTS.fullmatch(name)}
-    return found
 
 
 def _take_name(part: Path, out: Path) -> None:
@@ -193,14 +162,13 @@ def _take_name(part: Path, out: Path) -> None:
         raise KronaError(f"{out} was created during the export and is not replaced. Nothing was exported.") from error
 
 
-def _replace(part: Path, out: Path, old: Path, earlier: os.stat_result) -> None:
+def _replace(part: Path, out: Path, old: Path) -> None:
     """Move the earlier export to ``old``, and ``part`` to its path. Then remove the files of the earlier export.
 
     The earlier export is checked once more before its files are removed.
     """
     out.rename(old)
-    found = old.lstat()
-    if (found.st_dev, found.st_ino) != (earlier.st_dev, earlier.st_ino) or _not_exported(old):
+    if _not_exported(old):
         raise KronaError(f"{out} was changed during the export and is not replaced. Nothing was exported.")
     try:
         _take_name(part, out)

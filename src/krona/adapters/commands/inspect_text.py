@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
 from krona.adapters.adapter import AdapterConfig
-from krona.adapters.commands import directions
 from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
 from krona.messages import amount
@@ -20,16 +19,14 @@ from krona.surgery.options import list_placements
 BARS = "▁▂▃▄▅▆▇"
 SPARK, DECADES = 10, 3  # the number of bars of a sparkline, and the number of decades of its vertical axis
 KEY = f"σ: singular values in descending order. {BARS[-1]} is the largest, {BARS[0]} is a thousandth of it or less."
-Directions = Mapping[str, directions.Directions]
 
 
-def show(one: Inspection, console: Console, *, every: bool, within: Directions | None = None) -> None:
+def show(one: Inspection, console: Console, *, every: bool) -> None:
     """Print the inspection of an adapter.
 
     Args:
         every: print a table row for each module. Otherwise a row contains the means over modules of the same kind and
             shape.
-        within: the comparison of the updates' directions with the backbone's weights, or None.
     """
     for line in lines(one):
         say(console, line)
@@ -43,10 +40,6 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
         say(console, table(heads, cells, width=terminal_width(console), left=("place", "tensors", "σ")))
         if any(place.singular_values for place in one.places):
             say(console, KEY)
-    if within:
-        say(console, "")
-        say(console, table(*directions.rows(within, every=every), width=terminal_width(console), left=("place",)))
-        say(console, directions.EXPLAINED)
     for note in one.notes:
         say(console, f"note: {note}")
 
@@ -92,7 +85,7 @@ def lines(one: Inspection) -> list[str]:
     return [title, *(f"{name:<10} {text}" for name, text in content.items() if text)]
 
 
-def as_json(one: Inspection, within: Directions | None = None) -> str:
+def as_json(one: Inspection) -> str:
     """Return an inspection as JSON. Singular values have six significant digits, and unknown numbers are null."""
     adapter = one.adapter
     places = [asdict(place) for place in one.places]
@@ -111,7 +104,6 @@ def as_json(one: Inspection, within: Directions | None = None) -> str:
         "tensors": {} if adapter is None else {name: tensor.shape for name, tensor in adapter.tensors.items()},
         "places": places,
         "forgetting": one.forgetting,
-        "directions": None if within is None else {name: asdict(found) for name, found in within.items()},
         "notes": one.notes,
         "missing": one.missing,
     }
