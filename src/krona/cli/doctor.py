@@ -125,7 +125,7 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the counts of runs, and findings on damaged runs, on claims and on files that dead processes left."""
+    """Yield the counts of runs, and findings on damaged runs, reserved runs (claims) and files of dead processes."""
     states: Counter[str] = Counter()
     damaged, dead, silent, left = [], [], [], [*_find_exports(outputs), *_find_abandoned(outputs)]
     for run in run_folders(outputs):
@@ -195,7 +195,7 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
     if result.status != "done":
         return
     trains = bool(result.trainable_params or result.head_params)
-    recorded = result.provenance.get(CHECKSUMS) or {}  # earlier results lack it
+    recorded = result.provenance.get(CHECKSUMS) or {}  # missing in results of earlier versions
     may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
     keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
@@ -237,7 +237,7 @@ def _find_abandoned(outputs: Path) -> list[Path]:
 
 
 def _find_exports(outputs: Path) -> list[Path]:
-    """Return what killed exports left in ``outputs`` and in the working directory."""
+    """Return the folders that killed exports left in ``outputs`` and in the working directory."""
     return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
 
 

@@ -187,7 +187,7 @@ def check_data(
 def tune(
     overrides: Annotated[list[str], typer.Argument(help="overrides as for train.py, such as method=krona task=rte")],
     trials: Annotated[
-        int, typer.Option(min=1, help="number of trials of the whole study, with those of earlier commands")
+        int, typer.Option(min=1, help="number of trials of the whole study, including trials of earlier commands")
     ] = 10,
     space: Annotated[
         Path | None, typer.Option(help="a YAML with the keys to search; default: sweeps/tune/default.yaml")

@@ -101,7 +101,7 @@ def rm(
     names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, their beginnings, or folders")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
-    """Remove runs with all their files, after a question."""
+    """Remove runs with all their files, after a confirmation."""
     from krona.runs.folder import find_run
 
     runs = list({run.path: run for run in (find_run(paths.OUTPUTS, name) for name in names)}.values())
@@ -117,7 +117,7 @@ def rm(
 
 @app.command()
 def docs(page: Annotated[str | None, typer.Argument(help="name of a page; default: list all pages")] = None) -> None:
-    """Print a page of the documentation. It needs no network."""
+    """Print a page of the documentation. No network is needed."""
     pages = {path.relative_to(paths.DOCS).with_suffix("").as_posix(): path for path in paths.DOCS.rglob("*.md")}
     if page is None:
         for name, path in sorted(pages.items()):

@@ -16,7 +16,7 @@ def rate_notes(
     has_recipe: bool,
     is_set: bool,
 ) -> list[str]:
-    """Return notes on the origin of the learning rate. There is no note on a value of the paper or of the user.
+    """Return notes on the origin of the learning rate. Values of the paper or of the user have no note.
 
     Args:
         config: the composed config.
@@ -35,14 +35,12 @@ def rate_notes(
         notes = [f"no recipe {chosen['recipe']}: the run uses {used}"]
     architecture = _architecture(config.get("backbone") or {"name": ""})
     if lr and not is_set and rates is None and "t5" not in architecture:
-        notes.append(
-            f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or search it with krona tune"
-        )
+        notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")
     return notes
 
 
 def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a backbone's config.json, or the sizes in its YAML if it has no folder with this file."""
+    """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
     folder = NANO if backbone["name"] == "nano" else backbone.get("path")
     if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

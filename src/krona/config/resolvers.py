@@ -37,11 +37,11 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
 
 
 def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
-    """Return the learning rate of the method: the backbone's, if it has ``learning_rates``, else the given one.
+    """Return the method's learning rate in the backbone's ``learning_rates``, or that of the arguments without them.
 
     Args:
-        default: the learning rate without ``learning_rates``.
-        exceptions: a dict from method to another learning rate without ``learning_rates``.
+        default: the learning rate of methods that are not in ``exceptions``.
+        exceptions: a dict from method to learning rate.
     """
     method = _root_.method.name
     rates = _root_.backbone.get("learning_rates")
@@ -49,10 +49,10 @@ def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyT
 
 
 def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` if a run is as long as the setting that they were chosen for, else `WARMUP_SHARE` of its steps.
+    """Return ``steps`` for a run of the length and learning rate for which they were chosen, else `WARMUP_SHARE`.
 
-    The run must train on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``. Its
-    backbone must use the learning rates of T5.
+    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
+    backbone has no ``learning_rates``.
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
     whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1

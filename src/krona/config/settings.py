@@ -103,7 +103,7 @@ class Optimizer:
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Steps in which the learning rate rises from 0; below 1: a share of all steps. It is 0.06 for other lengths."""
+    """Steps of the warm-up; below 1: a share of all steps. 0.06 if a run's length is not that of the paper's."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null: no clipping."""
 

@@ -19,7 +19,7 @@ class VeRA(nn.Module):
     Args:
         rank: the rank of A and B.
         d_initial: the initial value of all numbers in d.
-        seed: the random seed of A and B. Layers of the same widths have the same A and B. A and B are not counted as
+        seed: the random seed of A and B. Layers with equal widths have equal A and B. A and B are not counted as
             parameters and are not saved in an adapter's file.
     """
 

@@ -163,7 +163,7 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
 
 
 def refused_by_servers(config: Mapping[str, Any]) -> list[str]:
-    """Return what servers of adapters refuse in peft's config of an adapter. vLLM's `PEFTHelper` has these rules."""
+    """Return the parts of a peft config that servers of adapters refuse, by the rules of vLLM's `PEFTHelper`."""
     refused = []
     if config["peft_type"] != "LORA" or config.get("use_dora"):
         refused.append("DoRA" if config.get("use_dora") else f"the type {config['peft_type']} (they accept LORA)")
