@@ -79,7 +79,7 @@ def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
         same_values = has_values(model, config.backbone, trained=inserted.trained)
     if same_values is False:
         raise KronaError(
-            f"{label} was trained on another backbone, whose weights have other values. Use the same backbone."
+            f"{label} was trained on another backbone, whose weights have other values. Use the source's backbone."
         )
     fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
     branches = own.keys() - inserted.trained.keys()
@@ -98,7 +98,7 @@ def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
         kinds = [path.rpartition(".")[2] for path in (theirs, ours)]
         raise KronaError(
             f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
-            "the same method."
+            "the method of this run."
         )
 
 

@@ -103,7 +103,7 @@ class Optimizer:
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Steps of the warm-up; below 1: a share of all steps. 0.06 if a run's length is not that of the paper's."""
+    """Steps of the warm-up; below 1: a share of all steps. 0.06 if a run's length is not that in the paper."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null: no clipping."""
 
