@@ -76,7 +76,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
-        raise KronaError("Full fine-tuning trains no adapter that peft could load. Save the whole model instead.")
+        raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
     names, form = module_names(model), find_form(model, name)
     saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
