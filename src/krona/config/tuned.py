@@ -81,7 +81,9 @@ class StudyBest:
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
             if "_target_" in f"{key} {value!r}":
-                raise KronaError(f"recipe=tuned: the study {self.name} sets {key}. A study must not set a class.")
+                raise KronaError(
+                    f"recipe=tuned: the study {self.name} sets {key}, which is the path of a Python class. A study must not set one."
+                )
         return values
 
 

@@ -91,7 +91,7 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
     """Return a pydantic type whose fields are the arguments of a function or class.
 
-    Use it to validate JSON, because pydantic then accepts a list for a tuple.
+    Values must be validated as JSON. In this mode pydantic accepts a list for a tuple.
     """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)

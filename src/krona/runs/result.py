@@ -131,9 +131,9 @@ def _unpack(packed: str) -> list[str]:
     content = zlib.decompressobj()
     text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
     if content.unconsumed_tail:  # a few kilobytes of a prepared file can unpack to gigabytes
-        raise ValueError(f"Its outcomes have more than {MAX_UNPACKED >> 20} MiB after unpacking")
+        raise ValueError(f"the outcomes have more than {MAX_UNPACKED >> 20} MiB after unpacking")
     if not content.eof:
-        raise ValueError("its outcomes are truncated")
+        raise ValueError("the outcomes are truncated")
     return text.decode().split("\n")
 
 

@@ -72,9 +72,9 @@ def unfollow(model: nn.Module) -> None:
 
 
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """Return a dict from the name of each weight that trains to the slots that still contain this weight.
+    """Return a dict from each trained weight's name to the slots that still contain this weight.
 
-    If all slots of a weight contain another weight, the new weight is stored instead, and all slots are returned.
+    If the user has replaced the weight in all of its slots, the replacement is recorded as the weight of this name.
     """
     modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)

@@ -230,8 +230,8 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
         counterparts[word] = to
     if missing := [word for word in own.values() if word not in counterparts]:
         raise KronaError(
-            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Add the label of the "
-            f"task for {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
+            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Give the task's "
+            f"label that corresponds to {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
         )
     return {answer: targets[counterparts[word]] for answer, word in own.items()}
 

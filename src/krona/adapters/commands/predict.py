@@ -28,7 +28,7 @@ PART = 1024  # the number of rows in a part; a part is read, predicted and writt
 
 
 class StoppedError(KronaError):
-    """An error for an interruption by Ctrl-C. The output file contains all complete parts."""
+    """An error for an interruption by Ctrl-C. The output file contains all predictions up to then."""
 
 
 def predict(

@@ -53,7 +53,7 @@ def _table(table: Table) -> list[str]:
 
 
 def _metrics(columns: Sequence[Column]) -> list[str]:
-    """Return the small lines below the names of the columns, with their metrics and numbers of examples.
+    """Return the small text below each column's name: the metrics and the number of examples.
 
     If a column has two metrics, they are on separate lines.
     """
