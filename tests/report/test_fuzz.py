@@ -79,7 +79,7 @@ def test_answers_that_unpack_to_gigabytes_are_refused_before_they_do(part: str, 
         assert tracemalloc.get_traced_memory()[1] < 120e6
     finally:
         tracemalloc.stop()
-    assert "Its outcomes have more than 32 MiB after unpacking" in shown
+    assert "the outcomes have more than 32 MiB after unpacking" in shown
 
 
 @pytest.mark.parametrize("format", ["terminal", "html", "md", "csv", "latex", "svg"])

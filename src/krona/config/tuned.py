@@ -82,7 +82,7 @@ class StudyBest:
         for key, value in values.items():
             if "_target_" in f"{key} {value!r}":
                 raise KronaError(
-                    f"recipe=tuned: the study {self.name} sets {key}, which is the path of a Python class. A study must not set one."
+                    f"recipe=tuned: the study {self.name} sets {key}, a path of a Python class. It must not."
                 )
         return values
 
