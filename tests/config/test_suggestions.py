@@ -28,7 +28,7 @@ def refusal(composer: Composer, *arguments: str) -> str:
     return str(caught.value)
 
 
-KEYS = [key for key in habits() if not key.startswith("krona ")]
+KEYS = list({instead: key for key, instead in habits().items() if not key.startswith("krona ")}.values())
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -42,16 +42,20 @@ def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -
     assert len(message.splitlines()) == 1
 
 
-EXAMPLES = {"backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb"}
+EXAMPLES = {
+    "backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb", "sweep": "mine", "overwrite": "true",
+    "logger.wandb.project": "mine", "logger.wandb.tags": "[a]", "trainer.accelerator": "cpu", "data.path": "FOLDER",
+    "method.target_modules": "[q]", "trainer.compile": "true", "trainer.gradient_checkpointing": "true",
+    "trainer.bucket_by_length": "true",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("instead", sorted({habits()[key] for key in KEYS}))
 def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
     key = instead.partition("={}")[0].split()[-1]
-    value = EXAMPLES.get(key, "true" if key.endswith(("compile", "checkpointing")) else "2")
-    value = {"trainer.accelerator": "cpu", "data.path": "FOLDER", "method.target_modules": "[q]"}.get(key, value)
+    value = EXAMPLES.get(key, "2")
     arguments = instead.partition(" (")[0].replace("{}", value).split()
-    slow = "pytorch_lightning" in instead or key == "scheduler"  # imports; tests/training/test_lightning.py has both
+    slow = "pytorch_lightning" in instead or "scheduler" in key  # imports; tests/training/test_lightning.py has both
     if all("=" in item for item in arguments) and not slow:  # otherwise the suggestion is a sentence
         arguments += ["method=lora"] if key == "method.rank" and len(arguments) == 1 else []
         plain = check.settings(composer.job([]).config).config
@@ -71,6 +75,13 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("gradient_checkpointing=true", "trainer.gradient_checkpointing=true"),
         ("warmup_ratio=0.06", "optimizer.warmup_steps=0.06"),
         ("method.lora_alpha=16", "method.scaling=2.0 (lora_alpha / r)"),
+        ("tags=[a,b]", "logger=wandb logger.wandb.tags=[a,b]"),
+        ("model=bert-base-uncased", "backbone=bert_base"),
+        ("backbone=sentence-transformers/all-MiniLM-L6-v2", "backbone=minilm_l6"),
+        ("task=sst-2", "task=sst2"),
+        ("optimizer.betas=[0.9,0.98]", "++optimizer.betas=[0.9,0.98]"),
+        ("method.target_modules=q,v", "method.target_modules=[q,v]"),
+        ("--lr=3e-4", "optimizer.lr=3e-4"),
         ("logger.wandb.tags=[a]", "add logger=wandb"),
     ],
 )

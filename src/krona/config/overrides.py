@@ -84,8 +84,11 @@ def _check_options(arguments: Sequence[str]) -> None:
         if name == "--dry-run":
             raise KronaError("--dry-run is an option of krona table. krona status NAME shows the progress of a sweep.")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
+            key = name.lstrip("-").replace("-", "_")
+            value = value if equals else following
+            habit = find_habit(key, None if value.startswith("-") else value or None)
             near = did_you_mean(name, [option for option in known if option.startswith("--")])
-            raise KronaError(f"{name} is not an option: {near}")
+            raise KronaError(f"{name} is not an option{habit or f': {near}. Settings have the form key=value.'}")
         value = value if equals else following
         if name in ("--cfg", "-c") and value not in CFG:
             raise KronaError(f"{f'{name} {value}'.strip()}: {did_you_mean(value, CFG)}")
@@ -148,6 +151,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return _explain_key(key[1], arguments)
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
         name, value = merge.groups()
+        if "," in value and not value.startswith("["):
+            return f"{name}={value} has several values. Write a list as {name}=[{value}], or use -m for several runs."
         habit = find_habit(name, value) or f" must have keys and values, such as {name}={{KEY: VALUE}}"
         return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
@@ -179,4 +184,4 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
         return str(error) if key in str(error) else unknown_key(key, value=value)
     except (HydraException, OmegaConfBaseException):
         return unknown_key(key, value=value)
-    return f"The config of this run does not have the key {key}. To add it, write ++{key}=VALUE"
+    return f"The config of this run does not have the key {key}. To add it, write ++{key}={value or 'VALUE'}"

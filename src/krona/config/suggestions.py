@@ -1,5 +1,6 @@
 """Report unknown keys, and suggest krona's own key for a key of another tool (suggestions.yaml)."""
 
+import re
 from collections.abc import Collection
 from decimal import Decimal
 from functools import cache
@@ -42,8 +43,16 @@ def find_habit(key: str, value: Any = None) -> str:
 
 def similar_choice(group: str, name: str) -> str | None:
     """Return the choice of a group that matches a name on the Hub, such as ``t5_base`` for ``google-t5/t5-base``."""
-    plain = name.rpartition("/")[2].lower().replace("-", "_").replace(".", "_")
-    return plain if plain in choice_files(group) else None
+    plain, files = name.rpartition("/")[2].lower(), choice_files(group)
+    word = plain.replace("-", "_").replace(".", "_")
+    if found := next((choice for choice in (word, word.replace("_", "")) if choice in files), None):
+        return found
+    if group != "backbone":
+        return None
+    models = {
+        choice: re.search(r"^name: (.+)$", file.read_text("utf-8"), re.MULTILINE) for choice, file in files.items()
+    }
+    return next((choice for choice, model in models.items() if model and model[1].lower().endswith(f"/{plain}")), None)
 
 
 def _format_value(value: Any) -> str:
@@ -52,7 +61,7 @@ def _format_value(value: Any) -> str:
         return f"{Decimal(repr(value)):e}"
     if value is None or isinstance(value, bool):
         return "VALUE" if value is None else str(value).lower()
-    return str(value)
+    return f"[{','.join(map(_format_value, value))}]" if isinstance(value, list) else str(value)
 
 
 @cache
