@@ -102,6 +102,7 @@ def test_other_programs_search_paths_stay_as_they_are(here: Path) -> None:
     assert f"file://{here}/conf" not in others
 
 
+@pytest.mark.slow
 def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(here: Path) -> None:
     write(here / "elsewhere" / "method" / "mine.yaml", MINE.replace("rank: 3", "_target_: my_branch.Mine"))
     write(here / "my_branch.py", "from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")

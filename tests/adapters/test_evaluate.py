@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from adapters.conftest import SAMPLE, finished
+from adapters.conftest import finished
 from krona.adapters.commands.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs
 from krona.adapters.commands.submission import Sheet, format_sheets, parse_rating, submit
 from krona.adapters.find import find
@@ -195,11 +195,11 @@ def test_a_submission_of_all_tasks(encoders: dict[str, Path], glue: Path, tmp_pa
 
 
 def test_answers_that_are_no_label_or_no_number_are_counted(
-    sst2: Path, outputs: Path, glue: Path, tmp_path: Path
+    tiny: dict[str, list[str]], outputs: Path, glue: Path, tmp_path: Path
 ) -> None:
-    untuned = finished(outputs, *SAMPLE, "method=untuned", "task=sample_stsb")
-    sheets = {sheet.name: sheet for sheet in submitted([sst2, untuned], glue, tmp_path / "a.zip")}
-    answers = load(sst2).predict(
+    runs = [finished(outputs, *tiny["t5"], "method=lora", f"task=sample_{name}") for name in ("sst2", "stsb")]
+    sheets = {sheet.name: sheet for sheet in submitted(runs, glue, tmp_path / "a.zip")}
+    answers = load(runs[0]).predict(
         [line.split("\t")[0] for line in (glue / "SST-2" / "test.tsv").read_text().splitlines()[1:]]
     )
     assert set(sheets["SST-2"].predictions) <= {"0", "1"}

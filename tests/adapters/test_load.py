@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import krona
 import tiny_backbones
-from adapters.conftest import SAMPLE, finished
+from adapters.conftest import finished
 from krona.adapters.find import find
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
@@ -78,8 +78,10 @@ def test_other_families_and_precisions_answer_as_they_did(
     assert_same_answers(finished(outputs, *tiny[kind], *values), batch_size=7 if exact else 200)
 
 
-def test_a_regressions_answer_without_an_end_is_cut_where_the_run_cut_it(outputs: Path) -> None:
-    folder = finished(outputs, *SAMPLE, "method=lora", "task=sample_stsb", "trainer.max_steps=1")
+def test_a_regressions_answer_without_an_end_is_cut_where_the_run_cut_it(
+    tiny: dict[str, list[str]], outputs: Path
+) -> None:
+    folder = finished(outputs, *tiny["t5"], "method=lora", "task=sample_stsb")
     assert not all(row["prediction"].replace(".", "").isdigit() for row in own(folder)["test"])
     assert_same_answers(folder)
     trained = load(folder)
@@ -155,8 +157,8 @@ def test_a_wrong_row(rows: Any, message: str, rte: Path) -> None:
         load(rte).predict(rows)
 
 
-def test_untuned_has_no_adapter(outputs: Path) -> None:
-    folder = finished(outputs, *SAMPLE, "method=untuned", "task=sample_sst2")
+def test_untuned_has_no_adapter(tiny: dict[str, list[str]], outputs: Path) -> None:
+    folder = finished(outputs, *tiny["t5"], "method=untuned", "task=sample_sst2")
     assert not (folder / "adapter.safetensors").exists()
     assert load(folder).adapter is None
     assert_same_answers(folder)

@@ -8,7 +8,7 @@ import pytest
 from krona.messages import KronaError
 from krona.tasks import Task
 from krona.tasks.values import BadRowError
-from tasks.glue_files import NAMES, config, task
+from tasks.glue_files import NAMES, task
 
 OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "metrics": ["accuracy", "macro_f1"]}
 
@@ -152,8 +152,3 @@ def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> N
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(KronaError, match=r"'labels' is missing \(a list of words, or null for a number\)"):
         Task.from_config({key: value for key, value in OWN.items() if key != "labels"})
-
-
-def test_every_yaml_of_conf_is_a_task() -> None:
-    for name in NAMES:
-        assert config(name)["name"] == name

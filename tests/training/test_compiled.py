@@ -58,17 +58,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return graphs
 
 
-def cases() -> list[Any]:
-    """Return all pairs of a method and a kind.
-
-    Most are slow, because tests/test_contract.py traces a block with every method.
-    """
-    fast = {("krona", "t5")}
-    marks = {True: [], False: [pytest.mark.slow]}
-    return [pytest.param(m, kind, marks=marks[(m, kind) in fast]) for m in METHODS for kind in KINDS]
-
-
-@pytest.mark.parametrize(("method", "kind"), cases())
+@pytest.mark.slow  # tests/test_contract.py traces a block with krona
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", METHODS)
 def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     method: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
