@@ -31,20 +31,13 @@ def own(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def split_of(trained: Trained, rows: list[dict[str, Any]]) -> Split:
-    """Return the split that these rows of predictions.jsonl came from.
-
-    The texts, which an encoder needs, are taken from the source text between the column names.
-    """
-    texts = []
-    for row in rows:
-        text, found = row["source"], list[str]()
-        for column in reversed(trained.task.columns):
-            text, _, last = text.rpartition(f"{column}: ")
-            found.insert(0, last.strip())
-        texts.append(tuple(found))
-    return Split(
-        ids=[r["id"] for r in rows], sources=[r["source"] for r in rows], targets=[""] * len(rows), texts=texts
-    )
+    """Return the split of these rows of predictions.jsonl, in which an encoder's source has its separator."""
+    sources, separator = [row["source"] for row in rows], trained.family.tokenizer.sep_token
+    if trained.family.writes:
+        texts = [(source.partition(": ")[2],) for source in sources]
+    else:
+        texts = [tuple(source.split(f" {separator} ")) for source in sources]
+    return Split(ids=[row["id"] for row in rows], sources=sources, targets=[""] * len(rows), texts=texts)
 
 
 def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 2) -> None:
@@ -148,7 +141,7 @@ def test_the_fields_of_a_prediction(sst2: Path) -> None:
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
         ([("a", None)], r"row 1: the column 'sentence2' is empty"),
-        ([("a", ["b"])], "row 1: the column 'sentence2' holds a list"),
+        ([("a", ["b"])], "row 1: the column 'sentence2' contains a list"),
         ([5], "row 1: a row cannot be of type int"),
     ],
 )

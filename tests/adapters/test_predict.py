@@ -125,9 +125,9 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
     assert "p(not_entailment)" in said
     with pytest.raises(KronaError, match=r"--text has 3 texts, but each row of task sample_rte"):
         ask(rte, texts=["a", "b", "c"])
-    with pytest.raises(KronaError, match="No rows"):
+    with pytest.raises(KronaError, match="--input FILE"):
         ask(rte)
-    with pytest.raises(KronaError, match="No rows"):
+    with pytest.raises(KronaError, match="--input FILE"):
         ask(rte, source="x.tsv", texts=["a", "b"])
 
 
