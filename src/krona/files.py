@@ -1,6 +1,7 @@
 """Write files atomically, and remove files without following symbolic links."""
 
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -14,6 +15,7 @@ from krona.messages import KronaError, join_names
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file atomically
+MAX_JSON = 2**26  # bytes
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -21,6 +23,29 @@ def sha256(file: Path) -> str:
     """Return the SHA-256 of a file's content."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text. Raises ValueError if the text is invalid, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not a regular file, is larger than `MAX_JSON`, or does not contain JSON.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("it is not a regular file")
+    if about.st_size > MAX_JSON:
+        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {MAX_JSON:,}")
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:

@@ -5,9 +5,14 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-# Control characters of a terminal (C0 except tab and line end, DEL and C1), marks that change the text direction, and
-# unpaired surrogates.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Characters that a terminal executes, or that hide text: C0 except tab and line end, DEL, C1, unpaired surrogates, and
+# characters that are invisible or change the direction of the text. The zero-width joiners are needed in emoji and in
+# some scripts, so they are kept between two characters that are not ASCII.
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
 PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
 

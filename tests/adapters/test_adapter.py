@@ -153,8 +153,9 @@ def test_a_forged_header_is_one_message(changes: dict[str, Any], message: str, t
 def test_a_file_without_an_adapter(tmp_path: Path) -> None:
     model = inserted("lora")
     refused(tmp_path / "none.safetensors", model, ["none.safetensors was not found"])
-    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors")
-    refused(tmp_path / "a.safetensors", model, ["not an adapter of krona"])
+    for metadata in (None, {"krona": "[" * 100_000}):
+        save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
+        refused(tmp_path / "a.safetensors", model, ["not an adapter of krona"])
 
 
 def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_partial_file_of_other_options_is_not_resumed(
     with pytest.raises(KronaError, match="belongs to other runs"):
         ask(sst2, source=rows, output=output, batch_size=4)
     assert (tmp_path / "a.tsv.partial").read_bytes() == before
-    (tmp_path / "a.tsv.partial.state").write_text("{")
+    (tmp_path / "a.tsv.partial.state").write_text("[" * 100_000)
     with pytest.raises(KronaError, match=r"a.tsv.partial.state is damaged.*--overwrite"):
         ask(sst2, source=rows, output=output)
     ask(sst2, source=rows, output=output, overwrite=True)

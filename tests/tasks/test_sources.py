@@ -220,7 +220,7 @@ def test_the_fingerprint_depends_on_the_content_only(tmp_path: Path) -> None:
 def test_fingerprints_of_own_files_and_of_the_hub(tmp_path: Path) -> None:
     own = task("rte", files={"train": "a.csv"})
     assert own_files(own, str(tmp_path)) == {"train": tmp_path / "a.csv"}
-    assert data_fingerprint(own, kind="hub", path=str(tmp_path)) == "hub:absent"
+    assert data_fingerprint(own, kind="hub", path=str(tmp_path)) == "own:absent"
     (tmp_path / "a.csv").write_text("x")
     assert data_fingerprint(own, kind="hub", path=str(tmp_path)).startswith("own:")
     hub = {"kind": "hub", "name": "nyu-mll/glue"}

@@ -59,7 +59,7 @@ def test_files_that_are_not_regular(tmp_path: Path) -> None:
             require_files(mood(name), kind="hub", path=str(tmp_path))
         with pytest.raises(KronaError, match=message):
             InputRows(str(tmp_path / name), mood(name))
-        assert data_fingerprint(mood(name), kind="hub", path=str(tmp_path)) == "hub:absent"
+        assert data_fingerprint(mood(name), kind="hub", path=str(tmp_path)) == "own:absent"
 
 
 @pytest.mark.parametrize("content", [b"text\tlabel\n" + b"x\tsad\n" * 400_000, b"\0" * 3_000_000, b"\n" * 3_000_000])

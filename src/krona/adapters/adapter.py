@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
-from krona.files import Write, write_whole
+from krona.files import Write, parse_json, write_whole
 from krona.messages import KronaError, shorten
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.state import active_adapter, get_adapter, get_state
@@ -65,7 +65,7 @@ class AdapterConfig(BaseModel):
         """Read the config from the header of an adapter's file. Raises KronaError if the header has no valid config."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
-            entry = json.loads(metadata.pop("krona"))
+            entry = parse_json(metadata.pop("krona"))
             found = entry["format"]
             if found == FORMAT:
                 config = cls(**{**entry, "notes": {**entry.get("notes", {}), **metadata}})

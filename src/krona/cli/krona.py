@@ -11,10 +11,10 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, count_commands, run_commands
-from krona.messages import KronaError
+from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
 from krona.report.formats import FORMATS
-from krona.screen import as_typed, terminal_width
+from krona.screen import as_typed, show, terminal_width
 
 
 class Commands(TyperGroup):
@@ -150,7 +150,7 @@ def report(
     folders = outputs or [paths.OUTPUTS]
     target = out or (folders[0] / "report.html" if form == "html" else None)
     text = build_report(folders, table=number, sweep=sweep, format=form, out=target, filters=where or [])
-    print(text if target is None else target, end="" if target is None else "\n")
+    print(text if target is None else visible(f"{target}\n"), end="")
 
 
 @app.command()
@@ -215,7 +215,7 @@ def dashboard(
     from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}
-    print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
+    show(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)))
 
 
 for _others in (run_commands, count_commands, adapter_commands):

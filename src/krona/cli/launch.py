@@ -19,7 +19,7 @@ from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalize
 from krona.jobs.interrupts import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
-from krona.messages import KronaError
+from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
 from krona.screen import as_typed
 
@@ -50,7 +50,7 @@ def launch(
         if options.help:
             text = help_text(config_name, options.overrides)
         if text is not None:
-            print(text, end="")
+            print(visible(text), end="")
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from krona.files import read_json
 from krona.messages import KronaError
 
 Pooling = Literal["pooler", "first", "mean"]
@@ -36,7 +37,7 @@ def folder_pooling(path: str | None) -> Pooling | None:
     if path is None or not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         named = content.get("pooling_mode")  # in newer versions; older versions have a flag for each mode
         flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
     except (OSError, ValueError, AttributeError) as error:

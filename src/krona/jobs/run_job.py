@@ -25,7 +25,7 @@ from krona.messages import KronaError, mask_passwords
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.provenance import provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.screen import say
+from krona.screen import escape, say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 
@@ -81,7 +81,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
         rehearsal = replace(spec, config=config, outputs=Path(folder))
         job, log = run_on_devices(rehearsal, console), rehearsal.run.log
         if job.state == "failed" and log.is_file() and "Traceback" in (text := log.read_text(encoding="utf-8")):
-            console.print(text[text.index("Traceback") :], highlight=False, markup=False)
+            console.print(escape(text[text.index("Traceback") :]), highlight=False, markup=False)
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"

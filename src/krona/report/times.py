@@ -1,12 +1,12 @@
 """Fill Tables 2 and 8 of the paper (latency, launches, training time) from benchmarks or from the times of the runs."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from krona.files import read_json
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.costs import step_seconds
 from krona.report.grouping import Group, add_paper, build_row
@@ -50,7 +50,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             for row in content["rows"]:
                 ratio = row["ratio_to_full"]  # null if full fine-tuning was not measured
                 str(row["name"]), None if ratio is None else float(ratio)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from krona.files import remove_below, write_whole
+from krona.files import read_json, remove_below, write_whole
 from krona.messages import KronaError, check_file_name, did_you_mean
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
@@ -91,7 +91,7 @@ def load_command(folder: Path, sweep: str) -> list[str]:
         known = sorted(file.stem for file in folder.glob("*.json"))
         raise KronaError(f"No sweep {sweep!r} was started in {folder}: {did_you_mean(sweep, known)}")
     try:
-        overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
+        overrides = read_json(path)["overrides"]
         if not isinstance(overrides, list):
             raise TypeError(f"overrides is {overrides!r}, not a list")
     except (OSError, ValueError, KeyError, TypeError) as error:

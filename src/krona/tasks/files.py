@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.text import TextFile, require_file
+from krona.tasks.text import MAX_LINE, TextFile, read_limit, require_file
 from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
+BATCH = 1024  # rows of a Parquet file that are in memory
 SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
 
 
@@ -206,14 +207,14 @@ def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Located]:
     import pyarrow.parquet as pq
 
     require_file(path)
-    line = 0
+    line, longest = 0, read_limit(*MAX_LINE)
     try:
         with pq.ParquetFile(path) as file:
             found = wanted.find(str(path), file.schema_arrow.names)
-            for batch in file.iter_batches(columns=[*dict.fromkeys(found.values())]):
+            for batch in file.iter_batches(BATCH, columns=[*dict.fromkeys(found.values())]):
                 for row in batch.to_pylist():
                     line += 1
-                    yield line, {column: row[name] for column, name in found.items()}
+                    yield line, _select(row, found, f"{path}:{line}", longest)
     except (pa.ArrowException, OSError) as error:
         raise KronaError(f"{path} is not a readable Parquet file: {error}") from error
 
@@ -228,7 +229,19 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
         raise KronaError(f"{path} is not a readable saved data set: {error}") from error
     found = wanted.find(str(path), data.column_names)
     rows = data.select_columns([*dict.fromkeys(found.values())])
-    yield from ((line, {column: row[name] for column, name in found.items()}) for line, row in enumerate(rows, start=1))
+    longest = read_limit(*MAX_LINE)
+    yield from ((line, _select(row, found, f"{path}:{line}", longest)) for line, row in enumerate(rows, start=1))
+
+
+def _select(row: Row, found: Mapping[str, str], where: str, longest: int) -> Row:
+    """Return the wanted columns of a row. Raises KronaError if a text is longer than a line of a text file may be."""
+    for name in found.values():
+        if isinstance(row[name], str) and len(row[name]) > longest:
+            raise KronaError(
+                f"{where} has a text of more than {longest:,} characters. Shorten it, or raise the limit: "
+                f"{MAX_LINE[0]}=N."
+            )
+    return {column: row[name] for column, name in found.items()}
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

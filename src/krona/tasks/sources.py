@@ -131,8 +131,8 @@ def data_fingerprint(
     """Return the fingerprint of the data that a run would read. It is part of the run id.
 
     The fingerprint is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
-    or unreadable file it is `<kind>:absent`, and the run itself reports the error. The function needs neither torch nor
-    `datasets` nor a network.
+    or unreadable file it is `<source>:absent`, and the run itself reports the error. The function needs neither torch
+    nor `datasets` nor a network.
     """
     try:
         if task.kind == "own":
@@ -143,7 +143,7 @@ def data_fingerprint(
             return f"tsv:{_hash_files(tsv_files(task, path))}"
         return f"hub:{name}/{task.hub_name}@{revision or 'main'}"
     except (KronaError, OSError, ValueError, TypeError):
-        return f"{kind}:absent"
+        return f"{'own' if task.kind == 'own' else kind}:absent"
 
 
 def _layout(task: Task) -> TsvLayout:

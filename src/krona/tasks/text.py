@@ -91,7 +91,7 @@ class TextFile:
             yield text
 
     def _raw_lines(self) -> Iterator[bytes]:
-        longest = _read_limit(*MAX_LINE)
+        longest = read_limit(*MAX_LINE)
         with self._open() as binary:
             chunks = self._chunks(binary)
             text = self._read_head(chunks)
@@ -119,7 +119,7 @@ class TextFile:
         return self._file
 
     def _chunks(self, binary: Any) -> Iterator[bytes]:
-        most, total = _read_limit(*MAX_UNPACKED), 0
+        most, total = read_limit(*MAX_UNPACKED), 0
         stream = gzip.GzipFile(fileobj=binary) if self.packed else binary
         while True:
             try:
@@ -164,7 +164,7 @@ class TextFile:
         return KronaError(f"{self.name}:{line}: {what}. {way_out}, for example: {command}")
 
 
-def _read_limit(variable: str, default: float, unit: int) -> int:
+def read_limit(variable: str, default: float, unit: int) -> int:
     """Return the limit in bytes that an environment variable sets. Raise `KronaError` if it is not a number above 0."""
     text = os.environ.get(variable) or str(default)
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from krona.files import remove_below, sha256
+from krona.files import read_json, remove_below, sha256
 from krona.messages import KronaError
 from krona.tasks.rows import Split
 
@@ -96,7 +96,7 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
     import datasets
 
     try:
-        counts = json.loads((folder / "counts.json").read_text())
+        counts = read_json(folder / "counts.json")
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"counts.json has {counts['rows']} rows and the split has {rows}"
         if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # not in older caches

@@ -11,6 +11,7 @@ import pytest
 
 from krona.report import formats, text
 from krona.report.build import build_report
+from krona.report.formats import find_formats
 from krona.report.table import Report, Target
 from report.generate import grid, make_result, write_all
 from report.test_text import constant
@@ -135,15 +136,37 @@ def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     assert len(cell["runs"].split()) == 2
     missing = [r for r in rows if r["missing"] == "no run"]
     assert all(r["command"].startswith("krona table 1 ") for r in missing)
-    assert [r["command"] for r in rows if r["table"] == "not finished"] == [
+    assert [r["remarks"] for r in rows if r["table"] == "not finished" and not r["command"]] == [
         "loss is nan at step 12: lower optimizer.lr"
     ]
 
 
-def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path):
-    write_all(tmp_path, [make_result("krona", "=1+1", 0, kind="own")])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        (" \t=1+1", "' \t'=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("|calc", "'|calc"),
+        ("\u200b\ufeff=1+1", r"'\u200b\ufeff=1+1"),
+        ("\u200d=1", r"'\u200d=1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("x-1", "x-1"),
+    ],
+)
+def test_a_name_is_no_formula_in_a_spreadsheet(name, shown, tmp_path):
+    write_all(tmp_path, [make_result("krona", name, 0, kind="own")])
     rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
-    assert "'=1+1" in {row["column"] for row in rows}
+    assert shown in {row["column"] for row in rows}
+
+
+@pytest.mark.parametrize("format", find_formats())
+def test_no_format_has_hidden_characters(format, tmp_path):
+    name = "a\x1b[2J\u200b\u200e\u202e\u2028\U000e0041b"
+    write_all(tmp_path, [make_result("krona", name, 0, kind="own")])
+    text = build_report(tmp_path, format=format)
+    assert not set(text) & (set(name) - set("ab[2J"))
+    assert r"\x1b" in text.replace(r"\textbackslash{}", "\\").replace("\\\\", "\\")
 
 
 def test_latex_looks_like_the_papers(outputs):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from krona.files import write_whole
-from krona.messages import KronaError, did_you_mean
+from krona.files import read_json, write_whole
+from krona.messages import KronaError, did_you_mean, visible
 from krona.runs.folder import require_new
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
@@ -37,7 +37,8 @@ class AnswerFile:
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Write the predictions for the next rows, and record that these rows are complete."""
-        self.out.write(format_answers(answers, self.ending, header=self.done == 0).encode("utf-8"))
+        text = format_answers(answers, self.ending, header=self.done == 0)
+        self.out.write((visible(text) if self.out.isatty() else text).encode("utf-8"))
         self.out.flush()
         self.done += len(answers)
         if self.state is not None:
@@ -102,7 +103,7 @@ def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
     if not partial.exists() or not state.exists():
         return 0, 0
     try:
-        known = json.loads(state.read_text())
+        known = read_json(state)
         same, rows, length = known["key"] == key, int(known["rows"]), int(known["bytes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{state} is damaged. Add --overwrite to start from the first row.") from error

@@ -14,6 +14,7 @@ from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.load import load_backbone
 from krona.adapters.origin import compose
 from krona.adapters.sums import combine
+from krona.files import parse_json
 from krona.messages import KronaError
 
 INTO = "sum"
@@ -81,7 +82,7 @@ def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
     The dict is empty for other files.
     """
     try:
-        return {str(run): float(weight) for run, weight in json.loads(notes.get(NOTE, "{}")).items()}
+        return {str(run): float(weight) for run, weight in parse_json(notes.get(NOTE, "{}")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise KronaError(f"The entry `{NOTE}` in the header of {file} is invalid: {error}") from error
 

@@ -1,6 +1,5 @@
 """Read the tensors and the config of a peft folder. Settings that krona does not support raise an error."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from krona.adapters.adapter import read_safetensors
 from krona.adapters.peft.module_names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
+from krona.files import read_json
 from krona.messages import KronaError
 
 COMMON = {
@@ -136,7 +136,7 @@ def _read_weights(path: Path) -> tuple[str | None, dict[str, Tensor]]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found, so its folder is not a peft folder.") from error
     except (OSError, ValueError, RecursionError) as error:

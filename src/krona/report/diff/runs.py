@@ -1,11 +1,11 @@
 """Compare two runs: their settings, their scores, a paired test, and the examples with different predictions."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from krona.files import parse_json
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.report.stored_runs import SharedParts, StoredRun, stored_run
@@ -146,7 +146,7 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 number += 1
-                row = json.loads(line)
+                row = parse_json(line)
                 if row["split"] == "test":
                     found[str(row["id"])] = {key: str(row[key]) for key in ("source", "target", "prediction")}
     except FileNotFoundError as error:

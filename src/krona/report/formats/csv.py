@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
+from krona.messages import CONTROL
 from krona.report.notes import cell_remarks
 from krona.report.table import Cell, Report, Target
 from krona.runs.constant_predictions import SIGN
@@ -13,13 +15,16 @@ FIELDS = (
     "test_low", "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "mark", "remarks", "caution",
     "missing", "command", "runs",
 )  # fmt: skip
+# The beginning of a formula, also behind blanks and invisible characters, with full-width signs, and behind a separator
+# at which a spreadsheet may split the line.
+FORMULA = re.compile(rf"(^|[;\t\r\n])(?=(?:\s|{CONTROL.pattern})*+[=+\-@|＝＋－＠｜﹢﹣﹦﹫])")
 
 
 def render(report: Report, target: Target) -> str:
     """Return the report as CSV. Numbers are not rounded.
 
     The last lines describe unfinished runs and files that could not be used. For an unfinished run, the column
-    ``missing`` contains its status, and the column ``command`` its error or its progress. For a file, ``missing``
+    ``missing`` contains its status, and the column ``remarks`` its error or its progress. For a file, ``missing``
     contains the reason.
     """
     lines: list[Sequence[object]] = [FIELDS]
@@ -28,14 +33,17 @@ def render(report: Report, target: Target) -> str:
             for column in table.columns:
                 cell = _fields(row.cell(column.key), table.caution)
                 lines.append((table.name, table.heading, row.label, row.differs, column.key, column.metric, *cell))
-    blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
         reason = run.result.error or run.result.reached
-        lines.append(("not finished", *blank, run.status, reason, run.result.run_id))
-    lines += [("not used", *blank, problem, "", "") for problem in report.problems]
+        lines.append(_line("not finished", remarks=reason, missing=run.status, runs=run.result.run_id))
+    lines += [_line("not used", missing=problem) for problem in report.problems]
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(map(_safe_line, lines))
     return out.getvalue()
+
+
+def _line(table: str, **fields: str) -> list[object]:
+    return [*({**dict.fromkeys(FIELDS, ""), "table": table, **fields}).values()]
 
 
 def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
@@ -49,6 +57,5 @@ def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
 
 
 def _safe_line(line: Sequence[object]) -> list[object]:
-    """Quote each value that a spreadsheet would run as a formula, even if it begins with spaces or tabs."""
-    quoted = [isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "@", "-") for value in line]
-    return [f"'{value}" if formula else value for value, formula in zip(line, quoted, strict=True)]
+    """Quote the beginning of each value that a spreadsheet would run as a formula."""
+    return [FORMULA.sub(r"\1'", value) if isinstance(value, str) else value for value in line]

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+from krona.messages import visible
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.report.text import SEEDS, cell_mark, cell_value, count_seeds, format_seeds, label_parts, number
@@ -122,5 +123,5 @@ def _label(label: str) -> str:
 
 def escape(value: str) -> str:
     """Escape LaTeX's special characters, and replace characters that its fonts may not contain."""
-    shown = "".join(SPECIAL.get(character, character) for character in " ".join(value.splitlines()))
+    shown = "".join(SPECIAL.get(character, character) for character in " ".join(visible(value).splitlines()))
     return shown.encode("latin-1", "replace").decode("latin-1")
