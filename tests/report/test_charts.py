@@ -8,7 +8,7 @@ import pytest
 
 from krona.paper import METHOD_LABELS
 from krona.report.charts import looks
-from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
 from krona.report.charts.draw import draw
 from krona.report.charts.picture import picture
 
@@ -76,6 +76,17 @@ def test_the_axis_of_scores_fits_intervals_but_not_a_single_far_score():
     near = [found[name][1] for name in ("lora", "krona", "bitfit")]
     assert max(near) - min(near) > 100, "of 220: the low score does not squeeze the others"
     assert found["untuned"][1] > max(near)
+
+
+def test_the_ends_of_an_axis_fit_its_values_and_a_label_stays_inside():
+    low, high = fit_ends(70, 73, least=7.3)
+    assert 66 < low < 70
+    assert 73 < high < 77
+    assert score_axis("score", [Point(i, score) for i, score in enumerate((70, 84, 87, 90))]).low < 70, "the range fits"
+    points = {f"m{i}": Point(x, 70 + 5 * i, label=f"right {i}") for i, x in enumerate((1, 2))}
+    svg = draw(chart(points))
+    anchors = re.findall(r"text-anchor: (\w+)[^>]*>right (\d)", svg)
+    assert [anchor for anchor, _ in anchors if anchor == "end"] == ["end"]
 
 
 def test_marks_have_tooltips_and_lie_where_their_values_are():

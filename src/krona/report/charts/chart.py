@@ -8,8 +8,8 @@ from krona.metrics.statistics import Interval
 from krona.report.charts.looks import Look
 
 Marks = Literal["all", "last", "none"]
-# The axis leaves out the lowest score if its distance to the others is more than 1.5 times the range of the others.
-FAR = 1.5
+# The axis leaves out the lowest score if its distance to the others is more than 5 times the range of the others.
+FAR = 5.0
 
 
 @dataclass(frozen=True)

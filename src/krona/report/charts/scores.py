@@ -193,7 +193,9 @@ def score_chart(
 ) -> Chart:
     """Return a chart of scores. ``label`` is the label of the vertical axis."""
     points = [point for one in series for point in one.points]
-    return Chart(title, axis, score_axis(label, points), series, detail, front)
+    scores = score_axis(label, points)
+    left_out = "▼ below the axis" if any(point.y < (scores.low or 0.0) for point in points) else ""
+    return Chart(title, axis, scores, series, "; ".join(filter(None, (detail, left_out))), front)
 
 
 def study_charts(study: Study) -> list[Chart]:
