@@ -126,9 +126,10 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
         urgent[2:3] = ["--exclusive"]
     asked(*urgent)
     wait_for(lambda: stopped_runs() > 0, process)
-    wait_for(lambda: len(running(outputs)) > 0, process)
-    queue = ["squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--sort=S", "--format=%i"]
-    asked("scontrol", "requeue", asked(*queue).split()[0])  # the job that has run longest
+    # The preempted job may still be in the queue as running, so the requeued job is that of another run.
+    wait_for(lambda: bool({*running(outputs)} - stopped), process)
+    other, *_ = {*running(outputs)} - stopped
+    asked("scontrol", "requeue", json.loads((other / "claim.json").read_text())["slurm"][0])
     wait_for(lambda: stopped_runs() > 1, process)
     # only now: the held runs occupy all cores, so the stopped ones cannot start again before it
     go.touch()
