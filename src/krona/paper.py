@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.messages import KronaError
+from krona.messages import KronaError, shorten
 from krona.paths import PAPER
 
 TABLES = ("1", "2", "4", "5", "6", "7", "8", "9", "lora_ga")  # lora_ga: Table 1 of a paper that uses LoRA-GA's protocol
@@ -82,11 +82,16 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
 
 
 def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. The label of a task that is not in the paper is its name.
+    """Return the label of a task, such as ``SST-2`` for sst2. Another task has its shortened name as label.
 
     sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
     """
-    return TASK_LABELS.get(task.removeprefix("sample_"), task)
+    return TASK_LABELS.get(task.removeprefix("sample_"), shorten(task))
+
+
+def method_label(method: str) -> str:
+    """Return the label of a method, such as ``LoRA`` for lora. Another method has its shortened name as label."""
+    return METHOD_LABELS.get(method, shorten(method))
 
 
 def task_order(task: str) -> tuple[int, str]:

@@ -41,7 +41,7 @@ def table(
         left: headings of the columns that are aligned to the left.
     """
     cells = [[escape(cell) for cell in row] for row in rows]
-    used = [i for i in range(len(headings)) if i == 0 or any(row[i].plain for row in cells)]
+    used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
     names = [headings[i] for i in used]
     cells = [[row[i] for i in used] for row in cells]
     widths = [max([cell_len(name), *(row[i].cell_len for row in cells)]) for i, name in enumerate(names)]
@@ -89,11 +89,10 @@ def escape(line: Cell) -> Text:
 
 
 def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -> Text:
-    padded = []
-    for cell, width, is_right in zip(cells, widths, right, strict=True):
-        padded.append(cell.copy())
-        padded[-1].align("right" if is_right else "left", width)
-    line = Text(GAP).join(padded)
+    line = Text()
+    for i, (cell, width, is_right) in enumerate(zip(cells, widths, right, strict=True)):
+        padding = " " * (width - cell.cell_len)
+        line.append(GAP * (i > 0) + padding * is_right).append_text(cell).append(padding * (not is_right))
     line.rstrip()
     return line
 

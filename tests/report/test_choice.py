@@ -55,3 +55,34 @@ def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatc
     assert cell.seeds == [0, 1, 2], "the mean is over all"
     assert ["packed" in vars(run) for run in sorted(cell.runs, key=lambda run: run.result.seed)] == [True, True, False]
     assert len(report.runs) == 15
+
+
+def test_of_many_sections_only_the_first_are_resampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(score_cells, "MOST_RUNS", 1)
+    monkeypatch.setattr(score_cells, "MOST_CELLS", 1)
+    names = ("a", "b")
+    write_all(tmp_path, [make_result("lora", "rte", 0, rows=30, backbone=name, sweep=None) for name in names])
+    tables = build.collect(tmp_path).tables
+    assert [table.rows[0].cells["rte"].test_interval is not None for table in tables] == [True, False]
+    assert [any("without intervals" in note for note in table.notes) for table in tables] == [False, True]
+    assert all(table.rows[0].cells["rte"].value is not None for table in tables)
+
+
+@pytest.mark.parametrize("key", ["method", "task", "backbone.name", "sweep", "init_from"])
+def test_long_names_are_shortened(key, tmp_path):
+    for end in "ab":
+        result = make_result(
+            "lora", "rte", 0, rows=30, change={f"{key}.name" if key in ("method", "task") else key: ""}
+        )
+        name, place = 5_000 * "x" + end, result.config
+        for part in key.split(".")[:-1]:
+            place = place[part]
+        if key in ("method", "task"):
+            setattr(result, key, name)
+            place = place[key]
+        place["name" if key in ("method", "task") else key.split(".")[-1]] = name
+        result.run_id = f"run-{end}"
+        write_all(tmp_path, [result])
+    text = build.build_report([tmp_path])
+    assert text.count("x") < 2_000
+    assert "xxx…" in text or key == "sweep"

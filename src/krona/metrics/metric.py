@@ -35,7 +35,7 @@ class Metric:
         score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1. The function
             imports the library itself.
         sums: a function that returns the metric as `Sums`. Its second argument contains all values that a prediction
-            can have.
+            can have. None means the values that occur.
         of_numbers: true if the metric is for regressions.
         classes: the number of classes for which the metric is defined. None means any number.
         linear: true if the metric is linear in its sums, so that the sums of several runs can be averaged.
@@ -45,7 +45,7 @@ class Metric:
     """
 
     score: Callable[[Answers], float]
-    sums: Callable[[Answers, Floats], Sums]
+    sums: Callable[[Answers, Floats | None], Sums]
     of_numbers: bool = False
     classes: int | None = None
     linear: bool = False

@@ -8,7 +8,7 @@ import numpy as np
 from krona.messages import amount, first_few
 from krona.metrics.power import LEVEL, POWER, fewest_examples
 from krona.metrics.statistics import swap_test
-from krona.paper import METHOD_LABELS, task_label
+from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
 from krona.report.stored_runs import StoredRun, count_unfinished
 from krona.report.table import Cell, Table
@@ -45,8 +45,7 @@ def describe_runs(runs: Sequence[StoredRun], *, shapes: bool) -> list[str]:
 
 def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
     notes = dict.fromkeys(
-        f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
-        f"{note.removeprefix(TUNED)}."
+        f"{method_label(run.result.method)} on {task_label(run.result.task)} took {note.removeprefix(TUNED)}."
         for run in runs
         for note in run.result.notes
         if note.startswith(TUNED)

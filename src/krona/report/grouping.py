@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from krona.messages import first_few
-from krona.paper import METHOD_LABELS, task_label
+from krona.messages import first_few, shorten
+from krona.paper import method_label, task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.stored_runs import SPLITS, StoredRun
 from krona.report.table import Row
@@ -57,11 +57,12 @@ class Group:
 def setting_text(key: str, value: str) -> str:
     """Format the value of a setting.
 
-    ``null`` and a limit of -1 steps become ``none``. A long fraction is rounded to four significant digits.
+    ``null`` and a limit of -1 steps become ``none``. A long fraction is rounded to four significant digits. A long
+    text is shortened.
     """
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
-    return WORDS.get((key, value), "none" if value == "null" else value)
+    return WORDS.get((key, value), "none" if value == "null" else shorten(value, 200))
 
 
 def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
@@ -95,7 +96,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
         plain.apart = frozenset(several)
         groups += [plain, *split] if plain.runs or not split else split
         for task, found in several.items():
-            place, keys = f"{layout.labels.get(row, row)} on {task_label(task)}", ", ".join(differing[task])
+            place, keys = f"{layout.labels.get(row, shorten(row))} on {task_label(task)}", ", ".join(differing[task])
             notes.append(f"{place} has {len(found)} variants ({keys}). Each has its own row.")
     return groups, first_few(notes, 5)
 
@@ -166,7 +167,7 @@ def build_row(layout: Layout, one: Group) -> Row:
 
     In a table of shapes, a row whose shape of A did not fit the layers is labelled with the shape that was used.
     """
-    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
+    label, differs = layout.labels.get(one.key, shorten(one.key)), [one.suffix] if one.suffix else []
     first = one.first
     if layout.by_shape and first is not None and asked_shape(first.result):
         label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
@@ -210,7 +211,7 @@ def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
         other = first.setdefault((task, _has_prefix(run), *map(run.setting, DATA_SETTINGS)), run)
         if found := differing_data(other, run):
             keys.setdefault(task, {}).update(dict.fromkeys(found))
-            names = (METHOD_LABELS.get(one.result.method, one.result.method) for one in (other, run))
+            names = (method_label(one.result.method) for one in (other, run))
             methods.setdefault(task, {}).update(dict.fromkeys(names))
     notes = []
     for task, differing_keys in keys.items():

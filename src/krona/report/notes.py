@@ -22,6 +22,7 @@ from krona.screen import below
 MOST_REMARKS, MOST_NAMES = 20, 4
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
 MOST_PRUNED = 12
+MOST_MISSING = 12  # number of rows with missing runs, and of their tasks, that have a command
 ABSENT = ("no run", "not measured")
 
 
@@ -126,18 +127,23 @@ def _missing_notes(table: Table) -> Iterator[Note]:
     for text, shown_by in table.asides:
         yield Note(text, shown_by, "missing")
     labels = {column.key: column.label for column in table.columns}
-    failures = []
+    failures, lacking = [], 0
     for row in table.rows:
         commands = {key: command for key in labels if (command := row.cell(key).command)}
         absent = [key for key in commands if row.cell(key).missing in ABSENT]
-        if absent:
-            columns = ", ".join(labels[key] for key in absent)
+        lacking += bool(absent)
+        if absent and lacking <= MOST_MISSING:
+            columns = ", ".join(first_few([labels[key] for key in absent], MOST_MISSING))
             joined = shlex.split(commands[absent[0]])
-            joined = [f"task={','.join(absent)}" if word == f"task={absent[0]}" else word for word in joined]
+            joined = [
+                f"task={','.join(absent[:MOST_MISSING])}" if word == f"task={absent[0]}" else word for word in joined
+            ]
             yield Note(f"Missing: {row.name} on {columns}.", shlex.join(joined), "missing")
         for key, command in commands.items():
             if key not in absent:
                 failures.append(Note(f"{row.name} on {labels[key]}: {row.cell(key).missing}.", command, "missing"))
+    if lacking > MOST_MISSING:
+        yield Note(f"{lacking - MOST_MISSING} more rows lack runs.", kind="missing")
     yield from failures
 
 

@@ -22,7 +22,7 @@ from krona.metrics.power import (
     seeds_needed,
     smallest_difference,
 )
-from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
+from krona.paper import TASK_LABELS, TASKS, method_label, read_paper_table
 from krona.screen import NOTHING, Cell, format_p, say, table, terminal_width
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
@@ -218,7 +218,7 @@ def _smallest_cells(row: dict[str, Any], difference: float | None) -> list[Cell]
 def _pair_cells(pair: PaperDifference) -> list[Cell]:
     count = NOTHING if pair.examples is None else f"{'≈ ' if pair.task in ('cola', 'mrpc') else ''}{pair.examples:,}"
     best = NOTHING if pair.best is None else format_p(pair.best)
-    names = (METHOD_LABELS.get(name, name) for name in (pair.better, pair.other))
+    names = map(method_label, (pair.better, pair.other))
     task = TASK_LABELS.get(pair.task, pair.task)
     return [task, *names, f"{pair.difference:.2f}", count, best, format_p(pair.realistic)]
 

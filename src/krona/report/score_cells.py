@@ -20,7 +20,7 @@ METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "M
 METRICS |= {"spearman": "Spearman"}
 # A report of more than MOST_RUNS runs shows only the best rows, because each cell is resampled and compared.
 MOST_RUNS = 5_000
-MOST_CELLS = 240  # its tables have at most this number of cells together
+MOST_CELLS = 240  # only its first tables, with about this number of cells, have intervals and tests
 FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there are as many
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
@@ -178,7 +178,7 @@ def _dev_score(one: Group, tasks: Sequence[str]) -> float:
     return float(np.mean([np.mean(found) for found in scores]))
 
 
-def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
+def best_groups(groups: Sequence[Group], split: str, *, rows: int, seeds: int) -> tuple[list[Group], list[str]]:
     """Return the best ``rows`` groups, in the order of ``groups``, and notes on what the report leaves out.
 
     A group is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Groups
@@ -192,7 +192,9 @@ def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list
 
     filled = [one for one in groups if one.runs]
     kept = {id(one) for one in sorted(filled, key=standing, reverse=True)[:rows]}
-    notes = [f"With over {MOST_RUNS:,} runs, only the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
+    few = f"only the first {seeds} seeds of a cell are resampled and compared."
+    none = "this table is without intervals and tests. Use --where or --sweep to show them."
+    notes = [f"With over {MOST_RUNS:,} runs, {few if seeds else none}"]
     if len(kept) < len(filled):
         notes.insert(0, f"The best {rows} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
     return [one for one in groups if id(one) in kept or not one.runs], notes

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from krona.messages import amount, first_few, join_names
+from krona.messages import amount, first_few, join_names, shorten
 from krona.paper import task_label
 from krona.paths import choice_files
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
@@ -54,7 +54,7 @@ def _backbone_departures(result: Result) -> Iterator[str]:
         sizes = [f"{key} {facts['sizes'][key]} and T5-base {size}" for key, size in odd.items()]
         yield f"the backbone has {', '.join(sizes)}"
     elif not published and not config.get("path"):
-        yield f"the weights are those of {config['name']}, and the paper used {PUBLISHED[0]}"
+        yield f"the weights are those of {shorten(config['name'])}, and the paper used {PUBLISHED[0]}"
 
 
 def _data_departures(result: Result) -> Iterator[str]:
@@ -76,8 +76,7 @@ def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: s
 
     The overrides contain the names of the shipped configs, and each key whose value differs from the shipped config.
     """
-    names = {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
-    name = names.get(backbone["name"], "local" if backbone.get("path") else "hub")
+    name = _backbone_stems().get(backbone["name"], "local" if backbone.get("path") else "hub")
     source = data.get("kind", DATA)
     if (kind, name) == ("sample", "nano"):
         words = ["profile=demo"]  # it selects both backbone and data
@@ -86,6 +85,11 @@ def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: s
         words += [f"data={source}"] if source != DATA else []
     words += _differing("backbone", backbone, _read_choice("backbone", name))
     return (*words, *_differing("data", data, _read_choice("data", source)))
+
+
+@cache
+def _backbone_stems() -> dict[str | None, str]:
+    return {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
 
 
 def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
@@ -142,7 +146,7 @@ class Section:
         name = {"glue": "GLUE", "sample": "Sample data", "own": "Own data"}[self.kind]
         name = f"{describe_part(self.odd)}," if self.odd else name
         protocol = f", protocol {self.protocol}" if self.kind == "glue" and self.protocol != "table1" else ""
-        return f"{name} on {self.backbone}{weights}{protocol}"
+        return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
     @property
     def caution(self) -> str | None:

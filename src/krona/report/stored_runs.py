@@ -23,10 +23,9 @@ NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguis
 
 
 class SharedParts:
-    """A cache of values that are computed from parts of configs, and a store of the methods' default arguments.
+    """A cache of values computed from parts of configs, and the default arguments of the methods.
 
-    A report reads many thousands of results. Equal parts of their configs are usually the same Python object, so the
-    keys of the cache contain the ids of the parts.
+    Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
     """
 
     def __init__(self) -> None:
@@ -42,8 +41,7 @@ class SharedParts:
 
     def flatten(self, key: str, part: Any) -> dict[str, str]:
         """Return a dict from the dotted keys in a part of a config to values. Equal parts give the same object."""
-        found: dict[str, str]
-        found = self.compute((key, part.__class__, _identity(part)), part, lambda: self._flatten(key, part))
+        found: dict[str, str] = self.compute((key, _identity(part)), part, lambda: self._flatten(key, part))
         return found
 
     def _flatten(self, key: str, part: Any) -> dict[str, str]:
@@ -90,7 +88,7 @@ class StoredRun:
     @property
     def settings(self) -> dict[str, str]:
         """A dict from dotted keys to values, without the seed. Runs with different settings are different variants."""
-        found = {key: value for part in self._parts for key, value in part.items()}
+        found = {key: value for part in self._parts[0] for key, value in part.items()}
         return {**found, **{key: value for key, value in self.content.items() if value is not None}}
 
     def setting(self, key: str) -> str | None:
@@ -104,7 +102,7 @@ class StoredRun:
             value = value.get(part) if isinstance(value, Mapping) else None
         return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
-    @property
+    @cached_property
     def content(self) -> dict[str, str | None]:
         """The fingerprints of the data and the backbone, and the number of bad rows. An unknown value is None."""
         splits = self.result.splits
@@ -119,17 +117,19 @@ class StoredRun:
     @cached_property
     def variant(self) -> tuple[Any, ...]:
         """A key that is equal for runs with equal `settings`."""
-        return (*self.asked, *(f"{key}={value}" for key, value in self.content.items() if value is not None))
-
-    @cached_property
-    def asked(self) -> tuple[int, ...]:
-        """A key that is equal for runs whose configs differ only in the seed, even if their data files differ."""
-        return tuple(map(id, self._parts))
+        return (*self._parts[1], *(item for item in self.content.items() if item[1] is not None))
 
     @property
-    def _parts(self) -> list[dict[str, str]]:
-        keys = [key for key in sorted(self.result.config) if key not in NO_SETTING]
-        return [flat for key in keys if (flat := self._flatten(key))]
+    def _parts(self) -> tuple[list[dict[str, str]], list[int]]:
+        """The settings of each part of the config without the seed, and their ids. Equal parts are one object."""
+        parts = [(key, part) for key, part in self.result.config.items() if key not in NO_SETTING]
+        key = ("parts", self._draws_rows, *((name, _identity(part)) for name, part in parts))
+        found: tuple[list[dict[str, str]], list[int]] = self.shared.compute(key, parts, self._flatten_all)
+        return found
+
+    def _flatten_all(self) -> tuple[list[dict[str, str]], list[int]]:
+        flat = [part for key in sorted({*self.result.config} - {*NO_SETTING}) if (part := self._flatten(key))]
+        return flat, [*map(id, flat)]
 
     @property
     def _draws_rows(self) -> bool:
@@ -150,7 +150,7 @@ class StoredRun:
     @cached_property
     def status(self) -> str:
         """The current status of the run. A run whose process has died is ``interrupted``."""
-        return RunFolder(self.path.parent).status(self.result)
+        return "done" if self.result.status == "done" else RunFolder(self.path.parent).status(self.result)
 
     def score(self, split: str) -> float | None:
         part = getattr(self.result, split)
@@ -161,8 +161,8 @@ class StoredRun:
         return score_metrics(self.result.config["task"])
 
 
-def _identity(part: Any) -> Any:
-    return id(part) if isinstance(part, Mapping | list) else part
+def _identity(part: Any) -> tuple[type, Any]:
+    return part.__class__, id(part) if isinstance(part, (dict, list)) else part
 
 
 def _branch_class(method: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ class Row:
 
     def cell(self, column: str) -> Cell:
         """Return the cell of a column. If the row has no cell there, return an empty cell."""
-        return self.cells.get(column, Cell())
+        return self.cells.get(column) or Cell()
 
 
 @dataclass

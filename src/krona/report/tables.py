@@ -44,10 +44,12 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
     most_cells = score_cells.MOST_CELLS // len(by_section) if many else None
     tables, problems = times.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
     for section in sorted(by_section, key=lambda one: one.order):
+        spent = sum(len(row.cells) for one in tables for row in one.rows)
+        seeds = None if not many else score_cells.MOST_SEEDS if spent < score_cells.MOST_CELLS else 0
         split, scored, asides = _choose_split(layout, by_section[section])
         known = [run for run in by_section[section] if run.status == "done"] or by_section[section]
         whole = merge_sections([run.section for run in known])
-        tables.append(_build_table(replace(layout, split=split), whole, scored, most_cells))
+        tables.append(_build_table(replace(layout, split=split), whole, scored, most_cells, seeds))
         tables[-1].asides += asides
     return tables, problems
 
@@ -82,7 +84,9 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
     return "test", scored, [(f"This table leaves out {amount(count, 'run')} without test scores{of}.", command)]
 
 
-def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
+def _build_table(
+    layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None, seeds: int | None
+) -> Table:
     # Show missing runs if the user wanted to make this table, but not if a run of another sweep only fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
     # Runs on GLUE with another backbone or split need not cover all tasks. Show only the tasks that they have.
@@ -96,11 +100,11 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
     elif on_test and max(counts, default=0) > 1:
         notes = [score_cells.AMONG, *notes]
     if most_cells is not None:
-        rows = max(score_cells.FEWEST_ROWS, most_cells // max(1, len(tasks)))
-        groups, left_out = score_cells.best_groups(groups, layout.split, rows=rows)
+        columns = max(1, len(tasks)) * (2 if layout.beside else 1)
+        rows = max(score_cells.FEWEST_ROWS, most_cells // columns)
+        groups, left_out = score_cells.best_groups(groups, layout.split, rows=rows, seeds=seeds or 0)
         notes = left_out + notes
     if layout.quantity == "score":
-        seeds = None if most_cells is None else score_cells.MOST_SEEDS
         table = _score_table(layout, section, groups, tasks, seeds=seeds)
         if any(len(score_cells.comparable_rows(groups, t)) < sum(t in one.runs for one in groups) for t in tasks):
             notes = [score_cells.OTHER_ROWS, *notes]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from krona.files import read_json
-from krona.paper import METHOD_LABELS, task_label
+from krona.paper import method_label, task_label
 from krona.report.costs import step_seconds
 from krona.report.grouping import Group, add_paper, build_row
 from krona.report.layouts import Layout, row_order
@@ -70,7 +70,7 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
     table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, COLUMNS, [])
     names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
     for name in sorted(names, key=lambda one: row_order(layout, one)):
-        row = Row(name, METHOD_LABELS.get(name, name))
+        row = Row(name, method_label(name))
         for column, kind in (("latency", "latency"), ("training_time", "training")):
             cell = _benchmark_cell(by_name.get(kind, {}).get(name), kind)
             cell.paper = layout.paper.value(name, column) if layout.paper else None

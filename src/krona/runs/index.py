@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS results (
 );
 """
 WORTH = 100  # smallest number of new summaries that is stored
-BATCH = 10_000  # summaries in one transaction; an interrupted command keeps the summaries of finished transactions
+BATCH = 2_000  # summaries in one transaction; an interrupted command keeps the summaries of finished transactions
+CHUNK = 1_000  # stored summaries that are parsed together
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
 BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
@@ -44,7 +45,7 @@ SHARED = tuple(FIELDS.index(name) for name in ("config", "splits", "provenance")
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = tuple[int, int]  # mtime in ns, size
-Entry = tuple[str, Stamp, Result]
+Entry = tuple[str, Stamp, list[Any]]  # name, stamp, and the values of `_separate`
 
 
 def summaries(outputs: Path) -> list[Result | KronaError]:
@@ -59,13 +60,18 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
     with _without_garbage_collection():
         stamps, unreadable = _read_stamps(outputs)
         found: dict[str, Result | KronaError] = {**_load(outputs, stamps)}
+        known: dict[str, Any] = {}
         new: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
-            found[name] = item = _read(outputs / name / file_names.RESULT)
-            settled = now - stamps[name][0] / 1e9 > SETTLED_S
-            if settled and isinstance(item, Result) and item.status != "running":
-                new.append((name, stamps[name], item))
+            item = _read(outputs / name / file_names.RESULT)
+            if isinstance(item, KronaError):
+                found[name] = item
+                continue
+            values = _separate(item, known)
+            found[name] = _join(values, known)
+            if now - stamps[name][0] / 1e9 > SETTLED_S and item.status != "running":
+                new.append((name, stamps[name], values))
             if len(new) == BATCH:
                 _store(outputs, new)
                 new.clear()
@@ -132,13 +138,11 @@ def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
         with closing(_connect(outputs / FILE, "ro")) as index:
             rows = index.execute("SELECT id, content, checksum FROM shared").fetchall()
             shared = dict(zip((row[0] for row in rows), _parse([row[1:] for row in rows]), strict=True))
-            stored = index.execute("SELECT name, mtime, size, content, checksum FROM results").fetchall()
-        valid = [row for row in stored if stamps.get(row[0]) == row[1:3]]
-        for row, values in zip(valid, _parse([row[3:] for row in valid]), strict=True):
-            for place in SHARED:
-                number, own = values[place]
-                values[place] = {**shared[number], **own}
-            found[row[0]] = Result(*values)
+            stored = index.execute("SELECT name, mtime, size, content, checksum FROM results")
+            while rows := stored.fetchmany(CHUNK):
+                valid = [row for row in rows if stamps.get(row[0]) == row[1:3]]
+                parsed = _parse([row[3:] for row in valid])
+                found |= {row[0]: _join(values, shared) for row, values in zip(valid, parsed, strict=True)}
     except sqlite3.OperationalError:  # another process uses the cache, or the file system has no locks
         return {}
     except (sqlite3.DatabaseError, ValueError, LookupError, TypeError):
@@ -166,26 +170,39 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
             index.execute("BEGIN IMMEDIATE")
             numbers: dict[str, int] = dict(index.execute("SELECT content, id FROM shared"))
             known = len(numbers)
-            for name, stamp, result in entries:
-                content = _pack(result, numbers)
+            for name, stamp, values in entries:
+                for place in SHARED:
+                    text, own = values[place]
+                    values[place] = numbers.setdefault(text, len(numbers)), own
+                content = json.dumps(values)
                 row = (name, *stamp, content, _checksum(content))
                 index.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
             added = [(number, text, _checksum(text)) for text, number in [*numbers.items()][known:]]
             index.executemany("INSERT INTO shared VALUES (?, ?, ?)", added)
 
 
-def _pack(result: Result, numbers: dict[str, int]) -> str:
-    """Return a summary's fields as JSON.
+def _separate(result: Result, known: dict[str, Any]) -> list[Any]:
+    """Return a summary's fields, and add the dicts and lists in fields of `SHARED` to ``known``, by their JSON.
 
-    In each field of `SHARED`, one number replaces all dicts and lists. ``numbers`` maps the JSON of these values to the
-    number.
+    Each field of `SHARED` is a list of this JSON and a dict of the other values.
     """
     values = [getattr(result, name) for name in FIELDS]
     for place in SHARED:
         inner = {key: value for key, value in values[place].items() if isinstance(value, dict | list)}
         own = {key: value for key, value in values[place].items() if key not in inner}
-        values[place] = [numbers.setdefault(json.dumps(inner), len(numbers)), own]
-    return json.dumps(values)
+        text = json.dumps(inner)
+        known.setdefault(text, inner)
+        values[place] = [text, own]
+    return values
+
+
+def _join(values: list[Any], known: dict[Any, Any]) -> Result:
+    """Return the summary that `_separate` took apart. Results with equal parts share one object."""
+    joined = [*values]
+    for place in SHARED:
+        key, own = values[place]
+        joined[place] = {**known[key], **own}
+    return Result(*joined)
 
 
 def _connect(file: Path, mode: str) -> sqlite3.Connection:

@@ -67,8 +67,10 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     metric, classes = get_metric(name, runs[0].classes), runs[0].classes
     if metric.of_numbers and classes:
         raise ValueError(f"{name} does not fit a task of {classes} classes.")
-    each = [metric.sums(run, np.unique(run.given) if values is None else values) for run in runs]
-    return [replace(each[0], features=np.mean([one.features for one in each], axis=0))] if metric.linear else each
+    each = [metric.sums(run, values) for run in runs]
+    if not metric.linear or len(each) == 1:
+        return each
+    return [replace(each[0], features=np.mean([one.features for one in each], axis=0))]
 
 
 def get_metric(name: str, classes: int) -> Metric:

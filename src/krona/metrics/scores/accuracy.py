@@ -10,7 +10,7 @@ def _score(answers: Answers) -> float:
     return float(np.mean(answers.truth == answers.given))
 
 
-def _sums(answers: Answers, values: Floats) -> Sums:
+def _sums(answers: Answers, values: Floats | None) -> Sums:
     hits = (answers.truth == answers.given)[:, None].astype(float)
     return Sums(hits, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 

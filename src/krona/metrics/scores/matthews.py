@@ -14,7 +14,7 @@ def _score(answers: Answers) -> float:
     return float(matthews_corrcoef(answers.truth, answers.given))
 
 
-def _sums(answers: Answers, values: Floats) -> Sums:
+def _sums(answers: Answers, values: Floats | None) -> Sums:
     n = answers.classes + 1
     hits = (answers.truth == answers.given)[:, None]
     return Sums(np.hstack([hits, one_hot(answers.truth, n), one_hot(answers.given % n, n)]), _value)

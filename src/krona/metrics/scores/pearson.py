@@ -6,7 +6,7 @@ from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Metric, Sums, correlation, ratio
 
 
-def _sums(answers: Answers, values: Floats) -> Sums:
+def _sums(answers: Answers, values: Floats | None) -> Sums:
     middle = answers.truth.mean()
     x, y = answers.truth - middle, answers.given - middle
     return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)

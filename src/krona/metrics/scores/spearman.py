@@ -11,7 +11,8 @@ from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Metric, Sums, correlation, one_hot, ratio
 
 
-def _sums(answers: Answers, values: Floats) -> Sums:
+def _sums(answers: Answers, values: Floats | None) -> Sums:
+    values = np.unique(answers.given) if values is None else values
     nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
     given = one_hot(nearest, len(values))
     middle = (len(answers) + 1) / 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from krona.metrics.statistics import Interval
-from krona.paper import METHOD_LABELS, method_order, task_label, task_order
+from krona.paper import method_label, method_order, task_label, task_order
 from krona.report.stored_runs import StoredRun
 from krona.report.table import seed_interval
 from krona.report.text import SEEDS
@@ -74,7 +74,7 @@ def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
             for method in sorted({run.result.method for run in here}, key=method_order):
                 points = _line([run for run in here if run.result.method == method], setting, one.split)
                 if len(points) >= FEWEST:
-                    one.lines[METHOD_LABELS.get(method, method)] = points
+                    one.lines[method_label(method)] = points
             if one.lines:
                 found.append(one)
     return found

@@ -92,8 +92,10 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     for column in columns:
         heading = "\n".join([*column.label.split(), *column.details])
         grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
+    rooms = [max((len(cell_mark(row.cell(column.key))) for row in table.rows), default=0) for column in columns]
     for row in table.rows:
-        grid.add_row(_label(row), *(_cell(row.cell(column.key), table, column) for column in columns))
+        cells = (_cell(row.cell(column.key), room) for column, room in zip(columns, rooms, strict=True))
+        grid.add_row(_label(row), *cells)
     return grid
 
 
@@ -106,13 +108,12 @@ def _label(row: Row) -> Any:
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
 
-def _cell(cell: Cell, table: Table, column: Column) -> Any:
-    """Return a cell with enough space for the longest mark of its column, so that the decimals are aligned."""
+def _cell(cell: Cell, room: int) -> Any:
+    """Return a cell with space for the longest mark of its column, so that the decimals are aligned."""
     from rich.text import Text
 
     if cell.value is None and cell.missing is None:
         return ""
-    room = max(len(cell_mark(row.cell(column.key))) for row in table.rows)
     shown = Text(f"{cell_value(cell)}{cell_mark(cell):{room}}", style="bold" if cell.best or cell.tied else "")
     details = [*cell_details(cell), *filter(None, [difference(cell)])]
     return shown.append("".join(f"\n{line}{' ' * room * (line[0] in '±Δ')}" for line in details), style="dim")
