@@ -22,26 +22,16 @@ def outputs(tmp_path_factory):
     return folder
 
 
-def shown(outputs):
-    report = build.collect(outputs)
-    (table,) = report.tables
-    return report, table
-
-
-def test_few_runs_are_all_shown(outputs):
-    _, table = shown(outputs)
-    assert len(table.rows) == len(RATES)
-    assert not any("rows" in note and "best" in note for note in table.notes)
-
-
 def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatch):
-    _, whole = shown(outputs)
+    (whole,) = build.collect(outputs).tables
+    assert len(whole.rows) == len(RATES)
+    assert not any("rows" in note and "best" in note for note in whole.notes)
     means = [row.cells["rte"].value for row in whole.rows]
     best = sorted(range(len(means)), key=means.__getitem__)[-2:]
     monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
     monkeypatch.setattr(score_cells, "FEWEST_ROWS", 2)
     monkeypatch.setattr(score_cells, "MOST_CELLS", 2)
-    _, table = shown(outputs)
+    (table,) = build.collect(outputs).tables
     assert [row.differs for row in table.rows] == [whole.rows[i].differs for i in sorted(best)]
     assert [row.cells["rte"].value for row in table.rows] == [means[i] for i in sorted(best)]
     assert any("best 2 of 5 rows" in note for note in table.notes)
@@ -50,8 +40,8 @@ def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatc
 def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatch):
     monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
     monkeypatch.setattr(score_cells, "MOST_SEEDS", 2)
-    report, table = shown(outputs)
-    cell = table.rows[0].cells["rte"]
+    report = build.collect(outputs)
+    cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
     assert ["packed" in vars(run) for run in sorted(cell.runs, key=lambda run: run.result.seed)] == [True, True, False]
     assert len(report.runs) == 15

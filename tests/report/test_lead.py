@@ -79,11 +79,11 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     text = build_report(outputs, width=120)
     cell = collect(outputs).tables[0].cell("lora", "sample_cola")
     low, high = sorted(run.score("test") or 0.0 for run in cell.runs)
-    assert f"{low:.2f}…{high:.2f}".replace("-", "−") in text
+    shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
+    assert shown in text
     assert "±" not in text
     assert text.partition(POWER_NOTE)[0].count("2 seeds") == 2 * 3  # two rows, two tasks, mean
     assert {"MCC", "acc"} <= set(text.split())
-    shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
     page, markdown = build_report(outputs, format="html"), build_report(outputs, format="md")
     assert f"<small>{shown}</small><small>2 seeds</small>" in page.partition("<details>")[0]
     assert f"<sub>{shown}</sub><br><sub>2 seeds</sub>" in markdown
@@ -108,8 +108,7 @@ def test_a_page_says_whose_numbers_are_of_two_seeds_of_three_and_of_one(tmp_path
     for name in ("half of Student&#x27;s t interval", "the range of two seeds", "* best"):
         assert name in page
     assert "paper" not in page.split('class="legend"')[1].split("</p>")[0]
-    assert f"Mean over 1 to 3 seeds; seeds: {escape(SEEDS)}." in build_report(tmp_path, format="latex")
-    assert f"over seeds ({SEEDS})" in html.unescape(build_report(tmp_path, format="svg"))
+    assert "Mean over 1 to 3 seeds" in build_report(tmp_path, format="latex")
 
 
 def test_parameters_have_one_precision_and_decimals_stand_below_one_another(outputs: Path) -> None:
