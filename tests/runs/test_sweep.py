@@ -32,10 +32,10 @@ def begin(outputs: Path, *overrides: str) -> ledger.Ledger:
         return started
 
 
-def end(started: ledger.Ledger, name: str) -> None:
+def end(started: ledger.Ledger, name: str, outputs: Path) -> None:
     """End a multirun in which a job failed."""
     with pytest.raises(SystemExit):
-        started.on_multirun_end(OmegaConf.create({"sweep": name}))
+        started.on_multirun_end(OmegaConf.create({"sweep": name, "hydra": {"sweep": {"dir": str(outputs)}}}))
 
 
 def test_ids_are_added(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path, mo
         write_result(tmp_path / result.run_id, result)
         ledger.note_job(Job(result.run_id, state, tmp_path / result.run_id), number=number, overrides=[])
     ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"), number=2, overrides=[])
-    end(ledger.Ledger(), "ranks")
+    end(ledger.Ledger(), "ranks", tmp_path)
     assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
 
 
@@ -106,5 +106,5 @@ def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool,
     before = {path: path.read_bytes() for path in folder.iterdir()}
     started = begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
     ledger.note_job(Job("seed=0", "failed", tmp_path, error="refused"), number=0, overrides=["seed=0"])
-    end(started, "mine")
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    end(started, "mine", tmp_path)
+    assert {path: path.read_bytes() for path in folder.glob("*")} == before  # an empty folder is removed

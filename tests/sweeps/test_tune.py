@@ -67,9 +67,7 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
         *("optimizer.lr", "method.scaling", "factors"),
         "method.fit_factors",  # set by the choice of factors, so that the study's shape fits any backbone
     ]
-    with pytest.raises(
-        KronaError, match=r"another setting: batch_size is 16 in the study, but 8 in this command\. Use --study=ANOTHER"
-    ):
+    with pytest.raises(KronaError, match=r"another setting: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
         small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
     folder = NANO if backbone["name"] == "nano" else backbone.get("path")
     if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return content
+        with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
     return dict(backbone.get("sizes") or {})
 
 

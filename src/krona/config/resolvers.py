@@ -56,7 +56,11 @@ def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> 
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
     whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
-    same_length = (trainer.max_epochs, _root_.batch_size, trainer.accumulate_grad_batches) == (epochs, batch_size, 1)
+    same_length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches) == (
+        epochs,
+        batch_size,
+        1,
+    )
     same_rates = _root_.backbone.get("learning_rates") is None
     return steps if whole and same_length and same_rates and task.get("files") is None else WARMUP_SHARE
 

@@ -1,6 +1,7 @@
 """Test the settings of launchers, and the messages for wrong settings."""
 
 import importlib.util
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_a_machine_without_slurm(commands: Callable[..., None]) -> None:
 def test_a_partition_that_does_not_exist(commands: Callable[..., None]) -> None:
     commands(sbatch="", srun="", squeue="", sinfo="printf 'work\\nurgent\\nwork\\n'")
     slurm.require({**SLURM, "partition": "urgent,work"})
-    with pytest.raises(KronaError, match=r"partition=wrok: .*did you mean 'work'\? \(there are: work, urgent\)"):
+    with pytest.raises(KronaError, match=r"partition=wrok .*did you mean 'work'\? \(there are: work, urgent\)"):
         slurm.require({**SLURM, "partition": "wrok"})
 
 
@@ -141,10 +142,7 @@ def test_an_unknown_launcher_is_one_line() -> None:
     typed = ["profile=demo", "hydra/launcher=jobib"]
     with pytest.raises(KronaError) as caught, translate_errors(typed), hydra_session():
         expand(typed)
-    assert str(caught.value) == (
-        "hydra/launcher=jobib: no such hydra/launcher; did you mean 'joblib'? "
-        "(there are: basic, joblib, submitit_local, submitit_slurm)"
-    )
+    assert re.match(r"hydra/launcher=jobib .*did you mean 'joblib'\?.*submitit_slurm\)$", str(caught.value))
 
 
 def test_a_launcher_without_a_multirun_is_refused() -> None:
