@@ -1,5 +1,6 @@
 """Test the installed package: version, entry points, types, and names that are imported on first use."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -24,6 +25,12 @@ def python(*arguments: str) -> str:
 def test_the_version_is_that_of_the_installed_package() -> None:
     assert krona.__version__ == version("krona") == DECLARED["project"]["version"]
     assert python("-m", "krona", "--version") == f"krona {krona.__version__}\n"
+
+
+def test_the_changelog_and_the_citation_have_this_version() -> None:
+    released = re.findall(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert released[0] == krona.__version__
+    assert f"\nversion: {krona.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
 
 
 def test_type_checkers_find_the_packages_types() -> None:

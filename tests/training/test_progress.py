@@ -33,7 +33,7 @@ def test_a_note_names_the_rate_that_a_long_warm_up_reaches() -> None:
 
 
 def test_warm_up_below_one_is_a_share_of_the_steps() -> None:
-    assert notes(500, "optimizer.warmup_steps=0.06") == ""
+    assert notes(500, "optimizer.warmup_steps=0.06") == notes(2, "optimizer.warmup_steps=0.06") == ""
     assert "warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
 
 
