@@ -130,8 +130,36 @@ def test_to_peft_and_back_the_predictions_are_identical(
     rows = [{"sentence1": f"the cat {i}", "sentence2": f"a dog {i * 7}"} for i in range(30)]
     before = [one.answer for one in load(found).predict(rows)]
     back = tmp_path / "back.safetensors"
-    import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
+    said = import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
+    assert "The logits are those of peft" in said[1]
     assert [one.answer for one in load(back).predict(rows)] == before
+
+
+def test_a_folder_that_peft_reads_differently_is_refused(
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, folder = trained(backbones, "method=lora"), tmp_path / "peft"
+
+    def take_in() -> list[str]:
+        return import_peft(
+            folder, tmp_path / "a.safetensors", overrides=[], backbone=str(backbones["t5"]), overwrite=True
+        )
+
+    export(found, to="peft", out=folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] is None
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q"]}))
+    with pytest.raises(KronaError, match=r"was not imported.* differ by"):
+        take_in()
+    assert not (tmp_path / "a.safetensors").exists()
+    monkeypatch.setattr(
+        "krona.adapters.peft.writing.shortest", lambda wanted, names, *ends: wanted if ends else wanted[:1]
+    )
+    with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
+        export(found, to="peft", out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    monkeypatch.setattr("krona.adapters.peft.comparison.find_spec", lambda name: None)
+    assert "peft is not installed" in take_in()[1]
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])

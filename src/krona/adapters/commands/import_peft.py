@@ -1,13 +1,17 @@
 """`krona import`: convert a peft folder to an adapter's file of krona."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from krona.adapters.adapter import Adapter
+from krona.adapters.commands.export import TOLERANCE, compare_logits, sample_logits
 from krona.adapters.commands.model_card import ORIGIN
 from krona.adapters.find import ADAPTER
-from krona.adapters.load import load_backbone
+from krona.adapters.load import Trained, load_backbone
 from krona.adapters.origin import Origin, compose
+from krona.adapters.peft.comparison import load_with_peft
 from krona.adapters.peft.folder import open_folder
 from krona.adapters.peft.module_names import CONFIG
 from krona.adapters.peft.reading import read_peft
@@ -38,16 +42,43 @@ def import_peft(
         raise KronaError(f"{folder} contains no adapter_config.json, so it is not a peft folder.")
     open_folder(folder)  # raises errors in the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
-    model = load_backbone(origin).model
+    loaded = load_backbone(origin)
+    model = loaded.model
     read = read_peft(model, folder)
     read.adapter.insert(model)
+    compared = _compare(Trained(origin, model, loaded.family, origin.task_settings, None), folder)
     Adapter.of(model, notes=origin.as_note()).save(out)
     saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
     return [
         f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
         f"and backbone {origin.backbone['name']}.",
+        compared,
         f"Next: krona predict {out} --input FILE",
     ]
+
+
+def _compare(trained: Trained, folder: Path) -> str:
+    """Compare the logits with those of the peft package, and return a message.
+
+    Raises KronaError if they differ. If peft is not installed or cannot load the folder, the message says so.
+    """
+    model: Any = trained.model
+    expected = sample_logits(replace(trained, model=model.eval()))
+    try:
+        by_peft: Any = load_with_peft(load_backbone(trained.origin).model, folder)
+    except KronaError as error:
+        return f"The logits were not compared. {error}"
+    if by_peft is None:
+        return "The logits were not compared with peft's, because peft is not installed."
+    difference = compare_logits(replace(trained, model=by_peft), expected)
+    if not difference <= TOLERANCE["fp32"]:
+        raise KronaError(
+            f"{folder} was not imported, because the logits differ by {difference:.2g} of the largest logit from those "
+            "of peft."
+        )
+    return (
+        f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}."
+    )
 
 
 def require_adapter_file(out: Path, *, overwrite: bool) -> None:
