@@ -86,7 +86,7 @@ def _find_folder(key: str, path: str | None) -> Path:
 
 def _read_tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
     return tasks.tokenise(
-        tasks.load(task, tasks.DataOptions(kind="tsv", path=str(data))).train,
+        tasks.load(task, tasks.Data(kind="tsv", path=str(data))).train,
         family,
         max_source_length=PADDED,
         cache_dir=cache,

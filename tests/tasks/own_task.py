@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from krona import tasks
-from krona.tasks import DataOptions, Split, Splits, Task
+from krona.tasks import Data, Split, Splits, Task
 from krona.tasks.rows import Part
 
 MOODS = ["sad", "calm", "glad"]
 
 
 def load(task: Task, *, prefix: bool = False, **data: Any) -> Splits:
-    return tasks.load(task, DataOptions(**data), prefix=prefix)
+    return tasks.load(task, Data(**data), prefix=prefix)
 
 
 def mood(files: dict[str, str] | str, **changes: Any) -> Task:

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from krona.backbones.families import find_architecture, find_family, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
-from krona.backbones.model_config import hub_name_or_folder, model_name
+from krona.backbones.model_config import model_name
 from krona.backbones.source import WAYS_OUT, gguf_arguments
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
@@ -50,7 +50,7 @@ def load_checkpoint(
     try:
         with _quiet_library(gguf=bool(gguf_arguments(settings))):
             model, keys = kind.from_pretrained(
-                None if tensors else hub_name_or_folder(settings, folder),
+                None if tensors else str(folder or settings.name),
                 config=config,
                 revision=settings.revision,
                 dtype=torch.bfloat16 if bf16 else torch.float32,

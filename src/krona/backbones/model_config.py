@@ -80,10 +80,6 @@ def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str,
     return {"architecture": config.model_type, "parameters": parameters, "sizes": known}
 
 
-def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
-    return settings.name if folder is None else str(folder)
-
-
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
     """Return a context in which the libraries use only the local cache if the Hub is unreachable.
 
@@ -130,7 +126,7 @@ def _config_from_sizes(settings: Backbone) -> Any:
 def _read_config(settings: Backbone, folder: Path | None) -> Any:
     try:
         return AutoConfig.from_pretrained(
-            hub_name_or_folder(settings, folder),
+            str(folder or settings.name),
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers would ask the user
             **gguf_arguments(settings),

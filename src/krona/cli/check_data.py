@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from krona.config.overrides import normalize
 from krona.config.settings import Data, Run
 from krona.messages import KronaError
 from krona.screen import Cell, as_typed, say, table, terminal_width
-from krona.tasks import ROLES, DataOptions, Splits, Task
+from krona.tasks import ROLES, Splits, Task
 from krona.tasks.files import Oddity
 from krona.tasks.sources import require_files
 
@@ -48,8 +49,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
 
 
 def _load(settings: Run, **changes: bool) -> Splits:
-    options = DataOptions(**{**vars(settings.data), **changes})
-    return tasks.load(settings.task, options, prefix=settings.method.task_prefix)
+    return tasks.load(settings.task, replace(settings.data, **changes), prefix=settings.method.task_prefix)
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:

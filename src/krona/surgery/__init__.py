@@ -21,7 +21,7 @@ from krona.surgery.mixed_batch import mixed
 from krona.surgery.options import InsertOptions
 from krona.surgery.saving import bake
 from krona.surgery.state import adapted_modules
-from krona.surgery.targets import find_places, widths, widths_or_none
+from krona.surgery.targets import find_places, widths
 from krona.surgery.trainable import (
     Count,
     adapter_state,
@@ -54,5 +54,4 @@ __all__ = [
     "unmerge",
     "update_rank",
     "widths",
-    "widths_or_none",
 ]

@@ -1,8 +1,9 @@
 """Read the rows of a task from any data source, divide them into splits, check them, and compute token ids."""
 
+from krona.tasks.data import Data
 from krona.tasks.input_rows import InputRows
 from krona.tasks.notes import notes, official_rows
-from krona.tasks.rows import DataOptions, Split
+from krona.tasks.rows import Split
 from krona.tasks.sources import data_fingerprint, read_parts
 from krona.tasks.splits import ROLES, Splits, load
 from krona.tasks.task import Task
@@ -10,7 +11,7 @@ from krona.tasks.tokens import Encoding, Tokenised, tokenise
 
 __all__ = [
     "ROLES",
-    "DataOptions",
+    "Data",
     "Encoding",
     "InputRows",
     "Split",

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from krona.messages import KronaError, amount
+from krona.tasks.data import Data
 from krona.tasks.files import Located, Oddity
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError
@@ -96,22 +97,6 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """The settings of the data source and of the splits. `krona.config.settings.Data` documents the keys."""
-
-    kind: str
-    path: str | None = None
-    name: str | None = None
-    revision: str | None = None
-    protocol: str = "table1"
-    train_rows: int | None = None
-    subset_seed: int | None = None
-    skip_bad_rows: bool = False
-    quoting: str | None = None
-    seed: int = 42
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reading:
     """A reader that converts the rows of a data source to the source and target texts of a task.
 
@@ -120,7 +105,7 @@ class Reading:
     """
 
     task: Task
-    data: DataOptions
+    data: Data
     prefix: bool
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:

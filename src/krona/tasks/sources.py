@@ -12,9 +12,10 @@ from pathlib import Path
 
 from krona.files import sha256
 from krona.messages import KronaError, did_you_mean
+from krona.tasks.data import Data
 from krona.tasks.files import Wanted, read_rows, require_saved, split_folders
 from krona.tasks.input_rows import wanted_columns
-from krona.tasks.rows import DataOptions, Reading, Split
+from krona.tasks.rows import Reading, Split
 from krona.tasks.sample import FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task, TsvLayout
 from krona.tasks.text import require_file
@@ -56,7 +57,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
             require_file(file)
 
 
-def read_parts(task: Task, data: DataOptions, *, prefix: bool) -> dict[str, Split]:
+def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return a dict from the name of each official part of a task's data source to its rows.
 
     The arguments are those of `krona.tasks.load`.

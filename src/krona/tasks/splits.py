@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.rows import DataOptions, Part, Split
+from krona.tasks.data import Data
+from krona.tasks.rows import Part, Split
 from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
@@ -61,7 +62,7 @@ class Splits:
         return facts
 
 
-def load(task: Task, data: DataOptions, *, prefix: bool = False) -> Splits:
+def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     """Return the three splits of a task.
 
     Args:

@@ -13,7 +13,7 @@ from krona.backbones.shared import cached
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.runs.result import Result
-from krona.tasks import DataOptions, Splits
+from krona.tasks import Splits
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
 from krona.training.evaluation import SplitEvaluation
 from krona.training.ranks import Ranks
@@ -38,7 +38,7 @@ def load_splits(settings: Run, *, share: bool) -> Splits:
     task, data = settings.task, settings.data
 
     def load() -> Splits:
-        return tasks.load(task, DataOptions(**vars(data)), prefix=settings.method.task_prefix)
+        return tasks.load(task, data, prefix=settings.method.task_prefix)
 
     if not share:
         return load()

@@ -13,7 +13,6 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.adapters.origin import compose
 from krona.config import check
-from krona.config.settings import Data
 from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.answers import encode
@@ -21,7 +20,7 @@ from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.screen import say
-from krona.tasks import ROLES, DataOptions, Split, Task
+from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import KINDS
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
@@ -187,7 +186,7 @@ def _task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
 
 def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
     """Return the rows and a description of them."""
-    prefix, options = found.origin.task_prefix, DataOptions(**{**vars(data), "train_rows": None})
+    prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
         files = {"files": {"train": rows.source}, "sample": None, "split": "given"}
         parts = tasks.read_parts(Task.from_config({**dict(task), **files}), replace(options, path=None), prefix=prefix)

@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from krona.backbones.families.family import Family, truncation_arguments
-from krona.backbones.families.loss import sum_squared_errors
 from krona.backbones.families.padding import IGNORED, Batch, pad_batch, pad_rows
 from krona.tasks import Split
 
@@ -57,7 +56,8 @@ class Encoder(Family):
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         if self.targets is not None:
             return super().summed_loss(model, batch)
-        return sum_squared_errors(self.logits(model, batch), batch["labels"])
+        outputs, labels = self.logits(model, batch).flatten(), batch["labels"].flatten()
+        return ((outputs - labels)[labels != IGNORED] ** 2).sum()
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:

@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from krona.backbones.families.loss import sum_cross_entropy
 from krona.backbones.families.padding import IGNORED, Batch, pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, Task
@@ -73,7 +72,8 @@ class Family(ABC):
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         """Return the loss in fp32, summed over the labels of a batch. The default is the cross entropy."""
-        return sum_cross_entropy(self.logits(model, batch), batch["labels"])
+        logits, labels = self.logits(model, batch).float().flatten(0, -2), batch["labels"].flatten()
+        return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
 
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:

@@ -22,7 +22,7 @@ def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left:
         left: pad ``input_ids`` and ``attention_mask`` on the left.
     """
     input_ids = pad_rows([row["input_ids"] for row in rows], pad_id, left=left)
-    mask = padding_mask([len(row["input_ids"]) for row in rows], input_ids.shape[1], left=left)
+    mask = pad_rows([[1] * len(row["input_ids"]) for row in rows], 0, left=left)
     labels = pad_rows([row["labels"] for row in rows], IGNORED)
     return {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
 
@@ -42,10 +42,3 @@ def pad_rows(
     fills = ([fill] * (width - len(row)) for row in rows)
     padded = [[*more, *row] if left else [*row, *more] for row, more in zip(rows, fills, strict=True)]
     return torch.tensor(padded, dtype=dtype).view(len(rows), width)
-
-
-def padding_mask(lengths: Sequence[int], width: int, *, left: bool = False) -> Tensor:
-    """Return an attention mask (B, width) for rows of these lengths. It is 1 for tokens and 0 for padding."""
-    positions = torch.arange(width)
-    own = torch.tensor(list(lengths))[:, None]
-    return ((positions >= width - own) if left else (positions < own)).long()

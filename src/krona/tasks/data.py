@@ -1,0 +1,38 @@
+"""Define the settings of the data source and of the splits."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic.dataclasses import dataclass
+
+from krona.methods.placement import STRICT
+
+MAX_COUNT = 2**31 - 1  # the largest number that torch and the operating system accept
+Positive = Annotated[int, Ge(1), Le(MAX_COUNT)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    """The source of the rows and their split."""
+
+    kind: Literal["hub", "tsv", "sample"]
+    """GLUE from the Hub, GLUE's files in a folder, or the generated sample tasks."""
+    path: str | None = None
+    """Folder with GLUE's files, for kind tsv."""
+    name: str | None = None
+    """Name of the data set on the Hub."""
+    revision: str | None = None
+    """Branch, tag or commit of the data set on the Hub."""
+    protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
+    """Division of the rows into train, dev and test."""
+    train_rows: Positive | None = None
+    """Number of training rows, which are a subset with balanced classes; null: all rows."""
+    subset_seed: Seed | None = None
+    """Seed of the subset; null: data.seed."""
+    skip_bad_rows: bool = False
+    """Leave out malformed rows instead of stopping."""
+    quoting: Literal["csv"] | None = None
+    """With csv, read the quotes of a TSV file as in a CSV file."""
+    seed: Seed = 42
+    """Seed of the split."""
