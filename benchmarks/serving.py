@@ -40,8 +40,8 @@ from benchmarks.settings import Bench, Entrant, Row, Work, settings
 from benchmarks.timing import timed_rounds
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.config.settings import Positive
 from krona.messages import KronaError
+from krona.tasks.data import Positive
 
 COLUMNS = {
     "name": "method", "shape": "A", "form": "form", "adapters": "adapters", "median_s": "time", "spread": "spread",

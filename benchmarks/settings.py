@@ -9,7 +9,8 @@ from annotated_types import Ge
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from krona.config import check
-from krona.config.settings import STRICT, Backbone, Method, NonNegative, Positive, Seed
+from krona.config.settings import STRICT, Backbone, Method, NonNegative
+from krona.tasks.data import Positive, Seed
 
 T = TypeVar("T")
 Row = dict[str, Any]

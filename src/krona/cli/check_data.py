@@ -34,10 +34,10 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         settings = check.settings(compose_job(normalize(arguments)).config, own=True)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
-        splits = _load(settings)
+        splits = _load(settings, settings.data)
     except KronaError as error:
         try:
-            splits = _load(settings, skip_bad_rows=True)
+            splits = _load(settings, replace(settings.data, skip_bad_rows=True))
         except KronaError:
             raise error from None
         say(console, "A run would stop at the first bad row. The counts below are without the bad rows.\n")
@@ -48,8 +48,8 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     console.print(command, highlight=False, markup=False, soft_wrap=True)
 
 
-def _load(settings: Run, **changes: bool) -> Splits:
-    return tasks.load(settings.task, replace(settings.data, **changes), prefix=settings.method.task_prefix)
+def _load(settings: Run, data: Data) -> Splits:
+    return tasks.load(settings.task, data, prefix=settings.method.task_prefix)
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:

@@ -9,10 +9,11 @@ from annotated_types import Ge, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from krona.config.settings import MAX_COUNT, NonNegative, Positive
+from krona.config.settings import NonNegative
 from krona.config.validation import Problems, find_problems
 from krona.messages import KronaError
 from krona.sweeps.launchers import slurm
+from krona.tasks.data import MAX_COUNT, Positive
 
 
 @dataclass(kw_only=True, config=ConfigDict(strict=True))
