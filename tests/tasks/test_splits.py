@@ -137,31 +137,19 @@ def test_a_part_of_a_regression(tmp_path: Path) -> None:
     assert len(set(some.train.ids)) == 10
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (0, "split with no rows"),
-        (-1, "split with no rows"),
-        (13, "only 12 rows"),
-        (True, "whole number"),
-        (2.5, "whole"),
-    ],
-)
-def test_a_part_that_cannot_be_taken(rows: int, message: str, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_taken(tmp_path: Path) -> None:
     write(tmp_path, "rte")
-    with pytest.raises(KronaError, match=message):
-        load(task("rte"), kind="tsv", path=str(tmp_path), train_rows=rows)
+    with pytest.raises(KronaError, match="only 12 rows"):
+        load(task("rte"), kind="tsv", path=str(tmp_path), train_rows=13)
 
 
-def test_splits_with_no_rows_and_unknown_protocols(tmp_path: Path) -> None:
+def test_splits_with_no_rows(tmp_path: Path) -> None:
     write(tmp_path, "rte", dev=1)
     with pytest.raises(KronaError, match="dev would be a split with no rows"):
         load(task("rte"), kind="tsv", path=str(tmp_path))
     write(tmp_path, "sst2", train=1000)
     with pytest.raises(KronaError, match=r"no rows. It has 1000 rows, of which data.protocol=table1 takes 1000"):
         load(task("sst2"), kind="tsv", path=str(tmp_path))
-    with pytest.raises(KronaError, match=r"data.protocol 'table_1': did you mean 'table1'\?"):
-        load(task("rte"), kind="tsv", path=str(tmp_path), protocol="table_1")
 
 
 def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:

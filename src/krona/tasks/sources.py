@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from krona.files import sha256
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError
 from krona.tasks.data import Data
 from krona.tasks.files import Wanted, read_rows, require_saved, split_folders
 from krona.tasks.input_rows import wanted_columns
@@ -28,8 +28,6 @@ def check_kind(task: Task, kind: str) -> None:
 
     Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`.
     """
-    if kind not in KINDS:
-        raise KronaError(f"data.kind '{kind}' does not exist: {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
             f"task={task.name} is a sample task, which data={kind} does not contain. Add data=sample (or "

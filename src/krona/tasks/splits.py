@@ -73,8 +73,6 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     Raises:
         KronaError: the data cannot be read or divided.
     """
-    if data.protocol not in PROTOCOLS:
-        raise KronaError(f"data.protocol '{data.protocol}' does not exist: {did_you_mean(data.protocol, PROTOCOLS)}")
     parts = read_parts(task, data, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)
     if data.train_rows is not None:
@@ -170,10 +168,6 @@ def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
     Args:
         by_label: whether to balance the labels. It is false for a regression.
     """
-    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise KronaError(
-            f"data.train_rows={rows} must be a whole number of at least 1. Otherwise, train is a split with no rows."
-        )
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)
