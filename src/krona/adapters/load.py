@@ -160,9 +160,8 @@ def load(
         adapter.insert(model)
         if frozen_in_bf16:
             train_in_fp32(model)
-            copy_into(
-                adapter_state(model, "default"), dict(adapter.tensors)
-            )  # the bf16 model has rounded the magnitudes
+            # the bf16 model has rounded the magnitudes
+            copy_into(adapter_state(model, "default"), dict(adapter.tensors))
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)

@@ -67,9 +67,8 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
         except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
             raise
         except OSError as error:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # otherwise Python would write the rest at exit
+            # otherwise Python would write the rest at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
         return
     require_answer_file(output, overwrite=overwrite)

@@ -155,9 +155,8 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    task_type = (
-        None if has_pooled_head(trained.model.config) else found
-    )  # with a task type, peft would load a class of transformers
+    # with a task type, peft would load a class of transformers
+    task_type = None if has_pooled_head(trained.model.config) else found
     written = write_peft(trained.model, folder, base_model=hub_name(trained.origin), task_type=task_type)
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]

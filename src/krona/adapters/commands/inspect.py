@@ -19,7 +19,6 @@ from krona.adapters.origin import Origin, read_origin
 from krona.adapters.update import Spectrum, spectrum
 from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
-from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.result import Result
@@ -38,7 +37,6 @@ class PlaceUpdate:
     Args:
         place: the name of the module.
         kind: the name of the module without layer numbers.
-        layer: the first layer number in the name, or None if there is no number.
         tensors: a dict from the name of each tensor to its shape.
         tensor_norms: a dict from the name of each tensor to its Frobenius norm. A norm is None if it is not finite.
         rank_bound: the highest rank that the update can have, or None if a branch is not linear.
@@ -49,7 +47,6 @@ class PlaceUpdate:
 
     place: str
     kind: str
-    layer: int | None
     d_in: int
     d_out: int
     placement: str
@@ -119,55 +116,41 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     adapter = Adapter.load(file, finite=False)
     merged = merged_runs(adapter.config.notes, file)
     known = Inspection(origin=origin, result=result, adapter=adapter, merged=merged)
-    missing = "the file does not record its backbone"
-    if origin is not None:
-        try:
-            model = _rebuild(origin, adapter, backbone)
-        except (OtherBackboneError, _NoConfigError) as error:
-            missing = str(error)
-        else:
-            measured = {} if result is None or result.learned is None else result.learned["by_place"]
-            places, notes = _measure_places(model, measured)
-            return replace(known, parameters=_count_by_kind(model), places=places, notes=notes)
+    built = "the file does not record its backbone" if origin is None else _rebuild(origin, adapter, backbone)
+    if isinstance(built, nn.Module):
+        measured = {} if result is None or result.learned is None else result.learned["by_place"]
+        places, notes = _measure_places(built, measured)
+        return replace(known, parameters=_count_by_kind(built), places=places, notes=notes)
     heads = tuple(f"{name}." for name in adapter.config.insertion.get("head", ()))
     head = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name.startswith(heads))
     rest = sum(tensor.numel() for tensor in adapter.tensors.values()) - head
     parameters = {"branches and backbone weights": rest} | ({"head": head} if head else {})
-    return replace(known, parameters=parameters, missing=missing)
+    return replace(known, parameters=parameters, missing=built)
 
 
-class _NoConfigError(KronaError):
-    """An error for a backbone whose config was not found."""
-
-
-def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module:
-    """Return the backbone on the meta device, with the adapter inserted.
+def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module | str:
+    """Return the backbone on the meta device, with the adapter inserted, or the reason why this is not possible.
 
     The function tries several configs of the backbone, and uses the first config that fits the adapter.
     """
-    last = KronaError("no config")
-    for settings in _possible_settings(origin.backbone_settings, backbone):
+    settings = origin.with_backbone(backbone).backbone_settings
+    folder, choices = find_folder(settings), [settings]
+    if backbone is None and settings.sizes is not None and (folder is None or not folder.is_dir()):
+        # from the sizes, without network access
+        choices.insert(0, replace(settings, path=None, pretrained=False, tokenizer=None))
+    problem = ""
+    for choice in choices:
         try:
-            model = meta_model(settings, origin.task_settings)
+            model = meta_model(choice, origin.task_settings)
         except KronaError as error:
-            last = _NoConfigError(str(error))
+            problem = str(error)
             continue
         try:
             adapter.insert(model, other_backbone=True)
             return model
         except OtherBackboneError as error:
-            last = error
-    raise last
-
-
-def _possible_settings(settings: Backbone, backbone: str | None) -> Iterator[Backbone]:
-    if backbone is not None:
-        yield replace(settings, path=backbone)
-        return
-    folder = find_folder(settings)
-    if settings.sizes is not None and (folder is None or not folder.is_dir()):
-        yield replace(settings, path=None, pretrained=False, tokenizer=None)  # from the sizes, without network access
-    yield settings
+            problem = str(error)
+    return problem
 
 
 def _count_by_kind(model: nn.Module) -> dict[str, int]:
@@ -203,13 +186,11 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
         except KronaError as error:
             notes[f"only the norms of the tensors are known ({error})"] = None
         norms = {key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()}
-        numbers = re.findall(r"(?<=\.)\d+(?=\.)", name)
         d_in, d_out = widths_at(adapted, "default")
         places.append(
             PlaceUpdate(
                 place=name,
                 kind=place_kind(name.removeprefix(prefix)),
-                layer=int(numbers[0]) if numbers else None,
                 d_in=d_in,
                 d_out=d_out,
                 placement=adapted.places["default"].placement,

@@ -33,9 +33,8 @@ def show(one: Inspection, console: Console, *, every: bool) -> None:
     if one.places:
         say(console, "")
         rows = _rows(one.places, every=every)
-        heads = [
-            head for head in rows[0] if any(row[head] for row in rows) or head != "drift"
-        ]  # the run may not have measured drift
+        # the run may not have measured drift
+        heads = [head for head in rows[0] if any(row[head] for row in rows) or head != "drift"]
         cells = [[row[head] for head in heads] for row in rows]
         say(console, table(heads, cells, width=terminal_width(console), left=("place", "tensors", "σ")))
         if any(place.singular_values for place in one.places):

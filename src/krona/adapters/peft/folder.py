@@ -41,13 +41,8 @@ READ = {
     "LN_TUNING": COMMON,
 }  # fmt: skip
 SHARED = ("vera_A", "vera_B")
-CHANGES_THE_BACKBONE = (
-    "pissa",
-    "olora",
-    "loftq",
-    "corda",
-    "lora_ga",
-)  # values of init_lora_weights begin with these words
+# values of init_lora_weights begin with these words
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 
 @dataclass(frozen=True)
