@@ -17,7 +17,6 @@ from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
-PROTOCOLS = ("table1", "appendix_d1", "validation")
 CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
 OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, and at most CARVED rows
 
