@@ -28,10 +28,7 @@ def load_checkpoint(
     """Load the weights of a checkpoint into a model.
 
     Args:
-        settings: the settings of the backbone.
         folder: the folder of the checkpoint, or None for a model of the Hub.
-        config: the config of the model.
-        task: the task for which the model is loaded.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
     Returns:
@@ -91,7 +88,6 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
     Args:
         name: the name of the weights in messages.
-        model: the loaded model.
         keys: a dict from each problem (``missing``, ``unexpected`` or ``mismatched``) to the keys that transformers
             reports for it.
         new: the names of the head's weights that are allowed to be missing.

@@ -125,7 +125,6 @@ def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float
     followed by the tokens that it replaces. Source and target have no end-of-sequence token.
 
     Args:
-        ids: the token ids of the text.
         sentinels: the ids of the sentinel tokens, in the order of their use.
         rng: the random generator that chooses the spans.
         density: the approximate share of removed tokens.

@@ -23,8 +23,6 @@ class Loaded:
     """A loaded backbone with its tokenizer.
 
     Args:
-        model: the model.
-        tokenizer: the tokenizer.
         family: the family, which defines the inputs, the loss and the predictions of the backbone.
         new_weights: the names of the head's weights that the checkpoint does not contain.
     """
@@ -39,7 +37,6 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     """Load a backbone without a second copy of the weights in memory.
 
     Args:
-        settings: the settings of the backbone.
         task: the task. An encoder's head has one output for each class of the task.
         seed: the seed of a new head, and of all weights if ``pretrained`` is false.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
@@ -92,11 +89,6 @@ def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None
 
     Matrices are drawn from a normal distribution with mean 0. Its standard deviation is the config's
     ``initializer_range``, or 0.02. Biases become 0, and the weights of normalisations become 1.
-
-    Args:
-        model: the model.
-        names: the names of the parameters to initialise.
-        seed: the seed of the random generator.
     """
     generator = torch.Generator().manual_seed(seed)
     std = float(getattr(model.config, "initializer_range", 0.02))

@@ -30,7 +30,6 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
     """Return the model's config, with the backbone's pooling and the task's number of classes.
 
     Args:
-        settings: the settings of the backbone.
         folder: the checkpoint's folder. It is None if the model is from the Hub or is built from the setting ``sizes``.
         task: the task. If it is None, the number of classes is not set.
         own: use the config of the checkpoint, even if the setting ``sizes`` is given.

@@ -32,10 +32,7 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
     """Return the cached value of a key. If there is no such value, compute it with ``make`` and cache it.
 
     Args:
-        kind: the name of the cache.
         limit: the maximum number of values in the cache. The least recently used values are removed.
-        key: the key of the value.
-        make: a function that returns the value.
     """
     values = cache_for(kind)
     if key not in values:

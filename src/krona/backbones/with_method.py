@@ -28,8 +28,6 @@ def insert_method(
     """Insert the branches of a method into a model.
 
     Args:
-        model: the backbone's model.
-        method: the settings of the method.
         counterparts: a dict from factor shapes of the paper to the shapes that replace them in this backbone
             (``backbone.factor_shapes``).
         reversible: the argument of `krona.surgery.insert`.

@@ -84,7 +84,6 @@ def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
     is used as a pattern, so that a method can also use the model's own module names.
 
     Args:
-        model: the model.
         words: the ``target_modules`` of a method.
     """
     names = find_architecture(model).names

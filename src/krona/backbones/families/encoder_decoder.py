@@ -62,7 +62,6 @@ def greedy(
     """Return greedily decoded token ids (B, at most max_new_tokens) for sources (B, S).
 
     Args:
-        model: the encoder-decoder.
         input_ids: the token ids of the sources.
         attention_mask: 1 for the tokens of a source, 0 for padding.
         max_new_tokens: the maximum number of tokens of an answer.

@@ -80,8 +80,6 @@ class Family(ABC):
         """Return the predicted text of each row.
 
         Args:
-            model: the model.
-            batch: the batch from `collate`.
             longest: the number of tokens of the task's longest label.
         """
 
@@ -92,8 +90,6 @@ class Family(ABC):
         """Return the predicted texts, as `answers` does, and the log-probabilities (B, targets) of the targets in fp32.
 
         Args:
-            model: the model.
-            batch: the batch from `collate`.
             targets: the target texts whose log-probabilities are computed.
             longest: the number of tokens of the task's longest label.
         """
@@ -122,7 +118,6 @@ class Family(ABC):
         """Raise KronaError if the tokenizer does not reproduce a label, because this label could never be predicted.
 
         Args:
-            targets: the target texts of the task.
             source: the name of the tokenizer in messages.
         """
         for label in targets:

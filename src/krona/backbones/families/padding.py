@@ -33,10 +33,8 @@ def pad_rows(
     """Return rows of different lengths as one tensor (B, longest row). Without rows, its shape is (0, 0).
 
     Args:
-        rows: the numbers of each row.
         fill: the number that pads the rows.
         left: pad on the left. Otherwise pad on the right.
-        dtype: the type of the tensor.
     """
     width = max(map(len, rows), default=0)
     fills = ([fill] * (width - len(row)) for row in rows)

@@ -34,7 +34,6 @@ def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler
     """Write the pooling into a model's config.
 
     Args:
-        config: the config of the model.
         pooling: ``first``, ``mean`` or ``pooler``, or None for the head of transformers.
         head: the head's module names in this architecture.
         pooler: the pooler's module name, if the architecture has a pooler.
