@@ -145,8 +145,9 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     if "krona" in model.__dict__:
         state = get_state(model)
         weights |= {key: p for key, p in state.originals.items() if key in weights}
-        merged = [place for place, adapted in adapted_modules(model) if adapted.merged]
-        weights |= {f"{public_name(place)}.weight": state.own_weights[place] for place in merged}
+        for place, adapted in adapted_modules(model):
+            if adapted.merged:
+                weights[f"{public_name(place)}.weight"] = state.own_weights[adapted.base, "weight"]
     return {key: weights[key].detach() for key in sorted(weights)}
 
 

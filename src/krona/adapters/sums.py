@@ -23,7 +23,7 @@ from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.options import list_placements
-from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_state
+from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import public_name
 
@@ -61,8 +61,7 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
 
 def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str, Insertion]:
     state = get_state(model)
-    if state.merged is not None:
-        raise KronaError(f"Adapter {state.merged!r} is merged into the weights. Call surgery.unmerge(model) first.")
+    require_unmerged(state)
     adapters = {name: get_adapter(model, name) for name in weights}
     for name, adapter in adapters.items():
         check_float("weights", weights[name])

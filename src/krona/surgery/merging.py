@@ -38,9 +38,9 @@ def merge(model: nn.Module, name: str | None = None) -> None:
         raise KronaError(f"Adapter {name!r} is not active. Call surgery.activate(model, {name!r}) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [merged_weight(place, adapted, name) for place, adapted in places]
-    for (place, adapted), weight in zip(places, merged, strict=True):
+    for (_, adapted), weight in zip(places, merged, strict=True):
         own: Any = adapted.base.weight
-        state.own_weights[place] = own
+        state.own_weights[adapted.base, "weight"] = own
         adapted.base.weight = nn.Parameter(weight, requires_grad=False)
         adapted.merged = True
     state.merged = name
@@ -51,10 +51,10 @@ def unmerge(model: nn.Module) -> None:
     state = get_state(model)
     if state.merged is None:
         raise KronaError("No adapter is merged into this model.")
-    for place, adapted in adapted_modules(model):
-        if adapted.merged:
-            adapted.base.weight = state.own_weights[place]
-            adapted.merged = False
+    for (layer, attribute), weight in state.own_weights.items():
+        setattr(layer, attribute, weight)
+    for _, adapted in adapted_modules(model):
+        adapted.merged = False
     state.own_weights.clear()
     state.merged = None
 

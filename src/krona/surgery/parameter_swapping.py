@@ -20,7 +20,7 @@ from typing import Any, cast
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.state import Inserted, Slot, adapted_modules, backbone_modules, get_state
+from krona.surgery.state import Inserted, Slot, backbone_modules, get_state
 from krona.surgery.wrapper import is_in_adapter, public_name
 
 
@@ -41,7 +41,8 @@ class ApplyToAll:
         if recurse:
             current_slots(model, state)
             within = {id(p) for p in model.parameters()}
-            records = [state.originals, state.own_weights, *(adapter.trained for adapter in state.adapters.values())]
+            trained = [adapter.trained for adapter in state.adapters.values()]
+            records: list[dict[Any, nn.Parameter]] = [state.originals, state.own_weights, *trained]
             outside = [(record, key) for record in records for key in record if id(record[key]) not in within]
             moved = cast(Any, nn.ParameterList([record[key] for record, key in outside]))._apply(fn)
             for (record, key), parameter in zip(outside, moved, strict=True):
@@ -77,12 +78,11 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     If the user has replaced the weight in all of its slots, the replacement is recorded as the weight of this name.
     """
     modules = {id(module) for _, module in backbone_modules(model)}
-    merged = _merged_places(model)
     active = state.adapters[state.active].trained if state.active is not None else {}
     found: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
         record = active if name in active else state.originals
-        weights = {slot: _weight_in(slot, state, merged) for slot in slots if id(slot[0]) in modules}
+        weights = {slot: _weight_in(slot, state) for slot in slots if id(slot[0]) in modules}
         weights = {slot: weight for slot, weight in weights.items() if weight is not None}
         if weights and name in record and all(weight is not record[name] for weight in weights.values()):
             record[name] = cast(nn.Parameter, next(iter(weights.values())))
@@ -100,14 +100,14 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
         KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is then
             unchanged.
     """
-    slots, merged = current_slots(model, state), _merged_places(model)
+    slots = current_slots(model, state)
     trained = state.adapters[name].trained if name is not None else {}
     if name is not None:
         require_trained(model, name, slots)
     wanted = {key: trained.get(key, state.originals.get(key)) for key in slots}
     for key, parameter in wanted.items():
         for slot in slots[key]:
-            now = _weight_in(slot, state, merged)
+            now = _weight_in(slot, state)
             if parameter is not None and now is not None and now.shape != parameter.shape:
                 raise KronaError(
                     f"The shape of {key} is {tuple(now.shape)} in the model, but {tuple(parameter.shape)} in the "
@@ -116,9 +116,10 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
     for key, parameter in wanted.items():
         if dry or parameter is None:
             continue
-        for module, attribute in slots[key]:
-            if id(module) in merged and attribute == "weight":
-                state.own_weights[merged[id(module)]] = parameter
+        for slot in slots[key]:
+            module, attribute = slot
+            if slot in state.own_weights:
+                state.own_weights[slot] = parameter
             else:
                 module._parameters[attribute] = parameter
 
@@ -155,17 +156,10 @@ def copy_trained(
     return found
 
 
-def _merged_places(model: nn.Module) -> dict[int, str]:
-    """Return a dict from the id of each layer with a merged weight to the layer's name."""
-    return {id(adapted.base): place for place, adapted in adapted_modules(model) if adapted.merged}
-
-
-def _weight_in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter | None:
+def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
     """Return the weight in a slot. For a merged weight, return the backbone's own weight."""
     module, attribute = slot
-    if id(module) in merged and attribute == "weight":
-        return state.own_weights[merged[id(module)]]
-    return module._parameters.get(attribute)
+    return state.own_weights.get(slot, module._parameters.get(attribute))
 
 
 def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:

@@ -37,7 +37,7 @@ class Inserted:
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None
     merged: str | None = None
-    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # the unmerged weights, by the layer's name
+    own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
     batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
