@@ -131,8 +131,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "empty.csv": (b"", "is empty (0 bytes)"),
     "bom_alone.csv": (MARK + b"\n", "is empty (4 bytes)"),
     "bom_alone.jsonl": (MARK + b"\n", "is empty (4 bytes)"),
-    "no_json.jsonl": (b'{"text": "x", "label": "sad"}\n{"text"\n', "no_json.jsonl:2: not a JSON object"),
-    "deep.jsonl": (b'{"text": ' + b"[" * 200_000, "deep.jsonl:1: not a JSON object"),
+    "no_json.jsonl": (b'{"text": "x", "label": "sad"}\n{"text"\n', "no_json.jsonl:2: the line is not a JSON object"),
+    "deep.jsonl": (b'{"text": ' + b"[" * 200_000, "deep.jsonl:1: the line is not a JSON object"),
     "list.jsonl": (b"[1]\n", "list.jsonl:1: the line is not a JSON object"),
     "key.jsonl": (b'{"txt": "x", "label": "sad"}\n', "key.jsonl:1: the key 'text' is missing: did you mean 'txt'?"),
     "null.jsonl": (b'{"text": null, "label": "sad"}\n', "null.jsonl:1: the column 'text' is empty (null)"),
@@ -143,7 +143,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no_gzip.csv.gz": (LABELLED, "is not a complete gzip file"),
     "garbled.csv.gz": (gzip.compress(LABELLED)[:10] + b"\x07" * 40, "is not a complete gzip file"),
     "gzip.csv": (gzip.compress(LABELLED), "is a gzip file. Rename it, so that its name ends in .csv.gz"),
-    "a.parquet.gz": (gzip.compress(b"PAR1"), "not in '.parquet.gz'"),
+    "a.parquet.gz": (gzip.compress(b"PAR1"), "ends in '.parquet.gz'"),
     "a.xlsx": (b"x", "ends in '.xlsx', but a data file must end in .tsv, .csv, .jsonl, .parquet."),
 }
 
@@ -240,12 +240,12 @@ def test_a_text_of_a_parquet_file_that_is_too_long(tmp_path: Path, monkeypatch: 
 )
 def test_a_value_that_is_not_text_is_an_error_with_its_line(value: Any, words: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [value], "label": ["sad"]}), tmp_path / "a.parquet")
-    with pytest.raises(KronaError, match=rf"a\.parquet:1: the column 'text' holds {words}, not text"):
+    with pytest.raises(KronaError, match=rf"a\.parquet:1: the column 'text' contains {words}, not text"):
         read(tmp_path / "a.parquet")
     if not isinstance(value, bytes):  # JSON does not support bytes
         rows = [json.dumps({"text": text, "label": "sad"}) for text in ("x", value)]
         (tmp_path / "a.jsonl").write_text("\n".join(rows))
-        with pytest.raises(KronaError, match=rf"a\.jsonl:2: the column 'text' holds {words}, not text"):
+        with pytest.raises(KronaError, match=rf"a\.jsonl:2: the column 'text' contains {words}, not text"):
             read(tmp_path / "a.jsonl")
 
 

@@ -23,6 +23,12 @@ from krona.runs.studies import read_study
 from krona.runs.study_journal import default_study_name, study_files
 
 SWEEP = "learning_rates"
+LENGTH = {
+    "batch_size",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "data.train_rows",
+}  # the warm-up may depend on these keys
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
 
 
@@ -65,7 +71,8 @@ class StudyBest:
     def varied(self) -> tuple[str, ...]:
         """The dotted keys of the config that the search varied."""
         keys = [item.partition("=")[0] for item in self.overrides]
-        return tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
+        varied = tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
+        return varied if LENGTH.isdisjoint(varied) else (*varied, "optimizer.warmup_steps")
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config differs from that of the best trial only in the searched keys and the seed."""
