@@ -98,7 +98,7 @@ def test_every_package_says_what_is_in_it() -> None:
 def test_the_pages_that_the_code_names_exist() -> None:
     for folder in ("src", "conf", "scripts", "benchmarks", "sweeps", "tests"):
         for path in (one for one in (ROOT / folder).rglob("*") if one.suffix in (".py", ".yaml", ".html")):
-            for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|json)", path.read_text(encoding="utf-8")):
+            for name in re.findall(r"\bdocs/[a-z0-9_/-]+\.(?:md|json)", path.read_text(encoding="utf-8")):
                 assert (ROOT / name).exists(), f"{path}: {name}"
 
 

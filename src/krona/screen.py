@@ -116,8 +116,8 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
 
-    A program on PATH is written by its name, and another program by its path. In an installed krona,
-    the name of a page in docs/ becomes ``krona docs PAGE``. Control characters are escaped.
+    A program on PATH is written by its name, and another program by its path. An installed krona has no folder
+    docs/, so ``docs/PAGE.md`` becomes ``krona docs PAGE``. Control characters are escaped.
     """
     text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))

@@ -23,12 +23,8 @@ from krona.runs.studies import read_study
 from krona.runs.study_journal import default_study_name, study_files
 
 SWEEP = "learning_rates"
-LENGTH = {
-    "batch_size",
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "data.train_rows",
-}  # the warm-up may depend on these keys
+# keys that change the length of a run, on which its warm-up may depend
+LENGTH = {"batch_size", "trainer.max_epochs", "trainer.max_steps", "data.train_rows"}
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
 
 
