@@ -46,7 +46,7 @@ EXAMPLES = {
     "backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb", "sweep": "mine", "overwrite": "true",
     "logger.wandb.project": "mine", "logger.wandb.tags": "[a]", "trainer.accelerator": "cpu", "data.path": "FOLDER",
     "method.target_modules": "[q]", "trainer.compile": "true", "trainer.gradient_checkpointing": "true",
-    "trainer.bucket_by_length": "true",
+    "trainer.bucket_by_length": "true", "backbone.tokenizer": "FOLDER",
 }  # fmt: skip
 
 
@@ -55,12 +55,14 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
     key = instead.partition("={}")[0].split()[-1]
     value = EXAMPLES.get(key, "2")
     arguments = instead.partition(" (")[0].replace("{}", value).split()
-    slow = "pytorch_lightning" in instead or "scheduler" in key  # imports; tests/training/test_lightning.py has both
+    slow = (
+        "pytorch_lightning" in instead or "scheduler" in key or key.startswith("callbacks")
+    )  # imports; tests/training/test_lightning.py has both
     if all("=" in item for item in arguments) and not slow:  # otherwise the suggestion is a sentence
         arguments += ["method=lora"] if key == "method.rank" and len(arguments) == 1 else []
         plain = check.settings(composer.job([]).config).config
         changed = check.settings(composer.job(arguments).config, own=True).config
-        assert changed != plain or instead.startswith("optimizer.weight_decay=0.01")
+        assert changed != plain or instead.startswith(("optimizer.weight_decay=0.01", "trainer.precision=32-true"))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,10 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("optimizer.betas=[0.9,0.98]", "++optimizer.betas=[0.9,0.98]"),
         ("method.target_modules=q,v", "method.target_modules=[q,v]"),
         ("--lr=3e-4", "optimizer.lr=3e-4"),
+        ("--batch-size=8", "batch_size=8"),
+        ("seed=0,1", "add -m"),
+        ("+callbacks=early_stopping", "without +"),
+        ("nothing.of_krona=1", "krona docs configuration"),
         ("logger.wandb.tags=[a]", "add logger=wandb"),
     ],
 )

@@ -84,9 +84,13 @@ def _check_options(arguments: Sequence[str]) -> None:
         if name == "--dry-run":
             raise KronaError("--dry-run is an option of krona table. krona status NAME shows the progress of a sweep.")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
+            from krona.config.settings import Run  # imports pydantic, which a correct command needs later or never
+
             key = name.lstrip("-").replace("-", "_")
             value = value if equals else following
-            habit = find_habit(key, None if value.startswith("-") else value or None)
+            given = None if value.startswith("-") else value or None
+            is_setting = key in groups() or key in Run.__dataclass_fields__
+            habit = f". Instead: {key}={given or 'VALUE'}" if is_setting else find_habit(key, given)
             near = did_you_mean(name, [option for option in known if option.startswith("--")])
             raise KronaError(f"{name} is not an option{habit or f': {near}. Settings have the form key=value.'}")
         value = value if equals else following
@@ -149,10 +153,14 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return unknown_choice(option[1], option[2])
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _explain_key(key[1], arguments)
+    if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return _explain_values(several[1])
+    if twice := re.search(r"Multiple values for (\w+)\.", text):
+        return f"The command has several choices for {twice[1]}. Write {twice[1]}=NAME once and without +."
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
         name, value = merge.groups()
         if "," in value and not value.startswith("["):
-            return f"{name}={value} has several values. Write a list as {name}=[{value}], or use -m for several runs."
+            return _explain_values(f"{name}={value}")
         habit = find_habit(name, value) or f" must have keys and values, such as {name}={{KEY: VALUE}}"
         return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
@@ -162,6 +170,11 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
     hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
     return " ".join(line for line in lines if not line.startswith(hidden)) or type(error).__name__
+
+
+def _explain_values(item: str) -> str:
+    key, _, values = item.partition("=")
+    return f"{item} has several values. For several runs, add -m. For a list, write {key}=[{values}]."
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:

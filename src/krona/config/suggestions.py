@@ -21,7 +21,11 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
         known: names of the existing keys in the same section.
         value: the value that the user gave. The suggested replacement repeats it.
     """
-    near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}" if known else ""
+    near = (
+        f": {did_you_mean(key.rpartition('.')[2], sorted(known))}"
+        if known
+        else ". krona docs configuration lists all keys"
+    )
     return f"Unknown key {key}{find_habit(key, value) or near}"
 
 
