@@ -1,0 +1,104 @@
+"""Generate the tables of docs/claims.md on pretrained encoders, from the predictions of scripts/real_scores.py."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist, mean, stdev
+from typing import Any
+
+from krona.metrics.answers import Answers, encode
+from krona.metrics.scores import score_by_sums
+from krona.metrics.statistics import holm, swap_test
+from krona.paper import TASK_LABELS
+from krona.runs.result import unpack_outcomes
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+BLOCKS = ("mpnet_cola", "minilm_cola", "minilm_rte", "minilm_sst2", "mpnet_rte")  # of scripts/real_scores.py
+SCORES = {"cola": "matthews", "rte": "accuracy", "sst2": "accuracy"}
+COMPARED = (
+    ("krona", "lora"), ("krona_only", "lora_only"), ("krona", "full"), ("lora", "full"), ("krona", "krona_only"),
+    ("lora", "lora_only"), ("krona", "layer_norm"), ("lora", "layer_norm"), ("krona_b", "krona"),
+)  # fmt: skip
+SEEDS = 3
+DETECTED = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)  # standard errors: level 5 %, two-sided, power 80 %
+
+
+@dataclass(frozen=True)
+class Method:
+    """The runs of one method on one task with one backbone, at the learning rate that dev chose, in the order of seeds.
+
+    Args:
+        runs: the records of docs/results/real-scores-*.json.
+        trials: the number of learning rates that were tried.
+        dev, test: targets and predictions of each run.
+    """
+
+    runs: list[dict[str, Any]]
+    trials: int
+    dev: list[Answers]
+    test: list[Answers]
+
+    def scores(self, split: str) -> list[float]:
+        """Return each run's Matthews correlation or accuracy (0-100), computed from its predictions."""
+        metric = SCORES[self.runs[0]["task"]]
+        return [score_by_sums([metric], answers)[metric] for answers in getattr(self, split)]
+
+
+def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
+    """Return a dict from backbone and task to a dict from each method's label to its runs."""
+    found: dict[tuple[str, str], dict[str, Method]] = {}
+    for block in BLOCKS:
+        file = RESULTS / f"real-scores-{block}.json"
+        by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
+            by_label[run["label"]].append(run)
+        for label, runs in by_label.items():
+            by_rate: dict[float, list[dict[str, Any]]] = defaultdict(list)
+            for run in sorted(runs, key=lambda run: run["seed"]):
+                by_rate[run["lr"]].append(run)
+            chosen = max(by_rate.values(), key=len)
+            if len(chosen) == SEEDS:
+                splits = [[_answers(run[split]) for run in chosen] for split in ("dev", "test")]
+                place = chosen[0]["backbone"].rpartition("/")[2], chosen[0]["task"]
+                found.setdefault(place, {})[label] = Method(chosen, len(by_rate), *splits)
+    return found
+
+
+def _answers(part: dict[str, Any]) -> Answers:
+    return encode(*unpack_outcomes(part["outcomes"]), ["0", "1"])
+
+
+def encoders() -> list[str]:
+    """Return the scores of pretrained encoders: mean ± standard deviation over three seeds."""
+    lines = ["| model, task | method | trained | rate, of n | dev | test |", "|---|---|--:|--:|--:|--:|"]
+    for (backbone, task), methods in encoder_runs().items():
+        for label in sorted(methods, key=lambda name: -mean(methods[name].scores("test"))):
+            runs, trials = methods[label].runs, methods[label].trials
+            cells = [spread(methods[label].scores(split)) for split in ("dev", "test")]
+            trained = f"{runs[0]['trainable']:,} | {runs[0]['lr']:g}, {trials}"
+            lines.append(f"| {backbone}, {TASK_LABELS[task]} | `{label}` | {trained} | {' | '.join(cells)} |")
+    return lines
+
+
+def comparisons() -> list[str]:
+    """Return paired tests of these scores on test, with Holm's correction over all rows of the table."""
+    rows, p_values = [], []
+    for (backbone, task), methods in encoder_runs().items():
+        for first, second in COMPARED:
+            if first in methods and second in methods:
+                test = swap_test(methods[first].test, methods[second].test, [SCORES[task]])
+                smallest = DETECTED * float(test.null.std())
+                rows.append((f"{backbone}, {TASK_LABELS[task]} | `{first}`, `{second}`", test.difference, smallest))
+                p_values.append(test.p)
+    lines = [
+        "| model, task | rows | difference on test | p | p after Holm | smallest difference found with power 80 % |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for (names, difference, smallest), p, corrected in zip(rows, p_values, holm(p_values), strict=True):
+        lines.append(f"| {names} | {difference:+.1f} | {p:.3f} | {corrected:.3f} | {smallest:.1f} |")
+    return lines
+
+
+def spread(values: list[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if stdev(values) else f"{mean(values):.1f}"
