@@ -111,7 +111,7 @@ def test_glues_own_labelled_files_as_input(name: str, encoders: dict[str, Path],
 
 def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
     mnli = encoders["mnli"]
-    with pytest.raises(KronaError, match=r"for neutral and contradiction, such as --map neutral="):
+    with pytest.raises(KronaError, match=r"neutral and contradiction.*--map neutral="):
         score(mnli, task="rte", data=str(glue))
     one = score(
         mnli, task="rte", data=str(glue), split="validation",
