@@ -4,9 +4,11 @@ Counted changes are files that are opened for writing, renamed, removed or flush
 """
 
 import builtins
+import ctypes
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -14,12 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from krona.jobs.interrupts import Interrupted
 from krona.messages import KronaError
 from krona.runs import holder
 from one_job import run
 
 DONE, FAILED, REFUSED, CRASHED = 0, 3, 4, 9  # exit codes of `run_with`
+NO_DISK = 5  # exit code of `run_on_small_disk` if this process may not mount a file system
+NEW_MOUNTS, NEW_USER, PRIVATE, REMOUNT = 0x20000, 0x10000000, 0x44000, 0x20  # flags of unshare and mount
 WRITES = ("open", "fsync", "mkdir")  # operations that fail on a full disk
+
+
+SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "term": signal.SIGTERM}
 
 
 class Hook:
@@ -33,8 +41,8 @@ class Hook:
         if not self._below(where, folder):
             return
         self.count += 1
-        if self.count == self.n and self.act in ("kill", "stop"):
-            os.kill(os.getpid(), signal.SIGKILL if self.act == "kill" else signal.SIGSTOP)
+        if self.count == self.n and self.act in SIGNALS:
+            os.kill(os.getpid(), SIGNALS[self.act])
         self.full |= self.count == self.n and self.act == "full"
         if self.full and name in WRITES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -68,10 +76,39 @@ class Hook:
 
 
 def run_with(values: dict[str, Any], outputs: str, act: str, n: int, count_to: str | None = None) -> None:
-    """Run in this process, and do ``act`` (kill, stop or full) before the n-th change of a file."""
-    holder.WATCH_S = 0.2
+    """Run in this process, and do ``act`` (a signal or full) before the n-th change of a file."""
     hook = Hook(outputs, act, n)
     hook.install()
+    code = attempt(values, outputs)
+    if count_to is not None:
+        hook.root = "\0"
+        Path(count_to).write_text(str(hook.count))
+    sys.exit(code)
+
+
+def run_on_small_disk(values: dict[str, Any], outputs: str, options: str, copy: str) -> None:
+    """Run on a file system in memory with the options, then again with enough space. Copy its content to ``copy``."""
+    libc, where = ctypes.CDLL(None, use_errno=True), outputs.encode()
+    root = os.geteuid() == 0
+    ids = os.geteuid(), os.getegid()
+    if libc.unshare(NEW_MOUNTS | (0 if root else NEW_USER)):
+        sys.exit(NO_DISK)
+    if not root:
+        Path("/proc/self/setgroups").write_text("deny")
+        for name, number in zip(("uid_map", "gid_map"), ids, strict=True):
+            Path("/proc/self", name).write_text(f"{number} {number} 1")
+    if libc.mount(None, b"/", None, PRIVATE, None) or libc.mount(b"tmpfs", where, b"tmpfs", 0, options.encode()):
+        sys.exit(NO_DISK)
+    first = attempt(values, outputs)
+    libc.mount(b"tmpfs", where, b"tmpfs", REMOUNT, b"size=64m,nr_inodes=0")
+    again = attempt(values, outputs)
+    shutil.copytree(outputs, copy)
+    sys.exit(CRASHED if first == CRASHED else again)
+
+
+def attempt(values: dict[str, Any], outputs: str) -> int:
+    """Run in this process. Return an exit code."""
+    holder.WATCH_S = 0.2
     try:
         job, _ = run(values, Path(outputs))
         code = DONE if job.state in ("done", "skipped") else FAILED
@@ -80,10 +117,9 @@ def run_with(values: dict[str, Any], outputs: str, act: str, n: int, count_to: s
     except KronaError as error:
         print(error, file=sys.stderr)
         code = REFUSED
+    except Interrupted:
+        code = FAILED
     except BaseException:
         traceback.print_exc()
         code = CRASHED
-    if count_to is not None:
-        hook.root = "\0"
-        Path(count_to).write_text(str(hook.count))
-    sys.exit(code)
+    return code

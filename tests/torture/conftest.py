@@ -54,8 +54,10 @@ def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
     @contextmanager
     def opened(part: str) -> Iterator[Book]:
         found = Book(part)
-        yield found
-        record_property("torture", [part, found.tried, len(found.lost)])
+        try:
+            yield found
+        finally:  # also if the time of the test runs out
+            record_property("torture", [part, found.tried, len(found.lost)])
         assert found.tried
         if found.lost:
             raise AssertionError(f"{len(found.lost)} of {found.tried} lost:\n" + "\n".join(_alike(found.lost)))

@@ -17,7 +17,7 @@ from krona.cli.doctor import examine
 from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 from one_job import config, typed
-from torture.child import CRASHED, DONE, run_with
+from torture.child import CRASHED, DONE, NO_DISK, run_on_small_disk, run_with
 from torture.conftest import SLOW_SIZES
 
 WAIT_S = 120
@@ -89,7 +89,8 @@ def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
 
 
 @pytest.mark.parametrize(
-    ("part", "act", "small"), [("kills", "kill", 0.9), ("full disk", "full", 0.7), ("stops", "stop", 0.6)]
+    ("part", "act", "small"),
+    [("kills", "kill", 0.9), ("SIGTERM", "term", 0.5), ("failed writes", "full", 0.7), ("stops", "stop", 0.6)],
 )
 def test_the_same_command_again_has_the_same_result(
     part: str, act: str, small: float, full: bool, sound: Undisturbed, tmp_path: Path, book: Any
@@ -106,10 +107,33 @@ def repeat(sound: Undisturbed, outputs: Path, act: str, n: int) -> str | None:
     first, again = sound.run(outputs, act, n), sound.run(outputs)
     if again != DONE:
         return f"exit {first}, then {again}"
-    if act == "full" and first in (CRASHED, -signal.SIGALRM):
-        return f"a full disk ends it with exit code {first}"
+    if act != "kill" and first in (CRASHED, -signal.SIGALRM):
+        return f"it ends with exit code {first}"
     difference = sound.find_difference(outputs / sound.folder.name)
     return difference and f"exit {first}: {difference}"
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ("full disk", [f"size={size}k" for size in (40, *range(4, 40, 4), *range(44, 300, 8))]),
+        ("no inodes left", [f"nr_inodes={count}" for count in (9, *range(2, 9), *range(10, 40))]),
+    ],
+)
+def test_a_small_disk(part: str, options: list[str], full: bool, sound: Undisturbed, tmp_path: Path, book: Any) -> None:
+    """Test a real file system that is too small, in which safetensors' writes fail too."""
+    with book(part) as found:
+        for option in options if full else options[:1]:
+            outputs, copy = tmp_path / option / "outputs", tmp_path / option / "copy"
+            outputs.mkdir(parents=True)
+            process = sound.context.Process(
+                target=run_on_small_disk, args=(sound.values, str(outputs), option, str(copy))
+            )
+            process.start()
+            if (code := sound.wait(process)) == NO_DISK:
+                pytest.skip("this process may not mount a file system")
+            loss = f"exit code {code}" if code != DONE else sound.find_difference(copy / sound.folder.name)
+            found.add(loss and f"{option}: {loss}")
 
 
 def stop_and_continue(sound: Undisturbed, outputs: Path, n: int) -> str | None:

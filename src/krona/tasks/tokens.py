@@ -99,8 +99,10 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
         counts = read_json(folder / "counts.json")
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"counts.json has {counts['rows']} rows and the split has {rows}"
-        if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # not in older caches
-            return "rows.arrow has changed"
+        if "sha256" in counts:  # not in older caches; caches before that of both files have that of rows.arrow alone
+            whole = sha256(folder / "rows.arrow")
+            if counts["sha256"] not in (whole, _checksum(whole, counts["truncated"])):
+                return "rows.arrow or counts.json has changed"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -126,7 +128,8 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
     own = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         truncated = _write_arrow(split, encoding, max_source_length=max_source_length, file=own / "rows.arrow")
-        counts = {"rows": len(split), "truncated": truncated, "sha256": sha256(own / "rows.arrow")}
+        checksum = _checksum(sha256(own / "rows.arrow"), truncated)
+        counts = {"rows": len(split), "truncated": truncated, "sha256": checksum}
         (own / "counts.json").write_text(json.dumps(counts))
         try:
             own.rename(folder)
@@ -135,6 +138,11 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
                 raise
     finally:
         remove_below(folder.parent, own)
+
+
+def _checksum(rows: str, truncated: int) -> str:
+    """Return the checksum of a cache from that of its rows and the number of truncated texts."""
+    return hashlib.sha256(f"{rows} {truncated}".encode()).hexdigest()
 
 
 def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, file: Path) -> int:
