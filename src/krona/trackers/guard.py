@@ -14,7 +14,8 @@ class Guarded:
 
     Each call runs in a thread, and the run waits for the thread. If a call fails or exceeds the time limit, one line is
     printed for the user. From then on, only the tracker's method ``close`` is called. The state of the random number
-    generators is restored after each call.
+    generators is restored after each call. A call that exceeds the time limit continues in its thread, which Python
+    cannot end. The random numbers that it draws after that come from the same generators as those of the run.
 
     Args:
         name: the name of the tracker in the config.
