@@ -40,14 +40,14 @@ def table(
             record: its first cell on a separate line, and the other cells with their headings below.
         left: headings of the columns that are aligned to the left.
     """
-    cells = [[escape(cell) for cell in row] for row in rows]
+    cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
     names = [headings[i] for i in used]
     cells = [[row[i] for i in used] for row in cells]
-    widths = [max([cell_len(name), *(row[i].cell_len for row in cells)]) for i, name in enumerate(names)]
+    widths = [max([cell_len(name), *(_width(row[i]) for row in cells)]) for i, name in enumerate(names)]
     natural = sum(widths) + len(GAP) * (len(widths) - 1)
     if width is not None and natural > width:
-        return _records(names, cells, width)
+        return _records(names, [[escape(cell) for cell in row] for row in cells], width)
     right = [name not in left for name in names]
     lines = [_line([Text(name, style="bold") for name in names], widths, right)]
     lines.append(Text("─" * natural, style="dim"))
@@ -88,11 +88,15 @@ def escape(line: Cell) -> Text:
     return Text(visible(text.plain), style=text.style, spans=text.spans) if text.plain != visible(text.plain) else text
 
 
-def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -> Text:
+def _width(cell: Cell) -> int:
+    return cell_len(cell) if isinstance(cell, str) else cell.cell_len
+
+
+def _line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> Text:
     line = Text()
     for i, (cell, width, is_right) in enumerate(zip(cells, widths, right, strict=True)):
-        padding = " " * (width - cell.cell_len)
-        line.append(GAP * (i > 0) + padding * is_right).append_text(cell).append(padding * (not is_right))
+        padding = " " * (width - _width(cell))
+        line.append(GAP * (i > 0) + padding * is_right).append(cell).append(padding * (not is_right))
     line.rstrip()
     return line
 

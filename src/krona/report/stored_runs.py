@@ -75,7 +75,7 @@ class StoredRun:
     def path(self) -> Path:
         return Path(self.place)
 
-    @cached_property
+    @property
     def whole(self) -> Result:
         """The complete result. Raises KronaError if result.json was removed or is damaged."""
         return read_result(self.path)
