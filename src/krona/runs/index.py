@@ -138,6 +138,8 @@ def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
         with closing(_connect(outputs / FILE, "ro")) as index:
             rows = index.execute("SELECT id, content, checksum FROM shared").fetchall()
             shared = dict(zip((row[0] for row in rows), _parse([row[1:] for row in rows]), strict=True))
+            parts: dict[str, Any] = {}
+            shared = {number: _share_parts(inner, parts) for number, inner in shared.items()}
             stored = index.execute("SELECT name, mtime, size, content, checksum FROM results")
             while rows := stored.fetchmany(CHUNK):
                 valid = [row for row in rows if stamps.get(row[0]) == row[1:3]]
@@ -191,9 +193,15 @@ def _separate(result: Result, known: dict[str, Any]) -> list[Any]:
         inner = {key: value for key, value in values[place].items() if isinstance(value, dict | list)}
         own = {key: value for key, value in values[place].items() if key not in inner}
         text = json.dumps(inner)
-        known.setdefault(text, inner)
+        if text not in known:
+            known[text] = _share_parts(inner, known)
         values[place] = [text, own]
     return values
+
+
+def _share_parts(inner: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Return a dict in which a value that is equal to one in ``known`` is the same object. Add the others to it."""
+    return {key: known.setdefault(json.dumps(value), value) for key, value in inner.items()}
 
 
 def _join(values: list[Any], known: dict[Any, Any]) -> Result:
