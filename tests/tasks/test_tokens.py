@@ -1,5 +1,6 @@
 """Test token ids: the number of cut sources, uncut targets, and one cache for runs that start at the same time."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -72,9 +73,11 @@ def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_
             assert got[3]["input_ids"] == [120, 120, 120, END]
             assert (folder / "rows.arrow").read_bytes() == arrow
     assert tokens(tmp_path, Letters()).mended is None
-    known = json.loads(counts)
-    (folder / "counts.json").write_text(json.dumps({key: known[key] for key in ("rows", "truncated")}))
+    known = json.loads(counts) | {"sha256": hashlib.sha256(arrow).hexdigest()}
+    (folder / "counts.json").write_text(json.dumps(known))
     assert tokens(tmp_path, Letters()).mended is None  # of an earlier version
+    (folder / "counts.json").write_text(json.dumps({**known, "truncated": 1, "sha256": json.loads(counts)["sha256"]}))
+    assert tokens(tmp_path, Letters()).truncated == 2
     (tmp_path / "file").write_text("x")
     with pytest.raises(KronaError, match="cannot be written"):
         tokenise(

@@ -99,10 +99,9 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
         counts = read_json(folder / "counts.json")
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"counts.json has {counts['rows']} rows and the split has {rows}"
-        if "sha256" in counts:  # not in older caches; caches before that of both files have that of rows.arrow alone
-            whole = sha256(folder / "rows.arrow")
-            if counts["sha256"] not in (whole, _checksum(whole, counts["truncated"])):
-                return "rows.arrow or counts.json has changed"
+        whole = sha256(folder / "rows.arrow")
+        if counts["sha256"] not in (whole, _checksum(whole, counts["truncated"])):  # the first in older caches
+            return "rows.arrow or counts.json has changed"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
