@@ -5,12 +5,14 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 
 from krona.paper import METHOD_LABELS
 from krona.report.charts import looks
 from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
 from krona.report.charts.draw import draw
 from krona.report.charts.picture import picture
+from krona.report.charts.svg import to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -145,3 +147,9 @@ def test_a_picture_is_one_file_with_its_words_and_charts():
     assert sum("A sentence." in word for word in shown) > 1, "broken into lines"
     assert "prefers-color-scheme:dark" in svg
     assert f"fill: {looks.PAPER.light}" in svg, "its own background"
+
+
+def test_labels_that_leave_no_space_are_drawn_without_a_warning() -> None:
+    figure = Figure(figsize=(1, 1), layout="constrained")
+    figure.subplots().set_ylabel("score", labelpad=500)
+    assert "score" in to_svg(figure, "scores")

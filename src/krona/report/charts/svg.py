@@ -55,6 +55,7 @@ def to_svg(figure: Any, title: str, *, style: str = "") -> str:
     out = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels that leave no space
         figure.savefig(out, format="svg", transparent=not style)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)
