@@ -43,8 +43,7 @@ class Wanted:
     Args:
         names: a dict from each column of the task to the names that it may have in a file, the preferred name first.
         header: the column names of a file without a header line.
-        headless: if true, no file has a header line, and ``header`` is always used. Otherwise ``header`` is used only
-            if the first line of the file does not contain the column names.
+        headless: always use ``header``; otherwise, use it if the first line does not contain the column names.
         to_predict: if true, the rows are the input of ``krona predict``, and blank lines are skipped.
     """
 
@@ -106,7 +105,8 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
         first = next(lines, "")
         kind, lines = ".jsonl" if first.lstrip().startswith("{") else ".tsv", chain([first], lines)
     if kind == ".jsonl":
-        return _read_json(lines, wanted)
+        numbered = enumerate(lines, start=1)
+        return ((number, _parse_json(line.removesuffix("\n"), wanted)) for number, line in numbered if line.strip())
     if kind == ".csv" or quoting == "csv":
         records = _split_quoted(text.name, lines, delimiter="," if kind == ".csv" else "\t")
         return _select_columns(text.name, records, wanted)
@@ -175,12 +175,6 @@ def _split_quoted(where: str, lines: Iterator[str], *, delimiter: str) -> Iterat
         ) from error
 
 
-def _read_json(lines: Iterator[str], wanted: Wanted) -> Iterator[Located]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, _parse_json(line.removesuffix("\n"), wanted)
-
-
 def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
     try:
         found = json.loads(text)
@@ -237,10 +231,7 @@ def _select(row: Row, found: Mapping[str, str], where: str, longest: int) -> Row
     """Return the wanted columns of a row. Raises KronaError if a text is longer than a line of a text file may be."""
     for name in found.values():
         if isinstance(row[name], str) and len(row[name]) > longest:
-            raise KronaError(
-                f"{where} has a text of more than {longest:,} characters. Shorten it, or raise the limit: "
-                f"{MAX_LINE[0]}=N."
-            )
+            raise KronaError(f"{where} has a text of over {longest:,} characters. Shorten it, or set {MAX_LINE[0]}=N.")
     return {column: row[name] for column, name in found.items()}
 
 
