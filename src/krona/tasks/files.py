@@ -190,8 +190,8 @@ def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
             try:
                 value.encode()
             except UnicodeEncodeError as error:
-                half = f"\\u{ord(value[error.start]):04x}"
-                problem = f"the column '{name}' has half of a surrogate pair, {half}, which is not a character"
+                half = f"\\u{ord(value[error.start]):04x}, which is not a character"
+                problem = f"the column '{name}' has half of a surrogate pair, {half}"
                 return BadRowError(problem, kind="half of a surrogate pair")
     return row
 
@@ -221,9 +221,8 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
         data = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{path} is not a readable saved data set: {error}") from error
-    found = wanted.find(str(path), data.column_names)
+    found, longest = wanted.find(str(path), data.column_names), read_limit(*MAX_LINE)
     rows = data.select_columns([*dict.fromkeys(found.values())])
-    longest = read_limit(*MAX_LINE)
     yield from ((line, _select(row, found, f"{path}:{line}", longest)) for line, row in enumerate(rows, start=1))
 
 
