@@ -93,5 +93,5 @@ def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(file, tmp_pat
     (tmp_path / "studies" / file).write_text("no database")
     report = collect(tmp_path)
     (problem,) = report.problems
-    assert f"The study {file} can't be read" in problem
+    assert f"{file} can't be read" in problem
     assert len(report.runs) == 1

@@ -230,7 +230,7 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
 def test_a_text_of_a_parquet_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(pa.table({"text": ["x", "x" * 5000], "label": ["sad", "sad"]}), tmp_path / "a.parquet")
     monkeypatch.setenv("KRONA_MAX_LINE_MB", "0.004")
-    with pytest.raises(KronaError, match=r"a\.parquet:2 has a text of more than 4,194 char.*KRONA_MAX_LINE_MB=N"):
+    with pytest.raises(KronaError, match=r"a\.parquet:2 has a text of over 4,194 char.*KRONA_MAX_LINE_MB=N"):
         read(tmp_path / "a.parquet")
 
 

@@ -86,7 +86,7 @@ def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compiled, "BACKEND", broken)
     model = model_of("bert")
     step = compiled.compile_loss(family_for(model).summed_loss)
-    with pytest.raises(KronaError, match=r"trainer\.compile: .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
+    with pytest.raises(KronaError, match=r"trainer\.compile=true, .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
         step(model, family_batch(model, 3, 7, 1))
 
 

@@ -254,7 +254,7 @@ def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -
 def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp_path: Path) -> None:
     job, said = run(config(*overrides, "trainer.fast_dev_run=true", "trainer.eval_batch_size=2"), tmp_path)
     assert (job.state, job.error, job.result) == ("done", None, None)
-    assert "rows 4 / 2 / 2; 1 step of 4" in said
+    assert "rows of train / dev / test: 4 / 2 / 2; 1 step of 4" in said
     assert "No files were kept" in said
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KronaError, match="Remove -m"):
