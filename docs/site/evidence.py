@@ -2,10 +2,9 @@
 
 import json
 from collections import defaultdict
-from statistics import mean
 from typing import Any
 
-from encoder_scores import RESULTS, comparisons, encoders, spread
+from encoder_scores import RESULTS, comparisons, encoders
 
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
@@ -53,26 +52,6 @@ def _label(row: str) -> str:
     return METHOD_LABELS.get(row, row.replace("_", " "))
 
 
-def scores() -> list[str]:
-    """Return the scores of MiniLM at the learning rate that dev chose: mean ± standard deviation over three seeds."""
-    runs = json.loads((RESULTS / "real-scores.json").read_text(encoding="utf-8"))["scores"]
-    seeds: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        if "MiniLM" in run["backbone"]:
-            seeds[run["method"], run["task"], run["lr"]].append(run)
-    lines = ["| method | rate | SST-2 dev | SST-2 test | CoLA test |", "|---|--:|--:|--:|--:|"]
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
-    for (method, task, _), group in seeds.items():
-        if len({run["seed"] for run in group}) == 3:
-            found[method][task] = [run for run in group if run["train_rows"] != 24_000]
-    for method in sorted(found, key=lambda name: -mean(run["test"] for run in found[name]["sst2"])):
-        by_task = found[method]
-        columns = (("sst2", "dev"), ("sst2", "test"), ("cola", "test"))
-        cells = [spread([run[split] for run in by_task[task]]) for task, split in columns]
-        lines.append(f"| `{method}` | {by_task['sst2'][0]['lr']:g} | {' | '.join(cells)} |")
-    return lines
-
-
 def training() -> list[str]:
     """Return the time of a training step over LoRA's: the paper's, and this project's on four backbones."""
     paper = {name: row["training_time"] for name, row in read_paper_table("2").rows.items()}
@@ -116,7 +95,6 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 TABLES = {
     "differences": differences,
-    "scores": scores,
     "encoders": encoders,
     "comparisons": comparisons,
     "training": training,
