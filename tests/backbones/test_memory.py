@@ -17,6 +17,7 @@ from krona.backbones.memory import recompute_blocks, train_in_fp32
 from krona.config.settings import Backbone
 from krona.runs.result import read_result
 from krona.runs.run_id import run_id
+from krona.training.machine import bf16_notes
 from one_job import config, run, typed
 from tasks.glue_files import task
 from tiny_backbones import SIZES
@@ -103,6 +104,7 @@ def test_only_what_changes_results_is_part_of_what_a_run_is() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2000)
+@pytest.mark.skipif(bool(bf16_notes("bf16-frozen", "cpu")), reason="bf16 is slow on this CPU")
 def test_t5_large_in_bf16_needs_its_weights_and_a_third(tmp_path: Path) -> None:
     few = ["task=sample_rte", "batch_size=8", "data.train_rows=16", "trainer.max_epochs=1", "score_test=false"]
     large = ["backbone=t5_large", "backbone.pretrained=false", "trainer.eval_batch_size=8"]

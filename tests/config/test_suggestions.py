@@ -76,7 +76,7 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("model=google/mt5-small", "backbone=hub backbone.name=google/mt5-small"),
         ("gradient_checkpointing=true", "trainer.gradient_checkpointing=true"),
         ("warmup_ratio=0.06", "optimizer.warmup_steps=0.06"),
-        ("method.lora_alpha=16", "method.scaling=2.0 (lora_alpha / r)"),
+        ("method.lora_alpha=16", "method.scaling=16 (lora_alpha / rank, for the default rank 1)"),
         ("tags=[a,b]", "logger=wandb logger.wandb.tags=[a,b]"),
         ("model=bert-base-uncased", "backbone=bert_base"),
         ("backbone=sentence-transformers/all-MiniLM-L6-v2", "backbone=minilm_l6"),

@@ -53,7 +53,7 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
     text = said(outputs, "state=failed")
     assert f"{failed}: loss is nan at step 12: lower optimizer.lr" in text
     assert "retry=failed" in text
-    assert f"rm -r {outputs / failed}" in text
+    assert f"krona rm {failed}" in text
     assert "rm -r" not in said(outputs, "state=done")
 
 

@@ -339,6 +339,22 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     assert {"claim": "taken over by process 7", "disk": "no space left"}[lost] in said.getvalue()
 
 
+def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: Any) -> None:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr("krona.training.run.measure_updates", stop)
+    with pytest.raises(Interrupted):
+        run(values, tmp_path)
+    (file,) = tmp_path.glob("*/result.json")
+    result = read_result(file)
+    assert (result.status, result.dev, result.test) == ("interrupted", None, None)
+    assert result.progress["epoch"] == len(result.dev_curve) > 0
+    assert result.progress["step"] == result.progress["steps"] > 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_recorded_and_resumes(
     number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -40,7 +40,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
             splits = _load(settings, replace(settings.data, skip_bad_rows=True))
         except KronaError:
             raise error from None
-        say(console, "A run would stop at the first bad row. The counts below are without the bad rows.\n")
+        say(console, "A run would stop at the first bad row. These are the counts with data.skip_bad_rows=true.\n")
         _print_counts(settings.task, settings.data, splits, console)
         raise
     _print_counts(settings.task, settings.data, splits, console)

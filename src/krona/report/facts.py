@@ -22,7 +22,7 @@ SWAPS = 400  # enough to estimate the standard deviation of the null differences
 POWER_NOTE = "The paired test finds a difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
-    "optimizer.warmup_steps": "warm-up steps", "data.train_rows": "training rows", "trainer.precision": "precision",
+    "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
 }  # fmt: skip
 
 

@@ -78,10 +78,10 @@ def advice(result: Result) -> str:
         longer.append(f"trainer.max_steps (now {steps})")
     if steps < 0 or epoch_steps <= steps:
         longer.append(f"trainer.max_epochs (now {epochs})")
-    return (
-        f"The model did not learn the task. Try a higher optimizer.lr (now {optimizer['lr']:g}), more "
-        f"{' and '.join(longer)} or fewer optimizer.warmup_steps (now {optimizer['warmup_steps']})"
-    )
+    tries = [f"a higher optimizer.lr (now {optimizer['lr']:g})", f"more {' and '.join(longer)}"]
+    if optimizer["warmup_steps"] >= 1:  # a share of the steps is never too long
+        tries.append(f"fewer optimizer.warmup_steps (now {optimizer['warmup_steps']})")
+    return f"The model did not learn the task. Try {' or '.join(tries)}"
 
 
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:

@@ -15,7 +15,7 @@ from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.screen import below, duration, escape, say, table, terminal_width
+from krona.screen import duration, escape, say, table, terminal_width
 from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
@@ -233,8 +233,8 @@ def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
             "command starts a new run, and the failed run stays."
         )
-    folders = [below(folder) for run in bad if (folder := outputs / run.run_id).is_dir()]
-    if folders:
-        more = f" … ({len(folders) - 3} more)" if len(folders) > 3 else ""
-        lines.append(f"To remove failed runs: rm -r {' '.join(folders[:3])}{more}")
+    removable = [run.run_id for run in bad if (outputs / run.run_id).is_dir()]
+    if removable:
+        more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
+        lines.append(f"To remove failed runs: krona rm {' '.join(removable[:3])}{more}")
     return lines

@@ -47,7 +47,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
         tsv_files(task, path)
     for part, file in own_files(task, path).items():
         if not file.exists():
-            way_out = f"data.path={path} does not contain it" if path else "set data.path=FOLDER"
+            way_out = f"data.path={path} does not contain it" if path else "correct the path, or set data.path=FOLDER"
             raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} was not found: {way_out}.")
         if file.is_dir():
             require_saved(file)
