@@ -23,10 +23,10 @@ table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, ha
 	$(BIN)/krona table 1 profile=demo --workers 2
 	$(BIN)/krona report --table 1 --format html
 
-test: setup  ## the tests, about 15 minutes on two cores
+test: setup  ## the tests, six minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-slow: setup  ## the tests that take longer
+test-slow: setup  ## the tests that take longer, half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 test-pages: setup  ## the report's pages in Chromium; skipped where there is none
