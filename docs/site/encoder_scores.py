@@ -3,11 +3,13 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from statistics import NormalDist, mean, stdev
+from statistics import mean, stdev
 from typing import Any
 
 from krona.metrics.answers import Answers, encode
+from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_by_sums
 from krona.metrics.statistics import holm, swap_test
 from krona.paper import TASK_LABELS
@@ -21,7 +23,6 @@ COMPARED = (
     ("lora", "lora_only"), ("krona", "layer_norm"), ("lora", "layer_norm"), ("krona_b", "krona"),
 )  # fmt: skip
 SEEDS = 3
-DETECTED = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)  # standard errors: level 5 %, two-sided, power 80 %
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Method:
         return [score_by_sums([metric], answers)[metric] for answers in getattr(self, split)]
 
 
+@cache
 def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
     """Return a dict from backbone and task to a dict from each method's label to its runs."""
     found: dict[tuple[str, str], dict[str, Method]] = {}
@@ -88,8 +90,8 @@ def comparisons() -> list[str]:
         for first, second in COMPARED:
             if first in methods and second in methods:
                 test = swap_test(methods[first].test, methods[second].test, [SCORES[task]])
-                smallest = DETECTED * float(test.null.std())
-                rows.append((f"{backbone}, {TASK_LABELS[task]} | `{first}`, `{second}`", test.difference, smallest))
+                names = f"{backbone}, {TASK_LABELS[task]} | `{first}`, `{second}`"
+                rows.append((names, test.difference, detectable_difference(test)))
                 p_values.append(test.p)
     lines = [
         "| model, task | rows | difference on test | p | p after Holm | smallest difference found with power 80 % |",

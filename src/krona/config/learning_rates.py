@@ -1,11 +1,11 @@
 """Describe the origin of a run's learning rate: the paper, the YAML of the method, or the YAML of the backbone."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from krona.files import read_json
 from krona.paths import NANO
 
 
@@ -45,7 +45,7 @@ def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     folder = NANO if backbone["name"] == "nano" else backbone.get("path")
     if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
         with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             return content if isinstance(content, dict) else {}
     return dict(backbone.get("sizes") or {})
 

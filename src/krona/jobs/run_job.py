@@ -196,9 +196,6 @@ def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: s
     """Record that a run ended before it was done. If its training was complete, its scores are removed again."""
     result.status, result.error = status, error
     result.dev = result.test = None
-    if result.dev_curve and not result.progress:
-        step = result.dev_curve[-1].get("step", 0)
-        result.progress = {"epoch": len(result.dev_curve), "step": step, "steps": step}
     result.provenance["finished"] = now()
     write_result(folder, result, claim.write)
 

@@ -16,7 +16,7 @@ import numpy as np
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.scores import score_by_sums
-from krona.metrics.statistics import DRAWS, LEVEL, Interval, paired_bootstrap, percentile_interval
+from krona.metrics.statistics import DRAWS, LEVEL, Interval, paired_bootstrap, percentile_interval, require_pairs
 
 MARGIN = 1.0  # points
 Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
@@ -165,8 +165,7 @@ def equivalence(
     Raises:
         ValueError: the numbers of runs differ, there are no runs, or the test sets differ.
     """
-    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("An equivalence test needs two methods with the same seeds and the same test set.")
+    require_pairs(a, b)
     drawn_a, drawn_b = paired_bootstrap([a, b], metrics, draws=draws, seed=seed)
     drawn = drawn_a - drawn_b
     outside = max(int((drawn <= -margin).sum()), int((drawn >= margin).sum()))

@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import mcnemar
+from krona.metrics.statistics import SwapTest, mcnemar
 
 LEVEL = 0.05  # two-sided
 POWER = 0.8
@@ -142,6 +142,16 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 
     seeds = 1 + bisect_left(range(1, MOST_SEEDS + 1), True, key=is_found)
     return seeds if seeds <= MOST_SEEDS else None
+
+
+def detectable_difference(test: SwapTest) -> float:
+    """Return the smallest difference (points) that a paired test of two methods finds with a power of 80 %.
+
+    It is (z + 0.84) standard deviations of the test's null differences. Here z is the quantile of the two-sided level.
+    """
+    from scipy.special import ndtri
+
+    return float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * float(np.std(test.null))
 
 
 def fewest_examples(level: float = LEVEL) -> int:

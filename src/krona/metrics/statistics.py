@@ -140,8 +140,7 @@ def swap_test(
     Raises:
         ValueError: if the numbers of runs differ, if there are no runs, or if the test sets differ.
     """
-    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
+    require_pairs(a, b)
     rng = np.random.default_rng(seed)
     values = predicted_values([*a, *b])
     pairs: list[tuple[Sums, Sums, float]] = []
@@ -167,6 +166,12 @@ def swap_test(
         for part in _chunks(len(moved), moved.shape[1], BLOCK):
             null[rows][part] = difference(moved[part])
     return SwapTest(observed, null, p_value(observed, null))
+
+
+def require_pairs(a: Sequence[Answers], b: Sequence[Answers]) -> None:
+    """Raise ValueError unless two methods have runs with the same number of seeds and the same test set."""
+    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
+        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
 
 
 def predicted_values(runs: Sequence[Answers]) -> Floats:

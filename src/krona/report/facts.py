@@ -3,10 +3,8 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from krona.messages import amount, first_few
-from krona.metrics.power import LEVEL, POWER, fewest_examples
+from krona.metrics.power import detectable_difference, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
@@ -138,19 +136,15 @@ def power_note(table: Table) -> list[str]:
 def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
     """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
 
-    The test finds a difference of (z + 0.84) standard deviations of its null differences with a power of 80 %. Here z
-    is the quantile of the two-sided level. For classes, the result is at least the smallest number of examples that can
-    be significant at this level. Return None if the cells have no common seed or the standard deviation is zero.
+    For classes, the difference is at least the smallest number of examples that can be significant. Return None if the
+    cells have no common seed, or if the test has no variance.
     """
-    from scipy.special import ndtri
-
     seeds = sorted(a.answers.keys() & b.answers.keys())
     if not seeds:
         return None
     one, two = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
-    spread = float(np.std(swap_test(one, two, a.runs[0].metrics, swaps=SWAPS).null))
-    if not spread or not math.isfinite(spread):
+    smallest = detectable_difference(swap_test(one, two, a.runs[0].metrics, swaps=SWAPS))
+    if not smallest or not math.isfinite(smallest):
         return None
-    smallest = float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * spread
     floor = 100 * fewest_examples() / len(one[0]) if one[0].classes else 0.0
     return max(smallest, floor), len(one[0]), len(seeds)

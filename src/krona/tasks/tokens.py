@@ -111,7 +111,7 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
 def _read(folder: Path, mended: str | None) -> Tokenised:
     import datasets
 
-    truncated = json.loads((folder / "counts.json").read_text())["truncated"]
+    truncated = read_json(folder / "counts.json")["truncated"]
     return Tokenised(rows=datasets.Dataset.from_file(str(folder / "rows.arrow")), truncated=truncated, mended=mended)
 
 

@@ -94,6 +94,7 @@ class RunFiles:
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
             adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
+        result.progress = {}  # kept until now, so that an interrupted run still has it
         run.write(result, write)
         self.claim.remove(run.checkpoint)
 

@@ -97,7 +97,7 @@ def run(
         learner.seconds["evaluate"] += time.perf_counter() - test_began
 
     # Result
-    result.best_epoch, result.dev_curve, result.progress = best["epoch"], learner.dev_curve, {}
+    result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
     for name, (split, score) in scored.items():
         packed = {key: score[key] for key in ("score", "choice", "parts")}
         setattr(result, name, {**packed, "outcomes": outcomes(split.targets, score["predictions"])})
