@@ -199,16 +199,19 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
 ) -> None:
     runs = [finished(outputs, *tiny["t5"], "method=lora", f"task=sample_{name}") for name in ("sst2", "stsb")]
     sheets = {sheet.name: sheet for sheet in submitted(runs, glue, tmp_path / "a.zip")}
-    answers = load(runs[0]).predict(
-        [line.split("\t")[0] for line in (glue / "SST-2" / "test.tsv").read_text().splitlines()[1:]]
-    )
+    lines = {name: (glue / name / "test.tsv").read_text().splitlines()[1:] for name in ("SST-2", "STS-B")}
+    answers = load(runs[0]).predict([line.split("\t")[0] for line in lines["SST-2"]])
     assert set(sheets["SST-2"].predictions) <= {"0", "1"}
     none = sum(answer.word is None for answer in answers)
     assert sheets["SST-2"].replaced[0] == none > 0
-    assert set(sheets["STS-B"].predictions) == {"0.000"}
+    # Most answers of this model are not a number. On some processors, a few are.
+    rated = load(runs[1]).predict([line.split("\t")[-2:] for line in lines["STS-B"]])
+    ratings = [parse_rating(one.answer) for one in rated]
+    assert sheets["STS-B"].predictions == [f"{rating or 0:.3f}" for rating in ratings]
+    assert sheets["STS-B"].replaced[0] == ratings.count(None) > 0
     said = "\n".join(format_sheets(list(sheets.values()), tmp_path / "a.zip"))
     assert f"{none} predictions had to be replaced by the most likely label" in said
-    assert "400 predictions had to be replaced by 0.000" in said
+    assert f"{ratings.count(None)} predictions had to be replaced by 0.000" in said
 
 
 def test_ratings_stay_within_the_scale() -> None:
