@@ -1,5 +1,6 @@
 """VeRA, vector-based random matrix adaptation (Kopiczko et al. 2024): frozen random factors and two trained vectors."""
 
+import functools
 import math
 from typing import Any
 
@@ -19,7 +20,7 @@ class VeRA(nn.Module):
     Args:
         rank: the rank of A and B.
         d_initial: the initial value of all numbers in d.
-        seed: the random seed of A and B. Layers with equal widths have equal A and B. A and B are not counted as
+        seed: the random seed of A and B. Layers with equal widths share A and B. A and B are not counted as
             parameters and are not saved in an adapter's file.
     """
 
@@ -32,7 +33,7 @@ class VeRA(nn.Module):
         check_int("seed", seed, low=0)
         self.d_initial = check_float("d_initial", d_initial)
         self.sizes, self.seed = (d_in, d_out, rank), seed
-        A, B = self._draw()
+        A, B = draw_factors(*self.sizes, seed)
         self.register_buffer("A", A, persistent=False)
         self.register_buffer("B", B, persistent=False)
         self.d = nn.Parameter(torch.empty(rank))
@@ -44,13 +45,9 @@ class VeRA(nn.Module):
         nn.init.constant_(self.d, self.d_initial)
         nn.init.zeros_(self.b)
 
-    def _draw(self) -> tuple[Tensor, Tensor]:
-        (d_in, d_out, rank), generator = self.sizes, torch.Generator().manual_seed(self.seed)
-        return _kaiming_uniform(rank, d_in, generator), _kaiming_uniform(d_out, rank, generator)
-
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.A.is_meta and not self.d.is_meta:  # an adapter's file contains only d and b
-            self.A, self.B = self._draw()
+            self.A, self.B = draw_factors(*self.sizes, self.seed)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,6 +58,13 @@ class VeRA(nn.Module):
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         return self.A.T * self.d, self.B.T * self.b  # (d_in, rank), (rank, d_out)
+
+
+@functools.lru_cache(maxsize=16)
+def draw_factors(d_in: int, d_out: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return A (rank, d_in) and B (d_out, rank). Layers of equal widths share the same two tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    return _kaiming_uniform(rank, d_in, generator), _kaiming_uniform(d_out, rank, generator)
 
 
 def _kaiming_uniform(rows: int, columns: int, generator: torch.Generator) -> Tensor:
