@@ -1,6 +1,5 @@
 """Define the commands of `krona` that use adapters: predict, evaluate, export, import, inspect, merge."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,19 +44,15 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
     backbone: Backbone = None,
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file instead of resuming")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
     """Predict with finished runs: the label of each row, the label's name, and the probability of every label."""
-    from krona.adapters.commands import predict as command
+    from krona.adapters.commands.predict import predict as run_predict
 
-    try:
-        command.predict(
-            runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
-            overwrite=overwrite, console=Console(),
-        )  # fmt: skip
-    except command.StoppedError as stop:
-        print(as_typed(str(stop)), file=sys.stderr)
-        sys.exit(130)
+    run_predict(
+        runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
+        overwrite=overwrite, console=Console(),
+    )  # fmt: skip
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

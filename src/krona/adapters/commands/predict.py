@@ -1,34 +1,31 @@
 """`krona predict`: write the predictions of runs for rows of a file, of standard input or of the command line."""
 
-import hashlib
+import csv
+import io
 import json
-import signal
-import threading
+import os
+import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from krona.adapters.commands.answer_file import Answer, flatten, format_answers, open_answers, require_answer_file
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
-from krona.messages import KronaError, amount
+from krona.files import write_whole
+from krona.messages import KronaError, amount, did_you_mean, visible
+from krona.runs.folder import require_new
 from krona.screen import rate, say, table, terminal_width
 from krona.tasks import InputRows, Task
-from krona.tasks.input_rows import STDIN
 
 PART = 1024  # the number of rows in a part; a part is read, predicted and written before the next
-
-
-class StoppedError(KronaError):
-    """An error for an interruption by Ctrl-C. The output file contains all predictions up to then."""
+ENDINGS = (".tsv", ".csv", ".jsonl")
+Answer = dict[str, Any]  # values by column name; probabilities, and the predictions of several runs, are dicts
 
 
 def predict(
@@ -59,64 +56,63 @@ def predict(
             'The rows must come from one source. Use either --input FILE (- means standard input) or --text "…".'
         )
     if output is not None:
-        require_answer_file(output, overwrite=overwrite)
+        _require_output(output, overwrite=overwrite)
     found = [find(run) for run in runs]
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
     trained = [load(one, backbone=backbone) for one in found]
-    if source is None and output is None:
-        answers = list(_answer(trained, list(rows), batch_size))
-        if console.is_terminal:
-            _print_table(answers, console)
-        else:
-            print(format_answers(answers, ".tsv", header=True), end="")
-        return
-    key = _resume_key(found, source, texts, batch_size)
-    with open_answers(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance, _interrupts() as seen:
-        if out.done:
-            say(Console(stderr=True), f"{output} resumes after {amount(out.done, 'row')}.")
-        before, began = out.done, time.perf_counter()
-        try:
-            for part in batches(islice(iter(rows), out.done, None), PART):
-                out.add(list(_answer(trained, part, batch_size)))
-                advance(rate((out.done - before) / (time.perf_counter() - began)))
-                if seen:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            raise StoppedError(_format_stop(output, source, out.done)) from None
-        if not out.done:
-            raise KronaError(f"{source} has no rows.")
     if output is not None:
-        say(Console(stderr=True), f"{output}: {amount(out.done, 'row')}")
+        done = 0
+
+        def fill(part: Path) -> None:
+            nonlocal done
+            with part.open("wb") as out:
+                done = _write_answers(out, output.suffix, trained, rows, batch_size)
+
+        write_whole(output, fill)
+        say(Console(stderr=True), f"{output}: {amount(done, 'row')}")
+    elif source is None and console.is_terminal:
+        _print_table(list(_answer(trained, list(rows), batch_size)), console)
+    else:
+        _print_answers(trained, rows, batch_size)
 
 
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Yield a list that grows with each Ctrl-C. The list is needed, because a library may catch KeyboardInterrupt."""
-    seen: list[int] = []
+def _require_output(output: Path, *, overwrite: bool) -> None:
+    if output.suffix not in ENDINGS:
+        raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
+    if output.is_dir():
+        raise KronaError(f"--output {output} is a folder. Give the name of a file.")
+    require_new(output, overwrite=overwrite)
+    if not output.parent.is_dir():
+        raise KronaError(f"--output {output} cannot be written, because the folder {output.parent} was not found.")
 
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-    before = signal.signal(signal.SIGINT, note)
+def _write_answers(
+    out: BinaryIO, ending: str, trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int
+) -> int:
+    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
+    done, began = 0, time.perf_counter()
+    with _bar(rows) as advance:
+        for part in batches(rows, PART):
+            text = format_answers(list(_answer(trained, part, batch_size)), ending, header=done == 0)
+            out.write((visible(text) if out.isatty() else text).encode("utf-8"))
+            out.flush()
+            done += len(part)
+            advance(rate(done / (time.perf_counter() - began)))
+    if not done:
+        raise KronaError(f"{getattr(rows, 'name', 'The input')} has no rows.")
+    return done
+
+
+def _print_answers(trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int) -> None:
     try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _format_stop(output: Path | None, source: str | None, done: int) -> str:
-    if output is None:
-        return "Interrupted. Only a command with --output FILE can be resumed."
-    resume = "Run the same command again to resume."
-    if source == STDIN:
-        resume = "Standard input cannot be read again. Add --overwrite to start from the first row."
-    return f"Interrupted. {output}.partial contains {amount(done, 'row')}. {resume}"
+        _write_answers(sys.stdout.buffer, ".tsv", trained, rows, batch_size)
+    except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest at exit
+        raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
 def _common_task(found: Sequence[TrainedRun]) -> Task:
@@ -164,15 +160,6 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
-def _resume_key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], batch_size: int) -> str:
-    if source == STDIN:
-        return uuid.uuid4().hex  # the rows of standard input may differ each time
-    files = [one.adapter for one in found] + ([Path(source)] if source is not None else [])
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file]
-    known = [[one.origin.run_id for one in found], stamps, source, list(texts), batch_size]
-    return hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()
-
-
 @contextmanager
 def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
     """Yield a function that must be called with the speed after each part.
@@ -194,3 +181,34 @@ def _print_table(answers: Sequence[Answer], console: Console) -> None:
     cells = [flatten(answer) for answer in answers]
     names = list(cells[0])
     say(console, table(names, [list(row.values()) for row in cells], width=terminal_width(console), left=names))
+
+
+def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> str:
+    """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns."""
+    if ending == ".jsonl":
+        return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+    cells = [flatten(answer) for answer in answers]
+    lines = [list(row.values()) for row in cells]
+    if header:
+        lines.insert(0, list(cells[0]))
+    if ending == ".tsv":
+        return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
+    """Return a dict from column names to text, with one column for each probability.
+
+    With several runs, the name of each column begins with the id of its run.
+    """
+    row: dict[str, str] = {}
+    for name, value in answer.items():
+        if name == "probabilities":
+            row |= {f"{prefix}p({word})": f"{share:.6f}" for word, share in value.items()}
+        elif isinstance(value, dict):
+            row |= flatten(value, prefix=f"{name}: ")
+        else:
+            row[f"{prefix}{name}"] = "" if value is None else str(value)
+    return row
