@@ -1,4 +1,4 @@
-"""Run a benchmark: python bench.py bench=training (or latency, kronecker, pipeline, memory, serving, sweep)"""
+"""Run a benchmark: python bench.py bench=training (or latency, kronecker, memory)"""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     from krona.config.choices import choices
     from krona.jobs.library_warnings import quiet_libraries
     from krona.messages import KronaError
-    from krona.paths import OUTPUTS, PROJECT
+    from krona.paths import OUTPUTS
 
     quiet_libraries()
     config: Any = OmegaConf.to_container(cfg.bench, resolve=True)
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     console = Console(soft_wrap=True)
     console = console if console.is_terminal else Console(soft_wrap=True, width=180)  # wide enough for a table
     try:
-        run_bench(config, compose=compose, methods=choices("method"), outputs=OUTPUTS, project=PROJECT, console=console)
+        run_bench(config, compose=compose, methods=choices("method"), outputs=OUTPUTS, console=console)
     except KronaError as error:
         raise SystemExit(str(error)) from error  # Hydra would print its own line before an exception
 

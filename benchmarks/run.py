@@ -17,14 +17,14 @@ from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
 from krona.paper import read_paper_table
 
-NAMES = ("training", "latency", "kronecker", "pipeline", "memory", "serving", "sweep")  # modules of this package
+NAMES = ("training", "latency", "kronecker", "memory")  # modules of this package
 MIN_MINUTES = 0.05
-ON_ONE_BACKBONE = ("training", "latency", "pipeline", "serving")
+ON_ONE_BACKBONE = ("training", "latency")
 PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # the columns of Table 2 of the KronA paper
 
 
 def run_bench(
-    config: Mapping[str, Any], *, compose: Compose, methods: list[str], outputs: Path, project: Path, console: Console
+    config: Mapping[str, Any], *, compose: Compose, methods: list[str], outputs: Path, console: Console
 ) -> Path:
     """Run a benchmark, print and write its results, and return the path of the JSON file.
 
@@ -33,7 +33,6 @@ def run_bench(
         compose: a function that composes train.py's config from overrides.
         methods: the names of all methods in conf/method.
         outputs: the output folder.
-        project: the folder of the project.
         console: the console to print to.
 
     Raises:
@@ -59,9 +58,7 @@ def run_bench(
     backbones: dict[str, Backbone] = {
         name: check.build(Backbone, "backbone", compose([f"backbone={name}"])["backbone"]) for name in _backbones(bench)
     }
-    work = Work(
-        bench=bench, entrants=entrants, backbones=backbones, compose=compose, outputs=outputs, project=project, say=say
-    )  # fmt: skip
+    work = Work(bench=bench, entrants=entrants, backbones=backbones, say=say)
     module: Any = import_module(f"benchmarks.{bench.name}")
     rows: list[Row] = module.measure(work)
     if bench.name in PAPER_COLUMNS and all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
@@ -88,8 +85,6 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
         krona = _build_entrant("krona", compose, [f"method.kron_factors=[{shape}]", "method.fit_factors=exact"])
         if krona.shape not in [other.shape for other in entrants if other.name == "krona"]:
             entrants.append(Entrant(name=f"krona {krona.shape}", method=krona.method, shape=krona.shape))
-    if bench.name == "pipeline" and len(entrants) != 1:
-        raise KronaError(f"bench.methods={wanted} must name one method for this benchmark, such as [krona].")
     return entrants
 
 

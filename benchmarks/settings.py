@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from annotated_types import Ge
@@ -74,9 +73,6 @@ class Work:
     say: Say
     entrants: Sequence[Entrant] = ()
     backbones: Mapping[str, Backbone] = field(default_factory=dict)  # the keys are names in conf/backbone
-    compose: Compose = lambda overrides: {}
-    outputs: Path = Path()
-    project: Path = Path()
 
     @property
     def backbone(self) -> Backbone:

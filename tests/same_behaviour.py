@@ -64,7 +64,6 @@ krona check-data --help | krona sample --help | krona pretrain --help | krona do
 train.py methd=krona | train.py method=kronaa | train.py method=full method.rank=3 | train.py optimizer.lr=abc
 train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1 | train.py -m sweeps=tabel1
 train.py profile=demo method=pa recipe=tuned | train.py backbone=nano task=rte data=tsv data.path=nowhere
-train.py method=krona task=rte | bench.py bench=pipeline bench.load=mark bench.options.data=nowhere
 krona | krona statsu | krona status nothing | krona table 3 | krona table one | krona shapes 2 3
 krona report --format pdf | krona report --table 11 | krona report --sweep nothing | krona diff nobody lora
 krona params method=loar | krona pretrain model --data-path nowhere | krona dashboard --push

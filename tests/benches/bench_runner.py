@@ -9,7 +9,6 @@ from rich.console import Console
 
 import tiny_models
 from benchmarks import run as bench_run
-from tasks import glue_files
 from tiny_t5 import METHODS, method_values
 
 SIZES = {
@@ -20,7 +19,6 @@ SIZES = {
     "num_heads": 4,
     "vocab_size": 2048,
 }  # the size of nano's tokenizer
-PROJECT = Path(__file__).parents[2]
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
@@ -36,14 +34,12 @@ def compose(overrides: list[str]) -> dict[str, Any]:
         key, _, value = override.partition("=")
         if key == "method":
             values["method"] = method_values(value)
-        elif key == "task":
-            values["task"] = glue_files.config(value)
         elif key.startswith("method."):
             values["method"][key.removeprefix("method.")] = yaml.safe_load(value)
     return values
 
 
-def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = None, **config: Any) -> dict[str, Any]:
+def run(outputs: Path, *, console: Console | None = None, **config: Any) -> dict[str, Any]:
     """Run a benchmark, check its files, and return the content of its JSON file.
 
     Disturbed rounds are marked and not repeated.
@@ -54,7 +50,6 @@ def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = Non
         compose=compose,
         methods=METHODS,
         outputs=outputs,
-        project=project,
         console=console or Console(quiet=True),
     )
     assert {path.suffix for path in (outputs / "bench").iterdir()} == {".json", ".svg"}

@@ -9,7 +9,6 @@ import pytest
 import torch
 from rich.console import Console
 
-import tiny_backbones
 import tiny_models
 from benches.bench_runner import run
 from benchmarks import contestants
@@ -17,7 +16,6 @@ from benchmarks.settings import Entrant
 from krona import surgery
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from tasks import glue_files
 from tiny_t5 import settings
 
 KINDS = ("bert", "llama")
@@ -65,25 +63,6 @@ def test_memory(kind: str, tmp_path: Path) -> None:
     (row,) = content["rows"]
     assert (row["backbone"], row["ratio_to_full"]) == (kind, 1)
     assert row["peak_memory"] > 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_pipeline(kind: str, tmp_path: Path) -> None:
-    tiny_backbones.words(pair=kind == "bert").save_pretrained(tmp_path / "tokenizer")
-    glue_files.write(tmp_path / "glue", "rte")
-    folders = {"data": str(tmp_path / "glue"), "tokenizer": str(tmp_path / "tokenizer")}
-    options = {**folders, "backbone": kind, "tasks": ["rte"]}
-    content = run(tmp_path / "out", name="pipeline", methods=["krona"], batch_size=4, options=options)
-    assert [row["name"] for row in content["rows"]] == ["rte/padded to 128", "rte/longest", "rte/bucketed"]
-
-
-def test_the_tokenizer_of_another_backbone_is_refused(tmp_path: Path) -> None:
-    tokenizer = tiny_backbones.words(pair=True)
-    tokenizer.add_tokens([f"piece{number}" for number in range(3000)])
-    tokenizer.save_pretrained(tmp_path)
-    options = {"data": str(tmp_path), "tokenizer": str(tmp_path), "backbone": "bert", "tasks": ["rte"]}
-    with pytest.raises(KronaError, match=rf"has {len(tokenizer)} tokens, but bert has embeddings for 2048"):
-        run(tmp_path / "out", name="pipeline", methods=["krona"], options=options)
 
 
 @pytest.mark.parametrize("kind", tiny_models.NAMES)
@@ -134,24 +113,3 @@ def test_a_refusal_of_peft_is_one_message() -> None:
 def test_a_backbone_without_sizes() -> None:
     with pytest.raises(KronaError, match=r"The YAML of bench\.options\.backbone in conf/backbone has no sizes"):
         contestants.frozen_backbone(Backbone(name="org/some"), seed=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5_base", "bert", "llama"])
-def test_serving(kind: str, tmp_path: Path) -> None:
-    options = {"backbone": kind, "adapters": [1, 3]}
-    content = run(tmp_path, name="serving", methods=["lora", "krona_b"], batch_size=4, options=options)
-    rows = {row["name"]: row for row in content["rows"]}
-    ways = [f"{way} {count}" for count in (1, 3) for way in ("mixed", "switched", "reloaded", "switch")]
-    assert list(rows) == [f"{method}/{way}" for method in ("lora", "krona_b") for way in ("merged", "active", *ways)]
-    assert (rows["lora/merged"]["form"], rows["krona_b/merged"]["form"]) == ("merged", "plain")
-    assert rows["krona_b/merged"]["ratio_to_merged"] == 1
-    assert (rows["lora/mixed 3"]["form"], rows["lora/mixed 3"]["adapters"]) == ("mixed", 3)
-    assert rows["lora/mixed 3"]["rows_per_s"] == pytest.approx(4 / rows["lora/mixed 3"]["median_s"])
-    assert rows["lora/switch 3"]["ratio_to_merged"] is None
-    assert rows["krona_b/switched 1"]["shape"]
-
-
-def test_more_adapters_than_rows(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match=r"bench\.options\.adapters=\[1, 8\] must be a list .* bench\.batch_size=2"):
-        run(tmp_path, name="serving", methods=["lora"], options={"adapters": [1, 8]})
