@@ -10,6 +10,8 @@ from krona.messages import KronaError, shorten
 from krona.trackers.tracker import About, Ending, Value
 from krona.trackers.values import STEP, STEP_LOSS
 
+STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
+
 
 class LightningTracker:
     """The base class of trackers that use a Lightning logger. Subclasses construct the logger in `start`.
@@ -19,7 +21,6 @@ class LightningTracker:
     epochs, only rows with the number ``first`` or higher are sent to it.
     """
 
-    STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
     logger: Any = None
     first = 0  # the number of the first row that the logger does not have
     row = 0  # the number of the last row
@@ -62,7 +63,7 @@ class LightningTracker:
 
     def close(self, ending: Ending) -> str | None:
         if self.logger is not None:
-            self.logger.finalize(self.STATUS[ending])
+            self.logger.finalize(STATUS[ending])
         return None
 
 
@@ -91,6 +92,8 @@ class OtherLogger(LightningTracker):
             given["save_dir"] = str(self._folder)
             if {"name", "version"}.isdisjoint(given) and build.__name__ in ("CSVLogger", "TensorBoardLogger"):
                 given |= {"name": "", "version": ""}  # so that the logger creates no subfolders
+        if "run_name" in known:
+            given.setdefault("run_name", about.run_id)
         try:
             self.logger = build(**given)
         except Exception as error:  # classes raise different errors
