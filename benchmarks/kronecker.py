@@ -22,7 +22,7 @@ from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_linear, low_rank_linear
 from krona.methods.factor_shapes import factor_shapes, fitting_shapes
-from krona.tasks.data import Positive
+from krona.tasks.data_settings import Positive
 
 COLUMNS = {
     "name": "order", "shape": "A", "d_in": "in", "d_out": "out", "tokens": "rows", "median_s": "fwd+bwd",

@@ -23,7 +23,7 @@ from benchmarks.contestants import (
 from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.surgery.operations import dispatched
-from krona.tasks.data import Positive
+from krona.tasks.data_settings import Positive
 
 COLUMNS = {
     "name": "method", "form": "form", "batch_size": "batch", "source": "source", "median_s": "forward",

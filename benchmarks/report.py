@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.settings import Row
-from krona.files import write_whole
 from krona.report.charts.chart import RowChart, ScoreRow
 from krona.report.charts.looks import SOFT, method_look
 from krona.report.charts.picture import picture
+from krona.safe_files import write_whole
 
 UNDER_LOAD = "Other processes ran during the measurement. Do not use these results."
 REFERENCES = ("floor", "backbone", "peft")

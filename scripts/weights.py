@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.files import sha256
+from krona.safe_files import sha256
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from encoder_scores import RESULTS, comparisons, encoders
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
-from krona.report.power import paper_differences
+from krona.report.power_table import paper_differences
 
 PAIRS = {  # of rows, by table of the paper
     "1": (

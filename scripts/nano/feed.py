@@ -10,7 +10,7 @@ from transformers import T5Tokenizer
 
 import corpus
 from krona.backbones.families.padding import pad_batch
-from krona.backbones.held_out import EXTRA_IDS, corrupt, read_lines
+from krona.backbones.pretraining_loss import EXTRA_IDS, corrupt, read_lines
 from passages import Example
 
 WINDOW = 16  # number of batches whose examples are drawn together and sorted by length

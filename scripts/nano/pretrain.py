@@ -24,9 +24,9 @@ from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 import corpus
 from feed import draw_items, make_batches
-from krona.backbones.held_out import read_lines
-from krona.files import write_whole
+from krona.backbones.pretraining_loss import read_lines
 from krona.messages import KronaError
+from krona.safe_files import write_whole
 from krona.tasks.sample import FINGERPRINT
 from vocabulary import train_tokenizer
 

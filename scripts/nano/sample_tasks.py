@@ -20,7 +20,7 @@ import pairs
 import questions
 import sentences
 from clauses import Row
-from krona.backbones.held_out import SHIPPED
+from krona.backbones.pretraining_loss import SHIPPED
 from passages import held_out_texts
 
 PACKAGE = Path(__file__).parents[2] / "src" / "krona"

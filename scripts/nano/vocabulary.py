@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers import T5Tokenizer
 
-from krona.backbones.held_out import EXTRA_IDS
+from krona.backbones.pretraining_loss import EXTRA_IDS
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
 CHARACTERS = "".join(chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256))) + "–—‘’“”…€"

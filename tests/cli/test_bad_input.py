@@ -12,7 +12,7 @@ import torch
 from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
-from krona import files
+from krona import safe_files
 from krona.cli import krona
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalize
@@ -243,7 +243,7 @@ def test_no_space_left(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(files.os, "fsync", full)
+        disk.setattr(safe_files.os, "fsync", full)
         with pytest.raises(KronaError, match="could not be written: No space left on device"):
             run(values, outputs)
     leftovers = {path.name for path in tree(outputs)}

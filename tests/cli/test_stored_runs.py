@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from krona import paths
 from krona.cli.krona import app
+from krona.formatting import as_typed
 from krona.messages import KronaError
-from krona.report.facts import _version
+from krona.report.run_notes import _version
 from krona.runs.result import Result, write_result
-from krona.screen import as_typed
 from report.generate import make_result
 from runs.made_runs import claimed, dead_pid, run, tree
 
@@ -85,7 +85,7 @@ def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_its_versi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert as_typed("see docs/methods/lora.md") == "see docs/methods/lora.md"
-    monkeypatch.setattr("krona.screen.INSTALLED", True)
+    monkeypatch.setattr("krona.formatting.INSTALLED", True)
     assert as_typed("see docs/methods/lora.md").endswith("krona docs methods/lora")
     result: Result = make_result()
     result.provenance |= {"git_commit": None, "versions": {"krona": "0.2.0"}}

@@ -103,7 +103,7 @@ OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_
 def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
     """Write a study of finished trials. The first trial has the values ``own``."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
-    from krona.runs.study_journal import open_study
+    from krona.runs.tune_study import open_study
 
     name = name or f"{method}-sample_rte-nano"
     opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.jobs.interrupts import children, exit_code
+from krona.jobs.child_processes import children, exit_code
 from krona.messages import KronaError
 
 CHILD = """
@@ -35,7 +35,7 @@ time.sleep(60)
 """
 PARENT = """
 import signal, subprocess, sys
-from krona.jobs.interrupts import children, exit_code
+from krona.jobs.child_processes import children, exit_code
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background
 folder, takes_s, number, child = sys.argv[1:]

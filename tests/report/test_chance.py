@@ -9,7 +9,7 @@ from krona.metrics.scores import score
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.notes import score_remarks
-from krona.report.text import summarize
+from krona.report.wording import summarize
 from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import make_result, write_all
 

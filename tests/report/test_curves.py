@@ -10,7 +10,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.charts.curves import CurvePoint, expect_best, find_curves
-from krona.report.text import SEEDS
+from krona.report.wording import SEEDS
 from report.generate import make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)

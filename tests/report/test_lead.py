@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.facts import POWER_NOTE
 from krona.report.formats import renderer
 from krona.report.formats.latex import escape
+from krona.report.run_notes import POWER_NOTE
 from krona.report.table import Target
-from krona.report.text import SEEDS, cell_mark, summarize
+from krona.report.wording import SEEDS, cell_mark, summarize
 from report.generate import grid, make_result, write_all
 
 

@@ -24,7 +24,7 @@ def outputs(tmp_path_factory):
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 
-    from krona.runs.study_journal import open_study
+    from krona.runs.tune_study import open_study
 
     folder = tmp_path_factory.mktemp("outputs")
     study = open_study(folder, NAME, space="a space", base="a base", seed=0)

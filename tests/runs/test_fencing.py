@@ -18,8 +18,8 @@ from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result, write_result
-from krona.training.files import RunFiles, WholeCheckpoints
 from krona.training.ranks import Ranks
+from krona.training.run_files import RunFiles, WholeCheckpoints
 from one_job import config, run, typed
 
 

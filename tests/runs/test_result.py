@@ -7,10 +7,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from krona.files import write_whole
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from krona.runs.result import Result, json_schema, outcomes, read_result, unpack_outcomes, write_result
+from krona.safe_files import write_whole
 
 
 def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Result:

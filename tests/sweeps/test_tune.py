@@ -16,10 +16,10 @@ from rich.console import Console
 from krona.jobs.job import JobSpec
 from krona.messages import KronaError
 from krona.paths import CONF
-from krona.runs import study_journal
+from krona.runs import tune_study
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, read_studies, read_study
-from krona.runs.study_journal import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
+from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -237,11 +237,11 @@ def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new_study(tmp_path)
     path = study_path(tmp_path, "s")
-    code = "import os, sys; from pathlib import Path; from krona.runs.study_journal import RepairingLock\n"
+    code = "import os, sys; from pathlib import Path; from krona.runs.tune_study import RepairingLock\n"
     code += "RepairingLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
     assert path.with_name("s.journal.lock").exists()
-    monkeypatch.setattr(study_journal, "LOCK_S", 3)
+    monkeypatch.setattr(tune_study, "LOCK_S", 3)
     study = new_study(tmp_path)
     study.tell(study.ask(), 1.0)
     assert [trial.value for trial in new_study(tmp_path).trials] == [1.0]
@@ -284,7 +284,7 @@ def sqlite_study(outputs: Path) -> Any:
 TWO_STUDIES = """
 import sys
 from pathlib import Path
-from krona.runs.study_journal import open_study
+from krona.runs.tune_study import open_study
 
 open_study(Path(sys.argv[1]), "s", space="x 0…1", base="b", seed=0)
 new = open_study(Path(sys.argv[1]), "new", space="x 0…1", base="b", seed=0)

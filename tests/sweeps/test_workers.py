@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from krona.cli import launch
-from krona.jobs.interrupts import PARENT
+from krona.jobs.child_processes import PARENT
 from krona.runs.folder import State
 from krona.sweeps import status, workers
 from krona.sweeps.plan import Planned

@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.cli.doctor import examine
+from krona.cli.damaged_runs import examine
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -135,8 +135,8 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     import torch
 
     from krona.jobs.job import JobSpec, claimed
-    from krona.training.files import WholeCheckpoints
     from krona.training.ranks import Ranks
+    from krona.training.run_files import WholeCheckpoints
 
     values = config("method=krona", *typed(tiny_folder, done.parent.parent / "glue"), "trainer.max_epochs=1")
     spec = JobSpec(config=values, outputs=outputs)
@@ -201,7 +201,7 @@ def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
-    from krona.tasks.files import Wanted, read_rows
+    from krona.tasks.data_files import Wanted, read_rows
 
     wanted = Wanted(names={"text": ["text"], "label": ["label"]})
     good = b'text\tlabel\na cat\tglad\n"said ""no"""\tsad\n'

@@ -14,7 +14,7 @@ from torture.conftest import FULL
 POINTS = {
     "exports that replace": ["test_folders.py"],
     "links in outputs": ["torture/test_hostile_files.py::test_nothing_behind_a_link_is_removed", "cli/test_doctor.py"],
-    "unbounded data files": ["tasks/test_text.py"],
+    "unbounded data files": ["tasks/test_text_lines.py"],
     "formulas in CSV": ["report/formats/test_formats.py::test_a_name_is_no_formula_in_a_spreadsheet"],
     "tied embeddings": ["adapters/test_peft.py::test_an_embedding_that_is_tied_to_the_output_layer_is_refused"],
     "clocks": ["runs/test_claim.py::test_a_living_owner_keeps_its_claim_with_any_clock"],

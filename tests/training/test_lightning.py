@@ -17,7 +17,7 @@ from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.runs.result import read_result
-from krona.training.files import WholeCheckpoints
+from krona.training.run_files import WholeCheckpoints
 from krona.training.schedule import build_schedule
 from one_job import config, run, typed
 

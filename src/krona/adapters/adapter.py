@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
-from krona.files import Write, parse_json, write_whole
 from krona.messages import KronaError, shorten
+from krona.safe_files import Write, parse_json, write_whole
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into

@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from krona import paths
-from krona.screen import as_typed, show
+from krona.formatting import as_typed, show
 
 
 class SeveralTexts(TyperCommand):

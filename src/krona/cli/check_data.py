@@ -11,10 +11,10 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Data, Run
+from krona.formatting import Cell, as_typed, say, table, terminal_width
 from krona.messages import KronaError
-from krona.screen import Cell, as_typed, say, table, terminal_width
 from krona.tasks import ROLES, Splits, Task
-from krona.tasks.files import Oddity
+from krona.tasks.data_files import Oddity
 from krona.tasks.sources import require_files
 
 LEFT = ("part", "source", "split", "from", "label", "number")

@@ -89,7 +89,7 @@ def power(
     realistic case, both methods solve such examples, and p is computed by the exact McNemar test (see --unshared).
     """
     from krona.metrics.power import Assumed
-    from krona.report import power as command
+    from krona.report import power_table as command
 
     try:
         known = {"unshared": unshared, "lasting": lasting}

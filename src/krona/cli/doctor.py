@@ -1,15 +1,11 @@
 """Check the installed packages and the runs in outputs/, and remove files of dead processes (`krona doctor`)."""
 
 import json
-import os
 import platform
-import re
 import shlex
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import groupby
@@ -20,29 +16,19 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
-from krona.adapters.commands.export_folder import find_killed, remove_temporary
-from krona.files import is_below, remove_below
-from krona.messages import KronaError, amount, first_few, join_names, shorten
+from krona.cli.damaged_runs import examine
+from krona.cli.left_overs import find_abandoned, find_exports, find_left_overs, remove_left_overs
+from krona.formatting import as_typed, below, say
+from krona.messages import amount, first_few, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
-from krona.runs.folder import CHECKSUMS, RunFolder, run_folders
+from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
-from krona.runs.predictions import check_answers
-from krona.runs.result import Result
-from krona.screen import as_typed, below, say
 
 FIX = "krona doctor --fix"
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
-SHARED = {  # folders that several runs write to, and the names of incomplete files in them
-    ".": re.compile(r"\.report\.html\..+"),
-    ".index": re.compile(r"[0-9a-f]{32}\.json"),  # from an earlier version of krona
-    ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
-    "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
-}
-YOUNG_S = 60.0  # seconds; a younger file may belong to a process that is about to take over the run
-ABANDONED_S = 3600.0  # seconds; in a folder of several runs, no claim shows whether the writer of a file is alive
 
 
 @dataclass(frozen=True)
@@ -127,7 +113,7 @@ def _pip(*arguments: str) -> str:
 def check_runs(outputs: Path) -> Iterator[Finding]:
     """Yield the counts of runs, and findings on damaged runs, reserved runs (claims) and files of dead processes."""
     states: Counter[str] = Counter()
-    damaged, dead, silent, left = [], [], [], [*_find_exports(outputs), *_find_abandoned(outputs)]
+    damaged, dead, silent, left = [], [], [], [*find_exports(outputs), *find_abandoned(outputs)]
     for run in run_folders(outputs):
         result, problems = examine(run)
         if _is_live(run):
@@ -139,7 +125,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         damaged += [Finding("damaged run", problem, "broken", fix) for problem in problems]
         holder = run.holder()
         if holder is None or is_dead(holder):
-            found = _find_left_overs(run, done=status == "done")
+            found = find_left_overs(run, done=status == "done")
             dead += [run.path.name for path in found if path == run.claim_file]
             left += [path for path in found if path != run.claim_file]
         elif not run.path.is_symlink():
@@ -157,92 +143,8 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         yield Finding("left-overs", f"{amount(len(left), 'file')} left by dead processes: {names}", "note", FIX)
 
 
-def remove_left_overs(outputs: Path) -> list[Path]:
-    """Remove the files that dead processes left, and no other files. Return the removed paths.
-
-    Raises:
-        KronaError: a run's folder is not writable.
-    """
-    removed = [path for path in _find_exports(outputs) if remove_temporary(path)]
-    removed += [path for path in _find_abandoned(outputs) if remove_below(outputs, path)]
-    for run in run_folders(outputs):
-        holder = run.holder()
-        if holder is None or is_dead(holder):
-            result, _ = examine(run)
-            done = result is not None and result.status == "done"
-            if _find_left_overs(run, done=done):
-                removed += run.clean(done=done)
-    return removed
-
-
-def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
-    """Return a run's result and the run's problems. The result is None if it is missing or damaged."""
-    try:
-        if not os.path.lexists(run.result):
-            return None, []
-        if not run.result.is_file():
-            return None, [f"{below(run.result)} is not a regular file"]
-        result = run.read()
-        check_answers(result, run.result)
-        return result, list(_find_lost_files(run, result))
-    except KronaError as error:
-        return None, [shorten(error, 300)]
-    except Exception as error:  # a damaged file can raise any error
-        return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
-
-
-def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
-    if result.status != "done":
-        return
-    trains = bool(result.trainable_params or result.head_params)
-    recorded = result.provenance.get(CHECKSUMS) or {}  # missing in results of earlier versions
-    may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
-    keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
-    files = [run.predictions, *([run.adapter] if keeps_weights else [])]
-    if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield f"{below(run.path)} is done, but has no complete {join_names(lost)}"
-    if run.adapter.is_file() and run.adapter.name not in lost:
-        from safetensors import safe_open
-
-        try:
-            with safe_open(run.adapter, framework="numpy"):  # compares the header with the size of the file
-                pass
-        except Exception as error:  # safetensors has its own exceptions
-            yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
-
-
 def _is_live(run: RunFolder) -> bool:
     try:
         return run.owner() is not None
     except OSError:  # the folder is read-only; `krona status` does the same
         return run.claim_file.is_file()
-
-
-def _find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
-    """Return the files that a dead process left in a run's folder.
-
-    The list is empty if the folder is a symbolic link, because the link's target may belong to another user.
-    """
-    found = [] if run.path.is_symlink() else run.leftovers(done=done)
-    return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]
-
-
-def _find_abandoned(outputs: Path) -> list[Path]:
-    """Return the incomplete files in folders that several runs write to, if they have not changed for an hour."""
-    found: list[Path] = []
-    for name, pattern in SHARED.items():
-        with suppress(OSError):  # missing, or not readable
-            found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
-    return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
-
-
-def _find_exports(outputs: Path) -> list[Path]:
-    """Return the folders that killed exports left in ``outputs`` and in the working directory."""
-    return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.lstat().st_mtime
-    except OSError:  # removed in the meantime
-        return 0.0

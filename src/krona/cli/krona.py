@@ -11,10 +11,10 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, count_commands, run_commands
+from krona.formatting import as_typed, show, terminal_width
 from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
 from krona.report.formats import FORMATS
-from krona.screen import as_typed, show, terminal_width
 
 
 class Commands(TyperGroup):

@@ -18,10 +18,11 @@ from krona.config.choices import named_targets, remove_plugin_launchers
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalize
-from krona.jobs.interrupts import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
+from krona.formatting import as_typed
+from krona.jobs.child_processes import PARENT, end_with_parent
+from krona.jobs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
-from krona.screen import as_typed
 
 
 def launch(

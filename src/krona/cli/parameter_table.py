@@ -23,9 +23,9 @@ from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
+from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError
 from krona.paper import read_paper_table
-from krona.screen import say, table, terminal_width
 from krona.surgery.operations import launches, multiply_adds
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.files import write_new
+from krona.formatting import as_typed, below, show
 from krona.messages import KronaError, amount, did_you_mean
-from krona.screen import as_typed, below, show
+from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
 HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help

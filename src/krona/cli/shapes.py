@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError
 from krona.methods.factor_shapes import fitting_shapes
 from krona.paper import read_paper_table
-from krona.screen import say, table, terminal_width
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
+from krona.formatting import escape, say
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
-from krona.screen import escape, say
 
 if TYPE_CHECKING:  # torch, which --help does not need
     from krona.config.settings import Run

@@ -5,8 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from krona.files import read_json
 from krona.paths import NANO
+from krona.safe_files import read_json
 
 
 def rate_notes(

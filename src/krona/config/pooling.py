@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from krona.files import read_json
 from krona.messages import KronaError
+from krona.safe_files import read_json
 
 Pooling = Literal["pooler", "first", "mean"]
 FILE = Path("1_Pooling", "config.json")  # the path that sentence-transformers uses

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from krona.methods.placement import Placement as Placement
-from krona.tasks.data import MAX_COUNT, Positive, Seed
-from krona.tasks.data import Data as Data
+from krona.tasks.data_settings import MAX_COUNT, Positive, Seed
+from krona.tasks.data_settings import Data as Data
 from krona.tasks.task import Task
 
 STRICT = ConfigDict(

@@ -20,7 +20,7 @@ from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.run_id import canonical
 from krona.runs.studies import read_study
-from krona.runs.study_journal import default_study_name, study_files
+from krona.runs.tune_study import default_study_name, study_files
 
 SWEEP = "learning_rates"
 # keys that change the length of a run, on which its warm-up may depend

@@ -16,7 +16,6 @@ from krona.adapters.init_from import hash_source
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
-from krona.files import Write, write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.paths import PROJECT
@@ -25,6 +24,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version
 from krona.runs.result import Result
 from krona.runs.run_id import run_id
+from krona.safe_files import Write, write_whole
 from krona.training.ranks import Ranks
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
@@ -186,7 +186,7 @@ def _prepare(spec: JobSpec, claim: Claim) -> None:
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return
-    from krona.training.files import find_damage  # imports Lightning, which is slow
+    from krona.training.run_files import find_damage  # imports Lightning, which is slow
 
     if (damage := find_damage(run.checkpoint)) is not None:
         aside = claim.set_aside(run.checkpoint)

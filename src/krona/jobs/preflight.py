@@ -118,7 +118,7 @@ def _check_held_out_text(settings: Run) -> None:
             "trainer.measure_forgetting=false."
         )
     if isinstance(text, str):
-        from krona.backbones.held_out import require_file  # imports torch
+        from krona.backbones.pretraining_loss import require_file  # imports torch
 
         require_file(Path(text))
 
@@ -204,7 +204,7 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import find_family, max_positions
-    from krona.backbones.held_out import find_objective
+    from krona.backbones.pretraining_loss import find_objective
     from krona.backbones.tokenizer import load_tokenizer
     from krona.backbones.with_method import insert_method
 

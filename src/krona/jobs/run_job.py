@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from krona.backbones import source
+from krona.formatting import escape, say
 from krona.jobs.interrupts import Interrupted, forget_signals, stop_if_interrupted
 from krona.jobs.job import Job, JobSpec, claimed, find_outcome
 from krona.jobs.preflight import count_devices, devices_wanted, require
@@ -25,7 +26,6 @@ from krona.messages import KronaError, mask_passwords
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.provenance import provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.screen import escape, say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from krona.jobs.interrupts import Child
+from krona.jobs.child_processes import Child
 from krona.jobs.job import Job, JobSpec
 from krona.training.ranks import LOST
 

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from krona.formatting import as_typed, escape, rate, say
 from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
@@ -14,7 +15,6 @@ from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result
-from krona.screen import as_typed, escape, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean, visible
 from krona.paths import choice_files
+from krona.report.build_tables import build_tables, paper_table
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import StoredRun, count_unfinished, filter_runs, load_runs
 from krona.report.table import Report, Target
-from krona.report.tables import build_tables, paper_table
-from krona.report.text import describe_subject
+from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
 from krona.runs.folder import require_out
 from krona.runs.studies import Study, read_studies
+from krona.safe_files import write_whole
 
 
 def build_report(

@@ -23,7 +23,7 @@ class Quantity:
         unit: the size of the unit that is shown. The value is divided by it.
         axis: the label of the axis in charts. Without it, the quantity is in no chart.
         average: a cell shows the mean over runs. Otherwise it shows the largest value.
-        digits: the number of digits, as in `krona.report.text.number`.
+        digits: the number of digits, as in `krona.report.wording.number`.
         always: the column is shown even if no row has a value.
         logarithmic: the axis in charts is logarithmic.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from krona import paths
+from krona.formatting import below
 from krona.messages import amount, first_few
 from krona.paper import task_label
 from krona.report.grouping import differing_data, format_differing
@@ -17,7 +18,6 @@ from krona.runs.constant_predictions import SIGN
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
-from krona.screen import below
 
 MOST_REMARKS, MOST_NAMES = 20, 4
 STATES = ("finished", "pruned", "failed", "running")  # states of trials

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from krona.files import read_json
 from krona.paper import method_label, task_label
 from krona.report.costs import step_seconds
 from krona.report.grouping import Group, add_paper, build_row
 from krona.report.layouts import Layout, row_order
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.safe_files import read_json
 
 REFERENCE = "full"
 PAPER_BACKBONE = "t5_base"  # its name in conf/backbone

@@ -22,10 +22,10 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from krona.files import Fill, opened_below, remove_below, write_whole
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.holder import LAPSE_S, Holder, claim_text, has_lapsed, read_holder, stands_still
+from krona.safe_files import Fill, opened_below, remove_below, write_whole
 
 BEAT_S = 5.0
 

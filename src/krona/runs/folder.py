@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from krona.files import Write, link_target, remove_below, sha256, write_whole
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
 from krona.runs.holder import Holder, read_holder
 from krona.runs.result import Result, Status, read_result, write_result
+from krona.safe_files import Write, link_target, remove_below, sha256, write_whole
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished

@@ -20,12 +20,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from krona.files import is_below, remove_below
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.folder import CHECKSUMS
 from krona.runs.predictions import check_answers
 from krona.runs.result import SCHEMA, Result, read_result
+from krona.safe_files import is_below, remove_below
 
 FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # 1 is the version of the tables, SCHEMA that of the results
 TABLES = """

@@ -17,11 +17,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
-from krona.files import Write, write_whole
 from krona.messages import KronaError, shorten
 from krona.runs import file_names
 from krona.runs import result_schema as parts
 from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
+from krona.safe_files import Write, write_whole
 
 SCHEMA: Literal[1] = 1
 MAX_UNPACKED = 32 << 20  # largest size in bytes of the unpacked predictions of a split: about ten million labels

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.runs.study_journal import counted_trials, import_optuna, open_storage, study_files
+from krona.runs.tune_study import counted_trials, import_optuna, open_storage, study_files
 
 Choice = float | int | str | bool
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}

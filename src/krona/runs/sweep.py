@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from krona.files import read_json, remove_below, write_whole
 from krona.messages import KronaError, check_file_name, did_you_mean
+from krona.safe_files import read_json, remove_below, write_whole
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
 

@@ -11,14 +11,14 @@ from statistics import mean
 
 from rich.console import Console
 
+from krona.formatting import as_typed, duration, escape, say, table, terminal_width
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
-from krona.report.text import format_seeds
+from krona.report.wording import format_seeds
 from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
-from krona.screen import as_typed, duration, escape, say, table, terminal_width
 
 BEST = "*"
 SPLITS = ("dev", "test")

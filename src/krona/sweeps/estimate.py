@@ -15,10 +15,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from krona.formatting import duration, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.index import summaries
 from krona.runs.result import Result
-from krona.screen import duration, say, table, terminal_width
 from krona.sweeps.plan import Planned
 
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # from the most to the least specific

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from krona.config.compose import runs_folder
 from krona.config.multirun import list_jobs, sweeper_params
-from krona.files import remove_below, write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.runs import sweep
 from krona.runs.folder import RunFolder
+from krona.safe_files import remove_below, write_whole
 from krona.sweeps import closing_table, plan
 from krona.sweeps.launchers.settings import CHECKED_KEYS, require
 from krona.sweeps.progress import SweepProgress

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from krona.formatting import duration, scores
 from krona.jobs.job import WORDS, Job
-from krona.screen import duration, scores
 
 
 @dataclass

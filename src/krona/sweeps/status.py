@@ -10,12 +10,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from krona.formatting import duration, escape, say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean
 from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.screen import duration, escape, say, table, terminal_width
 from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 

@@ -19,6 +19,7 @@ from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
+from krona.formatting import escape
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
@@ -26,7 +27,7 @@ from krona.messages import KronaError
 from krona.runs.holder import this_process
 from krona.runs.run_id import canonical, flatten
 from krona.runs.studies import Axis, Study, Trial, read_study
-from krona.runs.study_journal import (
+from krona.runs.tune_study import (
     counted_trials,
     default_study_name,
     discard_trial,
@@ -35,7 +36,6 @@ from krona.runs.study_journal import (
     repeat_dead_trials,
     study_path,
 )
-from krona.screen import escape
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.interrupts import Child, children, end_with_parent
+from krona.formatting import as_typed, say
+from krona.jobs.child_processes import Child, children, end_with_parent
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError, amount
 from krona.paths import OUTPUTS, find_first, sweeps_folders
-from krona.runs.study_journal import study_path
-from krona.screen import as_typed, say
+from krona.runs.tune_study import study_path
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.interrupts import PARENT, children, exit_code
+from krona.formatting import say
+from krona.jobs.child_processes import PARENT, children, exit_code
 from krona.messages import KronaError
 from krona.paths import program
 from krona.runs.folder import OPEN
-from krona.screen import say
 from krona.sweeps import status
 from krona.sweeps.plan import plan
 

@@ -1,6 +1,6 @@
 """Read the rows of a task from any data source, divide them into splits, check them, and compute token ids."""
 
-from krona.tasks.data import Data
+from krona.tasks.data_settings import Data
 from krona.tasks.input_rows import InputRows
 from krona.tasks.notes import notes, official_rows
 from krona.tasks.rows import Split

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.tasks.files import Located, Oddity, Wanted, file_kind, read_rows, read_text
+from krona.tasks.data_files import Located, Oddity, Wanted, file_kind, read_rows, read_text
 from krona.tasks.task import Task
-from krona.tasks.text import TextFile
+from krona.tasks.text_lines import TextFile
 from krona.tasks.values import BadRowError
 
 STDIN = "-"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from krona.messages import amount
-from krona.tasks.files import Oddity
+from krona.tasks.data_files import Oddity
 from krona.tasks.rows import Part
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from krona.messages import KronaError, amount
-from krona.tasks.data import Data
-from krona.tasks.files import Located, Oddity
+from krona.tasks.data_files import Located, Oddity
+from krona.tasks.data_settings import Data
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError
 
@@ -114,7 +114,7 @@ class Reading:
         Args:
             name: the name of the part. The ids of its rows start with it.
             origin: the name of the data source in error messages, such as a path.
-            rows: the stream of rows from a reader of `krona.tasks.files`.
+            rows: the stream of rows from a reader of `krona.tasks.data_files`.
 
         Raises:
             KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.

@@ -10,15 +10,15 @@ import itertools
 from functools import lru_cache
 from pathlib import Path
 
-from krona.files import sha256
 from krona.messages import KronaError
-from krona.tasks.data import Data
-from krona.tasks.files import Wanted, read_rows, require_saved, split_folders
+from krona.safe_files import sha256
+from krona.tasks.data_files import Wanted, read_rows, require_saved, split_folders
+from krona.tasks.data_settings import Data
 from krona.tasks.input_rows import wanted_columns
 from krona.tasks.rows import Reading, Split
 from krona.tasks.sample import FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task, TsvLayout
-from krona.tasks.text import require_file
+from krona.tasks.text_lines import require_file
 
 KINDS = ("hub", "tsv", "sample")
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.data import Data
+from krona.tasks.data_settings import Data
 from krona.tasks.rows import Part, Split
 from krona.tasks.sources import read_parts
 from krona.tasks.task import Task

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from krona.files import read_json, remove_below, sha256
 from krona.messages import KronaError
+from krona.safe_files import read_json, remove_below, sha256
 from krona.tasks.rows import Split
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from krona.files import remove_below
 from krona.messages import KronaError, shorten
+from krona.safe_files import remove_below
 from krona.trackers.tracker import About, Ending, Value
 from krona.trackers.values import STEP, STEP_LOSS
 

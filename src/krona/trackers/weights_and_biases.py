@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from krona.files import remove_below
+from krona.formatting import below
 from krona.messages import KronaError, check_name
 from krona.runs.folder import RunFolder
-from krona.screen import below
+from krona.safe_files import remove_below
 from krona.trackers.guard import first_line
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require

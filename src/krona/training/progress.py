@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from krona.config.settings import Run
+from krona.formatting import rate, say
 from krona.messages import amount
 from krona.runs.result import Result
-from krona.screen import rate, say
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
 

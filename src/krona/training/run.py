@@ -15,9 +15,9 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.init_from import copy_tensors, read_source
 from krona.backbones import load as backbones
-from krona.backbones.held_out import HeldOut, tokenise_held_out
 from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.model_config import describe_backbone
+from krona.backbones.pretraining_loss import HeldOut, tokenise_held_out
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
@@ -27,13 +27,13 @@ from krona.runs.forgetting import format_forgetting
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.files import RunFiles, describe_weights
+from krona.training.final_measurements import measure_forgetting, measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
-from krona.training.measures import measure_forgetting, measure_updates, require_finite
 from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
+from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, build_schedule, count_steps, schedule_notes
 from krona.training.tracking import Trackers
 from krona.training.trainer import build_trainer, train

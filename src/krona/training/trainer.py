@@ -16,8 +16,8 @@ from krona.config.settings import Run
 from krona.messages import KronaError, shorten
 from krona.training.callbacks import build_callbacks
 from krona.training.data import RunData
-from krona.training.files import RunFiles, WholeCheckpoints
 from krona.training.learner import Learner
+from krona.training.run_files import RunFiles, WholeCheckpoints
 
 PASSED = ("limit_train_batches", "log_every_n_steps", "enable_model_summary", "num_sanity_val_steps", "detect_anomaly",
           "deterministic", "benchmark")  # fmt: skip

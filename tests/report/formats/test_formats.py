@@ -9,12 +9,12 @@ import subprocess
 
 import pytest
 
-from krona.report import formats, text
+from krona.report import formats, wording
 from krona.report.build import build_report
 from krona.report.formats import find_formats
 from krona.report.table import Report, Target
 from report.generate import grid, make_result, write_all
-from report.test_text import constant
+from report.test_wording import constant
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
@@ -105,7 +105,7 @@ def test_terminal_text_shows_both_intervals_and_the_difference(outputs):
     ("value", "digits", "shown"), [(-0.04, 1, "0.0"), (-6.14, 1, "−6.1"), (1234.5, 0, "1,234"), (0.07097, -3, "0.071")]
 )
 def test_numbers_have_a_typographic_minus_and_no_negative_zero(value, digits, shown):
-    assert text.number(value, digits) == shown
+    assert wording.number(value, digits) == shown
 
 
 def test_color_is_ansi(outputs):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.facts import POWER_NOTE, power_note
+from krona.report.run_notes import POWER_NOTE, power_note
 from report.generate import grid, make_result, write_all
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.metrics.power import Assumed, Errors, smallest_difference
-from krona.report.power import MNLI_DEV, TEST_SETS, choose_test_sets, paper_differences
+from krona.report.power_table import MNLI_DEV, TEST_SETS, choose_test_sets, paper_differences
 from krona.tasks.notes import GLUE_ROWS
 from report.power.simulated import simulated_power
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import submitit
 
-from krona.jobs import interrupts
+from krona.jobs import child_processes
 from krona.jobs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.sweep_job import Requeued
 from one_job import typed
@@ -130,10 +130,10 @@ def test_both_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 
 def test_a_worker_ends_if_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(interrupts.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
-    monkeypatch.setattr(interrupts.sys, "platform", "linux")
-    monkeypatch.setattr(interrupts.os, "kill", lambda pid, number: told.append((pid, number)))
-    interrupts.end_with_parent(os.getppid())
+    monkeypatch.setattr(child_processes.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
+    monkeypatch.setattr(child_processes.sys, "platform", "linux")
+    monkeypatch.setattr(child_processes.os, "kill", lambda pid, number: told.append((pid, number)))
+    child_processes.end_with_parent(os.getppid())
     assert told == []
-    interrupts.end_with_parent(os.getppid() + 1)
+    child_processes.end_with_parent(os.getppid() + 1)
     assert told == [(os.getpid(), 15)]

@@ -13,13 +13,13 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.adapters.origin import compose
 from krona.config import check
-from krona.files import write_whole
+from krona.formatting import say
 from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
-from krona.screen import say
+from krona.safe_files import write_whole
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import KINDS
 

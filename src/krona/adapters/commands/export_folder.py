@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from krona import paths
-from krona.files import remove_below
 from krona.messages import KronaError, join_names, shorten
 from krona.runs import file_names
 from krona.runs.holder import claim_text, is_dead, read_holder
+from krona.safe_files import remove_below
 
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 NEW, OLD = "new", "old"  # in an export's temporary folder: the export, and the earlier export that it replaces

@@ -11,9 +11,9 @@ from rich.console import Console
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
+from krona.formatting import say, table, terminal_width
 from krona.messages import amount
 from krona.runs.forgetting import format_forgetting
-from krona.screen import say, table, terminal_width
 from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"

@@ -14,8 +14,8 @@ from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.load import load_backbone
 from krona.adapters.origin import compose
 from krona.adapters.sums import combine
-from krona.files import parse_json
 from krona.messages import KronaError
+from krona.safe_files import parse_json
 
 INTO = "sum"
 NOTE = "krona_merge"  # the key in the file's header; the value is a dict from runs to weights

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
-from krona.files import write_whole
+from krona.formatting import rate, say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
-from krona.screen import rate, say, table, terminal_width
+from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
 PART = 1024  # the number of rows in a part; a part is read, predicted and written before the next

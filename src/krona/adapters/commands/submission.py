@@ -12,10 +12,10 @@ from pathlib import Path
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import compose
-from krona.files import write_whole
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import NUMBER
 from krona.runs.predictions import label_words
+from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
 # for each task: the test files in the download's folder, their names in a submission, and their numbers of rows

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from krona.adapters.adapter import read_safetensors
 from krona.adapters.peft.module_names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
-from krona.files import read_json
 from krona.messages import KronaError
+from krona.safe_files import read_json
 
 COMMON = {
     "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",

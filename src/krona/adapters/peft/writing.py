@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from krona.adapters.peft.module_names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
 from krona.adapters.peft.tensor_formats import Form, find_form
-from krona.files import write_whole
 from krona.messages import KronaError
+from krona.safe_files import write_whole
 from krona.surgery.state import Insertion, active_adapter, backbone_parameters, get_adapter, get_state
 from krona.surgery.trainable import adapter_state
 

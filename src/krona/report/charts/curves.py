@@ -12,7 +12,7 @@ from krona.metrics.statistics import Interval
 from krona.paper import method_label, method_order, task_label, task_order
 from krona.report.stored_runs import StoredRun
 from krona.report.table import seed_interval
-from krona.report.text import SEEDS
+from krona.report.wording import SEEDS
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
 FEWEST = 3  # a curve needs this number of values of the setting

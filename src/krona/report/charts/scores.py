@@ -9,7 +9,7 @@ from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.text import format_range, number, plain_label
+from krona.report.wording import format_range, number, plain_label
 from krona.runs import studies
 from krona.runs.studies import Study, Trial
 

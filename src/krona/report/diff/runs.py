@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from krona.files import parse_json
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.report.stored_runs import SharedParts, StoredRun, stored_run
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import used_shape
 from krona.runs.result import read_result
+from krona.safe_files import parse_json
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
+from krona.formatting import NOTHING, format_p, table
 from krona.messages import visible
 from krona.report.diff.compare import MethodDiff
 from krona.report.diff.runs import Change, RunDiff
 from krona.runs.predictions import decode_label, label_words
-from krona.screen import NOTHING, format_p, table
 
 NARROWEST = 20
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from krona.messages import visible
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.report.text import SEEDS, cell_mark, cell_value, count_seeds, format_seeds, label_parts, number
+from krona.report.wording import SEEDS, cell_mark, cell_value, count_seeds, format_seeds, label_parts, number
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

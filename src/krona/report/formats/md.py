@@ -4,7 +4,7 @@ import re
 
 from krona.report.notes import Note, closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Table, Target
-from krona.report.text import cell_details, cell_mark, cell_value, label_parts, legend, paper_lines, summarize
+from krona.report.wording import cell_details, cell_mark, cell_value, label_parts, legend, paper_lines, summarize
 
 
 def render(report: Report, target: Target) -> str:

@@ -14,7 +14,7 @@ from krona.report.charts.picture import Part, picture
 from krona.report.charts.scores import Scored
 from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table, Target
-from krona.report.text import SEEDS, cell_mark, cell_value, count_seeds, format_seeds
+from krona.report.wording import SEEDS, cell_mark, cell_value, count_seeds, format_seeds
 
 RANKS = 4  # with at least this number of different ranks, charts of the score against the rank can replace the costs
 FRONT = "Filled, joined marks are on the Pareto front: no other row has at least this score at this cost or less."

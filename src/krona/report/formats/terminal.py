@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from krona.formatting import as_typed, escape
 from krona.messages import visible
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.notes import Note, closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.report.text import cell_details, cell_mark, cell_value, difference, legend, summarize
-from krona.screen import as_typed, escape
+from krona.report.wording import cell_details, cell_mark, cell_value, difference, legend, summarize
 
 MOST_LINES = 20  # a section below the tables shows at most this number of notes
 STYLES = {"warning": "yellow"}  # styles of notes by kind; other kinds are dim

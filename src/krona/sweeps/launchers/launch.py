@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
+from krona.formatting import say
 from krona.jobs.job import Job
 from krona.paths import OUTPUTS
-from krona.screen import say
 from krona.sweeps.launchers import processes, submitted
 from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.settings import require

@@ -13,7 +13,7 @@ from krona.config.settings import NonNegative
 from krona.config.validation import Problems, find_problems
 from krona.messages import KronaError
 from krona.sweeps.launchers import slurm
-from krona.tasks.data import MAX_COUNT, Positive
+from krona.tasks.data_settings import MAX_COUNT, Positive
 
 
 @dataclass(kw_only=True, config=ConfigDict(strict=True))

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from krona.files import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
+from krona.safe_files import remove_below
 from krona.sweeps.launchers import slurm
 from krona.sweeps.launchers.pool import Ended, Started, run_pool, share_cores
 from krona.sweeps.launchers.sweep_job import Requeued, SweepJob

@@ -15,7 +15,7 @@ from krona.report.formats.html.markup import escape, folded, items, label, mark,
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Column, Report, Table, Target
-from krona.report.text import legend, summarize
+from krona.report.wording import legend, summarize
 
 HERE = Path(__file__).parent
 MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded

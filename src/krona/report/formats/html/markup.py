@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from krona.report.charts.looks import Look
 from krona.report.notes import Note
-from krona.report.text import label_parts
+from krona.report.wording import label_parts
 
 
 def escape(value: str) -> str:

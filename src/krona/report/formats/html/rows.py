@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from krona.formatting import NOTHING
 from krona.messages import amount
 from krona.report.formats.html.markup import escape, folded, items, label, note, plain_table, scroll
 from krona.report.notes import Note, best_run, cell_remarks, run_commands
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.text import cell_details, cell_mark, cell_value, number, paper_lines
+from krona.report.wording import cell_details, cell_mark, cell_value, number, paper_lines
 from krona.runs.constant_predictions import SIGN
-from krona.screen import NOTHING
 
 
 def table_of_rows(table: Table, columns: Sequence[Column], place: int) -> str:

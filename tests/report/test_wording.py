@@ -10,7 +10,7 @@ from krona.metrics.scores import score
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.notes import cell_remarks, score_remarks
-from krona.report.text import cell_mark
+from krona.report.wording import cell_mark
 from krona.runs.result import outcomes
 from report.generate import grid, make_result, write_all
 

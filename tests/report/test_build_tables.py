@@ -10,7 +10,7 @@ from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import find_layout
 from krona.report.notes import score_remarks, table_notes
-from krona.report.text import cell_details
+from krona.report.wording import cell_details
 from krona.runs import claim
 from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all

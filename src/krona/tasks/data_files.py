@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.text import MAX_LINE, TextFile, read_limit, require_file
+from krona.tasks.text_lines import MAX_LINE, TextFile, read_limit, require_file
 from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]

@@ -10,7 +10,7 @@ from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
 from krona.report.stored_runs import StoredRun, count_unfinished
 from krona.report.table import Cell, Table
-from krona.report.text import number
+from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
 

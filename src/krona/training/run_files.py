@@ -19,11 +19,11 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.origin import Origin
 from krona.config.settings import Run
-from krona.files import Write, write_whole
 from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import CHECKSUMS, RunFolder
 from krona.runs.result import Result
+from krona.safe_files import Write, write_whole
 from krona.tasks import Split
 from krona.training.ranks import Ranks
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krona.files import remove_below
 from krona.messages import KronaError, check_file_name
 from krona.runs import claim, holder
+from krona.safe_files import remove_below
 
 LOCK_S = 30  # seconds; an older lock was left by a killed process, because one write takes milliseconds
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.cli.krona import app
+from krona.formatting import KRONA, as_typed, say, scores, table, terminal_width
 from krona.messages import KronaError, amount, mask_passwords
-from krona.screen import KRONA, as_typed, say, scores, table, terminal_width
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [

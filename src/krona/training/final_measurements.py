@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from krona.adapters import measure
-from krona.backbones.held_out import HeldOut, held_out_loss
+from krona.backbones.pretraining_loss import HeldOut, held_out_loss
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.scaling import scale_update

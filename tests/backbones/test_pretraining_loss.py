@@ -12,7 +12,7 @@ import torch
 import tiny_backbones
 from krona import tasks
 from krona.backbones import load as backbones
-from krona.backbones.held_out import SHIPPED, HeldOut, corrupt, held_out_loss, read_lines, tokenise_held_out
+from krona.backbones.pretraining_loss import SHIPPED, HeldOut, corrupt, held_out_loss, read_lines, tokenise_held_out
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from passages import held_out_texts, passage

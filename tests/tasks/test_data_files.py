@@ -19,7 +19,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import InputRows, data_fingerprint
-from krona.tasks.files import Oddity
+from krona.tasks.data_files import Oddity
 from krona.tasks.sample import write as write_sample
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, load, mood, read, texts
