@@ -43,7 +43,8 @@ def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatc
     report = build.collect(outputs)
     cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
-    assert ["packed" in vars(run) for run in sorted(cell.runs, key=lambda run: run.result.seed)] == [True, True, False]
+    runs = sorted(cell.runs, key=lambda run: run.result.seed)
+    assert ["predictions" in vars(run) for run in runs] == [True, True, False]
     assert len(report.runs) == 15
 
 

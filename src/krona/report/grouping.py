@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from krona.messages import first_few, shorten
 from krona.paper import method_label, task_label
 from krona.report.layouts import Layout, row_order
-from krona.report.stored_runs import SPLITS, StoredRun
+from krona.report.stored_runs import SPLITS, StoredRun, one_of_each
 from krona.report.table import Row
 from krona.runs.provenance import asked_shape, used_shape
 
@@ -206,7 +206,7 @@ def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
     first: dict[tuple[str | bool | None, ...], StoredRun] = {}
     keys: dict[str, dict[str, None]] = {}
     methods: dict[str, dict[str, None]] = {}
-    for run in (run for run in runs if run.status == "done"):
+    for run in one_of_each(run for run in runs if run.status == "done"):
         task = run.result.task
         other = first.setdefault((task, _has_prefix(run), *map(run.setting, DATA_SETTINGS)), run)
         if found := differing_data(other, run):

@@ -14,7 +14,7 @@ from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
 from krona.report.table import ALPHA, Cell, Column
-from krona.runs.constant_predictions import Remark, constant_scores, remarks
+from krona.runs.constant_predictions import Remark, constant_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
@@ -44,7 +44,7 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
     cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
     for run in done[:seeds]:
-        for remark in remarks(run.whole, run.packed, split):
+        for remark in run.predictions[1][split]:
             cell.remarks.setdefault(remark, []).append(run.result.seed)
     answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
     first = next(iter(answers.values()), None)

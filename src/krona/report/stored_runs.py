@@ -1,7 +1,7 @@
 """Read the runs of a report, check them against their predictions, and filter them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,56 +10,17 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
 from krona.report.sections import Section, find_section
+from krona.report.shared_parts import SharedParts
+from krona.runs.constant_predictions import Remark, remarks
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.predictions import check_answers, score_metrics, unusable_result
 from krona.runs.result import Result, read_result
-from krona.runs.run_id import as_text, canonical, flatten
+from krona.runs.run_id import as_text, canonical
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
-CHANGED = object()  # marks a default argument that differs between results
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
-
-
-class SharedParts:
-    """A cache of values computed from parts of configs, and the default arguments of the methods.
-
-    Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Any, tuple[Any, Any]] = {}
-        self._flat: dict[Any, dict[str, str]] = {}
-        self._defaults: dict[str, dict[str, Any]] = {}
-
-    def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
-        """Return the cached value of ``key``, which contains the ids of ``part``, or compute it with ``make``."""
-        if key not in self._known:
-            self._known[key] = (part, make())  # keeps the part alive, so that no other object gets its id
-        return self._known[key][1]
-
-    def flatten(self, key: str, part: Any) -> dict[str, str]:
-        """Return a dict from the dotted keys in a part of a config to values. Equal parts give the same object."""
-        found: dict[str, str] = self.compute((key, _identity(part)), part, lambda: self._flatten(key, part))
-        return found
-
-    def _flatten(self, key: str, part: Any) -> dict[str, str]:
-        plain = canonical({key: part})
-        settings = dict(flatten(plain)) if plain else {}  # a part with default values only can be empty
-        return self._flat.setdefault(tuple(sorted(settings.items())), settings)
-
-    def learn_defaults(self, result: Result) -> None:
-        """Store the default arguments of a result's method. A default that differs between results is not used."""
-        known = self._defaults.setdefault(_branch_class(result.config["method"]), {})
-        for key, value in (result.provenance.get("method_defaults") or {}).items():
-            if known.setdefault(key, value) != value:
-                known[key] = CHANGED
-
-    def fill_in(self, method: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a method's settings, completed with the stored default arguments."""
-        known = self._defaults.get(_branch_class(method), {})
-        return {**{key: value for key, value in known.items() if value is not CHANGED}, **method}
 
 
 @dataclass(eq=False)
@@ -81,9 +42,18 @@ class StoredRun:
         return read_result(self.path)
 
     @cached_property
+    def predictions(self) -> tuple[dict[str, Answers], dict[str, list[Remark]]]:
+        """The targets and predictions of each split, as `check_answers` returns them, and the remarks on its score."""
+        if self.result.status != "done":
+            return {}, {}
+        whole = self.whole
+        answers = check_answers(whole, self.path)
+        return answers, {split: remarks(whole, answers, split) for split in SPLITS[1:]}
+
+    @property
     def packed(self) -> dict[str, Answers]:
-        """A dict from each split's name to its targets and predictions, as `check_answers` returns it."""
-        return check_answers(self.whole, self.path) if self.result.status == "done" else {}
+        """A dict from each split's name to its targets and predictions."""
+        return self.predictions[0]
 
     @property
     def settings(self) -> dict[str, str]:
@@ -102,9 +72,15 @@ class StoredRun:
             value = value.get(part) if isinstance(value, Mapping) else None
         return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
-    @cached_property
+    @property
     def content(self) -> dict[str, str | None]:
         """The fingerprints of the data and the backbone, and the number of bad rows. An unknown value is None."""
+        parts = self.result.splits, self.result.provenance
+        key = ("content", self._draws_rows, *map(id, parts))
+        found: dict[str, str | None] = self.shared.compute(key, parts, self._describe_content)
+        return found
+
+    def _describe_content(self) -> dict[str, str | None]:
         splits = self.result.splits
         found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
         counts = {name: splits.get(name, {}).get("skipped_rows") for name in SPLITS}
@@ -114,16 +90,22 @@ class StoredRun:
             found["train set"] = "drawn by seed"
         return {**found, "backbone content": self.result.provenance.get("backbone_fingerprint")}
 
-    @cached_property
+    @property
     def variant(self) -> tuple[Any, ...]:
         """A key that is equal for runs with equal `settings`."""
-        return (*self._parts[1], *(item for item in self.content.items() if item[1] is not None))
+        parts, content = self._parts, self.content
+        known = (item for item in content.items() if item[1] is not None)
+        key = ("variant", id(parts), id(content))
+        found: tuple[Any, ...] = self.shared.compute(key, (parts, content), lambda: (*parts[1], *known))
+        return found
 
     @property
     def _parts(self) -> tuple[list[dict[str, str]], list[int]]:
         """The settings of each part of the config without the seed, and their ids. Equal parts are one object."""
-        parts = [(key, part) for key, part in self.result.config.items() if key not in NO_SETTING]
-        key = ("parts", self._draws_rows, *((name, _identity(part)) for name, part in parts))
+        config = self.result.config
+        names = [key for key in config if key not in NO_SETTING]
+        parts = [config[key] for key in names]
+        key = ("parts", self._draws_rows, *names, *map(id, parts))
         found: tuple[list[dict[str, str]], list[int]] = self.shared.compute(key, parts, self._flatten_all)
         return found
 
@@ -161,14 +143,6 @@ class StoredRun:
         return score_metrics(self.result.config["task"])
 
 
-def _identity(part: Any) -> tuple[type, Any]:
-    return part.__class__, id(part) if isinstance(part, (dict, list)) else part
-
-
-def _branch_class(method: Mapping[str, Any]) -> str:
-    return str(method.get("_target_") or method.get("name"))
-
-
 def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
     """Return all readable runs under these folders, and a sentence for each file that can't be used.
 
@@ -202,13 +176,19 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
     try:
         shared.learn_defaults(result)
         parts = [result.config.get(name) for name in ("task", "backbone", "data")]
-        parts += [result.provenance.get(name) for name in ("backbone", "official_rows")]
-        skipped = [split.get("skipped_rows") for split in result.splits.values()]
-        facts = [result.provenance.get(name) for name in ("data_kind", "pretrained")]
-        key = (result.status == "done", *map(id, parts), *skipped, *facts)
+        parts += [result.provenance, result.splits]
+        key = (result.status == "done", *map(id, parts))
         return StoredRun(result, shared.compute(key, parts, lambda: find_section(result)), place, shared)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(Path(place), error) from error
+
+
+def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return the first of the runs that have the same config and data, apart from their seeds."""
+    found: dict[Any, StoredRun] = {}
+    for run in runs:
+        found.setdefault((run.result.method, run.result.task, id(run._parts), id(run.content)), run)
+    return list(found.values())
 
 
 def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:

@@ -27,7 +27,7 @@ from krona.runs.predictions import check_answers
 from krona.runs.result import SCHEMA, Result, read_result
 from krona.safe_files import is_below, remove_below
 
-FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # 1 is the version of the tables, SCHEMA that of the results
+FILE = Path(".index", f"results-2-{SCHEMA}.sqlite")  # 2 is the version of the tables, SCHEMA that of the results
 TABLES = """
 CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE, checksum INTEGER);
 CREATE TABLE IF NOT EXISTS results (
@@ -40,8 +40,9 @@ CHUNK = 1_000  # stored summaries that are parsed together
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
 BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
-SHARED = tuple(FIELDS.index(name) for name in ("config", "splits", "provenance"))  # many results have
-#   equal dicts and lists in these fields, so equal values are stored only once
+# Many results have equal values in these fields, so equal values are stored only once.
+SHARED = tuple(map(FIELDS.index, ("config", "splits", "progress", "provenance")))
+OWN = ("seed",)  # keys of these fields whose values are stored with each result
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = tuple[int, int]  # mtime in ns, size
@@ -81,18 +82,21 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
 
 
 def strip_result(result: Result) -> Result:
-    """Return a copy of a result with only its last epoch. Predictions, checksums and measures of layers are removed."""
+    """Return a copy of a result with only the scores of its last epoch.
 
-    def without(part: dict[str, Any] | None, key: str) -> Any:
-        return part and {name: value for name, value in part.items() if name != key}
+    Predictions, scores of single metrics, checksums, start and end, and measures of layers are removed.
+    """
+
+    def without(part: dict[str, Any] | None, *keys: str) -> Any:
+        return part and {name: value for name, value in part.items() if name not in keys}
 
     return replace(
         result,
-        dev=without(result.dev, "outcomes"),
-        test=without(result.test, "outcomes"),
-        provenance=without(result.provenance, CHECKSUMS),
+        dev=without(result.dev, "outcomes", "parts"),
+        test=without(result.test, "outcomes", "parts"),
+        provenance=without(result.provenance, CHECKSUMS, "started", "finished"),
         learned=without(result.learned, "by_place"),
-        dev_curve=result.dev_curve[-1:],
+        dev_curve=[without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]],
     )
 
 
@@ -184,14 +188,14 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
 
 
 def _separate(result: Result, known: dict[str, Any]) -> list[Any]:
-    """Return a summary's fields, and add the dicts and lists in fields of `SHARED` to ``known``, by their JSON.
+    """Return a summary's fields, and add the values in fields of `SHARED` to ``known``, by their JSON.
 
-    Each field of `SHARED` is a list of this JSON and a dict of the other values.
+    Each field of `SHARED` is a list of this JSON and a dict of the values of `OWN`.
     """
     values = [getattr(result, name) for name in FIELDS]
     for place in SHARED:
-        inner = {key: value for key, value in values[place].items() if isinstance(value, dict | list)}
-        own = {key: value for key, value in values[place].items() if key not in inner}
+        inner = {key: value for key, value in values[place].items() if key not in OWN}
+        own = {key: value for key, value in values[place].items() if key in OWN}
         text = json.dumps(inner)
         if text not in known:
             known[text] = _share_parts(inner, known)
@@ -209,7 +213,7 @@ def _join(values: list[Any], known: dict[Any, Any]) -> Result:
     joined = [*values]
     for place in SHARED:
         key, own = values[place]
-        joined[place] = {**known[key], **own}
+        joined[place] = {**known[key], **own} if own else known[key]
     return Result(*joined)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
-from krona.report.stored_runs import SharedParts, StoredRun, stored_run
+from krona.report.shared_parts import SharedParts
+from krona.report.stored_runs import StoredRun, stored_run
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import used_shape
 from krona.runs.result import read_result
