@@ -1,8 +1,10 @@
 """Test that a report on very many runs shows only the best rows, and says so."""
 
+from pathlib import Path
+
 import pytest
 
-from krona.report import build, score_cells
+from krona.report import build, score_cells, stored_runs
 from report.generate import make_result, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
@@ -40,7 +42,11 @@ def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatc
 def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatch):
     monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
     monkeypatch.setattr(score_cells, "MOST_SEEDS", 2)
+    read: list[Path] = []
+    reader = stored_runs.read_result
+    monkeypatch.setattr(stored_runs, "read_result", lambda path: read.append(path) or reader(path))
     report = build.collect(outputs)
+    assert sorted(read) == sorted({*read}), "each result is read once for its predictions and remarks"
     cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
     runs = sorted(cell.runs, key=lambda run: run.result.seed)
