@@ -10,8 +10,9 @@ from transformers import T5Tokenizer
 
 import corpus
 from krona.backbones.families.padding import pad_batch
-from krona.backbones.pretraining_loss import EXTRA_IDS, corrupt, read_lines
+from krona.messages import KronaError
 from passages import Example
+from vocabulary import EXTRA_IDS
 
 WINDOW = 16  # number of batches whose examples are drawn together and sorted by length
 Row = dict[str, list[int]]  # `input_ids` and `labels`, both with the end-of-sequence token
@@ -67,3 +68,50 @@ def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator
     for index in count(start):
         text = Random(f"line {seed} {index}").choice(lines)
         yield Example(text, None, (text,))
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not blank.
+
+    Raises:
+        KronaError: the file cannot be read, is not UTF-8, or has only blank lines.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise KronaError(
+            f"Could not read {path}: {error.strerror}. Use a text file with one passage per line."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise KronaError(f"{path} is not UTF-8 text (byte {error.start}). Convert the file to UTF-8.") from None
+    lines = [line for line in lines if line]
+    if not lines:
+        raise KronaError(f"{path} has no text. Use a text file with one passage per line.")
+    return lines
+
+
+def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float = 0.2) -> tuple[list[int], list[int]]:
+    """Apply T5's span corruption to a text, and return the source and the target.
+
+    In the source, a sentinel replaces each removed span of one to four tokens. The target contains each sentinel,
+    followed by the tokens that it replaces. Source and target have no end-of-sequence token.
+
+    Args:
+        sentinels: the ids of the sentinel tokens, in the order of their use.
+        rng: the random generator that chooses the spans.
+        density: the approximate share of removed tokens.
+    """
+    source, target, at, span = list[int](), list[int](), 0, 0
+    chance = density / 2.5 / (1.0 - density)  # 2.5 is the mean length of the spans
+    while at < len(ids):
+        if span < len(sentinels) and (rng.random() < chance or (span == 0 and at == len(ids) - 1)):
+            length = rng.randint(1, 4)
+            source.append(sentinels[span])
+            target += [sentinels[span], *ids[at : at + length]]
+            at, span = at + length, span + 1
+            source += ids[at : at + 1]  # so that at least one token is between two spans
+            at += 1
+        else:
+            source.append(ids[at])
+            at += 1
+    return source, target

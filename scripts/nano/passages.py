@@ -64,8 +64,3 @@ def _numbers(rng: Random) -> str:
             f"The price of {noun} rose from {price} to {length}.",
         )
     )
-
-
-def held_out_texts(count: int = 128) -> list[str]:
-    """Return texts from seeds that pretraining does not use. krona contains these texts for measure_forgetting."""
-    return [passage(Random(f"held out {index}")).source for index in range(count)]

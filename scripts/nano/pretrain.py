@@ -23,8 +23,7 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 import corpus
-from feed import draw_items, make_batches
-from krona.backbones.pretraining_loss import read_lines
+from feed import draw_items, make_batches, read_lines
 from krona.messages import KronaError
 from krona.safe_files import write_whole
 from krona.tasks.sample import FINGERPRINT

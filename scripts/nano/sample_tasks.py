@@ -20,8 +20,6 @@ import pairs
 import questions
 import sentences
 from clauses import Row
-from krona.backbones.pretraining_loss import SHIPPED
-from passages import held_out_texts
 
 PACKAGE = Path(__file__).parents[2] / "src" / "krona"
 SPLIT_ROWS = {"train": 2000, "dev": 200, "test": 400}
@@ -138,8 +136,6 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(content.encode(), mtime=0))
         print(path)
-    SHIPPED.write_text("".join(f"{text}\n" for text in held_out_texts()))
-    print(SHIPPED)
 
 
 if __name__ == "__main__":

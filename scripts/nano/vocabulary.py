@@ -13,8 +13,7 @@ from pathlib import Path
 
 from transformers import T5Tokenizer
 
-from krona.backbones.pretraining_loss import EXTRA_IDS
-
+EXTRA_IDS = 16  # number of T5's sentinel tokens that are used
 SPECIAL = ("<pad>", "</s>", "<unk>")
 CHARACTERS = "".join(chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256))) + "–—‘’“”…€"
 COMMON = Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8").split()

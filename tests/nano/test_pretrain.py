@@ -2,6 +2,7 @@
 
 import re
 from itertools import islice
+from random import Random
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 import corpus
 import sample_tasks
-from feed import make_batches
+from feed import corrupt, make_batches
 from krona.messages import KronaError
 from krona.paths import NANO
 from krona.tasks.sample import FINGERPRINT
@@ -168,3 +169,11 @@ def test_the_nano_tokenizer_reads_all_of_ascii_and_fits_the_model():
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
     assert len(tokenizer) == T5ForConditionalGeneration.from_pretrained(NANO).config.vocab_size
     assert len(tokenizer.tokenize("sentence1:")) == 3
+
+
+def test_corruption_keeps_every_token_once() -> None:
+    ids, sentinels = list(range(100, 140)), list(range(12))
+    source, target = corrupt(ids, sentinels, Random(1))
+    assert 0 < len([t for t in target if t >= 100]) < 20
+    assert sorted(t for t in source + target if t >= 100) == ids
+    assert [t for t in source if t < 12] == [t for t in target if t < 12] == sorted(set(source) & set(sentinels))

@@ -7,11 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-import tiny_backbones
-from krona.adapters.commands.inspect import inspect
-from krona.messages import KronaError
 from krona.paths import PROJECT
-from krona.runs.forgetting import loss_increase
 from krona.runs.index import summaries
 from krona.runs.result import Result, read_result
 from krona.training import run as run_module
@@ -56,36 +52,3 @@ def test_measuring_updates_does_not_change_the_run(
     assert scores(plain) == scores(result)
     for name in BYTES:
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
-
-
-def test_forgetting_is_measured_and_changes_nothing_else(values: list[str], tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("the cat sat on the mat\na dog sat under the mat on a cat\n")
-    asked = f"trainer.measure_forgetting={text}"
-    folder, result, said = finished(config("method=krona", *values, asked), tmp_path / "measured")
-    assert result.forgetting is not None
-    losses = result.forgetting["loss"]
-    assert list(losses) == ["0", "0.25", "0.5", "0.75", "1"]
-    assert len(set(losses.values())) == 5
-    assert f"forgetting {loss_increase(result):+.3f}: the span corruption loss" in said
-    assert "forgetting" in (folder / "train.log").read_text().splitlines()[-1]
-    assert inspect(folder).forgetting == result.forgetting
-    other, plain, _ = finished(config("method=krona", *values), tmp_path / "plain")
-    assert plain.forgetting is None
-    assert scores(plain) == scores(result)
-    for name in BYTES:
-        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
-    _, bare, _ = finished(config("method=untuned", *values, asked), tmp_path / "untuned")
-    assert bare.forgetting is not None
-    assert set(bare.forgetting["loss"].values()) == {losses["0"]}
-    assert loss_increase(bare) == 0
-
-
-def test_forgetting_that_cannot_be_measured_is_refused(values: list[str], tmp_path: Path, tiny_folder: Path) -> None:
-    with pytest.raises(KronaError, match=r"none\.txt is not a file"):
-        run(config("method=lora", *values, "trainer.measure_forgetting=none.txt"), tmp_path / "outputs")
-    bert = tiny_backbones.write(tmp_path / "bert", "bert")
-    encoder = [f"backbone.path={bert}" if str(tiny_folder) in value else value for value in values]
-    with pytest.raises(KronaError, match="no language-model head"):
-        run(config("method=lora", *encoder, "trainer.measure_forgetting=true"), tmp_path / "outputs")
-    assert not list(tmp_path.glob("outputs/*/result.json"))

@@ -1,7 +1,9 @@
 """Measure an adapter: the norms and ranks of its updates, and how much the branches change the activations."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +11,6 @@ from torch import Tensor, nn
 
 from krona.adapters.update import spectrum
 from krona.messages import KronaError
-from krona.surgery.activation_capture import watch_activations
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, public_name
 
@@ -62,6 +63,26 @@ def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | N
         moved, plain = torch.stack(parts).cpu().double().sum(0).tolist()
         drifts[name] = _rounded(moved / plain) if plain else None
     return drifts
+
+
+@contextmanager
+def watch_activations(model: nn.Module, watch: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+    """Call ``watch`` whenever a forward pass inside the context reaches a module that the active adapter adapts.
+
+    Args:
+        watch: a function with three arguments: the module's name, the activation without the branches, and the
+            activation with the branches. The activation is the module's output, or its input if the branches act before
+            the module.
+    """
+    active = str(get_state(model).active)
+    places = [(path, adapted) for path, adapted in adapted_modules(model) if active in adapted.branches]
+    for path, adapted in places:
+        adapted.watch = partial(watch, public_name(path))
+    try:
+        yield
+    finally:
+        for _, adapted in places:
+            adapted.watch = None
 
 
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch, which --help does not need
     from krona.jobs.job import Job
 
 SHAPES = re.compile(  # overrides with which a method may not fit its backbone
-    r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length|trainer\.measure_forgetting)"
+    r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length)"
 )
 
 

@@ -120,8 +120,6 @@ class Trainer:
     """Make batches of rows of similar length."""
     compile: bool = False
     """Compile the computation of the loss into one graph with torch.compile."""
-    measure_forgetting: bool | str = False
-    """Measure the pretraining loss at the end of the run, on held-out text or on the lines of the given file."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
     """Number of batches of each epoch that are used, or their share as a fraction."""
     accumulate_grad_batches: Positive = 1

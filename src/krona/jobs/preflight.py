@@ -4,7 +4,6 @@ The checks take seconds and write no files. All problems are reported in one err
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,7 +47,6 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
         _check_devices,
         _check_loaders,
         _check_freezing,
-        _check_held_out_text,
         _check_optimizer,
         _check_lightning,
         *([_check_downloads] if from_hub else []),
@@ -108,19 +106,6 @@ def _check_freezing(settings: Run) -> None:
             f"trainer.strategy=fsdp shards only frozen weights, but {method.name} trains all weights. Use "
             "trainer.strategy=ddp."
         )
-
-
-def _check_held_out_text(settings: Run) -> None:
-    text = settings.trainer.measure_forgetting
-    if text and settings.trainer.strategy == "fsdp":
-        raise KronaError(
-            "trainer.measure_forgetting needs the whole backbone on each device. Use trainer.strategy=ddp, or "
-            "trainer.measure_forgetting=false."
-        )
-    if isinstance(text, str):
-        from krona.backbones.pretraining_loss import require_file  # imports torch
-
-        require_file(Path(text))
 
 
 def _check_optimizer(settings: Run) -> None:
@@ -203,16 +188,13 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
-    from krona.backbones.families import find_family, max_positions
-    from krona.backbones.pretraining_loss import find_objective
+    from krona.backbones.families import max_positions
     from krona.backbones.tokenizer import load_tokenizer
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and source.tokenizer_folder(settings.backbone) is not None:
         load.require_embeddings(load_tokenizer(settings.backbone), model.config, settings.backbone)
-    if settings.trainer.measure_forgetting:
-        find_objective(find_family(model.config, settings.backbone.name))
     positions = max_positions(model.config)
     if positions is not None and settings.max_source_length > positions:
         raise KronaError(

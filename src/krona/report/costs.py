@@ -8,7 +8,6 @@ from statistics import fmean
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder
-from krona.runs.forgetting import loss_increase
 
 Value = Callable[[StoredRun], float | None]
 
@@ -73,7 +72,6 @@ QUANTITIES = {
         "Effective rank", lambda run: (run.result.learned or {}).get("effective_rank"),
         axis="effective rank of the update", average=True, digits=1, logarithmic=True,
     ),
-    "forgetting": Quantity("Forgetting (loss)", lambda run: loss_increase(run.result), average=True, digits=3),
     "time": Quantity(
         "Training (s)", lambda run: run.result.times.get("train"), axis="training time (s)", average=True, always=True,
     ),

@@ -45,7 +45,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
         name=sweep or "runs", title=title, command=command,
-        extras=("params", "rank", "effective", "forgetting", "time", "step", "memory", "adapter", "adds", "launches"),
+        extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "launches"),
         **_BY_METHOD,
     )  # fmt: skip
 

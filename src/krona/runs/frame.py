@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, amount
 from krona.methods.factor_shapes import shape_name
-from krona.runs.forgetting import loss_increase
 from krona.runs.index import summaries
 from krona.runs.result import Result
 
@@ -39,7 +38,6 @@ COLUMNS = {  # the type of each column, and its key in result.json
     "device_bytes": ("Int64", "peak_memory.device"),
     "effective_rank": ("Float64", "learned.effective_rank"),
     "drift": ("Float64", "learned.drift"),
-    "forgetting": ("Float64", ""),
     "notes": ("Int64", ""),
     "error": ("string", "error"),
 }
@@ -61,7 +59,6 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     train_s, total_s, examples_per_s    seconds of training; seconds of the whole run; training examples per second
     host_bytes, device_bytes            peak memory of the process; peak memory of the device
     effective_rank, drift               means over the adapted layers; docs/results-schema.md defines them
-    forgetting                          increase of the loss on held-out text, if it was measured
     notes, error                        number of notes of the run; message of the error that ended the run
     ==================================  ============================================================================
 
@@ -94,7 +91,6 @@ def _row(result: Result) -> dict[str, Any]:
     computed = {
         "factors": shape_name(factors[0]) if factors else None,
         "epochs": result.dev_curve[-1]["epoch"] if result.dev_curve else None,
-        "forgetting": loss_increase(result),
         "notes": len(result.notes),
     }
     return {name: _value(result, key) for name, (_, key) in COLUMNS.items() if key} | computed

@@ -85,7 +85,7 @@ class Result:
     learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None
     """Size and rank of the trained update; null without branches."""
     forgetting: Annotated[dict[str, Any] | None, CheckedAs(parts.Forgetting | None)] = None
-    """Loss on held-out text; null without trainer.measure_forgetting."""
+    """Loss on held-out text, which only version 0.1 measured; otherwise null."""
 
     @property
     def epochs(self) -> int:

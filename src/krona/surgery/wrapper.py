@@ -77,7 +77,7 @@ class Adapted(nn.Module):
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
-        self.watch: Callable[[Tensor, Tensor], Tensor | None] | None = None  # see `krona.surgery.activation_capture`
+        self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.measure`
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -118,8 +118,9 @@ class Adapted(nn.Module):
             x: the input of parallel branches.
         """
         updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast the branches' output may be in fp32
-        replacement = None if self.watch is None else self.watch(y, updated)
-        return updated if replacement is None else replacement
+        if self.watch is not None:
+            self.watch(y, updated)
+        return updated
 
     def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
         branches: Any = self.branches[name]

@@ -1,23 +1,19 @@
-"""Measure a trained model: check that its weights are finite, describe its updates, and measure forgetting.
+"""Measure a trained model: check that its weights are finite, and describe its updates.
 
 These functions do not draw random numbers and do not change weights.
 """
 
-import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from krona.adapters import measure
-from krona.backbones.pretraining_loss import HeldOut, held_out_loss
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.surgery.scaling import scale_update
 from krona.training.evaluation import SplitEvaluation
 
 DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # the scales of the update in `measure_forgetting`
 
 
 def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
@@ -59,25 +55,3 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
             result.learned = measure.measure_updates(model, pass_rows)
     except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")
-
-
-def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) -> dict[str, Any]:
-    """Measure the loss on held-out text for each scale of the update (`krona.surgery.scaling`).
-
-    Returns:
-        A dict with the losses and a description of the text. ``loss`` is a dict from each scale to the loss. Scale 0 is
-        the backbone alone, and scale 1 is the trained model. A loss that is not finite is None.
-    """
-    losses = dict[str, float | None]()
-    with dev.inference(model):
-        for scale in SCALES:
-            with scale_update(model, scale):
-                value = held_out_loss(model, dev.family, text)
-            losses[f"{scale:g}"] = round(value, 6) if math.isfinite(value) else None
-    return {
-        "loss": losses,
-        "objective": text.objective,
-        "text": text.text,
-        "texts": len(text.rows),
-        "tokens": text.tokens,
-    }

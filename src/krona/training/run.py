@@ -17,17 +17,15 @@ from krona.adapters.init_from import copy_tensors, read_source
 from krona.backbones import load as backbones
 from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.model_config import describe_backbone
-from krona.backbones.pretraining_loss import HeldOut, tokenise_held_out
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
 from krona.runs.claim import Claim
-from krona.runs.forgetting import format_forgetting
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.final_measurements import measure_forgetting, measure_updates, require_finite
+from krona.training.final_measurements import measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.plan import Plan
@@ -111,9 +109,6 @@ def run(
     # Measurements that are not part of the reported time and memory
     if ranks.first or settings.trainer.strategy == "fsdp":  # with FSDP, all ranks must run the model
         measure_updates(result, model, data.dev)
-    if prepared.held_out is not None and ranks.first:
-        result.forgetting = measure_forgetting(model, data.dev, prepared.held_out)
-        progress.say(f"  forgetting {format_forgetting(result.forgetting)}")
 
     # Files
     texts = prepared.backbone.family.texts
@@ -131,7 +126,6 @@ class Prepared:
     data: RunData
     steps: StepCounts
     fingerprint: Fingerprint | None  # the fingerprint of the backbone, computed before FSDP shards its weights
-    held_out: HeldOut | None  # the held-out text of trainer.measure_forgetting
 
 
 def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Prepared:
@@ -159,15 +153,12 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     data = build_data(settings, result, splits, backbone, cache=cache, ranks=ranks)
-    held_out = None
-    if text := trainer.measure_forgetting:
-        held_out = tokenise_held_out(backbone.family, Path(text) if isinstance(text, str) else None)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
     # Method
     start = None if settings.init_from is None else read_source(settings.init_from, backbone.model)
-    _insert(settings, result, backbone.model, reversible=share or held_out is not None)
+    _insert(settings, result, backbone.model, reversible=share)
     if start is not None:
         result.notes += copy_tensors(backbone.model, *start)
     fingerprint = Adapter.of(backbone.model).config.backbone
@@ -179,7 +170,7 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
         recompute_blocks(backbone.model)
     if trainer.strategy == "fsdp":
         shard_frozen(backbone.model, device=ranks.device)
-    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=fingerprint, held_out=held_out)
+    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=fingerprint)
 
 
 def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:

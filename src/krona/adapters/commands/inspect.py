@@ -88,10 +88,6 @@ class Inspection:
     def file(self) -> Path | None:
         return None if self.adapter is None else self.adapter.path
 
-    @property
-    def forgetting(self) -> Mapping[str, Any] | None:
-        return None if self.result is None else self.result.forgetting
-
 
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
     """Return the content of a run's adapter or of an adapter's file.

@@ -13,7 +13,6 @@ from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
 from krona.formatting import say, table, terminal_width
 from krona.messages import amount
-from krona.runs.forgetting import format_forgetting
 from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"
@@ -77,8 +76,6 @@ def lines(one: Inspection) -> list[str]:
             for split, own in origin.scores.items()
         }
         content["scores"] = "; ".join(f"{split} {text}" for split, text in parts.items())
-    if one.forgetting:
-        content["forgetting"] = format_forgetting(one.forgetting)
     if one.missing:
         content["places"] = f"not known: {one.missing}"
     return [title, *(f"{name:<10} {text}" for name, text in content.items() if text)]
@@ -102,7 +99,6 @@ def as_json(one: Inspection) -> str:
         "update": means(one.places),
         "tensors": {} if adapter is None else {name: tensor.shape for name, tensor in adapter.tensors.items()},
         "places": places,
-        "forgetting": one.forgetting,
         "notes": one.notes,
         "missing": one.missing,
     }
