@@ -19,7 +19,7 @@ from krona.config.compose import Composed, Composer, build_job, compose_job, hyd
 from krona.config.multirun import expand
 from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
-from krona.paths import OUTPUTS, PROJECT
+from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.runs.result import Result, write_result
 from krona.training.ranks import Ranks
 
@@ -139,3 +139,21 @@ def test_the_record_is_written_once(tmp_path: Path) -> None:
     assert begin(config, a="1", b="2") == {"a": "1", "b": "2"}
     assert begin(config, a="3", b="4") == {"a": "1", "b": "2"}  # the run resumes
     assert begin({**config, "overwrite": True}, a="5", b="6") == {"a": "5", "b": "6"}
+
+
+NANO_PATH = f"backbone.path={NANO}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["profile=demo", "++backbone.sizes.vocab_size=10"], "vocab_size=10: .* nano has vocab_size 2048"),
+        (["profile=demo", "backbone.sizes={d_modell: 10}"], "d_modell=10: .* has d_modell None"),
+        (["backbone=t5_base", NANO_PATH, "backbone.sizes.vocab_size=10"], "has vocab_size 2048.*backbone.pretrained"),
+    ],
+)
+def test_a_size_that_the_backbones_folder_contradicts(words: list[str], message: str) -> None:
+    with hydra_session(), pytest.raises(KronaError, match=message):
+        compose_job(words)
+    with hydra_session():
+        compose_job(["profile=demo", "backbone.sizes={vocab_size: 2048}"])

@@ -4,13 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.families.pooling import set_pooling
 from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, needs_hub
 from krona.config.pooling import folder_pooling
 from krona.config.settings import Backbone
+from krona.config.suggestions import unknown_key
 from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
@@ -47,7 +48,8 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
             f"or a backbone file with architecture: {kind}."
         )
     find_family(config, name)
-    _check_sizes(settings, config)
+    if not from_sizes:
+        _check_sizes(settings, config)
     pooling = folder_pooling(settings.path) if settings.pooling == "auto" else settings.pooling
     architecture = get_architecture(config.model_type)
     set_pooling(config, pooling, head=architecture.head, pooler=architecture.pooler, name=name)
@@ -88,23 +90,26 @@ def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if the sizes of the model in a folder differ from those in the backbone's YAML file.
+    """Raise KronaError if the sizes of a checkpoint differ from ``backbone.sizes``.
 
-    Without this error, reports would show the wrong name for the model.
+    Without this error, reports would show the wrong name for the model. A model in a folder may have another number of
+    embeddings than the backbone's YAML file, because the vocabulary was extended.
     """
-    if settings.path is None or settings.sizes is None:
+    if settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
     found = {key: getattr(config, "model_type" if key == "architecture" else key, None) for key in wanted}
+    exempt = ("vocab_size", "feed_forward_proj") if settings.path is not None else ()
     wrong = [
         f"{key} is {found[key]}, not {value}"
         for key, value in wanted.items()
-        if found[key] != value and isinstance(value, int | str) and key not in ("vocab_size", "feed_forward_proj")
+        if found[key] != value and isinstance(value, int | str) and key not in exempt
     ]
     if wrong:
+        other = f"backbone=local backbone.path={settings.path}" if settings.path else "backbone=hub backbone.name=NAME"
         raise KronaError(
-            f"backbone.path={settings.path} is not {settings.name}, because it differs from the backbone's YAML file: "
-            f"{', '.join(wrong)}. For another model, use backbone=local backbone.path={settings.path}."
+            f"The checkpoint {model_name(settings)} is not {settings.name}, because it differs from backbone.sizes: "
+            f"{', '.join(wrong)}. For another model, use {other}."
         )
 
 
@@ -117,9 +122,14 @@ def _config_from_sizes(settings: Backbone) -> Any:
     if kind == "t5":
         sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
     try:
-        return AutoConfig.for_model(kind, **sizes)
+        config = AutoConfig.for_model(kind, **sizes)
     except Exception as error:  # the configs of transformers raise different classes
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
+    default = AutoConfig.for_model(kind)
+    for key in settings.sizes or ():  # transformers accepts any key
+        if not hasattr(default, key) and not hasattr(GenerationConfig(), key):
+            raise KronaError(unknown_key(f"backbone.sizes.{key}", default.to_dict()))
+    return config
 
 
 def _read_config(settings: Backbone, folder: Path | None) -> Any:

@@ -1,4 +1,4 @@
-"""List the config groups (the folders of conf/) and their choices, and report choices that do not exist."""
+"""List the config groups (the folders of conf/) and their choices, report choices that do not exist, and read YAML."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from krona.config.suggestions import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
@@ -101,3 +104,16 @@ def remove_plugin_launchers() -> None:
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
     for name in choice_files("hydra/launcher"):
         stored.get("launcher", {}).pop(f"{name}.yaml", None)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file as a dict of plain values. As in Hydra, ``1e-3`` is a number.
+
+    Raises:
+        KronaError: the file is missing or is not valid YAML.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise KronaError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -18,12 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from krona.config import tuned
 from krona.config.choices import choices, groups, remove_plugin_launchers, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
-from krona.config.learning_rates import rate_notes
+from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
@@ -130,6 +129,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     rates = None
     if isinstance(config.get("backbone"), dict):
         resolve_pooling(config["backbone"])
+        _require_sizes(config["backbone"], overrides)
         rates = config["backbone"].pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
     if is_overridden("method.kron_factors", overrides) and "method" in config:
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
@@ -141,6 +141,17 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     else:
         notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
     return Composed(config=config, notes=notes, overrides=overrides)
+
+
+def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
+    """Raise `KronaError` if an override sets a size that differs from config.json in the backbone's folder."""
+    sizes, found = backbone.get("sizes"), read_model_config(backbone)
+    for key, value in sizes.items() if isinstance(sizes, dict) else ():  # another type is reported later
+        if found.get(key) != value and any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}")):
+            raise KronaError(
+                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} has {key} "
+                f"{found.get(key)}. For random weights of other sizes, use backbone=t5_small backbone.pretrained=false."
+            )
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
@@ -226,16 +237,3 @@ def runs_folder(hydra: Any, *, multirun: bool) -> Path:
         )
     folder = Path(str(hydra.runtime.cwd)) / str(hydra.sweep.dir if multirun else hydra.run.dir)
     return OUTPUTS if multirun and folder == OUTPUTS / "sweeps" else folder
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file as a dict of plain values. As in Hydra, ``1e-3`` is a number.
-
-    Raises:
-        KronaError: the file is missing or is not valid YAML.
-    """
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise KronaError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

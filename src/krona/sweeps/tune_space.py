@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from krona.config.compose import read_yaml
+from krona.config.choices import read_yaml
 from krona.messages import KronaError
 from krona.runs.studies import Axis, Choice
 
