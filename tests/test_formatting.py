@@ -12,6 +12,7 @@ from rich.text import Text
 from krona.cli.krona import app
 from krona.formatting import KRONA, as_typed, say, scores, table, terminal_width
 from krona.messages import KronaError, amount, mask_passwords
+from krona.report.layouts import find_layout
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [
@@ -130,6 +131,8 @@ def test_from_another_folder_paths_are_whole(installed: Path, tmp_path: Path, mo
 def test_krona_itself_may_lie_elsewhere(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin" / "krona")])
     assert as_typed("krona report") == "bin/krona report"
+    assert as_typed("python train.py -m seed=1") == "bin/krona train -m seed=1"
+    assert find_layout(None, "table1").command == "krona train -m sweeps=table1"
 
 
 def test_other_words_stay(installed: Path) -> None:

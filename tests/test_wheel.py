@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,8 +73,12 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 
     assert files(package / "shipped" / "conf") == files(ROOT / "conf")
     assert files(package / "shipped" / "sweeps") == files(ROOT / "sweeps")
-    pages = {name for name in files(ROOT / "docs") if name.endswith(".md")}
+    pages = {name for name in files(ROOT / "docs") if name.endswith(".md")} | {"first_hour.py"}
     assert files(package / "shipped" / "docs") == pages
+    (metadata,) = programs.parent.glob("lib/*/site-packages/krona-*.dist-info/METADATA")
+    described = metadata.read_text(encoding="utf-8")
+    assert "first hour (`krona docs first-hour`)" in described
+    assert set(re.findall(r"\]\((.{5})", described)) == {"https"}
     own = {name for name in files(package) if not name.startswith("shipped/")}
     assert own == files(ROOT / "src" / "krona")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.messages import visible
-from krona.paths import INSTALLED, PROJECT
+from krona.paths import INSTALLED, PROJECT, typed_command
 
 KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
@@ -129,7 +129,7 @@ def as_typed(text: str) -> str:
 
 def _python(script: str) -> str:
     started = Path(sys.argv[0])
-    if INSTALLED or (started.name == "krona" and script in sys.orig_argv[:3]):
+    if typed_command(script).startswith("krona"):
         return f"{_krona()} {script}"
     file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
     interpreter = Path(sys.executable)

@@ -78,6 +78,8 @@ def test_docs_prints_a_page_by_its_name_or_its_path() -> None:
     assert {"first-hour", "methods/krona"} <= pages
     text = (paths.DOCS / "errors.md").read_text()
     assert typed("docs", "errors").output == typed("docs", "docs/errors.md").output == text
+    assert (paths.DOCS / "first_hour.py").read_text() in typed("docs", "first-hour-in-python").output
+    assert "`python -m pydoc krona.surgery`\n" in typed("docs", "api").output
     assert "did you mean 'errors'" in str(typed("docs", "eror").exception)
 
 

@@ -1,6 +1,7 @@
 """Define the commands of `krona` that start runs or manage their folders, and init, sample, docs and doctor."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -21,6 +22,8 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
+INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # directives of the documentation's site
+API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 
 
@@ -126,7 +129,9 @@ def docs(page: Annotated[str | None, typer.Argument(help="name of a page; defaul
     name = page.removeprefix("docs/").removesuffix(".md")
     if name not in pages:
         raise KronaError(f"{page} is not a page of the documentation; {did_you_mean(name, sorted(pages))}")
-    print(pages[name].read_text(encoding="utf-8"), end="")
+    text = pages[name].read_text(encoding="utf-8")
+    text = INCLUDED.sub(lambda found: (paths.DOCS / found[1]).read_text(encoding="utf-8").rstrip("\n"), text)
+    print(API.sub(r"`python -m pydoc \1`\n", text), end="")
 
 
 @app.command()

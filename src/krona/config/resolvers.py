@@ -11,7 +11,7 @@ from krona.config.choices import choices
 from krona.config.learning_rates import read_model_config
 from krona.messages import KronaError
 from krona.methods import factor_shapes
-from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders
+from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command
 
 WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
@@ -73,7 +73,7 @@ def _list_variable(name: str) -> list[str] | None:
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "project": lambda: str(PROJECT),
     "outputs": lambda: str(OUTPUTS),
-    "program": lambda name: f"krona {name}" if INSTALLED else f"python {name}.py",
+    "program": typed_command,
     # for Hydra's template of the help text, in which $$ stands for $
     "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
     # Hydra needs the parent folder, in which ``sweeps`` is the group

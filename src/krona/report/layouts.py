@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
-from krona.paths import choice_files
+from krona.paths import choice_files, typed_command
 from krona.report.stored_runs import StoredRun
 from krona.runs.run_id import as_text
 
@@ -42,7 +42,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
     shipped = sweep in choice_files("sweeps")
-    command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
+    command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "")
     return Layout(
         name=sweep or "runs", title=title, command=command,
         extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "launches"),

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from krona.formatting import duration, escape, say, table, terminal_width
+from krona.formatting import as_typed, duration, escape, say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean
 from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
@@ -236,5 +236,5 @@ def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
     removable = [run.run_id for run in bad if (outputs / run.run_id).is_dir()]
     if removable:
         more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
-        lines.append(f"To remove failed runs: krona rm {' '.join(removable[:3])}{more}")
+        lines.append(as_typed(f"To remove failed runs: krona rm {' '.join(removable[:3])}{more}"))
     return lines

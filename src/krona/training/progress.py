@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from krona.config.settings import Run
-from krona.formatting import rate, say
+from krona.formatting import as_typed, rate, say
 from krona.messages import amount
 from krona.runs.result import Result
 from krona.training.learner import Learner
@@ -58,7 +58,7 @@ class Progress(pl.Callback):
         if weights is not None:
             self.say(f"  {weights}")
         for note in result.notes:
-            (self.say if self.shows_notes else self.write)(f"  note: {note}")
+            (self.say if self.shows_notes else self.write)(as_typed(f"  note: {note}"))
         self._steps, self._epochs = steps.total, settings.trainer.max_epochs
         self._shows_bar = settings.trainer.enable_progress_bar
 
