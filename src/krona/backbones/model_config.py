@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.families.pooling import set_pooling
@@ -127,7 +127,7 @@ def _config_from_sizes(settings: Backbone) -> Any:
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
     default = AutoConfig.for_model(kind)
     for key in settings.sizes or ():  # transformers accepts any key
-        if not hasattr(default, key) and not hasattr(GenerationConfig(), key):
+        if not hasattr(default, key) and key != "decoder_start_token_id":
             raise KronaError(unknown_key(f"backbone.sizes.{key}", default.to_dict()))
     return config
 
