@@ -78,13 +78,9 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
 
 def add_adapter(model: nn.Module, entrant: Entrant, number: int, *, seed: int, reversible: bool = True) -> None:
     """Insert an adapter with the name ``adapter_<number>``, and activate it."""
-    placement = {**entrant.method.placement, "name": adapter_name(number)}
+    placement = {**entrant.method.placement, "name": f"adapter_{number}"}
     torch.manual_seed(seed + number)
     insert_method(model, replace(entrant.method, placement=placement), counterparts={}, reversible=reversible)
-
-
-def adapter_name(number: int) -> str:
-    return f"adapter_{number}"
 
 
 def inserted_shape(model: nn.Module) -> str | None:

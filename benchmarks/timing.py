@@ -116,13 +116,10 @@ class Timed:
         seconds: a dict from the name of each contestant to its time in each round.
         disturbed: the number of rounds during which others used the machine. These rounds were repeated, or kept with
             bench.load=mark.
-        kept: for each round in ``seconds``, the number of the call of a contestant. Calls are counted from 0, and
-            include the warm-up and the repeated rounds.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     disturbed: int = 0
-    kept: list[int] = field(default_factory=list)
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -185,11 +182,11 @@ def timed_rounds(
         for name in order:
             contestants[name]()
     timed = Timed({name: [] for name in order})
-    warm, tried = time.perf_counter(), 0
-    while len(timed.kept) < bench.rounds:
+    warm, tried, kept = time.perf_counter(), 0, 0
+    while kept < bench.rounds:
         now = time.perf_counter()
         if tried >= 3 and now - began + (now - warm) / tried > 60 * bench.minutes:
-            say(f"  stopped after {len(timed.kept)} of {bench.rounds} rounds (limit: {bench.minutes:.1f} minutes)")
+            say(f"  stopped after {kept} of {bench.rounds} rounds (limit: {bench.minutes:.1f} minutes)")
             break
         shuffled.shuffle(order)
         before, row = clock(), {}
@@ -200,13 +197,13 @@ def timed_rounds(
         load, tried = load_by_others(before, clock()), tried + 1
         if load > QUIET:
             timed.disturbed += 1
-            kept = bench.load == "mark"
-            say(f"  other processes used {load:.2f} cores in this round, so it is {'marked' if kept else 'repeated'}")
-            if not kept:
+            marked = bench.load == "mark"
+            say(f"  other processes used {load:.2f} cores in this round, so it is {'marked' if marked else 'repeated'}")
+            if not marked:
                 continue
         for name, seconds in row.items():
             timed.seconds[name].append(seconds)
-        timed.kept.append(bench.warm_up + tried - 1)
-    if len(timed.kept) < min(bench.rounds, 3):
+        kept += 1
+    if kept < min(bench.rounds, 3):
         raise load_error(f"other processes used cores in {timed.disturbed} of {tried} rounds")
     return timed

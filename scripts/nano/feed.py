@@ -1,8 +1,7 @@
-"""Build the batches of token ids for pretraining, from the generated examples or from the lines of a text file."""
+"""Build the batches of token ids for pretraining from the generated examples."""
 
 from collections.abc import Iterator
 from itertools import count, islice
-from pathlib import Path
 from random import Random
 
 import torch
@@ -10,7 +9,6 @@ from transformers import T5Tokenizer
 
 import corpus
 from krona.backbones.families.padding import pad_batch
-from krona.messages import KronaError
 from passages import Example
 from vocabulary import EXTRA_IDS
 
@@ -25,11 +23,10 @@ def make_batches(
     max_length: int = 64,
     seed: int = 0,
     start: int = 0,
-    data_path: Path | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the batches from step `start` on. The examples of a batch have similar lengths."""
     first = start // WINDOW
-    items = draw_items(data_path, seed, start=first * WINDOW * batch_size)
+    items = corpus.examples(seed, start=first * WINDOW * batch_size)
     for block in count(first):
         rng = Random(f"batches {seed} {block}")
         drawn = list(islice(items, WINDOW * batch_size))
@@ -54,40 +51,6 @@ def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length
             ids, target = corrupt(ids, sentinels, rng)
         rows.append({"input_ids": [*ids, end], "labels": [*target, end]})
     return rows
-
-
-def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[Example]:
-    """Yield an endless sequence of examples from number `start` on.
-
-    The examples are generated. If `data_path` is given, they are random lines of that text file.
-    """
-    if data_path is None:
-        yield from corpus.examples(seed, start=start)
-        return
-    lines = read_lines(data_path)
-    for index in count(start):
-        text = Random(f"line {seed} {index}").choice(lines)
-        yield Example(text, None, (text,))
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not blank.
-
-    Raises:
-        KronaError: the file cannot be read, is not UTF-8, or has only blank lines.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        raise KronaError(
-            f"Could not read {path}: {error.strerror}. Use a text file with one passage per line."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise KronaError(f"{path} is not UTF-8 text (byte {error.start}). Convert the file to UTF-8.") from None
-    lines = [line for line in lines if line]
-    if not lines:
-        raise KronaError(f"{path} has no text. Use a text file with one passage per line.")
-    return lines
 
 
 def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float = 0.2) -> tuple[list[int], list[int]]:

@@ -1,8 +1,7 @@
 """Pretrain a small T5 from scratch. krona's nano backbone was pretrained with this script.
 
-The training data are generated text with corrupted spans, and generated tasks about such text (`corpus`). With
---data-path, the data are the lines of a text file, with corrupted spans. Training stops after --steps or --minutes.
-After an interruption, run the same command again to resume.
+The training data are generated text with corrupted spans, and generated tasks about such text (`corpus`). Training
+stops after --steps or --minutes. After an interruption, run the same command again to resume.
 
     python scripts/nano/pretrain.py FOLDER       # then: train.py backbone=local backbone.path=FOLDER
 """
@@ -23,7 +22,7 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 import corpus
-from feed import draw_items, make_batches, read_lines
+from feed import make_batches
 from krona.messages import KronaError
 from krona.safe_files import write_whole
 from krona.tasks.sample import FINGERPRINT
@@ -86,7 +85,6 @@ class PretrainingState:
 def pretrain(
     out: Path,
     *,
-    data_path: Path | None = None,
     schedule: Schedule | None = None,
     sizes: Sizes | None = None,
     precision: str = "bf16",
@@ -98,7 +96,6 @@ def pretrain(
 
     Args:
         out: the folder of the backbone.
-        data_path: a text file to train on. None means the generated data.
         schedule: the length of the training and the learning rates.
         sizes: the sizes of the backbone.
         precision: `bf16` to train with autocast to bf16, or any other text to train in fp32.
@@ -107,18 +104,18 @@ def pretrain(
         say: a function that prints a line for the user.
 
     Raises:
-        KronaError: the text file cannot be read, or the checkpoint is from a model of other sizes.
+        KronaError: the checkpoint is from a model of other sizes.
     """
     plan, shape = schedule or Schedule(), sizes or Sizes()
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(out, data_path, shape.vocab_size)
+    tokenizer = _tokenizer(out, shape.vocab_size)
     torch.manual_seed(plan.seed)
     model = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=0.0)).train()
     model.set_attn_implementation("eager")  # faster than sdpa on a CPU for such short texts
     optimizers = make_optimizers(model, plan)
     state = _resume(out / CHECKPOINT, model, optimizers)
     options: dict[str, Any] = {"batch_size": plan.batch_size, "max_length": plan.max_length, "seed": plan.seed}
-    batches = make_batches(tokenizer, start=state.step, data_path=data_path, **options)
+    batches = make_batches(tokenizer, start=state.step, **options)
     say(f"pretraining {sum(p.numel() for p in model.parameters()):,} parameters from step {state.step}")
     since, losses = time.monotonic(), list[float]()
     while state.step < plan.steps and state.minutes < plan.minutes:
@@ -140,7 +137,7 @@ def pretrain(
     saved.bfloat16().save_pretrained(out)  # needs half the space, and is loaded as float32
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("step", "seconds", "loss"), *state.curve])
-    (out / "README.md").write_text(_readme(plan, shape, state, data_path), encoding="utf-8")
+    (out / "README.md").write_text(_readme(plan, shape, state), encoding="utf-8")
     (out / CHECKPOINT).unlink(missing_ok=True)
     say(f"saved {out} after {state.step} steps and {state.minutes:.1f} minutes")
     return out
@@ -202,15 +199,12 @@ def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.
     return float(loss.detach())
 
 
-def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
+def _tokenizer(out: Path, size: int) -> T5Tokenizer:
     if (out / CHECKPOINT).exists():  # a resumed pretraining must use the same vocabulary
         kept: T5Tokenizer = T5Tokenizer.from_pretrained(out)
         return kept
-    if data_path is None:
-        drawn = islice(draw_items(None, -1), TOKENIZER_TEXTS)
-        texts = [item.source if item.target is None else f"{item.source} {item.target}" for item in drawn]
-    else:
-        texts = read_lines(data_path)
+    drawn = islice(corpus.examples(-1), TOKENIZER_TEXTS)
+    texts = [item.source if item.target is None else f"{item.source} {item.target}" for item in drawn]
     tokenizer = train_tokenizer(texts, size=size)
     tokenizer.save_pretrained(out)
     return tokenizer
@@ -234,15 +228,13 @@ def _resume(path: Path, model: nn.Module, optimizers: Optimizers) -> Pretraining
     return PretrainingState(state["step"], state["spent"], [tuple(row) for row in state["curve"]])
 
 
-def _readme(plan: Schedule, sizes: Sizes, state: PretrainingState, data_path: Path | None) -> str:
-    source = f"Trained on the lines of `{data_path}`, with corrupted spans."
-    if data_path is None:
-        shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
-        source = (
-            "Trained on text of the sample world with corrupted spans, and tasks about it, by `scripts/nano/corpus.py` "
-            f"(of {sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
-            f"(`{FINGERPRINT}`), GLUE's templates, and the labels as words."
-        )
+def _readme(plan: Schedule, sizes: Sizes, state: PretrainingState) -> str:
+    shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
+    source = (
+        "Trained on text of the sample world with corrupted spans, and tasks about it, by `scripts/nano/corpus.py` "
+        f"(of {sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
+        f"(`{FINGERPRINT}`), GLUE's templates, and the labels as words."
+    )
     return f"""# A nano T5
 
 Made by `scripts/nano/pretrain.py`: {state.step} steps of {plan.batch_size} in {state.minutes:.0f} minutes.
@@ -258,14 +250,13 @@ def main() -> None:
     usual = Schedule()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="output folder")
-    parser.add_argument("--data-path", type=Path, help="a text file to train on, one passage a line")
     parser.add_argument("--steps", type=int, default=usual.steps, help="number of optimiser steps")
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="time limit")
     parser.add_argument("--seed", type=int, default=usual.seed, help="random seed")
     given = parser.parse_args()
     schedule = Schedule(steps=given.steps, minutes=given.minutes, seed=given.seed)
     try:
-        pretrain(given.out, data_path=given.data_path, schedule=schedule)
+        pretrain(given.out, schedule=schedule)
     except KronaError as error:
         sys.exit(f"error: {error}")
 

@@ -11,10 +11,9 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 import corpus
 import sample_tasks
 from feed import corrupt, make_batches
-from krona.messages import KronaError
 from krona.paths import NANO
 from krona.tasks.sample import FINGERPRINT
-from pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, main, pretrain
+from pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
 from vocabulary import train_tokenizer
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
@@ -64,12 +63,6 @@ def test_the_mixture_has_no_label_and_no_template(drawn):
         else:
             assert not TEMPLATE.search(item.source), item.source
             assert not any(c.isdigit() for c in item.target), item.target
-
-
-def test_the_command_refuses_a_missing_text_with_one_message(monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.argv", ["pretrain.py", str(tmp_path / "out"), "--data-path", str(tmp_path / "nowhere")])
-    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
-        main()
 
 
 @pytest.mark.parametrize("text", ["It is 1.", "0", "2", "a 3.4 b", "score 5.0."])
@@ -129,23 +122,6 @@ def test_a_few_steps_and_an_interrupted_run_give_the_same_backbone(tmp_path, mon
     assert not (tmp_path / "cut" / CHECKPOINT).exists()
     assert len((tmp_path / "cut" / "curve.csv").read_text().splitlines()) == 7
     assert FINGERPRINT in (tmp_path / "cut" / "README.md").read_text()
-
-
-def test_a_users_text(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("Die Katze schläft.\n\nDer Hund bellt laut im Garten.\n", encoding="utf-8")
-    out = pretrain(
-        tmp_path / "out", data_path=text, schedule=Schedule(steps=2, batch_size=2), sizes=TINY, say=lambda _: None
-    )
-    assert AutoTokenizer.from_pretrained(out).tokenize("Katze") == ["▁Katze"]
-    text.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(KronaError, match="UTF-8"):
-        pretrain(tmp_path / "other", data_path=text)
-    text.write_text("\n \n")
-    with pytest.raises(KronaError, match="no text"):
-        pretrain(tmp_path / "other", data_path=text)
-    with pytest.raises(KronaError, match="nowhere"):
-        pretrain(tmp_path / "other", data_path=tmp_path / "nowhere.txt")
 
 
 def test_the_nano_backbone_is_a_small_real_t5():

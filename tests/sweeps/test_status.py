@@ -1,9 +1,7 @@
 """Test `krona status`: filters, output in a pipe, and advice for failed runs."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -86,69 +84,6 @@ def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) 
     assert len(status.filter_runs(runs, ["method=lora,pa"])) == 3
     assert [run.run_id for run in status.filter_runs(runs, ["task=mrpc"])] == ["lora-mrpc"]
     assert len(status.filter_runs(runs, ["run=krona-"])) == 2
-
-
-@pytest.mark.parametrize("width", [20, 80, 160])
-def test_the_counts_stay_on_a_watched_screen(outputs: Path, width: int) -> None:
-    runs = [
-        *status.all_runs(outputs),
-        *(Planned((), f"krona-rte-t5_base-32x24-s{i}-0123456789", "waiting") for i in range(40)),
-    ]
-    console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
-    lines = console.render_lines(status.fit_screen(runs, console), pad=False)
-    assert len(lines) < console.height
-    text = " ".join("".join(segment.text for segment in line) for line in lines)
-    assert "44 runs: 2 done, 1 interrupted, 40 waiting, 1 failed" in " ".join(text.split())
-    assert "s0-0123456789" in text.replace(" ", ""), "and as many runs as there is room for"
-
-
-def test_watching_without_a_terminal_prints_a_line_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "WATCH_S", 0.0)
-    done, waiting = Planned((), "a", "done"), Planned((), "b", "waiting")
-    states = iter([[done, waiting], [done, Planned((), "b", "running")], [done, Planned((), "b", "done")]])
-    out = io.StringIO()
-    status.watch([done, waiting], lambda current: next(states), Console(file=out, width=20))
-    assert out.getvalue().splitlines() == [
-        "2 runs: 1 done, 1 waiting",
-        "2 runs: 1 done, 1 running",
-        "2 runs: 2 done",
-    ]
-
-
-def test_watching_ends_if_no_process_resumes_interrupted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(
-        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
-    )
-    broken, waiting = Planned((), "a", "interrupted"), Planned((), "b", "waiting")
-    looks: list[int] = []
-
-    def refresh(current: Sequence[Planned]) -> list[Planned]:
-        looks.append(len(looks))
-        assert len(looks) < 50, "it does not end"
-        return [broken, Planned((), "b", "running") if len(looks) == 3 else waiting]
-
-    out = io.StringIO()
-    status.watch([broken, waiting], refresh, Console(file=out, width=20))
-    assert out.getvalue().splitlines() == [
-        "2 runs: 1 interrupted, 1 waiting",
-        "2 runs: 1 running, 1 interrupted",
-        "2 runs: 1 interrupted, 1 waiting",
-        "No process has worked on the runs for 60 s. Resume them with the command of the sweep.",
-    ]
-    assert len(looks) == 9  # the third sees a running run; six more, ten seconds apart, see none
-
-
-def test_watching_waits_for_runs_in_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10**6, 600))
-    monkeypatch.setattr(
-        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
-    )
-    waiting, done = Planned((), "a", "waiting"), Planned((), "a", "done")
-    states = iter([*[[waiting]] * 20, [done]])
-    out = io.StringIO()
-    status.watch([waiting], lambda current: next(states), Console(file=out, width=20))
-    assert out.getvalue().splitlines() == ["1 run: 1 waiting", "1 run: 1 done"]
 
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

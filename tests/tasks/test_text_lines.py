@@ -3,7 +3,6 @@
 import gzip
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,39 +12,20 @@ from krona.tasks import InputRows, data_fingerprint
 from krona.tasks.sources import require_files
 from tasks.own_task import lines, mood, read, texts
 
-CAFE = "\n".join([*lines(12), "a “café”,sad"])
-
 
 def test_a_cr_within_a_line_stays_text(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes("\n".join([*lines(12, sep="\t"), "one\rtwo\tsad"]).encode())
     assert "text: one\rtwo" in texts(read(tmp_path / "a.tsv")).values()
 
 
-@pytest.mark.parametrize(
-    ("content", "advice", "fixed"),
-    [
-        (CAFE.encode("cp1252"), "iconv -f CP1252 -t UTF-8 ", "a “café”"),
-        (CAFE.replace("“", "\x81").replace("”", "").encode("latin-1"), "iconv -f LATIN1 -t UTF-8 ", "a \x81café"),
-        (CAFE.encode("utf-16"), "iconv -f UTF-16 -t UTF-8 ", "a “café”"),
-        (b"\xfe\xff" + CAFE.encode("utf-16-be"), "iconv -f UTF-16 -t UTF-8 ", "a “café”"),
-        (CAFE.encode("utf-16-le"), "iconv -f UTF-16LE -t UTF-8 ", "a “café”"),
-        (CAFE.encode("utf-16-be"), "iconv -f UTF-16BE -t UTF-8 ", "a “café”"),
-        (CAFE.encode("utf-32"), "iconv -f UTF-32 -t UTF-8 ", "a “café”"),
-        ("\n".join([*lines(12), "a\0b,sad"]).encode(), r"tr -d '\000' ", "ab"),
-    ],
-)
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_advice_for_another_encoding_works(
-    content: bytes, advice: str, fixed: str, packed: bool, tmp_path: Path
-) -> None:
+def test_another_encoding_is_refused(encoding: str, packed: bool, tmp_path: Path) -> None:
     file = tmp_path / f"my mood.csv{'.gz' if packed else ''}"
+    content = "\n".join([*lines(12), "a “café”,sad"]).encode(encoding)
     file.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(KronaError, match=rf"{re.escape(file.name)}:\d+: not (UTF-8|text): byte 0x") as caught:
+    with pytest.raises(KronaError, match=rf"{re.escape(file.name)}:\d+: not UTF-8: byte 0x.*iconv"):
         read(file)
-    command = str(caught.value).split(": ")[-1]
-    assert advice in command
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
-    assert f"text: {fixed}" in texts(read(tmp_path / command.split("> ")[-1])).values()
 
 
 def test_files_that_are_not_regular(tmp_path: Path) -> None:

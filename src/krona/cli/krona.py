@@ -79,7 +79,6 @@ def status(
         list[str] | None,
         typer.Option("--where", help="show only these runs, such as method=krona, task=rte or state=failed"),
     ] = None,
-    follow: Annotated[bool, typer.Option("--watch", help="update the table until the sweep ends or stops")] = False,
 ) -> None:
     """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
     from krona.sweeps import status as runs_status
@@ -87,11 +86,7 @@ def status(
     if name is not None and sweep is not None and name != sweep:
         raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
     runs = runs_status.find_runs(name or sweep, where or [], paths.OUTPUTS)
-    console = Console()
-    if follow:
-        runs_status.watch(runs, lambda current: runs_status.refresh(current, paths.OUTPUTS), console)
-    else:
-        runs_status.show(runs, console, outputs=paths.OUTPUTS)
+    runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -1,13 +1,11 @@
 """Show the states of the runs of a sweep or of the outputs folder (`krona status`)."""
 
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, duration, escape, say, table, terminal_width
@@ -19,13 +17,10 @@ from krona.runs.sweep import command_file, load_command
 from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
-WATCH_S = 2.0  # seconds between two updates of the display
-IDLE_S = 60.0  # seconds; must be longer than the time between two runs, and than the time to start a process
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
-Refresh = Callable[[Sequence[Planned]], list[Planned]]
 
 
 def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
@@ -121,58 +116,6 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int 
     say(console, counts_line(runs))
     for line in _problems(runs, outputs):
         console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
-
-
-def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
-    """Show the runs and update the display until all runs have ended or the user presses Ctrl-C.
-
-    The function also stops if some runs are interrupted and no process has run any of them for `IDLE_S` seconds. If the
-    output is not a terminal, a line is printed whenever the number of runs in a state has changed.
-
-    Args:
-        runs: the runs to show.
-        refresh: a function that returns the runs with their current states.
-        console: the console to print to.
-    """
-    current, printed = list(runs), ""
-    if console.is_terminal and not console.is_dumb_terminal:
-        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            for current in _poll(runs, refresh):
-                live.update(fit_screen(current, console), refresh=True)
-    else:
-        for current in _poll(runs, refresh):
-            line = counts_line(current)
-            if line.split(";")[0] != printed.split(";")[0]:
-                say(console, line)
-                printed = line
-    if any(run.state in OPEN for run in current):
-        say(console, f"No process has worked on the runs for {IDLE_S:g} s. Resume them with the command of the sweep.")
-
-
-def _poll(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
-    """Yield the runs with their current states until all runs have ended, or until no process works on them."""
-    current, alive = list(runs), time.monotonic()
-    while True:
-        yield current
-        states = {run.state for run in current}
-        if states.isdisjoint(OPEN):
-            return
-        if "running" in states or "interrupted" not in states:  # waiting runs may be in a queue
-            alive = time.monotonic()
-        elif time.monotonic() - alive >= IDLE_S:
-            return
-        time.sleep(WATCH_S)
-        current = refresh(current)
-
-
-def fit_screen(runs: Sequence[Planned], console: Console) -> Group:
-    """Return a table of as many runs as fit on the terminal, followed by the number of runs in each state."""
-    counts = Text(counts_line(runs))
-    height = console.height - len(console.render_lines(counts)) - 2  # two lines remain for an empty line and the cursor
-    limit = max(0, min(len(runs), height))
-    while limit and len(console.render_lines(_table(runs, console.width, limit))) > height:
-        limit -= 1
-    return Group(_table(runs, console.width, limit), "", counts)
 
 
 def counts_line(runs: Sequence[Planned]) -> str:

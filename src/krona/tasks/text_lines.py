@@ -7,7 +7,6 @@ KRONA_MAX_LINE_MB limit the unpacked size of a file and the size of a line.
 import codecs
 import gzip
 import os
-import shlex
 import stat
 import sys
 import zlib
@@ -21,12 +20,6 @@ from krona.messages import KronaError
 
 CHUNK = 2**16  # bytes
 GZIP = b"\x1f\x8b"
-MARKS: dict[bytes, str] = {  # UTF-32 comes first, because its little-endian mark begins with the mark of UTF-16
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
 MAX_UNPACKED = ("KRONA_MAX_UNPACKED_GB", 2.0, 2**30)  # environment variable, default, number of bytes in the unit
 MAX_LINE = ("KRONA_MAX_LINE_MB", 16.0, 2**20)
 
@@ -63,7 +56,6 @@ class TextFile:
                 for _ in self._chunks(binary):
                     pass
         self._file: BinaryIO | None = None
-        self._head = b""
 
     @property
     def bytes_read(self) -> int:
@@ -86,7 +78,10 @@ class TextFile:
             except UnicodeDecodeError as error:
                 wrong = error.start
             if wrong >= 0:
-                raise self._encoding_error(raw, wrong, line=number, offset=offset + wrong)
+                raise KronaError(
+                    f"{self.name}:{number}: not UTF-8: byte 0x{raw[wrong]:02x} at offset {offset + wrong}. Convert the "
+                    "file to UTF-8, for example: iconv -f CP1252 -t UTF-8 FILE > NEW_FILE"
+                )
             offset += len(raw)
             yield text
 
@@ -139,29 +134,17 @@ class TextFile:
 
     def _read_head(self, chunks: Iterator[bytes]) -> bytes:
         """Return the beginning of the file with at least one line end, and without the byte-order mark."""
+        head = b""
         for chunk in chunks:
-            self._head += chunk
-            if len(self._head) > CHUNK or b"\n" in self._head.removeprefix(codecs.BOM_UTF8).lstrip():
+            head += chunk
+            if len(head) > CHUNK or b"\n" in head.removeprefix(codecs.BOM_UTF8).lstrip():
                 break
-        text = self._head.removeprefix(codecs.BOM_UTF8)
+        text = head.removeprefix(codecs.BOM_UTF8)
         if not text.strip() and len(text) <= CHUNK:
-            raise KronaError(f"{self.name} is empty ({len(self._head)} bytes).")
+            raise KronaError(f"{self.name} is empty ({len(head)} bytes).")
         if self.path is not None and text.startswith(GZIP):
             raise KronaError(f"{self.name} is a gzip file. Rename it, so that its name ends in {self.path.suffix}.gz.")
         return text
-
-    def _encoding_error(self, raw: bytes, wrong: int, *, line: int, offset: int) -> KronaError:
-        """Return the error for the byte at position ``wrong`` of a line. Its message shows a command for the repair."""
-        encoding = _guess_encoding(self._head + raw, utf8=raw[wrong] == 0)
-        what = f"{'not UTF-8' if encoding else 'not text'}: byte 0x{raw[wrong]:02x} at offset {offset}"
-        way_out = f"It looks like {encoding}. Convert it" if encoding else "Remove such bytes"
-        command = f"iconv -f {encoding} -t UTF-8" if encoding else r"tr -d '\000'"
-        if self.path is not None:
-            suffix = Path(self.path.stem if self.packed else self.path.name).suffix
-            cat = "gzip -dc" if self.packed else "cat"
-            output = f"{'utf8' if encoding else 'clean'}{suffix}"
-            command = f"{cat} {shlex.quote(self.path.name)} | {command} > {output}"
-        return KronaError(f"{self.name}:{line}: {what}. {way_out}, for example: {command}")
 
 
 def read_limit(variable: str, default: float, unit: int) -> int:
@@ -174,22 +157,3 @@ def read_limit(variable: str, default: float, unit: int) -> int:
     if limit < 1:
         raise KronaError(f"{variable}={text} must be a number above 0.")
     return limit
-
-
-def _guess_encoding(data: bytes, *, utf8: bool) -> str | None:
-    """Return the probable encoding of bytes that are not UTF-8 text, by its name in iconv.
-
-    Return None if the bytes are valid UTF-8 but contain a NUL character, unless they look like UTF-16.
-    """
-    for mark, name in MARKS.items():
-        if data.startswith(mark):
-            return name
-    if 0 in data[:2]:  # an English letter in UTF-16 has a zero byte
-        return "UTF-16BE" if data[0] == 0 else "UTF-16LE"
-    if utf8:
-        return None
-    try:
-        data.decode("CP1252")
-    except UnicodeDecodeError:
-        return "LATIN1"  # accepts any bytes
-    return "CP1252"
