@@ -132,7 +132,7 @@ def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> Non
             assert f"{row['smallest_difference']['20']:.2f}" in text
     best_cases = [pair["best"] for pair in printed["pairs"] if pair["best"] is not None]
     unclear = sum(p > 0.05 for p in best_cases)
-    assert f"{len(best_cases)} neighbouring scores with countable rows, {unclear} have" in text
+    assert f"{len(best_cases)} pairs of neighbouring scores, and {unclear} of these pairs have" in text
 
 
 def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
