@@ -1,13 +1,12 @@
 """Print the closing table of a multirun (a command with several jobs).
 
-It shows the jobs, the paths of their results, warnings, means over seeds, and a command that the user may need next.
+It shows the jobs, the paths of their results, warnings, and a command that the user may need next.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 from rich.console import Console
 
@@ -15,14 +14,12 @@ from krona.formatting import as_typed, duration, escape, say, table, terminal_wi
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
-from krona.report.wording import format_seeds
 from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 
 BEST = "*"
 SPLITS = ("dev", "test")
-SEEDS = "mean over seeds (±: half of the 95 % interval of Student's t; from…to: the range of two seeds)"
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
 MAX_LINES = 5  # maximum number of warnings, and of notes
@@ -30,58 +27,48 @@ MAX_LINES = 5  # maximum number of warnings, and of notes
 
 @dataclass(frozen=True, eq=False)
 class JobRow:
-    """A row of the closing table: one job, or the mean of jobs that differ only in the seed.
-
-    Attributes:
-        values: a dict from each swept key to the value of the row.
-        results: the results of the jobs.
-    """
+    """A row of the closing table: a dict from each swept key to the value of a job, and the result of the job."""
 
     values: dict[str, str]
-    results: Sequence[Result]
+    result: Result | None
 
     @classmethod
     def of_job(cls, job: Job) -> "JobRow":
         pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
         values = {key: _format_value(value) for key, _, value in pairs}
-        if (result := job.result) is None:
-            return cls(values, ())
-        values |= {"method": result.method, "task": result.task, "seed": str(result.seed), "data": heading(result)}
-        return cls(values, (result,))
+        if (result := job.result) is not None:
+            values |= {"method": result.method, "task": result.task, "seed": str(result.seed), "data": heading(result)}
+        return cls(values, result)
 
-    def scores(self, split: str) -> list[float]:
-        return [part["score"] for result in self.results if (part := getattr(result, split))]
+    def score(self, split: str) -> float | None:
+        part = getattr(self.result, split, None)
+        return None if part is None else float(part["score"])
 
     @property
     def split(self) -> str | None:
         """The split by which rows are compared: test, or dev if test is not scored. It is None without a score."""
-        return next((split for split in reversed(SPLITS) if self.scores(split)), None)
-
-    @property
-    def score(self) -> float:
-        return mean(self.scores(self.split or "dev"))
+        return next((split for split in reversed(SPLITS) if self.score(split) is not None), None)
 
     @property
     def time(self) -> str:
-        seconds = [result.times["total"] for result in self.results if "total" in result.times]
-        return duration(mean(seconds)) if seconds else ""
+        seconds = None if self.result is None else self.result.times.get("total")
+        return "" if seconds is None else duration(seconds)
 
     @property
     def parameters(self) -> str:
-        counts = [result.trainable_params for result in self.results]
-        return f"{counts[0]:,}" if counts and counts[0] is not None else ""
+        count = None if self.result is None else self.result.trainable_params
+        return "" if count is None else f"{count:,}"
 
     def cells(self, axes: Sequence[str], best: "Sequence[JobRow]") -> list[str]:
-        """Return the cells of the row: its value of each swept key, and its mean score on each split.
+        """Return the cells of the row: its value of each swept key, and its score on each split.
 
         If the row is one of the ``best`` rows, its score on `split` is marked.
         """
         cells = [self.values.get(name, "") for name in axes]
         for split in SPLITS:
-            scores = self.scores(split)
-            text = f"{mean(scores):.2f}" if scores else ""
-            text += f" {format_seeds(scores)}" if len(scores) > 1 else ""
+            score = self.score(split)
             mark = BEST if self in best else " "
+            text = "" if score is None else f"{score:.2f}"
             cells.append(text + mark if best and split == self.split else text)
         return cells
 
@@ -90,7 +77,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     """Print the closing table of a multirun.
 
     The output contains a table with a row for each job, the paths of the results and the number of jobs in each state.
-    Warnings, notes, errors, the means over seeds and the next command follow.
+    Warnings, notes, errors and the next command follow. If there are several seeds, no run is marked as the best.
 
     Args:
         jobs: the jobs of the multirun in their order.
@@ -101,15 +88,14 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     rows = [JobRow.of_job(job) for job in jobs]
     names = dict.fromkeys(name for row in rows for name in row.values)
     axes = [name for name in names if len({row.values.get(name) for row in rows}) > 1]
-    means = _means_over_seeds(rows, axes)
-    best = _best_rows(means or rows)
+    best = [] if "seed" in axes else _best_rows(rows)
     width = terminal_width(console)
     say(console, "")
     if title := _title(rows, axes):
         say(console, title)
     several = len({row.parameters for row in rows}) > 1
     cells = [
-        [*row.cells(axes, [] if means else best), row.parameters if several else "", row.time, WORDS[job.state]]
+        [*row.cells(axes, best), row.parameters if several else "", row.time, WORDS[job.state]]
         for row, job in zip(rows, jobs, strict=True)
     ]
     headings = [*_shorten_keys(axes), *SPLITS]
@@ -120,13 +106,8 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
             console.print(escape(str(RunFolder(job.folder).result)), highlight=False, markup=False, soft_wrap=True)
     for line in (_counts(jobs), *_warnings(jobs), *_notes(jobs), *_failures(jobs)):
         say(console, line)
-    if means:
-        axes = [name for name in axes if name != "seed"]
-        cells = [[*row.cells(axes, best), str(len(row.results)), row.time] for row in means]
-        say(console, "")
-        say(console, table([*_shorten_keys(axes), *SPLITS, "seeds", "time"], cells, width=width, left=LEFT))
-    if legend := [SEEDS] * bool(means) + [f"{BEST} highest on its task, not tested"] * bool(best):
-        say(console, "; ".join(legend))
+    if best:
+        say(console, f"{BEST} highest on its task, not tested")
     command = as_typed(next_command(jobs, sweep, named=named))
     console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # one line is easy to copy
 
@@ -164,22 +145,10 @@ def _shorten_keys(names: Sequence[str]) -> list[str]:
 
 def _title(rows: Sequence[JobRow], axes: Sequence[str]) -> str:
     """Return the method, task, data and number of parameters as text, without values that differ between the rows."""
-    done = [row for row in rows if row.results]
+    done = [row for row in rows if row.result is not None]
     parts = [done[0].values[name] for name in ("method", "task", "data") if name not in axes] if done else []
     counts = {row.parameters for row in done}
     return ", ".join([*parts, *[f"{count} trainable parameters" for count in counts if count and len(counts) == 1]])
-
-
-def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRow]:
-    """Combine rows that differ only in the seed into one row. Return an empty list if there are no such rows."""
-    groups: dict[tuple[str, ...], list[JobRow]] = {}
-    for row in rows:
-        if row.split is not None:
-            key = tuple(row.values.get(name, "") for name in axes if name != "seed")
-            groups.setdefault(key, []).append(row)
-    if all(len({row.values["seed"] for row in group}) < 2 for group in groups.values()):
-        return []
-    return [JobRow(group[0].values, [row.results[0] for row in group]) for group in groups.values()]
 
 
 def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
@@ -187,16 +156,16 @@ def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
 
     If all rows with the same task, data set and number have the same score, none of these rows is included.
     """
-    groups: dict[tuple[str, str, int | None], list[JobRow]] = {}
+    groups: dict[tuple[str, str, int | None], list[tuple[float, JobRow]]] = {}
     for row in rows:
-        if row.split is not None:
-            trained = row.results[0].config["data"].get("train_rows")
-            groups.setdefault((row.values["task"], row.values["data"], trained), []).append(row)
+        if row.result is not None and row.split is not None and (score := row.score(row.split)) is not None:
+            trained = row.result.config["data"].get("train_rows")
+            groups.setdefault((row.values["task"], row.values["data"], trained), []).append((score, row))
     best = []
     for group in groups.values():
-        top = max(row.score for row in group)
-        if any(row.score < top for row in group):
-            best += [row for row in group if row.score == top]
+        top = max(score for score, _ in group)
+        if any(score < top for score, _ in group):
+            best += [row for score, row in group if score == top]
     return best
 
 

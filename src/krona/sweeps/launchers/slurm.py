@@ -1,14 +1,14 @@
-"""Functions for SLURM: check that it is available, compute the resources of a job, and read the queue."""
+"""Functions for SLURM: check that it is available, name the resources of a job, and read the queue."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from krona.messages import KronaError, did_you_mean
 
-NOT_FOR_SBATCH = ("by_backbone", "by_task", "submitit_folder", "max_num_timeout")
+NOT_FOR_SBATCH = ("submitit_folder", "max_num_timeout")
 RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
 THREADS = "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"  # one thread per core of the job
 
@@ -31,34 +31,10 @@ def require(settings: Mapping[str, Any]) -> None:
             )
 
 
-def job_resources(
-    settings: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, Any], typed: Collection[str]
-) -> dict[str, Any]:
-    """Return the settings of a job for sbatch.
-
-    ``by_backbone`` and ``by_task`` can contain special settings for the backbone and the task of the job. Special
-    settings replace the general settings, but not the settings in ``typed``. If ``by_backbone`` and ``by_task`` contain
-    the same key, the larger value is used.
-
-    Args:
-        settings: the settings of the launcher.
-        overrides: the overrides of the job.
-        choices: a dict from each of Hydra's config groups to its chosen option. It is used for groups that the job does
-            not override.
-        typed: the names of the settings that the user gave on the command line.
-    """
-    chosen = {**choices, **dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)}
-    special: dict[str, Any] = {}
-    for table, group in (("by_backbone", "backbone"), ("by_task", "task")):
-        for name, value in (settings[table].get(str(chosen.get(group))) or {}).items():
-            special[name] = max(value, special[name]) if name in special else value
-    own = {name: value for name, value in special.items() if name not in typed}
-    return {name: value for name, value in {**settings, **own}.items() if name not in NOT_FOR_SBATCH}
-
-
-def sbatch_parameters(resources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job's resources under the names that submitit expects. None, zero and empty values are left out."""
-    parameters = {RENAMED.get(name, name): value for name, value in resources.items() if value not in (None, 0, {}, [])}
+def sbatch_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the resources of a job under the names that submitit expects. None, zero and empty values are left out."""
+    asked = {name: value for name, value in settings.items() if name not in NOT_FOR_SBATCH}
+    parameters = {RENAMED.get(name, name): value for name, value in asked.items() if value not in (None, 0, {}, [])}
     if "mem" in parameters:
         parameters["mem"] = f"{parameters['mem']}GB"
     parameters["job_name"] = "krona"

@@ -88,7 +88,7 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started:
 
 
 def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
-    """Submit all jobs to SLURM, and wait until they have ended. Jobs with equal resources form one array.
+    """Submit all jobs to SLURM as one array, and wait until they have ended.
 
     After an interrupt, the jobs remain in SLURM's queue.
     """
@@ -118,33 +118,14 @@ def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Submi
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    typed = typed_settings(jobs[0])
-    groups: dict[str, tuple[dict[str, Any], list[SweepJob]]] = {}
-    for job in jobs:
-        resources = slurm.job_resources(settings, job.overrides, dict(job.config.hydra.runtime.choices), typed)
-        groups.setdefault(repr(resources), (resources, []))[1].append(job)
-    submitted: list[Submitted] = []
-    for resources, group in groups.values():
-        executor = submitit.SlurmExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
-        executor.update_parameters(**slurm.sbatch_parameters(resources))
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # the exception contains sbatch's output too
-                handles = executor.submit_array([Requeued(job) for job in group])
-        except (FailedJobError, FailedSubmissionError) as error:
-            for one in submitted:
-                one.handle.cancel(check=False)
-            raise KronaError(slurm.format_refusal(str(error))) from error
-        submitted += [Submitted(job, handle.task(0), SETTLE_S) for job, handle in zip(group, handles, strict=True)]
-    return submitted
-
-
-def typed_settings(job: SweepJob) -> set[str]:
-    """Return the names of the launcher's settings that the user gave on the command line.
-
-    For example, ``hydra.launcher.timeout_min=60`` gives ``timeout_min``.
-    """
-    keys = [str(item).lstrip("+").split("=", 1)[0] for item in job.config.hydra.overrides.hydra]
-    return {key.removeprefix("hydra.launcher.") for key in keys if key.startswith("hydra.launcher.")}
+    executor = submitit.SlurmExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
+    executor.update_parameters(**slurm.sbatch_parameters(settings))
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the exception contains sbatch's output too
+            handles = executor.submit_array([Requeued(job) for job in jobs])
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise KronaError(slurm.format_refusal(str(error))) from error
+    return [Submitted(job, handle.task(0), SETTLE_S) for job, handle in zip(jobs, handles, strict=True)]
 
 
 def _error_line(text: str) -> str:
