@@ -59,7 +59,7 @@ def test_a_constant_that_does_not_round_well_has_no_correlation():
 def test_spearman_of_weighted_examples_is_that_of_repeated_ones():
     targets, predictions, _ = strings(0, 40, 1)
     weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
-    for row, got in zip(weights, redrawn_scores(encode(targets, predictions, None), weights), strict=True):
+    for row, got in zip(weights, redrawn_scores([encode(targets, predictions, None)], weights)[0], strict=True):
         again = [i for i, times in enumerate(row) for _ in range(int(times))]
         expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
         assert got == pytest.approx(expected["spearman"], abs=1e-9)

@@ -5,7 +5,7 @@ implementation computes the scores of thousands of resampled test sets from sums
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ class Metric:
         of_numbers: true if the metric is for regressions.
         classes: the number of classes for which the metric is defined. None means any number.
         linear: true if the metric is linear in its sums, so that the sums of several runs can be averaged.
-        redrawn_scores: a function that returns the scores (draws,) of test sets that are drawn with replacement. Its
-            second argument (draws, n) contains the number of times that each example was drawn. Only metrics whose
+        redrawn_scores: a function that returns the scores (runs, draws) of test sets that are drawn with replacement.
+            Its second argument (draws, n) contains the number of times that each example was drawn. Only metrics whose
             `Sums` are wrong for such test sets have this function.
     """
 
@@ -49,7 +49,7 @@ class Metric:
     of_numbers: bool = False
     classes: int | None = None
     linear: bool = False
-    redrawn_scores: Callable[[Answers, Floats], Floats] | None = None
+    redrawn_scores: Callable[[Sequence[Answers], Floats], Floats] | None = None
 
 
 def one_hot(ids: NDArray[Any], n: int) -> Floats:

@@ -95,8 +95,9 @@ def probability_of_improvement(x: Floats, y: Floats) -> Floats:
     Returns:
         The shares (draws,).
     """
-    difference = x[:, :, None] - y[:, None, :]
-    return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean((1, 2)))
+    one, two = np.ascontiguousarray(x.T)[:, None], np.ascontiguousarray(y.T)
+    points = (one > two).view(np.int8) + (one >= two).view(np.int8)  # 2 for a higher score, 1 for a tie
+    return np.asarray(points.sum((0, 1), dtype=int) / (2 * x.shape[1] * y.shape[1]))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ are fixed, as in the randomisation test, the metric is a function of two sums fo
 number of examples with this prediction, and the sum of the ranks of their targets.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from krona.metrics.answers import Answers
@@ -21,32 +23,40 @@ def _sums(answers: Answers, values: Floats | None) -> Sums:
 
     def value(sums: Floats) -> Floats:
         counts, truth_sums = np.split(sums, 2, axis=-1)
-        ranks = _mid_ranks(counts) - middle
-        return ratio((ranks * truth_sums).sum(-1), np.sqrt(spread * (counts * ranks**2).sum(-1)))
+        ranks = np.cumsum(counts, -1)
+        ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
+        together = np.einsum("...k,...k->...", ranks, truth_sums)
+        ties = np.einsum("...k,...k->...", counts * counts, counts)
+        return ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
 
     return Sums(np.hstack([given, given * truth[:, None]]), value)
 
 
-def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
+def redrawn_scores(runs: Sequence[Answers], weights: Floats) -> Floats:
     """Return the scores of test sets that are drawn with replacement.
 
     Args:
-        answers: the targets and predictions of the original test set.
+        runs: the targets and predictions of each run on the original test set.
         weights: an array of shape (draws, n) with the number of times that each example was drawn.
 
     Returns:
-        The scores in -100 to 100, with the shape (draws,).
+        The scores in -100 to 100, with the shape (runs, draws).
     """
-    ranked, moments = [], []
-    middle = (weights.sum(1, keepdims=True) + 1) / 2
-    for values in (answers.truth, answers.given):
-        levels, where = np.unique(values, return_inverse=True)
-        counts = weights @ one_hot(where, len(levels))
-        by_level = _mid_ranks(counts) - middle  # (draws, levels)
-        moments.append((counts * by_level**2).sum(1))
-        ranked.append(by_level[:, where])
-    together = np.einsum("dn,dn,dn->d", weights, *ranked)
-    return ratio(together, np.sqrt(moments[0] * moments[1]))
+    truth, truth_spread = _redrawn_ranks(runs[0].truth, weights)
+    truth *= weights
+    scores = []
+    for run in runs:
+        given, spread = _redrawn_ranks(run.given, weights)
+        scores.append(ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
+    return np.stack(scores)
+
+
+def _redrawn_ranks(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return each example's rank in the drawn test sets (draws, n), with mean 0, and the sums of their squares."""
+    levels, where = np.unique(values, return_inverse=True)
+    counts = weights @ one_hot(where, len(levels))
+    by_level = _mid_ranks(counts) - (weights.sum(1, keepdims=True) + 1) / 2
+    return by_level[:, where], (counts * by_level**2).sum(1)
 
 
 def _ranks(values: Floats) -> Floats:
