@@ -8,7 +8,7 @@ from krona.metrics.power import detectable_difference, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
-from krona.report.stored_runs import StoredRun, count_unfinished
+from krona.report.stored_runs import StoredRun, count_unfinished, one_of_each
 from krona.report.table import Cell, Table
 from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
@@ -74,7 +74,7 @@ def describe_limits(table: Table, tasks: list[str]) -> list[str]:
 
 
 def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
-    training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
+    training = one_of_each(run for run in runs if run.result.trainable_params != 0) or one_of_each(runs)
     words = []
     for key, name in SETTINGS.items():
         values = sorted({run.setting(key) or "null" for run in training}, key=lambda value: (len(value), value))

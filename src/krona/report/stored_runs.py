@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
@@ -21,6 +21,14 @@ from krona.runs.run_id import as_text, canonical
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
+
+
+class Common(NamedTuple):
+    """What runs that differ only in their seed have in common."""
+
+    flat: list[dict[str, str]]  # the settings of each part of the config; equal parts are one object
+    content: dict[str, str | None]  # see `StoredRun.content`
+    variant: tuple[Any, ...]  # see `StoredRun.variant`
 
 
 @dataclass(eq=False)
@@ -58,7 +66,7 @@ class StoredRun:
     @property
     def settings(self) -> dict[str, str]:
         """A dict from dotted keys to values, without the seed. Runs with different settings are different variants."""
-        found = {key: value for part in self._parts[0] for key, value in part.items()}
+        found = {key: value for part in self.common.flat for key, value in part.items()}
         return {**found, **{key: value for key, value in self.content.items() if value is not None}}
 
     def setting(self, key: str) -> str | None:
@@ -75,12 +83,25 @@ class StoredRun:
     @property
     def content(self) -> dict[str, str | None]:
         """The fingerprints of the data and the backbone, and the number of bad rows. An unknown value is None."""
-        parts = self.result.splits, self.result.provenance
-        key = ("content", self._draws_rows, *map(id, parts))
-        found: dict[str, str | None] = self.shared.compute(key, parts, self._describe_content)
+        return self.common.content
+
+    @property
+    def variant(self) -> tuple[Any, ...]:
+        """A key that is equal for runs with equal `settings`."""
+        return self.common.variant
+
+    @cached_property
+    def common(self) -> Common:
+        """The values that do not depend on the seed. Runs with the same config and data have the same object."""
+        result = self.result
+        names = [key for key in result.config if key not in NO_SETTING]
+        parts = [*map(result.config.get, names), result.splits, result.provenance]
+        key = (result.method, result.task, self._draws_rows, *names, *map(id, parts))
+        found: Common = self.shared.compute(key, parts, lambda: self._describe(sorted(names)))
         return found
 
-    def _describe_content(self) -> dict[str, str | None]:
+    def _describe(self, names: list[str]) -> Common:
+        flat = [part for key in names if (part := self._flatten(key))]
         splits = self.result.splits
         found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
         counts = {name: splits.get(name, {}).get("skipped_rows") for name in SPLITS}
@@ -88,30 +109,8 @@ class StoredRun:
         found["rows left out"] = (" and ".join(skipped) or "none") if splits else None
         if self._draws_rows:
             found["train set"] = "drawn by seed"
-        return {**found, "backbone content": self.result.provenance.get("backbone_fingerprint")}
-
-    @property
-    def variant(self) -> tuple[Any, ...]:
-        """A key that is equal for runs with equal `settings`."""
-        parts, content = self._parts, self.content
-        known = (item for item in content.items() if item[1] is not None)
-        key = ("variant", id(parts), id(content))
-        found: tuple[Any, ...] = self.shared.compute(key, (parts, content), lambda: (*parts[1], *known))
-        return found
-
-    @property
-    def _parts(self) -> tuple[list[dict[str, str]], list[int]]:
-        """The settings of each part of the config without the seed, and their ids. Equal parts are one object."""
-        config = self.result.config
-        names = [key for key in config if key not in NO_SETTING]
-        parts = [config[key] for key in names]
-        key = ("parts", self._draws_rows, *names, *map(id, parts))
-        found: tuple[list[dict[str, str]], list[int]] = self.shared.compute(key, parts, self._flatten_all)
-        return found
-
-    def _flatten_all(self) -> tuple[list[dict[str, str]], list[int]]:
-        flat = [part for key in sorted({*self.result.config} - {*NO_SETTING}) if (part := self._flatten(key))]
-        return flat, [*map(id, flat)]
+        found["backbone content"] = self.result.provenance.get("backbone_fingerprint")
+        return Common(flat, found, (*map(id, flat), *(item for item in found.items() if item[1] is not None)))
 
     @property
     def _draws_rows(self) -> bool:
@@ -184,10 +183,10 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
 
 
 def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
-    """Return the first of the runs that have the same config and data, apart from their seeds."""
-    found: dict[Any, StoredRun] = {}
+    """Return the first of the runs with the same `StoredRun.common`."""
+    found: dict[int, StoredRun] = {}
     for run in runs:
-        found.setdefault((run.result.method, run.result.task, id(run._parts), id(run.content)), run)
+        found.setdefault(id(run.common), run)
     return list(found.values())
 
 
