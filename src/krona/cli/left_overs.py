@@ -13,7 +13,7 @@ from krona.safe_files import is_below, remove_below
 
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
     ".": re.compile(r"\.report\.html\..+"),
-    ".index": re.compile(r"[0-9a-f]{32}\.json"),  # from an earlier version of krona
+    ".index": re.compile(r"\.computed\.json\..+|[0-9a-f]{32}\.json"),  # the latter is from an earlier version of krona
     ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }

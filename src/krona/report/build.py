@@ -8,6 +8,7 @@ from pathlib import Path
 from krona.messages import KronaError, did_you_mean, visible
 from krona.paths import choice_files
 from krona.report.build_tables import build_tables, paper_table
+from krona.report.computed_values import ComputedValues
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import StoredRun, count_unfinished, filter_runs, load_runs
@@ -63,7 +64,8 @@ def collect(
         raise KronaError("Give either a table or a sweep. To select a sweep in a table, use --where sweep=NAME.")
     layout = find_layout(table, sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
-    runs, problems = load_runs(folders)
+    computed = ComputedValues(folders[0] if folders else None)
+    runs, problems = load_runs(folders, computed)
     runs = filter_runs(_select_sweep(runs, sweep, folders), filters)
     studies, unread = _read_studies(folders, runs)
     problems += unread
@@ -72,6 +74,7 @@ def collect(
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     tables, damaged = build_tables(layout, runs, folders)
+    computed.save()
     report = Report(layout.title, tables, studies=studies, problems=[*problems, *damaged])
     if layout.paper is None and (subject := describe_subject(report.tables)):
         report.title += f": {subject}"

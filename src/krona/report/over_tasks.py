@@ -6,7 +6,7 @@ import numpy as np
 
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
-from krona.report.table import ALPHA, Cell, Row, Table
+from krona.report.table import ALPHA, Cell, PairedTest, Row, Table
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
@@ -65,14 +65,20 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     different. Both use the 5 % level, without a correction for several pairs. Return None if the cells have no common
     seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
     """
+    test = a.test_against(b)
+    found: str | None = a.compute("margin", (b.sources, test.seed), lambda: _decide(test))
+    return found
+
+
+def _decide(test: PairedTest) -> str | None:
+    a, b = test.one, test.two
     seeds = sorted(a.answers.keys() & b.answers.keys())
-    test = a.test_against(b) if seeds else None
-    if test is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
+    if test.result is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
         return None
     runs_a, runs_b = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
     if over_tasks.equivalence(runs_a, runs_b, a.runs[0].metrics).p < ALPHA:
         return EQUIVALENT
-    return DIFFERENT if test.p < ALPHA else UNCLEAR
+    return DIFFERENT if test.result.p < ALPHA else UNCLEAR
 
 
 def _format(estimate: Estimate, digits: int) -> str:

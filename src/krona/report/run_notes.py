@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from krona.messages import amount, first_few
 from krona.metrics.power import detectable_difference, fewest_examples
@@ -124,8 +125,10 @@ def power_note(table: Table) -> list[str]:
     for column in (column for column in table.columns if column.kind == "task"):
         rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).p is not None]
         rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0)))
-        smallest = _smallest_difference(*(row.cell(column.key) for row in rows[:2])) if len(rows) > 1 else None
-        if smallest is not None:
+        if len(rows) < 2:
+            continue
+        a, b = (row.cell(column.key) for row in rows[:2])
+        if smallest := a.compute("power", b.sources, partial(_smallest_difference, a, b)):
             points, examples, seeds = smallest
             pair = " and ".join(row.name for row in rows[:2])
             counts = f"{pair}, {amount(examples, 'example')}, {amount(seeds, 'seed')}"

@@ -5,15 +5,18 @@ If a method has several settings, the best setting is chosen by dev scores, neve
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from krona.metrics.statistics import bootstrap, holm, p_value, percentile_interval
+from krona.metrics.metric import Floats
+from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
-from krona.report.table import ALPHA, Cell, Column
+from krona.report.table import ALPHA, Cell, Column, PairedTest
 from krona.runs.constant_predictions import Remark, constant_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
@@ -42,35 +45,36 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     if not done:
         return None
     by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
-    cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
-    for run in done[:seeds]:
-        for remark in run.predictions[1][split]:
-            cell.remarks.setdefault(remark, []).append(run.result.seed)
-    answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
-    first = next(iter(answers.values()), None)
-    if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
-        cell.answers = answers
-        cell.draws = bootstrap(list(answers.values()), done[0].metrics)
-        cell.test_interval = percentile_interval(cell.draws)
-        _compare_with_constant(cell)
+    cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed, split=split, sampled=done[:seeds])
+    found = cell.compute("cell", None, lambda: _examine(cell))
+    cell.examples, cell.test_interval = found["examples"], found["interval"] and tuple(found["interval"])
+    cell.remarks = {Remark(*remark): seeds for remark, seeds in found["remarks"]}
     return cell
 
 
-def _compare_with_constant(cell: Cell) -> None:
-    """Warn if the interval over examples is not above the score of the best constant prediction."""
-    low, _ = cell.test_interval or (0.0, 0.0)
-    answers = next(iter(cell.answers.values()))
-    constant = max(constant_scores(answers, cell.runs[0].metrics))
-    if low <= constant and not cell.warned:
-        text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
-        cell.remarks[Remark(text)] = cell.seeds
+def _examine(cell: Cell) -> dict[str, Any]:
+    """Return the number of examples of a cell, its interval over examples, and the remarks on its score."""
+    found: dict[Remark, list[int]] = {}
+    for run in cell.sampled:
+        for remark in run.predictions[1][cell.split]:
+            found.setdefault(remark, []).append(run.result.seed)
+    examples, interval = None, None
+    if cell.answers:
+        answers = next(iter(cell.answers.values()))
+        examples, interval = len(answers), percentile_interval(cell.draws)
+        constant = max(constant_scores(answers, cell.runs[0].metrics))
+        if interval[0] <= constant and not any(remark.warns for remark in found):
+            text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
+            found[Remark(text)] = cell.seeds
+    remarks = [(astuple(remark), seeds) for remark, seeds in found.items()]
+    return {"examples": examples, "interval": interval, "remarks": remarks}
 
 
 def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) -> Column:
     """Return a column of scores, with the names of its metrics and the numbers of examples of its sets."""
     found = [cell for cell in cells if cell is not None]
     metric = ", ".join(METRICS.get(name, name) for name in found[0].runs[0].metrics) if found else ""
-    sizes = {len(one) for cell in found for one in cell.answers.values()}
+    sizes = {cell.examples for cell in found if cell.examples}
     return Column(key, label, kind, metric, tuple(sorted(sizes)))
 
 
@@ -88,13 +92,17 @@ def average(parts: Sequence[Cell]) -> Cell:
         task = task_label(part.runs[0].result.task)
         warnings = {remark: seeds for remark, seeds in part.remarks.items() if remark.warns}
         cell.remarks |= {replace(remark, text=f"{task}: {remark.text}"): seeds for remark, seeds in warnings.items()}
-    draws = [part.draws for part in parts if part.draws is not None]
-    if len(draws) == len(parts):
-        # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.
-        rng = np.random.default_rng(0)
-        cell.draws = np.mean([rng.permutation(one) for one in draws], axis=0)
-        cell.test_interval = percentile_interval(cell.draws)
+    if all(part.test_interval for part in parts):
+        others = [part.sources for part in parts]
+        low, high = parts[0].compute("average", others, lambda: percentile_interval(_average_draws(parts)))
+        cell.test_interval = low, high
     return cell
+
+
+def _average_draws(parts: Sequence[Cell]) -> Floats:
+    # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.
+    rng = np.random.default_rng(0)
+    return np.asarray(np.mean([rng.permutation(part.draws) for part in parts], axis=0))
 
 
 def _mark_best(
@@ -121,12 +129,21 @@ def _mark_best(
             continue
         pairs = enumerate(zip(parts[i], parts[top], strict=True))
         tests = [a.test_against(b, seed=seed + task) for task, (a, b) in pairs]
-        known = [test for test in tests if test is not None]
-        if len(known) == len(tests):
-            null = np.mean([test.null for test in known], axis=0)
-            found.append((cell, p_value(float(np.mean([test.difference for test in known])), null)))
+        others = [(test.one.sources, test.two.sources, test.seed) for test in tests]
+        p = tests[0].one.compute("test", others, partial(_combined_p, tests))
+        if p is not None:
+            found.append((cell, p))
     for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
         cell.p, cell.tied = p, p > ALPHA and not cell.best
+
+
+def _combined_p(tests: Sequence[PairedTest]) -> float | None:
+    """Return the p-value of the mean difference of several tests, or None if one of them is not possible."""
+    known = [test.result for test in tests if test.result is not None]
+    if len(known) < len(tests):
+        return None
+    null = np.mean([test.null for test in known], axis=0)
+    return p_value(float(np.mean([test.difference for test in known])), null)
 
 
 def mark_columns(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from krona.report.computed_values import ComputedValues
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, flatten
 
@@ -13,9 +14,11 @@ class SharedParts:
     """A cache of values computed from parts of configs, and the default arguments of the methods.
 
     Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
+    ``computed`` contains values that were computed from predictions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, computed: ComputedValues | None = None) -> None:
+        self.computed = computed or ComputedValues()
         self._known: dict[Any, tuple[Any, Any]] = {}
         self._flat: dict[Any, dict[str, str]] = {}
         self._defaults: dict[str, dict[str, Any]] = {}

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
+from krona.report.computed_values import ComputedValues
 from krona.report.sections import Section, find_section
 from krona.report.shared_parts import SharedParts
 from krona.runs.constant_predictions import Remark, remarks
@@ -48,6 +50,14 @@ class StoredRun:
     def whole(self) -> Result:
         """The complete result. Raises KronaError if result.json was removed or is damaged."""
         return read_result(self.path)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of result.json. Raises KronaError if the file was removed."""
+        try:
+            return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+        except OSError as error:
+            raise KronaError(f"{self.path} can't be read: {error.strerror or error}") from error
 
     @cached_property
     def predictions(self) -> tuple[dict[str, Answers], dict[str, list[Remark]]]:
@@ -142,15 +152,16 @@ class StoredRun:
         return score_metrics(self.result.config["task"])
 
 
-def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
+def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -> tuple[list[StoredRun], list[str]]:
     """Return all readable runs under these folders, and a sentence for each file that can't be used.
 
+    The runs use the values in ``computed``, and add new values to it.
     Raise KronaError if one of the folders does not exist.
     """
     runs: dict[str, StoredRun] = {}
     problems: list[str] = []
     clashes: set[str] = set()
-    shared = SharedParts()
+    shared = SharedParts(computed)
     for folder in outputs:
         if not folder.is_dir():
             raise KronaError(f"The folder {folder} was not found. Runs are in outputs/<run id>/result.json.")

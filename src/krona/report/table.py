@@ -1,12 +1,16 @@
 """The data classes of a report: its tables, columns, rows and cells. They do not depend on the output format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import Interval, SwapTest, swap_test, t_interval
+from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun
 from krona.runs.constant_predictions import Remark
@@ -24,8 +28,9 @@ class Cell:
     value: float | None = None
     runs: list[StoredRun] = field(default_factory=list)
     by_seed: dict[int, float] = field(default_factory=dict)  # the score of each seed
-    answers: dict[int, Answers] = field(default_factory=dict)  # by seed; empty if the seeds have different test sets
-    draws: Floats | None = None  # the mean score on each bootstrapped test set
+    split: str = ""  # the split of the score
+    sampled: list[StoredRun] = field(default_factory=list)  # the runs whose predictions are resampled and compared
+    examples: int | None = None  # the size of their test set; None if they have no predictions, or several test sets
     test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
     paper: float | None = None  # the paper's number
     comparable: bool = False  # true if the value is comparable with the paper's number
@@ -34,7 +39,7 @@ class Cell:
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
-    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
+    tests: dict[int, "PairedTest"] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
     command: str | None = None  # the command that starts the missing runs
     digits: int = 2
@@ -65,23 +70,55 @@ class Cell:
     def seeds(self) -> list[int]:
         return sorted({run.result.seed for run in self.runs})
 
-    def test_against(self, other: "Cell", *, seed: int = 0) -> SwapTest | None:
-        """Test two cells with the paired test on their common seeds.
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """All that is computed from the predictions depends on these values."""
+        return self.split, self.seeds, [run.digest for run in self.sampled]
 
-        Return None if they have no common seed, different metrics, or different test sets. The result is stored,
-        because the same pair is tested for the column, for the average and for the summary over tasks.
+    @cached_property
+    def answers(self) -> dict[int, Answers]:
+        """The targets and predictions of each seed. The dict is empty if the seeds have different test sets."""
+        found = {run.result.seed: run.packed[self.split] for run in self.sampled if self.split in run.packed}
+        first = next(iter(found.values()), None)
+        same = first is not None and all(np.array_equal(one.truth, first.truth) for one in found.values())
+        return found if same else {}
+
+    @cached_property
+    def draws(self) -> Floats:
+        """The mean score on each bootstrapped test set."""
+        return bootstrap(list(self.answers.values()), self.runs[0].metrics)
+
+    def compute(self, kind: str, others: Any, make: Callable[[], Any]) -> Any:
+        """Return a value that depends on the `sources` of this cell and on ``others``. See `ComputedValues.get`."""
+        return self.runs[0].shared.computed.get(kind, (self.sources, others), make)
+
+    def test_against(self, other: "Cell", *, seed: int = 0) -> "PairedTest":
+        """Return the paired test of two cells on their common seeds.
+
+        The test is stored, because the same pair is tested for the column, for the average and for the summary over
+        tasks.
         """
-        if id(other) not in self.tests:
-            self.tests[id(other)] = self._test(other, seed)
-        return self.tests[id(other)]
+        return self.tests.setdefault(id(other), PairedTest(self, other, seed))
 
-    def _test(self, other: "Cell", seed: int) -> SwapTest | None:
-        seeds = sorted(self.answers.keys() & other.answers.keys())
-        metrics = self.runs[0].metrics
-        if metrics != other.runs[0].metrics:
+
+@dataclass(eq=False)
+class PairedTest:
+    """The paired test of two cells, which is computed when it is needed."""
+
+    one: Cell
+    two: Cell
+    seed: int
+
+    @cached_property
+    def result(self) -> SwapTest | None:
+        """The result, or None if the cells have no common seed, different metrics, or different test sets."""
+        seeds = sorted(self.one.answers.keys() & self.two.answers.keys())
+        metrics = self.one.runs[0].metrics
+        if metrics != self.two.runs[0].metrics:
             return None
+        a, b = ([cell.answers[seed] for seed in seeds] for cell in (self.one, self.two))
         try:
-            return swap_test([self.answers[s] for s in seeds], [other.answers[s] for s in seeds], metrics, seed=seed)
+            return swap_test(a, b, metrics, seed=self.seed)
         except ValueError:  # no common seed, or different test sets
             return None
 

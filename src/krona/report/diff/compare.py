@@ -112,7 +112,7 @@ def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
     if differing := differing_data(one.runs[0], two.runs[0]):
         return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
-    test = one.test_against(two)
+    test = one.test_against(two).result
     if test is None:
         return TaskDiff(section, task, a, b, remark="no common seed with the same test set")
     counts = len(one.by_seed), len(two.by_seed)
