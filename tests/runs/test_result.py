@@ -74,6 +74,20 @@ def test_a_damaged_or_edited_result_is_refused_with_the_reason(text: str, messag
         read_result(file)
 
 
+@pytest.mark.parametrize("change", [('"seed": 0', '"seed": 1'), ("158208", "158209"), ("é", "e"), ("done", "failed")])
+def test_a_finished_result_has_a_checksum(change: tuple[str, str], file: Path) -> None:
+    whole = result(provenance={"git_commit": None, "sha256": {"adapter.safetensors": "1"}})
+    assert read_result(write_result(file.parent, whole)) == whole
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(*change), encoding="utf-8")
+    with pytest.raises(KronaError, match=r"result\.json is damaged or was changed"):
+        read_result(file)
+    content = json.loads(text)
+    del content["provenance"]["sha256"]  # a file of an earlier version
+    file.write_text(json.dumps(content | {"seed": 1}), encoding="utf-8")
+    assert read_result(file).seed == 1
+
+
 def test_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_result(tmp_path, result(dev={"score": float("nan")}))

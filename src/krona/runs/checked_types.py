@@ -8,8 +8,11 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from krona.messages import shorten
+
 T = TypeVar("T")
 INF = float("inf")
+MAX_FAULTS = 3  # number of faults that an error message lists
 READ: dict[str, Any] = {"extra": "allow", "use_attribute_docstrings": True}  # pydantic's configuration of a TypedDict
 WRITTEN = {**READ, "json_schema_extra": {"additionalProperties": False}}  # this version writes no other keys
 
@@ -50,3 +53,30 @@ def read(form: type[T]) -> type[T]:
     """Mark a TypedDict as a part of the config. Only its keys are checked, because reports read no other keys."""
     form.__pydantic_config__ = READ  # type: ignore[attr-defined]
     return form
+
+
+def find_faults(model: Any, content: dict[str, Any]) -> list[str]:
+    """Return messages for the first fields of a file that are missing, unknown or of a wrong type.
+
+    Args:
+        model: the pydantic TypeAdapter of the file's content.
+    """
+    from pydantic import ValidationError
+
+    try:
+        model.validate_python(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        named = [_describe(one) for one in found[:MAX_FAULTS]]
+        return named + ([f"{len(found) - MAX_FAULTS} more"] if len(found) > MAX_FAULTS else [])
+    return []
+
+
+def _describe(fault: Any) -> str:
+    place = shorten(".".join(map(str, fault["loc"])))
+    match fault["type"]:
+        case "missing":
+            return f"{place} is missing"
+        case "unexpected_keyword_argument":
+            return f"{place} is unknown"
+    return f"{place} is {shorten(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"

@@ -10,13 +10,11 @@ from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
 from krona.runs.holder import Holder, read_holder
-from krona.runs.result import Result, Status, read_result, write_result
+from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result, write_result
 from krona.safe_files import Write, link_target, remove_below, sha256, write_whole
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
-CHECKSUMS = "sha256"  # key of the provenance, which results of earlier versions lack
-CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
 
 
 class RunFolder:

@@ -22,9 +22,8 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.folder import CHECKSUMS
 from krona.runs.predictions import check_answers
-from krona.runs.result import SCHEMA, Result, read_result
+from krona.runs.result import CHECKSUMS, SCHEMA, Result, read_result
 from krona.safe_files import is_below, remove_below
 
 FILE = Path(".index", f"results-2-{SCHEMA}.sqlite")  # 2 is the version of the tables, SCHEMA that of the results

@@ -5,6 +5,7 @@
 
 import base64
 import datetime
+import hashlib
 import json
 import math
 import stat
@@ -17,16 +18,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
-from krona.messages import KronaError, shorten
+from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs import result_schema as parts
-from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
+from krona.runs.checked_types import CheckedAs, Count, Integer, Positive, find_faults
 from krona.safe_files import Write, write_whole
 
 SCHEMA: Literal[1] = 1
 MAX_UNPACKED = 32 << 20  # largest size in bytes of the unpacked predictions of a split: about ten million labels
 MAX_FILE = 256 << 20  # largest size in bytes of a result.json
-MAX_FAULTS = 3  # number of faults that an error message lists
+CHECKSUMS = "sha256"  # key of the provenance, which results of earlier versions lack
+CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
 Status = Literal["running", "done", "failed", "interrupted"]
 
 
@@ -138,11 +140,25 @@ def _unpack(packed: str) -> list[str]:
 
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
-    """Write ``folder/result.json`` atomically and return its path."""
-    path = folder / file_names.RESULT
-    text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
-    write(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
+    """Write ``folder/result.json`` atomically and return its path.
+
+    If the result has checksums of other files, the file also contains its own checksum.
+    """
+    path, content = folder / file_names.RESULT, asdict(result)
+    if (sums := content["provenance"].get(CHECKSUMS)) is not None:
+        sums[path.name] = ""
+        sums[path.name] = _checksum(_as_text(content), "")
+    write(path, partial(Path.write_text, data=_as_text(content), encoding="utf-8"))
     return path
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _checksum(text: str, recorded: str) -> str:
+    """Return the SHA-256 of a result.json without the checksum that is recorded in it."""
+    return hashlib.sha256(text.replace(recorded, "").encode()).hexdigest()
 
 
 def now() -> str:
@@ -157,7 +173,8 @@ def read_result(path: Path) -> Result:
         KronaError: the file is missing, damaged or invalid, or it has another version of the schema.
     """
     try:
-        content = _parse(_read_text(path))
+        text = _read_text(path)
+        content = _parse(text)
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found") from error
     except OSError as error:
@@ -168,13 +185,16 @@ def read_result(path: Path) -> Result:
         raise KronaError(f"{path} is not a result. Its JSON is a {type(content).__name__}, but must be an object")
     if content.get("schema") != SCHEMA:
         raise KronaError(f"{path} has schema {content.get('schema')!r}, but this version of krona reads {SCHEMA}")
-    if faults := _find_faults(content):
+    if faults := find_faults(_model(), content):
         raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
     result = Result(**content)  # `content` also has the keys that later versions added; validation would remove them
     if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")
     if result.run_id != path.parent.name:
         raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}")
+    recorded = (result.provenance.get(CHECKSUMS) or {}).pop(path.name, None)  # missing in results of earlier versions
+    if recorded is not None and recorded != _checksum(text, recorded):
+        raise KronaError(f"{path} {CHANGED}")
     return result
 
 
@@ -204,29 +224,6 @@ def _model() -> Any:
     from pydantic import TypeAdapter  # pydantic is slow to import, and not needed if the index contains every result
 
     return TypeAdapter(Result)
-
-
-def _find_faults(content: dict[str, Any]) -> list[str]:
-    """Return messages for the first fields that are missing, unknown or of a wrong type."""
-    from pydantic import ValidationError
-
-    try:
-        _model().validate_python(content)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        named = [_describe(one) for one in found[:MAX_FAULTS]]
-        return named + ([f"{len(found) - MAX_FAULTS} more"] if len(found) > MAX_FAULTS else [])
-    return []
-
-
-def _describe(fault: Any) -> str:
-    place = shorten(".".join(map(str, fault["loc"])))
-    match fault["type"]:
-        case "missing":
-            return f"{place} is missing"
-        case "unexpected_keyword_argument":
-            return f"{place} is unknown"
-    return f"{place} is {shorten(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"
 
 
 def json_schema() -> str:

@@ -147,7 +147,7 @@ class Provenance(TypedDict):
     launches: NotRequired[Count]
     """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]
-    """Checksums of the files of the adapter and the predictions."""
+    """Checksums of the adapter and the predictions, and of result.json without this checksum."""
     started: NotRequired[str]
     finished: NotRequired[str]
 

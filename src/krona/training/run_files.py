@@ -21,8 +21,8 @@ from krona.adapters.origin import Origin
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.claim import Claim
-from krona.runs.folder import CHECKSUMS, RunFolder
-from krona.runs.result import Result
+from krona.runs.folder import RunFolder
+from krona.runs.result import CHECKSUMS, Result
 from krona.safe_files import Write, write_whole
 from krona.tasks import Split
 from krona.training.ranks import Ranks
