@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
+ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
 SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
 
@@ -30,12 +31,9 @@ class Book:
 
 
 def _alike(lost: list[str]) -> list[str]:
-    """Group failures that differ only after the last colon.
-
-    Return the first failure of each group and the group's size.
-    """
-    kinds = Counter(line.rpartition(": ")[0] for line in lost)
-    firsts = {line.rpartition(": ")[0]: line for line in reversed(lost)}
+    """Group failures whose lines begin alike. Return the first failure of each group and the group's size."""
+    kinds = Counter(line[:ALIKE] for line in lost)
+    firsts = {line[:ALIKE]: line[:LONGEST] for line in reversed(lost)}
     return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
 
 

@@ -1,17 +1,24 @@
 """Damage files with Hypothesis: bytes are cut, flipped and inserted, and values of JSON are replaced and removed."""
 
 import copy
+import io
 import json
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
+import pytest
 from hydra.errors import HydraException
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
+from krona import paths
+from krona.cli.krona import main
+from krona.config.overrides import explain
 from krona.messages import KronaError
 
 SRC = f"src{os.sep}krona"
@@ -19,8 +26,8 @@ ODD = [
     *(None, True, -1, 0, 1e308, 2**70, 10**400, "9" * 400, "", "x", "\x00", "../../x", "é\ud800", "\x1b]0;owned\x07"),
     *([], {}, [[]], {"": 0}, "[red]", "a" * 300),
 ]
-LIBRARIES = (HydraException, OmegaConfBaseException)  # errors that the command line shows as one message
-MOST_LINES = 8  # lines of such a message
+MOST_LINES = 8  # lines of a clear message
+UNCLEAR = ("Traceback", "HYDRA_FULL_ERROR", "full_key:", "object_type=")  # words of Python and Hydra
 
 values = st.sampled_from(ODD).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=8)
 
@@ -72,20 +79,48 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return draw(st.binary(max_size=64))
 
 
-def find_crash(do: Callable[[], Any]) -> str | None:
-    """Return the type of the crash of a call and its place in krona's code. Return None if there is no crash."""
+def judge(do: Callable[[], Any], expected: Any = None, names: str = "") -> str | None:
+    """Return how a call breaks the rule, or None: it returns the expected value, or raises one clear message.
+
+    Args:
+        names: a text that the message must contain, such as the name of the damaged file.
+    """
     try:
-        do()
-    except KronaError:
-        return None
-    except LIBRARIES as error:
-        clear = str(error).strip() and len(str(error).splitlines()) <= MOST_LINES and "Traceback" not in str(error)
-        return None if clear else f"{type(error).__name__} has no clear message: {str(error)!a}"
+        value = do()
+    except (KronaError, HydraException, OmegaConfBaseException) as error:
+        text = str(error) if isinstance(error, KronaError) else explain(error)
+        clear = text.strip() and len(text.splitlines()) <= MOST_LINES and not any(word in text for word in UNCLEAR)
+        return None if clear and names in text else f"{type(error).__name__} without a clear message: {text!a}"
     except Exception as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if SRC in frame.filename]
         where = f"{frames[-1].filename.split(SRC)[-1].lstrip(os.sep)}:{frames[-1].lineno}" if frames else "outside"
         return f"{type(error).__name__} at {where}: {str(error)[:80]!a}"
-    return None
+    return None if value == expected else f"another value: {_parting(value, expected)}"
+
+
+def _parting(value: Any, expected: Any) -> str:
+    """Return both values as text, from shortly before the first difference."""
+    texts = repr(value), repr(expected)
+    at = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
+    return " for ".join(ascii(text[max(0, at - 40) : at + 60]) for text in texts)
+
+
+def run_command(words: list[str]) -> str:
+    """Run a `krona` command in this process and return its output. Raise `KronaError` with its message if it fails."""
+    output, errors, code = io.StringIO(), io.StringIO(), None
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["krona", *words])
+        patch.setattr(paths, "hide_working_directory", lambda: None)
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+    found = output.getvalue()
+    if code in (0, None) or (code == 1 and words[0] == "doctor"):  # doctor prints its findings
+        assert (bool(found), errors.getvalue()) == (True, "")
+        return found
+    assert code in (1, 2), code
+    raise KronaError(errors.getvalue())
 
 
 def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: Callable[[Any], str | None]) -> None:

@@ -3,36 +3,54 @@
 They give a message or a result with a matching exit code, and no stack trace.
 """
 
+import csv
+import io
 import json
+import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import pyarrow
 import pytest
+import yaml
 from hypothesis import strategies as st
+from pyarrow import parquet
 from rich.console import Console
-from typer.testing import CliRunner
 
 from krona import paths
 from krona.cli.damaged_runs import examine
-from krona.cli.krona import app
+from krona.cli.launch import _raised_by_hydra
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize
+from krona.config.overrides import explain, normalize
 from krona.messages import KronaError
+from krona.paths import CONF
 from krona.report.build import build_report, collect
 from krona.report.diff.compare import compare
 from krona.report.diff.text import render as render_diff
+from krona.runs import index
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
+from krona.runs.index import summaries
+from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks import hub
+from krona.tasks.data_files import Oddity, Wanted, read_rows
 from one_job import config, run, typed
-from torture.damage import damaged, damaged_json, find_crash, try_each
+from report.generate import grid, write_all
+from runs.made_runs import aged, tree
+from tasks.letters import Letters, tokens
+from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
+View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
 RESULTS = 5_000
 FORMATS = ("terminal", "md", "html", "csv", "latex", "svg")
 
@@ -54,56 +72,82 @@ def copied(done: Path, outputs: Path) -> Path:
 
 def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
     """Test all code that reads a result.json. The folder also contains an undamaged result."""
-    file, quiet = copied / "result.json", Console(quiet=True)
-    content, seen = json.loads(file.read_text()), [0]
+    file, seen = copied / "result.json", count()
+    content = json.loads(file.read_text())
     whole = Path(shutil.copytree(copied, outputs / "whole"))
-    (whole / "result.json").write_text(json.dumps({**content, "run_id": "whole"}))
+    write_result(whole, replace(read_result(file), run_id="whole"))
 
-    def read_frame() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the output names the damaged result
-            assert "whole" in set(read_results(outputs)["run_id"])
-
-    def report() -> None:
-        """The report has the values of the undamaged result, or names the file."""
+    def report() -> View:
         found = collect(outputs)
-        for one in found.runs:
-            for split in ("dev", "test"):
-                assert one.score(split) in (None, content[split]["score"]), split
-        names = {one.result.run_id for one in (*found.runs, *found.unfinished)}
-        assert copied.name in names or any(str(file) in problem for problem in found.problems)
+        return {one.result.run_id: one.result for one in (*found.runs, *found.unfinished)}, found.problems
 
-    def read(text: str) -> str | None:
-        file.write_text(text, encoding="utf-8", errors="replace")
-        ways: list[Callable[[], Any]] = [
-            lambda: status.show(status.all_runs(outputs), quiet, outputs=outputs), report,
-        ]  # fmt: skip
-        if seen[0] % 10 == 0:
-            shape = FORMATS[seen[0] // 10 % len(FORMATS)]
-            ways += [
-                lambda: build_report([outputs], format=shape).encode(),
-                lambda: build_report([outputs], table="1"),
-                lambda: render_diff(compare(outputs, "whole", copied.name), width=None, examples=2),
-                lambda: examine(RunFolder(copied)),
-                read_frame,
-            ]
-        seen[0] += 1
-        return next((f"result.json: {crash}" for way in ways if (crash := find_crash(way))), None)
+    def scores() -> View:
+        found = collect(outputs)
+        return {
+            one.result.run_id: [one.score(split) for split in ("dev", "test")] for one in found.runs
+        }, found.problems
+
+    def shown_status() -> View:
+        runs = status.all_runs(outputs)
+        status.show(runs, Console(quiet=True), outputs=outputs)
+        return {run.run_id: run.result for run in runs if run.result}, [run.error for run in runs if run.error]
+
+    def table() -> View:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = read_results(outputs).itertuples(index=False)
+        return {row.run_id: repr(row) for row in rows}, [one.message for one in caught]
+
+    def doctor() -> View:
+        found = {folder.name: examine(RunFolder(folder)) for folder in (whole, copied)}
+        return {name: result for name, (result, _) in found.items() if result}, [wrong for _, wrong in found.values()]
+
+    def text(form: str, **options: Any) -> View:
+        found = build_report([outputs], format=form, **options)
+        used = scores()[0].keys()
+        assert len(used) == 2 or copied.name in found
+        return dict.fromkeys(used, found if len(used) == 2 else ""), scores()[1]
+
+    def diff() -> View:
+        found = render_diff(compare(outputs, "whole", copied.name), width=None, examples=2)
+        return {"whole": "", copied.name: found}, []
+
+    views = {"report": report, "status": shown_status, "scores": scores}
+    rare = {"read_results": table, "doctor": doctor, "diff": diff, "table 1": partial(text, "md", table="1")}
+    rare |= {form: partial(text, form) for form in FORMATS}
+    expected = {name: view()[0] for name, view in (views | rare).items()}
+
+    def see(name: str) -> dict[str, Any]:
+        runs, problems = (views | rare)[name]()
+        if runs.keys() != expected[name].keys():
+            assert runs.keys() == {"whole"}
+            raise KronaError("\n".join(map(str, problems)))
+        return runs
+
+    def read(damage: str) -> str | None:
+        file.write_text(damage, encoding="utf-8", errors="replace")
+        number = next(seen)
+        ways = [*views, *([[*rare][number // 5 % len(rare)]] if number % 5 == 0 else [])]
+        if '"result.json": "' not in damage:  # results of earlier versions have no checksum
+            ways = ["scores"]
+        losses = {way: judge(partial(see, way), expected[way], str(file)) for way in ways}
+        return next((f"result.json in {way}: {loss}" for way, loss in losses.items() if loss), None)
 
     with book("damaged results") as found:
         try_each(damaged_json(content), RESULTS if full else 40, found, read)
 
 
-def test_adapters(full: bool, copied: Path, book: Any) -> None:
-    """Test all code that opens an adapter's file."""
+def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
+    """Test all code that opens an adapter's file: in a run, which has its checksum, and alone."""
     from krona.adapters.commands.inspect import inspect
-    from krona.adapters.find import find
 
-    file = copied / "adapter.safetensors"
+    file, alone = copied / "adapter.safetensors", tmp_path / "alone.safetensors"
     content = file.read_bytes()
     size = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:size])
     entry = json.loads(header["__metadata__"]["krona"])
+    in_run = partial(inspect, copied.name, outputs=copied.parent)
+    expected = in_run()
 
     def with_header(text: str) -> bytes:
         raw = text.encode("utf-8", "replace")
@@ -114,16 +158,10 @@ def test_adapters(full: bool, copied: Path, book: Any) -> None:
 
     def read(raw: bytes) -> str | None:
         file.write_bytes(raw)
-        crash = find_crash(lambda: (find(file), inspect(str(file), backbone=None, outputs=copied.parent)))
-        crash = crash or ("the run accepts it" if raw != content and not is_refused() else None)
-        return crash and f"adapter: {crash}"
-
-    def is_refused() -> bool:
-        try:
-            find(copied.name, outputs=copied.parent)
-        except KronaError:
-            return True
-        return False
+        alone.write_bytes(raw)
+        loss = judge(in_run, expected if raw == content else "none", str(file))
+        loss = loss or judge(partial(inspect, str(alone)), expected if raw == content else ANY, str(alone))
+        return loss and f"adapter: {loss}"
 
     drawn = damaged(content) | damaged_json(header).map(with_header) | damaged_json(entry).map(with_entry)
     with book("damaged adapters") as found:
@@ -135,14 +173,14 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     import torch
 
     from krona.jobs.job import JobSpec, claimed
+    from krona.training.files import WholeCheckpoints
     from krona.training.ranks import Ranks
-    from krona.training.run_files import WholeCheckpoints
 
     values = config("method=krona", *typed(tiny_folder, done.parent.parent / "glue"), "trainer.max_epochs=1")
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"
-    result.write_text(result.read_text().replace('"status": "done"', '"status": "interrupted"'))
+    write_result(copied, replace(read_result(result), status="interrupted"))
     saved = {"state_dict": {"A": torch.arange(16.0)}, "epoch": 1, "global_step": 3, "krona": {"best": None}}
     torch.save(saved, file)
     content, aside = file.read_bytes(), copied / "last.ckpt.damaged"
@@ -163,7 +201,7 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
         assert read == {**saved, "state_dict": {}}
 
     def read(raw: bytes) -> str | None:
-        crash = find_crash(lambda: claim(raw))
+        crash = judge(lambda: claim(raw))
         return crash and f"last.ckpt: {crash}"
 
     claim(content)
@@ -174,49 +212,122 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
 
 def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
     """A run accepts or replaces a damaged cache, and reads the same rows."""
-    from tasks.letters import Letters, tokens
 
-    expected = tokens(tmp_path, Letters())
-    expected = expected.truncated, [*expected.rows]
+    def rows() -> tuple[int, list[Any]]:
+        found = tokens(tmp_path, Letters())
+        return found.truncated, [*found.rows]
+
+    expected = rows()
     (counts,) = tmp_path.rglob("counts.json")
-    rows = counts.with_name("rows.arrow")
-    whole = {counts: counts.read_bytes(), rows: rows.read_bytes()}
+    arrow = counts.with_name("rows.arrow")
+    whole = {counts: counts.read_bytes(), arrow: arrow.read_bytes()}
 
     def read(damage: tuple[Path, bytes]) -> str | None:
         for file, content in (*whole.items(), damage):
+            file.parent.mkdir(exist_ok=True)
             file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
             file.write_bytes(content)
-        crash = find_crash(compare)
-        counts.parent.mkdir(exist_ok=True)
-        return crash and f"{damage[0].name}: {crash}"
-
-    def compare() -> None:
-        found = tokens(tmp_path, Letters())
-        assert (found.truncated, [*found.rows]) == expected
+        loss = judge(rows, expected)
+        return loss and f"{damage[0].name}: {loss}"
 
     of_counts = damaged_json(json.loads(whole[counts])).map(lambda text: (counts, text.encode("utf-8", "replace")))
-    of_rows = damaged(whole[rows]).map(lambda content: (rows, content))
+    of_rows = damaged(whole[arrow]).map(lambda content: (arrow, content))
     with book("damaged token caches") as found:
         try_each(of_counts | of_rows, 2_000 if full else 30, found, read)
 
 
+def test_the_cache_of_results(full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
+    monkeypatch.setattr(index, "WORTH", 1)
+    write_all(outputs, grid(["krona", "lora"], ["rte"], [0, 1], rows=20))
+    for result in outputs.glob("*/result.json"):
+        aged(result)
+    expected, file = summaries(outputs), outputs / index.FILE
+    content = file.read_bytes()
+
+    def read(raw: bytes) -> str | None:
+        file.write_bytes(raw)
+        loss = judge(partial(summaries, outputs), expected)
+        return loss and f"cache of results: {loss}"
+
+    with book("damaged cache of results") as found:
+        try_each(damaged(content), 1_000 if full else 20, found, read)
+
+
+Line = dict[str, Any] | None  # the columns of a row; None for a row that must be refused
+
+
+def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> dict[int, Line]:
+    """Return the rows of a file by their first lines, read with the standard library or pyarrow."""
+    if file.suffix == ".parquet":
+        return dict(enumerate(parquet.read_table(file, columns=["text", "label"]).to_pylist(), start=1))
+    text = file.read_bytes().decode().removeprefix("\ufeff")
+    lines = re.sub(r"\r(?!\n)", "\n" if "\n" not in text else r"\g<0>", text).split("\n")
+    if file.suffix == ".jsonl":
+        return {number: as_row(line) for number, line in enumerate(lines, start=1) if line.strip()}
+    if quoted:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        starts = chain([1], (reader.line_num + 1 for _ in count()))
+        fields = {start: row for start, row in zip(starts, reader, strict=False) if row}
+    else:
+        fields = {number: line.removesuffix("\r").split("\t") for number, line in enumerate(lines, start=1)}
+        while len(fields) > 1 and not "".join(fields[len(fields)]).strip("\r"):
+            del fields[len(fields)]
+    (_, header), *rows = fields.items()
+    places = {name: header.index(name) for name in ("text", "label")}
+    return {
+        number: {name: row[place] for name, place in places.items()} if len(row) == len(header) else None
+        for number, row in rows
+    }
+
+
+def as_row(line: str) -> Line:
+    try:
+        found = json.loads(line)
+        return {name: found[name] for name in ("text", "label")}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
-    from krona.tasks.data_files import Wanted, read_rows
-
+    """krona reads the same rows as a simple reader. It refuses other rows, and files that it cannot read, by name."""
     wanted = Wanted(names={"text": ["text"], "label": ["label"]})
-    good = b'text\tlabel\na cat\tglad\n"said ""no"""\tsad\n'
-    lines = st.lists(st.text(max_size=12) | st.sampled_from(['"', "\t", "\r\n", "\n", "a\tb", "\x00", "\ufeff"]))
+    good = {
+        "tsv": b'text\tlabel\na cat\tglad\n"said ""no"""\tsad\n',
+        "csv": b'text,label\na cat,glad\n"said ""no"",\nand left",sad\n',
+        "jsonl": b'{"text": "a cat", "label": "glad"}\n{"label": 1, "text": "a \\u00e9"}\n',
+    }
+    table = pyarrow.table({"text": ["a cat", "said no"], "label": ["glad", "sad"]})
+    parquet.write_table(table, tmp_path / "good", compression="none", use_dictionary=False)
+    good["parquet"] = (tmp_path / "good").read_bytes()
+    parts = st.text(max_size=12) | st.sampled_from(
+        ['"', "\t", ",", "\r\n", "\r", "\n", "a\tb", "a,b", "\x00", "\ufeff"]
+    )
+    ends = st.lists(parts).map(lambda parts: "".join(parts).encode("utf-8", "surrogatepass"))
 
-    def read(one: tuple[bytes, str, str | None]) -> str | None:
-        file = tmp_path / f"rows.{one[1]}"
-        file.write_bytes(one[0])
-        crash = find_crash(lambda: [*read_rows(file, wanted, quoting=one[2])])
-        return crash and f"{file.name} {one[0]!r}: {crash}"
+    def read(one: tuple[str, bytes, bool]) -> str | None:
+        kind, content, quoted = one
+        file = tmp_path / f"rows.{kind}"
+        file.write_bytes(content)
 
-    content = damaged(good) | lines.map(lambda parts: good + "".join(parts).encode("utf-8", "surrogatepass"))
-    drawn = st.tuples(content, st.sampled_from(["tsv", "csv", "jsonl", "parquet"]), st.sampled_from([None, "csv"]))
+        def rows() -> dict[int, Line]:
+            found = read_rows(file, wanted, quoting="csv" if quoted else None)
+            return {
+                line: None if isinstance(row, Exception) else row for line, row in found if not isinstance(row, Oddity)
+            }
+
+        try:
+            expected = read_plainly(file, "," if kind == "csv" else "\t", quoted=quoted or kind == "csv")
+        except Exception:  # the readers raise many types of errors
+            expected = "an error"
+        loss = judge(rows, expected, str(file))
+        return loss and f"{loss} in {file.name} {content!r}, {quoted}"
+
+    def damage(kind: str) -> st.SearchStrategy[Any]:
+        drawn = damaged(good[kind]) | ends.map(lambda end: good[kind] + end)
+        return st.tuples(st.just(kind), drawn, st.booleans())
+
     with book("damaged rows") as found:
-        try_each(drawn, 6_000 if full else 80, found, read)
+        try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 80, found, read)
 
 
 COMMANDS = [
@@ -244,49 +355,100 @@ WORDS = [
 def test_command_lines(
     full: bool, copied: Path, outputs: Path, book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Test commands that only read, on one finished run."""
+    """Test commands that only read, on one finished run. They print a text, or one message."""
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
     monkeypatch.setattr(hub, "unreachable", lambda path="", timeout_s=None: "no network here")
     monkeypatch.chdir(tmp_path)
     words = st.sampled_from([*OPTIONS, *WORDS, copied.name, str(tmp_path / "new.safetensors")]) | st.text(max_size=6)
+    before = tree(copied)
 
     def invoke(line: tuple[str, list[str]]) -> str | None:
         command, arguments = line
         arguments = ["--dry-run", *arguments] if command == "table" else arguments
-        result = CliRunner().invoke(app, [command, *arguments], catch_exceptions=True)
-
-        def again() -> None:
-            if result.exception is not None and not isinstance(result.exception, SystemExit):
-                raise result.exception
-
-        crash = find_crash(again)
-        if crash is None and result.exit_code not in (0, 1, 2):
-            crash = f"exit code {result.exit_code}"
-        return crash and f"krona {command} {arguments}: {crash}"
+        loss = judge(lambda: run_command([command, *arguments]), ANY)
+        if tree(copied) != before:
+            loss = "the run was changed"
+        return loss and f"{loss} of krona {command} {arguments}"
 
     drawn = st.tuples(st.sampled_from(COMMANDS), st.lists(words, max_size=4))
     with book("command lines") as found:
         try_each(drawn, 1_500 if full else 25, found, invoke)
 
 
+GROUPS = {"method": ["krona", "lora"], "task": ["rte", "stsb"], "backbone": ["t5_base", "bert_base"]}
+SETTINGS = {
+    "optimizer.lr": ["1e-3", "0.01", ".1", "1_0.5"],
+    "seed": ["0", "7", "1_000"],
+    "batch_size": ["8", "+8", "1e2"],
+    "data.path": ["a b", "'a, b'", '"it\'s"', r"a\,b", "~/x", "null", "é"],
+    "method.kron_factors": ["[[32,24],[24,32]]", "null"],
+    "trainer.max_epochs": ["3", "-1"],
+}
+DELETED = object()
+
+
+def means(typed: str, found: Any) -> bool:
+    """Return whether a value of a config is the one that was typed."""
+    text = typed.strip()
+    if isinstance(found, str):
+        quote = text[:1] if text[:1] in ("'", '"') and len(text) > 1 and text[-1] == text[0] else ""
+        return found == (text[1:-1].replace(f"\\{quote}", quote) if quote else re.sub(r"\\(.)", r"\1", text))
+    if found is None or isinstance(found, bool):
+        return text.lower() == ("null" if found is None else str(found).lower())
+    if isinstance(found, int | float):
+        return bool(float(text.replace("_", "")) == found)
+    return bool(yaml.safe_load(re.sub("[:,]", r"\g<0> ", text)) == found)
+
+
 def test_overrides(full: bool, book: Any) -> None:
-    """Test overrides of a run. They are composed and checked as by a run, but no run is started."""
-    keys = [
-        "method", "task", "backbone", "factors", "optimizer.lr", "seed", "batch_size", "data.path", "trainer.devices",
-    ]  # fmt: skip
-    words = ["krona", "rte", "1e-3", "-1", "[[32,24]]", "[", "{a:b}", "${x}", "null", "'", "a,b", ""]
-    value = st.sampled_from(words) | st.text(max_size=5)
-    override = st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(keys), value)
+    """Test overrides of a run. The config has the typed values, or there is one message. No run is started."""
+    choices = {**GROUPS, **SETTINGS}
+    odd = st.sampled_from(["", "krona", "-1", "[", "{a:b}", "${x}", "null", "'", "a,b"]) | st.text(max_size=5)
+    signs = st.sampled_from(["", "", "", "+", "++", "~"])
+
+    @st.composite
+    def lines(draw: st.DrawFn) -> list[tuple[str, str, str]]:
+        parts = []
+        for key in draw(st.lists(st.sampled_from([*choices]), min_size=1, max_size=3)):
+            value = draw(st.sampled_from(choices[key]) | odd)
+            at = draw(st.integers(0, len(value)))
+            value = value[:at] + draw(st.sampled_from(["", "", *"'\"[{,=:$\\ #"])) + value[at:]
+            parts.append((draw(signs), key, value))
+        return parts
 
     def compose(parts: list[tuple[str, str, str]]) -> str | None:
-        overrides = [f"{sign}{key}={value}" for sign, key, value in parts]
+        typed = {key: DELETED if sign == "~" else value for sign, key, value in parts}
+        overrides = [f"{group}={names[0]}" for group, names in GROUPS.items() if group not in typed]
+        overrides += [f"{sign}{key}={value}" for sign, key, value in parts]
 
-        def composed() -> None:
-            with hydra_session():
-                check.settings(compose_job(normalize(overrides)).config)
+        def composed() -> dict[str, Any]:
+            """Return the keys whose values are not the typed ones."""
+            try:
+                with hydra_session():
+                    config = compose_job(normalize(overrides)).config
+                    check.settings(config, own=True)
+            except Exception as error:
+                if _raised_by_hydra(error):
+                    raise KronaError(explain(error, overrides)) from error
+                raise
+            found = {key: find_value(config, key) for key in typed}
+            return {key: found[key] for key, value in typed.items() if not is_same(key, value, found[key])}
 
-        crash = find_crash(composed)
-        return crash and f"train.py {overrides}: {crash}"
+        loss = judge(composed, {})
+        return loss and f"{loss} of train.py {overrides}"
+
+    def find_value(config: Any, key: str) -> Any:
+        for part in key.split("."):
+            config = config.get(part, DELETED) if isinstance(config, dict) else DELETED
+        return config
+
+    def is_same(key: str, value: Any, found: Any) -> bool:
+        if value is DELETED or found is DELETED:
+            return value is found
+        if key in GROUPS:
+            file = CONF / key / f"{value.strip()}.yaml"
+            return file.is_file() and re.search(rf"^ *name: {found['name']}\b", file.read_text(), re.MULTILINE)
+        return means(value, found)
 
     with book("overrides") as found:
-        try_each(st.lists(override, min_size=1, max_size=3), 1_000 if full else 15, found, compose)
+        try_each(lines(), 1_000 if full else 15, found, compose)

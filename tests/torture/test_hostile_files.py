@@ -37,7 +37,7 @@ from krona.sweeps.ledger import Ledger
 from krona.tasks import hub, tokens
 from one_job import config, run, typed
 from runs.made_runs import aged, claimed, dead_pid, tree
-from torture.damage import find_crash
+from torture.damage import judge, run_command
 
 LIMIT_S = 60
 TARGET = "krona_evil.Thing"
@@ -338,7 +338,7 @@ def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
         (outputs / link).parent.mkdir(parents=True)
         (outputs / link).symlink_to(home)
         before = tree(home)
-        assert find_crash(cleanings(outputs)[name]) is None, name
+        assert judge(cleanings(outputs)[name]) is None, name
         assert not before.keys() - tree(home).keys(), name
 
 
@@ -347,11 +347,9 @@ def try_command(words: list[str], seconds: int = LIMIT_S) -> str | None:
 
     def invoke() -> None:
         with within(seconds):
-            result = CliRunner().invoke(app, words)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
+            run_command(words)
 
     try:
-        return find_crash(invoke)
+        return judge(invoke)
     except LateError:
         return f"it still reads after {seconds} s"
