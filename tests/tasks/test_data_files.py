@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import struct
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -337,3 +338,22 @@ def test_other_folders_are_one_message(tmp_path: Path) -> None:
     (tmp_path / "late" / "data-00000-of-00001.arrow").write_bytes(b"nonsense")
     with pytest.raises(KronaError, match=r"late is not a readable saved data set: "):
         read(tmp_path / "late")
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"), [(b"day 3", b"day \xff"), (struct.pack("<2i", 20, 25), struct.pack("<2i", 20, 2**30))]
+)
+def test_a_damaged_file_of_arrow_is_one_message(whole: bytes, damaged: bytes, tmp_path: Path) -> None:
+    saved(tmp_path / "late", 5)
+    (file,) = (tmp_path / "late").glob("*.arrow")
+    file.write_bytes(file.read_bytes().replace(whole, damaged))
+    with pytest.raises(KronaError, match=r"late is not a readable saved data set: .*(UTF8|Buffer|Length)"):
+        read(tmp_path / "late")
+
+
+def test_a_parquet_file_with_a_byte_that_is_not_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["day 1"], "label": ["sad"]}), file, compression="none", use_dictionary=False)
+    file.write_bytes(file.read_bytes().replace(b"day 1", b"day \xff"))
+    with pytest.raises(KronaError, match=r"a\.parquet is not a readable Parquet file: .*UTF8"):
+        read(file)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from krona.jobs.interrupts import Interrupted
+from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.runs import holder
 from one_job import run
@@ -27,7 +27,7 @@ NEW_MOUNTS, NEW_USER, PRIVATE, REMOUNT = 0x20000, 0x10000000, 0x44000, 0x20  # f
 WRITES = ("open", "fsync", "mkdir")  # operations that fail on a full disk
 
 
-SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "term": signal.SIGTERM}
+SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "term": signal.SIGTERM, "int": signal.SIGINT}
 
 
 class Hook:
@@ -107,8 +107,10 @@ def run_on_small_disk(values: dict[str, Any], outputs: str, options: str, copy: 
 
 
 def attempt(values: dict[str, Any], outputs: str) -> int:
-    """Run in this process. Return an exit code."""
+    """Run in this process, with the signal handlers of the command line. Return an exit code."""
     holder.WATCH_S = 0.2
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         job, _ = run(values, Path(outputs))
         code = DONE if job.state in ("done", "skipped") else FAILED

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import datasets
 import pyarrow
 import pytest
 import yaml
@@ -258,6 +259,10 @@ Line = dict[str, Any] | None  # the columns of a row; None for a row that must b
 
 def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> dict[int, Line]:
     """Return the rows of a file by their first lines, read with the standard library or pyarrow."""
+    if file.suffix == ".arrow":
+        table = pyarrow.ipc.open_stream(file.read_bytes()).read_all()
+        table.validate(full=True)
+        return dict(enumerate(table.select(["text", "label"]).to_pylist(), start=1))
     if file.suffix == ".parquet":
         return dict(enumerate(parquet.read_table(file, columns=["text", "label"]).to_pylist(), start=1))
     text = file.read_bytes().decode().removeprefix("\ufeff")
@@ -270,7 +275,7 @@ def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> dict[int, Line]
         fields = {start: row for start, row in zip(starts, reader, strict=False) if row}
     else:
         fields = {number: line.removesuffix("\r").split("\t") for number, line in enumerate(lines, start=1)}
-        while len(fields) > 1 and not "".join(fields[len(fields)]).strip("\r"):
+        while len(fields) > 1 and not "\t".join(fields[len(fields)]).strip("\r"):
             del fields[len(fields)]
     (_, header), *rows = fields.items()
     places = {name: header.index(name) for name in ("text", "label")}
@@ -299,6 +304,9 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
     table = pyarrow.table({"text": ["a cat", "said no"], "label": ["glad", "sad"]})
     parquet.write_table(table, tmp_path / "good", compression="none", use_dictionary=False)
     good["parquet"] = (tmp_path / "good").read_bytes()
+    datasets.Dataset(table).save_to_disk(str(tmp_path / "saved"))
+    (saved,) = (tmp_path / "saved").glob("*.arrow")
+    good["arrow"] = saved.read_bytes()
     parts = st.text(max_size=12) | st.sampled_from(
         ['"', "\t", ",", "\r\n", "\r", "\n", "a\tb", "a,b", "\x00", "\ufeff"]
     )
@@ -306,11 +314,13 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
     def read(one: tuple[str, bytes, bool]) -> str | None:
         kind, content, quoted = one
-        file = tmp_path / f"rows.{kind}"
+        file = saved if kind == "arrow" else tmp_path / f"rows.{kind}"
+        path = file.parent if kind == "arrow" else file
+        file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
         file.write_bytes(content)
 
         def rows() -> dict[int, Line]:
-            found = read_rows(file, wanted, quoting="csv" if quoted else None)
+            found = read_rows(path, wanted, quoting="csv" if quoted else None)
             return {
                 line: None if isinstance(row, Exception) else row for line, row in found if not isinstance(row, Oddity)
             }
@@ -319,7 +329,7 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
             expected = read_plainly(file, "," if kind == "csv" else "\t", quoted=quoted or kind == "csv")
         except Exception:  # the readers raise many types of errors
             expected = "an error"
-        loss = judge(rows, expected, str(file))
+        loss = judge(rows, expected, str(path))
         return loss and f"{loss} in {file.name} {content!r}, {quoted}"
 
     def damage(kind: str) -> st.SearchStrategy[Any]:

@@ -190,26 +190,25 @@ def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
             try:
                 value.encode()
             except UnicodeEncodeError as error:
-                half = f"\\u{ord(value[error.start]):04x}, which is not a character"
-                problem = f"the column '{name}' has half of a surrogate pair, {half}"
+                problem = f"the column '{name}' has half of a surrogate pair, \\u{ord(value[error.start]):04x}"
                 return BadRowError(problem, kind="half of a surrogate pair")
     return row
 
 
 def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Located]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow import ArrowException, parquet
 
     require_file(path)
     line, longest = 0, read_limit(*MAX_LINE)
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:
             found = wanted.find(str(path), file.schema_arrow.names)
             for batch in file.iter_batches(BATCH, columns=[*dict.fromkeys(found.values())]):
+                batch.validate(full=True)
                 for row in batch.to_pylist():
                     line += 1
                     yield line, _select(row, found, f"{path}:{line}", longest)
-    except (pa.ArrowException, OSError) as error:
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
         raise KronaError(f"{path} is not a readable Parquet file: {error}") from error
 
 
@@ -219,11 +218,12 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
     require_saved(path)
     try:
         data = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data.data.validate(full=True)  # otherwise a damaged file, which is mapped into memory, can end the process
+    except Exception as error:  # the libraries raise many types of errors
         raise KronaError(f"{path} is not a readable saved data set: {error}") from error
     found, longest = wanted.find(str(path), data.column_names), read_limit(*MAX_LINE)
-    rows = data.select_columns([*dict.fromkeys(found.values())])
-    yield from ((line, _select(row, found, f"{path}:{line}", longest)) for line, row in enumerate(rows, start=1))
+    for line, row in enumerate(data.select_columns([*dict.fromkeys(found.values())]), start=1):
+        yield line, _select(row, found, f"{path}:{line}", longest)
 
 
 def _select(row: Row, found: Mapping[str, str], where: str, longest: int) -> Row:
