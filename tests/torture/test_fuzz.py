@@ -174,8 +174,8 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     import torch
 
     from krona.jobs.job import JobSpec, claimed
-    from krona.training.files import WholeCheckpoints
     from krona.training.ranks import Ranks
+    from krona.training.run_files import WholeCheckpoints
 
     values = config("method=krona", *typed(tiny_folder, done.parent.parent / "glue"), "trainer.max_epochs=1")
     spec = JobSpec(config=values, outputs=outputs)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from krona.formatting import below
 from krona.messages import KronaError, join_names, shorten
-from krona.runs.folder import CHECKSUMS, RunFolder
+from krona.runs.folder import RunFolder
 from krona.runs.predictions import check_answers
-from krona.runs.result import Result
+from krona.runs.result import CHECKSUMS, Result
 
 
 def examine(run: RunFolder) -> tuple[Result | None, list[str]]:

@@ -24,7 +24,6 @@ from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
-from krona.runs.result import CHECKSUMS, Result
 
 FIX = "krona doctor --fix"
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
