@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from krona.backbones import source
 from krona.config.settings import Backbone
-from krona.runs.run_id import NOT_IDENTITY, canonical, run_id
+from krona.runs.run_id import NOT_IDENTITY, canonical, flatten, run_id
 from krona.tasks import data_fingerprint
 from tasks import glue_files
 
@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
     "seed": 0,
     "keep": "adapter",
 }
+OBSERVER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}
 
 
 def identity(config: Any = CONFIG, *, data: str = "d", backbone: str = "b") -> str:
@@ -47,6 +48,14 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_readable_words_then_a_hash() -> None:
     assert identity().startswith("krona-rte-t5_base-32x24-s0-")
     assert len(identity().rsplit("-", 1)[1]) == 10
+    assert identity(changed("method.kron_factors", [[3, 256]])).startswith("krona-rte-t5_base-3x256-s0-")
+    assert identity(changed("method.name", "x" * 50)).startswith(f"{'x' * 40}-rte-")
+
+
+def test_values_as_the_command_line_writes_them() -> None:
+    value = {"a": {"b": [[32, 24], [24, 32]]}, "c": {}, "d": [1, "x", [2]], "e": [], "f": "text", "g": None}
+    texts = [("a.b", "32x24"), ("c", "{}"), ("d", "1,x,2"), ("e", ""), ("f", "text"), ("g", "null")]
+    assert list(flatten(value)) == texts
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,16 @@ def test_readable_words_then_a_hash() -> None:
         ("method.kron_factors", ((32.0, 24), (24, 32))),
         ("data.quoting", None),  # an option that is off is not part of the id
         ("trainer.bucket_by_length", False),
+        ("data.subset_seed", None),
         ("trainer.compile", False),
+        ("trainer.limit_train_batches", 1.0),
+        ("trainer.accumulate_grad_batches", 1),
+        ("trainer.fast_dev_run", False),
+        ("scheduler", {"_target_": "transformers.get_linear_schedule_with_warmup"}),
+        ("backbone.architecture", None),
+        ("backbone.pooling", None),
+        ("init_from", None),
+        ("callbacks", {"monitor": OBSERVER}),
         *((path, "something else") for path in sorted(NOT_IDENTITY)),
     ],
 )
@@ -78,6 +96,10 @@ def test_equal_configs_have_one_id(path: str, value: Any) -> None:
         ("trainer.precision", "bf16-mixed"),
         ("trainer.max_epochs", 19),
         ("trainer.compile", True),
+        ("trainer.limit_train_batches", 1),  # the integer 1 means one batch
+        ("trainer.fast_dev_run", True),
+        ("callbacks", {"monitor": OBSERVER, "stop": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}),
+        ("method.callbacks", {"monitor": OBSERVER}),
         ("trainer.bucket_by_length", None),
         ("micro_batch_size", 10),
         ("typo", 3),
