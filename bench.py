@@ -10,7 +10,7 @@ from krona.cli import launch
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")
 def main(cfg: DictConfig) -> None:
-    """Run a benchmark, and print, write and plot its results."""
+    """Run a benchmark, and print and write its results."""
     from rich.console import Console
 
     from benchmarks.run import run_bench

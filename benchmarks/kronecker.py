@@ -29,10 +29,8 @@ COLUMNS = {
     "spread": "spread", "ratio_to_floor": "/ layer", "ratio_to_lora": "/ lora", "ratio_to_best": "/ best",
     "planned": "planned", "best": "best",
 }  # fmt: skip
-PLOT = ("ratio_to_floor", "krona: forward and backward over the frozen layer's")
 PLANNED = "krona"  # the contestant that uses the order which the planner chooses
-SHOWN, PLOTTED = (PLANNED, "lora", "krona/built"), (PLANNED,)
-DETAIL = "{shape}  {d_in} → {d_out}, {tokens} rows"
+SHOWN = (PLANNED, "lora", "krona/built")
 MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
 MERGEABLE = ("b_first", "a_first")  # orders that can use the merged weight
 Shape = tuple[int, int]

@@ -30,7 +30,6 @@ COLUMNS = {
     "spread": "spread", "ratio_to_backbone": "/ backbone", "ratio_to_full": "/ full", "paper": "paper / full",
     "launches_added": "launches added",
 }  # fmt: skip
-PLOT = ("ratio_to_backbone", "batch 1: forward over the bare backbone's")
 
 
 @settings

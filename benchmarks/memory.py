@@ -26,8 +26,6 @@ COLUMNS = {
     "name": "method", "backbone": "backbone", "batch_size": "batch", "length": "length", "adapters": "adapters",
     "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimizer", "spread": "spread",
 }  # fmt: skip
-PLOT = ("peak_memory", "peak memory (GiB)")
-DETAIL = "{backbone}, {batch_size} × {length}, adapters: {adapters}"
 
 
 @settings

@@ -1,4 +1,4 @@
-"""Run a benchmark from a composed config, and write its results as JSON, as a table and as a plot."""
+"""Run a benchmark from a composed config, and write its results as JSON and as a table."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -68,8 +68,8 @@ def run_bench(
     file = write_json(outputs / "bench", bench.name, rows, facts)
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
     on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
-    show(module, rows, title=f"bench={bench.name}{on}", file=file, console=console, disturbed=disturbed)
-    console.print(f"{file} (the plot is {bench.name}.svg in this folder)", highlight=False, markup=False)
+    show(module, rows, title=f"bench={bench.name}{on}", console=console, disturbed=disturbed)
+    console.print(str(file), highlight=False, markup=False)
     return file
 
 

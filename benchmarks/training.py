@@ -36,7 +36,6 @@ COLUMNS = {
     "ratio_to_peft_form": "/ peft's form of it", "ratio_to_library_floor": "/ library's floor",
     "ratio_to_full": "/ full", "paper": "paper / full", "with_optimizer_s": "with optimizer",
 }  # fmt: skip
-PLOT = ("ratio_to_floor", "forward and backward over the floor")
 RATIOS = {
     "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
     "peft_lokr": "peft/lokr",

@@ -11,7 +11,7 @@ contain the following, which a test checks:
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import combinations, zip_longest
+from itertools import combinations, count, zip_longest
 from random import Random
 
 import lexicon as lx
@@ -24,17 +24,15 @@ from edits import changed
 from passages import Example, passage
 
 
-def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
-    """Yield an endless mixture of examples, from example number `start` on. It depends only on the seed."""
+def examples(seed: int) -> Iterator[Example]:
+    """Yield an endless mixture of examples. It depends only on the seed."""
     held_out = sample_texts()
-    index = start
-    while True:
-        rng = Random(f"pretraining {seed} {index}")  # lets a resumed run draw the same examples
+    for index in count():
+        rng = Random(f"pretraining {seed} {index}")
         item = rng.choices(MAKERS, WEIGHTS)[0](rng)
         while is_held_out(item.texts, held_out):
             item = rng.choices(MAKERS, WEIGHTS)[0](rng)
         yield item
-        index += 1
 
 
 @cache

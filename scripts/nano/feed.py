@@ -17,23 +17,16 @@ Row = dict[str, list[int]]  # `input_ids` and `labels`, both with the end-of-seq
 
 
 def make_batches(
-    tokenizer: T5Tokenizer,
-    *,
-    batch_size: int,
-    max_length: int = 64,
-    seed: int = 0,
-    start: int = 0,
+    tokenizer: T5Tokenizer, *, batch_size: int, max_length: int = 64, seed: int = 0
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the batches from step `start` on. The examples of a batch have similar lengths."""
-    first = start // WINDOW
-    items = corpus.examples(seed, start=first * WINDOW * batch_size)
-    for block in count(first):
+    """Yield batches without end. The examples of a batch have similar lengths."""
+    items = corpus.examples(seed)
+    for block in count():
         rng = Random(f"batches {seed} {block}")
         drawn = list(islice(items, WINDOW * batch_size))
         coded = encode(drawn, tokenizer, rng, max_length)
         coded.sort(key=lambda row: (len(row["labels"]) > 8, len(row["input_ids"])))
-        order = rng.sample(range(WINDOW), WINDOW)
-        for place in order[start - block * WINDOW :] if block == first else order:
+        for place in rng.sample(range(WINDOW), WINDOW):
             yield pad_batch(coded[place * batch_size : (place + 1) * batch_size], tokenizer.pad_token_id)
 
 

@@ -1,18 +1,16 @@
 """Pretrain a small T5 from scratch. krona's nano backbone was pretrained with this script.
 
 The training data are generated text with corrupted spans, and generated tasks about such text (`corpus`). Training
-stops after --steps or --minutes. After an interruption, run the same command again to resume.
+stops after --steps or --minutes.
 
     python scripts/nano/pretrain.py FOLDER       # then: train.py backbone=local backbone.path=FOLDER
 """
 
 import argparse
 import csv
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,10 @@ from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 import corpus
 from feed import make_batches
-from krona.messages import KronaError
-from krona.safe_files import write_whole
 from krona.tasks.sample import FINGERPRINT
 from vocabulary import train_tokenizer
 
 Optimizers = list[torch.optim.Optimizer]
-CHECKPOINT = "pretrain.ckpt"
 TOKENIZER_TEXTS = 30_000
 FINE_TUNING_DROPOUT = 0.02  # T5's 0.1 lowers the scores of such a narrow backbone by several points
 
@@ -88,7 +83,6 @@ def pretrain(
     schedule: Schedule | None = None,
     sizes: Sizes | None = None,
     precision: str = "bf16",
-    checkpoint_every: int = 500,
     log_every: int = 100,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -99,12 +93,8 @@ def pretrain(
         schedule: the length of the training and the learning rates.
         sizes: the sizes of the backbone.
         precision: `bf16` to train with autocast to bf16, or any other text to train in fp32.
-        checkpoint_every: the number of steps between two checkpoints.
         log_every: the number of steps between two points of the loss curve.
         say: a function that prints a line for the user.
-
-    Raises:
-        KronaError: the checkpoint is from a model of other sizes.
     """
     plan, shape = schedule or Schedule(), sizes or Sizes()
     out.mkdir(parents=True, exist_ok=True)
@@ -113,10 +103,10 @@ def pretrain(
     model = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=0.0)).train()
     model.set_attn_implementation("eager")  # faster than sdpa on a CPU for such short texts
     optimizers = make_optimizers(model, plan)
-    state = _resume(out / CHECKPOINT, model, optimizers)
+    state = PretrainingState()
     options: dict[str, Any] = {"batch_size": plan.batch_size, "max_length": plan.max_length, "seed": plan.seed}
-    batches = make_batches(tokenizer, start=state.step, **options)
-    say(f"pretraining {sum(p.numel() for p in model.parameters()):,} parameters from step {state.step}")
+    batches = make_batches(tokenizer, **options)
+    say(f"pretraining {sum(p.numel() for p in model.parameters()):,} parameters")
     since, losses = time.monotonic(), list[float]()
     while state.step < plan.steps and state.minutes < plan.minutes:
         for optimizer in optimizers:
@@ -130,15 +120,12 @@ def pretrain(
             state.curve.append((state.step, round(state.spent), round(sum(losses) / len(losses), 4)))
             say(f"step {state.step}/{plan.steps}  {state.minutes:.1f} min  loss {state.curve[-1][2]:.4f}")
             losses.clear()
-        if state.step % checkpoint_every == 0:
-            _save_checkpoint(out / CHECKPOINT, model, optimizers, state)
     saved = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=FINE_TUNING_DROPOUT))
     saved.load_state_dict(model.state_dict())
     saved.bfloat16().save_pretrained(out)  # needs half the space, and is loaded as float32
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("step", "seconds", "loss"), *state.curve])
     (out / "README.md").write_text(_readme(plan, shape, state), encoding="utf-8")
-    (out / CHECKPOINT).unlink(missing_ok=True)
     say(f"saved {out} after {state.step} steps and {state.minutes:.1f} minutes")
     return out
 
@@ -200,32 +187,11 @@ def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.
 
 
 def _tokenizer(out: Path, size: int) -> T5Tokenizer:
-    if (out / CHECKPOINT).exists():  # a resumed pretraining must use the same vocabulary
-        kept: T5Tokenizer = T5Tokenizer.from_pretrained(out)
-        return kept
     drawn = islice(corpus.examples(-1), TOKENIZER_TEXTS)
     texts = [item.source if item.target is None else f"{item.source} {item.target}" for item in drawn]
     tokenizer = train_tokenizer(texts, size=size)
     tokenizer.save_pretrained(out)
     return tokenizer
-
-
-def _save_checkpoint(path: Path, model: nn.Module, optimizers: Optimizers, state: PretrainingState) -> None:
-    states = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
-    write_whole(path, partial(torch.save, states | asdict(state)))
-
-
-def _resume(path: Path, model: nn.Module, optimizers: Optimizers) -> PretrainingState:
-    if not path.exists():
-        return PretrainingState()
-    state = torch.load(path, weights_only=True)
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError:
-        raise KronaError(f"{path} is from a model of other sizes. Remove it to start again.") from None
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return PretrainingState(state["step"], state["spent"], [tuple(row) for row in state["curve"]])
 
 
 def _readme(plan: Schedule, sizes: Sizes, state: PretrainingState) -> str:
@@ -246,7 +212,7 @@ Recipe: `{asdict(plan)}`. Sizes: `{asdict(sizes)}`.
 
 
 def main() -> None:
-    """Read the command line and pretrain. After an error, print one message and exit with code 1."""
+    """Read the command line and pretrain."""
     usual = Schedule()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="output folder")
@@ -255,10 +221,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=usual.seed, help="random seed")
     given = parser.parse_args()
     schedule = Schedule(steps=given.steps, minutes=given.minutes, seed=given.seed)
-    try:
-        pretrain(given.out, schedule=schedule)
-    except KronaError as error:
-        sys.exit(f"error: {error}")
+    pretrain(given.out, schedule=schedule)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Format the output of `krona inspect` as text or as JSON."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,10 +13,6 @@ from krona.adapters.measure import mean
 from krona.formatting import say, table, terminal_width
 from krona.messages import amount
 from krona.surgery.options import list_placements
-
-BARS = "▁▂▃▄▅▆▇"
-SPARK, DECADES = 10, 3  # the number of bars of a sparkline, and the number of decades of its vertical axis
-KEY = f"σ: singular values in descending order. {BARS[-1]} is the largest, {BARS[0]} is a thousandth of it or less."
 
 
 def show(one: Inspection, console: Console, *, every: bool) -> None:
@@ -35,9 +30,7 @@ def show(one: Inspection, console: Console, *, every: bool) -> None:
         # the run may not have measured drift
         heads = [head for head in rows[0] if any(row[head] for row in rows) or head != "drift"]
         cells = [[row[head] for head in heads] for row in rows]
-        say(console, table(heads, cells, width=terminal_width(console), left=("place", "tensors", "σ")))
-        if any(place.singular_values for place in one.places):
-            say(console, KEY)
+        say(console, table(heads, cells, width=terminal_width(console), left=("place", "tensors")))
     for note in one.notes:
         say(console, f"note: {note}")
 
@@ -116,25 +109,6 @@ def means(places: Sequence[PlaceUpdate]) -> dict[str, float | int | None]:
     }
 
 
-def sparkline(places: Sequence[PlaceUpdate]) -> str:
-    """Return a line of bars that shows how the singular values decrease with their index.
-
-    The text has at most ten bars, for indices from the first to the last. The height of a bar is the mean of log₁₀ σ/σ₁
-    over the modules. Values below -3 are replaced by -3. The text is empty if all singular values are 0.
-    """
-    spectra = [place.singular_values for place in places if place.singular_values and place.singular_values[0] > 0]
-    if not spectra:
-        return ""
-    length = min(len(values) for values in spectra)
-    count = min(length, SPARK)
-    bars = []
-    for i in range(count):
-        at = round(i * (length - 1) / max(1, count - 1))
-        logs = [math.log10(max(values[at] / values[0], 10.0**-DECADES)) for values in spectra]
-        bars.append(BARS[round((1 + sum(logs) / len(logs) / DECADES) * (len(BARS) - 1))])
-    return "".join(bars)
-
-
 def _dtypes(one: Inspection) -> list[str]:
     tensors = [] if one.adapter is None else one.adapter.tensors.values()
     return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})
@@ -172,7 +146,6 @@ def _cells(group: Sequence[PlaceUpdate]) -> dict[str, str]:
         "effective": _number(mean(place.effective_rank for place in group)),
         "stable": _number(mean(place.stable_rank for place in group)),
         "drift": _number(mean(place.drift for place in group)),
-        "σ": sparkline(group),
     }
 
 
