@@ -5,6 +5,7 @@ The reference is the product with the full matrix A ⊗ B.
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -203,3 +204,45 @@ def test_the_plan_is_symmetric_and_costs_grow() -> None:
 def test_merging_pays_over_many_rows_only() -> None:
     assert not merging_pays((32, 24), (24, 32), rows=24)
     assert merging_pays((32, 24), (24, 32), rows=3200)
+
+
+@pytest.mark.parametrize(("terms", "counted"), [(None, 1), (3, 3)])
+def test_the_order_is_chosen_for_all_rows_and_terms(
+    terms: int | None, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def record(shape_a: Any, shape_b: Any, *, rows: int, terms: int, **others: Any) -> Order:
+        asked.append((tuple(shape_a), tuple(shape_b), rows, terms))
+        return "b_first"
+
+    monkeypatch.setattr(kronecker, "plan", record)
+    kronecker._plan_cached.cache_clear()
+    A, B = factors(4, 3, 2, 5, terms)
+    kron_matmul(torch.randn(7, 6, 8, dtype=torch.float64), A, B)
+    kronecker._plan_cached.cache_clear()
+    assert asked == [((4, 3), (2, 5), 42, counted)]
+
+
+def node(out: Tensor) -> str:
+    found = out.grad_fn
+    while found is not None and found.name() in ("ViewBackward0", "UnsafeViewBackward0"):
+        found = found.next_functions[0][0]
+    return "" if found is None else found.name()
+
+
+def test_explicit_gradients_are_used_where_they_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    A, B = factors(4, 3, 2, 5)
+    layer = nn.Linear(8, 15, dtype=torch.float64).requires_grad_(False)
+    U, V = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((8, 2), (2, 15)))
+    x = torch.randn(40, 8, dtype=torch.float64)
+    assert node(kron_matmul(x, A, B, order="b_first")) == "AddedUpdateBackward"
+    assert node(kron_linear(layer, x, A, B, order="a_first")) == "LayerWithUpdateBackward"
+    assert node(kron_linear(layer, x, A, B, order="b_wide")) == "LowRankUpdateBackward"
+    assert node(low_rank_linear(layer, x, U, V)) == "LowRankUpdateBackward"
+    assert node(kron_matmul(x, A, B, order="b_wide")) == "MmBackward0"
+    assert node(low_rank_linear(nn.Linear(8, 15, dtype=torch.float64), x, U, V)) == "AddBackward0"
+    monkeypatch.setattr(kronecker, "FEW_ROWS", 41)
+    assert node(low_rank_linear(layer, x, U, V)) == "AddBackward0"
+    with torch.no_grad():
+        assert node(kron_matmul(x, A, B, order="b_first")) == ""
