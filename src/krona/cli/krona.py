@@ -206,11 +206,13 @@ def dashboard(
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build a workspace and a report for W&B, and check that the runs have logged every key in them."""
+    """Build a workspace and a report for W&B."""
     from krona.trackers import dashboard as spec
 
-    target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}
-    show(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)))
+    if push:
+        show(*spec.push(project=project, entity=entity))
+    else:
+        show(*spec.write(folder or paths.OUTPUTS / "dashboard", project=project, entity=entity))
 
 
 for _others in (run_commands, count_commands, adapter_commands):
