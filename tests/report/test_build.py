@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,7 +12,7 @@ from krona.report.formats import FORMATS, renderer
 from krona.report.stored_runs import filter_runs, load_runs
 from krona.report.table import Target
 from krona.runs import sweep as sweep_runs
-from report.generate import grid, make_result, write_all, write_thousand
+from report.generate import grid, make_result, write_all
 
 
 def spoil(outputs, result, change):
@@ -132,16 +131,6 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
     (tmp_path / "file").write_text("")
     with pytest.raises(KronaError, match=r"can't be written, because .*file is not a folder"):
         build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
-
-
-@pytest.mark.slow
-def test_a_thousand_runs_are_read_in_two_seconds(tmp_path):
-    write_thousand(tmp_path)
-    begin = time.process_time()  # other processes on the machine are not counted
-    runs, problems = load_runs([tmp_path])
-    taken = time.process_time() - begin
-    assert (len(runs), problems) == (1008, [])
-    assert taken < 2
 
 
 def test_the_reading_path_imports_nothing_slow(tmp_path):

@@ -150,21 +150,21 @@ def swap_test(
     change = np.hstack([y.features - x.features for x, y, _ in pairs])
     change = change[np.any(change != 0, axis=1)]
     ends = np.cumsum([x.features.shape[1] for x, _, _ in pairs])[:-1]
-    sums_a = np.hstack([x.features.sum(0) for x, _, _ in pairs])
-    sums_b = np.hstack([y.features.sum(0) for _, y, _ in pairs])
+    sums = [(x.features.sum(0), y.features.sum(0)) for x, y, _ in pairs]
 
-    def difference(moved: Floats) -> Floats:
-        sides = (np.split(sums, ends, axis=-1) for sums in (sums_a + moved, sums_b - moved))
-        gaps = [share * (x.value(one) - x.value(two)) for (x, _, share), one, two in zip(pairs, *sides, strict=True)]
-        return np.asarray(sum(gaps) / len(metrics))
+    def difference(pair: int, moved: Floats) -> Floats:
+        (x, y, share), (sums_a, sums_b) = pairs[pair], sums[pair]
+        return np.asarray(share * (x.value(sums_a + moved) - y.value(sums_b - moved)))
 
-    observed = float(difference(np.zeros_like(sums_a)))
+    observed = float(sum(difference(pair, np.zeros_like(a)) for pair, (a, _) in enumerate(sums)) / len(metrics))
     null = np.zeros(swaps)
     kinds, draw = _swapped_kinds(rng, change)
     for rows in _chunks(swaps, max(1, *kinds.shape) * 2):
         moved = np.asfortranarray(draw(rows.stop - rows.start) @ kinds)  # sums over features are faster in this order
-        for part in _chunks(len(moved), moved.shape[1], BLOCK):
-            null[rows][part] = difference(moved[part])
+        for pair, own in enumerate(np.split(moved, ends, axis=1)):
+            for part in _chunks(len(own), own.shape[1], BLOCK):
+                null[rows][part] += difference(pair, own[part])
+    null /= len(metrics)
     return SwapTest(observed, null, p_value(observed, null))
 
 
