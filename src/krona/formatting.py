@@ -93,10 +93,17 @@ def _width(cell: Cell) -> int:
 
 
 def _line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> Text:
-    line = Text()
+    line, plain = Text(), ""  # few appends, because each of them takes as long as the rest of the loop
     for i, (cell, width, is_right) in enumerate(zip(cells, widths, right, strict=True)):
         padding = " " * (width - _width(cell))
-        line.append(GAP * (i > 0) + padding * is_right).append(cell).append(padding * (not is_right))
+        plain += GAP * (i > 0) + padding * is_right
+        if isinstance(cell, Text):
+            line.append(plain).append(cell)
+            plain = ""
+        else:
+            plain += cell
+        plain += padding * (not is_right)
+    line.append(plain)
     line.rstrip()
     return line
 

@@ -134,17 +134,19 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
 
     Return None if all runs are finished, or if the time of an unfinished run is unknown.
     """
+    unfinished = [run for run in runs if run.state in OPEN]
+    if not unfinished:
+        return None
     times = RunTimes(run.result for run in runs if run.result is not None)
-    total = None
-    for run in runs:
-        if run.state in OPEN:
-            config = run.config if run.result is None else run.result.config
-            seconds = None if config is None else times.estimate(config)[0]
-            if seconds is None:
-                return None
-            progress = run.result.progress if run.result is not None else {}
-            done = float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1)))
-            total = (total or 0.0) + seconds * (1 - done)
+    total = 0.0
+    for run in unfinished:
+        config = run.config if run.result is None else run.result.config
+        seconds = None if config is None else times.estimate(config)[0]
+        if seconds is None:
+            return None
+        progress = run.result.progress if run.result is not None else {}
+        done = float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1)))
+        total += seconds * (1 - done)
     return total
 
 
