@@ -235,6 +235,22 @@ def test_a_text_of_a_parquet_file_that_is_too_long(tmp_path: Path, monkeypatch: 
         read(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("distinct", [False, True])
+def test_a_small_parquet_file_that_unpacks_to_much(
+    distinct: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = pa.array([f"{i * distinct:03}" + "x" * 1000 for i in range(200)]).dictionary_encode()
+    pq.write_table(pa.table({"text": texts, "label": ["sad"] * 200}), file := tmp_path / "a.parquet")
+    assert file.stat().st_size < 20_000
+    monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "0.0001")
+    with pytest.raises(
+        KronaError, match=r"a\.parquet unpacks to more than (107,374|26,843) bytes.*KRONA_MAX_UNPACKED_GB=N"
+    ):
+        read(file)
+    monkeypatch.delenv("KRONA_MAX_UNPACKED_GB")
+    assert read(file)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [({"a": 1}, "an object"), ([1, 2], "a list"), (math.nan, "NaN"), (math.inf, "inf"), (b"abc", "bytes")],

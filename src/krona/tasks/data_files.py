@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.text_lines import MAX_LINE, TextFile, read_limit, require_file
+from krona.tasks.text_lines import MAX_LINE, MAX_UNPACKED, TextFile, check_unpacked, read_limit, require_file
 from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
-BATCH = 1024  # rows of a Parquet file that are in memory
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
+BATCH = 64  # rows of a Parquet file that are in memory
 
 
 class Oddity(Enum):
@@ -199,14 +198,19 @@ def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Located]:
     from pyarrow import ArrowException, parquet
 
     require_file(path)
-    line, longest = 0, read_limit(*MAX_LINE)
+    line, size, most, longest = 0, 0, read_limit(*MAX_UNPACKED), read_limit(*MAX_LINE)
     try:
         with parquet.ParquetFile(path) as file:
             found = wanted.find(str(path), file.schema_arrow.names)
+            for number in range(file.num_row_groups):  # Arrow unpacks a whole row group, with its dictionary
+                group = file.metadata.row_group(number)
+                check_unpacked(f"Row group {number} of {path}", group.total_byte_size, most // 4)
             for batch in file.iter_batches(BATCH, columns=[*dict.fromkeys(found.values())]):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
                     line += 1
+                    size += sum(len(value) for value in row.values() if isinstance(value, str))
+                    check_unpacked(str(path), size, most)
                     yield line, _select(row, found, f"{path}:{line}", longest)
     except (ArrowException, OSError, ValueError, OverflowError) as error:
         raise KronaError(f"{path} is not a readable Parquet file: {error}") from error
@@ -232,13 +236,6 @@ def _select(row: Row, found: Mapping[str, str], where: str, longest: int) -> Row
         if isinstance(row[name], str) and len(row[name]) > longest:
             raise KronaError(f"{where} has a text of over {longest:,} characters. Shorten it, or set {MAX_LINE[0]}=N.")
     return {column: row[name] for column, name in found.items()}
-
-
-def split_folders(folder: Path) -> dict[str, Path]:
-    """Return a dict from each split of a saved `DatasetDict` to its folder. The dict is empty for other folders."""
-    if not (folder / "dataset_dict.json").is_file():
-        return {}
-    return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}
 
 
 def require_saved(path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from krona.messages import KronaError
 from krona.safe_files import sha256
-from krona.tasks.data_files import Wanted, read_rows, require_saved, split_folders
+from krona.tasks.data_files import Wanted, read_rows, require_saved
 from krona.tasks.data_settings import Data
 from krona.tasks.input_rows import wanted_columns
 from krona.tasks.rows import Reading, Split
@@ -21,6 +21,7 @@ from krona.tasks.task import FILE_KEYS, Task, TsvLayout
 from krona.tasks.text_lines import require_file
 
 KINDS = ("hub", "tsv", "sample")
+SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -81,6 +82,13 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         quoting = None if task.kind == "sample" else data.quoting
         parts[part] = reading.part(part, origin, read_rows(file, wanted, quoting=quoting))
     return parts
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return a dict from each split of a saved `DatasetDict` to its folder. The dict is empty for other folders."""
+    if not (folder / "dataset_dict.json").is_file():
+        return {}
+    return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:

@@ -38,6 +38,14 @@ def require_file(path: Path) -> int:
     return state.st_size
 
 
+def check_unpacked(name: str, size: int, most: int) -> None:
+    """Raise `KronaError` if the unpacked size of a file exceeds a limit that follows from ``MAX_UNPACKED``."""
+    if size > most:
+        raise KronaError(
+            f"{name} unpacks to more than {most:,} bytes. Use plain text, or raise the limit: {MAX_UNPACKED[0]}=N."
+        )
+
+
 class TextFile:
     """The lines of a file, or of standard input if ``path`` is None.
 
@@ -125,11 +133,8 @@ class TextFile:
             if not chunk:
                 return
             total += len(chunk)
-            if self.packed and total > most:
-                raise KronaError(
-                    f"{self.name} unpacks to more than {most:,} bytes. Unpack it first, or raise the limit: "
-                    f"{MAX_UNPACKED[0]}=N."
-                )
+            if self.packed:
+                check_unpacked(self.name, total, most)
             yield chunk
 
     def _read_head(self, chunks: Iterator[bytes]) -> bytes:
