@@ -152,14 +152,29 @@ def test_a_folder_that_peft_reads_differently_is_refused(
     with pytest.raises(KronaError, match=r"was not imported.* differ by"):
         take_in()
     assert not (tmp_path / "a.safetensors").exists()
-    monkeypatch.setattr(
-        "krona.adapters.peft.writing.shortest", lambda wanted, names, *ends: wanted if ends else wanted[:1]
-    )
-    with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
-        export(found, to="peft", out=tmp_path / "other")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "krona.adapters.peft.writing.shortest", lambda wanted, names, *ends: wanted if ends else wanted[:1]
+        )
+        with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
+            export(found, to="peft", out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
     monkeypatch.setattr("krona.adapters.peft.comparison.find_spec", lambda name: None)
     assert "peft is not installed" in take_in()[1]
+
+
+def test_an_export_says_that_peft_could_not_check_it(
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trained(backbones, "method=lora")
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", lambda *_: {}["HIRA"])
+    with pytest.raises(KronaError, match=r"peft .* cannot load the folder: KeyError: 'HIRA'"):
+        export(found, to="peft", out=tmp_path / "new")
+    monkeypatch.setattr("krona.adapters.peft.comparison.version", lambda name: "0.11.1")
+    lines = export(found, to="peft", out=tmp_path / "old").lines
+    assert any("not compared" in line and "peft 0.11.1" in line and "peft 0.21" in line for line in lines)
+    monkeypatch.setattr("krona.adapters.peft.comparison.find_spec", lambda name: None)
+    assert any("peft is not installed" in line for line in export(found, to="peft", out=tmp_path / "none").lines)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])

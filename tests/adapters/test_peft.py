@@ -334,6 +334,9 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     assert close(output(model), expected)
 
 
+HOSTILE = "([a-zA-Z0-9.]+)+!"  # takes exponential time on a long name
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -345,12 +348,18 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
         ({"use_dora": True}, r"lora_magnitude_vector"),
         ({"lora_alpha": "many"}, r"lora_alpha='many' of module .* is not a finite number"),
         ({"alpha_pattern": {"(": 3}}, r"'\(' of alpha_pattern is not a regular expression"),
+        ({"alpha_pattern": {HOSTILE: 3}}, r"of alpha_pattern takes over 0.1 s"),
+        ({"rank_pattern": {HOSTILE: 3}}, r"of rank_pattern takes over 0.1 s"),
+        ({"target_modules": HOSTILE}, r"of target_modules takes over 0.1 s"),
         ({"rank_pattern": [1]}, r"rank_pattern is not a dict"),
         ({"modules_to_save": [1]}, r"modules_to_save=\[1\] is not a list of names"),
         ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight, but modules_to_save does not name its module"),
     ],
 )
-def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_krona_cannot_express_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.adapters.peft.patterns.LIMIT_S", 0.1)
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

@@ -202,6 +202,8 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
         ("t5_base", ["method=lora", "method.rank=abc"], ["method.rank='abc'"]),
+        ("t5_base", ["backbone.path=/nowhere"], ["backbone.path=/nowhere was not found"]),
+        ("nano", ["backbone.sizes={d_model: 7}"], ["backbone.sizes.d_model=7"]),
         ("t5_base", ["method=adapter", "method.bottleneck_dim=0"], ["method.bottleneck_dim=0"]),
     ],
 )

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from krona.config.compose import hydra_session
 from krona.jobs.job import Job
+from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.result import write_result
 from krona.sweeps import ledger, plan
@@ -41,8 +42,11 @@ def end(started: ledger.Ledger, name: str, outputs: Path) -> None:
 def test_ids_are_added(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "ranks") == set()
     sweep.save_run_ids(tmp_path, "ranks", ["b", "a"])
+    (tmp_path / "b").mkdir()
     sweep.save_run_ids(tmp_path, "ranks", ["c", "a"])
     assert sweep.load_run_ids(tmp_path, "ranks") == {"a", "b", "c"}
+    sweep.save_run_ids(tmp_path, "ranks", ["d"])
+    assert sweep.load_run_ids(tmp_path, "ranks") == {"b", "d"}  # the other runs do not exist
     assert sweep.load_run_ids(tmp_path, "seeds") == set()
 
 
@@ -59,13 +63,16 @@ def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path, mo
     assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
 
 
-def test_the_start_of_a_multirun_adds_runs_of_other_sweeps(tmp_path: Path) -> None:
-    planned, *_ = plan.plan(["profile=demo", "method=krona", "task=sample_rte"], outputs=tmp_path)
+def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:
+    first, *others = plan.plan(["profile=demo", "method=krona,lora", "task=sample_rte"], outputs=tmp_path)
     made = make_result("krona", "sample_rte", sweep="table1")
-    made.run_id = planned.run_id
-    write_result(tmp_path / planned.run_id, made)
+    made.run_id = first.run_id
+    write_result(tmp_path / first.run_id, made)
     begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona,lora,nosuch", "task=sample_rte")
-    assert sweep.load_run_ids(tmp_path, "ranks") == {planned.run_id}
+    assert sweep.load_run_ids(tmp_path, "ranks") == {first.run_id, *(run.run_id for run in others)}
+    for form in ("terminal", "md", "html"):
+        assert "2 runs: 1 done, 1 waiting" in build_report(tmp_path, sweep="ranks", format=form)
+    assert collect(tmp_path, sweep="ranks", filters=["method=krona"]).counts == "1 run: 1 done"
 
 
 @pytest.mark.parametrize(

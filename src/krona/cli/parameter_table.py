@@ -24,11 +24,12 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError
+from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
 from krona.surgery.operations import launches, multiply_adds
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
+OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject
 PRINTING_RULE = "the paper's Table 1 truncates its Params column to two decimals (0.1260 → 0.12, 0.0726 → 0.07)"
 LEGEND = (
     "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds: million "
@@ -108,18 +109,16 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
         others.append("~recipe")  # the values of the method's YAML, not of the recipe for the default task
     found: list[MethodRow] = []
     left_out: list[str] = []
-    model = None
     with hydra_session():
+        general = [item for item in others if not OF_METHODS.match(item)]
+        model = meta_model(_compose(["method=untuned", f"backbone={backbone}", *general]).backbone)
         for name in names:
             try:
                 settings = _compose([f"method={name}", f"backbone={backbone}", *others])
-                model = model or meta_model(settings.backbone)
                 row = count_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
                 found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except KronaError as error:
-                if "backbone." in str(error):  # every method would raise this error
-                    raise
-                left_out.append(f"{name}: {re.sub(r':? ?[(]?there are.*', '', str(error))}")
+                left_out.append(f"{name}: {shorten(error, 120)}")
     if not found:
         raise KronaError("\n".join(left_out))
     return found, left_out

@@ -11,11 +11,11 @@ from krona.report.build_tables import build_tables, paper_table
 from krona.report.computed_values import ComputedValues
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
-from krona.report.stored_runs import StoredRun, count_unfinished, filter_runs, load_runs
+from krona.report.stored_runs import StoredRun, count_states, count_unfinished, filter_runs, load_runs
 from krona.report.table import Report, Target
 from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
-from krona.runs.folder import require_out
+from krona.runs.folder import RunFolder, require_out
 from krona.runs.studies import Study, read_studies
 from krona.safe_files import write_whole
 
@@ -66,7 +66,11 @@ def collect(
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     computed = ComputedValues(folders[0] if folders else None)
     runs, problems = load_runs(folders, computed)
-    runs = filter_runs(_select_sweep(runs, sweep, folders), filters)
+    planned = set[str]()
+    if sweep is not None:
+        planned = planned.union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
+        runs = _select_sweep(runs, sweep, planned)
+    runs = filter_runs(runs, filters)
     studies, unread = _read_studies(folders, runs)
     problems += unread
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
@@ -81,6 +85,8 @@ def collect(
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
     report.unfinished = [run for run in belonging if run.status != "done"]
+    waiting = [] if filters else [id_ for id_ in planned if not any(_has_result(folder / id_) for folder in folders)]
+    report.counts = count_states(belonging, len(waiting))
     if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
         counts = count_unfinished(report.unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
@@ -103,15 +109,19 @@ def _add_paper_table(report: Report, layout: Layout) -> None:
     report.tables += [] if comparable else [printed]
 
 
-def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path]) -> list[StoredRun]:
+def _has_result(folder: Path) -> bool:
+    return RunFolder(folder).result.is_file()
+
+
+def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[StoredRun]:
     """Return the runs of a sweep, including runs that were already finished when the sweep started.
 
-    Raise KronaError if there are none. If ``sweep`` is None, return all runs.
+    Raise KronaError if there are none.
+
+    Args:
+        planned: the ids of the runs of the sweep's commands.
     """
-    if sweep is None:
-        return runs
-    known = set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
-    found = [run for run in runs if run.sweep == sweep or run.result.run_id in known]
+    found = [run for run in runs if run.sweep == sweep or run.result.run_id in planned]
     if found:
         return found
     names = {run.sweep for run in runs if run.sweep}

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
 from krona.metrics.answers import Answers
 from krona.report.computed_values import ComputedValues
 from krona.report.sections import Section, find_section
@@ -232,6 +232,13 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def count_states(runs: Iterable[StoredRun], waiting: int) -> str:
+    """Return text such as ``4 runs: 2 done, 1 failed, 1 waiting``."""
+    counts = Counter([*(run.status for run in runs), *["waiting"] * waiting])
+    states = ", ".join(f"{counts[state]} {state}" for state in ("done", *UNFINISHED, "waiting") if counts[state])
+    return f"{amount(counts.total(), 'run')}: {states}" if states else "0 runs"
 
 
 def count_unfinished(runs: Iterable[StoredRun]) -> str:

@@ -216,6 +216,7 @@ class Report:
     title: str
     tables: list[Table]
     runs: list[StoredRun] = field(default_factory=list)  # the finished runs of the tables
+    counts: str = ""  # the number of runs in each state
     unfinished: list[StoredRun] = field(default_factory=list)  # failed, interrupted, running
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used

@@ -22,7 +22,7 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.predictions import check_answers
+from krona.runs.predictions import DamagedRunError, check_answers
 from krona.runs.result import CHECKSUMS, SCHEMA, Result, read_result
 from krona.safe_files import is_below, remove_below
 
@@ -48,7 +48,7 @@ Stamp = tuple[int, int]  # mtime in ns, size
 Entry = tuple[str, Stamp, list[Any]]  # name, stamp, and the values of `_separate`
 
 
-def summaries(outputs: Path) -> list[Result | KronaError]:
+def summaries(outputs: Path) -> list[Result | DamagedRunError]:
     """Return a list of the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
     A summary is a result without the fields that `strip_result` removes. If a result can't be read, or if its scores
@@ -59,13 +59,13 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
         return []
     with _without_garbage_collection():
         stamps, unreadable = _read_stamps(outputs)
-        found: dict[str, Result | KronaError] = {**_load(outputs, stamps)}
+        found: dict[str, Result | DamagedRunError] = {**_load(outputs, stamps)}
         known: dict[str, Any] = {}
         new: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
             item = _read(outputs / name / file_names.RESULT)
-            if isinstance(item, KronaError):
+            if isinstance(item, DamagedRunError):
                 found[name] = item
                 continue
             values = _separate(item, known)
@@ -99,18 +99,18 @@ def strip_result(result: Result) -> Result:
     )
 
 
-def _read(path: Path) -> Result | KronaError:
+def _read(path: Path) -> Result | DamagedRunError:
     try:
         result = read_result(path)
         if lacking := [key for key in CONFIG if key not in result.config]:
             raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
         check_answers(result, path)
     except KronaError as error:
-        return error
+        return DamagedRunError(str(error), path.parent.name)
     return strip_result(result)
 
 
-def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
+def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[DamagedRunError]]:
     """Return a dict from each run folder's name to the stamp of its result.json, and a list of errors.
 
     A stamp is the pair of modification time and size. The list has an error for each file whose stamp can't be read.
@@ -126,7 +126,7 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
                 except (FileNotFoundError, NotADirectoryError):  # the folder has no result.json
                     continue
                 except OSError as error:
-                    unreadable.append(KronaError(f"{file} can't be read: {error.strerror or error}"))
+                    unreadable.append(DamagedRunError(f"{file}: {error.strerror or error}", folder.name))
     except OSError as error:
         raise KronaError(f"{outputs} can't be read: {error.strerror or error}") from error
     return found, unreadable

@@ -13,6 +13,14 @@ from krona.runs.result import Result, unpack_outcomes
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
 
 
+class DamagedRunError(KronaError):
+    """The error for a run whose result.json can't be read or used."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 def encode_answers(result: Result) -> dict[str, Answers]:
     """Return a dict from each split's name to its targets and predictions, as label ids or as numbers of a regression.
 

@@ -1,6 +1,6 @@
 """Read and write the two files of a sweep: the ids of its runs, and its command.
 
-If another command has already started a run of the sweep, the run's id is in the file too.
+The ids include runs that wait, and runs that another command has already started.
 """
 
 import hashlib
@@ -22,12 +22,13 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Add run ids to the file of a sweep's runs.
+    """Add the run ids of a command to the file of a sweep's runs. Remove the ids of other runs that do not exist.
 
-    When a sweep starts, krona adds the ids of those runs that another command has already started. These runs then
-    belong to the sweep even if the sweep is interrupted. When the sweep ends, krona adds the ids of all its runs.
+    When a command starts, krona adds the ids of all its runs, also of those that another command has already started.
+    The runs then belong to the sweep, and a report can count the runs that wait.
     """
-    _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*load_run_ids(outputs, sweep), *run_ids})))
+    existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
+    _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:

@@ -111,8 +111,7 @@ class Ledger(Callback):
             self.before = sweep.read_files(folder, name)
             with _errors_end_the_multirun():
                 sweep.save_command(folder, name, overrides)
-                run_ids = plan.runs_of_other_sweeps(jobs, name, outputs=folder.parent)
-                sweep.save_run_ids(folder.parent, name, run_ids)
+                sweep.save_run_ids(folder.parent, name, plan.run_ids(jobs))
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         folder = Path(os.environ.pop(VARIABLE))

@@ -14,7 +14,6 @@ from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, State
-from krona.runs.index import summaries
 from krona.runs.result import Result
 
 
@@ -65,27 +64,15 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
     return Planned(job, run_id, *RunFolder(outputs / run_id).state(), config=config)
 
 
-def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
-    """Return the ids of a sweep's runs that were started by another command, for example by another sweep.
-
-    These runs belong to the sweep too. Call this function only while Hydra is initialised.
-
-    Args:
-        jobs: the overrides of each job of the sweep.
-        sweep: the name of the sweep.
-        outputs: the folder that contains the folders of the runs.
-    """
-    results = (one for one in summaries(outputs) if isinstance(one, Result))
-    others = {one.run_id for one in results if one.config.get("sweep") != sweep}
-    if not others:
-        return []
+def run_ids(jobs: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the run id of each job that has a valid config. Call this function only while Hydra is initialised."""
     from krona.jobs.job import identify  # imported here because it imports torch, which takes seconds
 
-    composer, run_ids = Composer(), []
+    composer, found = Composer(), []
     for job in jobs:
         with suppress(KronaError), translate_errors(job):  # an error is reported when the job runs
-            run_ids.append(identify(check.settings(composer.job(job).config, own=True)))
-    return [run_id for run_id in run_ids if run_id in others]
+            found.append(identify(check.settings(composer.job(job).config, own=True)))
+    return found
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

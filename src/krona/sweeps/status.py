@@ -1,6 +1,5 @@
 """Show the states of the runs of a sweep or of the outputs folder (`krona status`)."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +51,7 @@ def all_runs(outputs: Path) -> list[Planned]:
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
-            folder = re.search(r"([^/]+)/result\.json", str(item))
-            runs.append(Planned((), folder[1] if folder else "?", "wrong", error=str(item)))
+            runs.append(Planned((), item.run_id, "wrong", error=str(item)))
         elif item.status == "done":
             runs.append(Planned((), item.run_id, "done", item))
         else:

@@ -90,13 +90,7 @@ class Folder:
     def _at(self, place: str, key: str, pattern: str) -> float:
         found = self.config.get(key, 8)
         for expression, value in (self.config.get(pattern) or {}).items():
-            try:
-                matches = re.match(rf"(.*\.)?({expression})$", place)
-            except re.error as error:
-                raise KronaError(
-                    f"In {self.path}, the key {expression!r} of {pattern} is not a regular expression: {error}."
-                ) from error
-            if matches:
+            if re.match(rf"(.*\.)?({expression})$", place):
                 found = value
                 break
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):

@@ -11,6 +11,7 @@ from torch import nn
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, norm_modules, shortest
+from krona.adapters.peft.patterns import check_patterns
 from krona.adapters.peft.type_readers import READERS, Tensors
 from krona.messages import KronaError
 from krona.surgery.wrapper import is_in_adapter, public_name
@@ -62,6 +63,7 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
             to another backbone.
     """
     opened = open_folder(Path(folder))
+    check_patterns(opened.path, opened.config, module_names(model))
     placed, saved = _sort(model, opened)
     made = READERS[opened.peft_type](model, opened, placed)
     insertion = _trained(model, opened, saved)

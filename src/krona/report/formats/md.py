@@ -12,7 +12,7 @@ def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_note(Note(*report.empty)))
-    parts += map(_sentence, summarize(report))
+    parts += map(_sentence, [*summarize(report), report.counts])
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
         parts.append(_escape(legend(report)))

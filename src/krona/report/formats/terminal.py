@@ -31,6 +31,7 @@ def render(report: Report, target: Target) -> str:
     _print(console, report.title, "bold")
     for sentence in summarize(report):
         _print(console, sentence)
+    _print(console, report.counts)
     if report.empty:
         _print_note(console, Note(*report.empty), "", dash="")
     for table in report.tables:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from krona.messages import amount
 from krona.report.charts import scores
 from krona.report.charts.chart import Chart
 from krona.report.charts.curves import find_curves
@@ -44,7 +43,7 @@ def _head(report: Report) -> str:
     links += [f'<a href="#closing-{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(closing_notes(report))]
     empty = f'<p class="caution">{sentence(*report.empty)}</p>' if report.empty else ""
     lines = "".join(f'<p class="lead">{sentence(line)}</p>' for line in summarize(report))
-    head = f"<h1>{escape(report.title)}</h1>{lines}<p>{amount(len(report.runs), 'finished run')}</p>"
+    head = f"<h1>{escape(report.title)}</h1>{lines}<p>{escape(report.counts)}</p>"
     return f"<header>{head}<nav>{''.join(links)}</nav>{empty}</header>\n"
 
 
