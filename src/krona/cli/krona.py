@@ -121,7 +121,7 @@ def table(
         else:
             runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    code = run_sweep(wanted, workers=workers, outputs=paths.OUTPUTS, console=Console())
+    code = run_sweep(wanted, workers=workers)
     where = [f"method={RECIPE_TABLES[number]}"] if number in RECIPE_TABLES else None
     report(number="1" if where else number, sweep=None, form=form, out=None, where=where, outputs=None)
     sys.exit(code)

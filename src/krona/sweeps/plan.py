@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,6 @@ class Planned:
     result: Result | None = None
     error: str | None = None
     config: dict[str, Any] | None = None  # None if it can't be composed, or if the run was found in the outputs folder
-
-    def updated(self, outputs: Path) -> "Planned":
-        """Return a copy of this object with the current state of the run."""
-        state, result, error = RunFolder(outputs / self.run_id).state()
-        return replace(self, state=state, result=result, error=error)
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:

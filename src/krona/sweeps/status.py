@@ -97,11 +97,6 @@ def _get_value(run: Planned, key: str) -> str:
     return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key, "")
 
 
-def refresh(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
-    """Return the same runs with their current states. Runs with the state ``done`` or ``wrong`` are not read again."""
-    return [run if run.state in ("done", "wrong") else run.updated(outputs) for run in runs]
-
-
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
     """Print a table of the runs, the number of runs in each state, and the errors.
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
-from rich.console import Console
 
 from krona.config.choices import choices, remove_plugin_launchers
 from krona.config.compose import hydra_session
@@ -126,9 +125,9 @@ def test_a_launcher_without_a_multirun_is_refused() -> None:
         normalize(["profile=demo", "hydra/launcher=joblib"])
 
 
-def test_workers_and_a_launcher_together_are_refused(tmp_path: Path) -> None:
+def test_workers_and_a_launcher_together_are_refused() -> None:
     with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib both choose where"):
-        run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2, outputs=tmp_path, console=Console())
+        run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2)
 
 
 def test_launchers_of_hydra_plugins_are_replaced(recwarn: pytest.WarningsRecorder) -> None:
