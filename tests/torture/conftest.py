@@ -19,21 +19,21 @@ SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
 @dataclass
 class Book:
-    """The number of attempts of a part, and for each failure a line that describes how to reproduce it."""
+    """The number of attempts of a part, and each failure with a text that describes how to reproduce it."""
 
     part: str
     tried: int = 0
-    lost: list[str] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, loss: str | None) -> None:
+    def add(self, loss: str | None, attempt: str) -> None:
         self.tried += 1
-        self.lost += [loss] if loss else []
+        self.lost += [(loss, attempt)] if loss else []
 
 
-def _alike(lost: list[str]) -> list[str]:
-    """Group failures whose lines begin alike. Return the first failure of each group and the group's size."""
-    kinds = Counter(line[:ALIKE] for line in lost)
-    firsts = {line[:ALIKE]: line[:LONGEST] for line in reversed(lost)}
+def _alike(lost: list[tuple[str, str]]) -> list[str]:
+    """Return the first failure of each group that begins alike, and the group's size."""
+    kinds = Counter(loss[:ALIKE] for loss, _ in lost)
+    firsts = {loss[:ALIKE]: f"{loss}: {attempt}"[:LONGEST] for loss, attempt in reversed(lost)}
     return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
 
 

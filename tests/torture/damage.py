@@ -26,7 +26,7 @@ ODD = [
     *(None, True, -1, 0, 1e308, 2**70, 10**400, "9" * 400, "", "x", "\x00", "../../x", "é\ud800", "\x1b]0;owned\x07"),
     *([], {}, [[]], {"": 0}, "[red]", "a" * 300),
 ]
-MOST_LINES = 8  # lines of a clear message
+MOST_LINES = 12  # lines of a clear message
 UNCLEAR = ("Traceback", "HYDRA_FULL_ERROR", "full_key:", "object_type=")  # words of Python and Hydra
 
 values = st.sampled_from(ODD).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=8)
@@ -117,7 +117,7 @@ def run_command(words: list[str]) -> str:
             code = stop.code
     found = output.getvalue()
     if code in (0, None) or (code == 1 and words[0] == "doctor"):  # doctor prints its findings
-        assert (bool(found), errors.getvalue()) == (True, "")
+        assert (bool(found), errors.getvalue()) == (True, ""), (found[:200], errors.getvalue())
         return found
     assert code in (1, 2), code
     raise KronaError(errors.getvalue())
@@ -132,6 +132,6 @@ def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: 
     )  # fmt: skip
     @given(strategy)
     def draw(one: Any) -> None:
-        found.add(try_one(one))
+        found.add(try_one(one), ascii(one))
 
     draw()

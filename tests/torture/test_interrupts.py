@@ -104,7 +104,7 @@ def test_the_same_command_again_has_the_same_result(
         for n in range(1, sound.changes + 1) if full else [int(small * sound.changes)]:
             outputs, act = tmp_path / str(n), acts[n % len(acts)]
             loss = stop_and_continue(sound, outputs, n) if act == "stop" else repeat(sound, outputs, act, n)
-            found.add(loss and f"{act} {n} of {sound.changes}: {loss}")
+            found.add(loss, f"{act} {n} of {sound.changes}")
 
 
 def repeat(sound: Undisturbed, outputs: Path, act: str, n: int) -> str | None:
@@ -138,7 +138,7 @@ def test_a_small_disk(part: str, options: list[str], full: bool, sound: Undistur
             if (code := sound.wait(process)) == NO_DISK:
                 pytest.skip("this process may not mount a file system")
             loss = f"exit code {code}" if code != DONE else sound.find_difference(copy / sound.folder.name)
-            found.add(loss and f"{option}: {loss}")
+            found.add(loss, option)
 
 
 def stop_and_continue(sound: Undisturbed, outputs: Path, n: int) -> str | None:
@@ -179,8 +179,8 @@ def wait_until_stopped(process: Any) -> bool:
 def test_a_loss_fails_the_part_and_is_named(book: Any) -> None:
     def part() -> None:
         with book("none") as found:
-            found.add(None)
-            found.add("kill 3 of 9: gone")
+            found.add(None, "kill 2 of 9")
+            found.add("gone", "kill 3 of 9")
 
-    with pytest.raises(AssertionError, match="1 of 2 lost:\nkill 3 of 9: gone"):
+    with pytest.raises(AssertionError, match="1 of 2 lost:\ngone: kill 3 of 9"):
         part()

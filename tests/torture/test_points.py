@@ -50,6 +50,6 @@ def test_point(part: str, full: str, book: Any) -> None:
         try:
             for line in process.stdout or ():
                 if outcome := OUTCOME.match(line):
-                    found.add(outcome["failed"])
+                    found.add(outcome["failed"] and "failed", line)
         finally:
             process.kill()

@@ -72,5 +72,5 @@ def test_no_module_of_the_folder_runs(
                 command, cwd=strange, env=environment, capture_output=True, text=True, timeout=280, check=False
             )
             loss = f"ran {ran.read_text()}" if ran.exists() else done.stderr if "Traceback" in done.stderr else ""
-            found.add(loss and f"{' '.join(words[-3:])}: {loss}")
+            found.add(loss, " ".join(words[-3:]))
             ran.unlink(missing_ok=True)
