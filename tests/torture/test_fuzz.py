@@ -406,17 +406,18 @@ def means(typed: str, found: Any) -> bool:
 def test_overrides(full: bool, book: Any) -> None:
     """Test overrides of a run. The config has the typed values, or there is one message. No run is started."""
     choices = {**GROUPS, **SETTINGS}
-    odd = st.sampled_from(["", "krona", "-1", "[", "{a:b}", "${x}", "null", "'", "a,b"]) | st.text(max_size=5)
-    signs = st.sampled_from(["", "", "", "+", "++", "~"])
+    inserted = st.sampled_from(["", "", "", ",", "[", "{a:b}", "${x}", "'", '"', "=", "\\", " ", "#"]) | st.text(
+        max_size=3
+    )
+    signs = st.sampled_from(["", "", "", "", "", "+", "++", "~"])
 
     @st.composite
     def lines(draw: st.DrawFn) -> list[tuple[str, str, str]]:
         parts = []
-        for key in draw(st.lists(st.sampled_from([*choices]), min_size=1, max_size=3)):
-            value = draw(st.sampled_from(choices[key]) | odd)
+        for key in draw(st.lists(st.sampled_from([*choices]), min_size=1, max_size=3, unique=draw(st.booleans()))):
+            value, new = draw(st.sampled_from(choices[key])), draw(inserted)
             at = draw(st.integers(0, len(value)))
-            value = value[:at] + draw(st.sampled_from(["", "", *"'\"[{,=:$\\ #"])) + value[at:]
-            parts.append((draw(signs), key, value))
+            parts.append((draw(signs), key, value[:at] + new + value[at:]))
         return parts
 
     def compose(parts: list[tuple[str, str, str]]) -> str | None:
