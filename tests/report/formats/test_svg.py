@@ -28,6 +28,9 @@ def test_without_runs_it_says_so_and_names_are_text(tmp_path):
     assert "krona table 1" in " ".join(words(drawn(tmp_path, table="1")))
     write_all(tmp_path, [make_result("<b>&mine", "rte", 0)])
     assert "<b>&mine" in words(drawn(tmp_path))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "result.json").write_text("{")
+    assert "1 file could not be used." in " ".join(words(drawn(tmp_path)))
 
 
 def sizes(*points):

@@ -25,19 +25,24 @@ def render(report: Report, target: Target) -> str:
 
     Of a table, the picture shows the average over tasks, or the first column of scores if there is no average.
     """
+    count = len(report.problems)
+    notes = (
+        [f"{amount(count, 'file')} could not be used. Other formats of the report give the reasons."] if count else []
+    )
     for curves in find_curves(report.runs):
-        return picture(curves.title, [*([chart] for chart in scores.curve_charts(curves)), curves.explain_bars()])
+        charts = [[chart] for chart in scores.curve_charts(curves)]
+        return picture(curves.title, [*charts, curves.explain_bars(), *notes])
     for table in report.tables:
         if columns := table.score_columns:
-            return _table(table, columns[0])
-    return picture(report.title, [" ".join(report.empty) if report.empty else "No finished run."])
+            return _table(table, columns[0], notes)
+    return picture(report.title, [" ".join(report.empty) if report.empty else "No finished run.", *notes])
 
 
-def _table(table: Table, column: Column) -> str:
+def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
     rows = scores.scored_rows(table, column)
     title = f"{column.label}: {table.heading}"
     charts = scores.cost_charts(column, rows)
-    notes = score_remarks(table, column)
+    notes = [*score_remarks(table, column), *below_all]
     seeds = any(row.cell.over_seeds for row in rows)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
         bars = f"Bars: over seeds ({SEEDS})." if seeds else ""
