@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tiny_models import tiny
 from tests.tiny_t5 import batch, disturb, tiny_t5
 
 from krona import surgery
@@ -13,6 +14,7 @@ from krona.methods.bitfit import Bias
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
+from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve
 from krona.training import update_norms
@@ -136,3 +138,14 @@ def test_gradient_norms_by_kind() -> None:
     )
     assert float(norms["B"]) == pytest.approx(expected**0.5, rel=1e-5)
     assert float(norms["A"]) == 0  # B is zero at the start
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
+def test_gradients_of_norms_have_one_kind_on_every_architecture(kind: str) -> None:
+    model = tiny(kind)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    norms = update_norms.gradient_norms(model)
+    numbers = sum(p.numel() for module in model.modules() if is_norm(module) for p in module.parameters())
+    assert norms.keys() == {"layer_norm", "other"}
+    assert float(norms["layer_norm"]) == pytest.approx(numbers**0.5, rel=1e-5)

@@ -17,6 +17,7 @@ from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.runs.result import read_result
+from krona.training.callbacks import build_callbacks
 from krona.training.run_files import WholeCheckpoints
 from krona.training.schedule import build_schedule
 from one_job import config, run, typed
@@ -99,6 +100,18 @@ def test_null_removes_a_group(group: str, typed: str, overrides: list[str]) -> N
 
 def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path) -> None:
     done(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
+
+
+@pytest.mark.parametrize("monitor", ["val/accuracy", "val/f1", "val/score", "train/loss"])
+def test_a_callback_can_monitor_every_metric_of_the_task(monitor: str) -> None:
+    typed = [
+        "task=sample_mrpc",
+        "profile=demo",
+        "callbacks=early_stopping",
+        f"callbacks.early_stopping.monitor={monitor}",
+    ]
+    (callback,) = build_callbacks(check.settings(config(*typed)))
+    assert callback.monitor == monitor  # type: ignore[attr-defined]
 
 
 def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]) -> None:

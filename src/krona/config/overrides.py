@@ -78,7 +78,7 @@ def _check_options(arguments: Sequence[str]) -> None:
             continue
         if name == RERUN:
             raise KronaError(
-                f"{RERUN} loads a pickle, which can run code. krona does not write or load pickles. Repeat the command "
+                f"{RERUN} loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
                 "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
             )
         if name == "--dry-run":

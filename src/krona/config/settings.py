@@ -55,7 +55,7 @@ class Backbone:
     sizes: Mapping[str, Any] | None = None
     """Values of the model's config, such as d_model. With them, krona counts parameters without loading weights."""
     tokenizer: str | None = None
-    """Folder or Hub name of the tokenizer; null: the backbone's own."""
+    """Folder of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None
     """Whether the output layer shares the weight of the embeddings, for a backbone that is given only by ``sizes``."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None

@@ -1,5 +1,6 @@
 """Read the runs of a report, check them against their predictions, and filter them."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,6 +178,7 @@ def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
                 problems.append(f"{run.place} and {other.place} are different results of one run. Neither is used.")
+    gc.freeze()  # the results stay in use, so the garbage collector need not check them again
     return [run for name, run in runs.items() if name not in clashes], problems
 
 

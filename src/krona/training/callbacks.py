@@ -31,7 +31,7 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
     """
     callbacks = {name: _build(name, values) for name, values in settings.callbacks.items()}
     only_lightnings = all(type(one).__module__.startswith("pytorch_lightning.") for one in callbacks.values())
-    logged = ["train/loss", "val/score", *(f"val/{name}" for name in settings.task.score)]
+    logged = ["train/loss", "val/score", *(f"val/{name}" for name in settings.task.metrics)]
     for name, callback in callbacks.items():
         # a user's own callback may log more values
         monitor = getattr(callback, "monitor", None) if only_lightnings else None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from krona.adapters.measure import mean
 from krona.adapters.update import spectrum
 from krona.messages import KronaError
+from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules
 from krona.surgery.wrapper import is_in_adapter, public_name
 
@@ -23,7 +24,7 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
     gradients = []
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            kind = "layer_norm" if "layer_norm" in name else "other"
+            kind = "layer_norm" if is_norm(model.get_submodule(name.rpartition(".")[0])) else "other"
             gradients.append((_last_part(name) if is_in_adapter(name) else kind, parameter.grad))
     return _norms_by_kind(gradients)
 
