@@ -47,18 +47,30 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
     Raises:
         ValueError: if the lengths differ, if there are no rows, or if a target is not a label.
     """
-    if len(targets) != len(predictions):
-        raise ValueError(f"{len(targets)} targets and {len(predictions)} predictions cannot be paired.")
+    return pair(encode_targets(targets, labels), predictions, labels)
+
+
+def encode_targets(targets: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
+    """Encode target strings as numbers. `encode` describes the arguments and errors."""
     if not targets:
         raise ValueError("There are no rows to score.")
-    if labels is None:
-        truth, given = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
-        return Answers(truth, given, classes=0)
-    ids = {label: i for i, label in enumerate(labels)}
-    truth = _ids(targets, ids)
-    if (truth < 0).any():
+    truth = _encode(targets, labels)
+    if labels is not None and (truth < 0).any():
         raise ValueError(f"The target {targets[int(np.argmin(truth))]!r} is not one of the labels {', '.join(labels)}.")
-    return Answers(truth, _ids(predictions, ids), classes=len(labels))
+    return truth
+
+
+def pair(truth: NDArray[Any], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
+    """Encode prediction strings as numbers, and pair them with encoded targets."""
+    if len(truth) != len(predictions):
+        raise ValueError(f"{len(truth)} targets and {len(predictions)} predictions cannot be paired.")
+    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()))
+
+
+def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
+    if labels is None:
+        return np.array([_number(text) for text in texts])
+    return _ids(texts, {label: i for i, label in enumerate(labels)})
 
 
 def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:

@@ -3,12 +3,12 @@
 A cached summary is used only if its result.json still has the same modification time and size. All other results are
 read from their result.json, so the cache in `outputs/.index` can be deleted at any time.
 
-SQLite's locks do not work on every network file system. Every entry of the cache therefore has a checksum, and an
-unreadable cache is removed. In the worst case, all results are read from their files.
+SQLite's locks fail on some network file systems. So every entry has a checksum, and a damaged cache is removed.
 """
 
 import gc
 import json
+import marshal
 import os
 import sqlite3
 import sys
@@ -60,11 +60,11 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
     with _without_garbage_collection():
         stamps, unreadable = _read_stamps(outputs)
         found: dict[str, Result | DamagedRunError] = {**_load(outputs, stamps)}
-        known: dict[str, Any] = {}
+        known: dict[Any, Any] = {}
         new: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
-            item = _read(outputs / name / file_names.RESULT)
+            item = _read(Path(f"{outputs}/{name}/{file_names.RESULT}"))
             if isinstance(item, DamagedRunError):
                 found[name] = item
                 continue
@@ -186,7 +186,7 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
             index.executemany("INSERT INTO shared VALUES (?, ?, ?)", added)
 
 
-def _separate(result: Result, known: dict[str, Any]) -> list[Any]:
+def _separate(result: Result, known: dict[Any, Any]) -> list[Any]:
     """Return a summary's fields, and add the values in fields of `SHARED` to ``known``, by their JSON.
 
     Each field of `SHARED` is a list of this JSON and a dict of the values of `OWN`.
@@ -195,14 +195,15 @@ def _separate(result: Result, known: dict[str, Any]) -> list[Any]:
     for place in SHARED:
         inner = {key: value for key, value in values[place].items() if key not in OWN}
         own = {key: value for key, value in values[place].items() if key in OWN}
-        text = json.dumps(inner)
-        if text not in known:
-            known[text] = _share_parts(inner, known)
-        values[place] = [text, own]
+        mark = marshal.dumps(inner, 2)  # faster than JSON
+        if mark not in known:
+            known[mark] = json.dumps(inner)
+            known[known[mark]] = _share_parts(inner, known)
+        values[place] = [known[mark], own]
     return values
 
 
-def _share_parts(inner: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+def _share_parts(inner: dict[str, Any], known: dict[Any, Any]) -> dict[str, Any]:
     """Return a dict in which a value that is equal to one in ``known`` is the same object. Add the others to it."""
     return {key: known.setdefault(json.dumps(value), value) for key, value in inner.items()}
 

@@ -2,13 +2,16 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from krona.messages import KronaError
-from krona.metrics.answers import NUMBER, Answers, encode
+from krona.metrics.answers import NUMBER, Answers, encode_targets, pair
 from krona.metrics.scores import score_by_sums
-from krona.runs.result import Result, unpack_outcomes
+from krona.runs.result import Result, unpack
 
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
 
@@ -26,13 +29,20 @@ def encode_answers(result: Result) -> dict[str, Answers]:
 
     Splits that were not scored are not in the dict.
     """
-    parts = {split: getattr(result, split) for split in ("dev", "test")}
+    found = {}
     labels = label_ids(result.config["task"])
-    return {
-        split: encode(*unpack_outcomes(part["outcomes"]), labels)
-        for split, part in parts.items()
-        if part and part.get("outcomes")
-    }
+    for split, part in (("dev", result.dev), ("test", result.test)):
+        if part and (packed := part.get("outcomes")):
+            truth = _encode_targets(packed["targets"], None if labels is None else tuple(labels))
+            found[split] = pair(truth, unpack(packed["predictions"]), labels)
+    return found
+
+
+@lru_cache(maxsize=32)  # all runs of a task have the same targets
+def _encode_targets(packed: str, labels: tuple[str, ...] | None) -> NDArray[Any]:
+    truth = encode_targets(unpack(packed), labels)
+    truth.flags.writeable = False
+    return truth
 
 
 def check_answers(result: Result, path: Path) -> dict[str, Answers]:

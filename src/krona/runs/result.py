@@ -121,7 +121,7 @@ def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, st
 
 def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
     """Return the lists of targets and predictions that `outcomes` compressed."""
-    return _unpack(packed["targets"]), _unpack(packed["predictions"])
+    return unpack(packed["targets"]), unpack(packed["predictions"])
 
 
 def _pack(values: Sequence[str]) -> str:
@@ -129,7 +129,8 @@ def _pack(values: Sequence[str]) -> str:
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def _unpack(packed: str) -> list[str]:
+def unpack(packed: str) -> list[str]:
+    """Return one of the lists that `outcomes` compressed."""
     content = zlib.decompressobj()
     text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
     if content.unconsumed_tail:  # a few kilobytes of a prepared file can unpack to gigabytes

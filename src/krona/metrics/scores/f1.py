@@ -6,7 +6,7 @@ An invalid prediction (a text that is not a label) is replaced by the label that
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio
+from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
 
 
 def _score(answers: Answers) -> float:
@@ -25,7 +25,7 @@ def mean_f1(answers: Answers, first: int) -> Sums:
 
 
 def _value(sums: Floats) -> Floats:
-    hits, truth, given = np.split(sums, 3, axis=-1)
+    hits, truth, given = split(sums, 3)
     each = ratio(2 * hits, truth + given)
     seen = (truth + given) > 0
     return np.asarray(each.sum(-1) / np.maximum(seen.sum(-1), 1))

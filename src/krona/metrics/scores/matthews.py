@@ -3,7 +3,7 @@
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio
+from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
 
 
 def _score(answers: Answers) -> float:
@@ -21,7 +21,7 @@ def _sums(answers: Answers, values: Floats | None) -> Sums:
 
 
 def _value(sums: Floats) -> Floats:
-    hits, (truth, given) = sums[..., 0], np.split(sums[..., 1:], 2, axis=-1)
+    hits, (truth, given) = sums[..., 0], split(sums[..., 1:], 2)
     n = truth.sum(-1)
     spread = (n**2 - (truth**2).sum(-1)) * (n**2 - (given**2).sum(-1))
     return ratio(hits * n - (truth * given).sum(-1), np.sqrt(spread))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, correlation, one_hot, ratio
+from krona.metrics.metric import Floats, Metric, Sums, correlation, one_hot, ratio, split
 
 
 def _sums(answers: Answers, values: Floats | None) -> Sums:
@@ -22,7 +22,7 @@ def _sums(answers: Answers, values: Floats | None) -> Sums:
     spread = float((truth**2).sum())
 
     def value(sums: Floats) -> Floats:
-        counts, truth_sums = np.split(sums, 2, axis=-1)
+        counts, truth_sums = split(sums, 2)
         ranks = np.cumsum(counts, -1)
         ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
         together = np.einsum("...k,...k->...", ranks, truth_sums)
