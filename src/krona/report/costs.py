@@ -7,7 +7,7 @@ from statistics import fmean
 
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell
-from krona.runs.folder import RunFolder
+from krona.runs.file_names import ADAPTER
 
 Value = Callable[[StoredRun], float | None]
 
@@ -50,7 +50,7 @@ def _peak_memory(run: StoredRun) -> float | None:
 
 
 def _adapter_size(run: StoredRun) -> float | None:
-    path = RunFolder(run.path.parent).adapter
+    path = run.path.with_name(ADAPTER)
     return path.stat().st_size if path.is_file() else None
 
 

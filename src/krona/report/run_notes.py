@@ -91,7 +91,7 @@ def _head_note(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
-    done = [run.result for run in runs if run.status == "done"]
+    done = [run.result for run in one_of_each(run for run in runs if run.status == "done")]
     fitted = sorted({f"{asked} → {used_shape(result)}" for result in done if (asked := asked_shape(result))})
     return [f"Shapes of A, the paper's → those used on this backbone: {', '.join(fitted)}."] if fitted else []
 
