@@ -170,8 +170,8 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     runs = plan.plan(overrides, outputs=tmp_path)
     assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
     assert runs[1].error == "it broke"
-    assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
-    assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
+    assert counts_line(runs, tmp_path).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
+    assert seconds_left(runs, tmp_path) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
     assert [run.run_id for run in filter_runs(runs, ["state=failed"])] == [waiting[1].run_id]
     claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"

@@ -158,7 +158,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 def commands(out: Path) -> list[list[str]]:
     """Return all commands that read outputs/, each with every run as its argument."""
-    plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run", "--plan"]
+    plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run"]
     found = [["status"], ["status", "folder"], ["report", "--format", "md"], ["doctor"], ["doctor", "--fix"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]

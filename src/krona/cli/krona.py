@@ -98,28 +98,20 @@ def table(
         list[str] | None, typer.Argument(help="overrides as for train.py, such as profile=demo seed=0,1,2")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="list the runs and their time without starting them")
+        bool, typer.Option("--dry-run", help="list the runs and their expected time without starting them")
     ] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: print the expected time of each task")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="with --plan: print all runs as JSON")] = False,
     workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
-    from krona.sweeps import estimate
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
 
     wanted = sweeps.table_overrides(number, overrides or [])
-    if (plan and not dry_run) or (as_json and not plan):
-        raise KronaError("--plan needs --dry-run, and --json needs --plan.")
     if dry_run:
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
-        if plan:
-            estimate.show_plan(runs, outputs=paths.OUTPUTS, as_json=as_json)
-        else:
-            runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
+        runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     code = run_sweep(wanted, workers=workers)
     where = [f"method={RECIPE_TABLES[number]}"] if number in RECIPE_TABLES else None

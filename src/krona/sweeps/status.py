@@ -106,35 +106,37 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int 
     width = terminal_width(console)
     say(console, _table(runs, width, most if width is not None else len(runs)))
     say(console, "")
-    say(console, counts_line(runs))
+    say(console, counts_line(runs, outputs))
     for line in _problems(runs, outputs):
         console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def counts_line(runs: Sequence[Planned]) -> str:
+def counts_line(runs: Sequence[Planned], outputs: Path) -> str:
     """Return a line with the number of runs in each state and the remaining time.
 
     An example is ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``.
     """
     counts = Counter(run.state for run in runs)
     line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    left = seconds_left(runs)
+    left = seconds_left(runs, outputs)
     return line if left is None else f"{line}; about {duration(left)} left in one process"
 
 
-def seconds_left(runs: Sequence[Planned]) -> float | None:
-    """Return the expected time of the unfinished runs in seconds.
+def seconds_left(runs: Sequence[Planned], outputs: Path) -> float | None:
+    """Return the expected time of the unfinished runs in seconds, from the finished runs in ``outputs``.
 
     Return None if all runs are finished, or if the time of an unfinished run is unknown.
     """
     unfinished = [run for run in runs if run.state in OPEN]
     if not unfinished:
         return None
-    times = RunTimes(run.result for run in runs if run.result is not None)
+    planned = any(run.config is not None for run in unfinished)  # otherwise ``runs`` are all runs in ``outputs``
+    found = summaries(outputs) if planned else [run.result for run in runs]
+    times = RunTimes(one for one in found if isinstance(one, Result))
     total = 0.0
     for run in unfinished:
         config = run.config if run.result is None else run.result.config
-        seconds = None if config is None else times.estimate(config)[0]
+        seconds = None if config is None else times.estimate(config)
         if seconds is None:
             return None
         progress = run.result.progress if run.result is not None else {}
