@@ -1,5 +1,6 @@
 """Test that a report computes tests and intervals only once, and never shows those of other results or other code."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,12 @@ def nest(outputs: Path, _: Any) -> None:
     (outputs / FILE).write_text(f"{computed_values._heading(text)}\n{text}")
 
 
-@pytest.mark.parametrize("change", [change_predictions, damage, change_code, nest])
+def replace_by_pipe(outputs: Path, _: Any) -> None:
+    (outputs / FILE).unlink()
+    os.mkfifo(outputs / FILE)
+
+
+@pytest.mark.parametrize("change", [change_predictions, damage, change_code, nest, replace_by_pipe])
 def test_other_results_other_code_and_a_damaged_file_are_noticed(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, change: Any
 ) -> None:
