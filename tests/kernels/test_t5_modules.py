@@ -60,6 +60,18 @@ def test_the_weights_gradient_is_summed_as_exactly_as_the_library_s(rows: int) -
     assert errors[1] <= errors[0], errors
 
 
+def test_gradients_under_autocast_are_in_single_precision() -> None:
+    plain, quick = norms(width=64)
+    x = torch.randn(2, 100, 64)
+    gradients = []
+    for norm in (plain, quick[0]):
+        own = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            norm(own).pow(2).sum().backward()
+        gradients.append((own.grad, norm.weight.grad))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize(("weight", "inputs"), [(False, True), (True, False)])
 def test_norm_computes_only_what_is_asked_for(weight: bool, inputs: bool) -> None:
     _, quick = norms()

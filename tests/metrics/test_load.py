@@ -26,7 +26,7 @@ class Scored:
     [
         (Scored("mrpc", ("f1", "accuracy"), ("0", "1")), ["0", "1", "1", "0"], ["0", "1", "no", "1"]),
         (Scored("stsb", ("pearson", "spearman"), None), ["0.0", "1.5", "4.0"], ["0.2", "x", "3.0"]),
-        (Scored("stars", ("macro_f1", "spearman"), ("0", "1", "2")), ["0", "1", "2"], ["0", "2", "2"]),
+        (Scored("stars", ("macro_f1", "matthews"), ("0", "1", "2")), ["0", "1", "2"], ["0", "2", "2"]),
     ],
 )
 def test_the_metric_scores_as_the_function_does(task: Scored, truth: list[str], answers: list[str]) -> None:

@@ -114,7 +114,7 @@ def test_white_space_around_an_answer_is_no_mistake() -> None:
         (["accuracy"], ["0"], [], TWO, "1 targets and 0 predictions"),
         (["accuracy"], [], [], TWO, "no rows"),
         (["recall"], ["0"], ["0"], TWO, "unknown metric 'recall'"),
-        (["f1"], ["0"], ["0"], FIVE, "has 5. Use accuracy, macro_f1, matthews"),
+        (["f1"], ["0"], ["0"], FIVE, "has 5 classes. Use accuracy, macro_f1, matthews"),
         (["accuracy"], ["0.5"], ["0.5"], None, "is for classes"),
     ],
 )

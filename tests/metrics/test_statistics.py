@@ -116,6 +116,19 @@ def test_how_many_swaps_are_scored_at_once_changes_no_bit(monkeypatch):
     assert np.array_equal(swap_test(a, b, ["pearson", "spearman"], swaps=300).null, whole)
 
 
+def test_a_huge_prediction_does_not_overflow():
+    rng = np.random.default_rng(0)
+    targets, *given = ([f"{value:.3f}" for value in rng.uniform(0, 5, 200)] for _ in range(3))
+    found = []
+    for digits in (12, 25):  # a correlation depends only on the outlier, so its size does not matter
+        a, b = (
+            [answers(targets, [*one[:-1], last], None)] for one, last in zip(given, ("9" * digits, "1"), strict=True)
+        )
+        found.append(swap_test(a, b, ["pearson"], swaps=500))
+    assert np.allclose(found[0].null, found[1].null, atol=1e-3)
+    assert found[0].p == found[1].p > 0.1
+
+
 def test_swap_test_of_accuracy_agrees_with_mcnemar():
     rng = np.random.default_rng(5)
     targets = [str(x) for x in rng.integers(0, 2, 400)]

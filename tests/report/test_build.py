@@ -122,6 +122,14 @@ def test_filters_choose_by_name_seed_and_setting(tmp_path):
     assert filter_runs(runs, ["method=pa"]) == []
 
 
+def test_the_filter_of_states_uses_the_current_state(tmp_path):
+    killed = make_result("krona", "rte", status="running")
+    write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
+    runs, _ = load_runs([tmp_path])
+    found = {state: len(filter_runs(runs, [f"status={state}"])) for state in ("running", "interrupted", "done")}
+    assert found == {"running": 0, "interrupted": 1, "done": 1}
+
+
 @pytest.mark.parametrize("format", ["html", "csv"])
 def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
     outputs = tmp_path / "outputs"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config, GPT2Model
 
 from krona import surgery
 from krona.messages import KronaError
@@ -39,6 +40,12 @@ def test_patterns_are_data() -> None:
     assert len(places(model, "wi*")) == 4
     assert places(model, "encoder.block.0.layer.0.SelfAttention.q") == ["encoder.block.0.layer.0.SelfAttention.q"]
     assert places(model, "q", "encoder.block.0.*") == places(model, "encoder.block.0.*", "q")  # the order of the model
+
+
+def test_patterns_with_a_star_match_gpt2s_linear_layers() -> None:
+    model = GPT2Model(GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=50))
+    assert len(places(model, "h.0.attn.*")) == 2
+    assert len(places(model, "h.0.*")) == 4
 
 
 @pytest.mark.parametrize(

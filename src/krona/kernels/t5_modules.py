@@ -87,10 +87,12 @@ class NormStep(torch.autograd.Function):
         shape, d = x.shape, x.shape[-1]
         x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
         t = g * x  # (N, d); both gradients are matrix-vector products with t
-        gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
-        if not ctx.needs_input_grad[0]:
+        with torch.autocast(g.device.type, enabled=False):  # it would compute these products in half precision
+            gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
+            tw = t @ w if ctx.needs_input_grad[0] else None
+        if tw is None:
             return None, gw, None
-        along = (t @ w) * (r * r) * (-1 / d)  # (N,): the factor of x in gx / r
+        along = tw * (r * r) * (-1 / d)  # (N,): the factor of x in gx / r
         gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
         return gx.view(shape), gw, None
 

@@ -132,7 +132,7 @@ class Kronecker(nn.Module):
             KronaError: the branch has a bias or a non-linearity.
         """
         if self.bias is not None and self.non_linearity is None:
-            raise KronaError("A bias cannot be merged, because T5's layers have none. Set method.bias=0.")
+            raise KronaError("A bias cannot be merged, because only weights are merged. Set method.bias=0.")
         return self.linear_part()
 
     def linear_part(self) -> Tensor:

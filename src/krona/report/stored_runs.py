@@ -222,10 +222,10 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
 
 
 def _filter_value(run: StoredRun, key: str) -> str | None:
-    if key in ("method", "task", "seed", "status", "run_id"):
+    if key in ("method", "task", "seed", "run_id"):
         return str(getattr(run.result, key))
-    if key == "sweep":
-        return str(run.sweep)
+    if key in ("sweep", "status"):
+        return str(getattr(run, key))
     return run.setting(key) or run.setting(f"method.{key}")
 
 

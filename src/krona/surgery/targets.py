@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from krona.messages import KronaError, did_you_mean
-from krona.surgery.layers import is_conv1d, is_norm
+from krona.surgery.layers import is_conv1d, is_linear, is_norm
 from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 
@@ -59,7 +59,7 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
         matched = [
             name
             for public, name in candidates.items()
-            if _fits(public, pattern) and ("*" not in last or isinstance(unwrap(model.get_submodule(name)), nn.Linear))
+            if _fits(public, pattern) and ("*" not in last or is_linear(unwrap(model.get_submodule(name))))
         ]
         if not matched:
             ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})

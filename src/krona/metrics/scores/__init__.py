@@ -39,12 +39,8 @@ def score(
     Raises:
         ValueError: if a metric is unknown or does not fit the task, if the lengths differ, or if there are no rows.
     """
-    scores = {}
-    for name in metrics:
-        numbers = name in METRICS and METRICS[name].of_numbers
-        answers = encode(targets, predictions, None if numbers else labels)
-        scores[name] = 100.0 * get_metric(name, answers.classes).score(answers)
-    return scores
+    answers = encode(targets, predictions, labels)
+    return {name: 100.0 * get_metric(name, answers.classes).score(answers) for name in metrics}
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
@@ -64,9 +60,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     Raises:
         ValueError: if the metric is unknown or does not fit the task.
     """
-    metric, classes = get_metric(name, runs[0].classes), runs[0].classes
-    if metric.of_numbers and classes:
-        raise ValueError(f"{name} does not fit a task of {classes} classes.")
+    metric = get_metric(name, runs[0].classes)
     each = [metric.sums(run, values) for run in runs]
     if not metric.linear or len(each) == 1:
         return each
@@ -81,7 +75,7 @@ def get_metric(name: str, classes: int) -> Metric:
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]
-    if metric.of_numbers or (classes and metric.classes in (None, classes)):
+    if metric.of_numbers == (classes == 0) and metric.classes in (None, classes):
         return metric
     if not classes:
         numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
@@ -89,4 +83,5 @@ def get_metric(name: str, classes: int) -> Metric:
             f"the metric '{name}' is for classes, but labels: null makes the task a regression. Use {numbers}"
         )
     others = ", ".join(other for other, one in METRICS.items() if not one.of_numbers and one.classes in (None, classes))
-    raise ValueError(f"the metric '{name}' is for {metric.classes} classes, but the task has {classes}. Use {others}")
+    kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes} classes"
+    raise ValueError(f"the metric '{name}' is for {kind}, but the task has {classes} classes. Use {others}")
