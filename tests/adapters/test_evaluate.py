@@ -244,6 +244,14 @@ def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -
     assert len(output.read_text().splitlines()) == 200
 
 
+def test_overrides_without_a_run_are_refused() -> None:
+    done = CliRunner().invoke(app, ["evaluate", "method=krona"])
+    assert (done.exit_code, str(done.exception)) == (
+        1,
+        "method=krona names no run. Give the id of a run before the overrides.",
+    )
+
+
 def test_refused_options(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     from rich.console import Console
 

@@ -101,6 +101,8 @@ def evaluate_runs(
     """
     rows = replace(rows, overrides=[item for item in runs if "=" in item])
     found = [find(run) for run in runs if "=" not in run]
+    if not found:
+        raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
     if submission_to is not None:
         if rows.data is None:
             raise KronaError(
