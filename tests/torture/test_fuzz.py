@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -252,38 +252,31 @@ def test_caches_of_results(cache: Path, full: bool, outputs: Path, monkeypatch: 
         try_each(damaged(content), 500 if full else 10, found, read)
 
 
-Line = dict[str, Any] | None  # the columns of a row; None for a row that must be refused
+Row = dict[str, Any] | None  # the columns of a row; None for a row that must be refused
 
 
-def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> dict[int, Line]:
-    """Return the rows of a file by their first lines, read with the standard library or pyarrow."""
-    if file.suffix == ".arrow":
-        table = pyarrow.ipc.open_stream(file.read_bytes()).read_all()
+def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> list[Row]:
+    """Return the rows of a file, read with the standard library or pyarrow."""
+    if file.suffix in (".arrow", ".parquet"):
+        arrow = file.suffix == ".arrow"
+        table = pyarrow.ipc.open_stream(file.read_bytes()).read_all() if arrow else parquet.read_table(file)
         table.validate(full=True)
-        return dict(enumerate(table.select(["text", "label"]).to_pylist(), start=1))
-    if file.suffix == ".parquet":
-        return dict(enumerate(parquet.read_table(file, columns=["text", "label"]).to_pylist(), start=1))
+        return [*table.select(["text", "label"]).to_pylist()]
     text = file.read_bytes().decode().removeprefix("\ufeff")
-    lines = re.sub(r"\r(?!\n)", "\n" if "\n" not in text else r"\g<0>", text).split("\n")
+    lines = text.split("\n" if "\n" in text else "\r")
     if file.suffix == ".jsonl":
-        return {number: as_row(line) for number, line in enumerate(lines, start=1) if line.strip()}
+        return [as_row(line) for line in lines if line.strip()]
     if quoted:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        starts = chain([1], (reader.line_num + 1 for _ in count()))
-        fields = {start: row for start, row in zip(starts, reader, strict=False) if row}
+        header, *rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     else:
-        fields = {number: line.removesuffix("\r").split("\t") for number, line in enumerate(lines, start=1)}
-        while len(fields) > 1 and not "\t".join(fields[len(fields)]).strip("\r"):
-            del fields[len(fields)]
-    (_, header), *rows = fields.items()
+        while not lines[-1].strip("\r"):
+            lines.pop()
+        header, *rows = (line.removesuffix("\r").split("\t") for line in lines)
     places = {name: header.index(name) for name in ("text", "label")}
-    return {
-        number: {name: row[place] for name, place in places.items()} if len(row) == len(header) else None
-        for number, row in rows
-    }
+    return [{name: row[at] for name, at in places.items()} if len(row) == len(header) else None for row in rows]
 
 
-def as_row(line: str) -> Line:
+def as_row(line: str) -> Row:
     try:
         found = json.loads(line)
         return {name: found[name] for name in ("text", "label")}
@@ -317,16 +310,14 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
         file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
         file.write_bytes(content)
 
-        def rows() -> dict[int, Line]:
-            found = read_rows(path, wanted, quoting="csv" if quoted else None)
-            return {
-                line: None if isinstance(row, Exception) else row for line, row in found if not isinstance(row, Oddity)
-            }
+        def rows() -> list[Row]:
+            found = (row for _, row in read_rows(path, wanted, quoting="csv" if quoted else None))
+            return [None if isinstance(row, Exception) else row for row in found if not isinstance(row, Oddity)]
 
         try:
             expected = read_plainly(file, "," if kind == "csv" else "\t", quoted=quoted or kind == "csv")
         except Exception:  # the readers raise many types of errors
-            expected = "an error"
+            expected = []
         return judge(rows, expected, str(path))
 
     def damage(kind: str) -> st.SearchStrategy[Any]:
