@@ -11,7 +11,7 @@ from rich.text import Text
 
 from krona.cli.krona import app
 from krona.formatting import KRONA, as_typed, say, scores, table, terminal_width
-from krona.messages import KronaError, amount, mask_passwords
+from krona.messages import KronaError, amount, did_you_mean, mask_passwords
 from krona.report.layouts import find_layout
 
 HEADINGS = ("run", "state", "progress", "dev")
@@ -84,6 +84,11 @@ def test_no_text_can_command_a_terminal() -> None:
 @pytest.mark.parametrize(("count", "expected"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1008, "1,008 runs")])
 def test_the_noun_of_one_is_singular(count: int, expected: str) -> None:
     assert amount(count, "run") == expected
+
+
+@pytest.mark.parametrize("wrong", ["selfattention", "SELFATENTION", "SelfAtention"])
+def test_a_suggestion_is_the_real_name(wrong: str) -> None:
+    assert did_you_mean(wrong, ["DenseReluDense", "SelfAttention"]).startswith("did you mean 'SelfAttention'?")
 
 
 def test_the_password_of_a_url_is_masked() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from krona.paper import method_label, task_label
+from krona.paths import typed_command
 from krona.report.costs import step_seconds
 from krona.report.grouping import Group, add_paper, build_row
 from krona.report.layouts import Layout, row_order
@@ -99,7 +100,7 @@ def _backbone_name(bench: dict[str, Any]) -> str:
 def _benchmark_cell(found: dict[str, Any] | None, kind: str) -> Cell:
     if found is None or found["ratio_to_full"] is None:
         missing = "not measured" if found is None else "measured without full"
-        return Cell(missing=missing, command=f"python bench.py bench={kind}")
+        return Cell(missing=missing, command=f"{typed_command('bench')} bench={kind}")
     return Cell(100 * float(found["ratio_to_full"]), digits=0)
 
 
