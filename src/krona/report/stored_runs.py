@@ -105,10 +105,10 @@ class StoredRun:
     def common(self) -> Common:
         """The values that do not depend on the seed. Runs with the same config and data have the same object."""
         result = self.result
-        names = [key for key in result.config if key not in NO_SETTING]
-        parts = [*map(result.config.get, names), result.splits, result.provenance]
-        key = (result.method, result.task, self._draws_rows, *names, *map(id, parts))
-        found: Common = self.shared.compute(key, parts, lambda: self._describe(sorted(names)))
+        config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
+        parts = [*config.values(), result.splits, result.provenance]
+        key = (result.method, result.task, self._draws_rows, *config, *map(id, parts))
+        found: Common = self.shared.compute(key, parts, lambda: self._describe(sorted(config)))
         return found
 
     def _describe(self, names: list[str]) -> Common:
