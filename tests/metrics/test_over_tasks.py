@@ -1,5 +1,7 @@
 """Mean ranks, interquartile means, probabilities of improvement and equivalence, against libraries and by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,14 +16,36 @@ def simulated(seed: int, tasks: int = 8, methods: int = 4) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_mean_ranks_and_friedmans_p(seed: int) -> None:
+def test_mean_ranks(seed: int) -> None:
     scores = simulated(seed)
     ranks = mean_ranks(scores)
-    assert ranks.p == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue, rel=1e-12)
     by_hand = np.mean([[1 + sum(other > own for other in row) for own in row] for row in scores], axis=0)
     np.testing.assert_allclose(ranks.mean, by_hand)
     # Demsar 2006, Table 5(a): q = 2.569 for four methods at the 5 % level
     assert ranks.critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 8)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "published"),
+    [
+        ([[1, 2, 3]] * 3, 0.028),  # Friedman's statistic is 6.0
+        ([[1, 2, 3]] * 4, 0.0046),  # 8.0
+        ([[1, 2, 3]] * 3 + [[2, 1, 3]], 0.042),  # 6.5
+        ([[1, 2, 3], [1, 1, 3], [2, 1, 3], [2, 2, 2]], None),
+    ],
+)
+def test_friedmans_p_is_that_of_all_permutations(scores: list[list[float]], published: float | None) -> None:
+    ranks = stats.rankdata(scores, axis=1)
+    arranged = itertools.product(*[itertools.permutations(row) for row in ranks])
+    null = np.array([(np.sum(rows, axis=0) ** 2).sum() for rows in arranged])
+    exact = (null >= (ranks.sum(0) ** 2).sum()).mean()
+    assert published is None or exact == pytest.approx(published, abs=6e-4)
+    assert mean_ranks(np.array(scores, float)).p == pytest.approx(exact, abs=4 * np.sqrt(exact / 10_000))
+
+
+def test_friedmans_p_of_many_tasks_is_that_of_the_usual_approximation() -> None:
+    scores = simulated(0, tasks=60) * [1, 1, 1, 0.999]
+    assert mean_ranks(scores).p == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue, abs=0.02)
 
 
 def test_ranks_of_ties_and_of_incomplete_scores() -> None:

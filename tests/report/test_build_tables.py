@@ -52,13 +52,6 @@ def test_table_1_whole_has_the_glue_average_and_nothing_missing(tmp_path):
     assert [row.cells["avg"].value for row in table.rows if row.cells["avg"].best] == [best]
 
 
-def test_the_average_over_seeds_is_of_seeds_that_every_task_has(tmp_path):
-    results = [r for r in grid(["krona"], seeds=range(3), rows=60) if (r.task, r.seed) != ("rte", 2)]
-    cell = tables(tmp_path, results, table="1").tables[0].cell("krona", "avg")
-    both = [np.mean([r.test["score"] for r in results if r.seed == seed]) for seed in (0, 1)]
-    assert cell.over_seeds == (min(both), max(both))
-
-
 def test_a_clearly_worse_method_is_told_apart_and_an_equal_one_is_not(tmp_path):
     results = [make_result("krona", "rte", s, rows=400, skill=0.9) for s in range(3)]
     results += [make_result("lora", "rte", s, rows=400, skill=0.9) for s in range(3)]
@@ -250,6 +243,19 @@ def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
     table = tables(tmp_path, [make_result("krona", "rte", 0), failed], table="1").tables[0]
     assert len(table.cell("krona", "rte").runs) == 1
     assert table.cell("krona", "rte").missing is None
+
+
+def test_a_mean_over_tasks_with_different_seeds_has_no_interval_over_seeds(tmp_path):
+    both = grid(["lora"], ["rte", "cola"], range(3), rows=60)
+    results = [*both, *grid(["krona"], ["rte"], range(3), rows=60), *grid(["krona"], ["cola"], range(2), rows=60)]
+    table = tables(tmp_path, results, sweep="table1").tables[0]
+    unequal, equal = table.cell("krona", "avg"), table.cell("lora", "avg")
+    low, high = equal.interval
+    assert low < equal.value < high
+    assert [*equal.by_seed] == [0, 1, 2]
+    assert unequal.value == pytest.approx((table.cell("krona", "rte").value + table.cell("krona", "cola").value) / 2)
+    assert (unequal.interval, cell_details(unequal)[:-1]) == (None, [])
+    assert any("different seeds" in note for note in table.notes)
 
 
 def test_a_lone_row_is_the_best_of_nothing(tmp_path):

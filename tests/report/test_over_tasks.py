@@ -1,9 +1,12 @@
 """The summary of a table over its tasks."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from krona.metrics.statistics import SwapTest, swap_test
+from krona.report import over_tasks
 from krona.report.build import build_report, collect
 from krona.report.over_tasks import DIFFERENT, EQUIVALENT, compare_within_margin, task_summary
 from report.generate import make_result, write_all
@@ -27,13 +30,33 @@ def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> No
     ranks, means, higher, *pairs = summary(tmp_path, {"lora": 0.9, "krona": 0.7, "bitfit": 0.5})
     assert "3 tasks" in ranks
     assert ranks.index("LoRA 1.00") < ranks.index("KronA 2.00") < ranks.index("BitFit 3.00")
-    assert "p = 0.05" in ranks  # of three tasks that agree on the order of three methods: exp(-3)
+    assert "p = 0.028" in ranks  # all three tasks agree on the order of three methods: (1/6)²
     assert means.index("LoRA") < means.index("KronA") < means.index("BitFit")
     assert "KronA 1.00 [1.00, 1.00]" in higher
     assert [pair.split()[0] for pair in pairs] == ["KronA", "BitFit"]
     assert "different on CoLA, RTE, MRPC" in pairs[1]
     text = " ".join(build_report(tmp_path, width=300).split())
     assert " ".join(ranks.split()) in text
+
+
+def test_the_summary_is_of_the_best_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over_tasks, "MOST_ROWS", 3)
+    skills = {"krona": 0.5, "bitfit": 0.6, "lora": 0.9, "pa": 0.8, "compacter": 0.7}  # not in the order of the table
+    left_out, ranks, *_ = summary(tmp_path, skills)
+    assert left_out.startswith("Of 5 rows, the 3 with the highest mean score")
+    assert [name in ranks for name in ("LoRA", "PA", "Compacter", "BitFit", "KronA")] == [True] * 3 + [False] * 2
+
+
+def test_the_summary_uses_the_tests_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def count(*args: Any, seed: int) -> SwapTest:
+        seeds.append(seed)
+        return swap_test(*args, seed=seed)
+
+    monkeypatch.setattr("krona.report.table.swap_test", count)
+    summary(tmp_path, {"lora": 0.9, "krona": 0.7, "bitfit": 0.5})
+    assert sorted(seeds) == [0, 0, 1, 1, 2, 2]  # each of the others against LoRA, once on each task
 
 
 @pytest.mark.parametrize(

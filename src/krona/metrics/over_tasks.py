@@ -2,7 +2,8 @@
 
 The module computes
 
-- mean ranks, with the Friedman test and Nemenyi's critical difference (Demsar 2006, section 3.2.2),
+- mean ranks, with a permutation test of Friedman's statistic, and with Nemenyi's critical difference (Demsar 2006,
+  section 3.2.2),
 - the interquartile mean and the probability of improvement, with a stratified bootstrap (Agarwal et al. 2021, section
   4), and
 - two one-sided tests of equivalence (Schuirmann 1987), with a paired bootstrap of the difference between two scores.
@@ -16,7 +17,16 @@ import numpy as np
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.scores import score_by_sums
-from krona.metrics.statistics import DRAWS, LEVEL, Interval, paired_bootstrap, percentile_interval, require_pairs
+from krona.metrics.statistics import (
+    DRAWS,
+    LEVEL,
+    SWAPS,
+    Interval,
+    p_value,
+    paired_bootstrap,
+    percentile_interval,
+    require_pairs,
+)
 
 MARGIN = 1.0  # points
 Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
@@ -27,12 +37,16 @@ class Ranks:
     """The ranks of M methods over N tasks. The best method of a task has rank 1. Ties get the mean of their ranks."""
 
     mean: Floats  # the mean rank of each method, (M,)
-    p: float  # the p-value of the Friedman test, whose null hypothesis is that all methods have the same mean rank
+    p: float  # of Friedman's test; its null hypothesis is that a task's ranks could belong to any of the methods
     critical_difference: float  # of Nemenyi: mean ranks that differ by more are different at the 5 % level
 
 
 def mean_ranks(scores: Floats) -> Ranks:
     """Return the ranks of methods over tasks.
+
+    The p-value is from random permutations of each task's ranks. The usual χ² distribution, and the F distribution of
+    Iman and Davenport, are poor approximations for a few tasks. For three methods that have the same order on three
+    tasks, the exact p-value is 0.028, and the approximations are 0.050 and 0.
 
     Args:
         scores: one score of each of M methods on each of N tasks, (N, M), with N ≥ 2 and M ≥ 3.
@@ -40,8 +54,6 @@ def mean_ranks(scores: Floats) -> Ranks:
     Raises:
         ValueError: there are fewer than 2 tasks or fewer than 3 methods, or a score is missing.
     """
-    from scipy.special import chdtrc  # scipy.stats takes more than half a second to import
-
     tasks, methods = scores.shape
     if tasks < 2 or methods < 3 or not np.isfinite(scores).all():
         raise ValueError(
@@ -50,9 +62,10 @@ def mean_ranks(scores: Floats) -> Ranks:
         )
     higher, equal = (compare(scores[:, None], scores[..., None]).sum(2) for compare in (np.greater, np.equal))
     ranks = higher + (equal + 1) / 2
-    freedom = 1 - (equal**2 - 1).sum() / (tasks * methods * (methods**2 - 1))  # 0 if all methods tie on every task
-    spread = 12 / (methods * tasks * (methods + 1)) * (ranks.sum(0) ** 2).sum() - 3 * tasks * (methods + 1)
-    p = float(chdtrc(methods - 1, spread / freedom)) if freedom else 1.0
+    rng, sums = np.random.default_rng(0), np.zeros((SWAPS, methods))
+    for own in ranks:
+        sums += rng.permuted(np.tile(own, (SWAPS, 1)), axis=1)
+    p = p_value((ranks.sum(0) ** 2).sum(), (sums**2).sum(1))  # Friedman's statistic increases with this sum of squares
     difference = _largest_range(methods) / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * tasks))
     return Ranks(ranks.mean(0), p, float(difference))
 

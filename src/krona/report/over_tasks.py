@@ -6,6 +6,7 @@ import numpy as np
 
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
+from krona.metrics.statistics import SWAPS
 from krona.report.table import ALPHA, Cell, PairedTest, Row, Table
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
@@ -20,7 +21,8 @@ def task_summary(table: Table) -> list[str]:
     The list is empty for fewer than three tasks or rows, because ranks and interquartile means need at least three.
     """
     tasks = [column.key for column in table.columns if column.kind == "task"]
-    rows = [row for row in table.rows if all(row.cell(task).compared for task in tasks)][:MOST_ROWS]
+    compared = [row for row in table.rows if all(row.cell(task).compared for task in tasks)]
+    rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MOST_ROWS]
     if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
         return []
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
@@ -35,8 +37,11 @@ def task_summary(table: Table) -> list[str]:
     higher = ", ".join(
         f"{row.name} {_format(over_tasks.improvement_of(runs[id(best)], runs[id(row)]), 2)}" for row in others
     )
+    left_out = f"Of {len(compared)} rows, the {MOST_ROWS} with the highest mean score are compared over the tasks."
     return [
-        f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test: p = {ranks.p:.2g}. Rows differ "
+        *([left_out] if len(compared) > MOST_ROWS else []),
+        f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test with {SWAPS:,} "
+        f"permutations: p = {ranks.p:.2g}. Rows differ "
         f"if their mean ranks are more than {ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level).",
         f"Interquartile mean over tasks and seeds, with a 95 % interval over seeds: {means}.",
         f"Probability that a run of {best.name} scores higher than a run of another row: {higher}.",
@@ -66,7 +71,7 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
     """
     test = a.test_against(b)
-    found: str | None = a.compute("margin", (b.sources, test.seed), lambda: _decide(test))
+    found: str | None = test.one.compute("margin", test.sources, lambda: _decide(test))
     return found
 
 

@@ -10,7 +10,7 @@ from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
 from krona.report.stored_runs import StoredRun, count_unfinished, one_of_each
-from krona.report.table import Cell, Table
+from krona.report.table import AVERAGE, Cell, Table
 from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
@@ -66,6 +66,9 @@ def describe_limits(table: Table, tasks: list[str]) -> list[str]:
         notes.append(
             f"Cells have {sizes[0]} to {sizes[-1]} seeds. The paired test uses the seeds that both methods have."
         )
+    means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
+    if sizes != [1] and any(not cell.by_seed for cell in means):
+        notes.append("A mean over tasks with different seeds has no interval over seeds.")
     untested = sum(cell.compared and not cell.best and cell.p is None for cell in cells)
     if untested:
         notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")

@@ -81,11 +81,13 @@ def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) 
 def average(parts: Sequence[Cell]) -> Cell:
     """Return a cell with the mean over tasks.
 
-    The cell has the seeds that all tasks have in common. Its test interval is a bootstrap over the test sets of all
-    tasks.
+    Its score of a seed is the mean of this seed's scores. It has these scores only if all tasks have the same seeds,
+    because an interval over the common seeds does not belong to a mean of all seeds. Its test interval is a bootstrap
+    over the test sets of all tasks.
     """
-    seeds = set.intersection(*(set(part.by_seed) for part in parts))
-    by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
+    same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
+    seeds = sorted(parts[0].by_seed) if same else []
+    by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in seeds}
     runs = [run for part in parts for run in part.runs]
     cell = Cell(float(np.mean([part.value for part in parts])), runs, by_seed)
     for part in parts:
@@ -105,9 +107,7 @@ def _average_draws(parts: Sequence[Cell]) -> Floats:
     return np.asarray(np.mean([rng.permutation(part.draws) for part in parts], axis=0))
 
 
-def _mark_best(
-    scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
-) -> None:
+def _mark_best(scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int]) -> None:
     """Mark the best cells, and the cells that are not significantly different from them after Holm's correction.
 
     The test swaps predictions within each task and averages the differences over the tasks.
@@ -116,7 +116,6 @@ def _mark_best(
         scored: a dict from the index of each row to the cell to compare.
         parts: a dict from the index of each row to its cells on single tasks. The compared score is their mean.
         fit: the indices of the rows that can be the best.
-        seed: the random seed of the first task's test.
     """
     if len(scored) < 2 or not fit:  # a single cell is not marked
         return
@@ -127,9 +126,8 @@ def _mark_best(
         cell.best = i in fit and cell.value == scored[top].value
         if i == top:
             continue
-        pairs = enumerate(zip(parts[i], parts[top], strict=True))
-        tests = [a.test_against(b, seed=seed + task) for task, (a, b) in pairs]
-        others = [(test.one.sources, test.two.sources, test.seed) for test in tests]
+        tests = [a.test_against(b) for a, b in zip(parts[i], parts[top], strict=True)]
+        others = [(test.one.sources, test.sources) for test in tests]
         p = tests[0].one.compute("test", others, partial(_combined_p, tests))
         if p is not None:
             found.append((cell, p))
@@ -150,8 +148,9 @@ def mark_columns(groups: list[Group], tasks: list[str], scored: list[TaskCells],
     """Mark the best row of each task and the rows that tie with it."""
     for place, task in enumerate(tasks):
         found = {i: cell for i in comparable_rows(groups, task) if (cell := scored[i][task]) is not None}
-        fit = _fit(groups, found, [task], split)
-        _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
+        for cell in found.values():
+            cell.test_seed = place
+        _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=_fit(groups, found, [task], split))
 
 
 def mark_averages(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> dict[int, Cell]:

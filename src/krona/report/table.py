@@ -39,6 +39,7 @@ class Cell:
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
+    test_seed: int = 0  # the random seed of its tests, which is the same for all cells of a column
     tests: dict[int, "PairedTest"] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
     command: str | None = None  # the command that starts the missing runs
@@ -92,13 +93,13 @@ class Cell:
         """Return a value that depends on the `sources` of this cell and on ``others``. See `ComputedValues.get`."""
         return self.runs[0].shared.computed.get(kind, (self.sources, others), make)
 
-    def test_against(self, other: "Cell", *, seed: int = 0) -> "PairedTest":
+    def test_against(self, other: "Cell") -> "PairedTest":
         """Return the paired test of two cells on their common seeds.
 
         The test is stored, because the same pair is tested for the column, for the average and for the summary over
-        tasks.
+        tasks. The order of the two cells does not matter.
         """
-        return self.tests.setdefault(id(other), PairedTest(self, other, seed))
+        return other.tests.get(id(self)) or self.tests.setdefault(id(other), PairedTest(self, other))
 
 
 @dataclass(eq=False)
@@ -107,7 +108,11 @@ class PairedTest:
 
     one: Cell
     two: Cell
-    seed: int
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """The result depends on these values and on the sources of the first cell."""
+        return self.two.sources, self.one.test_seed
 
     @cached_property
     def result(self) -> SwapTest | None:
@@ -118,7 +123,7 @@ class PairedTest:
             return None
         a, b = ([cell.answers[seed] for seed in seeds] for cell in (self.one, self.two))
         try:
-            return swap_test(a, b, metrics, seed=self.seed)
+            return swap_test(a, b, metrics, seed=self.one.test_seed)
         except ValueError:  # no common seed, or different test sets
             return None
 
