@@ -4,15 +4,19 @@ Neither the order of the jobs nor the other jobs may change a bit of a result.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import one_job
 from krona.backbones import shared
+from krona.backbones.families.encoder_decoder import EncoderDecoder
+from krona.backbones.load import Loaded
 from krona.config.settings import Backbone
+from krona.tasks import Task
 from tasks.glue_files import task
-from tiny_t5 import snapshot
+from tiny_t5 import snapshot, tiny_t5
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +73,33 @@ def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> No
     )
     assert torch.equal(first.shared.weight, again.shared.weight)
     assert not torch.equal(first.shared.weight, other.shared.weight)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ({"architecture": "t5"}, {"architecture": "mt5"}),
+        ({"path": "{folder}/a.gguf"}, {"path": "{folder}/b.gguf"}),
+    ],
+)
+def test_another_model_is_not_taken_from_the_cache(
+    changes: tuple[dict[str, str], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.gguf").write_text(name)
+    tokenizer: Any = None
+    loaded = []
+
+    def load(settings: Backbone, task: Task, **_: object) -> Loaded:
+        loaded.append(settings)
+        return Loaded(model=tiny_t5(), tokenizer=tokenizer, family=EncoderDecoder(task, tokenizer))
+
+    monkeypatch.setattr("krona.backbones.load.load", load)
+    monkeypatch.setattr(shared, "has_head", lambda settings: False)
+    for change in changes:
+        values = {key: value.format(folder=tmp_path) for key, value in change.items()}
+        shared.shared_backbone(Backbone(name="x", **values), task("rte"), seed=0, bf16=False)  # type: ignore[arg-type]
+    assert len(loaded) == 2
 
 
 def test_a_few_are_kept() -> None:

@@ -63,6 +63,19 @@ def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path, mo
     assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
 
 
+def test_the_progress_reads_only_the_latest_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ledger.VARIABLE, str(tmp_path))
+    (tmp_path / ledger.TOTAL).write_text("100")
+    for number in range(50):
+        result = make_result("krona", "rte")
+        result.times["total"] = float(number)
+        ledger.note_job(Job("run", "done", tmp_path, result), number=number, overrides=[])
+    (tmp_path / "0.json").write_text("not read")
+    progress = ledger.progress()
+    assert progress is not None
+    assert (progress.started, progress.ended, progress.seconds) == (50, 50, [float(number) for number in range(30, 50)])
+
+
 def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:
     first, *others = plan.plan(["profile=demo", "method=krona,lora", "task=sample_rte"], outputs=tmp_path)
     made = make_result("krona", "sample_rte", sweep="table1")

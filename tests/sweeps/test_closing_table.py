@@ -129,3 +129,11 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     assert "note (4 of 4 runs): the code has changed" in lines
     assert sum("warm-up" in line for line in lines) == 1
     assert "note (1 of 1 run): the warm-up is longer" in said(jobs[-1:])
+
+
+@pytest.mark.parametrize(("status", "advised"), [("failed", True), ("interrupted", False)])
+def test_only_a_failed_run_needs_retry(status: str, advised: bool, tmp_path: Path) -> None:
+    one = job(tmp_path, state="failed")
+    assert one.result is not None
+    one.result.status, one.error = status, "process 1 was lost"  # type: ignore[assignment]
+    assert any("retry=failed" in line for line in said([one])) is advised

@@ -139,3 +139,17 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, t
             load(task("rte"), kind="hub", name="nobody/has-this")
         assert connections(silent) == 1  # without a second attempt
     assert (os.environ.get("HF_HUB_OFFLINE", "0") in ("1", "true")) == constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(("revision", "cached"), [(None, True), ("v1", True), ("abc", True), ("v2", False)])
+def test_a_model_is_cached_for_a_revision(
+    revision: str | None, cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--t5--small"
+    for reference in ("main", "v1"):
+        (folder / "refs").mkdir(parents=True, exist_ok=True)
+        (folder / "refs" / reference).write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "snapshots" / "abc" / "model.safetensors").write_text("")
+    assert hub.model_is_cached("t5/small", revision) is cached

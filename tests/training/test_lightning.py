@@ -4,6 +4,7 @@ import csv
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
@@ -272,3 +273,13 @@ def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KronaError, match="Remove -m"):
         run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path, multirun=True)
+
+
+@pytest.mark.parametrize(("error", "message"), [(KronaError("bad row"), "bad row"), (OSError("x"), "OSError: x")])
+def test_fast_dev_run_shows_the_trace_of_an_unexpected_error_only(
+    error: Exception, message: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.training.run.run", Mock(side_effect=error))
+    job, said = run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path)
+    assert (job.state, job.error) == ("failed", message)
+    assert ("Traceback" in said) is isinstance(error, OSError)

@@ -187,19 +187,21 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several threads would mostly wait for each other, because the blocks are small
-    for key, weight in weights.items():
-        if weight.is_meta:
-            continue
-        sums: dict[str, list[Tensor]] = {rounding: [] for rounding in roundings}
-        for block in torch.split(weight.reshape(-1), BLOCK):
-            for rounding in roundings:
-                rounded = block.to(ROUNDINGS[rounding]) if block.is_floating_point() else block
-                rows = _as_words(rounded)
-                sums[rounding] += [rows.sum(0), rows.sum(1)]
-        for rounding, digest in digests.items():
-            digest.update(f"{key}\n".encode())
-            digest.update(torch.cat(sums[rounding]).cpu().numpy().tobytes())
-    torch.set_num_threads(threads)
+    try:
+        for key, weight in weights.items():
+            if weight.is_meta:
+                continue
+            sums: dict[str, list[Tensor]] = {rounding: [] for rounding in roundings}
+            for block in torch.split(weight.reshape(-1), BLOCK):
+                for rounding in roundings:
+                    rounded = block.to(ROUNDINGS[rounding]) if block.is_floating_point() else block
+                    rows = _as_words(rounded)
+                    sums[rounding] += [rows.sum(0), rows.sum(1)]
+            for rounding, digest in digests.items():
+                digest.update(f"{key}\n".encode())
+                digest.update(torch.cat(sums[rounding]).cpu().numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
     return {rounding: digest.hexdigest() for rounding, digest in digests.items()}
 
 

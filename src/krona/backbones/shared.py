@@ -5,7 +5,6 @@ Runs do not change the shared objects. Each run has its own modules, and the wei
 """
 
 import copy
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -48,14 +47,10 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
 
     The weights are loaded only if the previous run used another backbone. The new weights of a head are not shared.
     """
-    content = fingerprint(settings)
-    with_head = cached("has a head", 8, (content, settings.name), lambda: has_head(settings))
+    content = fingerprint(settings), repr(replace(settings, factor_shapes={}, learning_rates=None))
+    with_head = cached("has a head", 8, content, lambda: has_head(settings))
     key = (
-        content,
-        settings.name,
-        json.dumps(dict(settings.sizes or {}), sort_keys=True),
-        settings.tied_head,
-        settings.pooling,
+        *content,
         None if settings.pretrained else seed,
         bf16,
         num_outputs(task) if with_head else None,

@@ -29,7 +29,7 @@ def fingerprint(settings: Backbone) -> str:
         what = _hash_folder(folder, weights=False) if folder else json.dumps(dict(settings.sizes or {}), sort_keys=True)
         return f"random {what}{tokenizer}"
     if folder is not None:
-        return f"{_hash_folder(folder, weights=True)}{tokenizer}"
+        return f"{_hash_folder(folder, weights=True, gguf=Path(str(settings.path)).name)}{tokenizer}"
     return f"hub {settings.name}@{settings.revision or 'main'}{tokenizer}"
 
 
@@ -105,10 +105,16 @@ def require_folders(settings: Backbone) -> None:
         )
 
 
-def _hash_folder(folder: Path, *, weights: bool) -> str:
+def _hash_folder(folder: Path, *, weights: bool, gguf: str = "") -> str:
+    """Return a hash of the config and tokenizer files in a folder. With ``weights``, include the files with weights.
+
+    If ``gguf`` is the name of a GGUF file, other GGUF files in the folder are ignored.
+    """
     suffixes = {".json", ".model"} | ({".safetensors", ".bin", ".gguf"} if weights else set())
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
+        if gguf.endswith(".gguf"):
+            files = [p for p in files if p.suffix != ".gguf" or p.name == gguf]
         return _hash_content(tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
     except OSError:
         return "absent"

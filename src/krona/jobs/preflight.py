@@ -112,8 +112,6 @@ def _check_optimizer(settings: Run) -> None:
     """Build the optimizer once, because some optimizers reject an argument with an error of another class."""
     if (settings.optimizer.target, settings.optimizer.arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
         return  # the default of conf/config.yaml; an optimizer imports torch._dynamo, which takes a second
-    import torch
-
     try:
         build_optimizer(settings.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
     except (ValueError, TypeError) as error:
@@ -145,8 +143,9 @@ def _check_downloads(settings: Run) -> None:
     missing = []
     if needs_data and not hub.is_cached(str(data.name), str(task.hub_name), data.revision):
         missing.append(f"the data set {data.name} ({task.hub_name})")
-    if needs_model and not hub.model_is_cached(backbone.name):
-        missing.append(f"the backbone {backbone.name}")
+    if needs_model and not hub.model_is_cached(backbone.name, backbone.revision):
+        revision = f" (revision {backbone.revision})" if backbone.revision else ""
+        missing.append(f"the backbone {backbone.name}{revision}")
     if missing:
         raise KronaError(
             f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "

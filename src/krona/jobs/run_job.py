@@ -80,13 +80,15 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
         config = {**spec.config, "trainer": trainer, "logger": {}}
         rehearsal = replace(spec, config=config, outputs=Path(folder))
         job, log = run_on_devices(rehearsal, console), rehearsal.run.log
-        if job.state == "failed" and log.is_file() and "Traceback" in (text := log.read_text(encoding="utf-8")):
+        error, hint = job.error, _trace_hint(log)
+        if error is not None and error.endswith(hint):
+            text, error = log.read_text(encoding="utf-8"), error.removesuffix(hint)
             console.print(escape(text[text.index("Traceback") :]), highlight=False, markup=False)
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"
         say(console, f"  fast_dev_run: {batches} of train, of dev and of test succeeded. No files were kept.")
-    return replace(job, result=None)
+    return replace(job, result=None, error=error)
 
 
 def _run_rank(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch | None) -> Job:
@@ -168,9 +170,13 @@ def _run_claimed(
         message = format_error(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
-            message += f" (the stack trace is in {spec.run.log})"
+            message += _trace_hint(spec.run.log)
         return Job(spec.run_id, "failed", folder, result, message)
     return Job(spec.run_id, "done", folder, result)
+
+
+def _trace_hint(log: Path) -> str:
+    return f" (the stack trace is in {log})"
 
 
 def _new_result(spec: JobSpec) -> Result:

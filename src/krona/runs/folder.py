@@ -11,7 +11,7 @@ from krona.runs import claim as claims
 from krona.runs import file_names
 from krona.runs.holder import Holder, read_holder
 from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result, write_result
-from krona.safe_files import Write, link_target, remove_below, sha256, write_whole
+from krona.safe_files import Write, link_target, sha256, write_whole
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
@@ -148,8 +148,18 @@ class RunFolder:
             raise KronaError(
                 f"{self.path.name} is being run by {claims.describe(self.owner() or {})}, so it was not removed."
             )
-        claim.release()
-        if not remove_below(self.path.parent, self.path):
+        try:
+            files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]
+            files.sort(key=lambda path: path == self.result)  # result.json last, so that the command can be repeated
+            for path in files:
+                claim.remove(path)
+        except OSError as error:
+            raise KronaError(f"{self.path} can't be removed: {error.strerror or error}") from error
+        finally:
+            claim.release()
+        with suppress(OSError):  # a file can't be removed, or another process has started the run meanwhile
+            self.path.rmdir()
+        if self.path.exists() and self.owner() is None:
             raise KronaError(f"{self.path} can't be removed.")
 
     def remove_attempt(self, claim: claims.Claim) -> None:

@@ -203,6 +203,6 @@ def _notes(jobs: Sequence[Job]) -> list[str]:
 
 def _failures(jobs: Sequence[Job]) -> list[str]:
     lines = [f"{job.run_id}: {job.error}" for job in jobs if job.error]
-    if any(job.state == "failed" and job.result is not None for job in jobs):
+    if any(job.state == "failed" and job.result is not None and job.result.status == "failed" for job in jobs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

@@ -66,10 +66,11 @@ def progress() -> SweepProgress | None:
     folder = _folder()
     if folder is None or not (folder / TOTAL).is_file():
         return None
-    notes = _read_notes(folder)
-    seconds = [float(note["seconds"]) for note in notes[-RECENT:] if note.get("seconds") is not None]
+    paths = _find_notes(folder)
+    notes = _read_notes(paths[-RECENT:])
+    seconds = [float(note["seconds"]) for note in notes if note.get("seconds") is not None]
     total = int((folder / TOTAL).read_text(encoding="utf-8"))
-    return SweepProgress(total, started=len(notes), ended=len(notes), seconds=seconds)
+    return SweepProgress(total, started=len(paths), ended=len(paths), seconds=seconds)
 
 
 def require_outputs() -> None:
@@ -117,7 +118,7 @@ class Ledger(Callback):
         folder = Path(os.environ.pop(VARIABLE))
         if not folder.is_dir():
             raise SystemExit(_gone(folder.parent))
-        jobs = [_build_job(note) for note in _read_notes(folder)]
+        jobs = [_build_job(note) for note in _read_notes(_find_notes(folder))]
         remove_below(folder.parents[1], folder)
         written = Path(config.hydra.sweep.dir).absolute()
         remove_below(written.parent, written / "multirun.yaml")  # of Hydra's sweeper; nothing reads it
@@ -140,8 +141,11 @@ def _folder() -> Path | None:
     return None if path is None else Path(path)
 
 
-def _read_notes(folder: Path) -> list[dict[str, Any]]:
-    paths = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+def _find_notes(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+
+
+def _read_notes(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 

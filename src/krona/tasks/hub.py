@@ -67,12 +67,18 @@ def offline() -> Iterator[None]:
             datasets.logging.set_verbosity(verbosity)
 
 
-def model_is_cached(repository: str) -> bool:
-    """Return whether the Hub's local cache contains weights of the model."""
+def model_is_cached(repository: str, revision: str | None) -> bool:
+    """Return whether the Hub's local cache contains weights of the model.
+
+    Args:
+        revision: a branch, a tag or a commit. None means the branch main.
+    """
     from huggingface_hub import constants
 
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    return any(any(snapshots.glob(f"*/{name}")) for name in ("*.safetensors", "*.bin"))
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    reference = folder / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else str(revision)
+    return any(any((folder / "snapshots" / commit).glob(name)) for name in ("*.safetensors", "*.bin"))
 
 
 def is_cached(name: str, config: str, revision: str | None) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
+ATTEMPTS = 10  # of several runs that find the same damage, each may move the folder of another run
 ABANDONED = 3600.0  # seconds; an older temporary folder was left behind by a killed run
 
 
@@ -76,18 +77,26 @@ def tokenise(
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
     _remove_abandoned(folder.parent)
+    for _ in range(ATTEMPTS):
+        try:
+            return _read_or_write(split, encoding, max_source_length=max_source_length, folder=folder)
+        except FileNotFoundError as error:  # another run found the same damage, and moved the folder meanwhile
+            missing = error
+        except OSError as error:
+            raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
+    raise KronaError(f"The token cache {folder} cannot be written: {missing.strerror}.") from missing
+
+
+def _read_or_write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> Tokenised:
     mended = None
-    try:
-        if folder.is_dir() and (damage := _find_damage(folder, rows=len(split))) is not None:
-            aside = folder.with_name(f"{key}.damaged")
-            remove_below(folder.parents[2], aside)  # a cache that was damaged earlier
-            folder.rename(aside)
-            mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and written again."
-        if not folder.is_dir():
-            _write(split, encoding, max_source_length=max_source_length, folder=folder)
-    except OSError as error:
-        raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
-    if mended is not None and (damage := _find_damage(folder, rows=len(split))) is not None:
+    if folder.is_dir() and (damage := _find_damage(folder, rows=len(split))) is not None:
+        aside = folder.with_name(f"{folder.name}.damaged")
+        remove_below(folder.parents[2], aside)  # a cache that was damaged earlier
+        folder.rename(aside)
+        mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and written again."
+    if not folder.is_dir():
+        _write(split, encoding, max_source_length=max_source_length, folder=folder)
+    if mended is not None and (damage := _find_damage(folder, rows=len(split))) is not None and folder.is_dir():
         raise KronaError(f"{mended} It is damaged again ({damage}). Check the disk.")
     return _read(folder, mended)
 

@@ -16,7 +16,11 @@ import submitit
 
 from krona.jobs import child_processes
 from krona.jobs.interrupts import Interrupted, interrupt
+from krona.jobs.job import Job
+from krona.sweeps.launchers import launch
+from krona.sweeps.launchers.pool import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
+from krona.sweeps.progress import SweepProgress
 from one_job import typed
 from typed_run import start, train
 
@@ -137,3 +141,45 @@ def test_a_worker_ends_if_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) 
     assert told == []
     child_processes.end_with_parent(os.getppid() + 1)
     assert told == [(os.getpid(), 15)]
+
+
+def test_after_an_interrupt_no_job_is_asked_again_for_its_outcome() -> None:
+    class Running:
+        def __init__(self, polls: int) -> None:
+            self.left = polls
+
+        def outcome(self) -> str | None:
+            self.left -= 1
+            assert self.left >= 0
+            return None if self.left else "stopped"
+
+        def terminate(self) -> None: ...
+
+    running = iter([Running(2), Running(4)])
+
+    def start(job: Any) -> Any:
+        if job == 2:
+            raise Interrupted(signal.SIGINT)
+        return next(running)
+
+    with pytest.raises(Interrupted):
+        run_pool([0, 1, 2], count=3, start=start, started=str, ended=print, poll_s=0)  # type: ignore[list-item, arg-type]
+    assert next(running, None) is None
+
+
+def test_the_remaining_time_on_slurm_counts_the_runs_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[SweepProgress] = []
+
+    def make(*arguments: Any, **options: Any) -> SweepProgress:
+        made.append(SweepProgress(*arguments, **options))
+        return made[0]
+
+    def run_slurm(jobs: list[Any], *, settings: Any, ended: Any) -> None:
+        ended(jobs[0], Job("x", "failed", Path(), error="no"))
+
+    monkeypatch.setattr(launch, "SweepProgress", make)
+    monkeypatch.setattr(launch, "require", lambda *_: None)
+    monkeypatch.setattr(launch.submitted, "run_slurm", run_slurm)
+    job: Any = SimpleNamespace(overrides=("seed=0",), number=0)
+    launch.launch("submitit_slurm", [job], {"array_parallelism": 64}, note=print)
+    assert made[0].at_a_time == 64

@@ -37,9 +37,11 @@ def launch(
     require(engine, settings)
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
-    progress = SweepProgress(
-        len(jobs), at_a_time=1 if engine == "submitit_slurm" else share_cores(settings["n_jobs"], len(jobs))[0]
-    )
+    if engine == "submitit_slurm":
+        at_a_time = settings["array_parallelism"]
+    else:
+        at_a_time = share_cores(settings["n_jobs"], len(jobs))[0]
+    progress = SweepProgress(len(jobs), at_a_time=at_a_time)
     shared = set.intersection(*(set(job.overrides) for job in jobs))
 
     def started(job: SweepJob) -> None:

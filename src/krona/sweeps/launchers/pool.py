@@ -17,7 +17,10 @@ class RunningJob(Protocol):
     """A job that has been started."""
 
     def outcome(self) -> Job | str | None:
-        """Return the outcome of the job, or a text that explains why it has no outcome. Return None while it runs."""
+        """Return the outcome of the job, or a text that explains why it has no outcome. Return None while it runs.
+
+        After it has returned an outcome, it must not be called again.
+        """
 
     def terminate(self) -> None:
         """Send SIGTERM to the job."""
@@ -56,7 +59,7 @@ def run_pool(
     except BaseException:
         for _, one in running:
             one.terminate()
-        while any(one.outcome() is None for _, one in running):
+        while running := [item for item in running if item[1].outcome() is None]:
             time.sleep(0.1)
         raise
 
