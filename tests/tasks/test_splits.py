@@ -148,7 +148,7 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="dev would be a split with no rows"):
         load(task("rte"), kind="tsv", path=str(tmp_path))
     write(tmp_path, "sst2", train=1000)
-    with pytest.raises(KronaError, match=r"no rows. It has 1000 rows, of which data.protocol=table1 takes 1000"):
+    with pytest.raises(KronaError, match=r"it has 1000 rows and data.protocol=table1 moves 1000 of them to dev"):
         load(task("sst2"), kind="tsv", path=str(tmp_path))
 
 

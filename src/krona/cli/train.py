@@ -1,4 +1,7 @@
-"""Run one job of train.py, or print the config of the job (--cfg job). A job is one run of a command."""
+"""Run one job of train.py, or print the config of the job (--cfg job).
+
+A job trains one model. A command has one job, or with -m (a multirun) one job for each combination of its values.
+"""
 
 import re
 import traceback

@@ -63,7 +63,8 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
 
     Raises:
         NotAllowedError: the section contains the path of a class or function that is not allowed.
-        KronaError: a key is unknown, or an argument does not fit the branch's class. The message lists all problems.
+        KronaError: a key is unknown, or the class of the method's branch (the module that the method adds to a layer)
+            does not accept an argument. The message lists all problems.
     """
     target = config.get("_target_")
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
@@ -128,7 +129,10 @@ def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Map
 def _check_object(where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
         near = did_you_mean(where.partition(".")[2], others)
-        raise KronaError(f"{where} has no class: {near}. For a class of your own, add +{where}._target_=package.Class")
+        raise KronaError(
+            f"{where} has no class, because the key {where}._target_ is missing: {near}. To use your own class, add "
+            f"+{where}._target_=package.Class"
+        )
     found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
     filled_in = ("save_dir",) if is_lightning_logger(found) else ()
     problems = _find_object_problems(found, where, values, own=own, filled_in=filled_in)

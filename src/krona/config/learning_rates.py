@@ -21,9 +21,9 @@ def rate_notes(
 
     Args:
         config: the composed config.
-        chosen: a dict from each group to its choice.
+        chosen: a dict from each folder of conf/, such as ``method``, to the name of the chosen file.
         rates: the backbone's ``learning_rates``, or None.
-        has_recipe: whether the chosen recipe exists or is null.
+        has_recipe: false if the chosen recipe (hyper-parameters of the paper for a method and a task) does not exist.
         is_set: whether the user or an experiment set the learning rate.
     """
     method, optimizer = config.get("method", {}), config.get("optimizer")

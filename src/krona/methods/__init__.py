@@ -8,8 +8,11 @@ Every branch has these methods:
 
 ``forward(x)``
     Return the update (..., d_out) for an input x (..., d_in). The placement determines how `krona.surgery` uses the
-    branch at a layer or block. *parallel*: the update for the input is added to the output. *sequential*: the update
-    for the output is added to the output. *before*: the update for the input is added to the input.
+    branch at a layer or block:
+
+    - *parallel*: the branch receives the layer's input. Its update is added to the layer's output.
+    - *sequential*: the branch receives the layer's output. Its update is added to this output.
+    - *before*: the branch receives the layer's input. Its update is added to this input, before the layer uses it.
 ``reset_parameters()``
     Initialise the parameters for training.
 
@@ -30,9 +33,12 @@ A branch may also have these members:
 ``low_rank()``
     Return factors (d_in, r) and (r, d_out) of the update. The export to peft's LoRA uses them.
 ``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
-    A static method that returns factor shapes for a layer of another width (``method.fit_factors: nearest``).
+    A static method that returns the factor shapes for a layer with the widths d_in and d_out, if the shapes
+    ``kron_factors`` do not fit (``method.fit_factors: nearest``). ``counterparts`` is a dict from shapes of A in the
+    paper to the shapes that replace them in this backbone.
 ``bind(layer, transposed)``
-    Store the linear layer of the branch. Insertion calls this method if the update depends on the layer's weight.
+    Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on
+    the layer's weight. ``transposed`` is true if the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.
 ``beside(layer, x)``
     Return ``layer(x) + self(x)`` faster than two separate calls.
 ``add_to(y, x, *others)``

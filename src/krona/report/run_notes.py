@@ -121,8 +121,8 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
 def power_note(table: Table) -> list[str]:
     """Return a note on the smallest difference that the paired test can find on each task.
 
-    The note is about the best and the second-best row of each task. The smallest difference depends on the examples on
-    which these two rows disagree, so the note does not apply to other pairs of rows.
+    The note is about the best and the second-best row of each task. The smallest difference depends on the examples
+    for which these two rows have different predictions, so the note does not apply to other pairs of rows.
     """
     found = []
     for column in (column for column in table.columns if column.kind == "task"):

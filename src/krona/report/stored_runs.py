@@ -156,8 +156,8 @@ class StoredRun:
 def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -> tuple[list[StoredRun], list[str]]:
     """Return all readable runs under these folders, and a sentence for each file that can't be used.
 
-    The runs use the values in ``computed``, and add new values to it.
-    Raise KronaError if one of the folders does not exist.
+    The runs take values that are expensive to compute, such as test results, from ``computed``. If a value is missing,
+    they compute it and add it to ``computed``. Raise KronaError if one of the folders does not exist.
     """
     runs: dict[str, StoredRun] = {}
     problems: list[str] = []

@@ -90,7 +90,10 @@ class Cell:
         return bootstrap(list(self.answers.values()), self.runs[0].metrics)
 
     def compute(self, kind: str, others: Any, make: Callable[[], Any]) -> Any:
-        """Return a value that depends on the `sources` of this cell and on ``others``. See `ComputedValues.get`."""
+        """Return the stored result of ``make``, or call ``make`` if there is none. See `ComputedValues.get`.
+
+        The result must depend only on the `sources` of this cell and on ``others``.
+        """
         return self.runs[0].shared.computed.get(kind, (self.sources, others), make)
 
     def test_against(self, other: "Cell") -> "PairedTest":

@@ -145,7 +145,10 @@ def describe_subject(tables: Sequence[Table]) -> str:
 
 
 def summarize(report: Report) -> list[str]:
-    """Return a sentence for each table with a best row. The sentence uses only the numbers and tests of the table."""
+    """Return one sentence for each table in which a cell is marked as best.
+
+    A sentence uses only the numbers and tests of its table.
+    """
     found = [(table, _summarize_table(table)) for table in report.tables]
     found = [(table, sentence) for table, sentence in found if sentence]
     return [f"{table.heading}: {sentence}" if len(found) > 1 else sentence for table, sentence in found]

@@ -88,7 +88,7 @@ class Adapted(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Set a parameter of the base. ``tie_weights`` calls this method when it assigns a weight to the wrapper."""
+        """Set a parameter of the wrapped module. ``tie_weights`` calls this when it assigns a weight to the wrapper."""
         if self.merged:
             raise KronaError(f"An adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)

@@ -180,5 +180,5 @@ def _hash_files(files: dict[str, Path]) -> str:
 
 @lru_cache(maxsize=64)
 def _hash_content(file: Path, size: int, mtime_ns: int) -> str:
-    """Return the hash of a file. The other arguments are keys of the cache, so that a changed file is read again."""
+    """Return the hash of a file's content, from the cache if its size and its modification time have not changed."""
     return sha256(file)

@@ -87,7 +87,7 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
 def divide(
     parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
 ) -> tuple[Split, Split, Split]:
-    """Return train, dev and test, divided from the official parts by a rule.
+    """Divide the official parts of a task into train, dev and test, and return these three splits.
 
     Args:
         parts: a dict from the name of each official part to its rows.
@@ -102,8 +102,9 @@ def divide(
               halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
               test.
 
-        protocol: ``table1``, ``appendix_d1``, or ``validation``: the official validation rows are dev and test, as in
-            LoRA-GA and its successors.
+        protocol: ``table1``, ``appendix_d1`` or ``validation``. The rules above describe the first two. With
+            ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA and its
+            successors. The rule ``given`` does not use the protocol.
         seed: the seed of the permutations.
         task: the name of the task in error messages.
     """
@@ -120,8 +121,9 @@ def divide(
         return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
     if len(train) <= CARVED:
         raise KronaError(
-            f"task {task}: train would be a split with no rows. It has {len(train)} rows, of which "
-            f"data.protocol={protocol} takes {CARVED}. For your own data, write a task with files: {{train: FILE}}."
+            f"task {task}: train would be a split with no rows, because it has {len(train)} rows and "
+            f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. To use "
+            "your own data, write a task file in conf/task that contains files: {train: FILE}."
         )
     order = permutation(len(train), seed)
     carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])

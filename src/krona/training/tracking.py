@@ -67,7 +67,7 @@ class Trackers(pl.Callback):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Send the values of the epoch that the learner has just recorded."""
+        """Send the values of the epoch that has just ended (the last of the dev curve), and call ``after_epoch``."""
         if self.guarded:
             assert learner.best is not None
             row = learner.dev_curve[-1]

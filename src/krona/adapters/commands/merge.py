@@ -32,8 +32,8 @@ def merge(
 ) -> list[str]:
     """Write the weighted sum of adapters (`krona.adapters.sums`) to a file, and return lines for the user.
 
-    LayerNorms and a head become the original weights plus the weighted sum of the adapters' changes. For a new head,
-    the original weights are the random weights that the first run's seed gives.
+    Each adapter also changed the weights of LayerNorms and of a head. The weighted sum of these changes is added to the
+    original weights. For a new head, the original weights are the random weights that the first run's seed gives.
 
     Args:
         weights: the weight of each run in the sum. None means equal weights that sum to 1.
@@ -42,8 +42,8 @@ def merge(
         backbone: the folder of the backbone, if the backbone was moved after the first run.
 
     Raises:
-        KronaError: there are fewer than two runs, the backbones differ, the updates have no exact sum, or the file
-            exists.
+        KronaError: there are fewer than two runs, the backbones differ, the sum of the updates cannot be stored exactly
+            as one adapter, or the file exists.
     """
     shares = _check(runs, out, weights, overwrite=overwrite)
     origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
