@@ -12,9 +12,10 @@ from krona import paths
 from krona.adapters.commands import export_folder
 from krona.adapters.commands.export_folder import MARKER, exported_folder
 from krona.cli.krona import app
+from krona.cli.left_overs import remove_left_overs
 from krona.messages import KronaError
 from krona.safe_files import remove_below
-from runs.made_runs import run, tree
+from runs.made_runs import claimed, dead_pid, run, tree
 
 FILES = {"adapter.safetensors", "README.md", MARKER}
 
@@ -129,6 +130,60 @@ def test_a_name_that_is_taken_while_the_earlier_export_is_aside(
         export_to(out)
     assert (out / "mine").read_text() == "mine"
     assert [path.read_text() for path in tmp_path.rglob("adapter.safetensors")] == ["old"]
+
+
+def killed(out: Path, *inside: str, pid: int | None = None) -> Path:
+    """Make the temporary folder of an export that was killed, with files in its inner folders."""
+    folder = out.with_name(f".{out.name}-abcd_123")
+    for path in inside:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("mine")
+    folder.mkdir(exist_ok=True)
+    claimed(folder, pid or dead_pid())
+    return folder
+
+
+@pytest.mark.parametrize("by", ["the next export", "doctor", "doctor in the outputs folder"])
+def test_what_a_killed_export_left_is_removed(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    left, other = killed(tmp_path / "out", "new/model.safetensors", "new/inner/x"), killed(tmp_path / "other", "new/x")
+    (left / "new" / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    if by == "the next export":
+        export_to(tmp_path / "out")
+        assert names(tmp_path) == {"out", "mine", other.name}
+    else:
+        assert {*remove_left_overs(tmp_path if "outputs" in by else tmp_path / "outputs")} == {left, other}
+        assert names(tmp_path) == {"mine"}
+
+
+def test_an_export_whose_replacement_was_killed_is_restored(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_to(out, text="old")
+    left = killed(out, "new/adapter.safetensors")
+    out.rename(left / "old")
+    with pytest.raises(KronaError, match="--overwrite"), exported_folder(out, overwrite=False):
+        pytest.fail("the work began")
+    assert (out / "adapter.safetensors").read_text() == "old"
+    assert names(tmp_path) == {"out"}
+    left = killed(out, "old/mine")  # killed after the replacement; the user had added a file to the earlier export
+    (left / "old" / MARKER).write_text('{"files": ["x"]}')
+    export_to(out)
+    assert (left / "old" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("why", ["it lives", "it holds another file", "it is a link", "another name"])
+def test_a_folder_that_may_be_needed_is_kept(why: str, tmp_path: Path) -> None:
+    out, inside = tmp_path / "out", ["mine"] if why == "it holds another file" else ["new/x"]
+    left = killed(out, *inside, pid=os.getpid() if why == "it lives" else None)
+    if why == "it is a link":
+        left = left.rename(tmp_path / "elsewhere")
+        (tmp_path / ".out-abcd_123").symlink_to(left)
+    if why == "another name":
+        left = left.rename(tmp_path / ".out-of-mine-abcd_12")
+    before = tree(left)
+    export_to(out)
+    assert tree(left) == before
 
 
 def test_the_command_refuses_before_a_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

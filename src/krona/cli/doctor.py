@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.cli.damaged_runs import examine
-from krona.cli.left_overs import find_abandoned, find_left_overs, remove_left_overs
+from krona.cli.left_overs import find_abandoned, find_exports, find_left_overs, remove_left_overs
 from krona.formatting import as_typed, below, say
 from krona.messages import amount, first_few, shorten
 from krona.paths import PROJECT
@@ -113,7 +113,7 @@ def _pip(*arguments: str) -> str:
 def check_runs(outputs: Path) -> Iterator[Finding]:
     """Yield the counts of runs, and findings on damaged runs, reserved runs (claims) and files of dead processes."""
     states: Counter[str] = Counter()
-    damaged, dead, silent, left = [], [], [], find_abandoned(outputs)
+    damaged, dead, silent, left = [], [], [], [*find_exports(outputs), *find_abandoned(outputs)]
     for run in run_folders(outputs):
         result, problems = examine(run)
         if _is_live(run):

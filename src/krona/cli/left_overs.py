@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from krona.adapters.commands.export_folder import find_killed, remove_temporary
 from krona.cli.damaged_runs import examine
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
@@ -26,7 +27,8 @@ def remove_left_overs(outputs: Path) -> list[Path]:
     Raises:
         KronaError: a run's folder is not writable.
     """
-    removed = [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
+    removed = [path for path in find_exports(outputs) if remove_temporary(path)]
+    removed += [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
     for run in run_folders(outputs):
         holder = run.holder()
         if holder is None or is_dead(holder):
@@ -53,6 +55,11 @@ def find_abandoned(outputs: Path) -> list[Path]:
         with suppress(OSError):  # missing, or not readable
             found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
     return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
+
+
+def find_exports(outputs: Path) -> list[Path]:
+    """Return the folders that killed exports left in ``outputs`` and in the working directory."""
+    return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
 
 
 def _age(path: Path) -> float:

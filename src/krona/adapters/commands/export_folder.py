@@ -2,16 +2,21 @@
 
 import json
 import os
-import shutil
+import re
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from krona import paths
 from krona.messages import KronaError, join_names, shorten
+from krona.runs import file_names
+from krona.runs.holder import claim_text, is_dead, read_holder
+from krona.safe_files import remove_below
 
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
+NEW, OLD = "new", "old"  # in an export's temporary folder: the export, and the earlier export that it replaces
 
 
 @contextmanager
@@ -19,21 +24,25 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder, add a marker file to it, and rename it to ``out`` when it is complete.
 
     The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. In this case, the
-    earlier export is moved into the temporary folder and checked again before it is removed.
+    earlier export is renamed and checked again. Then the files that krona wrote for it are removed. At the beginning,
+    files that a killed export to ``out`` left behind are removed.
 
     Raises:
         KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this
             case.
     """
     out = Path(os.path.abspath(out))
+    for killed in find_killed(out.parent, out.name):
+        remove_temporary(killed)
     earlier = _require_replaceable(out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise KronaError(f"--out {out} could not be created: {error.strerror or error}.") from error
-    part, old = temporary / "new", temporary / "old"
+    part = temporary / NEW
     try:
+        (temporary / file_names.CLAIM).write_text(claim_text(uuid.uuid4().hex))
         part.mkdir()
         yield part
         part.chmod(0o755)
@@ -42,7 +51,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         for name in (*files, MARKER):
             (part / name).chmod(0o644)  # transformers writes weights that only their owner can read
         if earlier:
-            _replace(part, out, old)
+            _replace(part, out, temporary / OLD)
         else:
             _take_name(part, out)
     except Exception as error:
@@ -50,11 +59,51 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
             raise
         raise KronaError(f"{out} could not be written: {error}") from error
     finally:
+        remove_temporary(temporary)
+
+
+def find_killed(folder: Path, name: str = "") -> list[Path]:
+    """Return the temporary folders that killed exports of this machine and user left in a folder.
+
+    Args:
+        name: the name of the exported folder. Empty means any name.
+    """
+    pattern = re.compile(rf"\.{re.escape(name) or '.+'}-[a-z0-9_]{{8}}", re.DOTALL)
+    found: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            own = entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            if pattern.fullmatch(entry.name) and own:
+                known = {*os.listdir(entry.path)} <= {file_names.CLAIM, NEW, OLD}
+                found += [Path(entry.path)] * (known and is_dead(read_holder(Path(entry.path, file_names.CLAIM))))
+    return sorted(found)
+
+
+def remove_temporary(folder: Path) -> bool:
+    """Remove the temporary folder of an export that has ended or was killed. Return whether it is removed.
+
+    An earlier export in it is moved back if nothing has replaced it. If the user has added files to the earlier export
+    in the meantime, it stays.
+    """
+    out, new, old = folder.with_name(folder.name[1:-9]), folder / NEW, folder / OLD
+    with suppress(OSError):
         if os.path.lexists(old) and not os.path.lexists(out):
             old.rename(out)
-        shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):  # the folder is not empty if the earlier export stays in it
-            temporary.rmdir()
+        elif os.path.lexists(old) and not os.path.lexists(new) and not _not_exported(old):
+            _remove_export(old)
+    claim = folder / file_names.CLAIM  # removed first if the earlier export stays, so that nothing removes it later
+    for path in (claim, new) if os.path.lexists(old) else (new, claim):
+        remove_below(folder.parent, path)
+    with suppress(OSError):  # the folder is not empty if the earlier export stays in it
+        folder.rmdir()
+    return not os.path.lexists(folder)
+
+
+def _remove_export(folder: Path) -> None:
+    for name in _files(folder):
+        (folder / name).unlink()
+    for where, _, _ in os.walk(folder, topdown=False):
+        os.rmdir(where)
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
@@ -125,4 +174,4 @@ def _replace(part: Path, out: Path, old: Path) -> None:
         _take_name(part, out)
     except KronaError as error:
         raise KronaError(f"{error} The earlier export is now in {old}.") from error
-    shutil.rmtree(old)
+    _remove_export(old)
