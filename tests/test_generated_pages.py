@@ -145,7 +145,10 @@ def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
     trend = spearmanr([rank for _, rank in by_update], means["dev"]).statistic
     directions = fmean(run["effective_rank"] for run in by_update["KronA 32×24", 256])
     text = " ".join((DOCS / "claims.md").read_text(encoding="utf-8").split())
-    for number in (f"{len(by_update)} configurations", f"between {min(means['test']):.1f} and {max(means['test']):.1f}"):
+    for number in (
+        f"{len(by_update)} configurations",
+        f"between {min(means['test']):.1f} and {max(means['test']):.1f}",
+    ):
         assert number in text
     assert f"LayerNorms alone score {fmean(run['test'] for run in norms):.1f}" in text
     assert f"Spearman {trend:.2f}".replace("-", "−") in text

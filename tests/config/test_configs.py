@@ -231,7 +231,9 @@ def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:
 
 def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:
     job = compose_job(["method=lokr", "task=rte"])
-    assert job.notes == ["no recipe lokr/rte: the run uses the values of conf/method/lokr.yaml, with lr 0.001"]
+    assert job.notes == [
+        "no recipe lokr/rte in conf/recipe: the run uses the values of conf/method/lokr.yaml, with lr 0.001"
+    ]
     assert compose_job(["method=lora", "task=rte"]).notes == []  # the method's values are its table's row
 
 

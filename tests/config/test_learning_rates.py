@@ -53,7 +53,7 @@ def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbo
     if "architecture" in full.config["backbone"]:
         assert values(full)[0] < values(lora)[0]
         assert all(
-            f"lr {values(job)[0]:g} is that of conf/backbone/{backbone}.yaml" in job.notes[0] for job in (full, lora)
+            f"lr {values(job)[0]:g} is from conf/backbone/{backbone}.yaml" in job.notes[0] for job in (full, lora)
         )
     else:
         assert (values(full)[0], values(lora)[0], full.notes, lora.notes) == (3e-4, 1e-3, [], [])

@@ -34,9 +34,10 @@ Weighted = list[tuple[float, Any]]  # the branches at one module, each with the 
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
     """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    If an adapter has no branch at a module, its update is zero there. The scaling vector ``l`` of (IA)³ becomes ``1 + Σ
-    weight (l − 1)``. This is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
-    other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
+    If an adapter has no branch at a module, its update is zero there. For (IA)³ with the scaling vectors ``l``, the sum
+    has the scaling vector ``1 + Σ weight (l − 1)``. This is the weighted mean of the ``l`` if the weights sum to 1.
+    Adapters also change the weights of LayerNorms, of a head and of other parts of the backbone. The weighted sum of
+    these changes is added to the original weights.
 
     Args:
         weights: a dict from the name of each adapter to its weight in the sum. These adapters stay in the model.
@@ -83,7 +84,7 @@ def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
         raise KronaError(f"Adapters of different kinds cannot be summed exactly ({pairs}).")
     name, kind = next(iter(kinds.items()))
     if kind not in SUMS:
-        why = "has no exact sum of its form" if hasattr(kind, "delta") else "is not linear in its input"
+        why = "cannot represent the sum of its updates" if hasattr(kind, "delta") else "is not linear in its input"
         raise KronaError(
             f"{words[name]} {why}, so it cannot be summed. LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms can be."
         )

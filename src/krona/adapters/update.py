@@ -90,7 +90,9 @@ def branch_matrix(branch: nn.Module) -> Tensor:
     """
     matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
     if matrix is None:
-        raise KronaError(f"{type(branch).__name__} is not a matrix: it is not linear in its input, or adds a constant")
+        raise KronaError(
+            f"{type(branch).__name__} cannot be written as a matrix, because its update is not linear in the input"
+        )
     found: Tensor = matrix()
     return found
 

@@ -104,7 +104,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without the section ``hydra``, and a dict from each group to its choice."""
+    """Return the config of these choices without ``hydra``, and a dict from each folder of conf/ to its choice."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)

@@ -29,11 +29,11 @@ def rate_notes(
     method, optimizer = config.get("method", {}), config.get("optimizer")
     lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None  # a wrong section is reported later
     if rates is not None and not is_set and lr == rates.get(method.get("name"), rates["default"]):
-        return [f"lr {lr:g} is that of conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
+        return [f"lr {lr:g} is from conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
     notes = []
     if not has_recipe and not _is_row_of_table(config):
         used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
-        notes = [f"no recipe {chosen['recipe']}: the run uses {used}"]
+        notes = [f"no recipe {chosen['recipe']} in conf/recipe: the run uses {used}"]
     architecture = _architecture(config.get("backbone") or {"name": ""})
     if lr and not is_set and rates is None and "t5" not in architecture:
         notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")

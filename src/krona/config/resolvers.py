@@ -37,7 +37,9 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
 
 
 def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
-    """Return the method's learning rate in the backbone's ``learning_rates``, or that of the arguments without them.
+    """Return the method's learning rate in the backbone's ``learning_rates``.
+
+    If the backbone has no ``learning_rates``, the arguments determine the learning rate.
 
     Args:
         default: the learning rate of methods that are not in ``exceptions``.
@@ -49,10 +51,11 @@ def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyT
 
 
 def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run of the length and learning rate for which they were chosen, else `WARMUP_SHARE`.
+    """Return the number or the share of warm-up steps.
 
-    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
-    backbone has no ``learning_rates``.
+    The result is ``steps`` for a run with the length and the learning rate for which ``steps`` was chosen, and
+    `WARMUP_SHARE` for all other runs. A run with this length and learning rate trains on all rows of a GLUE task or
+    sample task, for ``epochs`` epochs with ``batch_size``, and its backbone has no ``learning_rates``.
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
     whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1

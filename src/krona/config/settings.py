@@ -26,7 +26,7 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
-    """The paper, or the table of the KronA paper, from which the values are."""
+    """The paper, or the table of the KronA paper, from which the values were taken."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Optimizer:
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Steps of the warm-up; below 1: a share of all steps. 0.06 if a run's length is not that in the paper."""
+    """Number of warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null: no clipping."""
 
@@ -178,7 +178,7 @@ class Run:
     init_from: str | None = None
     """Run, adapter file or peft folder with the trained weights from which this run starts."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """Save full fine-tuning's weights: never (adapter), always (all), or below 500 MB if test is scored (auto)."""
+    """With all, save the weights of full fine-tuning; adapter: do not; auto: if below 500 MB and test is scored."""
     score_test: bool = True
     """Whether to score test. A search for hyper-parameters scores only dev."""
     overwrite: bool = False

@@ -71,7 +71,7 @@ class StudyBest:
         return varied if LENGTH.isdisjoint(varied) else (*varied, "optimizer.warmup_steps")
 
     def fits(self, config: Mapping[str, Any]) -> bool:
-        """Return whether a config differs from that of the best trial only in the searched keys and the seed."""
+        """Return whether a config and the best trial's config differ only in the searched keys and the seed."""
         return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:

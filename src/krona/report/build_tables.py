@@ -238,10 +238,10 @@ def paper_table(layout: Layout) -> Table | None:
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             label, printed = layout.labels.get(row, row), paper.rows[row]["avg"]
-            table.notes.append(f"The paper prints the average {printed:.2f} for {label}, but the row gives {value}.")
+            table.notes.append(f"The paper prints the average {printed:.2f} for {label}, but its scores give {value}.")
     if {"avg", *TASKS} <= set(paper.columns):
         which = "other" if table.notes else "paper's"
-        table.notes.append(f"The {which} averages agree with their rows to 0.01. The paper rounds ties down.")
+        table.notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")
     return table
 
 

@@ -57,8 +57,8 @@ class Group:
 def setting_text(key: str, value: str) -> str:
     """Format the value of a setting.
 
-    ``null`` and a limit of -1 steps become ``none``. A long fraction is rounded to four significant digits. A long
-    text is shortened.
+    ``null`` and a limit of -1 steps are shown as ``none``. A long fraction is rounded to four significant digits. A
+    long text is shortened.
     """
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
@@ -102,7 +102,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
 
 
 def _join_unknown(variants: Variants) -> None:
-    """Move each run without fingerprints of its data, because it ended early, to a variant with the same settings."""
+    """Move each run that ended before it recorded fingerprints of its data to a variant with the same settings."""
     for name, runs in list(variants.items()):
         if None not in runs[0].content.values():
             continue

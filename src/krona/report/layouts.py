@@ -178,7 +178,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         "override": _BY_METHOD["override"],
         "labels": {**METHOD_LABELS, "adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
         "rows": ("full", "lora", "krona"), "tasks": ("mnli", "sst2", "cola", "qnli", "mrpc"),
-        "notes": ("Accuracy on the official validation rows after one epoch, which also chose the epoch.",),
+        "notes": ("Accuracy on the official validation rows after one epoch. The dev scores are from the same rows.",),
     },
 }  # fmt: skip
 

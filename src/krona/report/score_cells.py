@@ -28,7 +28,7 @@ FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
 AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
-OTHER_ROWS = "Rows with fewer training rows, or with other data, are not compared with the best."
+OTHER_ROWS = "Runs with fewer training rows, or on other data, are not compared with the best."
 
 TaskCells = dict[str, Cell | None]  # a row's cells by task
 

@@ -27,7 +27,7 @@ NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguis
 
 
 class Common(NamedTuple):
-    """What runs that differ only in their seed have in common."""
+    """The properties that are equal for runs that differ only in the seed."""
 
     flat: list[dict[str, str]]  # the settings of each part of the config; equal parts are one object
     content: dict[str, str | None]  # see `StoredRun.content`

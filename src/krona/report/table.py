@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def sources(self) -> tuple[Any, ...]:
-        """All that is computed from the predictions depends on these values."""
+        """The values that determine everything that is computed from the predictions."""
         return self.split, self.seeds, [run.digest for run in self.sampled]
 
     @cached_property

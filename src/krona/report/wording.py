@@ -170,7 +170,7 @@ def _summarize_table(table: Table) -> str:
 def _leader(table: Table, column: Column) -> Row | None:
     """Return the row that leads in a column, or None.
 
-    A row leads if all other compared rows are significantly worse and its score has no warning.
+    A row leads if its score has no warning and all other compared rows are significantly worse.
     """
     cells = {row.key: row.cell(column.key) for row in table.rows if row.cell(column.key).compared}
     best = [row for row in table.rows if row.cell(column.key).best]

@@ -89,8 +89,8 @@ def branch_delta(branch: nn.Module) -> Tensor:
     kind = type(branch).__name__
     if delta is None:
         raise KronaError(
-            f"The {kind} branch is not equal to a matrix, because it is not linear in its input or adds a constant. "
-            "Use it unmerged."
+            f"The {kind} branch cannot be written as a matrix, because its update is not linear in the input or has a "
+            "constant part. Use the adapter unmerged."
         )
     try:
         found: Tensor = delta()

@@ -182,7 +182,7 @@ def _check_module_names(model: nn.Module) -> None:
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise KronaError if an adapter that keeps no copy of the original weights would not be the only adapter."""
+    """Raise KronaError if one of several adapters would have no copy of the original weights that it changes."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible or irreversible:
             without, beside = (other, name) if adapter.irreversible else (name, other)

@@ -5,8 +5,8 @@
         batch.set(["rte", "rte"])         # the adapters of the next two rows
         model(**two_rows)
 
-If an adapter trains the own weights of a module (a LayerNorm, a head), this module runs once per adapter, on the rows
-of this adapter.
+If an adapter trains weights of the backbone (a LayerNorm, a head), the module with these weights runs once per adapter,
+on the rows of this adapter.
 """
 
 from collections.abc import Iterator, Sequence

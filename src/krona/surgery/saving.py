@@ -51,8 +51,9 @@ def bake(model: nn.Module, name: str | None = None) -> None:
 def _record_untied(model: Any) -> None:
     """Set ``tie_word_embeddings`` to false if the output layer no longer has the weight of the embeddings.
 
-    Otherwise ``tie_weights`` would undo the merge. The key stays true for models in which it also ties the embeddings
-    of encoder and decoder to each other (BART), because transformers could then not load the checkpoint.
+    Otherwise ``tie_weights`` would undo the merge. In some models (BART), the key also ties the embeddings of encoder
+    and decoder to each other. For these models the key stays true, because transformers could not load the checkpoint
+    with false.
     """
     config: Any = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False):

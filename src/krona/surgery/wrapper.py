@@ -18,7 +18,12 @@ WRAPPER_PARTS = ("base", "branches", "magnitudes")  # the submodules of `Adapted
 
 @dataclass(frozen=True)
 class BranchPlacement:
-    """The placement of an adapter's branches at a module, and whether their output is added (the inner residual)."""
+    """The placement of an adapter's branches at a module.
+
+    Args:
+        inner_residual: whether the output of a sequential or before branch is added to its input. If false, it replaces
+            the input.
+    """
 
     placement: Position
     inner_residual: bool
@@ -112,7 +117,7 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply the branches of an adapter to ``y``, which is the output of the base, or its input for *before*.
+        """Apply the branches of an adapter to ``y``: the output of the base or, for *before*, the input of the base.
 
         Args:
             x: the input of parallel branches.

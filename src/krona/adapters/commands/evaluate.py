@@ -213,7 +213,7 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
         raise KronaError(
-            f"{run_id} reads {amount(width, 'text')} of a row, but task {task.name} has {len(task.columns)} in a row."
+            f"{run_id} reads {amount(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
         )
     if bool(own) != bool(task.labels):
         kinds = [f"{one.name} {'has labels' if one.labels else 'is a regression'}" for one in (run_task, task)]

@@ -49,10 +49,13 @@ class PeftImport:
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    peft's type LORA becomes `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``. IA3, MISS, C3A,
-    HIRA and VERA become krona's classes with these names. LOKR becomes `Kronecker` if krona wrote the
-    folder from a `Kronecker`, or if `LoKr` does not support the folder's ranks. Otherwise LOKR becomes `LoKr`.
-    LN_TUNING and ``modules_to_save`` become ``train_layer_norms`` and ``head``.
+    peft's types are read as these classes of krona:
+
+    - LORA as `LoRA`, also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``.
+    - IA3, MISS, C3A, HIRA and VERA as the classes with these names.
+    - LOKR as `LoKr`. It is read as `Kronecker` if krona wrote the folder from a `Kronecker`, or if `LoKr` does not
+      support the folder's ranks.
+    - LN_TUNING and ``modules_to_save`` as the options ``train_layer_norms`` and ``head``.
 
     In krona, all modules of an adapter have the same rank and scale. LORA tensors of a lower rank are therefore padded
     with zeros. If a module has another scale, its tensors are multiplied by the ratio of the scales. This does not

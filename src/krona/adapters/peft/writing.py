@@ -48,11 +48,15 @@ def write_peft(
 ) -> PeftFolder:
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, HiRA becomes HIRA, and
-    LoKr becomes LOKR. VeRA becomes VERA if all layers have the same shape. KronA becomes LOKR if its factors have the
-    shapes that peft would compute. Every other linear update becomes an exactly equal LORA
-    (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as ``modules_to_save``. An adapter
-    that trains LayerNorms and has no branches becomes LN_TUNING.
+    krona's methods are written as these types of peft:
+
+    - LORA: LoRA, DoRA, and every linear update for which no other type fits (`krona.adapters.update.low_rank`).
+    - IA3, MISS, C3A, HIRA: krona's methods with these names.
+    - LOKR: LoKr, and KronA if its factors have the shapes that peft would compute.
+    - VERA: VeRA, if all layers have the same shape.
+    - LN_TUNING: an adapter that trains LayerNorms and has no branches.
+
+    Trained LayerNorms of other adapters, and a head, are written as ``modules_to_save``.
 
     Args:
         name: the name of the adapter. None means the active adapter.

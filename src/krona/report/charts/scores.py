@@ -84,7 +84,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
-    """Return a dict from the label of each method that has several sizes to its rows, in ascending order of size."""
+    """Return a dict from the label of each method with several numbers of parameters to its rows, smallest first."""
     found: dict[str, list[Scored]] = {}
     for row in sorted(spent, key=lambda row: spent[row]):
         found.setdefault(row.row.label, []).append(row)

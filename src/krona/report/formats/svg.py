@@ -1,7 +1,7 @@
 """The SVG format: one picture that shows the most important scores of a report.
 
-It shows curves of the score against a setting if there are any. Otherwise it shows a row for each row of a table, and
-below it charts of the score against the costs.
+It shows curves of the score against a setting if there are any. Otherwise it shows the score and the intervals of each
+row of a table, and below them charts of the score against the costs.
 """
 
 from collections.abc import Sequence
