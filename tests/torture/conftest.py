@@ -3,6 +3,7 @@
 The small size runs in `make test` or `make test-slow`, and the full size in `make torture`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
+FULL_SIZE = re.compile(r"[\[-]full[\]-]")  # in the id of a test
 ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
 SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
@@ -70,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for reports in terminalreporter.stats.values()
         for report in reports
         for name, value in getattr(report, "user_properties", ())
-        if name == "torture" and "[full]" in report.nodeid
+        if name == "torture" and FULL_SIZE.search(report.nodeid)
     }
     if not rows:
         return
