@@ -69,7 +69,7 @@ def test_the_file_is_the_weighted_sum(
     out = tmp_path / "both.safetensors"
     lines = merge([find(file) for file in files], out, weights=[0.75, -0.5])
     assert lines[0] == f"{out}: 0.75 × first + -0.5 × second.v2"
-    assert f"with {size} terms or ranks, for task rte" in lines[1]
+    assert f"(rank or number of terms: {size}), for task rte" in lines[1]
     assert lines[2] == "The sum of the updates is exact."
     (first, norms), (second, others), (both, kept) = map(updates, [*files, out])
     assert first.keys() == second.keys() == both.keys()

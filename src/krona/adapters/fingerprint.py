@@ -87,8 +87,8 @@ def require_backbone(
     if _hash_shapes(weights) != wanted.shapes:
         here = sum(weight.numel() for weight in weights.values())
         raise OtherBackboneError(
-            f"{label} belongs to a backbone of another shape. The names or shapes of the weights differ. The adapter's "
-            f"backbone has {wanted.parameters:,} parameters, this backbone has {here:,}. Load the adapter's backbone."
+            f"{label} belongs to another backbone, whose weights have other names or shapes. It has "
+            f"{wanted.parameters:,} parameters, and this backbone has {here:,}. Load the adapter's backbone."
         )
     same = True if any_values else has_values(model, wanted, trained=trained)
     if same is None:
@@ -104,7 +104,7 @@ def require_backbone(
 
 
 def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the model's pooling is not that of the fingerprint.
+    """Raise OtherBackboneError if the model's pooling differs from the pooling in the fingerprint.
 
     The message begins with ``label``.
     """
@@ -122,7 +122,7 @@ def _pooling(model: nn.Module) -> str | None:
 
 
 def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
-    """Return whether the weights have the same values as those of a fingerprint, after rounding to a dtype.
+    """Return whether the weights have the values that the fingerprint records, after rounding to a dtype.
 
     The result is None if the fingerprint has no hash that can be compared with weights of this model's dtype.
 

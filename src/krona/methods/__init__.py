@@ -33,9 +33,9 @@ A branch may also have these members:
 ``low_rank()``
     Return factors (d_in, r) and (r, d_out) of the update. The export to peft's LoRA uses them.
 ``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
-    A static method that returns the factor shapes for a layer with the widths d_in and d_out, if the shapes
-    ``kron_factors`` do not fit (``method.fit_factors: nearest``). ``counterparts`` is a dict from shapes of A in the
-    paper to the shapes that replace them in this backbone.
+    A static method that returns factor shapes for a layer with the widths d_in and d_out: ``kron_factors`` if these
+    shapes fit the layer, otherwise other shapes (``method.fit_factors: nearest``). ``counterparts`` is a dict from
+    shapes of A in the paper to the shapes that replace them in this backbone.
 ``bind(layer, transposed)``
     Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on
     the layer's weight. ``transposed`` is true if the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.

@@ -76,7 +76,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
 
 
 def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
-    """Return the shapes of A with which A and B have as many parameters as LoRA of rank 1 on a layer width → width.
+    """Return the shapes of A for a layer width → width, with which A and B have as many parameters as LoRA of rank 1.
 
     No side of A or B is below 2.
 

@@ -147,7 +147,7 @@ class Kronecker(nn.Module):
     def fit_to_layer(
         kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, counterparts: dict[str, Sequence[int]]
     ) -> list[list[int]]:
-        """Return factor shapes for a layer whose width is not that of the KronA paper.
+        """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
 
         If the factors fit the layer, they are returned unchanged. Otherwise the shape of A is looked up in
         ``counterparts``. If there is no entry, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is

@@ -44,7 +44,7 @@ def task_summary(table: Table) -> list[str]:
         f"permutations: p = {ranks.p:.2g}. Rows differ "
         f"if their mean ranks are more than {ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level).",
         f"Interquartile mean over tasks and seeds, with a 95 % interval over seeds: {means}.",
-        f"Probability that a run of {best.name} scores higher than a run of another row: {higher}.",
+        f"Probability that a run of {best.name} scores higher than a run of each other row: {higher}.",
         *_equivalence_sentences(table, best, others, tasks),
     ]
 

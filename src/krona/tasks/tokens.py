@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
-ATTEMPTS = 10  # of several runs that find the same damage, each may move the folder of another run
+ATTEMPTS = 10  # if several runs find the same damage, each may move a folder that another run wrote
 ABANDONED = 3600.0  # seconds; an older temporary folder was left behind by a killed run
 
 

@@ -70,7 +70,7 @@ def merge(
     parts = " + ".join(f"{share:g} × {run_id}" for share, run_id in zip(shares, ids, strict=True))
     return [
         f"{out}: {parts}",
-        f"{kind}{f' with {size} terms or ranks' if size else ''}, for task {origin.task_settings.name}",
+        f"{kind}{f' (rank or number of terms: {size})' if size else ''}, for task {origin.task_settings.name}",
         "The sum of the updates is exact.",
         f"krona evaluate {out}",
     ]

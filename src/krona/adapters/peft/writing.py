@@ -50,7 +50,8 @@ def write_peft(
 
     krona's methods are written as these types of peft:
 
-    - LORA: LoRA, DoRA, and every linear update for which no other type fits (`krona.adapters.update.low_rank`).
+    - LORA: LoRA and DoRA. A linear update that fits no other type is written as an exactly equal LORA
+      (`krona.adapters.update.low_rank`).
     - IA3, MISS, C3A, HIRA: krona's methods with these names.
     - LOKR: LoKr, and KronA if its factors have the shapes that peft would compute.
     - VERA: VeRA, if all layers have the same shape.
