@@ -87,7 +87,7 @@ def require_backbone(
     if _hash_shapes(weights) != wanted.shapes:
         here = sum(weight.numel() for weight in weights.values())
         raise OtherBackboneError(
-            f"{label} belongs to another backbone, whose weights have other names or shapes. It has "
+            f"{label} belongs to another backbone, whose weights have other names or shapes. That backbone has "
             f"{wanted.parameters:,} parameters, and this backbone has {here:,}. Load the adapter's backbone."
         )
     same = True if any_values else has_values(model, wanted, trained=trained)

@@ -55,7 +55,7 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
-    """Move runs that did not record the size of their data to the section for data whose rows differ from GLUE.
+    """Move runs that did not record the size of their data to the section for data that differ from GLUE's data.
 
     The runs are moved only if no run of their section has recorded the size, and if the other section exists.
     """
