@@ -4,13 +4,15 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from adapters.conftest import finished
-from krona.adapters.commands.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs
+from krona.adapters.commands.evaluate import Evaluation, evaluate, evaluate_runs
+from krona.adapters.commands.row_choice import RowChoice, find_task_and_data
 from krona.adapters.commands.submission import Sheet, format_sheets, parse_rating, submit
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
@@ -77,6 +79,32 @@ def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> N
     assert matched.score == score(encoders["mnli"]).score
     with pytest.raises(KronaError, match=r"--split validaton was not found: did you mean 'validation'"):
         score(rte, task="rte", data=str(glue), split="validaton")
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"overrides": ["data.skip_bad_rows=true"]}, {"kind": "tsv", "path": "own", "skip_bad_rows": True}),
+        ({"overrides": ["data.seed=8"]}, {"path": "own", "seed": 8}),
+        ({"data": "other"}, {"kind": "tsv", "path": "other"}),
+        ({"data": "other", "overrides": ["data.protocol=validation"]}, {"path": "other", "protocol": "validation"}),
+        ({"data": "hub"}, {"kind": "hub", "path": None, "name": "nyu-mll/glue"}),
+        ({"task": "rte", "overrides": ["data=sample"]}, {"kind": "sample", "path": None}),
+    ],
+)
+def test_other_data_are_split_like_those_of_the_run(choice: dict[str, Any], expected: dict[str, Any]) -> None:
+    own = {**config("task=rte", "data=tsv", "data.seed=7")["data"], "path": "own", "protocol": "appendix_d1"}
+    origin = SimpleNamespace(task_settings=glue_files.task("rte"))
+    found: Any = SimpleNamespace(origin=origin, result=SimpleNamespace(config={"data": own}))
+    _, data = find_task_and_data(found, RowChoice(**choice))
+    defaults = {"seed": 7, "protocol": "appendix_d1"}
+    assert {key: getattr(data, key) for key in {**defaults, **expected}} == {**defaults, **expected}
+
+
+@pytest.mark.parametrize("override", ["task=rte", "task.name=x", "optimizer.lr=1", "trainer.threads=1"])
+def test_an_override_that_would_have_no_effect_is_refused(override: str, encoders: dict[str, Path]) -> None:
+    with pytest.raises(KronaError, match=rf"can't use {override}\. .*--task"):
+        score(encoders["rte"], overrides=["data.skip_bad_rows=true", override])
 
 
 @pytest.mark.parametrize("ids", [False, True])

@@ -140,7 +140,7 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
 
 def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, history_of: Any) -> None:
     with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))  # the second epoch has no checkpoint yet
+        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
     (first,) = wandb_files(tmp_path)
     assert [row["epoch"] for row in history_of(first)] == [1, 2]
     job, _ = one_run(tmp_path, "logger=wandb")

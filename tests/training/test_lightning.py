@@ -2,6 +2,7 @@
 
 import csv
 import math
+import signal
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -13,6 +14,7 @@ import torch
 from krona.config import check
 from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
+from krona.jobs import interrupts
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
@@ -273,6 +275,21 @@ def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KronaError, match="Remove -m"):
         run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path, multirun=True)
+
+
+def test_an_interrupt_that_a_library_suppresses_keeps_the_epoch(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suppressed(learner: Any) -> None:
+        if len(learner.dev_curve) == 2:
+            interrupts._received.append(signal.SIGINT)
+
+    monkeypatch.setattr("krona.training.progress.Progress.epoch", lambda progress, learner: suppressed(learner))
+    with pytest.raises(Interrupted):
+        run(config(*overrides), tmp_path)
+    (checkpoint,) = tmp_path.glob("*/last.ckpt")
+    saved = torch.load(checkpoint, weights_only=True)["krona"]["dev_curve"]
+    assert len(saved) == len(read_result(checkpoint.with_name("result.json")).dev_curve) == 2
 
 
 @pytest.mark.parametrize(("error", "message"), [(KronaError("bad row"), "bad row"), (OSError("x"), "OSError: x")])

@@ -84,7 +84,8 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
-    from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
+    from krona.adapters.commands.evaluate import evaluate_runs
+    from krona.adapters.commands.row_choice import RowChoice
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
     evaluate_runs(

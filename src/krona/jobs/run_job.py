@@ -29,7 +29,7 @@ from krona.runs.result import Result, Status, now, write_result
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 
-AfterEpoch = Callable[[Any], None]  # a function that is called after each epoch with the LightningModule
+AfterEpoch = Callable[[Any], None]  # is called with the LightningModule after each epoch, when its checkpoint exists
 
 
 def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:

@@ -25,7 +25,7 @@ from krona.trackers.values import History, epoch_values, flat_config, loss_curve
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 
-AfterEpoch = Callable[[Learner], None]  # a function that is called after each epoch; it can raise an error to stop
+AfterEpoch = Callable[[Learner], None]  # is called after each epoch's checkpoint; it can raise an error to stop
 
 
 class Trackers(pl.Callback):
@@ -38,6 +38,7 @@ class Trackers(pl.Callback):
         self.history = History(about.folder)
         self._gradient_norms: dict[str, Tensor] = {}
         self._callback_values: dict[str, float] = {}  # the values that callbacks logged since the last epoch
+        self._epoch_ended = False  # whether ``after_epoch`` must be called for an epoch
 
     @property
     def logger(self) -> Logger | None:
@@ -78,8 +79,16 @@ class Trackers(pl.Callback):
             curve = loss_curve(learner.step_losses, last=row["step"], total=learner.plan.total_steps)
             self._record({"epoch": row["epoch"], "values": values, "steps": curve})
             self._send_epoch(row["epoch"], values, curve)
-        if self.after_epoch is not None:
-            self.after_epoch(learner)
+        self._epoch_ended = True
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call ``after_epoch`` for the epoch before. Its checkpoint is written now, so nothing is lost if it stops."""
+        ended, self._epoch_ended = self._epoch_ended, False
+        if ended and self.after_epoch is not None:
+            assert isinstance(pl_module, Learner)
+            self.after_epoch(pl_module)
+
+    on_train_end = on_train_epoch_start  # for the last epoch
 
     def end(self, result: Result) -> None:
         summary = summary_values(result)

@@ -7,45 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona import metrics, tasks
+from krona import metrics
 from krona.adapters.commands import submission
+from krona.adapters.commands.row_choice import RowChoice, find_task_and_data, load_rows
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
-from krona.adapters.origin import compose
-from krona.config import check
 from krona.formatting import say
-from krona.messages import KronaError, amount, did_you_mean, join_names
+from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
-from krona.tasks import ROLES, Data, Split, Task
-from krona.tasks.sources import KINDS
+from krona.tasks import Split, Task
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowChoice:
-    """The rows on which a run is scored.
-
-    Args:
-        task: the name of a task (a file of conf/task). None means the task of the run.
-        data: the folder of the GLUE download, "hub" or "sample". None means the data of the run.
-        split: dev, test or train as a run splits the data, or an official split of the data set (validation,
-            validation_matched, …).
-        source: a file with the columns of the task and a label column. Its rows are used instead of the task's data.
-        mapping: texts ``word=word``. Each text maps a label of the run to a label of the task.
-        overrides: further overrides of train.py, such as ``data.skip_bad_rows=true``.
-    """
-
-    task: str | None = None
-    data: str | None = None
-    split: str = "test"
-    source: str | None = None
-    mapping: Sequence[str] = ()
-    overrides: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +80,8 @@ def evaluate_runs(
     if not found:
         raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
     if submission_to is not None:
+        if rows.overrides:
+            raise KronaError(f"--submission can't be used with {' '.join(rows.overrides)}. Omit one of them.")
         if rows.data is None:
             raise KronaError(
                 "--submission needs GLUE's test sets. Add --data FOLDER with the folder of the GLUE download."
@@ -141,8 +119,8 @@ def evaluate(
     Raises:
         KronaError: the rows cannot be read, or their labels do not correspond to the run's labels.
     """
-    task, data = _task_and_data(found, rows)
-    split, where = _load_rows(task, data, found, rows)
+    task, data = find_task_and_data(found, rows)
+    split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
     trained = load(found, backbone=backbone)
     if batch_size is None:
@@ -168,40 +146,6 @@ def evaluate(
         parts=parts,
         no_label=int((numbers.given < 0).sum()) if task.labels else 0,
     )
-
-
-def _task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
-    run_task, name = found.origin.task_settings, rows.task
-    own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
-    if name is None and rows.data not in (None, "sample"):
-        name = run_task.sample  # a run on sample data reads GLUE's files as that task
-    line = [f"task={name}"] if name else []
-    if rows.data is not None:
-        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={rows.data}"]
-    if not line and not rows.overrides:
-        return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
-    config = compose([*line, *rows.overrides])
-    overridden = rows.data is not None or any(item.startswith("data") for item in rows.overrides)
-    data = check.build(Data, "data", config["data"] if overridden or own is None else own)
-    return (Task.from_config(config["task"]) if name else run_task), data
-
-
-def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
-    """Return the rows and a description of them."""
-    prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
-    if rows.source is not None:
-        files = {"files": {"train": rows.source}, "sample": None, "split": "given"}
-        parts = tasks.read_parts(Task.from_config({**dict(task), **files}), replace(options, path=None), prefix=prefix)
-        split = parts["train"]
-        return replace(split, ids=[str(number) for number in range(len(split))]), rows.source
-    if rows.split in ROLES:
-        return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
-    parts = tasks.read_parts(task, options, prefix=prefix)
-    if rows.split not in parts:
-        raise KronaError(
-            f"--split {rows.split} was not found: {did_you_mean(rows.split, dict.fromkeys([*ROLES, *parts]))}"
-        )
-    return parts[rows.split], rows.split
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
