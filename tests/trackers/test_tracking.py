@@ -109,7 +109,7 @@ def test_dev_best_is_the_score_of_the_chosen_epoch(tmp_path: Path) -> None:
     resumed = learner(model)
     resumed.dev_curve = list(live.dev_curve)
     trainer: Any = None
-    again.on_train_start(trainer, resumed)
+    again.on_fit_start(trainer, resumed)
     again.close("interrupted")
     assert heard_again.epochs == heard.epochs
 

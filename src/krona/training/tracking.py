@@ -54,8 +54,11 @@ class Trackers(pl.Callback):
         self._record({"config": dict(self.about.config)})
         self._call("open", self.about, when="start")
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the values of the epochs that a resumed run has already finished."""
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Send the values of the epochs that a resumed run has already finished.
+
+        Lightning does not call ``on_train_start`` if all epochs are finished.
+        """
         assert isinstance(pl_module, Learner)
         known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
