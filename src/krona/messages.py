@@ -47,6 +47,11 @@ def first_few(lines: list[str], most: int) -> list[str]:
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the class of an error without a message."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def shorten(value: object, width: int = 60) -> str:
     """Return a value as one line of at most ``width`` characters that can be printed, for use in a message."""
     text = str(value).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()

@@ -40,12 +40,22 @@ def read_json(path: Path) -> Any:
         OSError: the file cannot be read.
         ValueError: the file is not a regular file, is larger than `MAX_JSON`, or does not contain JSON.
     """
+    return parse_json(read_text(path, limit=MAX_JSON))
+
+
+def read_text(path: Path, *, limit: int) -> str:
+    """Return the text of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not a regular file, has more than ``limit`` bytes, or is not in UTF-8.
+    """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("it is not a regular file")
-    if about.st_size > MAX_JSON:
-        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {MAX_JSON:,}")
-    return parse_json(path.read_text(encoding="utf-8"))
+    if about.st_size > limit:
+        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {limit:,}")
+    return path.read_text(encoding="utf-8")
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:

@@ -13,6 +13,7 @@ import one_job
 from krona.backbones import shared
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.load import Loaded
+from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
 from tasks.glue_files import task
@@ -112,3 +113,13 @@ def test_a_few_are_kept() -> None:
     for key in "abacab":
         assert shared.cached("letters", 2, key, lambda key=key: make(key)) == key
     assert "".join(made) == "abcb"
+
+
+def test_the_fingerprint_of_a_gguf_file_ignores_the_other_files_of_its_folder(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.gguf").write_text(name)
+    first, other = (fingerprint(Backbone(name="x", path=str(tmp_path / f"{name}.gguf"))) for name in "ab")
+    assert first != other
+    (tmp_path / "b.gguf").unlink()
+    assert fingerprint(Backbone(name="x", path=str(tmp_path / "a.gguf"))) == first
+    assert fingerprint(Backbone(name="x", path=str(tmp_path))) == first  # as in earlier versions

@@ -22,7 +22,7 @@ from krona.jobs.interrupts import Interrupted, forget_signals, stop_if_interrupt
 from krona.jobs.job import Job, JobSpec, claimed, find_outcome
 from krona.jobs.preflight import count_devices, devices_wanted, require
 from krona.jobs.start_ranks import run_by_ranks
-from krona.messages import KronaError, mask_passwords
+from krona.messages import KronaError, first_line, mask_passwords
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.provenance import provenance
 from krona.runs.result import Result, Status, now, write_result
@@ -210,5 +210,4 @@ def format_error(error: Exception) -> str:
     """Return the text of an error: the message of a `KronaError`, or the class and first line of another exception."""
     if isinstance(error, KronaError):
         return str(error)
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first_line(error)}"

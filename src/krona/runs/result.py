@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import json
 import math
-import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs import result_schema as parts
 from krona.runs.checked_types import CheckedAs, Count, Integer, Positive, find_faults
-from krona.safe_files import Write, write_whole
+from krona.safe_files import Write, read_text, write_whole
 
 SCHEMA: Literal[1] = 1
 MAX_UNPACKED = 32 << 20  # largest size in bytes of the unpacked predictions of a split: about ten million labels
@@ -174,7 +173,7 @@ def read_result(path: Path) -> Result:
         KronaError: the file is missing, damaged or invalid, or it has another version of the schema.
     """
     try:
-        text = _read_text(path)
+        text = read_text(path, limit=MAX_FILE)
         content = _parse(text)
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found") from error
@@ -197,15 +196,6 @@ def read_result(path: Path) -> Result:
     if recorded is not None and recorded != _checksum(text, recorded):
         raise KronaError(f"{path} {CHANGED}")
     return result
-
-
-def _read_text(path: Path) -> str:
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is not a regular file")
-    if about.st_size > MAX_FILE:
-        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {MAX_FILE:,}")
-    return path.read_text(encoding="utf-8")
 
 
 def _parse(text: str) -> Any:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError
+from krona.messages import KronaError, first_line
 from krona.runs.tune_study import counted_trials, import_optuna, open_storage, study_files
 
 Choice = float | int | str | bool
@@ -98,8 +98,7 @@ def read_study(path: Path) -> Study:
     except KronaError as error:
         raise KronaError(f"{path}: {error}") from error
     except Exception as error:  # JSON, SQLAlchemy and Optuna raise different classes
-        first = str(error).strip().split("\n")[0]
-        raise KronaError(f"The study {path} can't be read: {first or type(error).__name__}") from error
+        raise KronaError(f"The study {path} can't be read: {first_line(error)}") from error
     trials = counted_trials(study)
     distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]

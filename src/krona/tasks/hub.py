@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError
+from krona.messages import KronaError, first_line
 from krona.tasks.rows import Reading, Split
 
 TIMEOUT_S = 8.0  # seconds that the test request may take
@@ -101,8 +101,7 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
         error: the error of the library. The message contains its first line.
         ways_out: what the user can do, as a phrase.
     """
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return KronaError(f"Could not load {what}: {first[:300].rstrip('.')}. What you can do: {ways_out}.")
+    return KronaError(f"Could not load {what}: {first_line(error)[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:

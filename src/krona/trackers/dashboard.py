@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from krona.messages import KronaError
-from krona.trackers.guard import first_line
+from krona.messages import KronaError, first_line
+from krona.trackers.guard import MAX_REASON
 from krona.trackers.weights_and_biases import key_is_set
 
 NO_ENTITY = "your-entity"  # placeholder for the entity in files that are written without a login
@@ -49,7 +49,7 @@ def push(*, project: str, entity: str | None) -> list[str]:
         owner = entity or str(wandb.Api(timeout=30).default_entity)
         return [str(build(project, owner).save().url) for build in (build_workspace, build_report)]
     except Exception as error:
-        why = first_line(error)
+        why = first_line(error)[:MAX_REASON]
         raise KronaError(
             f"The dashboard could not be saved at W&B: {why}. Leave out --push to write it to files."
         ) from error

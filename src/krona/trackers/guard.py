@@ -4,8 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from krona.messages import first_line
 from krona.trackers.tracker import Tracker
 
+MAX_REASON = 200  # the maximum number of characters of an error in a message
 LIMIT_S = 120.0  # the time limit of a call, longer than the limits inside the trackers
 
 
@@ -55,14 +57,9 @@ class Guarded:
             thread.join(self.limit_s)
         line, error = outcome[0] if outcome else (None, TimeoutError(f"no response within {self.limit_s:g} s"))
         if error is not None:
-            line = f"failed at {when} ({first_line(error)}). The run continues, and its folder contains all results."
+            why = first_line(error)[:MAX_REASON]
+            line = f"failed at {when} ({why}). The run continues, and its folder contains all results."
             line = None if self.failed else line
             self.failed = True
         if line:
             self.say(f"  {self.name}: {line}")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, cut to 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]

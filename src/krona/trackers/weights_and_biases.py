@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona.formatting import below
-from krona.messages import KronaError, check_name
+from krona.messages import KronaError, check_name, first_line
 from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below
-from krona.trackers.guard import first_line
+from krona.trackers.guard import MAX_REASON
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
 from krona.trackers.values import PREDICTION_COLUMNS, read_predictions
@@ -76,7 +76,7 @@ class WeightsAndBiases(LightningTracker):
             try:
                 self.logger = self._connect(mode)
             except Exception as error:
-                mode, reason = "offline", f"the server failed: {first_line(error)}"
+                mode, reason = "offline", f"the server failed: {first_line(error)[:MAX_REASON]}"
                 wandb.teardown()  # clean up after the failed attempt
         if self.logger is None:
             self.logger = self._connect(mode)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch.utils.data import Sampler
 
 from krona.tasks import Tokenised
+from krona.tasks.splits import permutation
 from krona.training.ranks import Ranks
 
 WINDOW = 50  # number of batches in a window (`TrainingBatches`)
@@ -52,13 +52,13 @@ class TrainingBatches(Sampler[list[int]]):
 
     def _batches(self) -> list[list[int]]:
         seed = mix_seeds(self.seed, self.epoch)
-        order = _permutation(self.rows, seed)
+        order = permutation(self.rows, seed)
         if self.lengths is None:
             return _cut(order, self.batch_size)
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in _permutation(len(batches), seed ^ 1)]  # not the seed of the rows' order
+        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # not the seed of the rows' order
 
 
 class ShortToLong(Sampler[list[int]]):
@@ -104,11 +104,6 @@ def source_lengths(tokens: Tokenised) -> list[int]:
     table: Any = tokens.rows.data
     lengths: list[int] = pyarrow.compute.list_value_length(table.column("input_ids")).to_pylist()
     return lengths
-
-
-def _permutation(count: int, seed: int) -> list[int]:
-    numbers: list[int] = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    return numbers
 
 
 def _cut(rows: Sequence[int], size: int) -> list[list[int]]:

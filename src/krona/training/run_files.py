@@ -19,7 +19,7 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.origin import Origin
 from krona.config.settings import Run
-from krona.messages import KronaError
+from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS, Result
@@ -178,5 +178,5 @@ def find_damage(checkpoint: Path) -> str | None:
     except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
         return "it contains objects that are not weights or numbers"
     except Exception as error:  # zip, pickle and torch raise different errors
-        return str(error).strip().split("\n")[0] or type(error).__name__
+        return first_line(error)
     return f"it does not contain {', '.join(missing)}" if missing else None

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from krona.config.settings import Run
@@ -151,8 +150,7 @@ def tracking(
         resumed=RunFolder(folder).checkpoint.is_file(),
         label_words=label_words(settings.config["task"]),
     )
-    chosen = settings.logger if not getattr(rank_zero_only, "rank", 0) else {}  # only the first process tracks
-    guarded = [Guarded(name, _build_tracker(name, values, about), say=say) for name, values in chosen.items()]
+    guarded = [Guarded(name, _build_tracker(name, values, about), say=say) for name, values in settings.logger.items()]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"
     try:
