@@ -59,6 +59,15 @@ def test_the_summary_uses_the_tests_of_the_table(tmp_path: Path, monkeypatch: py
     assert sorted(seeds) == [0, 0, 1, 1, 2, 2]  # each of the others against LoRA, once on each task
 
 
+def test_opposite_differences_on_two_tasks_are_not_significant_in_the_mean(tmp_path: Path) -> None:
+    skills = {("lora", "sample_rte"): 0.9, ("krona", "sample_rte"): 0.4}
+    skills |= {("lora", "sample_mnli"): 0.4, ("krona", "sample_mnli"): 0.9}
+    write_all(tmp_path, [make_result(*names, skill=skill, backbone="nano") for names, skill in skills.items()])
+    (table,) = collect(tmp_path).tables
+    assert sorted(cell.tied for row in table.rows for key, cell in row.cells.items() if key in TASKS) == [False] * 2
+    assert any(row.cell("avg").tied for row in table.rows)
+
+
 @pytest.mark.parametrize(
     ("skills", "tasks"),
     [({"lora": 0.9, "krona": 0.7}, TASKS), ({"lora": 0.9, "krona": 0.7, "bitfit": 0.5}, TASKS[:2])],

@@ -70,7 +70,7 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     different. Both use the 5 % level, without a correction for several pairs. Return None if the cells have no common
     seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
     """
-    test = a.test_against(b)
+    test = a.test_against(b) if b.best else b.test_against(a)  # in the direction of the column's tests
     found: str | None = test.one.compute("margin", test.sources, lambda: _decide(test))
     return found
 

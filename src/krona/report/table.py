@@ -100,9 +100,9 @@ class Cell:
         """Return the paired test of two cells on their common seeds.
 
         The test is stored, because the same pair is tested for the column, for the average and for the summary over
-        tasks. The order of the two cells does not matter.
+        tasks.
         """
-        return other.tests.get(id(self)) or self.tests.setdefault(id(other), PairedTest(self, other))
+        return self.tests.setdefault(id(other), PairedTest(self, other))
 
 
 @dataclass(eq=False)
