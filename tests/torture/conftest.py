@@ -58,6 +58,7 @@ def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
             yield found
         finally:  # also if the time of the test runs out
             record_property("torture", [part, found.tried, len(found.lost)])
+            print(f"{part}: {len(found.lost)} of {found.tried} lost", *_alike(found.lost), sep="\n")
         assert found.tried
         if found.lost:
             raise AssertionError(f"{len(found.lost)} of {found.tried} lost:\n" + "\n".join(_alike(found.lost)))

@@ -138,9 +138,10 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
 def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
     """Test all code that opens an adapter's file: in a run, which has its checksum, and alone."""
+    from krona.adapters.adapter import Adapter
     from krona.adapters.commands.inspect import inspect
 
-    file, alone = copied / "adapter.safetensors", tmp_path / "alone.safetensors"
+    file, alone, seen = copied / "adapter.safetensors", tmp_path / "alone.safetensors", count()
     content = file.read_bytes()
     size = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:size])
@@ -158,8 +159,9 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
     def read(raw: bytes) -> str | None:
         file.write_bytes(raw)
         alone.write_bytes(raw)
+        read_alone = partial(Adapter.load if next(seen) % 20 else inspect, str(alone))
         loss = judge(in_run, expected if raw == content else "none", str(file))
-        return loss or judge(partial(inspect, str(alone)), expected if raw == content else ANY, str(alone))
+        return loss or judge(read_alone, ANY, str(alone))
 
     drawn = damaged(content) | damaged_json(header).map(with_header) | damaged_json(entry).map(with_entry)
     with book("damaged adapters") as found:
