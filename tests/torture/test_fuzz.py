@@ -52,7 +52,7 @@ from tasks.letters import Letters, tokens
 from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
-RESULTS = 4_000
+RESULTS = 3_000
 FORMATS = ("terminal", "md", "html", "csv", "latex", "svg")
 
 
@@ -165,7 +165,7 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
 
     drawn = damaged(content) | damaged_json(header).map(with_header) | damaged_json(entry).map(with_entry)
     with book("damaged adapters") as found:
-        try_each(drawn, 4_000 if full else 40, found, read)
+        try_each(drawn, 2_000 if full else 40, found, read)
 
 
 def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, outputs: Path, book: Any) -> None:
@@ -206,7 +206,7 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     claim(content)
     assert file.exists()
     with book("damaged checkpoints") as found:
-        try_each(damaged(content), 4_000 if full else 40, found, read)
+        try_each(damaged(content), 1_500 if full else 40, found, read)
 
 
 def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
