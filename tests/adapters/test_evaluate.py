@@ -158,7 +158,7 @@ def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
             score(mnli, task="rte", data=str(glue), mapping=[wrong])
     with pytest.raises(KronaError, match=r"sample_rte has labels and stsb is a regression"):
         score(encoders["rte"], task="stsb", data=str(glue))
-    with pytest.raises(KronaError, match=r"reads 1 text of a row, but task rte has 2"):
+    with pytest.raises(KronaError, match=r"reads 1 text of each row, but task rte has 2"):
         score(encoders["sst2"], task="rte", data=str(glue), mapping=["negative=entailment"])
 
 
