@@ -16,6 +16,7 @@ from krona.adapters.commands.row_choice import RowChoice, find_task_and_data
 from krona.adapters.commands.submission import Sheet, format_sheets, parse_rating, submit
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
+from krona.adapters.origin import compose
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.result import read_result
@@ -99,6 +100,11 @@ def test_other_data_are_split_like_those_of_the_run(choice: dict[str, Any], expe
     _, data = find_task_and_data(found, RowChoice(**choice))
     defaults = {"seed": 7, "protocol": "appendix_d1"}
     assert {key: getattr(data, key) for key in {**defaults, **expected}} == {**defaults, **expected}
+
+
+def test_an_unknown_key_of_the_data_is_one_message() -> None:
+    with pytest.raises(KronaError, match=r"data\.sed.*'?seed"):
+        compose(["data.sed=1"])
 
 
 @pytest.mark.parametrize("override", ["task=rte", "task.name=x", "optimizer.lr=1", "trainer.threads=1"])

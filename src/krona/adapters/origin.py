@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize
+from krona.config.overrides import normalize, translate_errors
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.runs.result import Result
@@ -119,5 +119,6 @@ def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the config that train.py would use with these overrides."""
-    with hydra_session():
-        return compose_job(normalize(overrides)).config
+    ready = normalize(overrides)
+    with translate_errors(ready), hydra_session():
+        return compose_job(ready).config
