@@ -107,7 +107,8 @@ def _parting(value: Any, expected: Any) -> str:
 
 def run_command(words: list[str]) -> str:
     """Run a `krona` command in this process and return its output. Raise `KronaError` with its message if it fails."""
-    output, errors, code = io.StringIO(), io.StringIO(), None
+    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    code: Any = None
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setattr(sys, "argv", ["krona", *words])
         patch.setattr(paths, "hide_working_directory", lambda: None)
@@ -115,12 +116,12 @@ def run_command(words: list[str]) -> str:
             main()
         except SystemExit as stop:
             code = stop.code
-    found = output.getvalue()
+    found, problem = (stream.buffer.getvalue().decode("utf-8", "replace") for stream in (output, errors))
     if code in (0, None) or (code == 1 and words[0] == "doctor"):  # doctor prints its findings
-        assert (bool(found), errors.getvalue()) == (True, ""), (found[:200], errors.getvalue())
+        assert (bool(found), problem) == (True, ""), (found[:200], problem)
         return found
     assert code in (1, 2), code
-    raise KronaError(errors.getvalue())
+    raise KronaError(problem)
 
 
 def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: Callable[[Any], str | None]) -> None:
