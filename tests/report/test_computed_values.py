@@ -8,6 +8,7 @@ import pytest
 
 from krona.report import build, computed_values, stored_runs, table
 from krona.report.computed_values import FILE
+from krona.report.over_tasks import EQUIVALENT, UNCLEAR
 from krona.runs.result import read_result, write_result
 from report.generate import grid, make_result, write_all
 
@@ -45,11 +46,11 @@ def change_predictions(outputs: Path, _: Any) -> None:
 
 
 def damage(outputs: Path, _: Any) -> None:
-    (outputs / FILE).write_text((outputs / FILE).read_text().replace("can't be decided", "equivalent"))
+    (outputs / FILE).write_text((outputs / FILE).read_text().replace(UNCLEAR, EQUIVALENT))
 
 
 def change_code(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (outputs / FILE).read_text().replace("can't be decided", "equivalent").partition("\n")[2]
+    text = (outputs / FILE).read_text().replace(UNCLEAR, EQUIVALENT).partition("\n")[2]
     (outputs / FILE).write_text(f"{computed_values._heading(text)}\n{text}")
     monkeypatch.setattr(computed_values, "_code", lambda: "other")
 

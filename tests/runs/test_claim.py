@@ -205,6 +205,17 @@ def test_a_folder_that_disappears_is_named_and_not_made_again(tmp_path: Path) ->
     assert not shared.exists()
 
 
+def test_a_claim_whose_staging_folder_cannot_be_made_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("krona.runs.claim._staging", lambda folder, token: folder / "absent" / token)
+        with pytest.raises(KronaError, match="can't be written to: No such file"):
+            claim(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    owned(tmp_path).release()
+
+
 def test_the_heartbeat_touches_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.runs.claim.BEAT_S", 0.02)
     mine = owned(tmp_path)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from krona.messages import join_names
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
 from krona.metrics.statistics import SWAPS
@@ -12,7 +13,9 @@ from krona.report.table import ALPHA, Cell, PairedTest, Row, Table
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
 MOST_EXAMPLES = 10_000  # limit of a test set's size; a larger bootstrap would take seconds for each pair of rows
-EQUIVALENT, DIFFERENT, UNCLEAR = "equivalent", "different", "can't be decided"
+FEWEST_SEEDS = 3
+EQUIVALENT, DIFFERENT = f"equivalent within {MARGIN:g} point", "significantly different"
+UNCLEAR = f"neither significantly different nor equivalent within {MARGIN:g} point"
 
 
 def task_summary(table: Table) -> list[str]:
@@ -37,14 +40,20 @@ def task_summary(table: Table) -> list[str]:
     higher = ", ".join(
         f"{row.name} {_format(over_tasks.improvement_of(runs[id(best)], runs[id(row)]), 2)}" for row in others
     )
+    worse = [
+        rows[place].name for place in order if ranks.mean[place] - ranks.mean[order[0]] > ranks.critical_difference
+    ]
+    few = min(len(scores) for row in rows for scores in runs[id(row)]) < FEWEST_SEEDS
     left_out = f"Of {len(compared)} rows, the {MOST_ROWS} with the highest mean score are compared over the tasks."
     return [
         *([left_out] if len(compared) > MOST_ROWS else []),
-        f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test with {SWAPS:,} "
-        f"permutations: p = {ranks.p:.2g}. Rows differ "
-        f"if their mean ranks are more than {ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level).",
-        f"Interquartile mean over tasks and seeds, with a 95 % interval over seeds: {means}.",
-        f"Probability that a run of {best.name} scores higher than a run of each other row: {higher}.",
+        f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test with {SWAPS:,} permutations: "
+        f"p = {ranks.p:.2g}. Significantly worse than {best.name}, because the mean ranks are more than "
+        f"{ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level): {join_names(worse) or 'no row'}.",
+        f"Interquartile mean (the mean of the middle half of a row's scores on all tasks), with a 95 % bootstrap "
+        f"interval over seeds{', which is too narrow for two seeds' if few else ''}: {means}.",
+        f"Share of the pairs of runs on the same task in which {best.name} scores higher, as the mean over tasks with "
+        f"an interval over seeds (0.50 means no difference): compared with {higher}.",
         *_equivalence_sentences(table, best, others, tasks),
     ]
 
@@ -55,11 +64,13 @@ def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks
     for row in others:
         by_verdict: dict[str, list[str]] = {}
         for task in tasks:
-            if verdict := compare_within_margin(best.cell(task), row.cell(task)):
-                by_verdict.setdefault(verdict, []).append(labels[task])
+            one, other = best.cell(task), row.cell(task)
+            if verdict := compare_within_margin(one, other):
+                difference = (other.value or 0.0) - (one.value or 0.0)  # cells that were compared have a value
+                by_verdict.setdefault(verdict, []).append(f"{labels[task]} ({difference:+.2f})")
         if by_verdict:
-            words = "; ".join(f"{verdict} on {', '.join(names)}" for verdict, names in by_verdict.items())
-            found.append(f"{row.name} compared with {best.name}, with a margin of {MARGIN:g} point: {words}.")
+            words = "; ".join(f"{verdict} on {join_names(names)}" for verdict, names in by_verdict.items())
+            found.append(f"{row.name} compared with {best.name} on the same examples: {words}.")
     return found
 
 

@@ -143,7 +143,11 @@ def claim(folder: Path) -> Claim | None:
             token = uuid.uuid4().hex
             if _create(path, token):
                 staging = _staging(folder, token)
-                staging.mkdir()
+                try:
+                    staging.mkdir()
+                except OSError:  # for example without free inodes
+                    path.unlink(missing_ok=True)
+                    raise
                 if _exclude_others(path, staging, token):
                     return Claim(folder, token)
                 remove_below(folder.parent, staging)
