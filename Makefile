@@ -35,7 +35,7 @@ test-pages: setup  ## the report's pages in Chromium; skipped where there is non
 test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in empty folders
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_wheel.py
 
-torture: setup  ## kills, stops, full disks and damaged files at every place, 10 minutes on two cores; a table at the end
+torture: setup  ## kills, stops, full disks and damaged files at every place; a table at the end
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m torture tests/torture
 
 test-lowest: setup  ## models, surgery and runs with the lowest versions that krona allows (tests/lowest.txt), in .venv-lowest

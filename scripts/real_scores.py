@@ -28,10 +28,10 @@ SQUARE, FLAT = "square", "flat"  # two shapes of KronA's factors; `Block.shapes`
 METHODS = {  # from the label of a method to its overrides
     "lora": "method=lora",
     "krona": f"method=krona {SQUARE}",
-    "layer_norm": "method=layer_norm",
-    "full": "method=full",
     "krona_only": f"method=krona {SQUARE} {NO_NORMS}",
     "lora_only": f"method=lora {NO_NORMS}",
+    "layer_norm": "method=layer_norm",
+    "full": "method=full",
     "krona_b": "method=krona_b",
     "krona_flat": f"method=krona {FLAT}",
     "untuned": "method=untuned",
@@ -56,12 +56,18 @@ class Block:
     full_rates: str
     shapes: dict[str, str]
     methods: tuple[str, ...] = tuple(METHODS)
+    only_rates: str = ""  # for methods that train no LayerNorms; empty: `rates`
+
+    def rates_of(self, label: str) -> str:
+        if label == "full":
+            return self.full_rates
+        return self.only_rates if self.only_rates and label.endswith("_only") else self.rates
 
 
 WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768
 NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # for layers of 384 × 384
 BLOCKS = {  # in order of priority
-    "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3", "2e-5,5e-5", WIDE, FEW),
+    "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3", "2e-5,5e-5", WIDE, FEW, "1e-3,3e-3"),
     "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", "3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_sst2": Block(
@@ -135,9 +141,15 @@ def main() -> None:
         ]  # fmt: skip
         for label in block.methods:
             method = [block.shapes.get(word, word) for word in METHODS[label].split()]
-            rates = block.full_rates if label == "full" else block.rates
             sweep = f"sweep=real_{name}_{label}"
-            train(*places, *method, *block.typed.split(), "seed=0", f"optimizer.lr={rates}", f"{sweep}_rates")
+            train(
+                *places,
+                *method,
+                *block.typed.split(),
+                "seed=0",
+                f"optimizer.lr={block.rates_of(label)}",
+                f"{sweep}_rates",
+            )
             rate = f"optimizer.lr={best_rate(f'real_{name}_{label}_rates')}"
             train(*places, *method, *block.typed.split(), "seed=0,1,2", rate, sweep)
             collect(name, block)

@@ -33,7 +33,7 @@ KINDS = ("t5", "bert", "llama")
 OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
 REASONS = {  # words of an error message → the reason in the page's table
     "no single weight can hold its update": "at a block",
-    "adds a constant": "bias",
+    "has a constant part": "bias",
     "trains only biases": "bias",
     "not a linear layer. peft cannot represent it": "at a block",
     "Full fine-tuning trains no adapter": "whole model",

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ from krona.messages import KronaError
 from krona.runs import index
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
+from krona.runs.result import read_result, write_result
 from krona.sweeps.ledger import Ledger
 from krona.tasks import hub, tokens
 from one_job import config, run, typed
@@ -276,8 +278,7 @@ def test_code_in_a_backbones_folder(tmp_path: Path) -> None:
 
 def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / "outputs" / done.name))
-    result = folder / "result.json"
-    result.write_text(result.read_text().replace('"status": "done"', '"status": "interrupted"'))
+    write_result(folder, replace(read_result(folder / "result.json"), status="interrupted"))
     (folder / "last.ckpt").write_bytes(pickle.dumps(Fire(tmp_path / "fired")))
     run(values, tmp_path / "outputs")
     assert not (tmp_path / "fired").exists()
@@ -338,7 +339,11 @@ def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
         (outputs / link).parent.mkdir(parents=True)
         (outputs / link).symlink_to(home)
         before = tree(home)
-        assert judge(cleanings(outputs)[name]) is None, name
+
+        def clean(name: str = name, outputs: Path = outputs) -> None:
+            cleanings(outputs)[name]()
+
+        assert judge(clean) is None, name
         assert not before.keys() - tree(home).keys(), name
 
 

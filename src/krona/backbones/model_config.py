@@ -21,6 +21,10 @@ SIZES = (  # the keys of model configs that `describe_backbone` returns
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "tie_word_embeddings",
 )  # fmt: skip
+UNDECLARED = (  # keys that models read, but that the config classes of transformers do not define
+    "decoder_start_token_id", "position_buckets", "norm_rel_ebd", "share_att_key", "conv_kernel_size", "conv_act",
+    "attention_head_size",
+)  # fmt: skip
 
 
 def model_name(settings: Backbone) -> str:
@@ -127,7 +131,7 @@ def _config_from_sizes(settings: Backbone) -> Any:
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
     default = AutoConfig.for_model(kind)
     for key in settings.sizes or ():  # transformers accepts any key
-        if not hasattr(default, key) and key != "decoder_start_token_id":
+        if not hasattr(default, key) and key not in UNDECLARED:
             raise KronaError(unknown_key(f"backbone.sizes.{key}", default.to_dict()))
     return config
 
