@@ -81,7 +81,7 @@ def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
     assert {"peft/lora", "peft/lokr", "peft/lora/library", "peft/lokr/library"} <= rows.keys()
     assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]  # the LayerNorms are trained too
     assert rows["peft/lora"]["ratio_to_peft_lora"] == rows["peft/lokr"]["ratio_to_peft_lokr"] == 1
-    content = run(tmp_path, name="latency", methods=["lora"], peft=True, options={"large_rounds": 1})
+    content = run(tmp_path / "latency", name="latency", methods=["lora"], peft=True, options={"large_rounds": 1})
     assert {"peft/lora", "peft/lokr"} <= {row["name"] for row in content["rows"]}
 
 

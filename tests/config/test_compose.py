@@ -150,6 +150,7 @@ NANO_PATH = f"backbone.path={NANO}"
         (["profile=demo", "++backbone.sizes.vocab_size=10"], "vocab_size=10: .* nano has vocab_size 2048"),
         (["profile=demo", "backbone.sizes={d_modell: 10}"], "d_modell=10: .* has d_modell None"),
         (["backbone=t5_base", NANO_PATH, "backbone.sizes.vocab_size=10"], "has vocab_size 2048.*backbone.pretrained"),
+        (["backbone=t5_base", "backbone.sizes.d_model=10"], "d_model=10: .*t5-base has the sizes of its checkpoint"),
     ],
 )
 def test_a_size_that_the_backbones_folder_contradicts(words: list[str], message: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from krona.jobs.interrupts import Interrupted
+from krona.runs.interrupts import Interrupted
 from krona.runs.studies import Study, Trial
 
 pytest.importorskip("optuna", reason="pip install -e '.[tune]'")

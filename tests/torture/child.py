@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.runs import holder
+from krona.runs.interrupts import Interrupted, interrupt
 from one_job import run
 
 DONE, FAILED, REFUSED, CRASHED = 0, 3, 4, 9  # exit codes of `run_with`

@@ -14,8 +14,8 @@ from tests.trackers.conftest import same_training
 from tests.trackers.one_run import one_run
 from tests.training.test_learner import fit, learner
 
-from krona.jobs.interrupts import Interrupted
 from krona.paths import CONF
+from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About

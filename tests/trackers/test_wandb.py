@@ -15,8 +15,8 @@ from tests.trackers.conftest import same_training
 from tests.trackers.one_run import config, one_run
 from tests.trackers.wandb_server import Mode, WandbServer
 
-from krona.jobs.interrupts import Interrupted
 from krona.messages import KronaError
+from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id

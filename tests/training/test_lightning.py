@@ -14,11 +14,11 @@ import torch
 from krona.config import check
 from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
-from krona.jobs import interrupts
-from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
 from krona.messages import KronaError
+from krona.runs import interrupts
+from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.training.callbacks import build_callbacks
 from krona.training.run_files import WholeCheckpoints

@@ -19,10 +19,10 @@ import torch
 from rich.console import Console
 
 from krona.config import check
-from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
+from krona.runs.interrupts import Interrupted, interrupt
 from krona.runs.result import read_result, unpack_outcomes
 from krona.surgery.operations import launches
 from krona.training.learner import Learner

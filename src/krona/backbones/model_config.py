@@ -94,26 +94,24 @@ def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if the sizes of a checkpoint differ from ``backbone.sizes``.
+    """Raise KronaError if the sizes of a model in a folder differ from ``backbone.sizes``.
 
     Without this error, reports would show the wrong name for the model. A model in a folder may have another number of
     embeddings than the backbone's YAML file, because the vocabulary was extended.
     """
-    if settings.sizes is None:
+    if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
     found = {key: getattr(config, "model_type" if key == "architecture" else key, None) for key in wanted}
-    exempt = ("vocab_size", "feed_forward_proj") if settings.path is not None else ()
     wrong = [
         f"{key} is {found[key]}, not {value}"
         for key, value in wanted.items()
-        if found[key] != value and isinstance(value, int | str) and key not in exempt
+        if found[key] != value and isinstance(value, int | str) and key not in ("vocab_size", "feed_forward_proj")
     ]
     if wrong:
-        other = f"backbone=local backbone.path={settings.path}" if settings.path else "backbone=hub backbone.name=NAME"
         raise KronaError(
             f"The checkpoint {model_name(settings)} is not {settings.name}, because it differs from backbone.sizes: "
-            f"{', '.join(wrong)}. For another model, use {other}."
+            f"{', '.join(wrong)}. For another model, use backbone=local backbone.path={settings.path}."
         )
 
 

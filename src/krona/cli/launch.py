@@ -20,9 +20,9 @@ from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalize
 from krona.formatting import as_typed
 from krona.jobs.child_processes import PARENT, end_with_parent
-from krona.jobs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
+from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 
 
 def launch(

@@ -144,13 +144,19 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
 
 
 def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
-    """Raise `KronaError` if an override sets a size that differs from config.json in the backbone's folder."""
+    """Raise `KronaError` if an override sets a size of a pretrained backbone that the checkpoint does not have.
+
+    Only a checkpoint in a folder can be read here. For a checkpoint of the Hub, any override of a size is an error.
+    """
     sizes, found = backbone.get("sizes"), read_model_config(backbone)
+    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone["name"] != "nano"
     for key, value in sizes.items() if isinstance(sizes, dict) else ():  # another type is reported later
-        if found.get(key) != value and any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}")):
+        typed = any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}"))
+        if typed and (of_hub or found.get(key) != value):
+            reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
             raise KronaError(
-                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} has {key} "
-                f"{found.get(key)}. For random weights of other sizes, use backbone=t5_small backbone.pretrained=false."
+                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} {reason}. For "
+                "random weights of other sizes, use backbone=t5_small backbone.pretrained=false."
             )
 
 

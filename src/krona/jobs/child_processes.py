@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from krona.jobs.interrupts import Interrupted, exit_interrupted, interrupt, signal_number
+from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, signal_number
 
 GRACE_S = 1.0  # seconds to wait for child processes before a SIGTERM is forwarded to them
 PARENT = "KRONA_PARENT"  # environment variable with a process id; when that process ends, this process ends too

@@ -13,11 +13,11 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from krona.jobs.interrupts import Interrupted, interrupt
 from krona.jobs.job import Job
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_on_devices
 from krona.messages import KronaError
+from krona.runs.interrupts import Interrupted, interrupt
 from krona.training.ranks import my_rank
 
 

@@ -20,11 +20,11 @@ from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_se
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import escape
-from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
 from krona.messages import KronaError
 from krona.runs.holder import this_process
+from krona.runs.interrupts import Interrupted
 from krona.runs.run_id import canonical, flatten
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import (

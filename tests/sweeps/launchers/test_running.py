@@ -15,8 +15,8 @@ import pytest
 import submitit
 
 from krona.jobs import child_processes
-from krona.jobs.interrupts import Interrupted, interrupt
 from krona.jobs.job import Job
+from krona.runs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers import launch
 from krona.sweeps.launchers.pool import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
@@ -106,7 +106,7 @@ import sys
 import time
 from functools import partial
 
-from krona.jobs.interrupts import interrupt
+from krona.runs.interrupts import interrupt
 from krona.sweeps.launchers.processes import run
 
 

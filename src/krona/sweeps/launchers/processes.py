@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 from krona.jobs.child_processes import end_with_parent
-from krona.jobs.interrupts import interrupt
 from krona.jobs.job import Job
+from krona.runs.interrupts import interrupt
 from krona.sweeps.launchers.pool import Ended, Started, run_pool, share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
 

@@ -14,17 +14,21 @@ class Interrupted(BaseException):
 _received: list[int] = []  # numbers of the signals that arrived during this run
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle a signal by raising `Interrupted`. A second signal kills the process."""
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal by raising `Interrupted`. A second signal kills the process.
+
+    In a ``__del__``, Python would print and suppress the exception. `stop_if_interrupted` raises it later.
+    """
     _received.append(number)
     signal.signal(number, signal.SIG_DFL)
-    raise Interrupted(number)
+    if frame is None or frame.f_code.co_name != "__del__":
+        raise Interrupted(number)
 
 
 def stop_if_interrupted() -> None:
     """Raise `Interrupted` if a signal arrived after the last call of `forget_signals`.
 
-    This is needed because the C code of a library can suppress the exception that `interrupt` raises.
+    Long loops call this function, because a library can suppress the exception that `interrupt` raises.
     """
     if _received:
         raise Interrupted(_received[-1])
