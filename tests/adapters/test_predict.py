@@ -13,6 +13,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,10 @@ def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "krona", "predict", str(sst2), "--input", str(source), "--output", "a.csv"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores SIGINT
+    process = subprocess.Popen(
+        command, env=environment, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, preexec_fn=heed
+    )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.iterdir())) == 1 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)

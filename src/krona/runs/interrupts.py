@@ -28,7 +28,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 def stop_if_interrupted() -> None:
     """Raise `Interrupted` if a signal arrived after the last call of `forget_signals`.
 
-    Long loops call this function, because a library can suppress the exception that `interrupt` raises.
+    A run calls this function after each epoch, because a library can suppress the exception that `interrupt` raises.
     """
     if _received:
         raise Interrupted(_received[-1])

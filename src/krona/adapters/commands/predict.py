@@ -20,7 +20,6 @@ from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.formatting import rate, say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
-from krona.runs.interrupts import forget_signals, stop_if_interrupted
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
@@ -52,7 +51,6 @@ def predict(
     Raises:
         KronaError: a run cannot predict, the runs have different columns, a row is invalid, or the output exists.
     """
-    forget_signals()
     if (source is None) == (not texts):
         raise KronaError(
             'The rows must come from one source. Use either --input FILE (- means standard input) or --text "…".'
@@ -101,7 +99,6 @@ def _write_answers(
             out.write((visible(text) if out.isatty() else text).encode("utf-8"))
             out.flush()
             done += len(part)
-            stop_if_interrupted()
             advance(rate(done / (time.perf_counter() - began)))
     if not done:
         raise KronaError(f"{getattr(rows, 'name', 'The input')} has no rows.")
