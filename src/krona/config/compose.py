@@ -148,11 +148,17 @@ def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
 
     Only a checkpoint in a folder can be read here. For a checkpoint of the Hub, any override of a size is an error.
     """
-    sizes, found = backbone.get("sizes"), read_model_config(backbone)
+    sizes = backbone.get("sizes")
+    if not isinstance(sizes, dict):  # another type is reported later
+        return
+    typed = [key for key in sizes if any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}"))]
+    if not typed:
+        return
+    found = read_model_config(backbone)
     of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone["name"] != "nano"
-    for key, value in sizes.items() if isinstance(sizes, dict) else ():  # another type is reported later
-        typed = any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}"))
-        if typed and (of_hub or found.get(key) != value):
+    for key in typed:
+        value = sizes[key]
+        if of_hub or found.get(key) != value:
             reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
             raise KronaError(
                 f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} {reason}. For "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.safe_files import MAX_JSON, is_below, parse_json, write_whole
+from krona.safe_files import MAX_JSON, is_below, parse_json, read_text, write_whole
 
 FILE = Path(".index", "computed.json")
 PACKAGE = Path(__file__).parents[1]
@@ -59,11 +59,8 @@ class ComputedValues:
     def _read(self) -> dict[str, Any]:
         if self._outputs is None or not is_below(self._outputs, self._outputs / FILE):
             return {}
-        file = self._outputs / FILE
         try:
-            if not file.is_file() or file.stat().st_size > MAX_JSON:  # a pipe would never end
-                return {}
-            heading, _, text = file.read_text(encoding="utf-8").partition("\n")
+            heading, _, text = read_text(self._outputs / FILE, limit=MAX_JSON).partition("\n")
             return dict(parse_json(text)) if heading == _heading(text) else {}
         except (OSError, ValueError, TypeError):
             return {}
