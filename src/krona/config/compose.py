@@ -192,8 +192,7 @@ def _require_recipe(recipe: str | None, overrides: list[str]) -> bool:
     if recipe in (None, *known):
         return True
     if is_overridden("recipe", overrides):
-        names = ", ".join(known)
-        raise KronaError(f"recipe={recipe} does not exist in conf/recipe. Choose from {names}.")
+        raise KronaError(f"recipe={recipe} does not exist in conf/recipe. Choose from {', '.join(known)}.")
     return False
 
 
