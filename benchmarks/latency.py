@@ -22,7 +22,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
-from krona.surgery.operations import dispatched
+from krona.surgery.operation_counts import dispatched
 from krona.tasks.data_settings import Positive
 
 COLUMNS = {

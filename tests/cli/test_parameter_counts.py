@@ -17,8 +17,8 @@ from krona.cli.shapes import shape_table
 from krona.config import check
 from krona.messages import KronaError
 from krona.paper import read_paper_table
-from krona.surgery.operations import dispatched as dispatched_by
-from krona.surgery.operations import launches
+from krona.surgery.operation_counts import dispatched as dispatched_by
+from krona.surgery.operation_counts import launches
 from tiny_t5 import METHODS, inserted, settings, tiny_t5
 
 COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base, and the highest rank of an update

@@ -17,7 +17,7 @@ from krona.kernels import gradients as kron_gradients
 from krona.kernels import kronecker
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank_linear
-from krona.surgery.operations import dispatched
+from krona.surgery.operation_counts import dispatched
 
 SIDE = st.integers(1, 5)
 SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: gradient of A from copies

@@ -9,7 +9,7 @@ from tests.trackers.one_run import one_run
 
 from krona.messages import KronaError
 from krona.trackers.dashboard import SECTIONS
-from krona.trackers.values import History
+from krona.trackers.logged_values import History
 
 pytest.importorskip("wandb", reason="pip install -e .")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -12,7 +12,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from krona.config.overrides import normalize
 from krona.paths import PROJECT
 from krona.runs.result import read_result
-from krona.trackers.values import epoch_values
+from krona.trackers.logged_values import epoch_values
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))
 SMALL = {"task": "sample_sst2"}  # replacements for data that a test cannot download

@@ -24,7 +24,7 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.interrupts import Interrupted, interrupt
 from krona.runs.result import read_result, unpack_outcomes
-from krona.surgery.operations import launches
+from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
 from krona.training.run_files import KEPT_BYTES, keeps_weights
 from one_job import config, run, run_in_a_process, typed

@@ -26,7 +26,7 @@ from krona.config.settings import Method, Run
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
-from krona.surgery.operations import launches, multiply_adds
+from krona.surgery.operation_counts import launches, multiply_adds
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject

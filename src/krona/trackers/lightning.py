@@ -7,8 +7,8 @@ from typing import Any
 
 from krona.messages import KronaError, shorten
 from krona.safe_files import remove_below
+from krona.trackers.logged_values import STEP, STEP_LOSS
 from krona.trackers.tracker import About, Ending, Value
-from krona.trackers.values import STEP, STEP_LOSS
 
 STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
 
@@ -17,8 +17,8 @@ class LightningTracker:
     """The base class of trackers that use a Lightning logger. Subclasses construct the logger in `start`.
 
     Each logged row of values has a number. As in Lightning, the number is that of the step, counted from 0. A resumed
-    run logs its earlier epochs again (`krona.trackers.values.History`). If the logger still has the rows of these
-    epochs, only rows with the number ``first`` or higher are sent to it.
+    run logs its earlier epochs again (`krona.trackers.logged_values.History`). If the logger still has the rows of
+    these epochs, only rows with the number ``first`` or higher are sent to it.
     """
 
     logger: Any = None

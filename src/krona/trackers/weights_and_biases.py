@@ -22,8 +22,8 @@ from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below
 from krona.trackers.guard import MAX_REASON
 from krona.trackers.lightning import LightningTracker
+from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 from krona.trackers.tracker import Ending, Value, require
-from krona.trackers.values import PREDICTION_COLUMNS, read_predictions
 
 MAX_ID = 64  # maximum number of characters in a W&B run id
 MAX_TAG = 64

@@ -23,7 +23,7 @@ from krona.config.settings import Run
 from krona.config.targets import build_optimizer
 from krona.runs.claim import Claim
 from krona.runs.result import Result, now, outcomes
-from krona.surgery.operations import launches, multiply_adds
+from krona.surgery.operation_counts import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.final_measurements import measure_updates, require_finite
 from krona.training.learner import Learner

@@ -19,8 +19,8 @@ from krona.runs.predictions import label_words
 from krona.runs.result import Result
 from krona.trackers.guard import Guarded
 from krona.trackers.lightning import OtherLogger
+from krona.trackers.logged_values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.trackers.tracker import About, Ending, Tracker
-from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 

@@ -107,7 +107,7 @@ import time
 from functools import partial
 
 from krona.runs.interrupts import interrupt
-from krona.sweeps.launchers.processes import run
+from krona.sweeps.launchers.joblib_processes import run
 
 
 def job(pipe):

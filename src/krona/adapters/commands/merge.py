@@ -13,7 +13,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.load import load_backbone
 from krona.adapters.origin import compose
-from krona.adapters.sums import combine
+from krona.adapters.weighted_sum import combine
 from krona.messages import KronaError
 from krona.safe_files import parse_json
 
@@ -30,7 +30,7 @@ def merge(
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write the weighted sum of adapters (`krona.adapters.sums`) to a file, and return lines for the user.
+    """Write the weighted sum of adapters (`krona.adapters.weighted_sum`) to a file, and return lines for the user.
 
     Each adapter also changed the weights of LayerNorms and of a head. The weighted sum of these changes is added to the
     original weights. For a new head, the original weights are the random weights that the first run's seed gives.

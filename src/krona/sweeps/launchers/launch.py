@@ -8,7 +8,8 @@ from rich.console import Console
 from krona.formatting import say
 from krona.jobs.job import Job
 from krona.paths import OUTPUTS
-from krona.sweeps.launchers import processes, submitted
+from krona.sweeps.launchers import joblib_processes
+from krona.sweeps.launchers import submitted
 from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.settings import require
 from krona.sweeps.launchers.sweep_job import SweepJob
@@ -56,7 +57,7 @@ def launch(
         say(console, progress.end_line(outcome))
 
     if engine == "joblib":
-        processes.run(jobs, n_jobs=settings["n_jobs"], started=started, ended=ended)
+        joblib_processes.run(jobs, n_jobs=settings["n_jobs"], started=started, ended=ended)
     elif engine == "submitit_local":
         submitted.run_local(jobs, settings=settings, started=started, ended=ended)
     else:

@@ -16,7 +16,7 @@ from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
 from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules
-from krona.trackers.values import History, epoch_values, flat_config, loss_curve
+from krona.trackers.logged_values import History, epoch_values, flat_config, loss_curve
 from krona.training import update_norms
 
 

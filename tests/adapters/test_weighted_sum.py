@@ -11,7 +11,7 @@ import torch
 import tiny_models
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.adapters.sums import combine
+from krona.adapters.weighted_sum import combine
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.methods.kronecker import Kronecker
