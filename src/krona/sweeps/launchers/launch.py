@@ -8,8 +8,7 @@ from rich.console import Console
 from krona.formatting import say
 from krona.jobs.job import Job
 from krona.paths import OUTPUTS
-from krona.sweeps.launchers import joblib_processes
-from krona.sweeps.launchers import submitted
+from krona.sweeps.launchers import joblib_processes, submitted
 from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.settings import require
 from krona.sweeps.launchers.sweep_job import SweepJob
