@@ -99,24 +99,6 @@ def seeds(outputs: Path, numbers: dict[str, list[int]]) -> list[Job]:
     ]
 
 
-def test_the_best_run_is_marked_unless_there_are_several_seeds(tmp_path: Path) -> None:
-    jobs = seeds(tmp_path, {"krona": [0], "lora": [0]})
-    lines = said(jobs)
-    assert sum(line.startswith("method") for line in lines) == 1
-    best = max(jobs, key=lambda one: one.result.test["score"])  # type: ignore
-    (marked,) = (line for line in lines if "*" in line and "highest" not in line)
-    assert marked.split()[0] == best.result.method  # type: ignore
-    assert not any("*" in line for line in said(seeds(tmp_path, {"krona": [0, 1], "lora": [0]})))
-
-
-def test_runs_on_different_training_rows_are_not_compared(tmp_path: Path) -> None:
-    jobs = [
-        job(tmp_path, f"method={method}", f"data.train_rows={rows}", method=method, change={"data.train_rows": rows})
-        for method in ("krona", "lora") for rows in (100, 1000)
-    ]  # fmt: skip
-    assert sum("*" in line and "highest" not in line for line in said(jobs)) == 2
-
-
 def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
     for one in jobs:

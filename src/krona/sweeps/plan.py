@@ -33,10 +33,8 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
     """Return all runs of a sweep with their states.
 
     Args:
-        overrides: the overrides of the sweep.
-        outputs: the folder that contains the folders of the runs.
-        source: the file from which the overrides were read. Overrides from a file are not allowed to name a user's own
-            classes. None means that the overrides are from the command line.
+        source: the file from which the overrides were read, which must not name a user's own classes. None means that
+            the overrides are from the command line.
 
     Raises:
         KronaError: the sweep has too many runs.

@@ -27,8 +27,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
 
     Args:
         sweep: the name of a sweep that was started in ``outputs``; None for all runs in ``outputs``.
-        where: the conditions, as in `filter_runs`.
-        outputs: the folder that contains the folders of the runs.
+        where: the conditions of `filter_runs`.
 
     Raises:
         KronaError: no run was found.
@@ -63,7 +62,6 @@ def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
     """Return the runs that match all conditions.
 
     Args:
-        runs: the runs to filter.
         where: the conditions ``key=value[,value]``. The key is method, task, seed, state or run. A run matches if it
             has one of the values. For the key run, the value is a part of the run's id.
 

@@ -1,7 +1,6 @@
 """Search for hyper-parameters (`krona tune`).
 
-A study of Optuna chooses the values of a trial. krona trains a run with these values and reports its dev score to the
-study.
+A study of Optuna chooses the values of a trial, and krona reports the dev score of the trial's run to the study.
 Hydra's Optuna plugin is not used, because it requires Optuna < 3, cannot prune trials, and counts the trials of each
 command from 0.
 """
@@ -75,21 +74,14 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> tuple[Study, Trial]:
-    """Create or resume a study, and run trials until it has ``trials`` trials.
+    """Create or resume a study, run trials until it has ``trials`` trials, and return the study and its best trial.
 
     The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored.
 
     Args:
         typed: the user's overrides.
-        trials: the number of trials that the study must have at the end.
-        outputs: the folder that contains the folders of the runs and the studies.
         space: the YAML file of the search space.
-        console: the console to print to.
         name: the name of the study; None for the default name.
-        seed: the seed of the search.
-
-    Returns:
-        The study and its best trial.
 
     Raises:
         KronaError: the command is wrong, or the study was created with another search space or other settings.
@@ -118,10 +110,7 @@ def tune(
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
-    """Return a new trial and the trial's values. Return None if the study already has ``trials`` trials.
-
-    Unfinished trials of processes that have ended are repeated first.
-    """
+    """Return a new trial, or None if the study has ``trials`` trials. Trials of dead processes are repeated first."""
     study = tuning.study
     if resumed := repeat_dead_trials(study, tuning.outputs):
         tuning.say(f"  {resumed} unfinished trial(s) will be resumed")
@@ -216,10 +205,7 @@ def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis,
 
 
 def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
-    """Return the settings that influence the result of a run and are the same in all trials of a study.
-
-    These are all settings except those that the study searches.
-    """
+    """Return the settings that influence the result of a run, without those that a study searches."""
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:
         *parents, last = (axis.needs or axis.key).split(".")

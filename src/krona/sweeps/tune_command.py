@@ -27,12 +27,9 @@ def tune_here(
     """Search with several processes that share a study. Print the best trial and the command that trains with it.
 
     Args:
-        overrides: the user's overrides.
-        trials: the number of trials of the study.
         space: the YAML file of the search space; None for the default search space.
         study: the name of the study; None for the default name.
         workers: the number of processes, including this one.
-        seed: the seed of the search.
     """
     quiet_libraries()
     if study is not None:

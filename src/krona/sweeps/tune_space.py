@@ -12,11 +12,7 @@ KEYS = {"low", "high", "log", "choices", "needs", "also"}
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
-    """Read the axes of a search space.
-
-    Args:
-        path: the YAML file.
-        config: the config of the run. Axes whose key is missing in it are left out.
+    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are left out.
 
     Raises:
         KronaError: an axis is wrong, or no axis applies to the config.

@@ -12,12 +12,8 @@ from krona.paths import program
 def run_sweep(overrides: Sequence[str], *, workers: int) -> int:
     """Run a sweep, and return the exit code of ``train.py``.
 
-    If there are several workers, the runs are distributed over processes by the joblib launcher. After an interrupt,
-    this process waits until ``train.py`` has ended, and then exits with the exit code of an interrupt.
-
-    Args:
-        overrides: the overrides of the sweep.
-        workers: the number of processes.
+    The joblib launcher distributes the runs over ``workers`` processes. After an interrupt, this process waits until
+    ``train.py`` has ended, and then exits with the exit code of an interrupt.
     """
     if workers > 1:
         if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):

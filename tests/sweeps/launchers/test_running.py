@@ -178,7 +178,6 @@ def test_the_remaining_time_on_slurm_counts_the_runs_at_the_same_time(monkeypatc
         ended(jobs[0], Job("x", "failed", Path(), error="no"))
 
     monkeypatch.setattr(launch, "SweepProgress", make)
-    monkeypatch.setattr(launch, "require", lambda *_: None)
     monkeypatch.setattr(launch.submitted, "run_slurm", run_slurm)
     job: Any = SimpleNamespace(overrides=("seed=0",), number=0)
     launch.launch("submitit_slurm", [job], {"array_parallelism": 64}, note=print)

@@ -10,7 +10,6 @@ from krona.jobs.job import Job
 from krona.paths import OUTPUTS
 from krona.sweeps.launchers import joblib_processes, submitted
 from krona.sweeps.launchers.pool import share_cores
-from krona.sweeps.launchers.settings import require
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.progress import SweepProgress
 
@@ -20,21 +19,17 @@ ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 def launch(
     engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *, note: Callable[..., None]
 ) -> list[Job]:
-    """Run all jobs, and return their outcomes in the order of the jobs.
-
-    A line is printed when a job starts (except on SLURM) and when it ends.
+    """Run all jobs, and return their outcomes in the order of the jobs. Print a line for each start and end of a job.
 
     Args:
         engine: one of `ENGINES`.
-        jobs: the jobs to run.
-        settings: the settings of ``hydra.launcher``.
+        settings: the settings of ``hydra.launcher``, which `Ledger` has checked.
         note: the function `krona.sweeps.ledger.note_job`. It is called here only for jobs that ended without returning
             an outcome. All other jobs call it themselves.
 
     Raises:
-        KronaError: a setting is wrong, submitit is missing, or the cluster rejects a job.
+        KronaError: the cluster rejects a job.
     """
-    require(engine, settings)
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
     if engine == "submitit_slurm":

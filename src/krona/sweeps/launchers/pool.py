@@ -38,12 +38,9 @@ def run_pool(
     """Run all jobs on this machine, ``count`` at the same time. An interrupt is forwarded to the running jobs.
 
     Args:
-        jobs: the jobs to run.
-        count: the maximum number of jobs that run at the same time.
-        start: a function that starts a job.
         started: a function that is called just before a job starts.
         ended: a function that is called when a job has ended.
-        poll_s: the time between two checks of the running jobs, in seconds.
+        poll_s: the seconds between two checks of the running jobs.
     """
     waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
     try:
