@@ -47,22 +47,22 @@ def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
         trial(outputs, dev, f"method={method}", f"optimizer.lr={lr}")
 
 
-def best(outputs: Path, *overrides: str) -> tuned.Tuned:
+def best(outputs: Path, *overrides: str) -> tuple[dict[str, Any], str]:
     return tuned.best(config_of(*overrides), outputs=outputs)
 
 
 def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
-    found = best(tmp_path, "method=krona", "seed=5")
-    assert found.values == {"optimizer.lr": 3e-3}
-    assert found.note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
+    values, note = best(tmp_path, "method=krona", "seed=5")
+    assert values == {"optimizer.lr": 3e-3}
+    assert note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
     with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
         best(tmp_path, "method=krona", "batch_size=16")  # other settings, for which these trials give no information
 
 
 def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona").note.endswith("It is the largest that was tried")
+    assert best(tmp_path, "method=krona")[1].endswith("It is the largest that was tried")
 
 
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
 def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
     rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona").values == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
+    assert best(tmp_path, "method=krona")[0] == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
     with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*sweeps=learning_rates method=lora"):
         best(tmp_path, "method=lora")
     trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
@@ -119,14 +119,14 @@ def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, n
 def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path, monkeypatch) -> None:
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", 80, 70)
-    found = best(tmp_path, "method=krona", "seed=3")
-    assert found.note == (
+    _, note = best(tmp_path, "method=krona", "seed=3")
+    assert note == (
         "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=2x384 method.fit_factors=nearest, the best "
         "of 2 trials on dev (80.00), study krona-sample_rte-nano"
     )
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona", "method.scaling=8.0")
-    assert set_tuned_values(config, ["method.scaling=8.0"]) == found.note
+    assert set_tuned_values(config, ["method.scaling=8.0"]) == note
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
@@ -142,7 +142,7 @@ def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
 def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70, 60)
     study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
-    assert "of 3 trials" in best(tmp_path, "method=krona").note
+    assert "of 3 trials" in best(tmp_path, "method=krona")[1]
     with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora .* --trials 3"):
         best(tmp_path, "method=lora")
 
@@ -153,7 +153,7 @@ def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> N
     with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora"):
         best(tmp_path, "method=lora")
     rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
-    assert best(tmp_path, "method=lora").values == {"optimizer.lr": 3e-3}
+    assert best(tmp_path, "method=lora")[0] == {"optimizer.lr": 3e-3}
     with pytest.raises(KronaError, match=r"krona had 3 trials, but lora had 4\b.*krona tune method=krona .* 4"):
         best(tmp_path, "method=krona")
 
@@ -166,8 +166,8 @@ def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
         best(tmp_path, "method=krona")
     assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
     assert "To use the first study, write recipe=tuned/krona-sample_rte-nano" in str(raised.value)
-    found = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
-    assert found.values["method.scaling"] == 4.0
+    values, _ = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
+    assert values["method.scaling"] == 4.0
     with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
         tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona_wide"])
     with pytest.raises(KronaError, match="recipe=tuned/krona-wide does not name a study of lora on sample_rte"):
@@ -181,7 +181,7 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
     study(tmp_path, "krona", 70, own=("optimizer.lr=0.006",), name="krona-short")
     both = ["krona-short", "lora-short"]
     for method in ("krona", "lora"):
-        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).note
+        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both)[1]
     with pytest.raises(
         KronaError, match=r"lora had 1 trial, but krona had 3\b.*krona tune .* --study lora-short --trials 3"
     ):

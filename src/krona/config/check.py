@@ -28,7 +28,6 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     """Return the typed settings of a composed config.
 
     Args:
-        config: the composed config as plain dicts and values.
         own: whether the config was composed from the user's own command and conf/, so that it may use any class.
 
     Raises:
@@ -59,13 +58,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
 
 
 def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
-    """Return the settings of a config's ``method`` section.
-
-    Raises:
-        NotAllowedError: the section contains the path of a class or function that is not allowed.
-        KronaError: a key is unknown, or the class of the method's branch (the module that the method adds to a layer)
-            does not accept an argument. The message lists all problems.
-    """
+    """Return the settings of a config's ``method`` section. The errors are those of `settings`."""
     target = config.get("_target_")
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
     arguments = {} if branch is None else parameters(branch, without=GIVEN_TO_BRANCHES)

@@ -32,10 +32,7 @@ def choices(group: str) -> list[str]:
 
 
 def own_targets() -> set[str]:
-    """Return the dotted paths of the classes in the YAML files of krona's conf/ and of the user's own conf/.
-
-    krona trusts these files.
-    """
+    """Return the dotted paths of the classes in krona's conf/ and the user's own conf/, which krona trusts."""
     return _read_targets(conf_folders())
 
 
@@ -51,10 +48,7 @@ def _read_targets(folders: Iterable[Path]) -> set[str]:
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:
-    """Raise `KronaError` if an optional group does not have the chosen name.
-
-    Hydra itself would ignore such a name without a message.
-    """
+    """Raise `KronaError` if an optional group does not have the chosen name, which Hydra would ignore."""
     for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
@@ -62,10 +56,7 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
 
 
 def require_names(overrides: Iterable[Override]) -> None:
-    """Raise `KronaError` if the choice of a group is not a name or a list of names.
-
-    For a number, a list of lists or a dict, Hydra would raise a TypeError.
-    """
+    """Raise `KronaError` if the choice of a group is not a name or a list of names. Hydra would raise a TypeError."""
     known = groups()
     for override in overrides:
         if override.key_or_group not in known or override.is_sweep_override():
@@ -96,10 +87,7 @@ def unknown_choice(group: str, name: str) -> str:
 
 
 def remove_plugin_launchers() -> None:
-    """Remove the configs of Hydra's own launcher plugins.
-
-    Otherwise Hydra would merge krona's configs into the plugins' configs of the same name.
-    """
+    """Remove the configs of Hydra's own launcher plugins, into which Hydra would merge krona's configs."""
     Plugins.instance()  # registers the plugins at the first call
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
     for name in choice_files("hydra/launcher"):
@@ -107,11 +95,7 @@ def remove_plugin_launchers() -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file as a dict of plain values. As in Hydra, ``1e-3`` is a number.
-
-    Raises:
-        KronaError: the file is missing or is not valid YAML.
-    """
+    """Return the mapping in a YAML file. As in Hydra, ``1e-3`` is a number. Raise `KronaError` for a wrong file."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, OmegaConfBaseException, YAMLError) as error:

@@ -34,25 +34,15 @@ EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " 
 
 @dataclass(frozen=True)
 class Composed:
-    """The config of one job.
+    """The config of one job."""
 
-    Args:
-        config: plain dicts, lists and values, with every ``${…}`` resolved.
-        notes: messages for the user, about a missing recipe or the values that recipe=tuned set.
-        overrides: the job's overrides.
-        hydra: Hydra's own settings if Hydra started the job, else None.
-    """
-
-    config: dict[str, Any]
-    notes: list[str]
+    config: dict[str, Any]  # plain values, with every ``${…}`` resolved
+    notes: list[str]  # messages for the user, about a missing recipe or the values that recipe=tuned set
     overrides: Sequence[str] = ()
-    hydra: Any = None
+    hydra: Any = None  # Hydra's own settings if Hydra started the job
 
     def record(self) -> dict[str, str]:
-        """Return a dict from the name of each file in a run's ``.hydra/`` folder to its content.
-
-        The files are the resolved config, the overrides and, if Hydra started the job, Hydra's settings.
-        """
+        """Return a dict from the name of each file in a run's ``.hydra/`` folder to its content."""
         contents: dict[str, Any] = {"config.yaml": self.config, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:
             contents["hydra.yaml"] = {"hydra": self.hydra}
@@ -171,14 +161,14 @@ def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequ
 
     A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
     """
-    found = tuned.best(config, outputs=OUTPUTS, studies=studies)
+    values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
-    for key, value in found.values.items():
+    for key, value in values.items():
         is_set = shape_set if key in tuned.GROUP_KEYS["factors"] else is_overridden(key, overrides)
         if key == "optimizer.lr" or not is_set:
             *parents, last = key.split(".")
             reduce(getitem, parents, config)[last] = value
-    return found.note
+    return note
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
@@ -224,22 +214,16 @@ def compose_with_hydra(config_name: str, overrides: Sequence[str]) -> DictConfig
 
 
 def help_text(config_name: str, overrides: Sequence[str]) -> str:
-    """Return the help text of train.py or bench.py.
-
-    Hydra's own --help would first list all groups of all plugins.
-    """
+    """Return the help text of train.py or bench.py, without the groups of all plugins that Hydra would list first."""
     with hydra_session():
         template = compose_with_hydra(config_name, overrides).hydra.help.template
         return Template(template).safe_substitute() + "\n"
 
 
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
-    """Return the folder that contains the folder of each run.
+    """Return the folder that contains the folder of each run: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
 
-    It is ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun. The default is outputs/.
-
-    Raises:
-        KronaError: ``hydra.sweep.subdir`` is set, but krona names the folder of each run by the run's settings.
+    Raise `KronaError` if ``hydra.sweep.subdir`` is set.
     """
     if multirun and str(hydra.sweep.subdir) != ".":
         raise KronaError(

@@ -20,10 +20,9 @@ def rate_notes(
     """Return notes on the origin of the learning rate. Values of the paper or of the user have no note.
 
     Args:
-        config: the composed config.
         chosen: a dict from each folder of conf/, such as ``method``, to the name of the chosen file.
-        rates: the backbone's ``learning_rates``, or None.
-        has_recipe: false if the chosen recipe (hyper-parameters of the paper for a method and a task) does not exist.
+        rates: the backbone's ``learning_rates``.
+        has_recipe: false if the chosen recipe (the paper's values for a method and a task) does not exist.
         is_set: whether the user or an experiment set the learning rate.
     """
     method, optimizer = config.get("method", {}), config.get("optimizer")
@@ -34,7 +33,8 @@ def rate_notes(
     if not has_recipe and not _is_row_of_table(config):
         used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
         notes = [f"no recipe {chosen['recipe']} in conf/recipe: the run uses {used}"]
-    architecture = _architecture(config.get("backbone") or {"name": ""})
+    backbone = config.get("backbone") or {"name": ""}
+    architecture = str(backbone.get("architecture") or read_model_config(backbone).get("model_type") or "t5")
     if lr and not is_set and rates is None and "t5" not in architecture:
         notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")
     return notes
@@ -55,8 +55,3 @@ def _is_row_of_table(config: Mapping[str, Any]) -> bool:
     task = config.get("task", {})
     from_table = str(config.get("method", {}).get("source", "")).startswith("Table")
     return from_table and bool(task.get("hub_name")) and not task.get("sample")
-
-
-def _architecture(backbone: Mapping[str, Any]) -> str:
-    """Return the model type of a backbone, or t5 if it is unknown before a download."""
-    return str(backbone.get("architecture") or read_model_config(backbone).get("model_type") or "t5")

@@ -24,10 +24,7 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a dict from each key that a sweep varies (an axis) to its values.
-
-    These are ``hydra.sweeper.params`` of the sweep's YAML. Call this inside `hydra_session` only.
-    """
+    """Return the axes in the sweep's YAML, a dict from keys to values. Call this inside `hydra_session` only."""
     return sweeper_params(compose_with_hydra("config", overrides))
 
 
@@ -42,8 +39,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
     """Return the overrides of each job of a multirun, in the order of Hydra's own sweeper.
 
     Args:
-        params: the axes of a sweep's YAML.
-        overrides: the overrides of the command line, which are placed after the axes.
+        params: the axes of a sweep's YAML, which are placed before the overrides.
 
     Raises:
         KronaError: the sweep has more than `MAX_RUNS` runs, or an axis has no value.

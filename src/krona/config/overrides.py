@@ -99,10 +99,7 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether ``key`` is an argument of a method that the YAML of a chosen method does not contain.
-
-    Hydra sets such a key only with ``++``.
-    """
+    """Return whether ``key`` is an argument of a method that its YAML lacks, which Hydra sets only with ``++``."""
     group, _, name = key.partition(".")
     if group != "method" or not name:
         return False

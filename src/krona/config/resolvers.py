@@ -18,10 +18,7 @@ WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model conf
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Return the shapes of A, separated by commas, with which KronA has as many parameters as LoRA of rank 1.
-
-    The layer has the width of the backbone.
-    """
+    """Return the shapes of A, separated by commas, with which KronA has as many parameters as LoRA of rank 1."""
     sizes = read_model_config(_root_.backbone)
     width = next((int(sizes[name]) for name in WIDTHS if sizes.get(name)), None)
     if width is None:
@@ -37,35 +34,23 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
 
 
 def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
-    """Return the method's learning rate in the backbone's ``learning_rates``.
-
-    If the backbone has no ``learning_rates``, the arguments determine the learning rate.
-
-    Args:
-        default: the learning rate of methods that are not in ``exceptions``.
-        exceptions: a dict from method to learning rate.
-    """
+    """Return the method's rate in the backbone's ``learning_rates``, or else in ``exceptions``, or else ``default``."""
     method = _root_.method.name
     rates = _root_.backbone.get("learning_rates")
     return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
 
 
 def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return the number or the share of warm-up steps.
+    """Return ``steps`` for a run like those for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
 
-    The result is ``steps`` for a run with the length and the learning rate for which ``steps`` was chosen, and
-    `WARMUP_SHARE` for all other runs. A run with this length and learning rate trains on all rows of a GLUE task or
-    sample task, for ``epochs`` epochs with ``batch_size``, and its backbone has no ``learning_rates``.
+    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
+    backbone has no ``learning_rates``.
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
     whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
-    same_length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches) == (
-        epochs,
-        batch_size,
-        1,
-    )
-    same_rates = _root_.backbone.get("learning_rates") is None
-    return steps if whole and same_length and same_rates and task.get("files") is None else WARMUP_SHARE
+    length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches)
+    of_paper = _root_.backbone.get("learning_rates") is None and task.get("files") is None
+    return steps if whole and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE
 
 
 def _list_variable(name: str) -> list[str] | None:

@@ -14,26 +14,20 @@ from krona.paths import choice_files
 
 
 def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
-    """Return the message for an unknown key. It suggests krona's own key or the most similar known key.
+    """Return the message for an unknown dotted key. It suggests krona's own key or the most similar known key.
 
     Args:
-        key: dotted path of the unknown key.
         known: names of the existing keys in the same section.
         value: the value that the user gave. The suggested replacement repeats it.
     """
-    near = (
-        f": {did_you_mean(key.rpartition('.')[2], sorted(known))}"
-        if known
-        else ". krona docs configuration lists all keys"
-    )
+    near = ". krona docs configuration lists all keys"
+    if known:
+        near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}"
     return f"Unknown key {key}{find_habit(key, value) or near}"
 
 
 def find_habit(key: str, value: Any = None) -> str:
-    """Return ``. Instead: …`` with krona's own key for a key or ``key=value`` of another tool.
-
-    Return an empty text if krona has no corresponding key.
-    """
+    """Return ``. Instead: …`` with krona's own key for a key or ``key=value`` of another tool, or an empty text."""
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
     instead = table.get(typed) or table.get(key) or table.get(f"{key.partition('.')[0]}.*")

@@ -22,20 +22,12 @@ from krona.paths import import_own
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class that a config may use, such as an optimizer.
+    """A kind of class that a config may use, such as an optimizer."""
 
-    Args:
-        module: a module whose classes may be used in any file.
-        base: dotted path of the base class of all classes of this kind.
-        methods: names of the methods that all classes of this kind have, if they have no common base class.
-        functions: beginning of the dotted paths of functions that are allowed instead of a class; empty: no functions
-            are allowed.
-    """
-
-    module: str
-    base: str = ""
-    methods: tuple[str, ...] = ()
-    functions: str = ""
+    module: str  # a module whose classes may be used in any file
+    base: str = ""  # dotted path of the base class of all classes of this kind
+    methods: tuple[str, ...] = ()  # the methods that all classes of this kind have, if they have no common base class
+    functions: str = ""  # beginning of the dotted paths of functions that are allowed instead of a class
 
     def contains(self, path: str) -> bool:
         """Return whether the class or function at this path may be used in any file."""
@@ -72,11 +64,10 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     """Import and return the class at a dotted path, or the function of a scheduler, without calling it.
 
     Args:
-        path: the value of ``_target_``.
         where: dotted path of the config's key, for messages.
         kinds: keys of `KINDS`. The class must be of one of these kinds.
-        own: whether the path is from the user's own command or conf/. If false, the path is from another file, and only
-            the classes of `KINDS` and the classes in a YAML of conf/ are allowed.
+        own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
+            classes in a YAML of conf/ are allowed.
 
     Raises:
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
@@ -113,10 +104,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
-    """Import and return the class of an object that is an argument of another object.
-
-    The class may be of any kind of `KINDS`. If ``own`` is true, any other class is allowed too.
-    """
+    """Import and return the class of an argument: of any kind of `KINDS` or, if ``own`` is true, any class."""
     if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
         found = _import(path, where)
         if not callable(found):
@@ -126,17 +114,10 @@ def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
 
 
 def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False, **more: Any) -> Any:
-    """Build the object of a config node with ``_target_``, and the objects in its arguments.
+    """Build the object of a config node with ``_target_`` and the arguments ``more``, and the objects in its arguments.
 
-    Args:
-        values: the node: the class, its arguments, and Hydra's keys ``_partial_`` and ``_args_``.
-        where: dotted path of the node, for messages.
-        kinds: as in `find`.
-        own: as in `find`.
-        more: additional arguments of the class.
-
-    Raises:
-        KronaError: `find` does not accept a class. Errors that the class itself raises are not converted.
+    ``where``, ``kinds`` and ``own`` are as in `find`. Raise `KronaError` if `find` does not accept a class. Errors that
+    the class itself raises are not converted.
     """
     find(values.get("_target_"), f"{where}._target_", *kinds, own=own)
     for inner, node in _nodes(values, where):

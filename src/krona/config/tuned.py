@@ -29,35 +29,14 @@ GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the k
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """The best values of a search.
-
-    Args:
-        values: a dict from dotted keys to their best values. It always contains ``optimizer.lr``.
-        note: a message for the user on the origin of the values.
-    """
-
-    values: Mapping[str, Any]
-    note: str
-
-
-@dataclass(frozen=True)
 class StudyBest:
-    """The best trial of a study.
+    """The best trial of a study."""
 
-    Args:
-        name: name of the study.
-        overrides: the values that the search set in the best trial, as ``key=value``.
-        score: dev score of the best trial.
-        trials: number of trials of the study.
-        config: config of the best trial's run.
-    """
-
-    name: str
-    overrides: tuple[str, ...]
-    score: float
-    trials: int
-    config: Mapping[str, Any]
+    name: str  # of the study
+    overrides: tuple[str, ...]  # the values that the search set, as ``key=value``
+    score: float  # on dev
+    trials: int  # number of trials of the study
+    config: Mapping[str, Any]  # of the best trial's run
 
     @property
     def method(self) -> str:
@@ -75,11 +54,7 @@ class StudyBest:
         return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:
-        """Return a dict from each searched key, and ``optimizer.lr``, to its value in the best trial.
-
-        Raises:
-            KronaError: the study sets a class.
-        """
+        """Return a dict from each searched key, and ``optimizer.lr``, to its value. Raise `KronaError` for a class."""
         keys = dict.fromkeys((*self.varied, "optimizer.lr"))
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
@@ -90,12 +65,12 @@ class StudyBest:
         return values
 
 
-def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
+def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
     """Return the best values of the runs that differ from ``config`` only in the searched keys and in the seed.
 
+    The result is a dict from dotted keys to values, which always contains ``optimizer.lr``, and a note on its origin.
+
     Args:
-        config: a composed config with any seed.
-        outputs: folder with the runs and studies.
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
@@ -110,7 +85,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     if study is not None:
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
         origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
-        return Tuned(study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}")
+        return study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}"
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs)
@@ -119,7 +94,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     has_study = most in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores, the smaller rate
-    return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
+    return {"optimizer.lr": lr}, _rate_note(lr, scores)
 
 
 def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> StudyBest | None:
@@ -153,11 +128,7 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of all methods on the config's task, data and backbone.
-
-    Args:
-        names: names of the studies to read; empty: all studies.
-    """
+    """Return the studies of all methods on the config's task, data and backbone: those in ``names``, or all."""
     files = study_files(outputs)
     own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
@@ -184,8 +155,7 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
     """Return a dict from each learning rate to its dev scores, one for each seed.
 
-    Raises:
-        KronaError: no run fits the config, or the rates have different numbers of seeds.
+    Raise `KronaError` if no run fits the config, or if the rates have different numbers of seeds.
     """
     command = f"method={config['method']['name']} task={config['task']['name']} …"
     scores: dict[float, list[float]] = defaultdict(list)
@@ -215,12 +185,7 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
-    """Raise `KronaError` if another method had more trials.
-
-    Args:
-        counts: a dict from each method to its number of trials.
-        study: name of the study to continue; None: the sweep was used.
-    """
+    """Raise `KronaError` if another method had more trials. The message names the study, or else the sweep."""
     method, command = config["method"]["name"], f"method={config['method']['name']} task={config['task']['name']} …"
     most = max(counts.values())
     if counts[method] == most:

@@ -89,10 +89,7 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 
 @cache
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
-    """Return a pydantic type whose fields are the arguments of a function or class.
-
-    Values must be validated as JSON. In this mode pydantic accepts a list for a tuple.
-    """
+    """Return a pydantic type of the arguments. It validates JSON, in which pydantic accepts a list for a tuple."""
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except (NameError, TypeError):
@@ -128,10 +125,7 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
 
 
 def _path_in(values: Any, location: Sequence[int | str]) -> list[int | str]:
-    """Return the keys and indices that lead to a wrong value.
-
-    Pydantic's ``location`` also contains names of union members, which are left out.
-    """
+    """Return the keys and indices that lead to a wrong value, without pydantic's names of union members."""
     path = []
     for step in location:
         if isinstance(values, Mapping):
