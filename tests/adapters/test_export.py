@@ -35,7 +35,7 @@ REASONS = {  # words of an error message → the reason in the page's table
     "no single weight can hold its update": "at a block",
     "has a constant part": "bias",
     "trains only biases": "bias",
-    "not a linear layer. peft cannot represent it": "at a block",
+    "not a linear layer. peft cannot represent such an adapter": "at a block",
     "Full fine-tuning trains no adapter": "whole model",
     "trained nothing": "nothing trained",
 }

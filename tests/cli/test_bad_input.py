@@ -70,7 +70,7 @@ RANDOM = ["profile=demo", "backbone=t5_small", "backbone.pretrained=false"]
 TYPED = [
     (["method=kronaa"], "method=kronaa does not exist: did you mean 'krona'?"),
     (["factors=32x25"], "factors=32x25 does not exist: did you mean"),
-    (["factors=8x9"], "For another shape of A, use method.kron_factors=[[8,9]]. The shape of B"),
+    (["factors=8x9"], "To use another shape of A, set method.kron_factors=[[8,9]]. The shape of B"),
     (["variant=table4_norml"], "variant=table4_norml does not exist: did you mean 'table4_normal'"),
     (["backbone=t5base"], "did you mean 't5_base'?"),
     (["++typo=3"], "Unknown key typo: there are backbone, batch_size"),

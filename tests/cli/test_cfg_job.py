@@ -40,7 +40,7 @@ def test_a_typed_shape_is_exact_as_in_the_run() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["factors=16x12"], "For another shape of A, use method.kron_factors=[[16,12]]"),
+        (["factors=16x12"], "To use another shape of A, set method.kron_factors=[[16,12]]"),
         (["method.kron_factors=[[5,8]]"], "(5, 8)"),
         (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere was not found"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),

@@ -217,8 +217,8 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
     [
         ("shell", "_target_='os.system' is named by a file"),
         ("target", f"_target_='{TARGET}' is named by a file"),
-        ("search", "A sweep's command can't configure Hydra itself"),
-        ("callback", "A sweep's command can't configure Hydra itself"),
+        ("search", "a sweep's file can't set options of Hydra"),
+        ("callback", "a sweep's file can't set options of Hydra"),
     ],
 )
 def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace) -> None:

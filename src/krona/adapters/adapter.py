@@ -1,4 +1,4 @@
-"""Define an adapter: the trained tensors of a model, and the config with which they are inserted again.
+"""Define an adapter: the trained tensors of a model, and the config that is needed to insert them into a backbone.
 
     Adapter.of(model).save("adapter.safetensors")  # the model contains branches
     Adapter.load("adapter.safetensors").insert(model)  # the model is the backbone that the adapter was trained on

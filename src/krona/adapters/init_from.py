@@ -86,7 +86,7 @@ def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
     if not fits or (branches and not branches & fits):
         kind = "branches' tensors" if branches else "tensors"
         raise KronaError(
-            f"{label} has no tensor with the name and shape of one of this run's {len(branches or own):,} {kind}."
+            f"None of this run's {len(branches or own):,} {kind} has the same name and shape as a tensor in {label}."
         )
     for key in fits:
         own[key].data.copy_(source.tensors[key])

@@ -102,8 +102,8 @@ def _branches_by_place(
         placements = sorted({adapted.places[name].placement for name in own})
         if len(placements) > 1:
             raise KronaError(
-                f"The placements of the adapters differ at {label}: {', '.join(placements)}. They must be equal for a "
-                "sum."
+                f"The adapters cannot be summed, because their branches at {label} have different placements: "
+                f"{', '.join(placements)}."
             )
         places[label] = [(float(weights[name]), branch) for name in own for branch in adapted.branches[name].children()]
         for _, branch in places[label]:

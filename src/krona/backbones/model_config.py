@@ -111,7 +111,7 @@ def _check_sizes(settings: Backbone, config: Any) -> None:
     if wrong:
         raise KronaError(
             f"The checkpoint {model_name(settings)} is not {settings.name}, because it differs from backbone.sizes: "
-            f"{', '.join(wrong)}. For another model, use backbone=local backbone.path={settings.path}."
+            f"{', '.join(wrong)}. To use this model, set backbone=local backbone.path={settings.path}."
         )
 
 

@@ -37,7 +37,7 @@ def own_targets() -> set[str]:
 
 
 def named_targets(arguments: Iterable[str]) -> set[str]:
-    """Return the dotted paths of the classes on a command line and in the YAML files of the user's own conf/."""
+    """Return the classes, as dotted paths, that a command line or the YAML files of the user's conf/ name."""
     on_command_line = {path for item in arguments for path in TARGET.findall(item)}
     return on_command_line | _read_targets(conf_folders()[:-1])
 
@@ -78,11 +78,11 @@ def unknown_choice(group: str, name: str) -> str:
     if group == "task":
         more = ". To define a task of your own, begin with the example of krona init"
     elif group == "backbone":
-        more = f". For a model of the Hub, use backbone=hub backbone.name={name}"
+        more = f". To use a model of the Hub, set backbone=hub backbone.name={name}"
     elif group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
-        more = f". For another shape of A, use method.kron_factors={sides}. The shape of B follows from the layer"
+        more = f". To use another shape of A, set method.kron_factors={sides}. The shape of B follows from the layer"
     return f"{group}={name} does not exist: {did_you_mean(name, choices(group))}{more}"
 
 

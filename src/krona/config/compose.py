@@ -151,8 +151,8 @@ def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
         if of_hub or found.get(key) != value:
             reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
             raise KronaError(
-                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} {reason}. For "
-                "random weights of other sizes, use backbone=t5_small backbone.pretrained=false."
+                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} {reason}. To "
+                "use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
             )
 
 

@@ -171,7 +171,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 def _explain_values(item: str) -> str:
     key, _, values = item.partition("=")
-    return f"{item} has several values. For several runs, add -m. For a list, write {key}=[{values}]."
+    return f"{item} has several values. To start several runs, add -m. To set a list, write {key}=[{values}]."
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:

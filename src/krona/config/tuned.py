@@ -60,7 +60,7 @@ class StudyBest:
         for key, value in values.items():
             if "_target_" in f"{key} {value!r}":
                 raise KronaError(
-                    f"recipe=tuned: the study {self.name} sets {key}, a path of a Python class. It must not."
+                    f"recipe=tuned: the study {self.name} sets {key}, but a study must not set the class of an object."
                 )
         return values
 

@@ -1,8 +1,8 @@
 """Run one job, from its specification to the recorded result.
 
-`run_job` checks whether the run is done, claims its folder, trains (`krona.training.run`) and records the outcome. With
-several devices, each process (rank) executes the same functions, but only rank 0 claims the folder, writes files and
-prints.
+`run_job` checks whether the run is done, reserves the run's folder for this process (a claim), trains
+(`krona.training.run`) and records the outcome. With several devices, each process (rank) executes the same functions,
+but only rank 0 claims the folder, writes files and prints.
 """
 
 import signal

@@ -71,7 +71,7 @@ class RootMeanSquareNorm(nn.Module):
 class NormStep(torch.autograd.Function):
     """The function ``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, for x (..., d) and w (d), with explicit gradients.
 
-    The gradients are ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
+    For the gradient g of y, they are ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
     """
 
     @staticmethod

@@ -74,9 +74,9 @@ def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
 
 
 def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
-    """Convert labels to ids.
+    """Return the id of each label text, and -1 for other texts.
 
-    If all labels are single characters, as usual, one array operation converts all of them.
+    If all texts are single characters, such as "1", one array operation converts all of them.
     """
     joined = "".join(texts)
     if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:

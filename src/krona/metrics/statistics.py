@@ -213,8 +213,9 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
     """Return kinds of changes (K, F), and a function that draws how often each kind is swapped.
 
-    The function has the number of arrangements as its argument, and returns counts (arrangements, K). If there are few
-    distinct changes, the kinds are the distinct changes. Otherwise each example is a kind, and a count is 0 or 1.
+    ``change`` (examples, F) contains the change of the F sums by a swap of each example. If it has few distinct rows,
+    these are the kinds. Otherwise each example is a kind, and a count is 0 or 1. The function takes the number of
+    arrangements, and returns counts (arrangements, K).
     """
     if change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)

@@ -1,4 +1,4 @@
-"""Keep what reports compute from predictions, because the tests and intervals of many runs take seconds."""
+"""Store the tests and intervals that reports compute from predictions, because for many runs they take seconds."""
 
 import json
 import zlib
@@ -36,7 +36,7 @@ class ComputedValues:
 
         Args:
             kind: a word for the function that is computed.
-            sources: all that the value depends on, in plain types. Runs are given by `StoredRun.digest`.
+            sources: the data from which the value is computed, in plain types. A run is given by `StoredRun.digest`.
             compute: a function that returns the value.
         """
         key = f"{kind} {blake2b(repr(sources).encode(), digest_size=16).hexdigest()}"

@@ -81,9 +81,9 @@ def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) 
 def average(parts: Sequence[Cell]) -> Cell:
     """Return a cell with the mean over tasks.
 
-    Its score of a seed is the mean of this seed's scores. It has these scores only if all tasks have the same seeds,
-    because an interval over the common seeds does not belong to a mean of all seeds. Its test interval is a bootstrap
-    over the test sets of all tasks.
+    If all tasks have the same seeds, the cell also has a score for each seed, which is the mean of this seed's scores.
+    Otherwise it has none, because an interval over the common seeds would not fit a mean over all seeds. The cell's
+    test interval is a bootstrap over the test sets of all tasks.
     """
     same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
     seeds = sorted(parts[0].by_seed) if same else []

@@ -124,7 +124,7 @@ def _read_choice(group: str, stem: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """A section of a report. Runs with equal sections can be in the same table.
+    """A section of a report. Two runs can be in the same table if their sections are equal.
 
     The last four fields describe a single run, or all runs of a table (`merge_sections`). They are not compared when
     two sections are tested for equality.

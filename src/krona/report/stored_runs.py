@@ -196,7 +196,7 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
 
 
 def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
-    """Return the first of the runs with the same `StoredRun.common`."""
+    """Return one run, the first, for each value of `StoredRun.common`."""
     found: dict[int, StoredRun] = {}
     for run in runs:
         found.setdefault(id(run.common), run)

@@ -40,7 +40,7 @@ def forget_signals() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with an exit code. If the pipe of the output is closed, no error is raised."""
+    """Exit with the exit code ``code``. A closed standard output raises no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

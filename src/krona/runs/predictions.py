@@ -49,7 +49,7 @@ def check_answers(result: Result, path: Path) -> dict[str, Answers]:
     """Return the result of `encode_answers` for a finished run, or an empty dict if the run is not done.
 
     Raises:
-        KronaError: the predictions do not have the stored scores.
+        KronaError: the scores of the predictions differ from the stored scores.
     """
     if result.status != "done":
         return {}

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether the name of a module's class ends with Norm, as for normalisation layers."""
+    """Return whether a module is a normalisation layer, which means that its class name ends with Norm."""
     return type(module).__name__.endswith("Norm")
 
 

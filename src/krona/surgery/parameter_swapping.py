@@ -163,9 +163,9 @@ def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
 
 
 def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
-    """Return a dict from the public name of each parameter of the backbone to its slots.
+    """Return a dict from the name of each of the backbone's parameters to its slots (see the module docstring).
 
-    All names of a tied weight have the same list of slots.
+    A tied weight has several names, and the dict has the same list for all of them.
     """
     by_parameter: dict[int, list[Slot]] = {}
     names: dict[str, int] = {}

@@ -71,8 +71,8 @@ def run_ids(jobs: Sequence[tuple[str, ...]]) -> list[str]:
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides of the sweep for a table of the paper.
 
-    A table of hyper-parameters (`RECIPE_TABLES`) stands for the runs of its method in Table 1. If ``overrides`` contain
-    profile=demo and no task, the sample tasks replace the tasks of the table.
+    For a table of hyper-parameters (`RECIPE_TABLES`), this is the sweep of its method in Table 1. If ``overrides``
+    contain profile=demo and no task, the sample tasks replace the tasks of the table.
 
     Raises:
         KronaError: there is no sweep for this table.

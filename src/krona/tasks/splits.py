@@ -79,7 +79,7 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
         train = _balance(train, data.train_rows, seed=chosen, by_label=task.labels is not None)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
-            raise KronaError(f"task {task.name}: {role} would be a split with no rows.")
+            raise KronaError(f"task {task.name}: no rows are left for {role}. Use a larger data set.")
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
 
@@ -121,7 +121,7 @@ def divide(
         return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
     if len(train) <= CARVED:
         raise KronaError(
-            f"task {task}: train would be a split with no rows, because it has {len(train)} rows and "
+            f"task {task}: no rows are left for train, because it has {len(train)} rows and "
             f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. To use "
             "your own data, write a task file in conf/task that contains files: {train: FILE}."
         )

@@ -174,7 +174,7 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
 
 
 def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:
-    """Insert the method. Record the backbone, the trainable parameters and the cost of the branches in ``result``."""
+    """Insert the method. Record the parameters, and the multiply-adds and launches of the branches, in ``result``."""
     method = settings.method
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(

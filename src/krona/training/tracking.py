@@ -70,7 +70,7 @@ class Trackers(pl.Callback):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Send the values of the epoch that has just ended (the last of the dev curve), and call ``after_epoch``."""
+        """Send the values of the epoch that has just ended, which is the last of the dev curve."""
         if self.guarded:
             assert learner.best is not None
             row = learner.dev_curve[-1]
@@ -84,7 +84,7 @@ class Trackers(pl.Callback):
         self._epoch_ended = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Call ``after_epoch`` for the epoch before. Its checkpoint is written now, so nothing is lost if it stops."""
+        """Call ``after_epoch`` for the previous epoch. Its checkpoint exists now, so the run can stop safely."""
         ended, self._epoch_ended = self._epoch_ended, False
         if ended and self.after_epoch is not None:
             assert isinstance(pl_module, Learner)

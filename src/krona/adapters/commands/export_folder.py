@@ -163,7 +163,7 @@ def _take_name(part: Path, out: Path) -> None:
 
 
 def _replace(part: Path, out: Path, old: Path) -> None:
-    """Move the earlier export to ``old``, and ``part`` to its path. Then remove the files of the earlier export.
+    """Move the earlier export from ``out`` to ``old``, and ``part`` to ``out``. Then remove the earlier export's files.
 
     The earlier export is checked once more before its files are removed.
     """

@@ -1,4 +1,4 @@
-"""Generate the Python code of a model card. The code loads an export and predicts for a row."""
+"""Generate the Python code of a model card. The code loads the exported model or adapter and predicts for a row."""
 
 import json
 from inspect import signature
@@ -82,12 +82,12 @@ def hub_name(origin: Origin) -> str | None:
 
 
 def needs_class(model: Any, form: str) -> bool:
-    """Return whether transformers has no class for the export. This is the case for krona's own poolings."""
+    """Return whether transformers has no class for the exported model. This is the case for krona's own poolings."""
     return has_pooled_head(model.config) and form in POOLED_LOADING
 
 
 def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
-    """Return the code that loads an export and predicts for a row.
+    """Return the code that loads an exported model or adapter and predicts for a row.
 
     Args:
         form: the form of the export (``merged``, ``peft`` or ``adapter``).

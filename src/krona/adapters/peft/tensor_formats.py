@@ -25,7 +25,7 @@ from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, public_name
 
-INSTEAD = "peft cannot represent it. Merge the branches, or keep krona's file."
+INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 
 
 @dataclass

@@ -106,8 +106,8 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
     kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
     if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
         raise KronaError(
-            f"In {opened.path}, c3a_kernel of {odd} has the shape {tuple(kernels[odd].shape)}. It must have three "
-            "dimensions above 0."
+            f"In {opened.path}, c3a_kernel of {odd} has the shape {tuple(kernels[odd].shape)}. It must have "
+            "three dimensions and no dimension of size 0."
         )
     halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
     size = None if halved else opened.require_one("block sizes", {w.shape[2] for w in kernels.values()})

@@ -87,7 +87,7 @@ class Family(ABC):
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        """Return the predicted texts, as `answers` does, and the log-probabilities (B, targets) of the targets in fp32.
+        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets) in fp32.
 
         Args:
             targets: the target texts whose log-probabilities are computed.

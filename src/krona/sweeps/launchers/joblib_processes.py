@@ -125,12 +125,12 @@ def _end_if_orphaned(parent: int) -> None:
 
 
 def environment(slot: int, *, threads: int) -> dict[str, str]:
-    """Return the environment variables for the process of a slot.
+    """Return the environment variables for the process of a `Slot`.
 
     They set the number of threads, unless the user has set it. If there are several GPUs, they also choose a GPU.
 
     Args:
-        slot: the number of the slot. Each slot uses a different GPU.
+        slot: the index of the slot. Each slot uses a different GPU.
         threads: the number of threads.
     """
     import torch
