@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], st
     "between": ("krona_b", {"non_linearity": "relu"}, {}, {}, "has a non-linearity between its products"),
     "inner bias": ("krona_b", {"bias": 2}, {}, {}, "has a bias between its products"),
     "after": ("lora", {"placement": "sequential"}, {"placement": "sequential"}, {}, "is not parallel to the layer"),
-    "ways": ("lora", {"placement": "sequential", "rank": 1}, {}, {}, "adapters differ at .*: parallel, seq"),
+    "ways": ("lora", {"placement": "sequential", "rank": 1}, {}, {}, "have different placements: parallel, seq"),
     "no number": ("lora", {}, {}, {"weights": {"a": 1.0, "b": float("nan")}}, "weights=nan"),
     "unknown": ("lora", {}, {}, {"weights": {"a": 1.0, "c": 1.0}}, "no adapter 'c'"),
     "a name in use": ("lora", {}, {}, {"into": "a"}, "in this model already"),
