@@ -1,6 +1,8 @@
 """The fixtures that many tests share, such as a backbone in a folder."""
 
+import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,3 +13,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_backbones import write_backbone  # it imports transformers, which many tests do not need
 
     return write_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """Return a context for processes that start with the modules of a run already imported."""
+    context = multiprocessing.get_context("forkserver")
+    modules = ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
+    context.set_forkserver_preload(modules)
+    return context

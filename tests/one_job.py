@@ -16,14 +16,8 @@ from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
 from tasks import glue_files
 
-SMALL = [
-    "batch_size=4",
-    "max_source_length=24",
-    "optimizer.warmup_steps=2",
-    "optimizer.lr=3e-2",
-    "trainer.max_epochs=3",
-    "trainer.threads=1",
-]
+SMALL = ["batch_size=4", "max_source_length=24", "optimizer.warmup_steps=2", "optimizer.lr=3e-2"]
+SMALL += ["trainer.max_epochs=3", "trainer.threads=1"]
 
 
 def typed(backbone: Path, data: Path) -> list[str]:
@@ -52,6 +46,12 @@ def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_
     return run_job(spec, Console(file=output, width=200), after_epoch), output.getvalue()
 
 
+def same_files(folder: Path, other: Path) -> bool:
+    """Return whether two runs have the same bytes in their adapters and predictions."""
+    names = ("adapter.safetensors", "predictions.jsonl")
+    return all((folder / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:
     """Run in this process, and kill it at the start of a step ("step", 4), or in or after a write ("write", 7)."""
     if kill is not None:
@@ -60,10 +60,7 @@ def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int]
 
 
 def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, answers: Any) -> None:
-    """Run the jobs of a sweep that no other process runs, and send the outcomes.
-
-    All processes start at the same time.
-    """
+    """Run the jobs of a sweep that no other process runs, with all processes at the same time. Send the outcomes."""
     together.wait()
     answers.put([run(values, Path(outputs), multirun=True)[0].state for values in jobs])
 

@@ -93,10 +93,9 @@ def disturb(model: nn.Module, seed: int = 2, by: float = 0.1) -> None:
 
 
 def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
-    """Train with SGD and momentum on one batch, with dropout."""
+    """Train on a new batch in each step, with dropout."""
     model.train()
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
     for step in range(steps):
         torch.manual_seed(step)
         optimizer.zero_grad()

@@ -89,11 +89,7 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
 
 
 def test_a_single_token_is_what_softmax_gives_it() -> None:
-    """The label of a decoder has one token and an end token.
-
-    Its log-probability is the sum of two entries of log-softmax.
-    """
-    family, model = family_and_model("gpt2")
+    family, model = family_and_model("gpt2")  # its label has one token and an end token
     (row,) = sources(1)
     ids = torch.tensor([[*row["input_ids"], *TARGETS["no"]]])
     with torch.no_grad():

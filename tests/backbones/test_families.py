@@ -47,17 +47,11 @@ def test_every_architecture_of_a_family_is_here() -> None:
 
 
 def pairs() -> list[Any]:
-    """Return all pairs of a method and an architecture.
-
-    Pairs are marked as slow, except for two architectures with every method and three methods with every architecture.
-    """
+    """Return all pairs of a method and an architecture, most of them marked as slow."""
     fast = {(method, kind) for method in METHODS for kind in ("bert", "llama")}
     fast |= {(method, kind) for method in ("krona", "krona_b", "bitfit") for kind in NAMES}
-    return [
-        pytest.param(method, kind, marks=[] if (method, kind) in fast else [pytest.mark.slow])
-        for method in METHODS
-        for kind in NAMES
-    ]
+    every = ((method, kind) for method in METHODS for kind in NAMES)
+    return [pytest.param(*pair, marks=[] if pair in fast else [pytest.mark.slow]) for pair in every]
 
 
 @pytest.mark.parametrize(("method", "kind"), pairs())
@@ -96,10 +90,7 @@ def _encoders() -> set[str]:
 
 
 def _unused(moved: set[str], trained: dict[str, torch.Tensor]) -> set[str]:
-    """Return the names of trained weights without a gradient.
-
-    These are biases of keys, which softmax cancels, and embeddings that no batch uses.
-    """
+    """Return the trained weights without a gradient: biases of keys, which softmax cancels, and unused embeddings."""
     without = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed", "wpe")
     return {name for name in trained if name not in moved and any(part in name for part in without)}
 

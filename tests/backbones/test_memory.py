@@ -16,7 +16,6 @@ from krona.backbones import load
 from krona.backbones.memory import recompute_blocks, train_in_fp32
 from krona.config.settings import Backbone
 from krona.runs.result import read_result
-from krona.runs.run_id import run_id
 from krona.training.machine import bf16_notes
 from one_job import config, run, typed
 from tasks.glue_files import task
@@ -92,14 +91,6 @@ def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32(tiny_folder: P
     Adapter.load(path).insert(model)
     assert surgery.count(model).trainable == sum(tensor.numel() for tensor in load_file(path).values())
     assert len((job.folder / "predictions.jsonl").read_text().splitlines()) == 9
-
-
-def test_only_what_changes_results_is_part_of_what_a_run_is() -> None:
-    def id_of(**trainer: Any) -> str:
-        return run_id({"trainer": trainer, "seed": 0}, data_fingerprint="d", backbone_fingerprint="b")
-
-    assert id_of() == id_of(gradient_checkpointing=True) == id_of(strategy="fsdp", devices=8)
-    assert id_of(precision="32-true") != id_of(precision="bf16-frozen")
 
 
 @pytest.mark.slow

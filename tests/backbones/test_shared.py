@@ -78,10 +78,7 @@ def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> No
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        ({"architecture": "t5"}, {"architecture": "mt5"}),
-        ({"path": "{folder}/a.gguf"}, {"path": "{folder}/b.gguf"}),
-    ],
+    [({"architecture": "t5"}, {"architecture": "mt5"}), ({"path": "{folder}/a.gguf"}, {"path": "{folder}/b.gguf"})],
 )
 def test_another_model_is_not_taken_from_the_cache(
     changes: tuple[dict[str, str], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

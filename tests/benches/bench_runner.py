@@ -11,24 +11,15 @@ import tiny_models
 from benchmarks import run as bench_run
 from tiny_t5 import METHODS, method_values
 
-SIZES = {
-    "d_model": 64,
-    "d_kv": 16,
-    "d_ff": 96,
-    "num_layers": 2,
-    "num_heads": 4,
-    "vocab_size": 2048,
-}  # the size of nano's tokenizer
+VOCABULARY = 2048  # the size of nano's tokenizer
+SIZES = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4}
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
-    """Return the config values for some overrides.
-
-    The backbone is a tiny model of the named architecture, or a tiny T5.
-    """
+    """Return the config values for some overrides, with a tiny model of the named architecture, or a tiny T5."""
     named = next((o.removeprefix("backbone=") for o in overrides if o.startswith("backbone=")), "t5_tiny")
     kind = named if named in tiny_models.SIZES else "t5"
-    sizes = {**tiny_models.SIZES[kind], "vocab_size": 2048} if kind != "t5" else SIZES
+    sizes = {**tiny_models.SIZES.get(kind, SIZES), "vocab_size": VOCABULARY}
     values: dict[str, Any] = {"backbone": {"name": f"org/{named}", "architecture": kind, "sizes": sizes}}
     for override in overrides:
         key, _, value = override.partition("=")
@@ -40,10 +31,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 
 
 def run(outputs: Path, *, console: Console | None = None, **config: Any) -> dict[str, Any]:
-    """Run a benchmark, check its files, and return the content of its JSON file.
-
-    Disturbed rounds are marked and not repeated.
-    """
+    """Run a benchmark without repeating disturbed rounds, check its files, and return the content of its JSON file."""
     whole = {"rounds": 1, "warm_up": 0, "minutes": 1.0, "load": "mark", "batch_size": 2, "length": 6, "peft": False}
     file = bench_run.run_bench(
         whole | {"options": {}} | config,

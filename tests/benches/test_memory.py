@@ -21,13 +21,14 @@ TINY = {"t5_tiny": Backbone(name="t5")}
 
 
 @pytest.mark.slow
-def test_rows(tmp_path: Path) -> None:
-    options = {"at": AT, "growing": ["full"], "grid": [["t5_tiny", 2, 4, 2]]}
+@pytest.mark.parametrize("kind", ["t5_tiny", "bert", "llama"])
+def test_rows(kind: str, tmp_path: Path) -> None:
+    options = {"at": [kind, 2, 4, 1], "growing": ["full"], "grid": [[kind, 2, 4, 2]]}
     content = run(tmp_path, name="memory", methods=["full"], rounds=1, minutes=10.0, options=options)
     one, two = content["rows"]
     assert [(row["name"], row["adapters"]) for row in (one, two)] == [("full", 1), ("full", 2)]
     for row in (one, two):
-        assert (row["backbone"], row["batch_size"], row["length"]) == ("t5_tiny", 2, 4)
+        assert (row["backbone"], row["batch_size"], row["length"]) == (kind, 2, 4)
     assert one["ratio_to_full"] == 1
     assert one["peak_memory"] > 0
     assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]

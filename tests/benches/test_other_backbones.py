@@ -45,26 +45,6 @@ def test_training(kind: str, with_peft: bool, tmp_path: Path) -> None:
     assert f"bench=training on {kind}" in said.file.getvalue()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_latency(kind: str, tmp_path: Path) -> None:
-    options = {"backbone": kind, "source": 5, "decoder": 4, "large_rounds": 1}
-    content = run(tmp_path, name="latency", methods=["full", "lora", "pa"], options=options)
-    rows = {(row["name"], row["batch_size"]): row for row in content["rows"]}
-    assert rows["lora", 1]["form"] == "merged"
-    assert rows["lora", 1]["launches_added"] == 0 < rows["pa", 1]["launches_added"]
-    assert {row["decoder"] for row in rows.values()} == {4 if kind == "llama" else 0}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_memory(kind: str, tmp_path: Path) -> None:
-    at = [kind, 2, 4, 1]
-    content = run(tmp_path, name="memory", methods=["full"], rounds=1, minutes=10.0, options={"at": at})
-    (row,) = content["rows"]
-    assert (row["backbone"], row["ratio_to_full"]) == (kind, 1)
-    assert row["peak_memory"] > 0
-
-
 @pytest.mark.parametrize("kind", tiny_models.NAMES)
 def test_the_batch_follows_the_protocol_and_the_floor_has_an_input_gradient(kind: str) -> None:
     model = contestants.with_fast_modules(build_backbone(kind))
@@ -89,11 +69,13 @@ def test_the_batch_follows_the_protocol_and_the_floor_has_an_input_gradient(kind
 def test_models_of_peft_train_the_same_layers_as_ours(kind: str) -> None:
     backbone = build_backbone(kind)
     ours = contestants.with_method(backbone, Entrant(name="lora", method=settings("lora", rank=1)), seed=0)
+    shared = {id(parameter) for parameter in backbone.parameters()}
     places = {surgery.public_name(place) for place, _ in surgery.adapted_modules(ours)}
     for name, build in contestants.peft_twins(backbone).items():
         theirs = build()
         at = {place for place, module in theirs.get_base_model().named_modules() if hasattr(module, "base_layer")}
         assert at == places
+        assert all((id(p) in shared) != p.requires_grad for p in theirs.parameters())
         if name == "peft/lora":
             trains = [sum(p.numel() for p in m.parameters() if p.requires_grad) for m in (ours, theirs)]
             assert trains[0] == trains[1]

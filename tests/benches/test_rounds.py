@@ -8,17 +8,14 @@ import pytest
 
 from benchmarks import timing
 from benchmarks.settings import Bench
-from benchmarks.timing import Clock, Timed, load_by_others, pin_threads, require_quiet, timed_rounds
+from benchmarks.timing import Clock, Timed, load_by_others, require_quiet, timed_rounds
 from krona import paths
 from krona.cli import run_commands as start
 from krona.messages import KronaError
 
 
 def clocks(shares: list[float]) -> object:
-    """Return a clock with two times for each round, one second apart.
-
-    In this second, other processes use the given share of a core.
-    """
+    """Return a clock with two times for each round. Between them, others use the given share of a core."""
     busy, moments = 0.0, []
     for second, share in enumerate(shares):
         moments.append(Clock(2.0 * second, float(second), busy, 0.0))
@@ -49,9 +46,7 @@ def test_a_disturbed_round_is_run_again() -> None:
 
 
 def test_a_machine_under_load_gives_no_time() -> None:
-    with pytest.raises(
-        KronaError, match=r"under load: other processes used cores in \d+ of \d+ rounds.*bench\.load=mark"
-    ):
+    with pytest.raises(KronaError, match=r"under load: .* used cores in \d+ of \d+ rounds.*bench\.load=mark"):
         timed_rounds(bench(rounds=5, minutes=0.0), {"a": lambda: 1.0}, clock=clocks([0.9] * 500))
 
 
@@ -81,11 +76,6 @@ def test_a_machine_under_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         require_quiet(seconds=0)
     monkeypatch.setattr(timing, "read_clock", clocks([0.01]))
     require_quiet(seconds=0)
-
-
-def test_more_threads_than_cores() -> None:
-    with pytest.raises(KronaError, match=r"bench\.threads=4096 is too high. This process may use \d+ cores"):
-        pin_threads(4096)
 
 
 def test_krona_bench_without_the_repository_says_where_the_benchmarks_are(

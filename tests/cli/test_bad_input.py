@@ -77,24 +77,12 @@ TYPED = [
     (["backbone=[[32,24]]"], "backbone=[[32,24]] does not exist: there are bert_base"),
     (["method=full", "method.rank=3"], "Unknown key method.rank: there are fit_factors, name, source"),
     (["batch_size=0"], "batch_size=0 must be greater than or equal to 1"),
-    (
-        ["profile=demo", "optimizer.weight_decay=-1"],
-        "does not accept the arguments in optimizer.…: Invalid weight_decay value",
-    ),
+    (["profile=demo", "optimizer.weight_decay=-1"], "the arguments in optimizer.…: Invalid weight_decay value"),
     (["optimizer.betas=[2,3]"], "does not have the key optimizer.betas. To add it, write ++optimizer.betas=[2,3]"),
-    (
-        ["profile=demo", "trainer.num_workers=1000"],
-        "trainer.num_workers=1000 is too high. Each worker is a process",
-    ),
+    (["profile=demo", "trainer.num_workers=1000"], "trainer.num_workers=1000 is too high. Each worker is a process"),
     (["task.labels=[a]"], "task.labels=[a] must have keys and values, such as task.labels={KEY: VALUE}"),
-    (
-        [*RANDOM, "backbone.sizes={d_model: -1}"],
-        "Could not build a t5 model: RuntimeError: Trying to create tensor with negative",
-    ),
-    (
-        [*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"],
-        "Could not build a t5 model: KeyError: 'zzz'",
-    ),
+    ([*RANDOM, "backbone.sizes={d_model: -1}"], "Could not build a t5 model: RuntimeError: Trying to create tensor"),
+    ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "Could not build a t5 model: KeyError: 'zzz'"),
     (["--cfg", "jobs"], "--cfg jobs: did you mean 'job'? (there are: job, hydra, all)"),
     (["seed=1", "--cfg"], "--cfg: there are job, hydra, all"),
     (["--mulitrun"], "--mulitrun is not an option: did you mean '--multirun'?"),
@@ -200,16 +188,12 @@ def test_damaged_backbone(what: str, tiny_folder: Path, data: Path, outputs: Pat
     assert len(message.splitlines()) == 1
 
 
-def test_missing_backbone(data: Path, outputs: Path, tmp_path: Path) -> None:
-    assert f"backbone.path={tmp_path}/no was not found" in wrong(outputs, *typed(tmp_path / "no", data))
-    assert not outputs.exists()
-
-
 def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: Path) -> None:
-    message = wrong(
-        outputs, *typed(tmp_path / "no", tmp_path)[:2], "data=tsv", "data.path=gone", "trainer.devices=1000"
-    )
+    missing = ["data=tsv", "data.path=gone", "trainer.devices=1000"]
+    message = wrong(outputs, *typed(tmp_path / "no", tmp_path)[:2], *missing)
     assert [line.split("=")[0] for line in message.splitlines()] == ["data.path", "backbone.path", "trainer.devices"]
+    assert f"backbone.path={tmp_path}/no was not found" in message
+    assert not outputs.exists()
 
 
 @pytest.mark.parametrize(
@@ -246,15 +230,8 @@ def test_no_space_left(
         disk.setattr(safe_files.os, "fsync", full)
         with pytest.raises(KronaError, match="could not be written: No space left on device"):
             run(values, outputs)
-    leftovers = {path.name for path in tree(outputs)}
-    assert leftovers <= {
-        "train.log",
-        "result.json",
-        "metrics.csv",
-        "last.ckpt",
-        "predictions.jsonl",
-        "adapter.safetensors",
-    }
+    whole = ("train.log", "result.json", "metrics.csv", "last.ckpt", "predictions.jsonl", "adapter.safetensors")
+    assert {path.name for path in tree(outputs)} <= {*whole}
     job, _ = run(values, outputs)  # space was freed, and the same command continues the run
     assert (job.state, job.error) == ("done", None)
     assert not (job.folder / "last.ckpt").exists()

@@ -32,11 +32,6 @@ def test_the_fitted_shape_stands_beside_the_papers() -> None:
     assert yaml.safe_load(text)["method"]["kron_factors"] == [[32, 24], [24, 32]]
 
 
-def test_a_typed_shape_is_exact_as_in_the_run() -> None:
-    values = yaml.safe_load(render("method.kron_factors=[[12,64]]"))
-    assert values["method"]["fit_factors"] == "exact"
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

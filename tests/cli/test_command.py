@@ -48,7 +48,11 @@ def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_
     assert (result.status, result.provenance["data_kind"], result.provenance["pretrained"]) == ("done", "glue", True)
     assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 20, "dev": 3, "test": 4}
     assert str(only_result(outputs)) in done.stdout
+    rows = (json.loads(line) for line in (only_result(outputs).parent / "predictions.jsonl").open())
+    ((source, target),) = {(row["source"], row["target"]) for row in rows if row["id"] == "validation-3"}
+    assert (source, target) == ("sentence1: The validation cat no. 3. sentence2: A cat.", "1")
     asked = set(hub.requests)
+    assert any("GET /datasets/nyu-mll/glue/resolve/" in request for request in asked)
     assert any("google-t5/t5-base/resolve/" in request and "model.safetensors" in request for request in asked)
     offline = Hub(url=NOWHERE).environment(home)
     again = train(outputs, "method=krona", "task=rte", "seed=1", *short, env=offline)

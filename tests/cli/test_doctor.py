@@ -39,9 +39,7 @@ def test_fine_and_broken_by_exit_code_and_json(outputs: Path) -> None:
     before = tree(outputs)
     done = typed()
     assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "nothing is broken"), done.output
-    assert [
-        words for words in ("python ", "krona ", "packages ", "1 run in", "1 done") if words not in done.output
-    ] == []
+    assert all(words in done.output for words in ("python ", "krona ", "packages ", "1 run in", "1 done"))
     assert tree(outputs) == before  # the command only reads, and does not even write the index
     (folder / "result.json").write_text("{")
     done = typed("--json")
@@ -99,41 +97,29 @@ def test_a_sound_folder_has_nothing_broken(tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ("{", "is not a result"),
-        ("[1]", "is not a result"),
-        ("[" * 100_000, "is not a result"),
-        ('{"schema": 9}', "schema 9"),
-    ],
-)
+@pytest.mark.parametrize(("content", "why"), [("[" * 100_000, "is not a result"), ('{"schema": 9}', "schema 9")])
 def test_a_result_that_cant_be_read(content: str, why: str, tmp_path: Path) -> None:
     folder = run(tmp_path)
     (folder / "result.json").write_text(content)
     (line,) = lines(tmp_path, "damaged run")
     assert (line.level, why in line.text) == ("broken", True), line
-    assert line.fix is not None
-    assert line.fix.startswith(f"rm -r {folder}")
+    assert str(line.fix).startswith(f"rm -r {folder}")
     assert remove_left_overs(tmp_path) == []
     assert (folder / "result.json").exists()
 
 
-def test_scores_that_their_predictions_contradict(tmp_path: Path) -> None:
-    path = run(tmp_path) / "result.json"
-    path.write_text(path.read_text().replace("50.0", "90.0"))
-    assert ["its predictions give 50.0" in text for text in broken(tmp_path)] == [True]
-
-
-def test_files_of_a_finished_run_that_are_gone_or_damaged(tmp_path: Path) -> None:
+def test_files_of_a_finished_run_that_are_gone_damaged_or_contradictory(tmp_path: Path) -> None:
     (run(tmp_path, "a") / "adapter.safetensors").unlink()
     (run(tmp_path, "b") / "predictions.jsonl").write_bytes(b"")
     adapter = run(tmp_path, "c") / "adapter.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-3])
-    a, b, c = broken(tmp_path)
+    contradicted = run(tmp_path, "d") / "result.json"
+    contradicted.write_text(contradicted.read_text().replace("50.0", "90.0"))
+    a, b, c, d = broken(tmp_path)
     assert a.endswith("a is done, but has no complete adapter.safetensors")
     assert b.endswith("b is done, but has no complete predictions.jsonl")
     assert "c/adapter.safetensors can't be read" in c
+    assert "its predictions give 50.0" in d
 
 
 def test_full_fine_tuning_keeps_no_weights_unless_asked(tmp_path: Path) -> None:
@@ -201,23 +187,14 @@ def test_fix_follows_no_link(tmp_path: Path) -> None:
     os.utime(link, (0, 0), follow_symlinks=False)
     elsewhere = run(tmp_path / "mine", "run")
     aged(elsewhere / ".result.json.x1")
+    claimed(elsewhere, dead_pid())
     (tmp_path / "outputs" / "linked").symlink_to(elsewhere)
+    before = tree(tmp_path / "mine")
+    assert not lines(tmp_path / "outputs", "claims")
     assert remove_left_overs(tmp_path / "outputs") == [link]
-    assert canary.exists()
-    assert (elsewhere / ".result.json.x1").exists()
-
-
-@pytest.mark.parametrize("name", ["sweeps", ".index", ".cache", ".cache/tokens"])
-def test_fix_follows_no_link_of_a_shared_folder(name: str, tmp_path: Path) -> None:
-    mine, outputs = tmp_path / "mine", tmp_path / "outputs"
-    for left in (".x.json.old", f".{'a' * 24}-x", f"tokens/.{'a' * 24}-x"):
-        aged(mine / left)
-    (outputs / name).parent.mkdir(parents=True)
-    (outputs / name).symlink_to(mine)
-    before = tree(mine)
-    assert not lines(outputs, "left-overs")
-    assert remove_left_overs(outputs) == []
-    assert tree(mine) == before
+    with pytest.raises(KronaError, match="symbolic link"):
+        claim.claim(tmp_path / "outputs" / "linked")
+    assert tree(tmp_path / "mine") == before
 
 
 def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
@@ -232,17 +209,3 @@ def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
     monkeypatch.setattr(left_overs, "find_abandoned", lambda outputs: found)
     assert remove_left_overs(outputs) == []
     assert (mine / ".x.json.old").exists()
-
-
-def test_a_run_behind_a_link_is_another_owners(tmp_path: Path) -> None:
-    outputs, mine = tmp_path / "outputs", run(tmp_path / "mine")
-    claimed(mine, dead_pid())
-    aged(mine / ".result.json.x1")
-    outputs.mkdir()
-    (outputs / mine.name).symlink_to(mine)
-    before = tree(mine)
-    assert not lines(outputs, "claims", "left-overs")
-    assert remove_left_overs(outputs) == []
-    with pytest.raises(KronaError, match="symbolic link"):
-        claim.claim(outputs / mine.name)
-    assert tree(mine) == before

@@ -88,10 +88,7 @@ def test_counts_of_overrides(overrides: tuple[str, ...], count: int) -> None:
 
 
 def test_without_layer_norms_the_column_does_not_come_out() -> None:
-    """The column cannot be reproduced without LayerNorms.
-
-    So LoRA, PA and KronA are assumed to train them (docs/fidelity.md).
-    """
+    """This is why LoRA, PA and KronA are assumed to train them (docs/fidelity.md)."""
     for name, percent in (("lora", 0.0496), ("pa", 0.0414)):
         row = one("t5_base", f"method={name}", "method.train_layer_norms=false")
         assert row.trainable_percent == pytest.approx(percent, abs=1e-4)
@@ -193,11 +190,7 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     ("backbone", "overrides", "words"),
     [
         ("t5_nope", [], ["backbone=t5_nope does not exist: ", "t5_large"]),
-        (
-            "t5_base",
-            ["--method", "krona"],
-            ["--method is not an option of this command. Its options are --backbone and --json"],
-        ),
+        ("t5_base", ["--method", "krona"], ["--method is not an option", "Its options are --backbone and --json"]),
         ("t5_base", ["method=nope"], ["method=nope does not exist: ", "krona_b_res"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),

@@ -178,9 +178,8 @@ def test_all_problems_are_in_one_message(configs: dict[str, Any]) -> None:
 def test_the_placement_has_the_arguments_of_insert() -> None:
     options = asdict(surgery.InsertOptions())
     del options["head"]
-    assert {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()} == asdict(
-        Placement()
-    )
+    lists = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    assert lists == asdict(Placement())
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,7 @@ GIVEN = {  # values that the user must set
     "experiment=minilm_sst2": ["data.path=FOLDER"],
     "experiment=minilm_rank": ["data.path=FOLDER"],
 }
-OTHERS = (
-    "recipe",
-    "bench",
-    "hydra",
-    "callbacks",
-)  # other tests check them; callbacks: tests/training/test_lightning.py
-
+OTHERS = ("recipe", "bench", "hydra", "callbacks")  # other tests check them
 
 COMPOSERS: list[Composer] = []  # a single composer, which reads the files once
 

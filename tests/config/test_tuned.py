@@ -110,10 +110,8 @@ def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, n
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
-        frozen = optuna.trial.create_trial(
-            value=score, user_attrs={"worker": {}, "overrides": list(overrides), "run_id": run_id}
-        )
-        opened.add_trial(frozen)
+        attributes = {"worker": {}, "overrides": list(overrides), "run_id": run_id}
+        opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
 
 def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path, monkeypatch) -> None:
@@ -182,9 +180,7 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
     both = ["krona-short", "lora-short"]
     for method in ("krona", "lora"):
         assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both)[1]
-    with pytest.raises(
-        KronaError, match=r"lora had 1 trial, but krona had 3\b.*krona tune .* --study lora-short --trials 3"
-    ):
+    with pytest.raises(KronaError, match=r"lora had 1 trial, but krona had 3\b.* --study lora-short --trials 3"):
         tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-long", "lora-short"])
 
 

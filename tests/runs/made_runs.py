@@ -20,12 +20,7 @@ TASK = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
 def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     """Write a finished run and return its folder. ``changes`` replace values of its result."""
     part = {"score": 50.0, "choice": 50.0, "parts": {"accuracy": 50.0}, "outcomes": outcomes(["0", "1"], ["0", "0"])}
-    config = {
-        "method": {"name": "krona"},
-        "task": TASK,
-        "keep": "adapter",
-        "trainer": {"max_epochs": 3},
-    }
+    config = {"method": {"name": "krona"}, "task": TASK, "keep": "adapter", "trainer": {"max_epochs": 3}}
     values = {
         "status": "done",
         "dev": part,

@@ -20,11 +20,8 @@ from report.generate import grid, make_result, write_all
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with twelve results that are old enough for the cache.
-
-    The cache is written for four or more results.
-    """
-    monkeypatch.setattr(index, "WORTH", 4)
+    """Return a folder with twelve results that are old enough for the cache."""
+    monkeypatch.setattr(index, "WORTH", 4)  # the number of results from which a cache is written
     write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1, 2], rows=20))
     for file in tmp_path.glob("*/result.json"):
         make_old(file)

@@ -91,7 +91,6 @@ def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["seed=range(0,3,0)"], "must not be zero"),
         (["method=glob(zzz*)"], "has no values, so the sweep has no runs"),
         (["seed=0,1", "sweep=../mine"], "is not a valid name"),
         (["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "hydra.launcher.n_jobs='x' must be"),
@@ -110,9 +109,7 @@ def test_a_refused_sweep_leaves_nothing(
 def test_a_damaged_list_of_runs_is_named_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (damaged := tmp_path / "sweeps" / "mine.runs.txt").write_bytes(b"\xff\x00")
-    with pytest.raises(
-        SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove the file. The sweep's command"
-    ):
+    with pytest.raises(SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove the file"):
         begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
     assert list((tmp_path / "sweeps").iterdir()) == [damaged]
 

@@ -137,18 +137,16 @@ def test_answers_are_those_of_each_adapter(method: str, kind: str) -> None:
         assert answers(model) == [expected[name][row] for row, name in enumerate(ROWS)]
 
 
-@pytest.mark.parametrize(("method", "overrides"), VARIANTS)
-def test_variants(method: str, overrides: dict[str, Any]) -> None:
-    model = with_three("t5", method, **overrides)
-    with surgery.mixed(model, ROWS):
-        mixed = logits(model)
-    assert close(mixed, one_by_one(model))
+OTHER_KINDS = [kind for kind in tiny_models.NAMES if kind not in (*KINDS, "deberta-v2")]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in tiny_models.NAMES if kind not in (*KINDS, "deberta-v2")])
-@pytest.mark.parametrize("method", ["krona_b", "bitfit"])
-def test_other_architectures(method: str, kind: str) -> None:
-    model = with_three(kind, method)
+@pytest.mark.parametrize(
+    ("kind", "method", "overrides"),
+    [("t5", *variant) for variant in VARIANTS]
+    + [(kind, method, {}) for kind in OTHER_KINDS for method in ("krona_b", "bitfit")],
+)
+def test_variants_and_other_architectures(kind: str, method: str, overrides: dict[str, Any]) -> None:
+    model = with_three(kind, method, **overrides)
     with surgery.mixed(model, ROWS):
         mixed = logits(model)
     assert close(mixed, one_by_one(model))
@@ -316,10 +314,8 @@ def test_full_fine_tuning_shares_nothing() -> None:
     model = make("t5")
     put(model, "a", "lora", 0)
     put(model, "whole", "full", 1)
-    with (
-        pytest.raises(KronaError, match=r"'whole' trains the backbone's weights.*surgery\.activate"),
-        surgery.mixed(model, ["a"]),
-    ):
+    words = r"'whole' trains the backbone's weights.*surgery\.activate"
+    with pytest.raises(KronaError, match=words), surgery.mixed(model, ["a"]):
         pass
     surgery.activate(model, "a")
     with pytest.raises(KronaError, match="'whole' trains the whole backbone"), surgery.mixed(model, ["a", "whole"]):
@@ -345,10 +341,6 @@ def test_no_bare_backbone() -> None:
 def test_a_weight_that_left_the_model() -> None:
     model = with_three("t5", "lora")
     model.decoder.final_layer_norm = copy.deepcopy(model.decoder.final_layer_norm)
-    with (
-        pytest.raises(
-            KronaError, match=r"decoder\.final_layer_norm\.weight, which adapter 'a' .* no longer in the model"
-        ),
-        surgery.mixed(model, ROWS),
-    ):
+    words = r"decoder\.final_layer_norm\.weight, which adapter 'a' .* no longer in the model"
+    with pytest.raises(KronaError, match=words), surgery.mixed(model, ROWS):
         pass

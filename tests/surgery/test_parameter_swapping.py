@@ -430,9 +430,8 @@ def test_no_memory_for_the_copies_leaves_the_model_untouched(monkeypatch: pytest
 @pytest.mark.parametrize("name", ["base", "branches", "magnitudes", "0", "keys", "a.b", ""])
 def test_names_that_no_adapter_can_have(name: str) -> None:
     model = tiny_t5()
-    refused(
-        model, lambda: surgery.insert(model, LoRA, target_modules=QV, name=name), "is not a valid name of an adapter"
-    )
+    mistake = partial(surgery.insert, model, LoRA, target_modules=QV, name=name)
+    refused(model, mistake, "is not a valid name of an adapter")
 
 
 # Layers whose forward is not called

@@ -32,9 +32,7 @@ def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str
     branches = any(True for _ in surgery.adapted_modules(model))
     if branches:
         for saver in (model.save_pretrained, copy.deepcopy(model).save_pretrained, model.push_to_hub):
-            with pytest.raises(
-                KronaError, match=r"surgery.bake\(model\).*surgery.take_out\(model\).*Adapter.of\(model\)"
-            ):
+            with pytest.raises(KronaError, match=r"surgery.bake\(.*surgery.take_out\(.*Adapter.of\(model\)"):
                 saver(tmp_path)
     assert not list(tmp_path.iterdir())
     try:

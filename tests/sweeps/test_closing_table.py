@@ -26,17 +26,12 @@ def said(jobs: list[Job], sweep: str = "x", width: int | None = None) -> list[st
 
 def shapes(outputs: Path) -> list[Job]:
     """Return jobs of two shapes and two rates. The second axis comes first in the alphabet."""
-    return [
-        job(
-            outputs,
-            "task=rte",
-            f"method.kron_factors=[[{shape}]]",
-            f"optimizer.lr={lr}",
-            change={"method.kron_factors": [[int(side) for side in shape.split(",")]], "optimizer.lr": float(lr)},
-        )
-        for shape in ("32,24", "2,384")
-        for lr in ("3e-3", "1e-3")
-    ]
+    jobs = []
+    for a1, a2 in ((32, 24), (2, 384)):
+        for lr in ("3e-3", "1e-3"):
+            typed = ["task=rte", f"method.kron_factors=[[{a1},{a2}]]", f"optimizer.lr={lr}"]
+            jobs.append(job(outputs, *typed, change={"method.kron_factors": [[a1, a2]], "optimizer.lr": float(lr)}))
+    return jobs
 
 
 def test_each_axis_with_different_values_has_a_column(tmp_path: Path) -> None:

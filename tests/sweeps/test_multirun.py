@@ -16,10 +16,7 @@ Multirun = Callable[..., int]
 
 @pytest.fixture
 def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multirun]:
-    """Return a function that runs ``krona train -m``.
-
-    Its results are in ``tmp_path/outputs``, and it returns the exit code.
-    """
+    """Return a function that runs ``krona train -m`` with results in outputs/, and returns the exit code."""
 
     def run(*overrides: str) -> int:
         monkeypatch.setattr(sys, "argv", ["krona", "-m", *overrides, f"hydra.sweep.dir={tmp_path / 'outputs'}"])

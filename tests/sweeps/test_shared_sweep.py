@@ -1,7 +1,6 @@
 """Test a sweep in several processes on a shared folder: each run happens once, and interrupted runs resume."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import time
@@ -14,19 +13,8 @@ import pytest
 from krona.runs.folder import RunFolder
 from krona.runs.holder import LAPSE_S
 from krona.runs.result import read_result
-from one_job import compose_all, config, run, run_in_a_process, take_part, typed
+from one_job import compose_all, config, run, run_in_a_process, same_files, take_part, typed
 from typed_run import start
-
-FILES = ("adapter.safetensors", "predictions.jsonl")
-
-
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
-    )
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +68,7 @@ def test_another_node_resumes_a_dead_one_to_the_same_bits(
     job, said = run(values, shared)
     assert job.state == "done"
     assert "resumes after epoch 1" in said
-    for name in FILES:
-        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert same_files(folder, whole.folder)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from krona.jobs.job import JobSpec
+from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import tune_study
@@ -32,8 +33,6 @@ SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 
 
 def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
-    from krona.jobs.library_warnings import quiet_libraries
-
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
         console = Console(file=file, width=200)
@@ -117,26 +116,20 @@ def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None
 def test_a_damaged_study_says_how_to_continue(suffix: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
-    with pytest.raises(
-        KronaError, match=rf"The study \S+/s\.{suffix} can't be opened \(.*\)\. To start a new study, move"
-    ):
+    with pytest.raises(KronaError, match=rf"/s\.{suffix} can't be opened \(.*\)\. To start a new study, move"):
         new_study(tmp_path)
 
 
 def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
-    with pytest.raises(
-        KronaError, match=r"studies can't be written to: File exists\. Choose another folder with KRONA_OUTPUTS=FOLDER"
-    ):
+    with pytest.raises(KronaError, match=r"studies can't be written to: File exists\. .*KRONA_OUTPUTS=FOLDER"):
         new_study(tmp_path)
 
 
 def test_a_trial_is_composed_as_in_train_py() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
-    typed = compose_run(
-        [*SMALL, "method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384", "method.fit_factors=nearest"]
-    )
-    method = typed.config["method"]
+    typed = ["method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384", "method.fit_factors=nearest"]
+    method = compose_run([*SMALL, *typed]).config["method"]
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
 
@@ -171,9 +164,7 @@ def test_a_typed_override_wins_over_that_of_an_axis() -> None:
 
 def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
     typed = ["optimizer.lr=1e-3", "method.scaling=2", "factors=2x384"]
-    with pytest.raises(
-        KronaError, match=f"^All searched parameters are fixed on the command line: {' '.join(typed)}\\."
-    ):
+    with pytest.raises(KronaError, match=f"^All searched parameters are fixed .*: {' '.join(typed)}\\."):
         small(tmp_path, *typed, trials=1)
     assert not (tmp_path / "studies").exists()
 
@@ -304,15 +295,8 @@ def test_two_workers_open_a_study_in_sqlite_and_a_new_one(tmp_path: Path) -> Non
     study = new_study(tmp_path)
     assert study.user_attrs == {"space": "x 0…1", "base": "b"}
     kept = [
-        "number",
-        "state",
-        "value",
-        "params",
-        "distributions",
-        "user_attrs",
-        "intermediate_values",
-        "datetime_start",
-    ]
+        "number", "state", "value", "params", "distributions", "user_attrs", "intermediate_values", "datetime_start",
+    ]  # fmt: skip
     for own, copied in zip(old.trials, study.trials, strict=True):
         assert {key: getattr(own, key) for key in kept} == {key: getattr(copied, key) for key in kept}
     assert before in read_studies(tmp_path)
@@ -324,9 +308,8 @@ def test_two_workers_open_a_study_in_sqlite_and_a_new_one(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from rich.console import Console; from krona.sweeps.tune import tune\n"
-    )
+    code = "import sys; from pathlib import Path; from rich.console import Console\n"
+    code += "from krona.sweeps.tune import tune\n"
     code += "from krona.jobs.library_warnings import quiet_libraries; quiet_libraries()\n"
     code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
     command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]

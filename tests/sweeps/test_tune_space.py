@@ -16,19 +16,15 @@ CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.
 def test_axes_without_a_key_in_the_config_are_left_out() -> None:
     assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
     assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
-    axes = (
-        Axis("optimizer.lr", low=1e-4, high=1.0),
-        Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),
-    )
+    factors = Axis("factors", choices=("2x384",), also="method.fit_factors=nearest")
+    axes = (Axis("optimizer.lr", low=1e-4, high=1.0), factors)
     params = {"optimizer.lr": 0.001, "factors": "2x384"}
     assert trial_overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
 
 
 def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
-    keys = [
-        axis.key for axis in read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
-    ]
-    assert keys == ["optimizer.lr", "method.scaling", "method.bias"]
+    axes = read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
+    assert [axis.key for axis in axes] == ["optimizer.lr", "method.scaling", "method.bias"]
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,9 @@ from krona.tasks import Task
 CONF = Path(__file__).parents[2] / "conf" / "task"
 NAMES = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 FOLDERS = {
-    "cola": "CoLA",
-    "rte": "RTE",
-    "mrpc": "MRPC",
-    "sst2": "SST-2",
-    "stsb": "STS-B",
-    "mnli": "MNLI",
-    "qnli": "QNLI",
+    "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",
     "qqp": "QQP",
-}
+}  # fmt: skip
 HEADERS = {
     "cola": "",
     "rte": "index sentence1 sentence2 label",
@@ -79,10 +73,7 @@ def text(name: str, rows: int, *, start: int = 0) -> str:
 
 
 def write(folder: Path, name: str, *, train: int = 12, dev: int = 7, end: str = "\n", head: str = "") -> Path:
-    """Write FOLDER/RTE/train.tsv and the other files of a task. Return the task's folder.
-
-    ``end`` is the line end, and ``head`` is the text before the first line.
-    """
+    """Write FOLDER/RTE/train.tsv and the other files of a task, with line ends and a beginning. Return its folder."""
     inner = folder / FOLDERS[name]
     inner.mkdir(parents=True, exist_ok=True)
     devs = ("dev_matched", "dev_mismatched") if name == "mnli" else ("dev",)

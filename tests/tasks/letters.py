@@ -16,11 +16,7 @@ class Letters:
         self.calls = 0
 
     def __call__(
-        self,
-        text: str | Sequence[str],
-        truncation: bool = False,
-        max_length: int | None = None,
-        verbose: bool = True,
+        self, text: str | Sequence[str], truncation: bool = False, max_length: int | None = None
     ) -> dict[str, Any]:
         self.calls += 1
         if not isinstance(text, str):

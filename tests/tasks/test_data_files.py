@@ -189,9 +189,7 @@ def test_a_spreadsheets_quotes_are_counted(tmp_path: Path) -> None:
 
 def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
     file = spreadsheet(tmp_path / "a.tsv", '"two\nlines"\tglad', '"a\ttab"\tglad')
-    with pytest.raises(
-        KronaError, match=r"a\.tsv:15: the row has 1 field, but the file has 2 columns.*data\.quoting=csv"
-    ):
+    with pytest.raises(KronaError, match=r"a\.tsv:15: the row has 1 field, .*data\.quoting=csv"):
         read(file)
     got = read(file, quoting="csv")
     assert {'text: He said "no", and left', "text: two\nlines", "text: a\ttab"} < {*texts(got).values()}
@@ -217,14 +215,10 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
     found = got.train.part.oddities[Oddity.SPANNING]
     assert (found.rows, found.first) == (2, f"{file}:14")
     file.write_text("\n".join([*lines(12), "", '"one,sad', 'two,glad",x,calm']))
-    with pytest.raises(
-        KronaError, match=r"a\.csv:15: the row has 3 fields, but the file has 2 columns\. The row ends in line 16"
-    ):
+    with pytest.raises(KronaError, match=r"a\.csv:15: the row has 3 fields, .* The row ends in line 16"):
         read(file)
     file.write_text("\n".join([*lines(12), '"open,sad', *lines(20_000)[1:]]))
-    with pytest.raises(
-        KronaError, match=r"a\.csv:14: a field has more than 131,072 characters.*closing quote is missing.*\.jsonl"
-    ):
+    with pytest.raises(KronaError, match=r"a\.csv:14: a field has more than 131,072 .*closing quote.*\.jsonl"):
         read(file)
 
 
@@ -243,9 +237,7 @@ def test_a_small_parquet_file_that_unpacks_to_much(
     pq.write_table(pa.table({"text": texts, "label": ["sad"] * 200}), file := tmp_path / "a.parquet")
     assert file.stat().st_size < 20_000
     monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "0.0001")
-    with pytest.raises(
-        KronaError, match=r"a\.parquet unpacks to more than (107,374|26,843) bytes.*KRONA_MAX_UNPACKED_GB=N"
-    ):
+    with pytest.raises(KronaError, match=r"more than (107,374|26,843) bytes.*KRONA_MAX_UNPACKED_GB=N"):
         read(file)
     monkeypatch.delenv("KRONA_MAX_UNPACKED_GB")
     assert read(file)

@@ -58,26 +58,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield running
 
 
-READ = """
-from tasks.own_task import load
-from tasks.glue_files import task
-got = load(task("rte"), kind="hub", name="nyu-mll/glue")
-train = got.train
-print(len(train), len(got.dev), len(got.test), got.kind, train.ids[3], train.targets[3], train.sources[3])
-"""
-EXPECTED = "20 3 4 glue train-3 1 sentence1: The train cat no. 3. sentence2: A cat.\n"
-
-
-@pytest.mark.slow
-def test_glue_from_the_hub_and_again_from_the_cache_without_it(server: Hub, tmp_path: Path) -> None:
-    first = child(READ, server.environment(tmp_path))
-    assert first.stdout == EXPECTED, first.stderr
-    assert first.stderr == ""  # no progress bars without a terminal
-    assert any("GET /datasets/nyu-mll/glue/resolve/" in request for request in server.requests)
-    again = child(READ, server.environment(tmp_path) | {"HF_ENDPOINT": "http://127.0.0.1:9"})
-    assert again.stdout == EXPECTED, again.stderr
-
-
 def test_what_the_hub_does_not_have_is_one_message(server: Hub, tmp_path: Path) -> None:
     code = """
 from krona.messages import KronaError

@@ -59,18 +59,6 @@ def test_byte_order_mark_crlf_and_blank_last_lines_change_nothing(name: str, tmp
     assert load(task(name), kind="tsv", path=str(inner)) == plain  # FOLDER/train.tsv
 
 
-@pytest.mark.parametrize("name", ["rte", "mnli", "qnli"])
-def test_labels_as_ids_equal_labels_as_words(name: str, tmp_path: Path) -> None:
-    inner = write(tmp_path, name, **sizes(name))
-    words = load(task(name), kind="tsv", path=str(tmp_path))
-    for file in inner.iterdir():
-        content = file.read_text()
-        for word, number in (("not_entailment", 1), ("entailment", 0), ("neutral", 1), ("contradiction", 2)):
-            content = re.sub(rf"\b{word}$", str(number), content, flags=re.MULTILINE)
-        file.write_text(content)
-    assert load(task(name), kind="tsv", path=str(tmp_path)) == words
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -91,14 +79,6 @@ def test_a_bad_row_is_an_error_with_its_line_or_counted(old: str, new: str, mess
     assert (got.train.skipped_rows, got.dev.skipped_rows) == (1, 0)
     assert len(got.train) == (12 if new == "\n\n4\t" else 11)
     assert "train-11" in got.train.ids  # ids are positions in the file
-
-
-def test_a_dash_as_gold_label_is_a_bad_label(tmp_path: Path) -> None:
-    file = write(tmp_path, "mnli") / "dev_matched.tsv"
-    file.write_text(file.read_text().replace("neutral\n", "-\n", 1))
-    with pytest.raises(KronaError, match=r"dev_matched\.tsv:\d+: label '-' is not one of entailment \(0\), neutral"):
-        load(task("mnli"), kind="tsv", path=str(tmp_path))
-    assert load(task("mnli"), kind="tsv", path=str(tmp_path), skip_bad_rows=True).test.skipped_rows == 1
 
 
 def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
 FULL_SIZE = re.compile(r"[\[-]full[\]-]")  # in the id of a test
 ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
-SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
 
 @dataclass
@@ -41,6 +40,11 @@ def _alike(lost: list[tuple[str, str]]) -> list[str]:
 
 @pytest.fixture(params=["small", FULL])
 def full(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "full")
+
+
+@pytest.fixture(params=[pytest.param("small", marks=pytest.mark.slow), FULL])
+def slow_full(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "full")
 
 

@@ -58,7 +58,6 @@ FORMATS = ("terminal", "md", "html", "csv", "latex", "svg")
 
 @pytest.fixture(scope="module")
 def done(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("done")
     values = config("method=krona", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=1")
     job, _ = run(values, folder / "outputs")
@@ -301,9 +300,8 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
     datasets.Dataset(table).save_to_disk(str(tmp_path / "saved"))
     (saved,) = (tmp_path / "saved").glob("*.arrow")
     good["arrow"] = saved.read_bytes()
-    parts = st.text(max_size=12) | st.sampled_from(
-        ['"', "\t", ",", "\r\n", "\r", "\n", "a\tb", "a,b", "\x00", "\ufeff"]
-    )
+    signs = ['"', "\t", ",", "\r\n", "\r", "\n", "a\tb", "a,b", "\x00", "\ufeff"]
+    parts = st.text(max_size=12) | st.sampled_from(signs)
     ends = st.lists(parts).map(lambda parts: "".join(parts).encode("utf-8", "surrogatepass"))
 
     def read(one: tuple[str, bytes, bool]) -> str | None:
@@ -332,18 +330,8 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 COMMANDS = [
-    "status",
-    "report",
-    "diff",
-    "inspect",
-    "predict",
-    "evaluate",
-    "export",
-    "merge",
-    "shapes",
-    "table",
-    "doctor",
-]
+    "status", "report", "diff", "inspect", "predict", "evaluate", "export", "merge", "shapes", "table", "doctor",
+]  # fmt: skip
 OPTIONS = [
     "--where", "--sweep", "--format", "--out", "--table", "--json", "--text", "--input", "--to", "--rank", "--help",
     "--outputs", "--examples", "--all", "--task", "--split", "--weights", "--dry-run", "--plan", "--nothing",
@@ -402,9 +390,8 @@ def means(typed: str, found: Any) -> bool:
 def test_overrides(full: bool, book: Any) -> None:
     """Test overrides of a run. The config has the typed values, or there is one message. No run is started."""
     choices = {**GROUPS, **SETTINGS}
-    inserted = st.sampled_from(["", "", "", ",", "[", "{a:b}", "${x}", "'", '"', "=", "\\", " ", "#"]) | st.text(
-        max_size=3
-    )
+    signs_of_hydra = ["", "", "", ",", "[", "{a:b}", "${x}", "'", '"', "=", "\\", " ", "#"]
+    inserted = st.sampled_from(signs_of_hydra) | st.text(max_size=3)
     signs = st.sampled_from(["", "", "", "", "", "+", "++", "~"])
 
     @st.composite

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from krona import paths
 from krona.cli import train
 from krona.cli.krona import app
-from krona.cli.left_overs import remove_left_overs
+from krona.cli.left_overs import find_abandoned, remove_left_overs
 from krona.config import check
 from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError
@@ -88,7 +88,6 @@ def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run."""
     job, _ = run(values, tmp_path_factory.mktemp("done") / "outputs")
     assert job.state == "done", job.error
     return job.folder
@@ -96,10 +95,7 @@ def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """Return an outputs folder from an untrusted source.
-
-    Links lead to ``mine``, a folder outside of it. The module krona_evil creates ``fired`` when it is imported.
-    """
+    """Return an outputs folder whose links lead to ``mine``. The import of krona_evil creates ``fired``."""
     mine, fired = tmp_path / "mine", tmp_path / "fired"
     (tmp_path / "krona_evil.py").write_text(f"import os\nos.makedirs({str(fired)!r})\nclass Thing: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -343,6 +339,7 @@ def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
         def clean(name: str = name, outputs: Path = outputs) -> None:
             cleanings(outputs)[name]()
 
+        assert find_abandoned(outputs) == []
         assert judge(clean) is None, name
         assert not before.keys() - tree(home).keys(), name
 

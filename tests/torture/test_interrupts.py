@@ -3,7 +3,6 @@
 A run is killed, is stopped and taken over, or has a full disk.
 """
 
-import multiprocessing
 import os
 import signal
 import time
@@ -19,7 +18,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 from one_job import config, typed
 from torture.child import CRASHED, DONE, NO_DISK, run_on_small_disk, run_with
-from torture.conftest import SLOW_SIZES, pytest_terminal_summary
+from torture.conftest import pytest_terminal_summary
 
 WAIT_S = 300
 FILES = ("adapter.safetensors", "predictions.jsonl")
@@ -69,22 +68,14 @@ class Undisturbed:
         return f"left over: {sorted(left)}" if left else None
 
 
-@pytest.fixture(params=SLOW_SIZES)
-def full(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "full")
-
-
 @pytest.fixture(scope="module")
-def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    context = multiprocessing.get_context("forkserver")
-    modules = ("krona.training.run", "krona.training.progress", "krona.training.tracking", "torture.child")
-    context.set_forkserver_preload(list(modules))
+def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Undisturbed:
     folder = tmp_path_factory.mktemp("sound")
     values = config("method=krona", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=2")
-    first = Undisturbed(values, folder, 0, context)
+    first = Undisturbed(values, folder, 0, processes)
     assert first.wait(first.start(folder / "outputs", count_to=folder / "count")) == DONE
     (result,) = (folder / "outputs").glob("*/result.json")
-    found = Undisturbed(values, result.parent, int((folder / "count").read_text()), context)
+    found = Undisturbed(values, result.parent, int((folder / "count").read_text()), processes)
     assert found.changes > 20
     return found
 
@@ -99,10 +90,10 @@ def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
     ],
 )
 def test_the_same_command_again_has_the_same_result(
-    part: str, acts: list[str], small: float, full: bool, sound: Undisturbed, tmp_path: Path, book: Any
+    part: str, acts: list[str], small: float, slow_full: bool, sound: Undisturbed, tmp_path: Path, book: Any
 ) -> None:
     with book(part) as found:
-        for n in range(1, sound.changes + 1) if full else [int(small * sound.changes)]:
+        for n in range(1, sound.changes + 1) if slow_full else [int(small * sound.changes)]:
             outputs, act = tmp_path / str(n), acts[n % len(acts)]
             loss = stop_and_continue(sound, outputs, n) if act == "stop" else repeat(sound, outputs, act, n)
             found.add(loss, f"{act} {n} of {sound.changes}")
@@ -126,10 +117,12 @@ def repeat(sound: Undisturbed, outputs: Path, act: str, n: int) -> str | None:
         ("no inodes left", [f"nr_inodes={count}" for count in (9, *range(2, 9), *range(10, 40, 2))]),
     ],
 )
-def test_a_small_disk(part: str, options: list[str], full: bool, sound: Undisturbed, tmp_path: Path, book: Any) -> None:
+def test_a_small_disk(
+    part: str, options: list[str], slow_full: bool, sound: Undisturbed, tmp_path: Path, book: Any
+) -> None:
     """Test a real file system that is too small, in which safetensors' writes fail too."""
     with book(part) as found:
-        for option in options if full else options[:1]:
+        for option in options if slow_full else options[:1]:
             outputs, copy = tmp_path / option / "outputs", tmp_path / option / "copy"
             outputs.mkdir(parents=True)
             process = sound.context.Process(

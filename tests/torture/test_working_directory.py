@@ -10,18 +10,12 @@ import pytest
 
 from krona.paths import PROJECT
 from one_job import config, run, typed
-from torture.conftest import SLOW_SIZES
 
 # modules that torch, transformers, urllib3 and others import if they find them, and a plugin of Hydra
 PLANTED = ("brotli", "flash_attn", "triton", "zstandard", "torch_xla", "google", "xformers", "hydra_plugins/evil")
 CANARY = "import pathlib\npathlib.Path({log!r}).open('a').write(f'{{__name__}} ')\nraise ImportError('canary')\n"
 # `krona` as a console script, whose own folder is not the working directory
 KRONA = "import sys; sys.argv = ['krona', *sys.argv[1:]]; from krona.cli.krona import main; main()"
-
-
-@pytest.fixture(params=SLOW_SIZES)
-def full(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "full")
 
 
 @pytest.fixture
@@ -53,14 +47,14 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
 
 
 def test_no_module_of_the_folder_runs(
-    full: bool, strange: Path, tiny_folder: Path, tmp_path: Path, outputs: Path, book: Any
+    slow_full: bool, strange: Path, tiny_folder: Path, tmp_path: Path, outputs: Path, book: Any
 ) -> None:
     values = config("method=lora", *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=1")
     job, messages = run(values, outputs)
     assert job.state == "done", messages
     every = commands(job.run_id, tmp_path / "export")
-    started = [["-P", "-c", KRONA, *words] for words in (every if full else every[:5])]
-    if full:
+    started = [["-P", "-c", KRONA, *words] for words in (every if slow_full else every[:5])]
+    if slow_full:
         started += [["-m", "krona", "doctor"], [str(PROJECT / "train.py"), *every[4][1:]]]
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     environment |= {"KRONA_OUTPUTS": str(outputs), "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep}  # as a:$UNSET gives
@@ -68,9 +62,7 @@ def test_no_module_of_the_folder_runs(
     with book("a strange folder") as found:
         for words in started:
             command = [sys.executable, *words]
-            done = subprocess.run(
-                command, cwd=strange, env=environment, capture_output=True, text=True, timeout=280, check=False
-            )
+            done = subprocess.run(command, cwd=strange, env=environment, capture_output=True, text=True, timeout=280)
             loss = f"ran {ran.read_text()}" if ran.exists() else done.stderr if "Traceback" in done.stderr else ""
             found.add(loss, " ".join(words[-3:]))
             ran.unlink(missing_ok=True)

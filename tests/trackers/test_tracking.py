@@ -30,22 +30,12 @@ class Heard:
     def __init__(self) -> None:
         self.epochs: dict[int, dict[str, float]] = {}
 
-    def open(self, about: About) -> None: ...
-
     def epoch(self, number: int, values: dict[str, float]) -> None:
         self.epochs[number] = dict(values)
 
-    def end(self, summary: dict[str, Any]) -> None: ...
-
-    def close(self, ending: str) -> None: ...
-
 
 def trackers_of(folder: Path) -> tuple[Trackers, Heard]:
-    """Return the trackers of a run, and the one tracker among them, which stores its values.
-
-    ``folder`` contains the history.
-    """
-    folder.mkdir()
+    folder.mkdir()  # for the history
     about = About(run_id="r", folder=folder, method="krona", task="mrpc", sweep=None, config={}, resumed=False)
     heard = Heard()
     return Trackers([Guarded("heard", heard, say=print)], about=about, say=print), heard

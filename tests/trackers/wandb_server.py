@@ -17,10 +17,7 @@ Mode = Literal["answer", "refuse", "hang", "drop"]
 
 
 class WandbServer:
-    """A server for use as ``with WandbServer() as server:``.
-
-    ``server.url`` is its address. ``server.runs`` contains the config, the summary and the history of each run.
-    """
+    """A server: its address in ``url``, and the config, the summary and the history of each run in ``runs``."""
 
     def __init__(self, mode: Mode = "answer") -> None:
         self.mode: Mode = mode
@@ -141,10 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def lets_through(self) -> bool:
-        """Return whether the request gets a normal response.
-
-        In another mode, refuse it, hang, or drop the connection.
-        """
+        """Return whether the server answers. In another mode, refuse the request, hang, or drop the connection."""
         if self.wandb.mode == "refuse":
             self.answer({"errors": [{"message": "user is not logged in"}]}, status=401)
         elif self.wandb.mode == "hang":

@@ -1,6 +1,5 @@
 """Test the learner: loss, gradient, schedule, dropout, trainable weights and the best epoch."""
 
-import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -154,10 +153,6 @@ def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 0), (0, 1), (0, 7), (4, 9), (5, 3), (3, 3), (500, 1230)])
 def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
-    """The rate increases linearly from 0 to lr during the warm-up, and then decreases linearly to 0.
-
-    The test includes a run without steps, and a warm-up that is longer than the run.
-    """
     tuned = learner(inserted("krona"), warmup_steps=warmup, total_steps=total)
     schedule = tuned.configure_optimizers()["lr_scheduler"]
     for step in range(total + 2):
@@ -167,20 +162,12 @@ def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
         schedule.step()
 
 
-def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path: Path) -> None:
+def test_every_module_trains_in_training_mode(tmp_path: Path) -> None:
     model = inserted("krona")
     assert not model.training  # the mode after from_pretrained
     tuned = learner(model)
     fit(tuned, tmp_path, epochs=1)
     assert tuned.training_modes == {True}
-
-    def losses() -> list[float]:
-        torch.manual_seed(0)
-        return [summed_loss(model.train(), batch()).item() for _ in range(2)]
-
-    first, second = losses()
-    assert first != second  # the model has dropout
-    assert losses() == [first, second]
 
 
 def test_the_gradient_is_clipped(tmp_path: Path) -> None:
@@ -193,11 +180,8 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
             return super().step(closure)
 
     for clip in (1e-3, None):
-        fit(
-            learner(inserted("full"), build_optimizer=lambda p: Norm(p, lr=1e-6), gradient_clip=clip),
-            tmp_path,
-            epochs=1,
-        )
+        tuned = learner(inserted("full"), build_optimizer=lambda p: Norm(p, lr=1e-6), gradient_clip=clip)
+        fit(tuned, tmp_path, epochs=1)
     clipped, free = norms[:3], norms[3:]
     assert clipped == pytest.approx([1e-3] * 3, rel=1e-2)
     assert min(free) > 1e-2
@@ -212,7 +196,6 @@ def test_every_epoch_has_all_rows_in_another_order(tmp_path: Path) -> None:
     batches = TrainingBatches(ROWS, batch_size=4, seed=0)
     batches.set_epoch(1)
     assert [2 + row for row in chain(*batches)] == epochs[1]
-    assert list(TrainingBatches(ROWS, batch_size=4, seed=0)) != list(TrainingBatches(ROWS, batch_size=4, seed=1))
 
 
 def test_neighbouring_seeds_are_far_apart() -> None:
@@ -229,9 +212,7 @@ def test_only_trainable_weights_change(method: str, tmp_path: Path) -> None:
     tuned = learner(model)
     fit(tuned, tmp_path)
     after = snapshot(model)
-    frozen = {name for name in before if name not in trains}
-    assert same_bits({n: before[n] for n in frozen}, {n: after[n] for n in frozen})
-    assert all(not torch.equal(before[name], after[name]) for name in trains)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == trains
     assert set(tuned.state_dict()) == set(surgery.trainable_state(model))  # a checkpoint of kilobytes
 
 
@@ -258,12 +239,6 @@ def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
     assert len(tuned.dev_curve) == epochs
 
 
-def test_max_steps_ends_training_within_an_epoch(tmp_path: Path) -> None:
-    tuned = learner(inserted("krona"), total_steps=5)
-    fit(tuned, tmp_path, epochs=6)
-    assert [row["step"] for row in tuned.dev_curve] == [3, 5]
-
-
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     model = inserted("krona")
     disturb(model)
@@ -274,13 +249,3 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     tuned = learner(model, build_optimizer=exploding, gradient_clip=None, warmup_steps=0)
     with pytest.raises(KronaError, match=r"became (nan|inf) in step [23] of epoch 1\. .*optimizer\.lr \(now 1e\+30"):
         fit(tuned, tmp_path, epochs=1)
-
-
-def test_weights_of_another_method_are_refused() -> None:
-    tuned, other = learner(inserted("krona")), learner(inserted("pa"))
-    before = snapshot(tuned.model)
-    with pytest.raises(KronaError, match=r"another method or backbone.*overwrite=true"):
-        tuned.load_state_dict(other.state_dict())
-    assert same_bits(snapshot(tuned.model), before)
-    state = copy.deepcopy(tuned.state_dict())
-    tuned.load_state_dict(state)

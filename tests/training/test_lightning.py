@@ -2,7 +2,6 @@
 
 import csv
 import math
-import signal
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,13 +16,12 @@ from krona.config.settings import Scheduler
 from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
 from krona.messages import KronaError
-from krona.runs import interrupts
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.training.callbacks import build_callbacks
 from krona.training.run_files import WholeCheckpoints
 from krona.training.schedule import build_schedule
-from one_job import config, run, typed
+from one_job import config, run, same_files
 
 CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"
 
@@ -41,11 +39,6 @@ class Mine(pl.Callback):
 
 MINE = [f"+callbacks.mine._target_={__name__}.Mine", "+callbacks.mine.stop_after=2"]
 STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=101", "callbacks.early_stopping.patience=1"]
-
-
-@pytest.fixture(scope="module")
-def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
 
 
 def done(outputs: Path, *typed: str) -> tuple[Job, str]:
@@ -74,8 +67,7 @@ def test_a_callback_stops_a_run_and_its_resumed_run(
         resumed, said = done(outputs, *overrides, *stops)
         assert f"resumes after epoch {epoch}" in said
         assert epochs(resumed) == [1, 2]
-        names = ("adapter.safetensors", "predictions.jsonl")
-        assert all((resumed.folder / name).read_bytes() == (job.folder / name).read_bytes() for name in names)
+        assert same_files(resumed.folder, job.folder)
 
 
 def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
@@ -107,13 +99,8 @@ def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path
 
 @pytest.mark.parametrize("monitor", ["val/accuracy", "val/f1", "val/score", "train/loss"])
 def test_a_callback_can_monitor_every_metric_of_the_task(monitor: str) -> None:
-    typed = [
-        "task=sample_mrpc",
-        "profile=demo",
-        "callbacks=early_stopping",
-        f"callbacks.early_stopping.monitor={monitor}",
-    ]
-    (callback,) = build_callbacks(check.settings(config(*typed)))
+    typed = ["callbacks=early_stopping", f"callbacks.early_stopping.monitor={monitor}"]
+    (callback,) = build_callbacks(check.settings(config("task=sample_mrpc", "profile=demo", *typed)))
     assert callback.monitor == monitor  # type: ignore[attr-defined]
 
 
@@ -210,15 +197,9 @@ def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Pat
     whole, _ = done(tmp_path / "whole", *chosen)
     interrupted(2, config(*chosen), tmp_path / "again")
     resumed, _ = done(tmp_path / "again", *chosen)
-    names = ("adapter.safetensors", "predictions.jsonl")
-    assert all((resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes() for name in names)
+    assert same_files(resumed.folder, whole.folder)
     rates_seen = [row["lr"] for row in read_result(whole.folder / "result.json").dev_curve]
     assert rates_seen[0] > rates_seen[1] > rates_seen[2] > 0
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrides: list[str], tmp_path: Path) -> None:
@@ -228,11 +209,10 @@ def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrid
     job, said = done(tmp_path, *chosen)
     assert job.run_id == plain.run_id
     assert "failed" not in said
-    adapter = "adapter.safetensors"
-    assert (job.folder / adapter).read_bytes() == (plain.folder / adapter).read_bytes()
+    assert same_files(job.folder, plain.folder)
     result = read_result(job.folder / "result.json")
     assert result.test is not None
-    rows = rows_of(job.folder / "c" / "metrics.csv")
+    rows = list(csv.DictReader((job.folder / "c" / "metrics.csv").read_text().splitlines()))
     scores = [(float(row["epoch"]), float(row["val/score"])) for row in rows if row.get("val/score")]
     assert scores == [(row["epoch"] - 1, row["score"]) for row in result.dev_curve]
     assert [float(row["test/score"]) for row in rows if row["test/score"]] == [result.test["score"]]
@@ -275,21 +255,6 @@ def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KronaError, match="Remove -m"):
         run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path, multirun=True)
-
-
-def test_an_interrupt_that_a_library_suppresses_keeps_the_epoch(
-    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def suppressed(learner: Any) -> None:
-        if len(learner.dev_curve) == 2:
-            interrupts._received.append(signal.SIGINT)
-
-    monkeypatch.setattr("krona.training.progress.Progress.epoch", lambda progress, learner: suppressed(learner))
-    with pytest.raises(Interrupted):
-        run(config(*overrides), tmp_path)
-    (checkpoint,) = tmp_path.glob("*/last.ckpt")
-    saved = torch.load(checkpoint, weights_only=True)["krona"]["dev_curve"]
-    assert len(saved) == len(read_result(checkpoint.with_name("result.json")).dev_curve) == 2
 
 
 @pytest.mark.parametrize(("error", "message"), [(KronaError("bad row"), "bad row"), (OSError("x"), "OSError: x")])

@@ -14,24 +14,12 @@ from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.training.notebook import module_and_loaders
-from one_job import config, run, typed
+from one_job import config
 
 QUIET: dict[str, Any] = {
     "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",
     "enable_checkpointing": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
-
-
-@pytest.fixture(scope="module")
-def done(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    job, _ = run(config(*overrides), tmp_path_factory.mktemp("done"))
-    assert (job.state, job.error) == ("done", None)
-    return job.folder
 
 
 def trainer(**more: Any) -> pl.Trainer:

@@ -14,7 +14,7 @@ from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
 from krona.training.progress import Progress
 from krona.training.schedule import StepCounts, count_warmup_steps, schedule_notes
-from one_job import config, typed
+from one_job import config
 from report.generate import make_result
 
 
@@ -60,30 +60,15 @@ def test_the_first_lines_have_the_warm_up_and_only_the_first_run_of_a_sweep_prin
     assert "note: the rows are few" in (tmp_path / "train.log").read_text()
 
 
-@pytest.fixture
-def values(tiny_folder: Path, tmp_path: Path) -> dict[str, Any]:
-    return config(
-        "method=krona", *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=20", "trainer.max_steps=5"
-    )
-
-
-def said(values: dict[str, Any], outputs: Path, **console: Any) -> str:
-    quiet_libraries()
-    out = io.StringIO()
-    screen = Console(file=out, **console)
-    run_job(JobSpec(config=values, outputs=outputs), screen)
-    return out.getvalue()
-
-
-def test_max_steps_limits_the_number_of_epochs_shown(values: dict[str, Any], tmp_path: Path) -> None:
-    text = said(values, tmp_path / "outputs", width=20)
-    assert "  epoch  1/2  loss " in text  # three steps in each epoch
-    assert "  epoch  2/2  loss " in text
-    assert "\x1b" not in text
-
-
-def test_a_dumb_terminal_gets_plain_lines(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("options", [{"width": 20}, {"width": 80, "force_terminal": True}], ids=["pipe", "dumb"])
+def test_a_pipe_and_a_dumb_terminal_get_plain_lines_of_the_epochs_that_max_steps_allows(
+    options: dict[str, Any], values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert "\x1b" not in said(values, tmp_path / "outputs", width=80, force_terminal=True)
+    quiet_libraries()
+    out = io.StringIO()
+    short = {**values, "trainer": {**values["trainer"], "max_epochs": 20, "max_steps": 5}}
+    run_job(JobSpec(config=short, outputs=tmp_path), Console(file=out, **options))
+    assert "\x1b" not in out.getvalue()
+    for epoch in (1, 2):  # of three steps
+        assert f"  epoch  {epoch}/2  loss " in out.getvalue()

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import multiprocessing
 import os
 import re
 import shutil
@@ -22,12 +21,13 @@ from krona.config import check
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
+from krona.runs.index import summaries
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.runs.result import read_result, unpack_outcomes
+from krona.runs.result import Result, read_result, unpack_outcomes
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
 from krona.training.run_files import KEPT_BYTES, keeps_weights
-from one_job import config, run, run_in_a_process, typed
+from one_job import config, run, run_in_a_process, same_files, typed
 from runs.made_runs import claimed, dead_pid
 from tiny_backbones import SIZES
 from tiny_t5 import inserted
@@ -36,27 +36,13 @@ SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
 FILES = ["adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json", "train.log"]
 
 
-@pytest.fixture(scope="module")
-def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return config("method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue"))
-
-
-@pytest.fixture(scope="module")
-def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of an undisturbed run."""
-    job, _ = run(values, tmp_path_factory.mktemp("done"))
-    assert (job.state, job.error) == ("done", None)
-    return job.folder
-
-
 def curve(folder: Path) -> list[dict[str, Any]]:
     rows = read_result(folder / "result.json").dev_curve
     return [{key: value for key, value in row.items() if key != "examples_per_s"} for row in rows]
 
 
 def assert_same(folder: Path, reference: Path) -> None:
-    for name in ("adapter.safetensors", "predictions.jsonl"):
-        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+    assert same_files(folder, reference)
     one, other = read_result(folder / "result.json"), read_result(reference / "result.json")
     assert curve(folder) == curve(reference)
     assert (one.dev, one.test, one.best_epoch) == (other.dev, other.test, other.best_epoch)
@@ -183,16 +169,6 @@ KILLS = [  # most are slow, and the others detect most of the same errors
 ]
 
 
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    """Return a context for processes that start with the modules already imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
-    )
-    return context
-
-
 def run_killed(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[str, int]) -> None:
     process = context.Process(target=run_in_a_process, args=(values, str(outputs), kill))
     process.start()
@@ -235,6 +211,7 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], kille
     job, _ = run(values, outputs)
     assert job.state == "failed"
     assert "last.ckpt cannot be loaded: These weights belong to another method or backbone" in str(job.error)
+    assert "overwrite=true" in str(job.error)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
@@ -414,7 +391,26 @@ def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     monkeypatch.undo()
     content = json.loads((tmp_path / done.name / "result.json").read_text())
     assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
+    checkpoint = torch.load(tmp_path / done.name / "last.ckpt", weights_only=True)
+    assert len(checkpoint["krona"]["dev_curve"]) == 1
     assert_same(run(values, tmp_path)[0].folder, done)
+
+
+def test_measuring_updates_does_not_change_the_run(
+    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = read_result(done / "result.json").learned
+    assert learned is not None
+    assert all(learned[key] > 0 for key in ("norm", "effective_rank", "stable_rank", "drift"))
+    assert len(learned["by_place"]) == learned["places"]
+    (summary,) = summaries(done.parent)
+    assert isinstance(summary, Result)
+    assert summary.learned == {key: value for key, value in learned.items() if key != "by_place"}
+    monkeypatch.setattr("krona.training.run.measure_updates", lambda *_: None)
+    folder = run(values, tmp_path)[0].folder
+    assert read_result(folder / "result.json").learned is None
+    assert folder.name == done.name
+    assert_same(folder, done)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "untuned"])

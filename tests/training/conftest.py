@@ -1,0 +1,26 @@
+"""A small run that several test files compare with: its config and its folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from one_job import config, run, typed
+
+
+@pytest.fixture(scope="session")
+def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
+
+
+@pytest.fixture(scope="session")
+def values(overrides: list[str]) -> dict[str, Any]:
+    return config(*overrides)
+
+
+@pytest.fixture(scope="session")
+def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an undisturbed run."""
+    job, _ = run(values, tmp_path_factory.mktemp("done"))
+    assert (job.state, job.error) == ("done", None)
+    return job.folder
