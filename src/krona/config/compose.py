@@ -221,7 +221,7 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
 
 
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
-    """Return the folder that contains the folder of each run: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
+    """Return the folder that contains the run folders: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
 
     Raise `KronaError` if ``hydra.sweep.subdir`` is set.
     """

@@ -99,7 +99,7 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether ``key`` is an argument of a method that its YAML lacks, which Hydra sets only with ``++``."""
+    """Return whether ``key`` is a branch argument that the method's YAML lacks, which Hydra sets only with ``++``."""
     group, _, name = key.partition(".")
     if group != "method" or not name:
         return False

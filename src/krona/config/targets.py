@@ -104,7 +104,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
-    """Import and return the class of an argument: of any kind of `KINDS` or, if ``own`` is true, any class."""
+    """Import and return the class of an argument. It is of a kind in `KINDS` or, if ``own`` is true, any class."""
     if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
         found = _import(path, where)
         if not callable(found):

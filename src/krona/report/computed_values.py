@@ -35,7 +35,7 @@ class ComputedValues:
         """Return the value that ``compute`` returns as JSON types, or a stored one.
 
         Args:
-            kind: a word for the function that is computed.
+            kind: the name of the computed quantity.
             sources: the data from which the value is computed, in plain types. A run is given by `StoredRun.digest`.
             compute: a function that returns the value.
         """

@@ -173,7 +173,7 @@ def _encode(result: Result) -> str:
 
 
 def _decode(content: str, known: dict[str, Any]) -> Result:
-    """Return the summary that `_encode` wrote. Equal values are one object, which ``known`` contains by its JSON."""
+    """Return the summary that `_encode` wrote. Equal values are one object: ``known`` maps JSON to objects."""
     own, *values = json.loads(content)
     for place in map(FIELDS.index, SHARED):
         text = values[place]
