@@ -3,7 +3,7 @@
 import io
 import os
 import signal
-from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
         return [compose_job(job).config for job in expand(overrides)]
 
 
-def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_epoch: Any = None) -> tuple[Job, str]:
+def run(
+    values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_epoch: Any = None, **terminal: Any
+) -> tuple[Job, str]:
     """Run a composed config. Return its outcome and its output."""
     quiet_libraries()
-    output = io.StringIO()
-    spec = JobSpec(config=values, outputs=outputs, multirun=multirun)
-    return run_job(spec, Console(file=output, width=200), after_epoch), output.getvalue()
+    console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
+    job = run_job(JobSpec(config=values, outputs=outputs, multirun=multirun), console, after_epoch)
+    return job, console.file.getvalue()
 
 
 def same_files(folder: Path, other: Path) -> bool:
@@ -53,7 +55,7 @@ def same_files(folder: Path, other: Path) -> bool:
 
 
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:
-    """Run in this process, and kill it at the start of a step ("step", 4), or in or after a write ("write", 7)."""
+    """Run in this process, and kill it at the start of a step ("step", 5), or in or after a write ("write", 7)."""
     if kill is not None:
         kill_at(*kill)
     run(values, Path(outputs))
@@ -66,36 +68,20 @@ def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, answers: 
 
 
 def kill_at(place: str, number: int) -> None:
+    """Kill this process in the n-th call of a function: before the function, or after it has "written"."""
     from krona.training.learner import Learner
 
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    functions = {"step": (Learner, "on_train_batch_start"), "write": (os, "fsync"), "written": (Path, "replace")}
+    owner, name = functions[place]
+    real, calls = getattr(owner, name), count(1)
 
-    def counted(real: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
-        count = 0
+    def call(*arguments: Any) -> Any:
+        now = next(calls) == number
+        if now and place != "written":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*arguments)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
 
-        def call(*arguments: Any) -> Any:
-            nonlocal count
-            count += 1
-            if before and count == number:
-                die()
-            result = real(*arguments)
-            if not before and count == number:
-                die()
-            return result
-
-        return call
-
-    if place == "step":
-        begin = Learner.on_train_batch_start
-
-        def begin_or_die(self: Learner, batch: Any, batch_idx: int) -> None:
-            begin(self, batch, batch_idx)
-            if self.global_step == number:
-                die()
-
-        Learner.on_train_batch_start = begin_or_die  # type: ignore[method-assign]
-    elif place == "write":
-        os.fsync = counted(os.fsync, before=True)
-    else:
-        Path.replace = counted(Path.replace, before=False)  # type: ignore[method-assign]
+    setattr(owner, name, call)

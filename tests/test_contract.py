@@ -11,7 +11,19 @@ from safetensors import safe_open
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.messages import KronaError
-from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5, train
+from tiny_t5 import (
+    METHODS,
+    batch,
+    disturb,
+    inserted,
+    logits,
+    method_values,
+    same_bits,
+    snapshot,
+    tiny_t5,
+    train,
+    without_dropout,
+)
 
 # Methods whose output differs from the backbone's at the start, and the allowed difference of the tiny model's logits.
 STARTS_AWAY = {"adapter": 1.0, "compacter": 1e-5, "krona_b_res": float("inf")}
@@ -146,10 +158,7 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
         if checkpointing:
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-        model.train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        without_dropout(model.train())
         model(**batch(), use_cache=False).loss.backward()
         return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 

@@ -83,6 +83,15 @@ def inserted(
     return model
 
 
+def without_dropout(model: Any) -> Any:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0
+    return model
+
+
 def disturb(model: nn.Module, seed: int = 2, by: float = 0.1) -> None:
     """Change all trainable parameters, so that they differ from their start values."""
     generator = torch.Generator().manual_seed(seed)

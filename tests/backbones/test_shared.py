@@ -5,6 +5,7 @@ Neither the order of the jobs nor the other jobs may change a bit of a result.
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -101,15 +102,10 @@ def test_another_model_is_not_taken_from_the_cache(
 
 
 def test_a_few_are_kept() -> None:
-    made = []
-
-    def make(key: str) -> str:
-        made.append(key)
-        return key
-
+    make = Mock(side_effect=str)
     for key in "abacab":
         assert shared.cached("letters", 2, key, lambda key=key: make(key)) == key
-    assert "".join(made) == "abcb"
+    assert [call.args[0] for call in make.call_args_list] == [*"abcb"]
 
 
 def test_the_fingerprint_of_a_gguf_file_ignores_the_other_files_of_its_folder(tmp_path: Path) -> None:

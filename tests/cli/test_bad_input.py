@@ -4,7 +4,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
@@ -219,15 +219,9 @@ def test_a_device_that_does_not_exist(
 def test_no_space_left(
     number: int, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values, writes = config("method=krona", *typed(tiny_folder, data)), [0]
-
-    def full(file: Any) -> None:
-        writes[0] += 1
-        if writes[0] >= number:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
+    values, full = config("method=krona", *typed(tiny_folder, data)), OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as disk:
-        disk.setattr(safe_files.os, "fsync", full)
+        disk.setattr(safe_files.os, "fsync", Mock(side_effect=[None] * (number - 1) + [full] * 99))
         with pytest.raises(KronaError, match="could not be written: No space left on device"):
             run(values, outputs)
     whole = ("train.log", "result.json", "metrics.csv", "last.ckpt", "predictions.jsonl", "adapter.safetensors")
@@ -258,10 +252,7 @@ def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
 def test_a_folder_that_cant_be_used_is_one_line(
     error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused() -> None:
-        raise error
-
-    monkeypatch.setattr(krona, "app", refused)
+    monkeypatch.setattr(krona, "app", Mock(side_effect=error))
     monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
     with pytest.raises(SystemExit) as end:
         krona.main()

@@ -10,9 +10,7 @@ from krona.messages import KronaError
 
 
 def render(*arguments: str) -> str:
-    text = render_config(option_parser().parse_args(normalize([*arguments, "--cfg", "job"])))
-    assert text is not None
-    return text
+    return str(render_config(option_parser().parse_args(normalize([*arguments, "--cfg", "job"]))))
 
 
 def test_the_values_of_a_run_and_its_id() -> None:

@@ -74,7 +74,6 @@ def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
-    assert process.stdout is not None
     said = ""
     while text not in said:
         line = process.stdout.readline()

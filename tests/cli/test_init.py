@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
@@ -51,14 +52,8 @@ def test_it_writes_through_nothing(name: str, target: str | None, tmp_path: Path
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = shutil.copyfile, iter(range(100))
-
-    def copy(source: Path, target: Path) -> None:
-        if next(calls) == 3:
-            raise OSError(28, "No space left on device")
-        real(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", copy)
+    outcomes = [DEFAULT] * 3 + [OSError(28, "No space left on device")]
+    monkeypatch.setattr(shutil, "copyfile", Mock(wraps=shutil.copyfile, side_effect=outcomes))
     with pytest.raises(KronaError, match=r"could not be written: No space left on device\.$"):
         init(tmp_path / "new" / "own")
     assert not [*tmp_path.iterdir()]

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -59,10 +60,7 @@ def test_an_unfinished_run_is_running_while_a_live_process_owns_it(
 def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path, "running", owner=os.getpid())
 
-    def refuse(path: Path) -> None:
-        raise PermissionError(path)
-
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError("touch")))
     assert run.state()[0] == "running"
 
 

@@ -72,7 +72,6 @@ def test_the_progress_reads_only_the_latest_notes(tmp_path: Path, monkeypatch: p
         ledger.note_job(Job("run", "done", tmp_path, result), number=number, overrides=[])
     (tmp_path / "0.json").write_text("not read")
     progress = ledger.progress()
-    assert progress is not None
     assert (progress.started, progress.ended, progress.seconds) == (50, 50, [float(number) for number in range(30, 50)])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -414,11 +415,8 @@ def test_weights_without_a_floating_point_dtype_are_refused() -> None:
 def test_no_memory_for_the_copies_leaves_the_model_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_t5()
 
-    def full(*_: object) -> None:
-        raise MemoryError
-
     before, before_flags = snapshot(model), flags(model)
-    monkeypatch.setattr(torch.Tensor, "clone", full)
+    monkeypatch.setattr(torch.Tensor, "clone", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
         surgery.insert(model, LoRA, target_modules=QV)
     monkeypatch.undo()

@@ -97,7 +97,6 @@ def seeds(outputs: Path, numbers: dict[str, list[int]]) -> list[Job]:
 def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
     for one in jobs:
-        assert one.result is not None
         one.messages = ["done already", "the code has changed"]
         one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
     lines = said(jobs)
@@ -111,6 +110,5 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("status", "advised"), [("failed", True), ("interrupted", False)])
 def test_only_a_failed_run_needs_retry(status: str, advised: bool, tmp_path: Path) -> None:
     one = job(tmp_path, state="failed")
-    assert one.result is not None
     one.result.status, one.error = status, "process 1 was lost"  # type: ignore[assignment]
     assert any("retry=failed" in line for line in said([one])) is advised

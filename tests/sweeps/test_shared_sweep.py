@@ -54,7 +54,7 @@ def test_another_node_resumes_a_dead_one_to_the_same_bits(
     values = config("method=lora", *small)
     whole, _ = run(values, tmp_path / "whole")
     shared = tmp_path / "shared"
-    dying = processes.Process(target=run_in_a_process, args=(values, str(shared), ("step", 4)))
+    dying = processes.Process(target=run_in_a_process, args=(values, str(shared), ("step", 5)))
     dying.start()
     dying.join(timeout=60)
     folder = shared / whole.run_id

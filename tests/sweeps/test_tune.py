@@ -55,7 +55,6 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
         assert set(trial.params) == {"optimizer.lr", "method.scaling", "factors"}
         result = results[trial.user_attrs["run_id"]]
         assert result.test is None
-        assert result.dev is not None
         assert result.dev["choice"] == trial.value
         assert result.config["optimizer"]["lr"] == trial.params["optimizer.lr"]
         assert result.config["sweep"] == name

@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -31,10 +31,7 @@ def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys
 def test_an_interrupt_has_its_exit_code(
     stop: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*args: Any, **kwargs: Any) -> Any:
-        raise stop
-
-    monkeypatch.setattr(typed_command, "tune", interrupted)
+    monkeypatch.setattr(typed_command, "tune", Mock(side_effect=stop))
     with pytest.raises(SystemExit) as caught:
         typed_command.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
     assert caught.value.code == code

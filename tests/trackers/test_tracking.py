@@ -135,7 +135,6 @@ def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
     assert not [line for line in lines if "failed" in line]
     same_training(plain, job.folder)
     result = read_result(job.folder / "result.json")
-    assert result.test is not None
 
     events = reader.EventAccumulator(str(job.folder / "tensorboard"))
     events.Reload()
@@ -155,7 +154,6 @@ def test_mlflow(tmp_path: Path) -> None:
     client = tracking.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("krona").experiment_id])
     result = read_result(job.folder / "result.json")
-    assert result.test is not None
     assert (run.info.status, run.info.run_name) == ("FINISHED", result.run_id)
     assert (run.data.params["method"], run.data.metrics["test/score"]) == ("krona", result.test["score"])
     scores = client.get_metric_history(run.info.run_id, "val/score")

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,17 @@ def wandb_files(outputs: Path, run_id: str = "*") -> list[Path]:
 
 
 @pytest.fixture
-def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[WandbServer], None]:
-    def set_key(server: WandbServer) -> None:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    with WandbServer() as running:
+        monkeypatch.setenv("WANDB_BASE_URL", running.url)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-
-    return set_key
+        yield running
 
 
 def sync(lines: list[str]) -> None:
     """Run the command that the output of the run shows."""
     (said,) = (line for line in lines if "wandb sync" in line)
     words = re.search(r"wandb (sync (?:--include-online )?\S+) uploads", said)
-    assert words is not None
     command = [sys.executable, "-m", "wandb", *words[1].split()]
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
 
@@ -97,8 +95,6 @@ def test_two_runs_of_one_process_have_two_wandb_runs(
             assert len(norms) == len(ranks) > 2
             assert all(1 <= value <= 192.01 for value in ranks.values())
         summary = told["summary"]
-        assert result.test is not None
-        assert result.dev is not None
         assert summary["test/score"] == result.test["score"]
         assert summary["dev/best"] == result.dev["score"]
         assert summary["params/trainable"] == result.trainable_params
@@ -151,16 +147,14 @@ def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path,
     assert all("grad_norm/A" in row for row in history_of(only))
 
 
-def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> None:
-    with WandbServer() as server:
-        online(server)
-        with pytest.raises(Interrupted):
-            one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
-        run = server.run(plain.name)
-        assert server.epochs(plain.name) == [1, 2]
-        assert run["exit_code"] == 130
-        job, lines = one_run(tmp_path, "logger=wandb", "logger.wandb.log_adapter=true")
-        assert any("wandb: online, http" in line for line in lines)
+def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbServer) -> None:
+    with pytest.raises(Interrupted):
+        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
+    run = server.run(plain.name)
+    assert server.epochs(plain.name) == [1, 2]
+    assert run["exit_code"] == 130
+    job, lines = one_run(tmp_path, "logger=wandb", "logger.wandb.log_adapter=true")
+    assert any("wandb: online, http" in line for line in lines)
     same_training(plain, job.folder)
     assert list(server.runs) == [plain.name]
     assert server.epochs(plain.name) == [1, 2]
@@ -173,13 +167,12 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
 
 @pytest.mark.parametrize("mode", ["refuse", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("hang", "drop"))])
 def test_a_server_that_fails_at_the_start(
-    mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any
+    mode: Mode, tmp_path: Path, plain: Path, server: WandbServer, history_of: Any
 ) -> None:
-    with WandbServer(mode) as server:
-        online(server)
-        job, lines = one_run(tmp_path, *QUICK)
-        server.mode = "answer"
-        sync(lines)
+    server.mode = mode
+    job, lines = one_run(tmp_path, *QUICK)
+    server.mode = "answer"
+    sync(lines)
     same_training(plain, job.folder)
     assert server.epochs(job.run_id) == [1, 2]
     said = [line for line in lines if "wandb" in line]
@@ -192,25 +185,23 @@ def test_a_server_that_fails_at_the_start(
 
 @pytest.mark.parametrize("mode", [pytest.param("hang", marks=pytest.mark.slow), "drop"])
 def test_the_network_fails_during_a_run(
-    mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, tmp_path: Path, plain: Path, server: WandbServer, history_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_and_biases, "UPLOAD", 0.2)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")  # seconds; W&B's default is 15
-    with WandbServer() as server:
-        online(server)
 
-        def watch(learner: Any) -> None:
-            until = time.monotonic() + 60
-            while server.mode == "answer" and time.monotonic() < until and not server.epochs(plain.name):
-                time.sleep(0.05)
-            server.mode = mode
+    def watch(learner: Any) -> None:
+        until = time.monotonic() + 60
+        while server.mode == "answer" and time.monotonic() < until and not server.epochs(plain.name):
+            time.sleep(0.05)
+        server.mode = mode
 
-        patient = ["logger=wandb", "logger.wandb.timeout=15.0", "logger.wandb.table_rows=0"]
-        job, lines = one_run(tmp_path, *patient, after_epoch=watch)
-        wandb.teardown()
-        assert server.epochs(job.run_id) == [1], "what the server has before the rest is uploaded"
-        server.mode = "answer"
-        sync(lines)
+    patient = ["logger=wandb", "logger.wandb.timeout=15.0", "logger.wandb.table_rows=0"]
+    job, lines = one_run(tmp_path, *patient, after_epoch=watch)
+    wandb.teardown()
+    assert server.epochs(job.run_id) == [1], "what the server has before the rest is uploaded"
+    server.mode = "answer"
+    sync(lines)
     same_training(plain, job.folder)
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 2

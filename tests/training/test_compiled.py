@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import nn
 
 import one_job
 import tiny_backbones
@@ -19,7 +19,7 @@ from krona.runs.result import Result, read_result
 from krona.training import compiled
 from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
-from tiny_t5 import METHODS, settings, tiny_t5
+from tiny_t5 import METHODS, settings, tiny_t5, without_dropout
 
 KINDS = ("t5", "bert", "llama")
 CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}}
@@ -33,17 +33,9 @@ def no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(kind: str) -> Any:
-    """Return a model with one block in each stack.
-
-    It has no dropout, because compiled and eager code draw different masks.
-    """
+    """Return a model with one block in each stack. Its dropout is off: compiled and eager code draw different masks."""
     model = tiny_t5(num_layers=1) if kind == "t5" else tiny_of(kind, num_hidden_layers=1)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "dropout", None), float):
-            module.dropout = 0.0
-    return model.train()
+    return without_dropout(model).train()
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -80,10 +72,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
 
 
 def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(graph: Any, inputs: Any) -> Any:
-        raise OSError("no g++")
-
-    monkeypatch.setattr(compiled, "BACKEND", broken)
+    monkeypatch.setattr(compiled, "BACKEND", Mock(side_effect=OSError("no g++")))
     model = model_of("bert")
     step = compiled.compile_loss(family_for(model).summed_loss)
     with pytest.raises(KronaError, match=r"trainer\.compile=true, .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
@@ -126,11 +115,10 @@ def test_options_that_cannot_be_compiled_are_refused(other: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"bert": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}.get(kind, {})
-    folder = tmp_path / kind
     if kind == "t5":
-        write_backbone(folder, dropout_rate=0.0)
+        folder = write_backbone(tmp_path / kind, dropout_rate=0.0)
     else:
-        tiny_backbones.write(folder, kind, **sizes)
+        folder = tiny_backbones.write(tmp_path / kind, kind, **sizes)
     typed = one_job.typed(folder, tmp_path / "rte")
     results = list(eager_and_compiled(typed, tmp_path / "outputs"))
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]

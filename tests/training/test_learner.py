@@ -19,7 +19,7 @@ from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner, micro_batches
 from krona.training.plan import Plan
 from krona.training.ranks import Ranks
-from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5
+from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5, without_dropout
 
 ROWS = 10
 
@@ -128,12 +128,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(size: int) -> None:
 
 def test_a_run_with_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> None:
     def weights(micro: int | None) -> dict[str, torch.Tensor]:
-        model = inserted("lora")
-        for module in model.modules():  # without dropout, because two halves draw other masks than one whole batch
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-            elif isinstance(getattr(module, "dropout", None), float):
-                module.dropout = 0.0
+        model = without_dropout(inserted("lora"))  # two halves draw other masks than one whole batch
         # plain steps: AdamW makes a step of full size from a gradient that is zero but for rounding
         fit(learner(model, micro_batch_size=micro, build_optimizer=lambda p: torch.optim.SGD(p, lr=0.1)), tmp_path)
         return {name: p.detach().clone() for name, p in surgery.trainable_state(model).items()}
@@ -224,7 +219,6 @@ def test_the_earliest_best_epoch_is_restored(tmp_path: Path) -> None:
         after_epoch=lambda learner: after.append(snapshot(learner.model)),
     )
     fit(tuned, tmp_path, epochs=4)
-    assert tuned.best is not None
     assert tuned.best["epoch"] == 2
     assert [row["score"] for row in tuned.dev_curve] == [50.0, 70.0, 70.0, 60.0]
     assert not same_bits(snapshot(model), after[1])
@@ -243,9 +237,7 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     model = inserted("krona")
     disturb(model)
 
-    def exploding(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=1e30)
-
-    tuned = learner(model, build_optimizer=exploding, gradient_clip=None, warmup_steps=0)
+    exploding = {"build_optimizer": lambda p: torch.optim.SGD(p, lr=1e30), "gradient_clip": None, "warmup_steps": 0}
+    tuned = learner(model, **exploding)
     with pytest.raises(KronaError, match=r"became (nan|inf) in step [23] of epoch 1\. .*optimizer\.lr \(now 1e\+30"):
         fit(tuned, tmp_path, epochs=1)

@@ -9,12 +9,9 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.settings import Optimizer
-from krona.jobs.job import JobSpec
-from krona.jobs.library_warnings import quiet_libraries
-from krona.jobs.run_job import run_job
 from krona.training.progress import Progress
 from krona.training.schedule import StepCounts, count_warmup_steps, schedule_notes
-from one_job import config
+from one_job import config, run
 from report.generate import make_result
 
 
@@ -65,10 +62,8 @@ def test_a_pipe_and_a_dumb_terminal_get_plain_lines_of_the_epochs_that_max_steps
     options: dict[str, Any], values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    quiet_libraries()
-    out = io.StringIO()
     short = {**values, "trainer": {**values["trainer"], "max_epochs": 20, "max_steps": 5}}
-    run_job(JobSpec(config=short, outputs=tmp_path), Console(file=out, **options))
-    assert "\x1b" not in out.getvalue()
+    _, printed = run(short, tmp_path, **options)
+    assert "\x1b" not in printed
     for epoch in (1, 2):  # of three steps
-        assert f"  epoch  {epoch}/2  loss " in out.getvalue()
+        assert f"  epoch  {epoch}/2  loss " in printed

@@ -8,15 +8,17 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
 import torch
-from rich.console import Console
 
+from krona.adapters.find import find
 from krona.config import check
 from krona.messages import KronaError
 from krona.paths import PROJECT
@@ -92,7 +94,6 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert [row["split"] for row in rows] == ["dev"] * 4 + ["test"] * 5
     assert set(rows[0]) == {"split", "id", "source", "target", "prediction"}
     assert 'said "hello.' in rows[0]["source"]
-    assert result.test is not None
     targets, predictions = unpack_outcomes(result.test["outcomes"])
     assert targets == [row["target"] for row in rows[4:]]
     assert predictions == [row["prediction"] for row in rows[4:]]
@@ -157,8 +158,8 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
 
 
 KILLS = [  # most are slow, and the others detect most of the same errors
-    pytest.param(("step", 1), marks=pytest.mark.slow),  # before any epoch has ended
-    ("step", 4),
+    pytest.param(("step", 2), marks=pytest.mark.slow),  # before any epoch has ended
+    ("step", 5),
     ("write", 4),  # while the first checkpoint is written
     pytest.param(("written", 4), marks=pytest.mark.slow),
     pytest.param(("write", 7), marks=pytest.mark.slow),  # the second checkpoint
@@ -180,7 +181,7 @@ def run_killed(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[
 def killed(values: dict[str, Any], processes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the outputs folder of a run that was killed in its second epoch."""
     outputs = tmp_path_factory.mktemp("killed")
-    run_killed(processes, values, outputs, ("step", 4))
+    run_killed(processes, values, outputs, ("step", 5))
     return outputs
 
 
@@ -197,7 +198,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert_same(folder, done)
     log = (folder / "train.log").read_text()
     assert log.count(done.name) == 2
-    went_on = kill not in (("step", 1), ("write", 4))
+    went_on = kill not in (("step", 2), ("write", 4))
     assert ("resumes after epoch" in log) == (went_on and kill[1] < 10)
     assert log.count("  epoch  1/3") == (1 if went_on else 2 if kill == ("write", 4) else 1)
 
@@ -239,8 +240,6 @@ def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
 
 
 def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
-    from krona.adapters.find import find
-
     folder = Path(shutil.copytree(done, tmp_path / done.name))
     assert not any("SHA-256" in message for message in run(values, tmp_path)[0].messages)
     flipped = bytearray((folder / "adapter.safetensors").read_bytes())
@@ -260,7 +259,6 @@ def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], do
 
 def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     claim = ownership.claim(tmp_path / done.name)
-    assert claim is not None
     job, said = run(values, tmp_path)
     assert (job.state, said) == ("claimed_by_other", "")
     assert f"is already running in process {os.getpid()}" in str(job.error)
@@ -268,18 +266,27 @@ def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any],
     claim.release()
 
 
-def test_a_process_that_lost_its_run_writes_nothing(
-    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that adds a call to the start of a step."""
     begin = Learner.on_train_batch_start
 
-    def taken_over(self: Learner, batch: Any, batch_idx: int) -> None:
-        begin(self, batch, batch_idx)
-        if self.global_step == 5:
-            claim = tmp_path / done.name / "claim.json"
-            claim.write_text(json.dumps({"host": "another-machine", "pid": 7, "token": "theirs"}))
+    def add(step: int, call: Callable[[], object]) -> None:
+        def begin_and_call(self: Learner, batch: Any, batch_idx: int) -> None:
+            begin(self, batch, batch_idx)
+            if self.global_step == step:
+                call()
 
-    monkeypatch.setattr(Learner, "on_train_batch_start", taken_over)
+        monkeypatch.setattr(Learner, "on_train_batch_start", begin_and_call)
+
+    return add
+
+
+def test_a_process_that_lost_its_run_writes_nothing(
+    values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
+) -> None:
+    theirs = json.dumps({"host": "another-machine", "pid": 7, "token": "theirs"})
+    at_step(5, lambda: (tmp_path / done.name / "claim.json").write_text(theirs))
     with pytest.raises(ownership.ClaimLostError, match="taken over by process 7 on another-machine"):
         run(values, tmp_path)
     result = read_result(tmp_path / done.name / "result.json")
@@ -289,28 +296,20 @@ def test_a_process_that_lost_its_run_writes_nothing(
 
 @pytest.mark.parametrize("lost", ["claim", "disk"])
 def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
-    lost: str, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: str, values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from krona.jobs import run_job
-    from krona.jobs.job import JobSpec
-    from krona.jobs.library_warnings import quiet_libraries
-
-    def full(*given: Any) -> Path:
-        raise KronaError("no space left")
-
-    def stop(self: Learner, batch: Any, batch_idx: int) -> None:
+    def stop() -> None:
         if lost == "disk":
-            monkeypatch.setattr(run_job, "write_result", full)
+            full = Mock(side_effect=KronaError("no space left"))
+            monkeypatch.setattr("krona.jobs.run_job.write_result", full)
         else:
             (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
         raise Interrupted(signal.SIGINT)
 
-    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
+    at_step(0, stop)
     said = io.StringIO()
-    console = Console(file=said, width=300)
-    quiet_libraries()
     with pytest.raises(Interrupted) as caught:
-        run_job.run_job(JobSpec(config=values, outputs=tmp_path, multirun=True), console)
+        run(values, tmp_path, multirun=True, file=said, width=300)
     assert caught.value.args == (signal.SIGINT,)
     assert "the interrupt could not be recorded" in said.getvalue()
     assert {"claim": "taken over by process 7", "disk": "no space left"}[lost] in said.getvalue()
@@ -319,10 +318,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
 def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*given: Any) -> None:
-        raise Interrupted(signal.SIGINT)
-
-    monkeypatch.setattr("krona.training.run.measure_updates", stop)
+    monkeypatch.setattr("krona.training.run.measure_updates", Mock(side_effect=Interrupted(signal.SIGINT)))
     with pytest.raises(Interrupted):
         run(values, tmp_path)
     (file,) = tmp_path.glob("*/result.json")
@@ -334,19 +330,11 @@ def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_recorded_and_resumes(
-    number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
 ) -> None:
-    begin = Learner.on_train_batch_start
-
-    def stop(self: Learner, batch: Any, batch_idx: int) -> None:
-        begin(self, batch, batch_idx)
-        if self.global_step == 5:
-            raise Interrupted(number)  # like the handler of the command line
-
-    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
+    at_step(5, Mock(side_effect=[Interrupted(number), None]))  # like the handler of the command line
     with pytest.raises(Interrupted) as caught:
         run(values, tmp_path)
-    monkeypatch.undo()
     assert caught.value.args == (number,)
     folder = tmp_path / done.name
     content = json.loads((folder / "result.json").read_text())
@@ -372,23 +360,20 @@ def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done
 
 
 def test_a_lost_interrupt_ends_the_run_after_the_epoch(
-    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
 ) -> None:
-    begin, before = Learner.on_train_batch_start, signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM)
 
-    def lose(self: Learner, batch: Any, batch_idx: int) -> None:
-        begin(self, batch, batch_idx)
-        if self.global_step == 1:
-            with suppress(Interrupted):  # like C code that clears every exception
-                interrupt(signal.SIGTERM, None)
+    def lose() -> None:
+        with suppress(Interrupted):  # like C code that clears every exception
+            interrupt(signal.SIGTERM, None)
 
-    monkeypatch.setattr(Learner, "on_train_batch_start", lose)
+    at_step(1, lose)
     try:
         with pytest.raises(Interrupted):
             run(values, tmp_path)
     finally:
         signal.signal(signal.SIGTERM, before)
-    monkeypatch.undo()
     content = json.loads((tmp_path / done.name / "result.json").read_text())
     assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
     checkpoint = torch.load(tmp_path / done.name / "last.ckpt", weights_only=True)
@@ -400,7 +385,6 @@ def test_measuring_updates_does_not_change_the_run(
     values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned = read_result(done / "result.json").learned
-    assert learned is not None
     assert all(learned[key] > 0 for key in ("norm", "effective_rank", "stable_rank", "drift"))
     assert len(learned["by_place"]) == learned["places"]
     (summary,) = summaries(done.parent)
@@ -418,7 +402,6 @@ def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Pat
     overrides = typed(tiny_folder, Path(values["data"]["path"]))
     extra = [] if method != "untuned" else ["trainer.max_epochs=0"]
     job, _ = run(config(f"method={method}", *overrides, *extra), tmp_path)
-    assert job.result is not None
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
     assert (job.folder / "adapter.safetensors").exists() == (method != "untuned")
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import submitit
@@ -167,17 +168,13 @@ def test_after_an_interrupt_no_job_is_asked_again_for_its_outcome() -> None:
 
 
 def test_the_remaining_time_on_slurm_counts_the_runs_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[SweepProgress] = []
-
-    def make(*arguments: Any, **options: Any) -> SweepProgress:
-        made.append(SweepProgress(*arguments, **options))
-        return made[0]
+    made = Mock(wraps=SweepProgress)
 
     def run_slurm(jobs: list[Any], *, settings: Any, ended: Any) -> None:
         ended(jobs[0], Job("x", "failed", Path(), error="no"))
 
-    monkeypatch.setattr(launch, "SweepProgress", make)
+    monkeypatch.setattr(launch, "SweepProgress", made)
     monkeypatch.setattr(launch.submitted, "run_slurm", run_slurm)
     job: Any = SimpleNamespace(overrides=("seed=0",), number=0)
     launch.launch("submitit_slurm", [job], {"array_parallelism": 64}, note=print)
-    assert made[0].at_a_time == 64
+    assert made.call_args.kwargs["at_a_time"] == 64
