@@ -163,10 +163,7 @@ def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
 
 
 def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
-    """Return a dict from the name of each of the backbone's parameters to its slots (see the module docstring).
-
-    A tied weight has several names, and the dict has the same list for all of them.
-    """
+    """Return a dict from the name of each of the backbone's parameters to its slots (see the module docstring)."""
     by_parameter: dict[int, list[Slot]] = {}
     names: dict[str, int] = {}
     for module_name, module in model.named_modules(remove_duplicate=False):
