@@ -206,9 +206,10 @@ def test_merging_pays_over_many_rows_only() -> None:
     assert merging_pays((32, 24), (24, 32), rows=3200)
 
 
+@pytest.mark.parametrize("compiles", [False, True])
 @pytest.mark.parametrize(("terms", "counted"), [(None, 1), (3, 3)])
 def test_the_order_is_chosen_for_all_rows_and_terms(
-    terms: int | None, counted: int, monkeypatch: pytest.MonkeyPatch
+    compiles: bool, terms: int | None, counted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -217,11 +218,12 @@ def test_the_order_is_chosen_for_all_rows_and_terms(
         return "b_first"
 
     monkeypatch.setattr(kronecker, "plan", record)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiles)
     kronecker._plan_cached.cache_clear()
     A, B = factors(4, 3, 2, 5, terms)
     kron_matmul(torch.randn(7, 6, 8, dtype=torch.float64), A, B)
     kronecker._plan_cached.cache_clear()
-    assert asked == [((4, 3), (2, 5), 42, counted)]
+    assert asked == [((4, 3), (2, 5), kronecker.COMPILED_ROWS if compiles else 42, counted)]
 
 
 def node(out: Tensor) -> str:
@@ -246,3 +248,20 @@ def test_explicit_gradients_are_used_where_they_apply(monkeypatch: pytest.Monkey
     assert node(low_rank_linear(layer, x, U, V)) == "AddBackward0"
     with torch.no_grad():
         assert node(kron_matmul(x, A, B, order="b_first")) == ""
+
+
+def test_the_conditions_of_explicit_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, frozen, trained = torch.randn(2, 4), torch.randn(4), torch.randn(4, requires_grad=True)
+    apply = kronecker.own_gradients_apply
+    assert apply(x, frozen, trained)
+    assert apply(x.clone().requires_grad_(), frozen)
+    assert not apply(x, frozen)
+    assert not apply(x[:0], trained)
+    assert not apply(x.double(), frozen, trained)
+    with torch.no_grad():
+        assert not apply(x, trained)
+    with torch.autocast("cpu"):
+        assert not apply(x, trained)
+    assert torch.func.vmap(lambda row: row.new_tensor(apply(row, trained)))(x).tolist() == [0, 0]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not apply(x, trained)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from krona.messages import KronaError
-from krona.methods.factor_shapes import factor_shapes, fitting_shapes, nearest_shapes
+from krona.methods.factor_shapes import budget_shapes, factor_shapes, fitting_shapes, nearest_shapes
 from krona.methods.kronecker import Kronecker
 from methods import oracles
 
@@ -150,6 +150,11 @@ def test_every_fitting_shape_fits_and_no_other(d_in: int, d_out: int) -> None:
             with pytest.raises(KronaError, match="maps"):
                 factor_shapes([[a1, 1], [d_in // a1 or 1, d_out]], d_in, d_out)
     assert all(min(a1, a2, d_in // a1, d_out // a2) >= 2 for a1, a2 in nearest_shapes((2, 3), d_in, d_out))
+
+
+def test_shapes_with_as_many_parameters_as_lora_of_rank_1() -> None:
+    assert budget_shapes(12) == [(2, 6), (3, 4), (4, 3), (6, 2)]
+    assert budget_shapes(12, narrow=6) == [(4, 3), (6, 2)]
 
 
 def test_counterparts_on_other_widths() -> None:

@@ -112,6 +112,18 @@ def test_a_correlations_error_is_that_of_drawn_test_sets():
     assert power.correlation_error(errors, 80, 4, Assumed(0.4, 0.0)) == pytest.approx(np.std(gaps) / 2, rel=0.08)
 
 
+def test_a_correlations_power_follows_from_its_error():
+    errors, assumed, arguments = Errors("correlation", 400), Assumed(), {"score": 81, "assumed": Assumed()}
+    error = power.correlation_error(errors, 81, 3, assumed)
+    expected = stats.norm.sf(1.95996 - 2 / error)
+    assert power.power(errors, 2, seeds=3, **arguments) == pytest.approx(expected, rel=1e-4)
+    smallest = power.smallest_difference(errors, seeds=3, **arguments)
+    assert smallest == pytest.approx((1.95996 + 0.84162) * error, rel=0.006)
+    assert power.smallest_difference(Errors("correlation", 10), seeds=1, **arguments) is None
+    single = power.correlation_error(errors, 81, 1, assumed)
+    assert power.realistic_p(errors, 82, 80, assumed) == pytest.approx(2 * stats.norm.sf(2 / single))
+
+
 @pytest.mark.parametrize("wrong", [{"unshared": 1.2}, {"unshared": 0}, {"lasting": -0.1}])
 def test_shares_are_between_0_and_1(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

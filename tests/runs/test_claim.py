@@ -195,6 +195,31 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         claim(tmp_path / "file" / "run")
 
 
+def test_a_write_that_fails_is_an_error_of_the_file(tmp_path: Path) -> None:
+    def full(part: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    mine = owned(tmp_path)
+    with pytest.raises(KronaError, match="No space left") as caught:
+        mine.write(tmp_path / "result.json", full)
+    assert not isinstance(caught.value, ClaimLostError)
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outputs_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "outputs" / "run").mkdir(parents=True)
+    outputs = tmp_path / "outputs"
+    outputs.symlink_to(tmp_path / "disk" / "outputs")
+    claimed(outputs / "run", dead_pid())
+    (outputs / "run" / ".own-dead").mkdir()
+    mine = owned(outputs / "run")
+    mine.write(outputs / "run" / "last.ckpt", Path.touch)
+    mine.remove(outputs / "run" / "last.ckpt")
+    mine.release()
+    assert list((outputs / "run").iterdir()) == []
+
+
 def test_a_folder_that_disappears_is_named_and_not_made_again(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     mine = owned(shared / "run")
@@ -220,8 +245,10 @@ def test_the_heartbeat_touches_the_claim(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("krona.runs.claim.BEAT_S", 0.02)
     mine = owned(tmp_path)
     os.utime(mine.path, (0, 0))
-    while mine.path.stat().st_mtime == 0:
+    deadline = time.monotonic() + 60
+    while mine.path.stat().st_mtime == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert mine.path.stat().st_mtime > 0
     mine.release()
 
 

@@ -159,11 +159,11 @@ def test_the_message_names_the_new_owner(tmp_path: Path) -> None:
 def test_files_of_a_killed_owner_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".own-dead").mkdir()
     (tmp_path / ".own-dead" / ".adapter.safetensors.tmp").write_bytes(b"half a gigabyte")
-    for name in (".now.1", ".claim.1", ".takeover.1"):
+    for name in (".now.1", ".claim.1", ".takeover.1", "result.json"):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1, 1))
     (tmp_path / ".now.recent").touch()  # another process is reading the claim
     mine = claim(tmp_path)
     assert mine is not None
-    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.staging.name, ".now.recent"}
+    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.staging.name, ".now.recent", "result.json"}
     mine.release()

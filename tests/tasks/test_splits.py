@@ -97,6 +97,16 @@ def test_the_official_validation_rows_are_dev_and_test() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(("rows", "share"), [(3, 1), (300, 30), (10_010, 1000)])
+def test_missing_splits_are_rows_of_train(rows: int, share: int) -> None:
+    parts = {"train": part("train", rows)}
+    order = [f"train-{i}" for i in torch.randperm(rows, generator=torch.Generator().manual_seed(42)).tolist()]
+    train, dev, test = divide(parts, split="given", protocol="table1", seed=42, task="own")
+    assert (dev.ids, test.ids, train.ids) == (order[:share], order[share : 2 * share], order[2 * share :])
+    given = {**parts, "dev": part("dev", 3), "test": part("test", 2)}
+    assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
+
+
 def test_splits_do_not_depend_on_torchs_own_seed(tmp_path: Path) -> None:
     write(tmp_path, "rte")
     torch.manual_seed(1)
@@ -148,8 +158,9 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="no rows are left for dev"):
         load(task("rte"), kind="tsv", path=str(tmp_path))
     write(tmp_path, "sst2", train=1000)
-    with pytest.raises(KronaError, match=r"it has 1000 rows and data.protocol=table1 moves 1000 of them to dev"):
-        load(task("sst2"), kind="tsv", path=str(tmp_path))
+    for protocol, role in (("table1", "dev"), ("appendix_d1", "test")):
+        with pytest.raises(KronaError, match=rf"1000 rows and data.protocol={protocol} moves 1000 of them to {role}"):
+            load(task("sst2"), kind="tsv", path=str(tmp_path), protocol=protocol)
 
 
 def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
