@@ -1,17 +1,23 @@
 """A T5 that is small enough for every test, with random weights and the real code."""
 
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.settings import Method
+from krona.messages import KronaError
 
 CONF = Path(__file__).parent.parent / "conf"
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
@@ -59,7 +65,36 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+    kinds = [{name: tensor.dtype for name, tensor in one.items()} for one in (left, right)]
+    return kinds[0] == kinds[1] and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def flags(model: nn.Module) -> list[tuple[str, bool]]:
+    return [(name, p.requires_grad) for name, p in model.named_parameters()]
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[None]:
+    """Take all adapters out at the end, and check that the model is as before."""
+    before, before_flags = snapshot(model), flags(model)
+    yield
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+    assert flags(model) == before_flags
+
+
+def refused(model: nn.Module, mistake: Callable[[], object], *patterns: str) -> None:
+    """Check that a call raises one message with these patterns, and leaves the model unchanged."""
+    outputs = [logits] if isinstance(model, T5ForConditionalGeneration) else []
+    before, before_flags, output = snapshot(model), flags(model), [one(model) for one in outputs]
+    with pytest.raises(KronaError) as caught:
+        mistake()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [pattern for pattern in patterns if not re.search(pattern, message)] == [], message
+    assert same_bits(snapshot(model), before)
+    assert flags(model) == before_flags
+    assert all(map(torch.equal, output, [one(model) for one in outputs]))
 
 
 def method_values(name: str, **overrides: Any) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from transformers import (
     XLNetForSequenceClassification,
 )
 
-import tiny_t5 as tiny_t5_module
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones.shared import with_own_modules
@@ -34,7 +33,7 @@ from krona.messages import KronaError
 from krona.methods.bitfit import Bias
 from krona.methods.lora import LoRA
 from tiny_models import SMALL
-from tiny_t5 import batch, disturb, inserted, logits, snapshot, tiny_t5, train
+from tiny_t5 import batch, disturb, flags, inserted, logits, refused, restored, same_bits, snapshot, tiny_t5, train
 
 QV = ["q", "v"]
 
@@ -55,24 +54,6 @@ CASTS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "inside another module": lambda m: (nn.Sequential(m).half(), m)[1],
     "in lightning": in_lightning,
 }
-
-
-def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    kinds = [{name: tensor.dtype for name, tensor in one.items()} for one in (left, right)]
-    return kinds[0] == kinds[1] and tiny_t5_module.same_bits(left, right)
-
-
-def flags(model: nn.Module) -> list[tuple[str, bool]]:
-    return [(name, p.requires_grad) for name, p in model.named_parameters()]
-
-
-def refused(model: nn.Module, mistake: Callable[[], object], words: str) -> None:
-    """Check that the call raises one KronaError and leaves the model unchanged."""
-    before, before_flags = snapshot(model), flags(model)
-    with pytest.raises(KronaError, match=words):
-        mistake()
-    assert same_bits(snapshot(model), before)
-    assert flags(model) == before_flags
 
 
 # Parameters that are swapped out
@@ -190,12 +171,10 @@ def small(*modules: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("norm", [NoWeightNorm(), nn.LayerNorm(8, elementwise_affine=False), nn.RMSNorm(8)])
 def test_a_norm_without_a_weight_is_skipped(norm: nn.Module) -> None:
     model = small(norm, nn.LayerNorm(8))
-    before = snapshot(model)
-    surgery.insert(model, LoRA, target_modules=["0"])
-    assert "2.weight" in surgery.trainable_state(model)
-    disturb(model)
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    with restored(model):
+        surgery.insert(model, LoRA, target_modules=["0"])
+        assert "2.weight" in surgery.trainable_state(model)
+        disturb(model)
 
 
 def test_a_branch_at_a_norm_without_a_weight_is_refused() -> None:
@@ -213,15 +192,13 @@ def tiny_xlnet() -> Any:
 
 def test_xlnet_whose_q_and_o_are_parameters() -> None:
     model = tiny_xlnet()
-    before = snapshot(model)
     refused(model, lambda: surgery.insert(model, LoRA, target_modules=["q"]), "'q' matches no module")
-    surgery.insert(model, LoRA, target_modules=["layer_1", "layer_2"])
-    model(input_ids=torch.arange(6)[None], labels=torch.tensor([1])).loss.backward()
-    surgery.take_out(model)
-    surgery.insert(model, train_backbone=True)
-    disturb(model)
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    with restored(model):
+        surgery.insert(model, LoRA, target_modules=["layer_1", "layer_2"])
+        model(input_ids=torch.arange(6)[None], labels=torch.tensor([1])).loss.backward()
+    with restored(model):
+        surgery.insert(model, train_backbone=True)
+        disturb(model)
 
 
 def tiny_clip() -> Any:
@@ -238,14 +215,11 @@ def tiny_clip() -> Any:
 @pytest.mark.parametrize("backbone", [True, False])
 def test_clip_with_a_parameter_on_the_root(backbone: bool) -> None:
     model = tiny_clip()
-    before, before_flags = snapshot(model), flags(model)
-    surgery.insert(model, LoRA, target_modules=["q_proj"], train_backbone=backbone)
-    assert ("logit_scale" in surgery.trainable_state(model)) == backbone
-    disturb(model)
-    surgery.take_out(copy.deepcopy(model))
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
-    assert flags(model) == before_flags
+    with restored(model):
+        surgery.insert(model, LoRA, target_modules=["q_proj"], train_backbone=backbone)
+        assert ("logit_scale" in surgery.trainable_state(model)) == backbone
+        disturb(model)
+        surgery.take_out(copy.deepcopy(model))
 
 
 def tiny_bert(labels: int = 2) -> Any:
@@ -310,31 +284,25 @@ def test_a_tie_that_was_removed_stays_removed(method: str) -> None:
 
 def test_a_tie_that_was_added_is_removed() -> None:
     model = tiny_t5(gated=True)
-    before = snapshot(model)
-    surgery.insert(model, train_backbone=True)
-    disturb(model)
-    model.lm_head.weight = model.shared.weight
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    with restored(model):
+        surgery.insert(model, train_backbone=True)
+        disturb(model)
+        model.lm_head.weight = model.shared.weight
 
 
 def test_tie_weights_after_insertion() -> None:
     model = tiny_t5()
-    before = snapshot(model)
-    surgery.insert(model, LoRA, target_modules=["q", "lm_head"], train_backbone=True)
-    disturb(model)
-    expected = logits(model)
-    model.tie_weights()
-    assert torch.equal(logits(model), expected)
-    surgery.merge(model)
-    merged = logits(model)
-    surgery.activate(model, "default")
-    refused(model, model.tie_weights, "merged into this layer's weight")
-    assert torch.equal(logits(model), merged)
-    surgery.unmerge(model)
-    assert torch.equal(logits(model), expected)
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    with restored(model):
+        surgery.insert(model, LoRA, target_modules=["q", "lm_head"], train_backbone=True)
+        disturb(model)
+        expected = logits(model)
+        model.tie_weights()
+        assert torch.equal(logits(model), expected)
+        surgery.merge(model)
+        surgery.activate(model, "default")
+        refused(model, model.tie_weights, "merged into this layer's weight")
+        surgery.unmerge(model)
+        assert torch.equal(logits(model), expected)
     assert model.lm_head.weight is model.shared.weight
 
 
@@ -353,16 +321,14 @@ def test_token_embeddings_that_are_resized(gated: bool) -> None:
 
 def test_token_embeddings_that_train_and_are_resized() -> None:
     model = tiny_t5()
-    before = snapshot(model)
-    inserted("full", model)
-    disturb(model)
-    model.resize_token_embeddings(60)
-    words = r"shared.weight is \(60, 64\) in the model.*\(50, 64\).*resized"
-    refused(model, lambda: surgery.take_out(model), words)
-    refused(model, lambda: surgery.activate(model, None), words)
-    model.resize_token_embeddings(50)
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    with restored(model):
+        inserted("full", model)
+        disturb(model)
+        model.resize_token_embeddings(60)
+        words = r"shared.weight is \(60, 64\) in the model.*\(50, 64\).*resized"
+        refused(model, lambda: surgery.take_out(model), words)
+        refused(model, lambda: surgery.activate(model, None), words)
+        model.resize_token_embeddings(50)
 
 
 @pytest.mark.parametrize("method", ["bitfit", "lora"])

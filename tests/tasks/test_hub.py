@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
-from hub_server import Hub, serve
+from hub_server import serve
 from krona.messages import KronaError
 from krona.tasks import hub
 from tasks.glue_files import task
@@ -46,19 +46,7 @@ def glue_repository(folder: Path) -> Path:
     return folder
 
 
-def child(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = environment | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with serve({"datasets/nyu-mll/glue": glue_repository(tmp_path_factory.mktemp("hub") / "glue")}) as running:
-        yield running
-
-
-def test_what_the_hub_does_not_have_is_one_message(server: Hub, tmp_path: Path) -> None:
+def test_what_the_hub_does_not_have_is_one_message(tmp_path: Path) -> None:
     code = """
 from krona.messages import KronaError
 from tasks.own_task import load
@@ -69,7 +57,10 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     except KronaError as error:
         print(error)
 """
-    out = child(code, server.environment(tmp_path))
+    with serve({"datasets/nyu-mll/glue": glue_repository(tmp_path / "glue")}) as server:
+        environment = server.environment(tmp_path) | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-c", code]
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     first, second = out.stdout.splitlines()
     assert first.startswith("The data set nyu-mll/glew (rte) is not in the local cache"), out.stderr
     assert f"from {server.url}" in first
@@ -77,26 +68,15 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     assert "rte" in second.split("Use profile=demo")[0]  # the library lists the configurations
 
 
-def test_no_network_is_one_message_without_a_second_try(tmp_path: Path) -> None:
-    code = """
-import time
-from krona.messages import KronaError
-from tasks.own_task import load
-from tasks.glue_files import task
-waited = []
-time.sleep = waited.append  # what waits between two tries
-try:
-    load(task("rte"), kind="hub", name="nyu-mll/glue")
-except KronaError as error:
-    print(error)
-print(waited)
-"""
-    environment = Hub(url="http://127.0.0.1:9").environment(tmp_path)
-    message, waited = child(code, environment).stdout.splitlines()
-    assert message.startswith("The data set nyu-mll/glue (rte) is not in the local cache")
-    assert waited == "[]"
+def test_no_network_is_one_message_without_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)  # between two attempts
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(KronaError, match=r"^The data set nobody/has-this \(rte\) is not in the local cache") as caught:
+        load(task("rte"), kind="hub", name="nobody/has-this")
+    assert waits == []
     for way_out in ("from http://127.0.0.1:9:", "profile=demo", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
-        assert way_out in message
+        assert way_out in str(caught.value)
 
 
 def connections(server: socket.socket) -> int:

@@ -1,34 +1,30 @@
 """Test that the dashboard is built without a login, and that its keys are those that runs log."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.trackers.one_run import one_run
 
 from krona.messages import KronaError
+from krona.trackers import dashboard
 from krona.trackers.dashboard import SECTIONS
 from krona.trackers.logged_values import History
 
-pytest.importorskip("wandb", reason="pip install -e .")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def chart(panel: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return panel["viewType"], panel["config"]
-
-
 def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
-    spec = pytest.importorskip("krona.trackers.dashboard")
     pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
-    paths = spec.write(tmp_path / "dashboard", project="krona", entity=None)
+    paths = dashboard.write(tmp_path / "dashboard", project="krona", entity=None)
     workspace, report = (json.loads(path.read_text()) for path in paths)
     sections = workspace["spec"]["section"]["panelBankConfig"]["sections"]
     shown = [section for section in SECTIONS if "panels" in section]
     assert [section["name"] for section in sections] == [section["title"] for section in shown]
     assert [len(section["panels"]) for section in sections] == [len(section["panels"]) for section in shown]
-    by_title = {chart(panel)[1]["chartTitle"]: chart(panel) for section in sections for panel in section["panels"]}
+    panels = [(panel["viewType"], panel["config"]) for section in sections for panel in section["panels"]]
+    by_title = {config["chartTitle"]: (kind, config) for kind, config in panels}
     kind, curve = by_title["Dev score"]
     assert kind == "Run History Line Plot"
     assert (curve["xAxis"], curve["metrics"]) == ("epoch", ["dev/score"])
@@ -44,7 +40,9 @@ def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
 
 
 def test_a_run_logs_the_keys_of_all_panels(tmp_path: Path) -> None:
-    job, _ = one_run(tmp_path, "logger=tensorboard", "method=krona")
+    job, lines = one_run(tmp_path, "logger=tensorboard")
+    assert not [line for line in lines if "failed" in line]
+    assert [*(job.folder / "tensorboard").glob("events.out.*")]
     logged: dict[str, set[str]] = {"values": set(), "summary": set(), "config": set()}
     for entry in History(job.folder).entries():
         for kind, keys in logged.items():
@@ -59,9 +57,8 @@ def test_a_run_logs_the_keys_of_all_panels(tmp_path: Path) -> None:
 
 
 def test_no_key_and_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = pytest.importorskip("krona.trackers.dashboard")
     with pytest.raises(KronaError, match="No W&B API key is set\\. Run wandb login"):
-        spec.push(project="krona", entity=None)
-    monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
+        dashboard.push(project="krona", entity=None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(KronaError, match=r"pip install -e '\.\[dashboard\]'"):
-        spec.build_workspace("krona", "me")
+        dashboard.build_workspace("krona", "me")

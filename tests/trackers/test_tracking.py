@@ -10,12 +10,10 @@ import pytest
 import torch
 import yaml
 from tests.tiny_t5 import inserted
-from tests.trackers.conftest import same_training
 from tests.trackers.one_run import one_run
 from tests.training.test_learner import fit, learner
 
 from krona.paths import CONF
-from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About
@@ -117,30 +115,6 @@ def test_the_tracker_of_the_documentation_works(tmp_path: Path, monkeypatch: pyt
     assert any("scores: scores in" in line for line in lines)
     curve = [f"{row['epoch']} {row['score']:.2f}" for row in read_result(job.folder / "result.json").dev_curve]
     assert (job.folder / "scores.txt").read_text().splitlines() == curve
-
-
-def interrupt(learner: Any) -> None:
-    raise Interrupted
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
-    reader = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator", reason="pip install .[tensorboard]"
-    )
-    with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=tensorboard", after_epoch=interrupt)
-    job, lines = one_run(tmp_path, "logger=tensorboard")
-    assert not [line for line in lines if "failed" in line]
-    same_training(plain, job.folder)
-    result = read_result(job.folder / "result.json")
-
-    events = reader.EventAccumulator(str(job.folder / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("val/score")] == [1, 3]
-    scores = [event.value for event in events.Scalars("val/score")]
-    assert scores == pytest.approx([row["score"] for row in result.dev_curve])
 
 
 @pytest.mark.slow

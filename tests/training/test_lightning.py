@@ -212,8 +212,8 @@ def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrid
     assert same_files(job.folder, plain.folder)
     result = read_result(job.folder / "result.json")
     rows = list(csv.DictReader((job.folder / "c" / "metrics.csv").read_text().splitlines()))
-    scores = [(float(row["epoch"]), float(row["val/score"])) for row in rows if row.get("val/score")]
-    assert scores == [(row["epoch"] - 1, row["score"]) for row in result.dev_curve]
+    scores = [[float(row[key]) for key in ("epoch", "step", "val/score")] for row in rows if row.get("val/score")]
+    assert scores == [[row["epoch"] - 1, row["step"] - 1, row["score"]] for row in result.dev_curve]
     assert [float(row["test/score"]) for row in rows if row["test/score"]] == [result.test["score"]]
     assert [row["step"] for row in rows if row["train/loss"] and not row["val/score"]] == ["6", "7", "8"]  # resumed
     assert any(row["lr-AdamW"] for row in rows)
