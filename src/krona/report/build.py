@@ -35,10 +35,8 @@ def build_report(
 
     Args:
         outputs: folders with runs. The report lists the files in these folders that can't be read.
-        table: the number of a table of the paper.
-        sweep: the name of a sweep. Without a table and a sweep, the report covers all runs.
+        table, sweep: a table of the paper, or the name of a sweep. Without them, the report covers all runs.
         format: the name of a module in `krona.report.formats`.
-        out: the file to write.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         width, color: options of the terminal format (`krona.report.table.Target`).
 
@@ -47,7 +45,8 @@ def build_report(
     """
     if format not in FORMATS:
         raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")
-    _check_writable(out)
+    if out is not None:
+        _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     text = renderer(format)(report, Target(out, width, color))
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
@@ -85,8 +84,8 @@ def collect(
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
     report.unfinished = [run for run in belonging if run.status != "done"]
-    waiting = [] if filters else [id_ for id_ in planned if not any(_has_result(folder / id_) for folder in folders)]
-    report.counts = count_states(belonging, len(waiting))
+    begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
+    report.counts = count_states(belonging, 0 if filters else len(planned - begun))
     if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
         counts = count_unfinished(report.unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
@@ -96,11 +95,7 @@ def collect(
 
 
 def _add_paper_table(report: Report, layout: Layout) -> None:
-    """Add the table of the paper's own numbers to the report.
-
-    Tables that are comparable with the paper already show these numbers. If the report has such tables, only the notes
-    of the paper's table are added.
-    """
+    """Add the table of the paper's own numbers, or only its notes if comparable tables already show these numbers."""
     if (printed := paper_table(layout)) is None:
         return
     comparable = [one for one in report.tables if one.section is not None and one.section.comparable]
@@ -109,17 +104,10 @@ def _add_paper_table(report: Report, layout: Layout) -> None:
     report.tables += [] if comparable else [printed]
 
 
-def _has_result(folder: Path) -> bool:
-    return RunFolder(folder).result.is_file()
-
-
 def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[StoredRun]:
-    """Return the runs of a sweep, including runs that were already finished when the sweep started.
+    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
 
     Raise KronaError if there are none.
-
-    Args:
-        planned: the ids of the runs of the sweep's commands.
     """
     found = [run for run in runs if run.sweep == sweep or run.result.run_id in planned]
     if found:
@@ -135,10 +123,8 @@ def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[
     raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names))}")
 
 
-def _check_writable(out: Path | None) -> None:
+def _check_writable(out: Path) -> None:
     """Raise KronaError if ``out`` is a folder, or if its parent folder is not writable."""
-    if out is None:
-        return
     require_out(out)
     folder = out.parent
     while not folder.exists() and folder != folder.parent:

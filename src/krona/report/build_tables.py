@@ -66,12 +66,10 @@ def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
 
 
 def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
-    """Choose the split whose scores are shown in a section, test or dev.
+    """Return the split whose scores are shown in a section, the runs with scores on it, and notes on the other runs.
 
-    Return the split, the runs with scores on it, and a note and a command for each left-out group of runs.
-
-    Runs without test scores are left out if other runs have test scores. If no run has test scores, as in a search for
-    learning rates, the split is dev, except in a table of the paper.
+    If some runs have test scores, the others are left out. If no run has test scores, as in a search for learning
+    rates, the split is dev, except in a table of the paper. A note is a sentence and a command.
     """
     scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
@@ -121,11 +119,7 @@ def _build_table(
 def _score_table(
     layout: Layout, section: Section, groups: list[Group], tasks: list[str], *, seeds: int | None
 ) -> Table:
-    """Return a table of scores.
-
-    Args:
-        seeds: the number of seeds of a cell that are resampled and compared. None means all seeds.
-    """
+    """Return a table of scores. Of each cell, ``seeds`` seeds are resampled and compared (None means all)."""
     scored, beside = (
         [{task: score_cell(one.runs.get(task, []), split, seeds) for task in tasks} for one in groups] if split else []
         for split in (layout.split, layout.beside)
@@ -222,10 +216,7 @@ def _make_command(layout: Layout, section: Section, one: Group, task: str) -> st
 
 
 def paper_table(layout: Layout) -> Table | None:
-    """Return a table of the paper's own numbers, for a report without comparable runs.
-
-    Return None if the layout is not a table of the paper.
-    """
+    """Return a table of the paper's own numbers, or None if the layout is not a table of the paper."""
     if (paper := layout.paper) is None:
         return None
     columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]

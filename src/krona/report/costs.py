@@ -14,27 +14,16 @@ Value = Callable[[StoredRun], float | None]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A cost or another number of a run, which can be a column of a table and the axis of a chart.
+    """A cost or another number of a run, which can be a column of a table and the axis of a chart."""
 
-    Args:
-        heading: the heading of the column.
-        value: a function that returns the number of a run, or None if it is unknown.
-        unit: the size of the unit that is shown. The value is divided by it.
-        axis: the label of the axis in charts. Without it, the quantity is in no chart.
-        average: a cell shows the mean over runs. Otherwise it shows the largest value.
-        digits: the number of digits, as in `krona.report.wording.number`.
-        always: the column is shown even if no row has a value.
-        logarithmic: the axis in charts is logarithmic.
-    """
-
-    heading: str
-    value: Value
-    unit: float = 1.0
-    axis: str = ""
-    average: bool = False
-    digits: int = 0
-    always: bool = False
-    logarithmic: bool = False
+    heading: str  # of the column
+    value: Value  # returns the number of a run, or None if it is unknown
+    unit: float = 1.0  # the shown unit; the value is divided by it
+    axis: str = ""  # the label of the axis in charts; without it, the quantity is in no chart
+    average: bool = False  # a cell shows the mean over runs, otherwise the largest value
+    digits: int = 0  # as in `krona.report.wording.number`
+    always: bool = False  # the column is shown even if no row has a value
+    logarithmic: bool = False  # the axis in charts
 
 
 def step_seconds(run: StoredRun) -> float | None:
@@ -108,10 +97,9 @@ def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Return a list that contains True for each point (score, cost) on the Pareto front, and False for the others.
+    """Return for each point (score, cost) whether it is on the Pareto front.
 
-    A point is on the front if no other point dominates it. A point dominates a different point if its score is at least
-    as high and its cost is at most as high.
+    A point is on the front if no different point has at least its score at no higher cost.
     """
     return [
         not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)

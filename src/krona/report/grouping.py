@@ -55,26 +55,17 @@ class Group:
 
 
 def setting_text(key: str, value: str) -> str:
-    """Format the value of a setting.
-
-    ``null`` and a limit of -1 steps are shown as ``none``. A long fraction is rounded to four significant digits. A
-    long text is shortened.
-    """
+    """Format the value of a setting. A long fraction is rounded to four significant digits."""
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
     return WORDS.get((key, value), "none" if value == "null" else shorten(value, 200))
 
 
 def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
-    """Return the rows in the table's order, and notes.
+    """Return the rows of one section's runs in the table's order, and a note for each method and task with variants.
 
-    There is a note for each method and task with several variants. Variants are groups of runs that differ in a setting
-    other than the seed.
-
-    Args:
-        runs: the runs of one section.
-        layout: the layout of the table.
-        whole: also return the layout's rows that have no runs.
+    Variants are groups of runs that differ in a setting other than the seed. With ``whole``, the layout's rows without
+    runs are also returned.
     """
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
@@ -113,11 +104,7 @@ def _join_unknown(variants: Variants) -> None:
 
 
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
-    """Return the variants that are shown in a table.
-
-    If there are variants with finished runs, the variants without finished runs are left out. If some of the remaining
-    variants have runs of the table's sweep, only those variants are returned.
-    """
+    """Return the variants with finished runs, or of these only the variants with runs of the table's sweep, if any."""
     variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
@@ -127,9 +114,8 @@ def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[
     """Return a group for each combination of the differing settings. Tasks with equal combinations share a group.
 
     Args:
-        row: the key of the row in the layout.
-        several: for each task with several variants, the runs of each variant.
-        differing: for each of these tasks, the keys of the settings in which the variants differ.
+        several: the runs of each variant, for each task with several variants.
+        differing: the keys of the settings in which the variants of each task differ.
     """
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[tuple[str, str], ...], Group] = {}
@@ -163,10 +149,7 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def build_row(layout: Layout, one: Group) -> Row:
-    """Return the group's row without cells.
-
-    In a table of shapes, a row whose shape of A did not fit the layers is labelled with the shape that was used.
-    """
+    """Return the group's row without cells. In a table of shapes, its label is the shape that was used."""
     label, differs = layout.labels.get(one.key, shorten(one.key)), [one.suffix] if one.suffix else []
     first = one.first
     if layout.by_shape and first is not None and asked_shape(first.result):
@@ -187,10 +170,9 @@ def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None
 def differing_data(a: StoredRun, b: StoredRun) -> list[str]:
     """Return the properties in which the data of two runs differ, such as ``train set`` and ``rows left out``.
 
-    Unknown values do not count as different. If only one of the runs puts the task's name before each text, the
-    fingerprints are not comparable, and the list is empty.
+    Unknown values do not count as different.
     """
-    if _has_prefix(a) != _has_prefix(b):
+    if _has_prefix(a) != _has_prefix(b):  # texts with and without the task's name have different fingerprints
         return []
     pairs = [(key, a.content[key], b.content[key]) for key in DATA]
     return [key for key, x, y in pairs if x != y and None not in (x, y)]
@@ -204,15 +186,14 @@ def format_differing(keys: Sequence[str]) -> str:
 def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
     """Return a note for each task on which methods with the same data settings did not use the same data."""
     first: dict[tuple[str | bool | None, ...], StoredRun] = {}
-    keys: dict[str, dict[str, None]] = {}
-    methods: dict[str, dict[str, None]] = {}
+    keys: dict[str, dict[str, None]] = defaultdict(dict)
+    methods: dict[str, dict[str, None]] = defaultdict(dict)
     for run in one_of_each(run for run in runs if run.status == "done"):
         task = run.result.task
         other = first.setdefault((task, _has_prefix(run), *map(run.setting, DATA_SETTINGS)), run)
         if found := differing_data(other, run):
-            keys.setdefault(task, {}).update(dict.fromkeys(found))
-            names = (method_label(one.result.method) for one in (other, run))
-            methods.setdefault(task, {}).update(dict.fromkeys(names))
+            keys[task] |= dict.fromkeys(found)
+            methods[task] |= dict.fromkeys(method_label(one.result.method) for one in (other, run))
     notes = []
     for task, differing_keys in keys.items():
         if len(methods[task]) > 1:  # variants of a single method have separate rows

@@ -192,7 +192,6 @@ def table_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool)
     """Return the tasks of a table in their order.
 
     Args:
-        layout: the layout of the table.
         kind: the kind of data, as in `krona.report.sections.Section`.
         found: the tasks of the runs.
         whole: add the tasks of the layout, or for sample data the corresponding sample tasks, even without runs.

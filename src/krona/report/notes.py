@@ -37,12 +37,13 @@ class Note:
 
 def table_notes(table: Table) -> list[Note]:
     """Return all notes below a table: remarks on scores, general notes, and missing runs with their commands."""
-    found: list[Note] = []
-    for remark in score_remarks(table):
-        found.append(Note(remark, kind="warning" if remark.startswith(SIGN) else "remark"))
-    found += [Note(note) for note in table.notes] + [Note(note, kind="power") for note in table.power]
-    found += [Note(note, kind="tasks") for note in table.over_tasks]
-    return [*found, *_missing_notes(table)]
+    return [
+        *(Note(line, kind="warning" if line.startswith(SIGN) else "remark") for line in score_remarks(table)),
+        *(Note(line) for line in table.notes),
+        *(Note(line, kind="power") for line in table.power),
+        *(Note(line, kind="tasks") for line in table.over_tasks),
+        *_missing_notes(table),
+    ]
 
 
 def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
@@ -102,9 +103,7 @@ def cell_remarks(cell: Cell) -> list[str]:
 def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
     """Return the remarks on a table's scores as sentences. Warnings come first and begin with their sign.
 
-    Args:
-        table: the table.
-        shown: the column whose remarks are returned. If it is the average, or None, all remarks are returned.
+    If ``shown`` is a column of a task, only the remarks on this column are returned.
     """
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
@@ -134,11 +133,9 @@ def _missing_notes(table: Table) -> Iterator[Note]:
         lacking += bool(absent)
         if absent and lacking <= MOST_MISSING:
             columns = ", ".join(first_few([labels[key] for key in absent], MOST_MISSING))
-            joined = shlex.split(commands[absent[0]])
-            joined = [
-                f"task={','.join(absent[:MOST_MISSING])}" if word == f"task={absent[0]}" else word for word in joined
-            ]
-            yield Note(f"Missing: {row.name} on {columns}.", shlex.join(joined), "missing")
+            tasks = f"task={','.join(absent[:MOST_MISSING])}"
+            words = [tasks if word == f"task={absent[0]}" else word for word in shlex.split(commands[absent[0]])]
+            yield Note(f"Missing: {row.name} on {columns}.", shlex.join(words), "missing")
         for key, command in commands.items():
             if key not in absent:
                 failures.append(Note(f"{row.name} on {labels[key]}: {row.cell(key).missing}.", command, "missing"))
@@ -158,12 +155,7 @@ def unfinished_lines(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
-    """Describe a search with its numbers of trials, its best trial and the importance of each axis.
-
-    Args:
-        study: the search.
-        runs: the runs of the report. If the runs of the search did not use the same data, a sentence reports it.
-    """
+    """Describe a search: its trials, its best trial, the importance of each axis, and whether its data differ."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]

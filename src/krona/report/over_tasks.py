@@ -1,6 +1,7 @@
 """Sentences that summarize a table over its tasks: ranks, robust means, and which rows are equivalent to the best."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from krona.messages import join_names
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
 from krona.metrics.statistics import SWAPS
-from krona.report.table import ALPHA, Cell, PairedTest, Row, Table
+from krona.report.table import ALPHA, Cell, Row, Table, common_answers
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
@@ -19,10 +20,7 @@ UNCLEAR = f"neither significantly different nor equivalent within {MARGIN:g} poi
 
 
 def task_summary(table: Table) -> list[str]:
-    """Return sentences about the rows that have a score on every task of the table.
-
-    The list is empty for fewer than three tasks or rows, because ranks and interquartile means need at least three.
-    """
+    """Return sentences about the rows with a score on every task, or [] for fewer than three tasks or rows."""
     tasks = [column.key for column in table.columns if column.kind == "task"]
     compared = [row for row in table.rows if all(row.cell(task).compared for task in tasks)]
     rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MOST_ROWS]
@@ -75,26 +73,24 @@ def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks
 
 
 def compare_within_margin(a: Cell, b: Cell) -> str | None:
-    """Return whether two cells are equivalent within a margin, different, or neither of the two.
+    """Return whether two cells are equivalent within a margin (two one-sided tests), different, or neither of the two.
 
-    Two one-sided tests decide whether the cells are equivalent. Otherwise, the paired test decides whether they are
-    different. Both use the 5 % level, without a correction for several pairs. Return None if the cells have no common
-    seeds or test set, or if the test set has more than `MOST_EXAMPLES` examples.
+    The tests use the 5 % level, without a correction for several pairs. Return None if the cells cannot be tested, or
+    if the test set has more than `MOST_EXAMPLES` examples.
     """
-    test = a.test_against(b) if b.best else b.test_against(a)  # in the direction of the column's tests
-    found: str | None = test.one.compute("margin", test.sources, lambda: _decide(test))
+    if not b.best:  # in the direction of the column's tests
+        a, b = b, a
+    found: str | None = a.compute("margin", (b.sources, a.test_seed), partial(_decide, a, b))
     return found
 
 
-def _decide(test: PairedTest) -> str | None:
-    a, b = test.one, test.two
-    seeds = sorted(a.answers.keys() & b.answers.keys())
-    if test.result is None or len(a.answers[seeds[0]]) > MOST_EXAMPLES:
+def _decide(a: Cell, b: Cell) -> str | None:
+    test, (ours, theirs) = a.test_against(b), common_answers(a, b)
+    if test is None or len(ours[0]) > MOST_EXAMPLES:
         return None
-    runs_a, runs_b = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
-    if over_tasks.equivalence(runs_a, runs_b, a.runs[0].metrics).p < ALPHA:
+    if over_tasks.equivalence(ours, theirs, a.runs[0].metrics).p < ALPHA:
         return EQUIVALENT
-    return DIFFERENT if test.result.p < ALPHA else UNCLEAR
+    return DIFFERENT if test.p < ALPHA else UNCLEAR
 
 
 def _format(estimate: Estimate, digits: int) -> str:

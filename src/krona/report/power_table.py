@@ -48,14 +48,8 @@ def choose_test_sets(
 
     Args:
         tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
-        examples: the number of test examples of a single task. The default is the size of the GLUE task's test set.
-        score: the score of a single task. The default is the median score of the methods in Table 1.
-
-    A task outside GLUE needs both ``examples`` and ``score``. Its metric is assumed to be accuracy.
-
-    Raises:
-        KronaError: ``examples`` or ``score`` is missing for a task outside GLUE, one of them is given for several
-            tasks, or the score is not possible.
+        examples, score: the size of the test set and the score of a single task. The defaults are GLUE's size and the
+            median score of Table 1. A task outside GLUE needs both. Its metric is assumed to be accuracy.
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:
@@ -88,9 +82,8 @@ def find_smallest(
         difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
 
     Returns:
-        A record for each task. Its key ``smallest_difference`` has a dict from the number of seeds to points, or to
-        None if no difference reaches the power. ``discordant`` is the share of examples on which only one method is
-        right. ``seeds_needed`` is None if 20 seeds are not enough or if no ``difference`` was given.
+        A record for each task. ``smallest_difference`` is a dict from the number of seeds to points, or to None if no
+        difference reaches the power. ``discordant`` is the share of examples on which only one method is right.
     """
     records = []
     for task, (errors, score) in test_sets.items():
@@ -108,35 +101,23 @@ def find_smallest(
 
 @dataclass(frozen=True)
 class PaperDifference:
-    """The difference of two scores in a table of the paper.
-
-    Args:
-        better, other: the rows of the table with the higher and the lower score.
-        difference: the difference of the two scores in points.
-        examples: the difference as a number of examples. It is None for a correlation.
-        best: the p-value in the best case (`best_case_p`). It is None for a correlation.
-        realistic: the p-value with the assumed share of unshared errors (`realistic_p`).
-    """
+    """The difference of two scores in a table of the paper."""
 
     task: str
-    better: str
+    better: str  # the rows of the table with the higher and the lower score
     other: str
-    difference: float
-    examples: int | None
-    best: float | None
-    realistic: float
+    difference: float  # in points
+    examples: int | None  # the difference as a number of examples; None for a correlation
+    best: float | None  # the p-value in the best case (`best_case_p`); None for a correlation
+    realistic: float  # the p-value with the assumed share of unshared errors (`realistic_p`)
 
 
 def paper_differences(
     number: str, tasks: Sequence[str], *, rows: Sequence[str] = (), assumed: Assumed
 ) -> list[PaperDifference]:
-    """Return the differences between scores of a table of the paper.
+    """Return the differences between each row and the next best row in each column of a table of the paper.
 
-    In each column the rows are sorted from the best to the worst score, and each row is compared with the next. If
-    ``rows`` is given, all pairs of these rows are compared instead.
-
-    Raises:
-        KronaError: the table has no scores by task, ``rows`` has only one row, or a row is unknown.
+    If ``rows`` is given, all pairs of these rows are compared instead.
     """
     printed = read_paper_table(number)
     if number not in WITH_TASKS:

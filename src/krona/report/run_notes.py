@@ -10,7 +10,7 @@ from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
 from krona.report.stored_runs import StoredRun, count_unfinished, one_of_each
-from krona.report.table import AVERAGE, Cell, Table
+from krona.report.table import AVERAGE, Cell, Table, common_answers
 from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
@@ -26,11 +26,9 @@ SETTINGS = {
 
 
 def describe_runs(runs: Sequence[StoredRun], *, shapes: bool) -> list[str]:
-    """Return notes on the data, the settings, the code and the devices of the runs.
+    """Return notes on the data, the settings, the code and the devices of a table's runs.
 
-    Args:
-        runs: the runs of a table.
-        shapes: also return a note on shapes of A that did not fit the layers.
+    With ``shapes``, there is also a note on shapes of A that did not fit the layers.
     """
     return [
         *mixed_data_notes(runs),
@@ -143,14 +141,13 @@ def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
     """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
 
     For classes, the difference is at least the smallest number of examples that can be significant. Return None if the
-    cells have no common seed, or if the test has no variance.
+    cells cannot be tested, or if the test has no variance.
     """
-    seeds = sorted(a.answers.keys() & b.answers.keys())
-    if not seeds:
+    if b.test_against(a) is None:  # in the direction of the column's tests
         return None
-    one, two = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
+    one, two = common_answers(a, b)
     smallest = detectable_difference(swap_test(one, two, a.runs[0].metrics, swaps=SWAPS))
     if not smallest or not math.isfinite(smallest):
         return None
     floor = 100 * fewest_examples() / len(one[0]) if one[0].classes else 0.0
-    return max(smallest, floor), len(one[0]), len(seeds)
+    return max(smallest, floor), len(one[0]), len(one)

@@ -16,7 +16,7 @@ from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
-from krona.report.table import ALPHA, Cell, Column, PairedTest
+from krona.report.table import ALPHA, Cell, Column
 from krona.runs.constant_predictions import Remark, constant_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
@@ -34,12 +34,9 @@ TaskCells = dict[str, Cell | None]  # a row's cells by task
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
-    """Return a cell with the mean score of a row's finished runs on one task, or None if no run is finished.
+    """Return a cell with the mean score of the finished runs of a row on one task, or None if no run is finished.
 
-    Args:
-        runs: the runs of the row on the task.
-        split: the split whose scores are averaged.
-        seeds: the number of runs whose predictions are read. None means all runs.
+    The predictions of the first ``seeds`` runs are read. None means all runs.
     """
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
     if not done:
@@ -79,11 +76,10 @@ def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) 
 
 
 def average(parts: Sequence[Cell]) -> Cell:
-    """Return a cell with the mean over tasks.
+    """Return a cell with the mean over tasks. Its test interval is a bootstrap over the test sets of all tasks.
 
     If all tasks have the same seeds, the cell also has a score for each seed, which is the mean of this seed's scores.
-    Otherwise it has none, because an interval over the common seeds would not fit a mean over all seeds. The cell's
-    test interval is a bootstrap over the test sets of all tasks.
+    Otherwise it has none, because an interval over the common seeds would not fit a mean over all seeds.
     """
     same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
     seeds = sorted(parts[0].by_seed) if same else []
@@ -113,8 +109,8 @@ def _mark_best(scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], 
     The test swaps predictions within each task and averages the differences over the tasks.
 
     Args:
-        scored: a dict from the index of each row to the cell to compare.
-        parts: a dict from the index of each row to its cells on single tasks. The compared score is their mean.
+        scored: the compared cell of each row, by the row's index.
+        parts: the cells of each row on single tasks. The compared score is their mean.
         fit: the indices of the rows that can be the best.
     """
     if len(scored) < 2 or not fit:  # a single cell is not marked
@@ -126,22 +122,22 @@ def _mark_best(scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], 
         cell.best = i in fit and cell.value == scored[top].value
         if i == top:
             continue
-        tests = [a.test_against(b) for a, b in zip(parts[i], parts[top], strict=True)]
-        others = [(test.one.sources, test.sources) for test in tests]
-        p = tests[0].one.compute("test", others, partial(_combined_p, tests))
+        pairs = [*zip(parts[i], parts[top], strict=True)]
+        others = [(a.sources, b.sources, a.test_seed) for a, b in pairs]
+        p = pairs[0][0].compute("test", others, partial(_combined_p, pairs))
         if p is not None:
             found.append((cell, p))
     for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
         cell.p, cell.tied = p, p > ALPHA and not cell.best
 
 
-def _combined_p(tests: Sequence[PairedTest]) -> float | None:
-    """Return the p-value of the mean difference of several tests, or None if one of them is not possible."""
-    known = [test.result for test in tests if test.result is not None]
-    if len(known) < len(tests):
+def _combined_p(pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
+    """Return the p-value of the mean difference of several pairs, or None if one of them cannot be tested."""
+    tests = [test for a, b in pairs if (test := a.test_against(b)) is not None]
+    if len(tests) < len(pairs):
         return None
-    null = np.mean([test.null for test in known], axis=0)
-    return p_value(float(np.mean([test.difference for test in known])), null)
+    null = np.mean([test.null for test in tests], axis=0)
+    return p_value(float(np.mean([test.difference for test in tests])), null)
 
 
 def mark_columns(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> None:
@@ -164,10 +160,7 @@ def mark_averages(groups: list[Group], tasks: list[str], scored: list[TaskCells]
 
 
 def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
-    """Return the indices of the rows whose scores on a task can be compared.
-
-    These are the rows with the largest ``data.train_rows``. If the data of these rows differ, the list is empty.
-    """
+    """Return the indices of the rows with the largest ``data.train_rows``, or [] if the data of these rows differ."""
     first = {i: one.runs[task][0] for i, one in enumerate(groups) if one.runs.get(task)}
     sizes = {i: run.setting("data.train_rows") or "" for i, run in first.items()}
     numbers = {i: float(size) if size.isdigit() else float("inf") for i, size in sizes.items()}
@@ -176,10 +169,7 @@ def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
 
 
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
-    """Return the indices of the rows that can be marked as the best, among the indices ``places``.
-
-    In a table of test scores, only each method's row with the best dev score can be marked.
-    """
+    """Return the rows that can be the best. For test scores, these are each method's row with the best dev score."""
     if split != "test":
         return list(places)
     of_method = defaultdict(list)

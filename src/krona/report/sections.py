@@ -32,7 +32,7 @@ MOST_DEPARTURES = 6  # a caution names at most this number of departures
 
 
 def list_departures(result: Result) -> tuple[str, ...]:
-    """Return the reasons why a run on GLUE is not comparable with the paper. The tuple is empty if it is comparable.
+    """Return the reasons why a run on GLUE is not comparable with the paper.
 
     For facts that an unfinished run has not recorded yet, its config is used.
     """
@@ -72,10 +72,7 @@ def _data_departures(result: Result) -> Iterator[str]:
 
 
 def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """Return the command-line overrides that select a backbone and data, such as ``backbone=local backbone.path=/t5``.
-
-    The overrides contain the names of the shipped configs, and each key whose value differs from the shipped config.
-    """
+    """Return overrides that select a backbone and data: shipped configs, and each key that differs from them."""
     name = _backbone_stems().get(backbone["name"], "local" if backbone.get("path") else "hub")
     source = data.get("kind", DATA)
     if (kind, name) == ("sample", "nano"):
@@ -126,8 +123,7 @@ def _read_choice(group: str, stem: str) -> dict[str, Any]:
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
-    The last four fields describe a single run, or all runs of a table (`merge_sections`). They are not compared when
-    two sections are tested for equality.
+    The last four fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
     """
 
     kind: str  # glue | sample | own
@@ -198,11 +194,7 @@ def find_section(result: Result) -> Section:
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections into a section of all their runs.
-
-    The result has the overrides that all sections have in common. It has the departures of all sections, and the part
-    of the data that differs most from GLUE.
-    """
+    """Merge equal sections: common overrides, all departures, and the part of the data that differs most from GLUE."""
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)

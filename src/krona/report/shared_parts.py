@@ -14,7 +14,6 @@ class SharedParts:
     """A cache of values computed from parts of configs, and the default arguments of the methods.
 
     Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
-    ``computed`` contains values that were computed from predictions.
     """
 
     def __init__(self, computed: ComputedValues | None = None) -> None:

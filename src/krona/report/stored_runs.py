@@ -30,8 +30,8 @@ class Common(NamedTuple):
     """The properties that are equal for runs that differ only in the seed."""
 
     flat: list[dict[str, str]]  # the settings of each part of the config; equal parts are one object
-    content: dict[str, str | None]  # see `StoredRun.content`
-    variant: tuple[Any, ...]  # see `StoredRun.variant`
+    content: dict[str, str | None]  # fingerprints of the data and the backbone, and number of bad rows; None: unknown
+    variant: tuple[Any, ...]  # a key that is equal for runs with equal settings
 
 
 @dataclass(eq=False)
@@ -70,11 +70,6 @@ class StoredRun:
         return answers, {split: remarks(whole, answers, split) for split in SPLITS[1:]}
 
     @property
-    def packed(self) -> dict[str, Answers]:
-        """A dict from each split's name to its targets and predictions."""
-        return self.predictions[0]
-
-    @property
     def settings(self) -> dict[str, str]:
         """A dict from dotted keys to values, without the seed. Runs with different settings are different variants."""
         found = {key: value for part in self.common.flat for key, value in part.items()}
@@ -93,12 +88,10 @@ class StoredRun:
 
     @property
     def content(self) -> dict[str, str | None]:
-        """The fingerprints of the data and the backbone, and the number of bad rows. An unknown value is None."""
         return self.common.content
 
     @property
     def variant(self) -> tuple[Any, ...]:
-        """A key that is equal for runs with equal `settings`."""
         return self.common.variant
 
     @cached_property
@@ -156,8 +149,7 @@ class StoredRun:
 def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -> tuple[list[StoredRun], list[str]]:
     """Return all readable runs under these folders, and a sentence for each file that can't be used.
 
-    The runs take values that are expensive to compute, such as test results, from ``computed``. If a value is missing,
-    they compute it and add it to ``computed``. Raise KronaError if one of the folders does not exist.
+    The runs read and store expensive values in ``computed``. Raise KronaError if one of the folders does not exist.
     """
     runs: dict[str, StoredRun] = {}
     problems: list[str] = []
@@ -204,10 +196,7 @@ def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
 
 
 def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
-    """Return the runs that match every filter ``key=value[,value]``.
-
-    Raise KronaError for a filter without ``=``, and for a key that no run has.
-    """
+    """Return the runs that match every filter ``key=value[,value]``."""
     kept = list(runs)
     for text in filters:
         key, equals, wanted = text.partition("=")

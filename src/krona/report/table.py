@@ -40,7 +40,7 @@ class Cell:
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
     test_seed: int = 0  # the random seed of its tests, which is the same for all cells of a column
-    tests: dict[int, "PairedTest"] = field(default_factory=dict)  # tests against other cells, by their id()
+    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
     command: str | None = None  # the command that starts the missing runs
     digits: int = 2
@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def over_seeds(self) -> Interval | None:
-        """The range of the scores for two seeds, or Student's t interval for more. See `seed_interval`."""
+        """The interval that the formats show (`seed_interval`)."""
         return seed_interval([*self.by_seed.values()])
 
     @property
@@ -79,7 +79,9 @@ class Cell:
     @cached_property
     def answers(self) -> dict[int, Answers]:
         """The targets and predictions of each seed. The dict is empty if the seeds have different test sets."""
-        found = {run.result.seed: run.packed[self.split] for run in self.sampled if self.split in run.packed}
+        found = {
+            run.result.seed: run.predictions[0][self.split] for run in self.sampled if self.split in run.predictions[0]
+        }
         first = next(iter(found.values()), None)
         same = first is not None and all(np.array_equal(one.truth, first.truth) for one in found.values())
         return found if same else {}
@@ -96,57 +98,42 @@ class Cell:
         """
         return self.runs[0].shared.computed.get(kind, (self.sources, others), make)
 
-    def test_against(self, other: "Cell") -> "PairedTest":
+    def test_against(self, other: "Cell") -> SwapTest | None:
         """Return the paired test of two cells on their common seeds.
 
-        The test is stored, because the same pair is tested for the column, for the average and for the summary over
-        tasks.
+        Return None if the cells have no common seed, different metrics, or different test sets. The test is stored,
+        because the same pair is tested for the column, for the average and for the summary over tasks.
         """
-        return self.tests.setdefault(id(other), PairedTest(self, other))
+        if id(other) not in self.tests:
+            self.tests[id(other)] = self._test(other)
+        return self.tests[id(other)]
 
-
-@dataclass(eq=False)
-class PairedTest:
-    """The paired test of two cells, which is computed when it is needed."""
-
-    one: Cell
-    two: Cell
-
-    @property
-    def sources(self) -> tuple[Any, ...]:
-        """The result depends on these values and on the sources of the first cell."""
-        return self.two.sources, self.one.test_seed
-
-    @cached_property
-    def result(self) -> SwapTest | None:
-        """The result, or None if the cells have no common seed, different metrics, or different test sets."""
-        seeds = sorted(self.one.answers.keys() & self.two.answers.keys())
-        metrics = self.one.runs[0].metrics
-        if metrics != self.two.runs[0].metrics:
+    def _test(self, other: "Cell") -> SwapTest | None:
+        metrics = self.runs[0].metrics
+        if metrics != other.runs[0].metrics:
             return None
-        a, b = ([cell.answers[seed] for seed in seeds] for cell in (self.one, self.two))
+        a, b = common_answers(self, other)
         try:
-            return swap_test(a, b, metrics, seed=self.one.test_seed)
+            return swap_test(a, b, metrics, seed=self.test_seed)
         except ValueError:  # no common seed, or different test sets
             return None
 
 
+def common_answers(a: Cell, b: Cell) -> tuple[list[Answers], list[Answers]]:
+    """Return the answers of two cells for their common seeds."""
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    return [a.answers[seed] for seed in seeds], [b.answers[seed] for seed in seeds]
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Args:
-        kind: ``task``, ``average``, ``beside`` (test scores in a table of dev scores), or the name of a quantity
-            (`krona.report.costs`).
-        metric: the names of the task's metrics.
-        examples: the numbers of examples of the data sets on which the cells were scored, in ascending order.
-    """
+    """A column of a table."""
 
     key: str
     label: str
-    kind: str = "task"
-    metric: str = ""
-    examples: tuple[int, ...] = ()
+    kind: str = "task"  # task, average, beside (test scores in a table of dev scores), or a quantity's name (costs.py)
+    metric: str = ""  # the names of the task's metrics
+    examples: tuple[int, ...] = ()  # sizes of the data sets on which the cells were scored, in ascending order
 
     @property
     def details(self) -> list[str]:

@@ -43,10 +43,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return Table 2 from the results of the latency and training benchmarks, and a sentence for each damaged file.
-
-    If no benchmark has a result, the list of tables is empty.
-    """
+    """Return Table 2 from the results of the latency and training benchmarks, and a sentence for each damaged file."""
     found: dict[str, dict[str, Any]] = {}
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):

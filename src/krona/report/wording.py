@@ -20,9 +20,7 @@ DIGITS = {"params": -3, "time": 0}
 def number(value: float, digits: int = 2) -> str:
     """Format a number with the typographic minus.
 
-    Args:
-        value: the number.
-        digits: the number of decimals. A negative value is a number of significant digits, such as -3 for 0.0627.
+    ``digits`` is the number of decimals. If it is negative, it is a number of significant digits (-3 gives 0.0627).
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
@@ -52,11 +50,7 @@ def cell_value(cell: Cell) -> str:
 
 
 def cell_mark(cell: Cell) -> str:
-    """Return the marks of a cell.
-
-    ``*`` marks the best, and ``~`` marks cells that are not significantly different from it. The sign of warnings is
-    added if the cell has a warning.
-    """
+    """Return ``*`` for the best, or ``~`` if not significantly different from it, and the sign of a warning, if any."""
     return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
 
 
@@ -68,11 +62,7 @@ def cell_details(cell: Cell) -> list[str]:
 
 
 def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
-    """Format the spread of the scores over seeds.
-
-    Two scores give their range, such as ``60.10…62.30``. More scores give half of Student's t interval, such as
-    ``±1.24``. A single score gives an empty text.
-    """
+    """Format the spread over seeds: the range of two scores (``60.10…62.30``), or half the interval (``±1.24``)."""
     if (ends := seed_interval(scores)) is None:
         return ""
     digits = min(2, digits)
@@ -96,10 +86,7 @@ def difference(cell: Cell) -> str:
 
 
 def paper_lines(cell: Cell) -> list[str]:
-    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``.
-
-    The list is empty if the paper has no number. The difference is left out if the numbers are not comparable.
-    """
+    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``. Without a number, return []."""
     if cell.paper is None:
         return []
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
@@ -127,10 +114,7 @@ def legend(report: Report) -> str:
 
 
 def describe_subject(tables: Sequence[Table]) -> str:
-    """Return the methods and tasks of a report as text.
-
-    Examples are ``LoRA and KronA on RTE``, ``9 methods on 8 tasks`` and ``KronA in 7 settings on RTE``.
-    """
+    """Return the methods and tasks of a report, such as ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
     tables = [table for table in tables if table.section is not None]
     rows = [row for table in tables for row in table.rows]
     columns = [column for table in tables for column in table.columns]
@@ -145,10 +129,7 @@ def describe_subject(tables: Sequence[Table]) -> str:
 
 
 def summarize(report: Report) -> list[str]:
-    """Return one sentence for each table in which a cell is marked as best.
-
-    A sentence uses only the numbers and tests of its table.
-    """
+    """Return one sentence for each table in which a cell is marked as best."""
     found = [(table, _summarize_table(table)) for table in report.tables]
     found = [(table, sentence) for table, sentence in found if sentence]
     return [f"{table.heading}: {sentence}" if len(found) > 1 else sentence for table, sentence in found]
@@ -168,13 +149,10 @@ def _summarize_table(table: Table) -> str:
 
 
 def _leader(table: Table, column: Column) -> Row | None:
-    """Return the row that leads in a column, or None.
-
-    A row leads if its score has no warning and all other compared rows are significantly worse.
-    """
-    cells = {row.key: row.cell(column.key) for row in table.rows if row.cell(column.key).compared}
+    """Return the row whose score has no warning, if all other compared rows are significantly worse, otherwise None."""
+    cells = [row.cell(column.key) for row in table.rows]
     best = [row for row in table.rows if row.cell(column.key).best]
-    worse = [cell.p is not None and not cell.tied for cell in cells.values() if not cell.best]
+    worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]
     return best[0] if len(best) == 1 and all(worse) and not best[0].cell(column.key).warned else None
 
 
@@ -188,8 +166,7 @@ def _summarize_column(table: Table, column: Column) -> str:
     shown = [_score(row, column) for row in named[:MOST_NAMED]]
     shown += [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
     if leader := _leader(table, column):
-        score = cell_value(leader.cell(column.key))
-        lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {score}"
+        lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {cell_value(leader.cell(column.key))}"
         return f"{lead}; all others are significantly worse."
     if len(named) > 1:
         return f"No row leads on {subject}: {join_names(shown)} are not significantly different{_cost_words(named)}."

@@ -11,7 +11,7 @@ import pytest
 
 from krona.report import formats, wording
 from krona.report.build import build_report
-from krona.report.formats import find_formats
+from krona.report.formats import FORMATS
 from krona.report.table import Report, Target
 from report.generate import grid, make_result, write_all
 from report.test_wording import constant
@@ -35,7 +35,6 @@ def test_the_six_formats_are_found_by_name_and_one_file_adds_a_seventh(tmp_path,
     assert formats.FORMATS == ("csv", "html", "latex", "md", "svg", "terminal")
     (tmp_path / "names.py").write_text("def render(report, target):\n    return report.title\n")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
-    assert "names" in formats.find_formats()
     assert formats.renderer("names")(Report("Table 1", []), Target()) == "Table 1"
 
 
@@ -160,7 +159,7 @@ def test_a_name_is_no_formula_in_a_spreadsheet(name, shown, tmp_path):
     assert shown in {row["column"] for row in rows}
 
 
-@pytest.mark.parametrize("format", find_formats())
+@pytest.mark.parametrize("format", FORMATS)
 def test_no_format_has_hidden_characters(format, tmp_path):
     name = "a\x1b[2J\u200b\u200e\u202e\u2028\U000e0041b"
     write_all(tmp_path, [make_result("krona", name, 0, kind="own")])

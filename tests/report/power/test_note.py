@@ -29,7 +29,7 @@ def test_every_format_says_it_once_for_each_table(outputs, form):
 
 def test_the_difference_is_2_8_spreads_of_the_null_and_falls_with_examples(outputs, tmp_path):
     (table,) = collect(outputs, filters=["task=rte"]).tables
-    a, b = ([run.packed["test"] for run in row.cells["rte"].runs] for row in table.rows)
+    a, b = ([run.predictions[0]["test"] for run in row.cells["rte"].runs] for row in table.rows)
     gaps = np.mean([(x.given == x.truth).astype(float) - (y.given == y.truth) for x, y in zip(a, b, strict=True)], 0)
     expected = (1.95996 + 0.84162) * np.sqrt((gaps**2).sum()) / len(gaps) * 100
     assert said(table) == pytest.approx(expected, rel=0.15)

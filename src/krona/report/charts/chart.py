@@ -1,4 +1,4 @@
-"""The data classes of a chart: axes, points, series and rows. `krona.report.charts.draw` draws them."""
+"""The data classes of a chart: axes, points and series. `krona.report.charts.draw` draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Literal
 from krona.metrics.statistics import Interval
 from krona.report.charts.looks import Look
 
-Marks = Literal["all", "last", "none"]
 # The axis leaves out the lowest score if its distance to the others is more than 5 times the range of the others.
 FAR = 5.0
 
@@ -16,63 +15,40 @@ FAR = 5.0
 class Axis:
     """An axis of a chart.
 
-    Args:
-        label: the text of the axis.
-        scale: a ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of
-            all other values. A ``whole`` axis has ticks at whole numbers.
-        low, high: the ends of the axis. None means that they are chosen from the points.
-        ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
+    A ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of all other
+    values. A ``whole`` axis has ticks at whole numbers.
     """
 
     label: str
     scale: Literal["linear", "log", "whole"] = "linear"
-    low: float | None = None
+    low: float | None = None  # the ends; None means that they are chosen from the points
     high: float | None = None
-    ticks: Sequence[tuple[float, str]] = ()
+    ticks: Sequence[tuple[float, str]] = ()  # the value and the text of each tick; if empty, matplotlib chooses them
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a chart.
-
-    Args:
-        x, y: the position.
-        ends: the ends of an interval around ``y``.
-        text: the tooltip.
-        label: a text that is shown next to the point.
-        hollow: draw the mark without filling.
-    """
+    """A point of a chart."""
 
     x: float
     y: float
-    ends: Interval | None = None
-    text: str = ""
-    label: str = ""
-    hollow: bool = False
+    ends: Interval | None = None  # an interval around y
+    text: str = ""  # the tooltip
+    label: str = ""  # a text next to the point
+    hollow: bool = False  # draw the mark without filling
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Points that are drawn in the same style.
-
-    Args:
-        name: the name of the series.
-        look: the style of its marks and its line.
-        points: the points. If a line joins them, they are in ascending order of x.
-        line: join the points with a line.
-        band: draw the intervals as an area.
-        marks: ``all`` draws equal marks at all points. ``last`` draws a large mark at the last point and small marks at
-            the others. ``none`` draws no marks.
-        named: write the name at the end of the line.
-    """
+    """Points that are drawn in the same style."""
 
     name: str
     look: Look
     points: Sequence[Point]
-    line: bool = False
-    band: bool = False
-    marks: Marks = "all"
-    named: bool = False
+    line: bool = False  # join the points, which are in ascending order of x
+    band: bool = False  # draw the intervals as an area
+    large_end: bool = False  # draw a large mark at the last point and small marks at the others
+    named: bool = False  # write the name at the end of the line
 
 
 @dataclass(frozen=True)
@@ -85,40 +61,6 @@ class Chart:
     series: Sequence[Series]
     detail: str = ""
     front: Sequence[Point] = ()
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """A row of a chart of scores.
-
-    Args:
-        name, detail: the name of the row, and a text after the name.
-        look: the style of the mark and the intervals.
-        value: the score.
-        seeds, test: the intervals over seeds and over test sets.
-        paper: the paper's score.
-        shown: the text to the right of the row.
-        bold: whether this text is bold.
-    """
-
-    name: str
-    detail: str
-    look: Look
-    value: float
-    seeds: Interval | None
-    test: Interval | None
-    paper: float | None
-    shown: str
-    bold: bool
-
-
-@dataclass(frozen=True)
-class RowChart:
-    """A chart with one score and its intervals in each row. ``label`` is the label of the axis of scores."""
-
-    title: str
-    label: str
-    rows: Sequence[ScoreRow]
 
 
 def score_axis(label: str, points: Sequence[Point]) -> Axis:

@@ -56,11 +56,7 @@ class Curves:
 
 
 def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
-    """Return the curves of these runs.
-
-    A method has a curve if it has finished runs with at least three values of the setting, and if these runs have
-    equal values of all other settings.
-    """
+    """Return the curves of methods with finished runs that differ only in the setting and have three values of it."""
     places: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
         if run.status == "done":
@@ -81,17 +77,11 @@ def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
 
 
 def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
-    """Return the expected score of the best of k trials that are drawn at random, for each k.
+    """Return k, the expected best dev score of k random trials, and the expected test score of the best, for each k.
 
-    Args:
-        points: the points of a curve. Each point counts as one trial.
-
-    Returns:
-        For each k from 1 to the number of points: k, the expected best dev score, and the expected test score of the
-        trial with the best dev score. The test score is None if a trial has no test score.
-
-    By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th
-    trial with probability (i/n)^k - ((i-1)/n)^k.
+    Each point of the curve counts as one trial. The test score is None if a trial has no test score. By Eq. 8 of Dodge
+    et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th trial with
+    probability (i/n)^k - ((i-1)/n)^k.
     """
     ranked = sorted(points, key=lambda point: point.score)
     n = len(ranked)
@@ -106,10 +96,7 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
 
 
 def _line(runs: Sequence[StoredRun], setting: str, split: str) -> list[CurvePoint]:
-    """Return the points of the variant with the most values of the setting.
-
-    If several variants have the same number of values, the variant with the most runs is taken.
-    """
+    """Return the points of the variant with the most values of the setting, and of these with the most runs."""
     variants: dict[Any, dict[float, list[StoredRun]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         x = _value(run, setting)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from krona.report.charts.chart import Axis, Chart, Point, RowChart, Series, score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
 from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
+from krona.report.charts.scores import Scored
 from krona.report.charts.svg import new_figure, to_svg, tooltip
 
 RING = Look("#c47a00", "#efb118")  # the ring around the paper's number
@@ -38,32 +39,40 @@ def draw_points(axes: Any, chart: Chart) -> None:
     _draw_labels(axes, points)
 
 
-def draw_rows(axes: Any, chart: RowChart) -> None:
+def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
     """Draw a row for each score, with its name, its number, and its intervals over seeds and over test sets."""
     _prepare(axes, grid="x")
-    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
-    names = [f"{row.name} {row.detail}".strip() for row in chart.rows]
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    names = [f"{row.name} {row.row.differs}".strip() for row in rows]
     axes.set_yticks(range(len(names)), names, color=INK.light)
-    axes.set_xlabel(chart.label)
-    points = [Point(0, row.value, ends) for row in chart.rows for ends in (row.seeds, row.test)]
-    points += [Point(0, row.paper) for row in chart.rows if row.paper is not None]
-    axis = score_axis(chart.label, points)
+    axes.set_xlabel(label)
+    points = [Point(0, row.score, ends) for row in rows for ends in (row.cell.over_seeds, row.cell.test_interval)]
+    points += [Point(0, row.cell.paper) for row in rows if row.cell.paper is not None]
+    axis = score_axis(label, points)
     axes.set_xlim(axis.low, axis.high)
     left = axis.low or 0.0
-    beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
-    for place, row in enumerate(chart.rows):
-        color = row.look.light
-        for ends, at, thick, alpha in ((row.test, place + 0.22, 2.6, 0.4), (row.seeds, place, 3.6, 1.0)):
+    for place, row in enumerate(rows):
+        cell, color = row.cell, row.look.light
+        for ends, at, thick, alpha in (
+            (cell.test_interval, place + 0.22, 2.6, 0.4),
+            (cell.over_seeds, place, 3.6, 1.0),
+        ):
             if ends is not None:
                 axes.hlines(at, *ends, color=color, linewidth=thick, alpha=alpha, gid="interval")
-        shown = Point(max(row.value, left), place, text=f"{row.name}: {row.shown}")
-        _draw_mark(axes, shown, row.look, marker="<" if row.value < shown.x else row.look.mark)
-        if row.paper is not None:
+        mark = Point(max(row.score, left), place, text=f"{row.name}: {row.shown}")
+        _draw_mark(axes, mark, row.look, marker="<" if row.score < mark.x else row.look.mark)
+        if cell.paper is not None:
             ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}
-            _draw_mark(axes, Point(row.paper, place, text=f"the paper: {row.paper:.2f}"), RING, **ring)
-        weight = "bold" if row.bold else "normal"
-        axes.annotate(row.shown, (1, place), xycoords=("axes fraction", "data"), fontweight=weight,
-                      color=INK.light, **beside)  # fmt: skip
+            _draw_mark(axes, Point(cell.paper, place, text=f"the paper: {cell.paper:.2f}"), RING, **ring)
+        _write_beside(
+            axes, row.shown, place, color=INK.light, fontweight="bold" if cell.best or cell.tied else "normal"
+        )
+
+
+def _write_beside(axes: Any, text: str, y: float, **style: Any) -> None:
+    """Write a text to the right of the chart."""
+    place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    axes.annotate(text, (1, y), xycoords=("axes fraction", "data"), **place, **style)
 
 
 def _prepare(axes: Any, *, grid: str) -> None:
@@ -127,11 +136,10 @@ def _draw_series(axes: Any, series: Series, bottom: float | None, shift: float) 
         if point.ends and not series.band and not far:
             place = {"transform": moved} if shift else {}
             axes.vlines(point.x, *point.ends, color=look.light, linewidth=1.4, alpha=0.65, gid="interval", **place)
-        if series.marks != "none":
-            shown = replace(point, y=bottom) if far and bottom is not None else point
-            small = series.marks == "last" and point is not points[-1]
-            fill = {"markerfacecolor": PAPER.light} if point.hollow else {}
-            _draw_mark(axes, shown, look, marker="v" if far else look.mark, markersize=3 if small else 7, **fill)
+        shown = replace(point, y=bottom) if far and bottom is not None else point
+        small = series.large_end and point is not points[-1]
+        fill = {"markerfacecolor": PAPER.light} if point.hollow else {}
+        _draw_mark(axes, shown, look, marker="v" if far else look.mark, markersize=3 if small else 7, **fill)
 
 
 def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
@@ -144,11 +152,9 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
     low, high = axes.get_ylim()
     step = NAME_HEIGHT * (high - low)
     last = low - step
-    beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
     for one in sorted(series, key=lambda one: one.points[-1].y):
         last = max(one.points[-1].y, last + step)
-        axes.annotate(one.name, (1, last), xycoords=("axes fraction", "data"), color=one.look.light,
-                      fontweight="bold", **beside)  # fmt: skip
+        _write_beside(axes, one.name, last, color=one.look.light, fontweight="bold")
 
 
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:

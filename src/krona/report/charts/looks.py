@@ -39,30 +39,23 @@ GRID, PAPER = Look("#d9dbe0", "#343943"), Look("#fdfdfb", "#15171b")
 
 
 def slot(method: str) -> int:
-    """Return a number that determines the colour and mark of a method.
-
-    For a shipped method, it is the index in the list of methods. For another method, it is computed from the name.
-    """
+    """Return the number of a method's colour and mark: its place in the list of methods, or a hash of its name."""
     known = tuple(METHOD_LABELS)
     if method in known:
-        return known.index(method) % SLOTS
-    left = max(1, SLOTS - len(known))
-    return (len(known) + zlib.crc32(method.encode()) % left) % SLOTS
+        return known.index(method)
+    return len(known) + zlib.crc32(method.encode()) % (SLOTS - len(known))
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:
-    """Return the style of row ``number`` (from 0) of the ``count`` rows of a method.
-
-    The rows of a method have different shades of the method's colour.
-    """
+    """Return the style of row ``number`` (from 0) of a method's ``count`` rows, which have shades of its colour."""
     place = slot(method)
     shade = number / (count - 1) - 0.5 if count > 1 else 0.0
     towards = (INK, PAPER)[shade > 0]
     color = place % len(LIGHT)
     marks = tuple(MARKS)
     return Look(
-        mix((LIGHT[color], towards.light), abs(shade)),
-        mix((DARK[color], towards.dark), abs(shade)),
+        mix(LIGHT[color], towards.light, abs(shade)),
+        mix(DARK[color], towards.dark, abs(shade)),
         marks[(place + place // len(LIGHT) + number) % len(marks)],
         DASHES[(place // len(MARKS) + number) % len(DASHES)],
     )
@@ -73,20 +66,16 @@ def row_looks(methods: Sequence[str]) -> list[Look]:
     return [method_look(one, methods[:i].count(one), methods.count(one)) for i, one in enumerate(methods)]
 
 
-def mix(colors: Sequence[str], share: float) -> str:
-    """Return the color at the position ``share`` (from 0 to 1) of a gradient through the given colors."""
-    place = share * (len(colors) - 1)
-    first = min(int(place), len(colors) - 2)
-    ends = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors[first : first + 2]]
-    mixed = [round(a + (b - a) * (place - first)) for a, b in zip(*ends, strict=True)]
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+def mix(one: str, two: str, share: float) -> str:
+    """Return the color at the position ``share`` (from 0 to 1) of a gradient between two colors."""
+    pairs = [(int(one[i : i + 2], 16), int(two[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
 def dark_style(looks: Iterable[Look] = ()) -> str:
-    """Return the CSS that replaces the light colors of charts by dark ones on a dark page.
+    """Return the CSS that replaces the light colors of all methods and of ``looks`` by dark ones on a dark page.
 
-    The CSS includes the colors of all methods and the colors of ``looks``. The elements of a chart contain the light
-    colors, so that programs without CSS can show the chart.
+    The elements of a chart contain the light colors, so that programs without CSS can show the chart.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
     rules = "".join(

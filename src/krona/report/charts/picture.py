@@ -2,18 +2,29 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from krona.report.charts.chart import Chart, RowChart
+from krona.report.charts.chart import Chart
 from krona.report.charts.draw import draw_points, draw_rows
 from krona.report.charts.looks import INK, PAPER, SOFT, Look, dark_style
+from krona.report.charts.scores import Scored
 from krona.report.charts.svg import new_figure, to_svg
 
 WIDTH = 760
 LETTERS = 105  # the maximum number of characters in a line of text
 LINE = 17  # the height of a line of text
-Keys = dict[str, Look]
-Part = str | Keys | RowChart | Sequence[Chart]  # a sentence, a legend, a chart of rows, or charts side by side
+
+
+@dataclass(frozen=True)
+class RowChart:
+    """A chart with one score and its intervals in each row. ``label`` is the label of the axis of scores."""
+
+    label: str
+    rows: Sequence[Scored]
+
+
+Part = str | RowChart | Sequence[Chart]  # a sentence, a chart of rows, or charts side by side
 
 
 def picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
@@ -38,8 +49,6 @@ def picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
 def _height(part: Part) -> float:
     if isinstance(part, str):
         return LINE * len(textwrap.wrap(part, LETTERS)) + 6.0
-    if isinstance(part, dict):
-        return LINE + 6.0
     if isinstance(part, RowChart):
         return 30.0 * len(part.rows) + 54
     return 320.0 if len(part) == 1 else 240.0
@@ -49,12 +58,8 @@ def _draw(place: Any, part: Part, *, headings: bool) -> None:
     if isinstance(part, str):
         lines = "\n".join(textwrap.wrap(part, LETTERS))
         place.text(0.02, 0.5, lines, fontsize=12, color=SOFT.light, va="center")
-    elif isinstance(part, dict):
-        for i, (name, look) in enumerate(part.items()):
-            place.text(0.02 + 0.14 * i, 0.5, look.sign, color=look.light, va="center")
-            place.text(0.045 + 0.14 * i, 0.5, name, fontsize=12, color=SOFT.light, va="center")
     elif isinstance(part, RowChart):
-        draw_rows(place.subplots(), part)
+        draw_rows(place.subplots(), part.label, part.rows)
     else:
         for axes, chart in zip(place.subplots(1, len(part), squeeze=False)[0], part, strict=True):
             draw_points(axes, chart)
@@ -65,9 +70,7 @@ def _draw(place: Any, part: Part, *, headings: bool) -> None:
 def _looks(parts: Iterable[Part]) -> list[Look]:
     found: list[Look] = []
     for part in parts:
-        if isinstance(part, dict):
-            found += part.values()
-        elif isinstance(part, RowChart):
+        if isinstance(part, RowChart):
             found += [row.look for row in part.rows]
         elif not isinstance(part, str):
             found += [series.look for chart in part for series in chart.series]

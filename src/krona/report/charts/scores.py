@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import fmean
 
 from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
@@ -9,7 +10,7 @@ from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.wording import format_range, number, plain_label
+from krona.report.wording import cell_mark, cell_value, format_range, format_seeds, number, plain_label
 from krona.runs import studies
 from krona.runs.studies import Study, Trial
 
@@ -31,6 +32,12 @@ class Scored:
     @property
     def name(self) -> str:
         return plain_label(self.row.label)
+
+    @property
+    def shown(self) -> str:
+        """The score with the sign of a warning and the spread over seeds."""
+        spread = format_seeds([*self.cell.by_seed.values()], self.cell.digits)
+        return f"{cell_value(self.cell)}{cell_mark(self.cell).strip('*~')} {spread}".strip()
 
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
         """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""
@@ -61,7 +68,7 @@ def cost_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Chart:
     """Return a chart of the score against a cost, with the Pareto front of the rows that can be compared.
 
-    In the chart of parameters, each method with several sizes is a line. If the chart has a line, no front is drawn.
+    In the chart of parameters, each method with several sizes is a line instead, and no front is drawn.
     """
     lines = _group_by_size(spent) if cost == "params" else {}
     compared = [] if lines else [row for row in spent if row.cell.compared]
@@ -92,31 +99,29 @@ def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
 
 
 def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return charts of the score against the highest possible rank and against the effective rank of the update.
-
-    A chart is left out if all rows have the same rank.
-    """
+    """Return charts of the score against the highest and the effective rank of the update, if these differ."""
     charts = []
     for name in ("rank", "effective"):
-        known = [(row, rank) for row in rows if (rank := row.row.cell(name).value)]
-        series = [Series(row.name, row.look, [row.point(rank, f"; rank {number(rank, 1)}")]) for row, rank in known]
-        if len({rank for _, rank in known}) > 1:
-            charts.append(_against(name, column, series))
+        known = {row: rank for row in rows if (rank := row.row.cell(name).value)}
+        if len({*known.values()}) > 1:
+            points = {row: row.point(rank, f"; rank {number(rank, 1)}") for row, rank in known.items()}
+            charts.append(
+                _against(name, column, [Series(row.name, row.look, [point]) for row, point in points.items()])
+            )
     return charts
 
 
 def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return a chart of the dev score by epoch, with the mean, the lowest and the highest seed of the best rows.
-
-    The list is empty if no row has several epochs.
-    """
+    """Return a chart of the dev score by epoch, if a row has several epochs. Bands show the seeds' range."""
     best = sorted(rows, key=lambda row: -row.score)[:MOST_LINES] if column.kind == "task" else []
-    lines = {row: points for row in rows if row in best and len(points := _epoch_points(row)) > 1}
-    if not lines:
-        return []
+    lines = {row: _epoch_points(row) for row in rows if row in best}
     series = [
-        Series(row.name, row.look, points, line=True, band=True, marks="last") for row, points in lines.items()
-    ]  # fmt: skip
+        Series(row.name, row.look, points, line=True, band=True, large_end=True)
+        for row, points in lines.items()
+        if len(points) > 1
+    ]
+    if not series:
+        return []
     detail = "mean, lowest and highest seed" + (f"; the best {MOST_LINES} rows" if len(rows) > MOST_LINES else "")
     return [score_chart("Dev score by epoch", Axis("epoch", "whole"), "dev score (0–100)", series, detail=detail)]
 
@@ -134,10 +139,7 @@ def _epoch_points(row: Scored) -> list[Point]:
 
 
 def curve_charts(curves: Curves) -> list[Chart]:
-    """Return the chart of the score against a setting.
-
-    For learning rates, there are also charts of the expected scores of the best of k trials (`expect_best`).
-    """
+    """Return the chart of the score against a setting. For learning rates, also return charts of `expect_best`."""
     setting = NAMES[curves.setting]
     looks = {name: method_look(points[0].runs[0].result.method) for name, points in curves.lines.items()}
     values = sorted({point.x for points in curves.lines.values() for point in points})
@@ -199,17 +201,13 @@ def score_chart(
 
 
 def study_charts(study: Study) -> list[Chart]:
-    """Return charts of the dev score by trial and along each axis of a search.
-
-    The list is empty if the search has fewer than two finished or pruned trials.
-    """
+    """Return charts of the dev score by trial and along each axis of a search with at least two scored trials."""
     trials = [one for one in study.trials if one.value is not None and one.state in ("finished", "pruned")]
     if len(trials) < 2:
         return []
-    best: list[Point] = []
-    for one in trials:
-        if one.state == "finished":
-            best.append(Point(one.number, max([one.value or 0.0, *(point.y for point in best)])))
+    done = [one for one in trials if one.state == "finished"]
+    highest = accumulate((one.value or 0.0 for one in done), max)
+    best = [Point(one.number, score) for one, score in zip(done, highest, strict=True)]
     charts = [_trial_chart("Dev score by trial", Axis("trial", "whole"), [(one.number, one) for one in trials], best)]
     for axis in study.axes:
         places = [(place, one) for one in trials if (place := _position(axis, one)) is not None]
@@ -218,17 +216,13 @@ def study_charts(study: Study) -> list[Chart]:
     return charts
 
 
-def _trial_chart(
-    title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], best: Sequence[Point] = ()
-) -> Chart:  # fmt: skip
-    series = []
-    for state, look in (("finished", method_look("full")), ("pruned", PRUNED)):
-        points = [
-            Point(x, one.value or 0.0, None, f"trial {one.number}, {state}: {number(one.value or 0.0)}")
-            for x, one in trials
-            if one.state == state
-        ]
-        series += [Series(state, look, points)] if points else []
+def _trial_chart(title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], best: Sequence[Point] = ()) -> Chart:
+    points: dict[str, list[Point]] = {"finished": [], "pruned": []}
+    for x, one in trials:
+        score = one.value or 0.0
+        points[one.state].append(Point(x, score, None, f"trial {one.number}, {one.state}: {number(score)}"))
+    looks = (method_look("full"), PRUNED)
+    series = [Series(state, look, points[state]) for state, look in zip(points, looks, strict=True) if points[state]]
     detail = "dots: finished trials, crosses: pruned trials, line: best score so far" if best else ""
     return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
 

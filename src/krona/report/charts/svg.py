@@ -41,12 +41,10 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
 
 
 def to_svg(figure: Any, title: str, *, style: str = "") -> str:
-    """Return the figure as an SVG element. Equal figures give the same text.
+    """Return a matplotlib figure as an SVG element. Equal figures give the same text.
 
-    Args:
-        figure: a matplotlib figure. An artist whose ``gid`` is a `tooltip` gets this tooltip.
-        title: the name of the picture for screen readers.
-        style: the CSS of the element. It is empty if the element is part of an HTML page, which has its own CSS.
+    An artist whose ``gid`` is a `tooltip` gets this tooltip. Without ``style`` (CSS), the element is part of an HTML
+    page, which has its own CSS. The ``title`` is for screen readers.
     """
     from matplotlib.text import Text
 

@@ -41,12 +41,7 @@ class MethodDiff:
 
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
-    """Compare two methods or two runs.
-
-    Args:
-        outputs: the folder with the runs.
-        a, b: the names of two methods with runs under ``outputs``, or two runs. A run is given by its id, by the
-            beginning of its id, or by its path.
+    """Compare two methods with runs under ``outputs``, or two runs (ids, beginnings of ids, or paths).
 
     Raises:
         KronaError: a name is neither a method nor a run, one name is a method and the other is a run, or several runs
@@ -71,8 +66,8 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     """Compare two methods on all tasks with runs of at least one of them.
 
-    If a task has runs of one method only, or several variants of a method, it has a remark instead of a test. Raise
-    KronaError if one of the methods has no finished run.
+    If a method has no run or several variants on a task, the task has a remark instead of a test. Raise KronaError if
+    one of the methods has no finished run.
     """
     runs, problems = load_runs([outputs])
     done = [run for run in runs if run.result.status == "done"]
@@ -90,6 +85,7 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
 
 
 def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tuple[str, str]) -> TaskDiff:
+    """Compare the means over the common seeds of two methods, so that the shown difference is the tested difference."""
     cells: list[Cell | None] = []
     remarks = []
     for name in methods:
@@ -100,19 +96,14 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
             remarks.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
         cells.append(score_cell(ours, "test") if variants == 1 else None)
     one, two = cells
-    if one is not None and two is not None:
-        return _test_cells(section, task, one, two)
-    a, b = (None if cell is None else cell.value for cell in cells)
-    return TaskDiff(section, task, a, b, remark="; ".join(remarks))
-
-
-def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
-    """Compare the means over the common seeds of two cells, so that the shown difference is the tested difference."""
+    if one is None or two is None:
+        a, b = (None if cell is None else cell.value for cell in cells)
+        return TaskDiff(section, task, a, b, remark="; ".join(remarks))
     seeds = sorted(one.answers.keys() & two.answers.keys())
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
     if differing := differing_data(one.runs[0], two.runs[0]):
         return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
-    test = one.test_against(two).result
+    test = one.test_against(two)
     if test is None:
         return TaskDiff(section, task, a, b, remark="no common seed with the same test set")
     counts = len(one.by_seed), len(two.by_seed)

@@ -19,18 +19,14 @@ ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
 @dataclass(frozen=True)
 class Change:
-    """An example for which two runs have different predictions.
-
-    ``a`` and ``b`` are the predictions. ``verdict`` is ``only A right``, ``only B right`` or ``both wrong``. In a
-    regression, ``verdict`` is the change of the absolute error from ``a`` to ``b``.
-    """
+    """An example for which two runs have different predictions."""
 
     id: str
     source: str
     target: str
-    a: str
+    a: str  # the predictions
     b: str
-    verdict: str
+    verdict: str  # "only A right", "only B right" or "both wrong"; in a regression, the change of the absolute error
     size: float = 0.0  # in a regression, the absolute change of the error
 
 
@@ -101,18 +97,18 @@ def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
     for run in (a, b):
         if run.result.status != "done":
             return f"{run.result.run_id} is {run.result.status}"
-        if "test" not in run.packed:
+        if "test" not in run.predictions[0]:
             return f"{run.result.run_id} has no stored predictions"
     if a.result.task != b.result.task:
         return f"the runs have different tasks, {a.result.task} and {b.result.task}"
-    one, two = a.packed["test"], b.packed["test"]
+    one, two = a.predictions[0]["test"], b.predictions[0]["test"]
     if len(one) != len(two) or (one.truth != two.truth).any():
         return f"the test sets of the runs differ ({len(one)} and {len(two)} examples)"
     return None
 
 
 def _test(found: RunDiff) -> None:
-    one, two, metrics = found.a.packed["test"], found.b.packed["test"], found.a.metrics
+    one, two, metrics = found.a.predictions[0]["test"], found.b.predictions[0]["test"], found.a.metrics
     found.p = swap_test([one], [two], metrics).p
     if one.classes:
         right_a, right_b = one.given == one.truth, two.given == two.truth
@@ -127,7 +123,7 @@ def _add_changes(found: RunDiff) -> None:
     except KronaError as error:
         found.without_texts = str(error)
         return
-    regression = found.a.packed["test"].classes == 0
+    regression = found.a.predictions[0]["test"].classes == 0
     for key in (key for key in one if key in two):
         x, y = one[key], two[key]
         if x["prediction"].strip() != y["prediction"].strip():

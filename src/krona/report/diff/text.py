@@ -18,7 +18,6 @@ def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: in
     """Return a comparison as text.
 
     Args:
-        found: the comparison.
         width: the width of the terminal. None means that lines are not wrapped.
         examples: show at most this number of changed examples of two runs.
     """

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from krona.report.table import Report, Target
 
-
-def find_formats() -> tuple[str, ...]:
-    """Return the names of the formats, which are the names of the modules of this package."""
-    return tuple(sorted(module.name for module in iter_modules(__path__)))
-
-
-FORMATS = find_formats()
+FORMATS = tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
 def renderer(name: str) -> "Callable[[Report, Target], str]":

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from krona.messages import amount
 from krona.report.charts import scores
-from krona.report.charts.chart import Chart, RowChart, ScoreRow
+from krona.report.charts.chart import Chart
 from krona.report.charts.curves import find_curves
-from krona.report.charts.picture import Part, picture
+from krona.report.charts.picture import Part, RowChart, picture
 from krona.report.charts.scores import Scored
 from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table, Target
-from krona.report.wording import SEEDS, cell_mark, cell_value, count_seeds, format_seeds
+from krona.report.wording import SEEDS, count_seeds
 
 RANKS = 4  # with at least this number of different ranks, charts of the score against the rank can replace the costs
 FRONT = "Filled, joined marks are on the Pareto front: no other row has at least this score at this cost or less."
@@ -47,7 +47,7 @@ def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
         bars = f"Bars: over seeds ({SEEDS})." if seeds else ""
         return picture(title, [_head(table, rows, bold=False), charts[:1], bars, *notes], headings=False)
-    score_rows = RowChart(title, f"{column.label}, score (0–100)", [_row(row) for row in rows])
+    score_rows = RowChart(f"{column.label}, score (0–100)", rows)
     below = _rank_charts(column, rows, charts) or charts
     front = FRONT if any(chart.front for chart in below) else ""
     parts: list[Part] = [_head(table, rows, bold=True), score_rows, _explain_lines(rows), below, front, *notes]
@@ -55,10 +55,7 @@ def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
 
 
 def _rank_charts(column: Column, rows: Sequence[Scored], charts: Sequence[Chart]) -> list[Chart]:
-    """Return charts of the score against ranks and training time.
-
-    The list is empty unless the rows have about the same number of parameters and at least four different ranks.
-    """
+    """Return charts against ranks and time, if the rows have about equally many parameters and at least four ranks."""
     ranks = {row.row.cell("rank").value for row in rows}
     sizes = [run.result.trainable_params or 0 for row in rows for run in row.cell.runs]
     if len(ranks) < RANKS or max(sizes) >= scores.SEVERAL * min(sizes):
@@ -80,13 +77,3 @@ def _explain_lines(rows: Sequence[Scored]) -> str:
         words.append(f"{'Lower line' if words else 'Line'}: over test sets (bootstrap, 95 %).")
     words += ["Ring: the paper."] if any(row.cell.paper is not None for row in rows) else []
     return " ".join(words)
-
-
-def _row(row: Scored) -> ScoreRow:
-    cell = row.cell
-    mark = cell_mark(cell).strip("*~")
-    shown = f"{cell_value(cell)}{mark} {format_seeds([*cell.by_seed.values()], cell.digits)}".strip()
-    return ScoreRow(
-        row.name, row.row.differs, row.look, row.score, cell.over_seeds, cell.test_interval, cell.paper, shown,
-        bold=cell.best or cell.tied,
-    )  # fmt: skip

@@ -9,7 +9,7 @@ from krona.report.charts.chart import Chart
 from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw
 from krona.report.charts.looks import dark_style, row_looks
-from krona.report.charts.scores import PRUNED, Scored, study_charts
+from krona.report.charts.scores import PRUNED, study_charts
 from krona.report.formats.html.markup import escape, folded, items, label, mark, note, sentence
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
 from krona.report.notes import closing_notes, table_notes
@@ -53,8 +53,7 @@ def _section(report: Report, number: int, base: Path) -> str:
     columns = _first_columns(table)
     rest = ""
     if len(columns) < len(table.columns):
-        whole = table_of_rows(table, table.columns, number)
-        rest = folded(f"All {len(table.columns)} columns", whole)
+        rest = folded(f"All {len(table.columns)} columns", table_of_rows(table, table.columns, number))
     notes = table_notes(table)
     missing, over_tasks = (items(note(one) for one in notes if one.kind == kind) for kind in ("missing", "tasks"))
     return f"""<section aria-labelledby="table-{number}">
@@ -114,7 +113,8 @@ def _table_charts(report: Report, number: int) -> str:
     if number >= MOST_CHARTED or not columns:
         return ""
     rows = scores.scored_rows(table, columns[0])
-    keys = f'<div class="keys">{"".join(f"<span>{_row_name(row)}</span>" for row in rows)}</div>'
+    names = (f"{mark(row.look)} {label(row.row.label)} {escape(row.row.differs)}" for row in rows)
+    keys = f'<div class="keys">{"".join(f"<span>{name}</span>" for name in names)}</div>'
     keys = folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
     parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(table, columns[0], ranks=True)}']
     if sum(len(one.score_columns) for one in report.tables) <= MOST_CHARTED:
@@ -136,7 +136,3 @@ def _column_charts(table: Table, column: Column, *, ranks: bool) -> str:
     rows = scores.scored_rows(table, column)
     charts = _chart_grid([*scores.cost_charts(column, rows), *scores.epoch_charts(column, rows)])
     return charts + (folded("Score against ranks", _chart_grid(scores.rank_charts(column, rows))) if ranks else "")
-
-
-def _row_name(row: Scored) -> str:
-    return f"{mark(row.look)} {label(row.row.label)} {escape(row.row.differs)}"

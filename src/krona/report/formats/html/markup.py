@@ -31,10 +31,10 @@ def note(one: Note) -> str:
     return f'<span class="warning">{shown}</span>' if one.kind == "warning" else shown
 
 
-def items(lines: Iterable[str], kind: str = "notes") -> str:
+def items(lines: Iterable[str]) -> str:
     """Return an HTML list of these items. Without items, return an empty text."""
     found = "".join(f"<li>{line}</li>" for line in lines)
-    return f'<ul class="{kind}">{found}</ul>' if found else ""
+    return f'<ul class="notes">{found}</ul>' if found else ""
 
 
 def mark(look: Look) -> str:
@@ -54,7 +54,6 @@ def scroll(name: str, content: str) -> str:
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
 
 
-def folded(summary: str, content: str, *, shown: bool = False) -> str:
+def folded(summary: str, content: str) -> str:
     """Return content that a click on the summary unfolds. Without content, return an empty text."""
-    opened = " open" if shown else ""
-    return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>" if content else ""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>" if content else ""

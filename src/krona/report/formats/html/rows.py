@@ -52,9 +52,7 @@ def _cell(cell: Cell) -> str:
 def runs_of_rows(table: Table, base: Path) -> str:
     """Return the HTML of the runs of a table: the best run of each row and task, all runs, and their provenance.
 
-    Args:
-        table: the table.
-        base: the folder to which the links to result.json files are relative.
+    The links to result.json files are relative to the folder ``base``.
     """
     best = items(line for row in table.rows for line in _best_runs(table, row))
     if not best:
