@@ -33,25 +33,16 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """The values with which an adapter is inserted into its backbone. The file's header contains these values.
-
-    Args:
-        format: the version of the file format.
-        branch: the dotted path of the branches' class, or None for an adapter without branches.
-        branch_config: the arguments of the branches' class.
-        insertion: the other arguments of `surgery.insert`.
-        backbone: the fingerprint of the backbone, or None for an adapter that was read from a peft folder.
-        notes: further entries of the header by name, such as the adapter's origin (`krona.adapters.origin`).
-    """
+    """The values with which an adapter is inserted into its backbone. The file's header contains these values."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    format: int
-    branch: str | None
-    branch_config: dict[str, Any]
-    insertion: dict[str, Any]
-    backbone: Fingerprint | None
-    notes: dict[str, str] = Field(default_factory=dict)
+    format: int  # the version of the file format
+    branch: str | None  # the dotted path of the branches' class, or None for an adapter without branches
+    branch_config: dict[str, Any]  # the arguments of the branches' class
+    insertion: dict[str, Any]  # the other arguments of `surgery.insert`
+    backbone: Fingerprint | None  # None for an adapter that was not read from a file of krona
+    notes: dict[str, str] = Field(default_factory=dict)  # further entries, such as the origin (`krona.adapters.origin`)
 
     @field_validator("insertion")
     @classmethod
@@ -115,15 +106,27 @@ class Adapter:
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
-        config = AdapterConfig(
-            format=FORMAT,
-            branch=None if inserted.branch is None else class_path(inserted.branch),
-            branch_config=inserted.branch_config,
-            insertion=inserted.insertion,
-            backbone=backbone or take_fingerprint(model, trained=inserted.trained),
-            **({"notes": dict(notes)} if notes else {}),
-        )
-        return cls(config, {key: p.detach() for key, p in adapter_state(model, name).items()})
+        more = {"notes": dict(notes)} if notes else {}
+        return cls.create(
+            inserted.branch, inserted.branch_config, {key: p.detach() for key, p in adapter_state(model, name).items()},
+            inserted.insertion, backbone=backbone or take_fingerprint(model, trained=inserted.trained), **more,
+        )  # fmt: skip
+
+    @classmethod
+    def create(
+        cls,
+        branch: Callable[..., nn.Module] | None,
+        branch_config: dict[str, Any],
+        tensors: Mapping[str, Tensor],
+        insertion: dict[str, Any],
+        *,
+        backbone: Fingerprint | None = None,
+        **more: Any,
+    ) -> "Adapter":
+        """Return an adapter from its parts. `AdapterConfig` describes them."""
+        path = None if branch is None else class_path(branch)
+        fields = {"format": FORMAT, "branch": path, "branch_config": branch_config, "insertion": insertion}
+        return cls(AdapterConfig(**fields, backbone=backbone, **more), tensors)
 
     @classmethod
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":

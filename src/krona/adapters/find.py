@@ -16,16 +16,11 @@ ADAPTER = file_names.ADAPTER
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, or an adapter's file with its origin.
-
-    Args:
-        adapter: the adapter's file, or None if the run trained no parameters.
-        result: the result of the run, or None for a file outside of a run's folder.
-    """
+    """A finished run, or an adapter's file with its origin."""
 
     origin: Origin
-    adapter: Path | None
-    result: Result | None
+    adapter: Path | None  # the adapter's file, or None if the run trained no parameters
+    result: Result | None  # None for a file outside of a run's folder
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
@@ -63,11 +58,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the path of the adapter's file, or None if ``run`` is not such a file.
-
-    For a folder, return the adapter's file in the folder. For the folder of a run, which contains a
-    result.json, return None.
-    """
+    """Return the adapter's file that a path names (a file, or a folder without result.json), or None."""
     path = Path(run)
     if path.is_dir() and not (path / file_names.RESULT).is_file():
         path /= ADAPTER

@@ -29,24 +29,15 @@ class OtherBackboneError(KronaError):
 
 
 class Fingerprint(BaseModel):
-    """The entry of an adapter's file that identifies its backbone.
-
-    Args:
-        parameters: the number of parameters of the backbone.
-        shapes: the hash of the names and shapes of all weights.
-        frozen: the hash of a sample of the frozen weights' values.
-        marks: a dict from each dtype ("float32", …) to the hash of all frozen weights after rounding to this dtype.
-            It is None in files of earlier versions.
-        pooling: the setting ``backbone.pooling`` of an encoder. None means the classification head of transformers.
-    """
+    """The entry of an adapter's file that identifies its backbone."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     parameters: int
-    shapes: str
-    frozen: str
-    marks: dict[str, str] | None = None
-    pooling: str | None = None
+    shapes: str  # the hash of the names and shapes of all weights
+    frozen: str  # the hash of a sample of the frozen weights' values
+    marks: dict[str, str] | None = None  # hashes of all frozen weights by rounding; None in earlier files
+    pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
 
 
 def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
@@ -70,11 +61,9 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprin
 def require_backbone(
     model: nn.Module, wanted: Fingerprint, path: Path | None, *, trained: Container[str], any_values: bool = False
 ) -> None:
-    """Raise an error if the model is not the backbone of an adapter.
+    """Raise an error if the model is not the backbone of the adapter in ``path``, whose fingerprint is ``wanted``.
 
     Args:
-        wanted: the fingerprint of the adapter's backbone.
-        path: the adapter's file, for the error message.
         trained: the names of the backbone's own weights that the adapter trains.
         any_values: accept weights with other values, if their names and shapes are the same.
 
@@ -104,10 +93,7 @@ def require_backbone(
 
 
 def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the model's pooling differs from the pooling in the fingerprint.
-
-    The message begins with ``label``.
-    """
+    """Raise OtherBackboneError if the pooling differs from the fingerprint. The message begins with ``label``."""
     there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
     if there != here:
         raise OtherBackboneError(
@@ -125,9 +111,6 @@ def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]
     """Return whether the weights have the values that the fingerprint records, after rounding to a dtype.
 
     The result is None if the fingerprint has no hash that can be compared with weights of this model's dtype.
-
-    Args:
-        trained: the names of the backbone's own weights that the adapter trains.
     """
     frozen = {key: weight for key, weight in _weights(model).items() if key not in trained}
     possible = _possible_roundings(frozen)

@@ -43,12 +43,7 @@ def require_source(source: str, branch: str | None) -> None:
 
 
 def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
-    """Return the name of a source and the adapter that it contains.
-
-    Args:
-        source: a run, an adapter's file or a peft folder.
-        model: the backbone without branches.
-    """
+    """Return the name and the adapter of a source: a run, an adapter's file, or a peft folder of a backbone."""
     if _is_peft(source):
         return source, read_peft(model, source).adapter
     run_id, adapter = _find_adapter(source)
@@ -106,12 +101,9 @@ def _differences(
     own: Mapping[str, Tensor], source: Adapter, fits: set[str], branch_config: Mapping[str, Any]
 ) -> list[str]:
     lines = [f"copied {len(fits)} of {amount(len(own), 'tensor')}"]
+    shapes = {name: f" instead of {tuple(value.shape)}" for name, value in source.tensors.items()}
     new = [
-        f"{name} {tuple(value.shape)} instead of {tuple(source.tensors[name].shape)}"
-        if name in source.tensors
-        else name
-        for name, value in own.items()
-        if name not in fits
+        f"{name} {tuple(own[name].shape)}{shapes[name]}" if name in shapes else name for name in own if name not in fits
     ]
     if new:
         lines[0] += f"; with new initial values: {'; '.join(first_few(new, NAMED))}"

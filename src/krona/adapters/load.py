@@ -75,12 +75,7 @@ class Trained:
         return self.predict_texts(self.make_split(rows), batch_size=batch_size)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Return a split of these rows, with the texts that the model reads.
-
-        Args:
-            rows: the rows, as for `predict`.
-            places: the location of each row, for error messages.
-        """
+        """Return a split of rows as for `predict`. ``places`` are the locations of the rows for error messages."""
         prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
@@ -108,10 +103,7 @@ class Trained:
         return [found[row] for row in range(len(split))]
 
     def batch(self, ids: Mapping[str, Any], rows: Iterable[int]) -> dict[str, Any]:
-        """Return a batch of tokenised rows.
-
-        Every row gets the first label of the task, because the batch needs labels.
-        """
+        """Return a batch of tokenised rows. A batch needs labels, so every row gets the first label of the task."""
         label = self.family.label((self.task.target_strings() or ["0.0"])[0])
         chosen = [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}

@@ -35,8 +35,7 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
     Args:
         passes: a function that calls the model on the rows with which the drift is measured.
     """
-    active = str(get_state(model).active)
-    places = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
+    active, places = _adapted_by_active(model)
     if not places:
         return None
     drifts = _drifts(model, passes)
@@ -69,20 +68,23 @@ def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | N
 def watch_activations(model: nn.Module, watch: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
     """Call ``watch`` whenever a forward pass inside the context reaches a module that the active adapter adapts.
 
-    Args:
-        watch: a function with three arguments: the module's name, the activation without the branches, and the
-            activation with the branches. The activation is the module's output, or its input if the branches act before
-            the module.
+    Its arguments are the module's name and the activation without and with the branches. The activation is the module's
+    output, or its input if the branches act before the module.
     """
-    active = str(get_state(model).active)
-    places = [(path, adapted) for path, adapted in adapted_modules(model) if active in adapted.branches]
-    for path, adapted in places:
-        adapted.watch = partial(watch, public_name(path))
+    _, places = _adapted_by_active(model)
+    for name, adapted in places.items():
+        adapted.watch = partial(watch, name)
     try:
         yield
     finally:
-        for _, adapted in places:
+        for adapted in places.values():
             adapted.watch = None
+
+
+def _adapted_by_active(model: nn.Module) -> tuple[str, dict[str, Adapted]]:
+    """Return the name of the active adapter, and the modules that it adapts by their public names."""
+    active = str(get_state(model).active)
+    return active, {public_name(path): one for path, one in adapted_modules(model) if active in one.branches}
 
 
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:

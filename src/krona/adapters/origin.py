@@ -26,24 +26,18 @@ NOTE = "krona_run"  # the key of the origin in the file's header
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Origin:
-    """The run that trained an adapter, with the settings that are needed to use the adapter.
-
-    Args:
-        task_prefix: true if the text of each row begins with the prefix of the task.
-        scores: a dict from each split (dev, test) to a dict from each metric to the run's score, from 0 to 100.
-        targets: the targets of a regression's data as text. A prediction is at most as long as the longest target.
-    """
+    """The run that trained an adapter, with the settings that are needed to use the adapter."""
 
     run_id: str
     method: str
     seed: int
     task: Mapping[str, Any]
     backbone: Mapping[str, Any]
-    task_prefix: bool
+    task_prefix: bool  # true if the text of each row begins with the prefix of the task
     max_source_length: int
     precision: str = "32-true"
-    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    targets: Sequence[str] = ()
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split and metric, from 0 to 100
+    targets: Sequence[str] = ()  # of a regression's data; a prediction is at most as long as the longest target
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":

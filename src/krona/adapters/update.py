@@ -28,13 +28,9 @@ from krona.surgery.wrapper import Adapted
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of an update.
+    """The singular values of an update."""
 
-    Args:
-        values: the singular values (r) in fp64, in descending order. The number r is the highest possible rank.
-    """
-
-    values: Tensor
+    values: Tensor  # (r) in fp64, in descending order; r is the highest possible rank
 
     @property
     def norm(self) -> float:

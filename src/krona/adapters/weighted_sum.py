@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.adapters.branches import Branches
+from krona.adapters.adapter import Adapter
 from krona.messages import KronaError
 from krona.methods.arguments import check_float
 from krona.methods.bitfit import Bias
@@ -21,13 +21,12 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.options import list_placements
 from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_state, require_unmerged
-from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import public_name
 
 Weighted = list[tuple[float, Any]]  # the branches at one module, each with the weight of its adapter
+Sum = tuple[type[nn.Module] | None, dict[str, Any], dict[str, Tensor]]  # a class, its arguments, and the tensors
 
 
 @torch.no_grad()
@@ -47,17 +46,9 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
         KronaError: an update is not linear, or the updates have different kinds or shapes. The model is then unchanged.
     """
     adapters = _check_adapters(model, weights)
-    kind = _common_kind(adapters)
-    made = SUMS[kind](_branches_by_place(model, adapters, weights))
-    tensors = made.tensors | _sum_backbone_weights(model, adapters, weights)
-    before = get_state(model).active
-    insert(model, made.branch, name=into, **_merge_options(adapters), **made.config)
-    try:
-        copy_into(adapter_state(model, into), tensors)
-    except KronaError:
-        take_out(model, into)
-        activate(model, before)
-        raise
+    branch, config, tensors = SUMS[_common_kind(adapters)](_branches_by_place(model, adapters, weights))
+    tensors |= _sum_backbone_weights(model, adapters, weights)
+    Adapter.create(branch, config, tensors, _merge_options(adapters)).insert(model, name=into)
 
 
 def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str, Insertion]:
@@ -158,7 +149,7 @@ def _sum_backbone_weights(
     return sums
 
 
-def _sum_loras(places: Mapping[str, Weighted]) -> Branches:
+def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
     sums = {
         label: (
             torch.cat([branch.A.double() for _, branch in branches], dim=1),
@@ -168,13 +159,13 @@ def _sum_loras(places: Mapping[str, Weighted]) -> Branches:
     }
     rank = max(A.shape[1] for A, _ in sums.values())
     narrow = any(rank > min(len(A), B.shape[1]) for A, B in sums.values())
-    made = Branches(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0})
+    tensors = {}
     for label, (A, B) in sums.items():
-        made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
-    return made
+        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
+    return FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0}, tensors
 
 
-def _sum_products(places: Mapping[str, Weighted]) -> Branches:
+def _sum_products(places: Mapping[str, Weighted]) -> Sum:
     shapes: dict[tuple[int, ...], str] = {}
     sums: dict[str, tuple[Tensor, Tensor]] = {}
     for label, branches in places.items():
@@ -194,21 +185,21 @@ def _sum_products(places: Mapping[str, Weighted]) -> Branches:
     terms = max(len(A) for A, _ in sums.values())
     shape = next(iter(shapes))
     config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
-    made = Branches(Kronecker, config)
+    tensors: dict[str, Tensor] = {}
     for label, pair in sums.items():
         A, B = (F.pad(factor, (0, 0, 0, 0, 0, terms - len(factor))) for factor in pair)
-        made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
+        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
     biases = _sum_parameter(places, "bias", lambda branch: branch.scaling * branch.bias)
     if biases:
         config["bias"] = 1
         for label, (_, B) in sums.items():
-            made.tensors[f"{label}.0.bias"] = biases.get(label, torch.zeros(shape[1] * B.shape[2]))
+            tensors[f"{label}.0.bias"] = biases.get(label, torch.zeros(shape[1] * B.shape[2]))
     residuals = _sum_parameter(places, "residual_scale", lambda branch: branch.gate())
     if residuals:
         config["residual"] = "scale"
         for label in sums:
-            made.tensors[f"{label}.0.residual_scale"] = residuals.get(label, torch.zeros(()))
-    return made
+            tensors[f"{label}.0.residual_scale"] = residuals.get(label, torch.zeros(()))
+    return Kronecker, config, tensors
 
 
 def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
@@ -230,21 +221,21 @@ def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[An
     return sums
 
 
-def _sum_scales(places: Mapping[str, Weighted]) -> Branches:
+def _sum_scales(places: Mapping[str, Weighted]) -> Sum:
     changes = _sum_parameter(places, "scale", lambda branch: branch.scale.double() - 1)
-    return Branches(IA3, {}, {f"{label}.0.scale": 1 + change for label, change in changes.items()})
+    return IA3, {}, {f"{label}.0.scale": 1 + change for label, change in changes.items()}
 
 
-def _sum_biases(places: Mapping[str, Weighted]) -> Branches:
+def _sum_biases(places: Mapping[str, Weighted]) -> Sum:
     biases = _sum_parameter(places, "bias", lambda branch: branch.bias)
-    return Branches(Bias, {}, {f"{label}.0.bias": bias for label, bias in biases.items()})
+    return Bias, {}, {f"{label}.0.bias": bias for label, bias in biases.items()}
 
 
-SUMS: Mapping[Any, Callable[[Mapping[str, Weighted]], Branches]] = {
+SUMS: Mapping[Any, Callable[[Mapping[str, Weighted]], Sum]] = {
     LoRA: _sum_loras,
     Kronecker: _sum_products,
     LoKr: _sum_products,
     IA3: _sum_scales,
     Bias: _sum_biases,
-    None: lambda places: Branches(None),
+    None: lambda places: (None, {}, {}),
 }

@@ -26,25 +26,16 @@ BATCH_SIZE = 64  # used if no result records the run's batch size
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of a run on some rows.
-
-    Args:
-        rows: a description of the rows.
-        count: the number of rows.
-        score: the mean of the task's metrics, as in krona's tables.
-        interval: the 95 % confidence interval of ``score``, from a bootstrap over the rows.
-        parts: a dict from each metric to its score, from 0 to 100.
-        no_label: the number of predictions that are not a label.
-    """
+    """The scores of a run on some rows."""
 
     run_id: str
     task: str
-    rows: str
-    count: int
-    score: float
-    interval: tuple[float, float]
-    parts: Mapping[str, float]
-    no_label: int
+    rows: str  # a description of the rows
+    count: int  # the number of rows
+    score: float  # the mean of the task's metrics, as in krona's tables
+    interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
+    parts: Mapping[str, float]  # the score of each metric, from 0 to 100
+    no_label: int  # the number of predictions that are not a label
 
     def lines(self) -> list[str]:
         """Return the evaluation as lines of text."""
@@ -149,10 +140,7 @@ def evaluate(
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Return a dict from each label of the run, as predicted text, to the corresponding target of the task.
-
-    Raises KronaError if a label has no corresponding target.
-    """
+    """Return a dict from each label of the run, as predicted text, to the corresponding target of the task."""
     run_id, run_task = found.origin.run_id, found.origin.task_settings
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):

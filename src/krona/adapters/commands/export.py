@@ -34,16 +34,11 @@ TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceCla
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """The result of `export`.
-
-    Args:
-        lines: the messages for the user.
-        difference: the largest difference of the logits, as a fraction of the largest logit.
-    """
+    """The result of `export`."""
 
     folder: Path
-    lines: list[str]
-    difference: float
+    lines: list[str]  # messages for the user
+    difference: float  # the largest difference of the logits, as a fraction of the largest logit
 
 
 def export(
@@ -58,8 +53,7 @@ def export(
     """Write a run's model or adapter into a new folder, load it from this folder, and compare the logits.
 
     Args:
-        to: the form of the export. ``merged`` is a complete model for transformers, ``peft`` is a folder for peft, and
-            ``adapter`` is krona's own file.
+        to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's file).
         out: the folder to write.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
         backbone: the folder of the backbone, if the backbone was moved after the run.
@@ -69,13 +63,10 @@ def export(
     """
     if to not in FORMS:
         raise KronaError(f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)}")
-    if dtype is not None and (dtype not in DTYPES or to != "merged"):
-        reason = (
-            did_you_mean(dtype, DTYPES)
-            if to == "merged"
-            else f"--to {to} keeps the dtype of the adapter. Use --to merged."
-        )
-        raise KronaError(f"--dtype {dtype} is not possible: {reason}")
+    if dtype is not None and to != "merged":
+        raise KronaError(f"--dtype {dtype} is not possible: --to {to} keeps the dtype of the adapter. Use --to merged.")
+    if dtype not in (None, *DTYPES):
+        raise KronaError(f"--dtype {dtype} is not possible: {did_you_mean(str(dtype), DTYPES)}")
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]

@@ -32,57 +32,35 @@ RANKS = ("effective_rank", "stable_rank")
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceUpdate:
-    """The update of one module. ``krona inspect --json`` prints these fields.
+    """The update of one module. ``krona inspect --json`` prints these fields."""
 
-    Args:
-        place: the name of the module.
-        kind: the name of the module without layer numbers.
-        tensors: a dict from the name of each tensor to its shape.
-        tensor_norms: a dict from the name of each tensor to its Frobenius norm. A norm is None if it is not finite.
-        rank_bound: the highest rank that the update can have, or None if a branch is not linear.
-        norm: the Frobenius norm of the update. This field, ``effective_rank``, ``stable_rank`` and ``singular_values``
-            are None if the update is not equal to a matrix.
-        drift: the drift that the run measured (`krona.adapters.measure`), or None.
-    """
-
-    place: str
-    kind: str
+    place: str  # the name of the module
+    kind: str  # the name without layer numbers
     d_in: int
     d_out: int
     placement: str
-    tensors: Mapping[str, tuple[int, ...]]
-    tensor_norms: Mapping[str, float | None]
-    rank_bound: int | None
-    norm: float | None
+    tensors: Mapping[str, tuple[int, ...]]  # shapes by name
+    tensor_norms: Mapping[str, float | None]  # Frobenius norms by name; None if a norm is not finite
+    rank_bound: int | None  # the highest rank that the update can have, or None if a branch is not linear
+    norm: float | None  # this and the next two values and singular_values are None if the update is not a matrix
     effective_rank: float | None
     stable_rank: float | None
-    drift: float | None
+    drift: float | None  # as the run measured it (`krona.adapters.measure`)
     singular_values: list[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The content of an adapter, and its origin.
+    """The content of an adapter, and its origin."""
 
-    Args:
-        origin: the origin of the adapter, or None if it is not known.
-        result: the result of the run, or None for a file outside of a run's folder.
-        adapter: the adapter, or None if the run trained no parameters.
-        merged: a dict from runs to their weights in the sum, for a file that `krona merge` wrote.
-        parameters: a dict from each kind of parameter to the number of parameters that train.
-        places: the update at each adapted module.
-        notes: notes that list what the numbers do not include.
-        missing: the reason why the updates are not known, or None if they are known.
-    """
-
-    origin: Origin | None
-    result: Result | None = None
-    adapter: Adapter | None = None
-    merged: Mapping[str, float] = field(default_factory=dict)
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    origin: Origin | None  # None if it is not known
+    result: Result | None = None  # None for a file outside of a run's folder
+    adapter: Adapter | None = None  # None if the run trained no parameters
+    merged: Mapping[str, float] = field(default_factory=dict)  # weights by run, for a file that `krona merge` wrote
+    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trained parameters of each kind
     places: list[PlaceUpdate] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    missing: str | None = None
+    notes: list[str] = field(default_factory=list)  # what the numbers do not include
+    missing: str | None = None  # the reason why the updates are not known
 
     @property
     def file(self) -> Path | None:
@@ -93,13 +71,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     """Return the content of a run's adapter or of an adapter's file.
 
     The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
-    If neither exists, only the content of the adapter's file is returned.
-
-    Args:
-        backbone: the folder of the backbone, if the backbone was moved after the run.
-
-    Raises:
-        KronaError: the run was not found or is not finished, or the file is damaged.
+    If neither exists, only the content of the adapter's file is returned. ``backbone`` is its folder, if it was moved.
     """
     file, result = adapter_file(run), None
     if file is not None and not (file.parent / file_names.RESULT).is_file():
@@ -127,7 +99,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
 def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module | str:
     """Return the backbone on the meta device, with the adapter inserted, or the reason why this is not possible.
 
-    The function tries several configs of the backbone, and uses the first config that fits the adapter.
+    The first config of the backbone that fits the adapter is used.
     """
     settings = origin.with_backbone(backbone).backbone_settings
     folder, choices = find_folder(settings), [settings]
@@ -166,11 +138,7 @@ def _count_by_kind(model: nn.Module) -> dict[str, int]:
 
 
 def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
-    """Return the update of each adapted module, and notes that list what the numbers do not include.
-
-    Args:
-        run: a dict from each module's name to the values that the run measured.
-    """
+    """Return the update of each adapted module, and notes. ``run`` has the values that the run measured, by module."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):

@@ -16,12 +16,7 @@ from krona.surgery.options import list_placements
 
 
 def show(one: Inspection, console: Console, *, every: bool) -> None:
-    """Print the inspection of an adapter.
-
-    Args:
-        every: print a table row for each module. Otherwise a row contains the means over modules of the same kind and
-            shape.
-    """
+    """Print the inspection of an adapter. With ``every``, the table has a row for each module, not for each kind."""
     for line in lines(one):
         say(console, line)
     if one.places:
@@ -125,11 +120,7 @@ def _rows(places: Sequence[PlaceUpdate], *, every: bool) -> list[dict[str, str]]
 
 
 def _cells(group: Sequence[PlaceUpdate]) -> dict[str, str]:
-    """Return a dict from the headings of the table to the cells of one row.
-
-    Args:
-        group: one module, or several modules of the same shape. For several modules, the cells contain means.
-    """
+    """Return the cells of one row by heading: means over modules of the same shape."""
     first = group[0]
     several = any(name.startswith("1.") for name in first.tensors)
     names = {name: name if several else name.removeprefix("0.") for name in first.tensors}

@@ -37,13 +37,11 @@ def merge(
 
     Args:
         weights: the weight of each run in the sum. None means equal weights that sum to 1.
-        task: the name of the task (a file of conf/task) for which the merged adapter predicts. None means the task of
-            the first run.
+        task: the name of the task for which the merged adapter predicts. None means the task of the first run.
         backbone: the folder of the backbone, if the backbone was moved after the first run.
 
     Raises:
-        KronaError: there are fewer than two runs, the backbones differ, the sum of the updates cannot be stored exactly
-            as one adapter, or the file exists.
+        KronaError: the backbones differ, or the sum of the updates cannot be stored exactly as one adapter.
     """
     shares = _check(runs, out, weights, overwrite=overwrite)
     origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
@@ -77,10 +75,7 @@ def merge(
 
 
 def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
-    """Return a dict from runs to their weights in the sum, from the notes of a file that `krona merge` wrote.
-
-    The dict is empty for other files.
-    """
+    """Return the weight of each run in the sum that `krona merge` wrote. The dict is empty for other files."""
     try:
         return {str(run): float(weight) for run, weight in parse_json(notes.get(NOTE, "{}")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -46,10 +46,6 @@ def predict(
         source: the file that contains the rows, or ``-`` for standard input.
         texts: the texts of the rows, one for each column of the task. They are used instead of ``source``.
         output: the file to write, or None for standard output.
-        backbone: the folder of the backbone, if the backbone was moved after the runs.
-
-    Raises:
-        KronaError: a run cannot predict, the runs have different columns, a row is invalid, or the output exists.
     """
     if (source is None) == (not texts):
         raise KronaError(
@@ -162,11 +158,7 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 @contextmanager
 def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that must be called with the speed after each part.
-
-    On a terminal, the function updates a progress bar. The bar shows how many bytes of the input have been read.
-    Otherwise the function does nothing.
-    """
+    """Yield a function that is called with the speed after each part, and updates a progress bar on a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal or not isinstance(rows, InputRows):
         yield lambda speed: None
@@ -199,10 +191,7 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
 
 
 def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
-    """Return a dict from column names to text, with one column for each probability.
-
-    With several runs, the name of each column begins with the id of its run.
-    """
+    """Return the text of each column, with one column for each probability. ``prefix`` names the run, if several."""
     row: dict[str, str] = {}
     for name, value in answer.items():
         if name == "probabilities":

@@ -16,24 +16,14 @@ SOURCE_KEYS = ("kind", "path", "name", "revision")  # the settings of the data t
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
-    """The rows on which a run is scored.
+    """The rows on which a run is scored."""
 
-    Args:
-        task: the name of a task (a file of conf/task). None means the task of the run.
-        data: the folder of the GLUE download, "hub" or "sample". None means the data of the run.
-        split: dev, test or train as a run splits the data, or an official split of the data set (validation,
-            validation_matched, …).
-        source: a file with the columns of the task and a label column. Its rows are used instead of the task's data.
-        mapping: texts ``word=word``. Each text maps a label of the run to a label of the task.
-        overrides: overrides of the run's data, such as ``data.skip_bad_rows=true``, and of the keys of ``task``.
-    """
-
-    task: str | None = None
-    data: str | None = None
-    split: str = "test"
-    source: str | None = None
-    mapping: Sequence[str] = ()
-    overrides: Sequence[str] = ()
+    task: str | None = None  # the name of a task (a file of conf/task); None means the task of the run
+    data: str | None = None  # the folder of the GLUE download, "hub" or "sample"; None means the data of the run
+    split: str = "test"  # dev, test or train as a run splits the data, or an official split (validation, …)
+    source: str | None = None  # a file with the task's columns and labels, which replaces the task's data
+    mapping: Sequence[str] = ()  # texts ``word=word`` from a label of the run to a label of the task
+    overrides: Sequence[str] = ()  # of the run's data, such as ``data.skip_bad_rows=true``, and of the keys of ``task``
 
 
 def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:

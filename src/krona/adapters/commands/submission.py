@@ -36,23 +36,14 @@ LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
 @dataclass(frozen=True)
 class Sheet:
-    """A TSV file of a submission.
+    """A TSV file of a submission."""
 
-    Args:
-        name: the name of the file, without its ending.
-        predictions: the predictions in the order of the rows.
-        replaced: the number of predictions that were not a label (or not a number), and a message that describes how
-            they were replaced.
-        official: the number of rows in GLUE's own test file.
-    """
-
-    name: str
+    name: str  # without the ending
     predictions: Sequence[str]
-    replaced: tuple[int, str]
-    official: int
+    replaced: tuple[int, str]  # the number of predictions that are no label (or no number), and how they were replaced
+    official: int  # the number of rows in GLUE's own test file
 
     def as_tsv(self) -> str:
-        """Return the content of the file."""
         lines = [f"{number}\t{prediction}\n" for number, prediction in enumerate(self.predictions)]
         return "".join(["index\tprediction\n", *lines])
 
@@ -60,14 +51,7 @@ class Sheet:
 def submit(
     runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
-    """Predict for the rows of GLUE's test sets, and write the zip file.
-
-    Args:
-        runs: one run for each task.
-        folder: the folder of the GLUE download.
-        out: the zip file to write.
-        backbone: the folder of the backbone, if the backbone was moved after the runs.
-        batch_size: the number of rows in a batch.
+    """Predict for the rows of GLUE's test sets in ``folder`` with one run for each task, and write the zip file.
 
     Raises:
         KronaError: a task does not belong to GLUE, two runs have the same task, or a file is missing or empty.

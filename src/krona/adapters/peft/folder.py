@@ -47,20 +47,14 @@ CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 @dataclass(frozen=True)
 class Folder:
-    """The config and the tensors of a peft folder.
-
-    Args:
-        tensors: the tensors by name, without peft's prefix.
-        branch: the name of the class that krona uses for the branches, if krona wrote the folder. Otherwise None.
-        shared: the frozen matrices ``vera_A`` and ``vera_B`` of VERA, which all layers share.
-    """
+    """The config and the tensors of a peft folder."""
 
     path: Path
     peft_type: str
     config: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
-    branch: str | None = None
-    shared: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor]  # by name, without peft's prefix
+    branch: str | None = None  # the name of krona's class of the branches, if krona wrote the folder
+    shared: Mapping[str, Tensor] = field(default_factory=dict)  # VERA's frozen matrices, which all layers share
 
     def rank(self, place: str) -> int:
         """Return the rank of a module's update. Raises KronaError if the rank is not a whole number of at least 1."""
@@ -75,11 +69,7 @@ class Folder:
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def require_one(self, what: str, values: set[int]) -> int:
-        """Return the only value of a set. Raises KronaError if the set has several values.
-
-        Args:
-            what: the name of the values in the error message.
-        """
+        """Return the only value of a set. Raises KronaError, with the name ``what``, if there are several."""
         if len(values) > 1:
             raise KronaError(
                 f"The {self.peft_type} adapter in {self.path} has several {what} ({sorted(values)}). krona supports "

@@ -1,14 +1,14 @@
 """Read a peft folder as an adapter of krona."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
+from krona.adapters.adapter import Adapter
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, norm_modules, shortest
 from krona.adapters.peft.patterns import check_patterns
@@ -32,16 +32,11 @@ MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_", "hira_")
 
 @dataclass(frozen=True)
 class PeftImport:
-    """The content of a peft folder, with its adapter in krona's form.
-
-    Args:
-        places: the number of adapted modules.
-        modules_to_save: the modules of the backbone whose complete weights are in the folder.
-    """
+    """The content of a peft folder, with its adapter in krona's form."""
 
     peft_type: str
-    places: int
-    modules_to_save: tuple[str, ...]
+    places: int  # the number of adapted modules
+    modules_to_save: tuple[str, ...]  # the modules of the backbone whose complete weights are in the folder
     adapter: Adapter
 
 
@@ -68,25 +63,13 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     opened = open_folder(Path(folder))
     check_patterns(opened.path, opened.config, module_names(model))
     placed, saved = _sort(model, opened)
-    made = READERS[opened.peft_type](model, opened, placed)
-    insertion = _trained(model, opened, saved)
-    if made.branch is not None:
-        insertion |= made.insertion
-        if "target_modules" not in insertion:
-            insertion["target_modules"] = shortest(placed, module_names(model))
-    config = AdapterConfig(
-        format=FORMAT,
-        branch=None if made.branch is None else class_path(made.branch),
-        branch_config=made.config,
-        insertion=insertion,
-        backbone=None,
-    )
-    return PeftImport(
-        peft_type=opened.peft_type,
-        places=len(placed),
-        modules_to_save=tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved)),
-        adapter=Adapter(config, made.tensors | saved, opened.path),
-    )
+    branch, config, tensors, placement = READERS[opened.peft_type](model, opened, placed)
+    insertion = _trained(model, opened, saved) | placement
+    if branch is not None and "target_modules" not in insertion:
+        insertion["target_modules"] = shortest(placed, module_names(model))
+    adapter = Adapter.create(branch, config, tensors | saved, insertion)
+    modules = tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved))
+    return PeftImport(opened.peft_type, len(placed), modules, replace(adapter, path=opened.path))
 
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:

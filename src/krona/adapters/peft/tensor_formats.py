@@ -30,26 +30,16 @@ INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep kr
 
 @dataclass
 class Form:
-    """The config and the tensors with which peft represents an adapter.
-
-    Args:
-        config: the entries of peft's config that depend on the type.
-        tensors: the tensors by name, without peft's prefix.
-        places: the names of the adapted modules.
-        feedforward: for IA3, the names of the modules whose input is scaled.
-        ranks: a dict from each module's name to the rank and the alpha of its update.
-        alpha_key: the key of alpha in peft's config.
-        shared: the tensors that all modules share.
-    """
+    """The config and the tensors with which peft represents an adapter."""
 
     peft_type: str
-    config: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    places: list[str] = field(default_factory=list)
-    feedforward: list[str] = field(default_factory=list)
-    ranks: dict[str, tuple[int, float]] = field(default_factory=dict)
-    alpha_key: str = "lora_alpha"
-    shared: dict[str, Tensor] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)  # the entries that depend on the type
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # by name, without peft's prefix
+    places: list[str] = field(default_factory=list)  # the names of the adapted modules
+    feedforward: list[str] = field(default_factory=list)  # for IA3, the modules whose input is scaled
+    ranks: dict[str, tuple[int, float]] = field(default_factory=dict)  # the rank and the alpha of each module's update
+    alpha_key: str = "lora_alpha"  # the key of alpha in peft's config
+    shared: dict[str, Tensor] = field(default_factory=dict)  # the tensors that all modules share
 
 
 def find_form(model: nn.Module, name: str) -> Form:

@@ -3,11 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.branches import Branches
 from krona.adapters.peft.folder import Folder
 from krona.adapters.peft.module_names import module_names, shortest
 from krona.messages import KronaError
@@ -24,11 +24,12 @@ from krona.surgery.targets import widths
 from krona.surgery.wrapper import public_name
 
 Tensors = dict[str, Tensor]
+Parts = tuple[type[nn.Module] | None, dict[str, Any], Tensors, dict[str, Any]]  # the arguments of `Adapter.create`
 
 SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the tensors that are multiplied by a scale
 
 
-def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     dora = bool(opened.config.get("use_dora"))
     needed = {"lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if dora else [])}
     for place, parts in placed.items():
@@ -52,10 +53,10 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
         if dora:
             tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
     branch = FittedLoRA if narrow else LoRA
-    return Branches(branch, {"rank": rank, "scaling": scaling}, tensors, {"magnitude": dora})
+    return branch, {"rank": rank, "scaling": scaling}, tensors, {"magnitude": dora}
 
 
-def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     scales = {place: parts["ia3_l"] for place, parts in placed.items()}
     if odd := [place for place, scale in scales.items() if 1 not in scale.shape]:
         raise KronaError(
@@ -70,10 +71,10 @@ def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
         "placement": ["sequential"] * len(after) + ["before"] * len(before),
         "inner_residual": False,
     }
-    return Branches(IA3, {}, {f"{place}.0.scale": scale.reshape(-1) for place, scale in scales.items()}, insertion)
+    return IA3, {}, {f"{place}.0.scale": scale.reshape(-1) for place, scale in scales.items()}, insertion
 
 
-def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     ranks = {opened.rank(place) for place in placed}
     scaling, scaled = _common_scale({place: opened.scaling(place, opened.rank(place)) for place in placed}, placed)
     full = all(own.keys() == {"lokr_w1", "lokr_w2"} for own in scaled.values())
@@ -84,7 +85,7 @@ def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     if len(shapes) == 1 and product:
         tensors = {f"{place}.0.A": own["lokr_w1"].T for place, own in scaled.items()}
         tensors |= {f"{place}.0.B": own["lokr_w2"].T for place, own in scaled.items()}
-        return Branches(Kronecker, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors)
+        return Kronecker, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors, {}
     rank = opened.require_one("ranks", ranks)
     config = {
         "rank": rank,
@@ -93,16 +94,16 @@ def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
         "decompose_factor": opened.config.get("decompose_factor", -1),
     }
     tensors = {f"{place}.0.{key.removeprefix('lokr_')}": p for place, own in scaled.items() for key, p in own.items()}
-    return Branches(LoKr, config, tensors)
+    return LoKr, config, tensors, {}
 
 
-def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     blocks = {place: own["miss_block"] for place, own in placed.items()}
     rank = opened.require_one("ranks", {len(D) for D in blocks.values()})
-    return Branches(MiSS, {"rank": rank}, {f"{place}.0.D": D for place, D in blocks.items()})
+    return MiSS, {"rank": rank}, {f"{place}.0.D": D for place, D in blocks.items()}, {}
 
 
-def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
     if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
         raise KronaError(
@@ -111,7 +112,7 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
         )
     halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
     size = None if halved else opened.require_one("block sizes", {w.shape[2] for w in kernels.values()})
-    return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
+    return C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()}, {}
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
@@ -130,13 +131,13 @@ def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) ->
     return common, scaled
 
 
-def _read_hira(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_hira(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     rank = opened.require_one("ranks", {len(own["hira_A"]) for own in placed.values()})
     tensors = {f"{place}.0.{key.removeprefix('hira_')}": p.T for place, own in placed.items() for key, p in own.items()}
-    return Branches(HiRA, {"rank": rank}, tensors)
+    return HiRA, {"rank": rank}, tensors, {}
 
 
-def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     """Return the trained vectors, and the random seed with which krona and peft create the same frozen matrices.
 
     peft creates one matrix A and one matrix B for all layers, and uses slices of them for narrower layers. krona
@@ -166,10 +167,11 @@ def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
                 "cannot store other matrices."
             )
     names = {"vera_lambda_b": "b", "vera_lambda_d": "d"}
-    return Branches(VeRA, config, {f"{at}.0.{names[key]}": p for at, own in placed.items() for key, p in own.items()})
+    tensors = {f"{place}.0.{names[key]}": p for place, own in placed.items() for key, p in own.items()}
+    return VeRA, config, tensors, {}
 
 
-READERS: Mapping[str, Callable[[nn.Module, Folder, Mapping[str, Tensors]], Branches]] = {
+READERS: Mapping[str, Callable[[nn.Module, Folder, Mapping[str, Tensors]], Parts]] = {
     "LORA": _read_lora, "IA3": _read_ia3, "LOKR": _read_lokr, "MISS": _read_miss, "C3A": _read_c3a,
-    "HIRA": _read_hira, "VERA": _read_vera, "LN_TUNING": lambda *_: Branches(None),
+    "HIRA": _read_hira, "VERA": _read_vera, "LN_TUNING": lambda *_: (None, {}, {}, {}),
 }  # fmt: skip

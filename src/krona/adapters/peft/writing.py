@@ -21,17 +21,11 @@ from krona.surgery.trainable import adapter_state
 
 @dataclass(frozen=True)
 class PeftFolder:
-    """The content of a peft folder.
-
-    Args:
-        places: the number of adapted modules.
-        own_values: the number of values in the branches' tensors in krona's form.
-        values: the number of values in the branches' tensors in peft's form.
-    """
+    """The content of a peft folder."""
 
     peft_type: str
-    places: int
-    own_values: int
+    places: int  # the number of adapted modules
+    own_values: int  # the number of values in the branches' tensors in krona's form, and in peft's form
     values: int
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -136,10 +130,7 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    """Return all parameters of a module.
-
-    Trained parameters have the adapter's values. All other parameters of the module have the backbone's values.
-    """
+    """Return all parameters of a module, with the adapter's values where they are trained."""
     own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}
