@@ -125,8 +125,10 @@ class Adapter:
     ) -> "Adapter":
         """Return an adapter from its parts. `AdapterConfig` describes them."""
         path = None if branch is None else class_path(branch)
-        fields = {"format": FORMAT, "branch": path, "branch_config": branch_config, "insertion": insertion}
-        return cls(AdapterConfig(**fields, backbone=backbone, **more), tensors)
+        config = AdapterConfig(
+            format=FORMAT, branch=path, branch_config=branch_config, insertion=insertion, backbone=backbone, **more
+        )
+        return cls(config, tensors)
 
     @classmethod
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
