@@ -7,14 +7,14 @@ of one commit. Give a child process `hub.environment(home)`, which sets HF_ENDPO
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from local_server import LocalHandler, running
 
 TYPES = ("datasets", "models")
 COMMIT = "0" * 39 + "1"
@@ -47,32 +47,19 @@ def serve(repos: Mapping[str, Path]) -> Iterator[Hub]:
         key: {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for key, folder in repos.items()
     }
-    handler = type("BoundHandler", (Handler,), {"hub": hub, "files": files})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(Handler, hub=hub, files=files) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 30  # of an idle connection
+class Handler(LocalHandler):
     hub: Hub
     files: Mapping[str, Mapping[str, bytes]]  # repository → path → content
 
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def respond(self, body: bytes) -> None:
         self.hub.requests.append(f"{self.command} {self.path}")
         path = unquote(urlsplit(self.path).path).strip("/")
         if path == "":
-            self._send(b"a Hub for tests")
+            self.send(b"a Hub for tests")
         elif path.startswith("api/"):
             words = path.split("/")[1:]
             self._answer_api("/".join(words[:3]), words[3:], body)
@@ -83,16 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             if content is None:
                 self._send_missing("EntryNotFound" if repo in self.files else "RepoNotFound", path)
             else:
-                self._send(content, {"ETag": f'"{blob_id(content)}"'})
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+                self.send(content, {"ETag": f'"{blob_id(content)}"'})
 
     def _answer_api(self, repo: str, words: list[str], body: bytes) -> None:
         if repo not in self.files:
@@ -100,31 +78,21 @@ class Handler(BaseHTTPRequestHandler):
             return
         files = self.files[repo]
         if words[:1] == ["tree"]:
-            self._send_json(list_entries(files, under="/".join(words[2:])))
+            self.send_json(list_entries(files, under="/".join(words[2:])))
         elif words[:1] == ["paths-info"]:
             wanted = json.loads(body)["paths"]
             names = {name.strip("/") for name in ([wanted] if isinstance(wanted, str) else wanted)}
-            self._send_json([entry for entry in list_entries(files) if entry["path"] in names])
+            self.send_json([entry for entry in list_entries(files) if entry["path"] in names])
         else:
             siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
-            self._send_json({"id": repo.partition("/")[2], "sha": COMMIT, "siblings": siblings, "private": False})
+            self.send_json({"id": repo.partition("/")[2], "sha": COMMIT, "siblings": siblings, "private": False})
 
-    def _send_json(self, value: object) -> None:
-        self._send(json.dumps(value).encode())
+    def send(self, content: bytes, headers: Mapping[str, str] | None = None, *, status: int = 200) -> None:
+        super().send(content, {"X-Repo-Commit": COMMIT, **(headers or {})}, status=status)
 
     def _send_missing(self, code: str, what: str) -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": f"{what} not found"}
-        self._send(json.dumps({"error": f"{what} not found"}).encode(), headers, status=404)
-
-    def _send(self, content: bytes, headers: Mapping[str, str] | None = None, *, status: int = 200) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.send_json({"error": f"{what} not found"}, headers, status=404)
 
 
 def blob_id(content: bytes) -> str:

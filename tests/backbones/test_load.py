@@ -20,14 +20,6 @@ from krona.runs.result import read_result
 from krona.tasks import Split
 from tasks.glue_files import task
 
-KINDS = ("bert", "llama")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("backbones")
-    return {kind: tiny_backbones.write(root / kind, kind) for kind in KINDS}
-
 
 def loaded(folder: Path, *, name: str = "rte", seed: int = 0, **more: Any) -> load.Loaded:
     return load.load(Backbone(name="local", path=str(folder), **more), task(name), seed=seed)

@@ -88,11 +88,9 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_name_of_a_runs_sweep_is_not_a_path() -> None:
+def test_the_name_of_a_sweep_may_have_spaces_and_letters_of_any_language() -> None:
     values = config("profile=demo", "method=lora", "task=sample_rte")
     assert settings({**values, "sweep": "my sweep-1.2_x=é"}).sweep == "my sweep-1.2_x=é"
-    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a valid name"):
-        settings({**values, "sweep": "../RUN/result"})
 
 
 @pytest.mark.parametrize("content", [b"../x\n", b"\xff\n", b"a\x1b\n"])

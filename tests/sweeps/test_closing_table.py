@@ -34,18 +34,15 @@ def shapes(outputs: Path) -> list[Job]:
     return jobs
 
 
-def test_each_axis_with_different_values_has_a_column(tmp_path: Path) -> None:
-    lines = said(shapes(tmp_path))
+def test_each_axis_with_different_values_has_a_column_and_paths_have_the_order_of_rows(tmp_path: Path) -> None:
+    jobs = shapes(tmp_path)
+    lines = said(jobs)
     (heading,) = [number for number, line in enumerate(lines) if line.startswith("kron_factors")]
     assert lines[heading].split() == ["kron_factors", "lr", "dev", "test", "time", "state"]
     rows = [line.split()[:2] for line in lines[heading + 2 : heading + 6]]
     assert rows == [["32x24", "3e-3"], ["32x24", "1e-3"], ["2x384", "3e-3"], ["2x384", "1e-3"]]
     assert "krona, rte, GLUE, 158,208 trainable parameters" in lines
-
-
-def test_the_paths_have_the_order_of_the_rows(tmp_path: Path) -> None:
-    jobs = shapes(tmp_path)
-    paths = [line for line in said(jobs) if line.endswith("result.json")]
+    paths = [line for line in lines if line.endswith("result.json")]
     assert paths == [str(one.folder / "result.json") for one in jobs]
 
 

@@ -13,7 +13,7 @@ import pytest
 import wandb
 from tests.trackers.conftest import same_training
 from tests.trackers.one_run import config, one_run
-from tests.trackers.wandb_server import Mode, WandbServer
+from tests.trackers.wandb_server import Mode, WandbServer, serve
 
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
@@ -30,7 +30,7 @@ def wandb_files(outputs: Path, run_id: str = "*") -> list[Path]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    with WandbServer() as running:
+    with serve() as running:
         monkeypatch.setenv("WANDB_BASE_URL", running.url)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
         yield running

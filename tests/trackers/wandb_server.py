@@ -4,14 +4,15 @@ The server has four modes: it answers, refuses the key (status 401), hangs (acce
 drops every connection. The mode can change in the middle of a run.
 """
 
-import contextlib
 import gzip
 import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
+
+from local_server import LocalHandler, running
 
 Mode = Literal["answer", "refuse", "hang", "drop"]
 
@@ -19,24 +20,11 @@ Mode = Literal["answer", "refuse", "hang", "drop"]
 class WandbServer:
     """A server: its address in ``url``, and the config, the summary and the history of each run in ``runs``."""
 
-    def __init__(self, mode: Mode = "answer") -> None:
-        self.mode: Mode = mode
-        self.asked: list[str] = []
+    def __init__(self) -> None:
+        self.mode: Mode = "answer"
         self.runs: dict[str, dict[str, Any]] = {}
         self.released = threading.Event()
-        handler = type("Handler", (_Handler,), {"wandb": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> "WandbServer":
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
-        self.released.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self.url = ""
 
     def run(self, name: str) -> dict[str, Any]:
         return self.runs.setdefault(name, {"config": {}, "summary": {}, "history": {}, "exit_code": None, "files": {}})
@@ -101,63 +89,41 @@ class WandbServer:
             run["exit_code"] = content.get("exitcode")
 
 
-class _Handler(BaseHTTPRequestHandler):
+@contextmanager
+def serve() -> Iterator[WandbServer]:
+    server = WandbServer()
+    with running(_Handler, wandb=server) as server.url:
+        try:
+            yield server
+        finally:
+            server.released.set()
+
+
+class _Handler(LocalHandler):
     wandb: WandbServer
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
-        body = self.body()
+    def respond(self, body: bytes) -> None:
         if not self.lets_through():
             return
-        content = json.loads(body or b"{}")  # telemetry of the client
-        if self.path.startswith("/graphql"):
-            operation = re.search(r"(?:query|mutation)\s+(\w+)", content["query"])[1]
-            self.wandb.asked.append(operation)
-            self.answer({"data": self.wandb.graphql(operation, content.get("variables") or {})})
-            return
-        parts = self.path.split("/")  # /files/entity/project/run/file_stream
-        self.wandb.asked.append(parts[-1])
-        if parts[-1] == "file_stream":
-            self.wandb.stream(parts[-2], content)
-        self.answer({})
-
-    def do_PUT(self) -> None:
-        body = self.body()
-        if not self.lets_through():
-            return
-        _, _, run, *name = self.path.split("/")
-        self.wandb.run(run)["files"]["/".join(name)] = body
-        self.answer({})
-
-    def do_GET(self) -> None:
-        if self.lets_through():
-            self.answer({})
-
-    def body(self) -> bytes:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        parts, answer = self.path.split("/"), {}
+        if self.command == "PUT":  # /upload/run/name of the file
+            self.wandb.run(parts[2])["files"]["/".join(parts[3:])] = body
+        elif self.command == "POST":
+            packed = self.headers.get("Content-Encoding") == "gzip"
+            content = json.loads((gzip.decompress(body) if packed else body) or b"{}")  # {}: telemetry of the client
+            if self.path.startswith("/graphql"):
+                operation = re.search(r"(?:query|mutation)\s+(\w+)", content["query"])[1]
+                answer = {"data": self.wandb.graphql(operation, content.get("variables") or {})}
+            elif parts[-1] == "file_stream":  # /files/entity/project/run/file_stream
+                self.wandb.stream(parts[-2], content)
+        self.send_json(answer)
 
     def lets_through(self) -> bool:
         """Return whether the server answers. In another mode, refuse the request, hang, or drop the connection."""
         if self.wandb.mode == "refuse":
-            self.answer({"errors": [{"message": "user is not logged in"}]}, status=401)
+            self.send_json({"errors": [{"message": "user is not logged in"}]}, status=401)
         elif self.wandb.mode == "hang":
             self.wandb.released.wait(120)
         if self.wandb.mode in ("hang", "drop"):
             self.close_connection = True
         return self.wandb.mode == "answer"
-
-    def answer(self, content: dict[str, Any], *, status: int = 200) -> None:
-        text = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def handle(self) -> None:
-        with contextlib.suppress(OSError):
-            super().handle()
-
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""

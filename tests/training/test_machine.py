@@ -37,12 +37,10 @@ def test_freed_memory_is_not_returned_to_the_kernel() -> None:
     assert faults("plain") > 10 * kept
 
 
-def test_a_malloc_variable_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
-    assert not keep_freed_memory()
-
-
-def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malloc_variable_of_the_user_and_other_systems_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MALLOC_ARENA_MAX", "2")
+        assert not keep_freed_memory()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
 
