@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
+import tiny_t5
 from krona.backbones.families import FAMILIES, find_family
 from krona.backbones.families.decoder import Decoder, positions
 from krona.backbones.families.encoder import Encoder
@@ -113,13 +114,5 @@ def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[
     return family.collate([{"input_ids": a, "labels": b} for a, b in zip(ids, labels, strict=True)])
 
 
-def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
-    """Train for a few steps with dropout, so that the outputs change."""
-    model.train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
-    for step in range(steps):
-        torch.manual_seed(step)
-        optimizer.zero_grad()
-        (output(model, step) ** 2).mean().backward()
-        optimizer.step()
-    model.eval()
+def train(model: nn.Module, steps: int = 2) -> None:
+    tiny_t5.train(model, steps, loss=lambda step: (output(model, step) ** 2).mean())

@@ -14,7 +14,6 @@ from rich.console import Console
 from benches.bench_runner import compose, run
 from benchmarks import contestants, kronecker, report, timing
 from benchmarks import run as bench_run
-from benchmarks.kronecker import Options, build_layers
 from benchmarks.report import show
 from benchmarks.settings import Bench
 from krona.messages import KronaError
@@ -116,6 +115,11 @@ def test_kronecker(tmp_path: Path) -> None:
     ratios = ("floor", "full", "lora", "best", "built")
     assert all(row[f"ratio_to_{name}"] > 0 for row in planned for name in ratios)
     assert all(row["planned"] and row["best"] for row in planned)
+    said = Console(file=io.StringIO(), width=300)
+    show(kronecker, content["rows"], title="bench=x", console=said, disturbed=True)
+    text = said.file.getvalue()
+    assert sum(line.startswith("│ krona ") for line in text.splitlines()) == len(planned)
+    assert report.UNDER_LOAD in text
 
 
 def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
@@ -177,25 +181,3 @@ def test_cells() -> None:
     assert report.format_cell("peak_memory", 3 * 2**30) == "3,072"
     assert report.format_cell("ratio_to_floor", None) == "–"
     assert report.format_cell("ratio_to_floor", 1.0384) == "1.038"
-
-
-def kronecker_rows() -> list[dict[str, Any]]:
-    """Return rows for the layers that the benchmark has by default."""
-    layers = build_layers(Options(shapes=[[32, 24], [2, 384], [192, 4]]), seed=0)
-    ratios = {"lora": 1.1, "krona": 1.25, "krona/built": 2.4}
-    return [
-        {
-            "name": name, "shape": f"{layer.shape[0]}x{layer.shape[1]}", "kind": layer.kind, "d_in": layer.d_in,
-            "d_out": layer.d_out, "tokens": tokens, "median_s": 0.01, "spread": 0.01, "ratio_to_floor": ratio,
-            "ratio_to_lora": ratio / 1.1, "ratio_to_best": 1.0, "ratio_to_built": ratio / 2.4,
-        }
-        for layer in layers for tokens in (512, 3200) for name, ratio in ratios.items()
-    ]  # fmt: skip
-
-
-def test_the_table_of_a_disturbed_benchmark_is_marked() -> None:
-    said = Console(file=io.StringIO(), width=300)
-    show(kronecker, kronecker_rows(), title="bench=x", console=said, disturbed=True)
-    text = said.file.getvalue()
-    assert sum(line.startswith("│ krona ") for line in text.splitlines()) == 66
-    assert report.UNDER_LOAD in text

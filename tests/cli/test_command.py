@@ -48,7 +48,7 @@ def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_
     assert (result.status, result.provenance["data_kind"], result.provenance["pretrained"]) == ("done", "glue", True)
     assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 20, "dev": 3, "test": 4}
     assert str(only_result(outputs)) in done.stdout
-    rows = (json.loads(line) for line in (only_result(outputs).parent / "predictions.jsonl").open())
+    rows = map(json.loads, (only_result(outputs).parent / "predictions.jsonl").read_text().splitlines())
     ((source, target),) = {(row["source"], row["target"]) for row in rows if row["id"] == "validation-3"}
     assert (source, target) == ("sentence1: The validation cat no. 3. sentence2: A cat.", "1")
     asked = set(hub.requests)
