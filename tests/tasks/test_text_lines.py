@@ -18,14 +18,22 @@ def test_a_cr_within_a_line_stays_text(tmp_path: Path) -> None:
     assert "text: one\rtwo" in texts(read(tmp_path / "a.tsv")).values()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize(
+    ("encoding", "advice"), [("cp1252", "CP1252"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("utf-32", "UTF-32")]
+)
 @pytest.mark.parametrize("packed", [False, True])
-def test_another_encoding_is_refused(encoding: str, packed: bool, tmp_path: Path) -> None:
+def test_another_encoding_is_refused(encoding: str, advice: str, packed: bool, tmp_path: Path) -> None:
     file = tmp_path / f"my mood.csv{'.gz' if packed else ''}"
     content = "\n".join([*lines(12), "a “café”,sad"]).encode(encoding)
     file.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(KronaError, match=rf"{re.escape(file.name)}:\d+: not UTF-8: byte 0x.*iconv"):
+    with pytest.raises(KronaError, match=rf"{re.escape(file.name)}:\d+: not UTF-8: byte 0x.*iconv -f {advice} -t"):
         read(file)
+
+
+def test_a_nul_byte_in_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([*lines(12), "a\0b,sad"]))
+    with pytest.raises(KronaError, match=r"a\.csv:14: NUL byte at offset \d+\. Remove .*tr -d '\\000'"):
+        read(tmp_path / "a.csv")
 
 
 def test_files_that_are_not_regular(tmp_path: Path) -> None:

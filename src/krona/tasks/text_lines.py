@@ -86,10 +86,7 @@ class TextFile:
             except UnicodeDecodeError as error:
                 wrong = error.start
             if wrong >= 0:
-                raise KronaError(
-                    f"{self.name}:{number}: not UTF-8: byte 0x{raw[wrong]:02x} at offset {offset + wrong}. Convert the "
-                    "file to UTF-8, for example: iconv -f CP1252 -t UTF-8 FILE > NEW_FILE"
-                )
+                raise KronaError(f"{self.name}:{number}: {_explain_byte(raw, number, wrong, offset + wrong)}")
             offset += len(raw)
             yield text
 
@@ -150,6 +147,17 @@ class TextFile:
         if self.path is not None and text.startswith(GZIP):
             raise KronaError(f"{self.name} is a gzip file. Rename it, so that its name ends in {self.path.suffix}.gz.")
         return text
+
+
+def _explain_byte(line: bytes, number: int, wrong: int, offset: int) -> str:
+    """Return an error message for the byte ``line[wrong]``, which is NUL or not UTF-8."""
+    if number > 1 and line[wrong] == 0:  # UTF-16 and UTF-32 have NULs in the first line
+        return f"NUL byte at offset {offset}. Remove all NUL bytes, for example: tr -d '\\000' < FILE > NEW_FILE"
+    encoding = "CP1252" if number > 1 or 0 not in line else "UTF-32" if b"\0\0" in line else "UTF-16"
+    return (
+        f"not UTF-8: byte 0x{line[wrong]:02x} at offset {offset}. Convert the file to UTF-8, for example: "
+        f"iconv -f {encoding} -t UTF-8 FILE > NEW_FILE"
+    )
 
 
 def read_limit(variable: str, default: float, unit: int) -> int:
