@@ -217,7 +217,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         if given.is_file() and given.name == file_names.RESULT:
             return RunFolder(given.parent)
     matches = sorted(
-        path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if path.parent.name.startswith(name)
+        path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )
     exact = [path for path in matches if path.name == name]
     if len(exact or matches) == 1:

@@ -148,8 +148,9 @@ def test_runs_are_found_by_path_id_or_beginning(tmp_path, pair):
     write_all(tmp_path, [make_result("krona", "rte", 1)])
     with pytest.raises(KronaError, match="2 runs begin with 'krona-rte'"):
         find_run(tmp_path, "krona-rte")
-    with pytest.raises(KronaError, match="No run 'bitfit'"):
-        find_run(tmp_path, "bitfit")
+    for name in ("bitfit", ""):  # every id begins with the empty text
+        with pytest.raises(KronaError, match=f"No run '{name}'"):
+            find_run(tmp_path, name)
 
 
 def test_two_methods_by_task_and_what_only_one_side_has(tmp_path):
