@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import commands
 import draw
 import pages
+import pytest
 import typer
 import yaml
 from drawing.branch import Weight, find_steps
@@ -33,6 +34,19 @@ PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - OTHER_PAGES) 
 def test_pages_made_from_the_code_are_current() -> None:
     for name, text in pages.pages().items():
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run make schema"
+
+
+def test_a_users_own_method_needs_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "method").mkdir()
+    lora = (ROOT / "conf" / "method" / "lora.yaml").read_text(encoding="utf-8")
+    for name in ("lora", "mine"):
+        (tmp_path / "method" / f"{name}.yaml").write_text(lora.replace("name: lora", f"name: {name}"))
+    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
+    monkeypatch.setattr(pages, "CONF", tmp_path)
+    rows = pages.parameter_table.rows
+    monkeypatch.setattr(pages.parameter_table, "rows", lambda backbone: rows(backbone, ["method=lora,mine"]))
+    assert [line.split("]")[0] for line in pages.branches()] == ["- [lora"]
+    assert [line.split("]")[0] for line in pages.methods()[2:]] == ["| [`lora`"]
 
 
 def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
@@ -66,7 +80,7 @@ def test_the_page_of_the_configuration_has_every_key_with_its_default_and_meanin
 def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> None:
     text = (DOCS / "configuration.md").read_text(encoding="utf-8")
     lines = dict(re.findall(r"^- \[(\w+)\]\(methods/\1\.md\): (.*)$", text, flags=re.MULTILINE))
-    for path in (ROOT / "conf" / "method").glob("*.yaml"):
+    for path in (ROOT / "conf" / "method" / f"{name}.yaml" for name in PAGES):
         method = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
         of_branch = {*method} - {*Method.__dataclass_fields__, *Placement.__dataclass_fields__, "_target_"}
         shown = dict(re.findall(r"`(\w+)=([^`]*)`", lines.get(path.stem, "")))

@@ -110,11 +110,11 @@ def _types(field: Mapping[str, Any]) -> list[str]:
 
 
 def branches() -> list[str]:
-    """Return one line for each method: the arguments of its branch with the values of its YAML."""
+    """Return one line for each method with a page: the arguments of its branch with the values of its YAML."""
     lines = []
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
-        if "_target_" in given:
+        if "_target_" in given and _page(path.stem).is_file():
             parameters = inspect.signature(pydoc.locate(given["_target_"])).parameters.values()
             shown = [
                 f"`{one.name}={_value(given.get(one.name, one.default))[1:-1]}`"
@@ -173,16 +173,15 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def methods() -> list[str]:
-    """Return the table of the methods: the first sentence of each page, and the costs that `krona params` counts."""
+    """Return the table of the methods with a page: its first sentence, and the costs that `krona params` counts."""
     text = ["| method | what it does | trainable | % | paper | rank | merges | M adds | launches |"]
     text.append(f"|---|---|{'--:|' * 7}")
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     with hydra_session():
         backbone = compose_job([f"backbone={parameter_table.PAPERS}"]).config
     model = meta_model(check.settings(backbone, own=True).backbone)
-    merges = {row.method: _merges(model, row.method) for row in rows}
-    for row in rows:
-        _, _, about, *_ = (DOCS / "methods" / f"{row.method}.md").read_text(encoding="utf-8").splitlines()
+    for row in (row for row in rows if _page(row.method).is_file()):
+        _, _, about, *_ = _page(row.method).read_text(encoding="utf-8").splitlines()
         cells = (
             f"[`{row.method}`]({row.method}.md)",
             about.rstrip("."),
@@ -190,12 +189,16 @@ def methods() -> list[str]:
             f"{row.trainable_percent:.4f}",
             "–" if row.paper_percent is None else f"{row.paper_percent:g}",
             "–" if row.update_rank is None else str(row.update_rank),
-            merges[row.method],
+            _merges(model, row.method),
             f"{row.multiply_adds / 1e6:.2f}",
             str(row.launches),
         )
         text.append(f"| {' | '.join(cells)} |")
     return text
+
+
+def _page(method: str) -> Path:
+    return DOCS / "methods" / f"{method}.md"
 
 
 def _merges(model: nn.Module, method: str) -> str:
