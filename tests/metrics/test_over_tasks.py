@@ -88,21 +88,16 @@ def test_equivalence_is_the_two_one_sided_tests(shift: float, margin: float, *, 
     shared, own = rng.random((2, 4000))
     a = shared < 0.9
     b = np.where(rng.random(4000) < 0.05, own, shared) < 0.9 - shift
-    found = equivalence([answers(a)], [answers(b)], ["accuracy"], margin=margin)
+    p = equivalence([answers(a)], [answers(b)], ["accuracy"], margin=margin)
     difference = 100 * (a.astype(float) - b)
     error = difference.std(ddof=1) / np.sqrt(len(a))
     one_sided = [stats.norm.sf((margin - sign * difference.mean()) / error) for sign in (1, -1)]
-    assert found.difference == pytest.approx(difference.mean(), abs=1e-9)
-    assert found.p == pytest.approx(max(one_sided), abs=0.02)
-    assert (found.p < 0.05) == equivalent
-    low, high = found.interval
-    assert (-margin < low < high < margin) == equivalent
+    assert p == pytest.approx(max(one_sided), abs=0.02)
+    assert (p < 0.05) == equivalent
 
 
 def test_equivalence_of_identical_and_of_unpaired_runs() -> None:
     same = answers(np.arange(100) % 3 > 0)
-    found = equivalence([same], [same], ["matthews", "accuracy"])
-    assert (found.difference, found.interval) == (0.0, (0.0, 0.0))
-    assert found.p < 0.001
+    assert equivalence([same], [same], ["matthews", "accuracy"]) < 0.001
     with pytest.raises(ValueError, match="same test set"):
         equivalence([same], [answers(np.ones(50, dtype=bool))], ["accuracy"])

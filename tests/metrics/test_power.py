@@ -8,6 +8,7 @@ from scipy import stats
 
 from krona.metrics import power
 from krona.metrics.power import Assumed, Errors
+from krona.metrics.statistics import mcnemar
 
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
@@ -67,11 +68,11 @@ def test_the_chances_of_an_examples_sum_over_seeds_are_a_distribution_with_the_m
 
 def test_the_papers_best_cases():
     assert power.examples_apart(RTE, 77.70, 74.10) == 5
-    assert power.best_case_p(5) == 0.0625
+    assert mcnemar(5, 0) == 0.0625
     assert power.examples_apart(SST2, 94.26, 93.92) == 3
-    assert power.best_case_p(3) == 0.25
-    assert power.best_case_p(0) == power.best_case_p(1) == 1.0
-    assert power.best_case_p(power.fewest_examples()) <= 0.05 < power.best_case_p(power.fewest_examples() - 1)
+    assert mcnemar(3, 0) == 0.25
+    assert mcnemar(0, 0) == mcnemar(1, 0) == 1.0
+    assert mcnemar(power.fewest_examples(), 0) <= 0.05 < mcnemar(power.fewest_examples() - 1, 0)
 
 
 def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
@@ -79,7 +80,7 @@ def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
     # 100 and 120 errors, 30 % of them not shared, give 66 discordant examples: 43 for one method and 23 for the other.
     expected = stats.binomtest(23, 66, 0.5).pvalue
     assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
-    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.001)) == power.best_case_p(20)
+    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.001)) == mcnemar(20, 0)
 
 
 @pytest.mark.parametrize(("metric", "positive"), [("f1", 0.68), ("matthews", 0.69), ("accuracy", 0.5)])

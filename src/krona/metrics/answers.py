@@ -40,8 +40,6 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
     """Encode target and prediction strings as numbers.
 
     Args:
-        targets: the target of each row of the data set.
-        predictions: the prediction for each row.
         labels: all target strings in the order of their ids. None means a regression.
 
     Raises:

@@ -32,13 +32,9 @@ class Metric:
     Each file of `krona.metrics.scores` defines one metric as ``METRIC``. The name of the metric is the file's name.
 
     Args:
-        score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1. The function
-            imports the library itself.
+        score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1.
         sums: a function that returns the metric as `Sums`. Its second argument contains all values that a prediction
             can have. None means the values that occur.
-        of_numbers: true if the metric is for regressions.
-        classes: the number of classes for which the metric is defined. None means any number.
-        linear: true if the metric is linear in its sums, so that the sums of several runs can be averaged.
         redrawn_scores: a function that returns the scores (runs, draws) of test sets that are drawn with replacement.
             Its second argument (draws, n) contains the number of times that each example was drawn. Only metrics whose
             `Sums` are wrong for such test sets have this function.
@@ -46,9 +42,9 @@ class Metric:
 
     score: Callable[[Answers], float]
     sums: Callable[[Answers, Floats | None], Sums]
-    of_numbers: bool = False
-    classes: int | None = None
-    linear: bool = False
+    of_numbers: bool = False  # for regressions
+    classes: int | None = None  # the number of classes for which the metric is defined; None: any number
+    linear: bool = False  # linear in its sums, so that the sums of several runs can be averaged
     redrawn_scores: Callable[[Sequence[Answers], Floats], Floats] | None = None
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.scores import score_by_sums
 from krona.metrics.statistics import (
     DRAWS,
     LEVEL,
@@ -85,28 +84,16 @@ def _largest_range(count: int) -> float:
 
 
 def interquartile_mean(values: Floats) -> Floats:
-    """Return, for each draw, the mean of the middle half of the values.
-
-    Args:
-        values: n values for each draw, (draws, n).
-
-    Returns:
-        The means (draws,).
-    """
+    """Return the mean (draws,) of the middle half of the n values of each draw (draws, n)."""
     n = values.shape[1]
     cut = n // 4
     return np.asarray(np.partition(values, (cut, n - cut - 1), axis=1)[:, cut : n - cut].mean(1))
 
 
 def probability_of_improvement(x: Floats, y: Floats) -> Floats:
-    """Return the share of pairs of runs in which method x has the higher score than method y. A tie counts half.
+    """Return the share (draws,) of pairs of runs in which x scores higher than y. A tie counts half.
 
-    Args:
-        x: the scores of n runs of the first method on a task, (draws, n).
-        y: the scores of m runs of the second method on the same task, (draws, m).
-
-    Returns:
-        The shares (draws,).
+    ``x`` (draws, n) and ``y`` (draws, m) are the scores of two methods' runs on one task.
     """
     one, two = np.ascontiguousarray(x.T)[:, None], np.ascontiguousarray(y.T)
     points = (one > two).view(np.int8) + (one >= two).view(np.int8)  # 2 for a higher score, 1 for a tie
@@ -121,71 +108,43 @@ class Estimate:
     interval: Interval
 
 
-def interquartile_mean_of(runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def interquartile_mean_of(runs: Runs) -> Estimate:
     """Estimate the interquartile mean of all runs of a method on all tasks."""
-    return _estimate([runs], lambda drawn: interquartile_mean(np.concatenate(drawn[0], axis=1)), draws, seed)
+    return _estimate([runs], lambda drawn: interquartile_mean(np.concatenate(drawn[0], axis=1)))
 
 
-def improvement_of(x: Runs, y: Runs, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def improvement_of(x: Runs, y: Runs) -> Estimate:
     """Estimate the mean, over tasks, of the probability that a run of x scores higher than a run of y."""
 
     def value(drawn: list[list[Floats]]) -> Floats:
         return np.asarray(np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0))
 
-    return _estimate([x, y], value, draws, seed)
+    return _estimate([x, y], value)
 
 
-def _estimate(
-    methods: Sequence[Runs], value: Callable[[list[list[Floats]]], Floats], draws: int, seed: int
-) -> Estimate:
+def _estimate(methods: Sequence[Runs], value: Callable[[list[list[Floats]]], Floats]) -> Estimate:
     """Apply ``value`` to the runs, and to runs that are drawn with replacement within each task."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     observed = [[runs[None] for runs in tasks] for tasks in methods]
-    drawn = [[rng.choice(runs, (draws, len(runs))) for runs in tasks] for tasks in methods]
+    drawn = [[rng.choice(runs, (DRAWS, len(runs))) for runs in tasks] for tasks in methods]
     return Estimate(float(value(observed)[0]), percentile_interval(value(drawn)))
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """The result of two one-sided tests. A small ``p`` means that the scores differ by less than ``margin`` points."""
+def equivalence(a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, margin: float = MARGIN) -> float:
+    """Return the p-value of two one-sided tests. A small value means that the scores differ by less than ``margin``.
 
-    difference: float
-    interval: Interval  # of 90 %; it is within ± margin if and only if p < 0.05
-    margin: float
-    p: float
-
-
-def equivalence(
-    a: Sequence[Answers],
-    b: Sequence[Answers],
-    metrics: Sequence[str],
-    *,
-    margin: float = MARGIN,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Equivalence:
-    """Test whether the scores of two methods on one test set differ by less than a margin.
-
-    The test uses a paired bootstrap of the examples.
+    The tests use a paired bootstrap of the examples.
 
     Args:
-        a: the runs of the first method.
-        b: the runs of the second method. ``a[i]`` and ``b[i]`` have the same seed and the same test set.
+        a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed and the same test set.
         metrics: the metrics whose mean is the score of the task.
         margin: the margin in points.
-        draws: the number of drawn test sets.
-        seed: the random seed.
 
     Raises:
         ValueError: the numbers of runs differ, there are no runs, or the test sets differ.
     """
     require_pairs(a, b)
-    drawn_a, drawn_b = paired_bootstrap([a, b], metrics, draws=draws, seed=seed)
-    drawn = drawn_a - drawn_b
-    outside = max(int((drawn <= -margin).sum()), int((drawn >= margin).sum()))
-    difference = _mean_score(a, metrics) - _mean_score(b, metrics)
-    return Equivalence(difference, percentile_interval(drawn, 0.9), margin, (1 + outside) / (1 + draws))
-
-
-def _mean_score(runs: Sequence[Answers], metrics: Sequence[str]) -> float:
-    return float(np.mean([[*score_by_sums(metrics, run).values()] for run in runs]))
+    drawn_a, drawn_b = paired_bootstrap([a, b], metrics)
+    difference = drawn_a - drawn_b
+    outside = max(int((difference <= -margin).sum()), int((difference >= margin).sum()))
+    return (1 + outside) / (1 + DRAWS)

@@ -32,10 +32,7 @@ MOST_SEEDS = 20
 
 @dataclass(frozen=True)
 class Assumed:
-    """Assumed values of two quantities that are unknown before the methods have run.
-
-    docs/reading-the-report.md explains the defaults.
-    """
+    """Two quantities that are unknown before the methods have run. docs/reading-the-report.md explains the defaults."""
 
     unshared: float = 0.27  # the share of two methods' errors that only one of the methods makes
     lasting: float = 0.2  # the share of discordant examples that are discordant under every seed
@@ -88,11 +85,9 @@ def power(
     """Return the power of the test: the probability of p ≤ 0.05 if the methods have a true difference.
 
     Args:
-        errors: the test set.
         difference: the true difference of the methods in points.
         score: the approximate score of both methods.
         seeds: the number of seeds of each method.
-        assumed: the assumed shares of unshared and lasting errors.
         draws: the number of simulated test sets.
     """
     if not errors.counts:
@@ -145,29 +140,15 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 
 
 def detectable_difference(test: SwapTest) -> float:
-    """Return the smallest difference (points) that a paired test of two methods finds with a power of 80 %.
-
-    It is (z + 0.84) standard deviations of the test's null differences. Here z is the quantile of the two-sided level.
-    """
+    """Return the smallest difference (points) that a paired test of two methods finds with a power of 80 %."""
     from scipy.special import ndtri
 
     return float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * float(np.std(test.null))
 
 
-def fewest_examples(level: float = LEVEL) -> int:
-    """Return the smallest number of discordant examples that can give p ≤ ``level``, such as 6 for 0.05.
-
-    This is the best case, in which one method is right on all discordant examples.
-    """
-    return math.ceil(math.log2(2 / level))
-
-
-def best_case_p(examples: int) -> float:
-    """Return the exact McNemar p-value if one method is right on all k discordant examples: 2 · 0.5^k, at most 1.
-
-    If the scores of two methods differ by k examples, no lower p-value is possible.
-    """
-    return mcnemar(examples, 0)
+def fewest_examples() -> int:
+    """Return the smallest number of discordant examples that can give p ≤ `LEVEL`, if one method is right on all."""
+    return math.ceil(math.log2(2 / LEVEL))
 
 
 def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
@@ -183,9 +164,8 @@ def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
 
         return float(2 * ndtr(-abs(a - b) / correlation_error(errors, (a + b) / 2, 1, assumed)))
     more = examples_apart(errors, a, b)
-    both = max(
-        0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2)
-    )  # for each method, the examples on which only this method is right, without the ``more`` examples
+    # for each method, the examples on which only this method is right, without the ``more`` examples
+    both = max(0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2))
     return mcnemar(both + more, both)
 
 

@@ -29,60 +29,43 @@ LARGE = 1e30  # a sum of thousands of values of this size is far below the limit
 BLOCK = 200_000  # the number of values that are scored together; they fit into the cache of a core
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
+def t_interval(values: Sequence[float]) -> Interval | None:
     """Return Student's t interval of the mean over seeds, or None for fewer than two seeds."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     if len(values) < 2:
         return None
     mean, n = float(np.mean(values)), len(values)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
 
 
-def percentile_interval(draws: Floats, level: float = LEVEL) -> Interval:
+def percentile_interval(draws: Floats) -> Interval:
     """Return the percentile interval of bootstrap draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Return the mean score over runs on each of ``draws`` test sets, which are drawn with replacement.
+def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
+    """Return the mean score over runs, (draws,), on test sets that are drawn with replacement.
 
     The runs are those of one method on one test set with several seeds. A drawn test set has the size of the original
-    test set, and is the same for all runs.
-    The percentile interval of the result shows how much the score depends on the examples of the test set. It does not
-    show how much the score depends on the seed.
-
-    Args:
-        runs: the targets and predictions of each run.
-        metrics: the metrics whose mean is the score.
-        draws: the number of test sets.
-        seed: the random seed.
-
-    Returns:
-        The scores (draws,).
+    test set, and is the same for all runs. Therefore the percentile interval of the result shows how much the score
+    depends on the examples of the test set, but not how much it depends on the seed.
     """
-    scores: Floats = paired_bootstrap([runs], metrics, draws=draws, seed=seed)[0]
+    scores: Floats = paired_bootstrap([runs], metrics, draws=draws)[0]
     return scores
 
 
-def paired_bootstrap(
-    methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0
-) -> Floats:
-    """Return the scores (methods, draws) of `bootstrap` for several methods on the same drawn test sets.
-
-    Args:
-        methods: the runs of each method. All runs have the same test set.
-        metrics, draws, seed: as in `bootstrap`.
-    """
+def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
+    """Return the scores (methods, draws) of `bootstrap` for several methods on the same drawn test sets."""
     sums = [_sums_with_shares(runs, metrics) for runs in methods]
     redrawn_scores = [score for name in metrics if (score := METRICS[name].redrawn_scores) is not None]
     total = np.zeros((len(methods), draws))
     n = len(methods[0][0])
     if redrawn_scores:  # these metrics need the drawn examples, not only sums over them
         for rows in _chunks(draws, n * 4):
-            weights = _draw_examples(seed, rows.start, rows.stop - rows.start, n)
+            weights = _draw_examples(rows.start, rows.stop - rows.start, n)
             for number, runs in enumerate(methods):
                 for score in redrawn_scores:
                     total[number, rows] += sum(score(runs, weights)) / len(runs)
@@ -90,7 +73,7 @@ def paired_bootstrap(
                     total[number, rows] += share * one.value(np.asfortranarray(weights @ one.features))
         return total / len(metrics)
     # Examples with equal features are interchangeable. Therefore only the number of examples of each kind is drawn.
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     features = [one.features for of_method in sums for one, _ in of_method]
     kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
     ends = np.cumsum([part.shape[1] for part in features])[:-1]
@@ -110,17 +93,11 @@ def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[t
 
 @dataclass(frozen=True)
 class SwapTest:
-    """The result of a randomisation test.
+    """The result of a randomisation test."""
 
-    Args:
-        difference: score(a) - score(b) in points.
-        null: the difference in each random arrangement.
-        p: the two-sided p-value.
-    """
-
-    difference: float
-    null: Floats
-    p: float
+    difference: float  # score(a) - score(b) in points
+    null: Floats  # the difference in each random arrangement, (swaps,)
+    p: float  # two-sided
 
 
 def swap_test(
@@ -134,9 +111,7 @@ def swap_test(
 
     Args:
         a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed.
-        metrics: the metrics whose mean is the score.
         swaps: the number of random arrangements.
-        seed: the random seed.
 
     Raises:
         ValueError: if the numbers of runs differ, if there are no runs, or if the test sets differ.
@@ -182,10 +157,7 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value of an observed difference, given the differences after random swaps.
-
-    The observed difference is counted too, so the p-value is never 0.
-    """
+    """Return the two-sided p-value of a difference, which counts too, given the differences after random swaps."""
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
@@ -198,12 +170,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test.
-
-    Args:
-        only_a: the number of examples on which only method a is right.
-        only_b: the number of examples on which only method b is right.
-    """
+    """Return the two-sided p-value of the exact McNemar test for the numbers of examples that only one solves."""
     from scipy.special import bdtr
 
     n = only_a + only_b
@@ -233,9 +200,9 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
 
 
 @lru_cache(maxsize=1)  # all rows in a column of a report use the same draws
-def _draw_examples(seed: int, start: int, rows: int, n: int) -> Floats:
+def _draw_examples(start: int, rows: int, n: int) -> Floats:
     """Draw n of n examples with replacement, ``rows`` times. Return the counts of the examples, (rows, n)."""
-    rng = np.random.default_rng((seed, start))
+    rng = np.random.default_rng((0, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 

@@ -88,7 +88,7 @@ def _decide(a: Cell, b: Cell) -> str | None:
     test, (ours, theirs) = a.test_against(b), common_answers(a, b)
     if test is None or len(ours[0]) > MOST_EXAMPLES:
         return None
-    if over_tasks.equivalence(ours, theirs, a.runs[0].metrics).p < ALPHA:
+    if over_tasks.equivalence(ours, theirs, a.runs[0].metrics) < ALPHA:
         return EQUIVALENT
     return DIFFERENT if test.p < ALPHA else UNCLEAR
 

@@ -17,12 +17,12 @@ from krona.metrics.power import (
     POWER,
     Assumed,
     Errors,
-    best_case_p,
     examples_apart,
     realistic_p,
     seeds_needed,
     smallest_difference,
 )
+from krona.metrics.statistics import mcnemar
 from krona.paper import TASK_LABELS, TASKS, method_label, read_paper_table
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
@@ -108,7 +108,7 @@ class PaperDifference:
     other: str
     difference: float  # in points
     examples: int | None  # the difference as a number of examples; None for a correlation
-    best: float | None  # the p-value in the best case (`best_case_p`); None for a correlation
+    best: float | None  # the p-value if the better method is right on all discordant examples; None for a correlation
     realistic: float  # the p-value with the assumed share of unshared errors (`realistic_p`)
 
 
@@ -135,7 +135,7 @@ def paper_differences(
         for a, b in combinations(ranked, 2) if rows else pairwise(ranked):
             one, two = scores[a], scores[b]
             examples = examples_apart(errors, one, two) if errors.counts else None
-            best = None if examples is None else best_case_p(examples)
+            best = None if examples is None else mcnemar(examples, 0)
             p = realistic_p(errors, one, two, assumed)
             found.append(PaperDifference(task, a, b, round(one - two, 2), examples, best, p))
     return found

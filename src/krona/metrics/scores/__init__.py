@@ -29,15 +29,7 @@ def score(
 ) -> dict[str, float]:
     """Return a dict from the name of each metric to its score, computed with scikit-learn and SciPy.
 
-    Args:
-        metrics: the names of the metrics.
-        targets: the target of each row of the data set.
-        predictions: the prediction for each row.
-        labels: all target strings in the order of their ids. The second of two labels is the positive class of F1.
-            None means a regression.
-
-    Raises:
-        ValueError: if a metric is unknown or does not fit the task, if the lengths differ, or if there are no rows.
+    The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
     answers = encode(targets, predictions, labels)
     return {name: 100.0 * get_metric(name, answers.classes).score(answers) for name in metrics}
@@ -53,12 +45,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
     Args:
-        name: the name of the metric.
-        runs: the targets and predictions of each run.
         values: all values that a prediction can have. None means that each run uses its own predicted values.
-
-    Raises:
-        ValueError: if the metric is unknown or does not fit the task.
     """
     metric = get_metric(name, runs[0].classes)
     each = [metric.sums(run, values) for run in runs]

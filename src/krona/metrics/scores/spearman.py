@@ -33,14 +33,9 @@ def _sums(answers: Answers, values: Floats | None) -> Sums:
 
 
 def redrawn_scores(runs: Sequence[Answers], weights: Floats) -> Floats:
-    """Return the scores of test sets that are drawn with replacement.
+    """Return the scores (runs, draws) of test sets that are drawn with replacement.
 
-    Args:
-        runs: the targets and predictions of each run on the original test set.
-        weights: an array of shape (draws, n) with the number of times that each example was drawn.
-
-    Returns:
-        The scores in -100 to 100, with the shape (runs, draws).
+    ``weights`` (draws, n) contains the number of times that each example was drawn.
     """
     truth, truth_spread = _redrawn_ranks(runs[0].truth, weights)
     truth *= weights
@@ -66,10 +61,7 @@ def _ranks(values: Floats) -> Floats:
 
 
 def _mid_ranks(counts: Floats) -> Floats:
-    """Return the mean rank of each distinct value. The argument is the number of occurrences of each value (..., K).
-
-    The values are in ascending order.
-    """
+    """Return the mean rank of each distinct value, in ascending order, from its number of occurrences (..., K)."""
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
