@@ -25,14 +25,11 @@ from krona.tasks.hub import download_error
 def load_checkpoint(
     settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """Load the weights of a checkpoint into a model.
+    """Return a model with the weights of a checkpoint, and the names of the head's weights that it does not contain.
 
     Args:
         folder: the folder of the checkpoint, or None for a model of the Hub.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
-
-    Returns:
-        The model, and the names of the head's weights that the checkpoint does not contain.
 
     Raises:
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
@@ -73,10 +70,7 @@ def load_checkpoint(
 
 
 def model_class(config: Any, settings: Backbone) -> Any:
-    """Return the model class of transformers for a config.
-
-    If ``backbone.pooling`` is ``first`` or ``mean``, return a subclass with krona's own head.
-    """
+    """Return the model class of transformers, or its subclass with krona's head for the poolings first and mean."""
     library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
     if not has_pooled_head(config):
         return library
@@ -87,9 +81,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
     """Raise KronaError if a weight is missing, has a wrong shape, or belongs to another model.
 
     Args:
-        name: the name of the weights in messages.
-        keys: a dict from each problem (``missing``, ``unexpected`` or ``mismatched``) to the keys that transformers
-            reports for it.
+        keys: the keys that transformers reports as ``missing``, ``unexpected`` and ``mismatched``.
         new: the names of the head's weights that are allowed to be missing.
     """
     is_encoder = bool(find_architecture(model).head)
@@ -112,10 +104,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
 @contextmanager
 def _quiet_library(*, gguf: bool) -> Iterator[None]:
-    """Disable the progress bars and warnings of transformers.
-
-    Instead of warnings on wrong keys, krona raises errors.
-    """
+    """Disable the progress bars of transformers, and its warnings on wrong keys, for which krona raises errors."""
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
@@ -128,20 +117,16 @@ def _quiet_library(*, gguf: bool) -> Iterator[None]:
 
 
 def _norm_names(kind: Any, config: Any) -> set[str]:
-    """Return the last parts of the names of all normalisation modules.
-
-    Normalisations stay in fp32, because they are small and most methods train them.
-    """
+    """Return the last parts of the names of all normalisations. They stay in fp32, because most methods train them."""
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
 
 
 def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return a dict from names to the tensors of a folder's safetensors files. A tensor is read only when it is used.
+    """Return a dict from names to tensors of a folder's safetensors files, each of which is read when it is used.
 
-    By default, transformers maps the files into memory. While the weights are copied to bf16, the process would then
-    also need memory for the whole file in fp32.
+    transformers would map the files into memory, and then need memory for the whole file in fp32.
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

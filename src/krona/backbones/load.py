@@ -20,24 +20,18 @@ from krona.tasks import Task
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded backbone with its tokenizer.
-
-    Args:
-        family: the family, which defines the inputs, the loss and the predictions of the backbone.
-        new_weights: the names of the head's weights that the checkpoint does not contain.
-    """
+    """A loaded backbone with its tokenizer and its family."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     family: Family
-    new_weights: tuple[str, ...] = ()
+    new_weights: tuple[str, ...] = ()  # names of the head's weights that the checkpoint does not contain
 
 
 def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:
     """Load a backbone without a second copy of the weights in memory.
 
     Args:
-        task: the task. An encoder's head has one output for each class of the task.
         seed: the seed of a new head, and of all weights if ``pretrained`` is false.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
@@ -85,10 +79,9 @@ def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
 
 
 def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
-    """Initialise the new weights of a head.
+    """Initialise the new weights of a head: biases by 0, normalisations by 1, and matrices from a normal distribution.
 
-    Matrices are drawn from a normal distribution with mean 0. Its standard deviation is the config's
-    ``initializer_range``, or 0.02. Biases become 0, and the weights of normalisations become 1.
+    The standard deviation is the config's ``initializer_range``, or 0.02.
     """
     generator = torch.Generator().manual_seed(seed)
     std = float(getattr(model.config, "initializer_range", 0.02))

@@ -12,33 +12,23 @@ from torch import nn
 
 
 def train_in_fp32(model: nn.Module) -> None:
-    """Convert the trained parameters to fp32 (``precision=bf16-frozen``).
-
-    Before the call, a trained parameter may be in bf16, such as DoRA's magnitude, which comes from a bf16 weight.
-    """
+    """Convert the trained parameters, such as the magnitude of DoRA, to fp32 (``precision=bf16-frozen``)."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def recompute_blocks(model: Any) -> None:
-    """Let the forward pass store only the input of each block, and the backward pass recompute the block.
-
-    The trainer calls this function if ``gradient_checkpointing`` is true.
-    """
+    """Store only the input of each block, and recompute the block in the backward pass (``gradient_checkpointing``)."""
     model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def shard_frozen(model: Any, *, device: int | None) -> None:
     """Distribute the frozen weights of each block over the ranks (``strategy=fsdp``).
 
-    A rank is one process of a distributed run. Each rank stores a part of every block. Before a block is executed, its
-    parts are gathered from all ranks. All ranks must therefore execute the model equally often after this call. The
-    embeddings and the head are not distributed, because decoding also calls the encoder without the decoder.
-
-    Args:
-        model: the model, on the device of this rank.
-        device: the index of this rank's GPU, or None on CPUs.
+    Before a block is executed, its parts are gathered from all ranks (the processes of a run). All ranks must therefore
+    execute the model equally often after this call. The embeddings and the head are not distributed, because decoding
+    also calls the encoder without the decoder. ``device`` is the index of this rank's GPU, or None on CPUs.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard

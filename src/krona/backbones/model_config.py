@@ -76,28 +76,21 @@ def num_outputs(task: Task) -> int:
 
 
 def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
-    """Return a dict with ``architecture``, ``parameters`` and ``sizes``.
-
-    result.json contains this dict, so that a report can distinguish backbones of the same name.
-    """
+    """Return the entry of result.json by which a report distinguishes backbones of the same name."""
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
     return {"architecture": config.model_type, "parameters": parameters, "sizes": known}
 
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
-    """Return a context in which the libraries use only the local cache if the Hub is unreachable.
-
-    Without this context, the libraries would try to reach the Hub for 30 s.
-    """
+    """Return a context that restricts the libraries to the local cache if the Hub is unreachable, to save 30 s."""
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if the sizes of a model in a folder differ from ``backbone.sizes``.
+    """Raise KronaError if the sizes of a model in a folder differ from ``backbone.sizes``, so that its name is wrong.
 
-    Without this error, reports would show the wrong name for the model. A model in a folder may have another number of
-    embeddings than the backbone's YAML file, because the vocabulary was extended.
+    The number of embeddings may differ, because the vocabulary may have been extended.
     """
     if settings.path is None or settings.sizes is None:
         return

@@ -28,11 +28,7 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the cached value of a key. If there is no such value, compute it with ``make`` and cache it.
-
-    Args:
-        limit: the maximum number of values in the cache. The least recently used values are removed.
-    """
+    """Return the value of a key, from the cache of the ``limit`` most recently used values, or from ``make``."""
     values = cache_for(kind)
     if key not in values:
         while len(values) >= limit:  # before `make` is called, because two backbones may not fit into memory
@@ -49,12 +45,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     """
     content = fingerprint(settings), repr(replace(settings, factor_shapes={}, learning_rates=None))
     with_head = cached("has a head", 8, content, lambda: has_head(settings))
-    key = (
-        *content,
-        None if settings.pretrained else seed,
-        bf16,
-        num_outputs(task) if with_head else None,
-    )
+    key = (*content, None if settings.pretrained else seed, bf16, num_outputs(task) if with_head else None)
     loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw_weights(model, loaded.new_weights, seed=seed)

@@ -19,9 +19,8 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 def fingerprint(settings: Backbone) -> str:
     """Return a text that identifies the weights and the tokenizer of a backbone.
 
-    For a folder, the text contains a hash of the folder's files. For a model of the Hub, it contains the name and the
-    revision. For random weights, it contains the setting ``sizes``. A missing folder raises no error here, because
-    every run needs an id. The error is raised when the backbone is loaded.
+    A missing folder raises no error here, because every run needs an id. The error is raised when the backbone is
+    loaded.
     """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     tokenizer = f" tokenizer {_hash_folder(texts, weights=False)}" if texts not in (None, folder) else ""
@@ -34,10 +33,7 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def find_folder(settings: Backbone) -> Path | None:
-    """Return the backbone's folder.
-
-    Return None for a model of the Hub, and for a model that is built from the setting ``sizes``.
-    """
+    """Return the backbone's folder, or None for a model of the Hub or a model that is built from ``sizes``."""
     if settings.name == "nano" and settings.path is None:
         return NANO
     if settings.path is None:
@@ -106,7 +102,7 @@ def require_folders(settings: Backbone) -> None:
 
 
 def _hash_folder(folder: Path, *, weights: bool, gguf: str = "") -> str:
-    """Return a hash of the config and tokenizer files in a folder. With ``weights``, include the files with weights.
+    """Return a hash of the files of the config, the tokenizer and optionally the weights in a folder.
 
     If ``gguf`` is the name of a GGUF file, other GGUF files in the folder are ignored.
     """
@@ -122,13 +118,10 @@ def _hash_folder(folder: Path, *, weights: bool, gguf: str = "") -> str:
 
 @lru_cache(maxsize=32)
 def _hash_content(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Return a hash of the names and contents of files.
-
-    The hash is cached, because the runs of a sweep often use the same files.
+    """Return a hash of the names and contents of files. It is cached for the runs of a sweep.
 
     Args:
-        files: the path, size and modification time of each file. They are the key of the cache, so a changed file is
-            hashed again.
+        files: the path, size and modification time of each file, so that a changed file is hashed again.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path, _, _ in files:

@@ -25,15 +25,12 @@ PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can 
 def insert_method(
     model: nn.Module, method: Method, *, counterparts: Mapping[str, Any], reversible: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
-    """Insert the branches of a method into a model.
+    """Insert the branches of a method into a model. Return the arguments of the branches, and notes for the user.
 
     Args:
         counterparts: a dict from factor shapes of the paper to the shapes that replace them in this backbone
             (``backbone.factor_shapes``).
         reversible: the argument of `krona.surgery.insert`.
-
-    Returns:
-        The arguments with which the branches were created, and notes for the user, such as changed factor shapes.
     """
     placement = {**method.placement, **_translate_targets(model, method)}
     if method.branch is None:
@@ -56,8 +53,7 @@ def insert_method(
 def method_defaults(method: Method) -> dict[str, Any]:
     """Return a dict with the default values of the branch and placement arguments that the method does not set.
 
-    result.json contains these values. If one run sets an argument to its default value and another run does not set it,
-    a report can therefore recognise that both use the same method.
+    By these values in result.json, a report recognises that a run which sets a default value uses the same method.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}

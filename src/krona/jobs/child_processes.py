@@ -52,11 +52,7 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Ensure that this process receives a SIGTERM when its parent process ends, even by ``kill -9`` (on Linux only).
-
-    Args:
-        parent: the process id of the parent.
-    """
+    """Ensure that this process receives a SIGTERM when its parent process ends, even by ``kill -9`` (on Linux only)."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -102,10 +102,10 @@ def identify(settings: Run) -> str:
 
 @contextmanager
 def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
-    """Claim a run's folder on the first rank, and inform the other ranks whether the run starts.
+    """Claim a run's folder on the first rank (process), and inform the other ranks whether the run starts.
 
-    A rank is one of the processes that train a model together. If the run starts, the context yields the claim on the
-    first rank and None on all other ranks. Otherwise, it yields a job with the outcome.
+    If it starts, the context yields the claim on the first rank and None on all other ranks. Otherwise, it yields a job
+    with the outcome.
     """
     if not ranks.first:
         starts = ranks.gather(False)[0]
@@ -148,10 +148,8 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
 def find_outcome(spec: JobSpec) -> Job | None:
     """Return a job with the outcome of a run that is not executed again, or None if the run has to be executed.
 
-    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``.
-
-    Raises:
-        KronaError: the run's result.json can't be read.
+    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``. Raise
+    `KronaError` if its result.json can't be read.
     """
     if spec.settings.overwrite:
         return None

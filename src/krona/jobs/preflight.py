@@ -31,11 +31,8 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
 
     Args:
         from_hub: also check whether the files that must be downloaded are available.
-        insert: also insert the method into the backbone, whose weights are not loaded. This imports transformers.
-
-    Returns:
-        The branch's arguments and the notes that `insert_method` returns. Both are empty if ``insert`` is false, or if
-        the backbone's config must be downloaded.
+        insert: also insert the method into the backbone, whose weights are not loaded, and return the result of
+            `insert_method`. Both of its parts are empty otherwise, or if the backbone's config must be downloaded.
 
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
@@ -162,12 +159,9 @@ def devices_wanted(trainer: Trainer) -> int:
 
 
 def count_devices(trainer: Trainer) -> tuple[str, int]:
-    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices on this machine.
+    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
 
-    For ``cpu``, the number of cores is returned.
-
-    Raises:
-        KronaError: this machine does not have the device that the settings name.
+    Raise `KronaError` if this machine does not have the device that the settings name.
     """
     mps = int(torch.backends.mps.is_available())
     counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}

@@ -78,10 +78,7 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 
 
 def heading(result: Result) -> str:
-    """Return a heading with the kind of data: GLUE, sample data or own data.
-
-    The heading also mentions a number of rows that differs from GLUE's, and a backbone with random weights.
-    """
+    """Return a heading with the kind of data, a number of rows that differs from GLUE's, and random weights."""
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
     if part := differing_part(result):
         kind = describe_part(part)

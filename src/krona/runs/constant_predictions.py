@@ -23,17 +23,11 @@ TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
 @dataclass(frozen=True)
 class Remark:
-    """A remark on a score.
+    """A remark on a score."""
 
-    Args:
-        text: the remark, without a full stop.
-        warns: the remark is a warning, and tables mark the score.
-        unlearned: the model did not learn the task, so that longer training may help.
-    """
-
-    text: str
-    warns: bool = True
-    unlearned: bool = False
+    text: str  # without a full stop
+    warns: bool = True  # the remark is a warning, and tables mark the score
+    unlearned: bool = False  # the model did not learn the task, so that longer training may help
 
 
 def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
@@ -157,10 +151,7 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the share of a data source's rows that were skipped.
-
-    Return None if the number of all rows is unknown because ``data.train_rows`` limits the rows.
-    """
+    """Return the share of a data source's rows that were skipped, or None if ``data.train_rows`` hides their number."""
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}

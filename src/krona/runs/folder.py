@@ -52,10 +52,7 @@ class RunFolder:
         return claims.owner(self.path)
 
     def holder(self) -> Holder | None:
-        """Return the process that the claim names, even if the process is dead.
-
-        Return an empty dict if the claim is damaged, and None if the run has no claim.
-        """
+        """Return the process that the claim names, dead or alive; {} for a damaged claim, None without a claim."""
         return read_holder(self.claim_file) if self.claim_file.is_file() else None
 
     def claim(self) -> claims.Claim | None:
@@ -109,11 +106,7 @@ class RunFolder:
         return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
     def leftovers(self, *, done: bool) -> list[Path]:
-        """Return the paths of files that are needed only while a process works on the run.
-
-        Args:
-            done: whether the run is done. The checkpoint of a finished run is not needed either.
-        """
+        """Return the paths of files that only a working process needs, with the checkpoint if the run is ``done``."""
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:
             found += sorted(Path(entry.path) for entry in entries if file_names.LEFT_OVER.fullmatch(entry.name))
@@ -176,10 +169,7 @@ def _sha256(file: Path) -> str:
 
 
 def is_changed(result: Result, file: Path) -> bool:
-    """Return whether a file of a finished run was changed after the run.
-
-    Return false if the result does not contain the file's SHA-256.
-    """
+    """Return whether a file of a finished run was changed after the run, if the result contains its SHA-256."""
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
     return expected is not None and _sha256(file) != expected
 

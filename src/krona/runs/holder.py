@@ -29,9 +29,9 @@ def this_process() -> Holder:
 
 @cache
 def machine() -> str | None:
-    """Return the boot id and the pid namespace as text, or None if the system is not Linux.
+    """Return the boot id and the pid namespace as text, which differs between machines and containers.
 
-    The text differs between machines and containers, even if they have the same host name.
+    Return None if the system is not Linux.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

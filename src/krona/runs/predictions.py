@@ -97,13 +97,9 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 
 
 def decode_label(text: str, words: Mapping[str, str]) -> str:
-    """Return a prediction as text for tables: the label's name in a classification, the number in a regression.
+    """Return a prediction as text for tables: the label's name from `label_words`, or the number in a regression.
 
     An invalid prediction is returned in quotes with a remark.
-
-    Args:
-        text: the predicted text.
-        words: the labels' names from `label_words`.
     """
     text = text.strip()
     if not words:

@@ -58,10 +58,7 @@ def code_version(project: Path) -> dict[str, Any]:
 
 
 def differing_part(result: Result) -> Part | None:
-    """Return the part of the data whose number of rows differs most from GLUE's.
-
-    Return None if all numbers of rows are equal to GLUE's, or if the rows were not counted.
-    """
+    """Return the part of the data whose number of rows differs most from GLUE's, or None if there is no such part."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
     return max(differing, key=relative_difference, default=None)
@@ -85,10 +82,7 @@ def used_shape(result: Result) -> str | None:
 
 
 def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, such as ``32x24``.
-
-    Return None if the layers used the shape in the config.
-    """
+    """Return the shape of A in the config, such as ``32x24``, or None if the layers used this shape."""
     asked = _shape_of_a(result.config["method"])
     return asked if asked != used_shape(result) else None
 

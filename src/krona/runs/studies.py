@@ -78,10 +78,7 @@ class Study:
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Return a list of all studies in ``outputs/studies``, sorted by name.
-
-    If a study can't be read, the list contains an error instead of it.
-    """
+    """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that can't be read."""
     found: list[Study | KronaError] = []
     for _, path in sorted(study_files(outputs).items()):
         try:

@@ -24,19 +24,14 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
     """Add the run ids of a command to the file of a sweep's runs. Remove the ids of other runs that do not exist.
 
-    When a command starts, krona adds the ids of all its runs, also of those that another command has already started.
-    The runs then belong to the sweep, and a report can count the runs that wait.
+    A report can then count the runs that wait, and those that another command has already started.
     """
     existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
     _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
-    """Return the saved run ids of a sweep. The set is empty if the sweep was not started in ``outputs``.
-
-    Raises:
-        KronaError: the file of the ids is damaged.
-    """
+    """Return the saved run ids of a sweep, if any. Raise `KronaError` if their file is damaged."""
     path = _ids_file(outputs, sweep)
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()

@@ -35,10 +35,7 @@ def study_files(outputs: Path) -> dict[str, Path]:
 
 
 def default_study_name(config: Mapping[str, Any]) -> str:
-    """Return the name of a study if the user gives none. It joins the names of method, task and backbone by hyphens.
-
-    If one of these names contains slashes, as ``google-t5/t5-base`` does, only its last part is used.
-    """
+    """Return the default name of a study, such as ``krona-rte-t5-base`` with the backbone ``google-t5/t5-base``."""
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 
 
@@ -104,11 +101,7 @@ def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Ma
 
 
 def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
-    """Return a text about the settings in which a study and a command differ.
-
-    The text lists each key with different values. If the study's settings are unknown, it contains ``known`` and
-    ``value`` instead.
-    """
+    """Return a text with the settings in which a study and a command differ or, if unknown, ``known`` and ``value``."""
     keys = [key for key in {**own, **given} if own.get(key) != given.get(key)]
     if not own or not keys:
         return f"the study has {known}, and this command has {value}"
@@ -175,10 +168,7 @@ def _is_dead(trial: Any, outputs: Path) -> bool:
 
 
 def remove_unused(study: Any, outputs: Path, name: str) -> None:
-    """Remove a study's file if none of its trials has started a run.
-
-    Call this function after a command that failed before its first run.
-    """
+    """Remove a study's file if none of its trials has started a run, after a command that failed."""
     for trial in study.trials:
         run_id = trial.user_attrs.get("run_id")
         if trial.state.name != "FAIL" or (run_id is not None and (outputs / run_id).is_dir()):
@@ -214,10 +204,7 @@ class RepairingLock:
 
 
 def open_storage(path: Path) -> Any:
-    """Return Optuna's storage for a study's file: SQLite for ``NAME.db``, otherwise a journal.
-
-    Processes on several machines can share a journal.
-    """
+    """Return Optuna's storage for a study's file: SQLite for ``NAME.db``, otherwise a journal."""
     optuna = import_optuna()
     if path.suffix == ".db":
         return optuna.storages.RDBStorage(f"sqlite:///{path}")
@@ -226,11 +213,7 @@ def open_storage(path: Path) -> Any:
 
 
 def import_optuna() -> Any:
-    """Return the module ``optuna``, with its log level set to warnings.
-
-    Raises:
-        KronaError: Optuna is not installed. The message contains the command that installs it.
-    """
+    """Return the module ``optuna``, which logs only warnings. Raise `KronaError` if it is not installed."""
     try:
         import optuna
     except ImportError as error:

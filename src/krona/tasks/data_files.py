@@ -37,19 +37,12 @@ Record = tuple[int, int, list[str], Oddity | None]  # first line, last line, fie
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The columns to read from a file.
+    """The columns to read from a file."""
 
-    Args:
-        names: a dict from each column of the task to the names that it may have in a file, the preferred name first.
-        header: the column names of a file without a header line.
-        headless: always use ``header``; otherwise, use it if the first line does not contain the column names.
-        to_predict: if true, the rows are the input of ``krona predict``, and blank lines are skipped.
-    """
-
-    names: Mapping[str, Sequence[str]]
-    header: Sequence[str] | None = None
-    headless: bool = False
-    to_predict: bool = False
+    names: Mapping[str, Sequence[str]]  # each column's possible names in a file, the preferred name first
+    header: Sequence[str] | None = None  # the column names of a file without a header line
+    headless: bool = False  # use ``header`` even if the first line contains the column names
+    to_predict: bool = False  # the rows are the input of ``krona predict``, and blank lines are skipped
 
     def missing(self, found: Iterable[str]) -> list[str]:
         known = {*found}

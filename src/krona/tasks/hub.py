@@ -27,13 +27,9 @@ def endpoint() -> str:
 
 
 def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
-    """Return the reason why the Hub cannot be reached, or None if it can be reached.
+    """Return the reason why a path on the Hub cannot be reached, or None if it can be reached.
 
     For the status "not found", also return None, because the libraries' own error message explains it better.
-
-    Args:
-        path: the path on the Hub that is requested.
-        timeout_s: the time limit in seconds.
     """
     from huggingface_hub import constants, get_session
 
@@ -68,11 +64,7 @@ def offline() -> Iterator[None]:
 
 
 def model_is_cached(repository: str, revision: str | None) -> bool:
-    """Return whether the Hub's local cache contains weights of the model.
-
-    Args:
-        revision: a branch, a tag or a commit. None means the branch main.
-    """
+    """Return whether the Hub's local cache contains weights of the model. Without a revision, main is meant."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
@@ -94,13 +86,7 @@ def is_cached(name: str, config: str, revision: str | None) -> bool:
 
 
 def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
-    """Return the error for a model or data set that could not be loaded, with a message of one line.
-
-    Args:
-        what: what could not be loaded, in words.
-        error: the error of the library. The message contains its first line.
-        ways_out: what the user can do, as a phrase.
-    """
+    """Return the error for a model or data set that could not be loaded, with the first line of the library's error."""
     return KronaError(f"Could not load {what}: {first_line(error)[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 

@@ -14,13 +14,10 @@ STDIN = "-"
 
 
 class InputRows:
-    """The rows of a file, or of standard input, for the prediction of labels.
+    """The rows of a file, or of standard input (``-``), for the prediction of labels.
 
     The iterator yields pairs of `FILE:LINE`, for use in messages, and a dict from each column to the row's text. It
     raises `KronaError` for a bad row.
-
-    Args:
-        source: the path of a data file, or ``-`` for standard input.
     """
 
     def __init__(self, source: str, task: Task) -> None:

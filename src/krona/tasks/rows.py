@@ -17,34 +17,22 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """The number of rows of an official part that have the same fault.
-
-    Args:
-        first: the first row with the fault, as `FILE:LINE` or `FILE:LINE: message`.
-    """
+    """The number of rows of an official part that have the same fault."""
 
     rows: int
-    first: str
+    first: str  # the first row with the fault, as `FILE:LINE` or `FILE:LINE: message`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The row counts of one official part of a data source, such as GLUE's validation set.
-
-    Args:
-        origin: the path of the file, or the name of the data source.
-        rows: number of usable rows.
-        skipped: a dict from each kind of fault to the count of the bad rows with this fault.
-        oddities: a dict from each kind of suspicious input to the count of the usable rows with such input.
-        empty: ids of rows with an empty text.
-    """
+    """The row counts of one official part of a data source, such as GLUE's validation set."""
 
     name: str = ""
-    origin: str = ""
-    rows: int = 0
-    skipped: Mapping[str, Faults] = field(default_factory=dict)
-    oddities: Mapping[Oddity, Faults] = field(default_factory=dict)
-    empty: frozenset[str] = frozenset()
+    origin: str = ""  # the path of the file, or the name of the data source
+    rows: int = 0  # usable rows
+    skipped: Mapping[str, Faults] = field(default_factory=dict)  # kind of fault → bad rows
+    oddities: Mapping[Oddity, Faults] = field(default_factory=dict)  # kind of suspicious input → usable rows
+    empty: frozenset[str] = frozenset()  # ids of rows with an empty text
 
     @property
     def skipped_rows(self) -> int:
@@ -53,19 +41,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The rows of a split as texts. All lists have one entry for each row.
+    """The rows of a split as texts. All lists have one entry for each row."""
 
-    Args:
-        ids: the id of each row, `<part>-<position in the source>`.
-        texts: the tuple of the row's texts, one for each text column of the task.
-        part: the official part that the rows come from. Another split may come from the same part.
-    """
-
-    ids: list[str]
+    ids: list[str]  # `<part>-<position in the source>`
     sources: list[str]
     targets: list[str]
-    texts: list[tuple[str, ...]]
-    part: Part = field(default_factory=Part, compare=False)
+    texts: list[tuple[str, ...]]  # one text for each text column of the task
+    part: Part = field(default_factory=Part, compare=False)  # another split may come from the same part
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,21 +80,16 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A reader that converts the rows of a data source to the source and target texts of a task.
-
-    Args:
-        prefix: whether the source text starts with the task's name.
-    """
+    """A reader that converts the rows of a data source to the source and target texts of a task."""
 
     task: Task
     data: Data
-    prefix: bool
+    prefix: bool  # whether the source text starts with the task's name
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
         """Return the rows of one official part as a split.
 
         Args:
-            name: the name of the part. The ids of its rows start with it.
             origin: the name of the data source in error messages, such as a path.
             rows: the stream of rows from a reader of `krona.tasks.data_files`.
 

@@ -23,18 +23,13 @@ OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, an
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The three splits of a task.
-
-    Args:
-        kind: the kind of the data: "glue", "sample" or "own".
-        parts: a dict from the name of each official part of the data source to its row counts.
-    """
+    """The three splits of a task."""
 
     train: Split
     dev: Split
     test: Split
-    kind: str
-    parts: Mapping[str, Part] = field(default_factory=dict, compare=False)
+    kind: str  # "glue", "sample" or "own"
+    parts: Mapping[str, Part] = field(default_factory=dict, compare=False)  # row counts of the official parts
 
     @property
     def by_role(self) -> dict[str, Split]:
@@ -65,8 +60,6 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     """Return the three splits of a task.
 
     Args:
-        data: the settings of the data. If `data.train_rows` is set, train is reduced to this number of rows. The seed
-            `data.subset_seed`, or `data.seed` if it is None, chooses these rows. It has no effect on dev and test.
         prefix: whether the source text starts with the task's name. The task's own field `prefix` has priority.
 
     Raises:
@@ -164,11 +157,7 @@ def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Spli
 
 
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
-    """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible.
-
-    Args:
-        by_label: whether to balance the labels. It is false for a regression.
-    """
+    """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible."""
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)

@@ -173,9 +173,9 @@ class Task(BaseModel):
         return wanted if self.prefix is None else self.prefix
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
-        """Return the source text of a row. Raise `BadRowError` if a text is missing.
+        """Return the source text of a row, after the task's name if ``prefix`` is true.
 
-        If ``prefix`` is true, the text starts with the task's name.
+        Raise `BadRowError` if a text is missing.
         """
         texts = {name: read_text(name, row.get(name)) for name in self.columns}
         text = self._format % tuple(texts[name] for name in self._fields)

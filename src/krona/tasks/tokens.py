@@ -40,17 +40,11 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenised:
-    """A tokenised split.
+    """A tokenised split."""
 
-    Args:
-        rows: a memory-mapped data set with the lists of numbers `input_ids` and `labels` for each row.
-        truncated: number of source texts that were truncated to the maximum length.
-        mended: a message about a damaged cache that was written again; None: the cache was not damaged.
-    """
-
-    rows: "datasets.Dataset"
-    truncated: int
-    mended: str | None = None
+    rows: "datasets.Dataset"  # memory-mapped, with the lists of numbers `input_ids` and `labels` for each row
+    truncated: int  # source texts that were truncated to the maximum length
+    mended: str | None = None  # a message about a damaged cache that was written again
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,10 +63,6 @@ def tokenise(
         max_source_length: maximum number of tokens of a source text, including the end of sequence. Target texts are
             never truncated.
     """
-    if max_source_length < 2:
-        raise KronaError(
-            f"max_source_length={max_source_length} must be at least 2, for one token and the end of sequence."
-        )
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key

@@ -12,12 +12,7 @@ NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """An error in one row. The code that reads the file adds the file name and the line to the message.
-
-    Args:
-        what: the error message.
-        kind: a short name of the fault, by which errors are counted.
-    """
+    """An error in one row. Errors are counted by ``kind``. The reader of the file adds its name and the line."""
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
@@ -25,11 +20,7 @@ class BadRowError(Exception):
 
 
 def read_text(name: str, value: object) -> str:
-    """Return a column's value as text.
-
-    Raises:
-        BadRowError: the value is missing, or is neither text nor a date nor a finite number.
-    """
+    """Return a column's value as text. Raise `BadRowError` unless it is a text, a date or a finite number."""
     if type(value) is str:
         return value
     if value is None:
@@ -53,10 +44,7 @@ def read_label(value: object) -> str:
 def read_number(value: object) -> str:
     """Return a number as text with one decimal. The text "2.45", a float64 and a float32 give the same result.
 
-    Ties are rounded to the even digit, as in numpy.
-
-    Raises:
-        BadRowError: the value is not a number, or its absolute value is too large.
+    Ties are rounded to the even digit, as in numpy. Raise `BadRowError` if the value is too large or not a number.
     """
     text = str(value).strip()
     try:

@@ -46,15 +46,7 @@ __all__ = [
 
 
 def find_family(config: Any, name: str) -> type[Family]:
-    """Return the family of a model.
-
-    Args:
-        config: the config of transformers.
-        name: the name of the backbone in messages.
-
-    Raises:
-        KronaError: the architecture is unknown. The message lists the model's module names.
-    """
+    """Return the family of a model. Raise KronaError with the model's module names if its architecture is unknown."""
     kind = str(getattr(config, "model_type", "without a model_type"))
     for family, architectures in FAMILIES.items():
         if kind in architectures:

@@ -18,15 +18,12 @@ class Architecture:
     Args:
         names: a dict from each target word of a method (a module name in T5) to the patterns for this architecture. The
             syntax of the patterns is defined in `krona.surgery.targets`.
-        head: the names of the modules of the head, which is new for each task.
-        pooler: the name of the pooler in the class of transformers, if checkpoints contain a pooler.
-        lost_positions: the number of position embeddings in the config that are not used for tokens.
     """
 
     names: Mapping[str, Sequence[str]]
-    head: Sequence[str] = ()
-    pooler: str | None = None
-    lost_positions: int = 0
+    head: Sequence[str] = ()  # modules of the head, which is new for each task
+    pooler: str | None = None  # name in the class of transformers, if checkpoints contain a pooler
+    lost_positions: int = 0  # position embeddings in the config that are not used for tokens
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
         """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
@@ -56,10 +53,7 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # by family and ``model_t
 
 
 def get_architecture(kind: str | None) -> Architecture:
-    """Return the module names for a ``model_type`` of transformers.
-
-    For an unknown ``model_type``, the result has no names. Methods must then use the model's own module names.
-    """
+    """Return the module names for a ``model_type`` of transformers. If it is unknown, the result has no names."""
     found = [kinds[kind] for kinds in ARCHITECTURES.values() if kind is not None and kind in kinds]
     return found[0] if found else Architecture(names={})
 
@@ -78,13 +72,10 @@ def max_positions(config: Any) -> int | None:
 
 
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
-    """Return a dict from patterns of module names in this model to indices of ``words``.
+    """Return a dict from patterns of module names in this model to indices of ``words``, a method's target_modules.
 
     Each pattern gets the index of the first word whose translation contains the pattern. A word without a translation
     is used as a pattern, so that a method can also use the model's own module names.
-
-    Args:
-        words: the ``target_modules`` of a method.
     """
     names = find_architecture(model).names
     patterns: dict[str, int] = {}

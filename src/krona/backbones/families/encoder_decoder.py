@@ -61,11 +61,7 @@ def greedy(
 ) -> Tensor:
     """Return greedily decoded token ids (B, at most max_new_tokens) for sources (B, S).
 
-    Args:
-        input_ids: the token ids of the sources.
-        attention_mask: 1 for the tokens of a source, 0 for padding.
-        max_new_tokens: the maximum number of tokens of an answer.
-        encoded: the encoder's output for these sources, if it is already known.
+    ``encoded`` is the encoder's output for these sources, if it is already known.
     """
     if encoded is None:
         with torch.no_grad():

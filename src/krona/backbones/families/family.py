@@ -12,12 +12,7 @@ from krona.tasks import Split, Task
 
 
 class Family(ABC):
-    """A family of backbones. The default methods are for families that generate their answers as text.
-
-    Args:
-        task: the task whose rows the backbone reads.
-        tokenizer: the backbone's tokenizer.
-    """
+    """A family of backbones. The default methods are for families that generate their answers as text."""
 
     auto: ClassVar[Any]  # the auto class of transformers that loads the model
     key: str  # the format of the tokenised rows; the keys of the token cache contain it
@@ -30,15 +25,9 @@ class Family(ABC):
 
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
-        """Tokenise the sources of some rows.
+        """Tokenise the sources of some rows, and cut each source to ``longest`` tokens.
 
-        Args:
-            split: the split that contains the rows.
-            rows: the indices of the rows.
-            longest: cut each source to this number of tokens, unless it is None.
-
-        Returns:
-            A dict from the name of a model input, such as ``input_ids``, to a list of token ids for each row.
+        Return a dict from the name of a model input, such as ``input_ids``, to a list of token ids for each row.
         """
 
     def texts(self, split: Split) -> list[str]:
@@ -54,10 +43,7 @@ class Family(ABC):
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
-        """Return a batch of one row without a label, on the device of ``batch``.
-
-        The loss of this row has no gradient.
-        """
+        """Return a batch of one row without a label, whose loss has no gradient, on the device of ``batch``."""
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
@@ -77,22 +63,13 @@ class Family(ABC):
 
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        """Return the predicted text of each row.
-
-        Args:
-            longest: the number of tokens of the task's longest label.
-        """
+        """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
 
     @abstractmethod
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets) in fp32.
-
-        Args:
-            targets: the target texts whose log-probabilities are computed.
-            longest: the number of tokens of the task's longest label.
-        """
+        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets) in fp32."""
 
     def decode_labels(self, ids: Tensor) -> list[str]:
         """Return the text of each row of token ids (B, T)."""
@@ -103,8 +80,7 @@ class Family(ABC):
 
         Args:
             room: the model's number of positions, or None if it has no limit.
-            source: the largest number of tokens of a source.
-            answer: the largest number of tokens of an answer.
+            source, answer: the largest number of tokens of a source and of an answer.
         """
         needed = source + (answer if self.answer_follows else 0)
         if room is not None and needed > room:
@@ -115,11 +91,7 @@ class Family(ABC):
             )
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
-        """Raise KronaError if the tokenizer does not reproduce a label, because this label could never be predicted.
-
-        Args:
-            source: the name of the tokenizer in messages.
-        """
+        """Raise KronaError if the tokenizer does not reproduce a label, because this label could never be predicted."""
         for label in targets:
             text = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
             if text != label:
@@ -130,9 +102,6 @@ class Family(ABC):
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
-    """Return the arguments with which a tokenizer cuts sources to ``longest`` tokens and prints no warning.
-
-    If ``longest`` is None, the sources are not cut.
-    """
+    """Return the arguments with which a tokenizer cuts sources to ``longest`` tokens, if given, without a warning."""
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
     return {"verbose": False, **cut}

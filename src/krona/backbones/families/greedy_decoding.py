@@ -22,10 +22,7 @@ def decode_greedily(
 
     Args:
         step: a function that returns the model's output for new tokens and the cache of all earlier tokens.
-        ids: the token ids after which the answer begins.
-        eos: the id of the end-of-sequence token.
-        pad: the id of the padding token.
-        steps: the maximum number of tokens of an answer.
+        eos, pad: the ids of the tokens for the end of the sequence and for padding.
         first: the model's output for ``ids``, if it is already known.
     """
     ended = torch.zeros_like(ids[:, :1], dtype=torch.bool)
@@ -45,9 +42,7 @@ def decode_greedily(
 def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the log-probability of one text for each row, (B,) in fp32.
 
-    Args:
-        logits: the model's logits (B, T, vocabulary) for the tokens of the text.
-        labels: the token ids of the text (T,).
+    The arguments are the logits (B, T, vocabulary) for the tokens of the text, and the token ids of the text (T,).
     """
     log_probabilities = logits.float().log_softmax(-1)
     return log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))

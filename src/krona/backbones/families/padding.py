@@ -11,15 +11,10 @@ IGNORED = -100  # a label that the loss ignores
 
 
 def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left: bool = False) -> Batch:
-    """Return a batch of tokenised rows as padded tensors.
+    """Return rows with ``input_ids`` and ``labels`` as a batch of padded tensors.
 
-    The batch contains ``input_ids`` and ``attention_mask`` (B, longest source), and ``labels`` (B, longest label). The
-    labels are padded with -100. Without rows, as in a process without data, B is 0.
-
-    Args:
-        rows: the rows, with ``input_ids`` and ``labels``.
-        pad_id: the token id that pads ``input_ids``.
-        left: pad ``input_ids`` and ``attention_mask`` on the left.
+    The batch contains ``input_ids`` and ``attention_mask`` (B, longest source), which ``left`` pads on the left, and
+    ``labels`` (B, longest label), which are padded with -100. Without rows, as in a process without data, B is 0.
     """
     input_ids = pad_rows([row["input_ids"] for row in rows], pad_id, left=left)
     mask = pad_rows([[1] * len(row["input_ids"]) for row in rows], 0, left=left)
@@ -30,12 +25,7 @@ def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left:
 def pad_rows(
     rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long
 ) -> Tensor:
-    """Return rows of different lengths as one tensor (B, longest row). Without rows, its shape is (0, 0).
-
-    Args:
-        fill: the number that pads the rows.
-        left: pad on the left. Otherwise pad on the right.
-    """
+    """Return rows of different lengths as one tensor (B, longest row). Without rows, its shape is (0, 0)."""
     width = max(map(len, rows), default=0)
     fills = ([fill] * (width - len(row)) for row in rows)
     padded = [[*more, *row] if left else [*row, *more] for row, more in zip(rows, fills, strict=True)]

@@ -33,14 +33,8 @@ def has_pooled_head(config: Any) -> bool:
 def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler: str | None, name: str) -> None:
     """Write the pooling into a model's config.
 
-    Args:
-        pooling: ``first``, ``mean`` or ``pooler``, or None for the head of transformers.
-        head: the head's module names in this architecture.
-        pooler: the pooler's module name, if the architecture has a pooler.
-        name: the name of the backbone in messages.
-
-    Raises:
-        KronaError: the architecture has no head, or it has no pooler and ``pooling`` is ``pooler``.
+    ``head`` and ``pooler`` are the module names of the architecture. Raise KronaError if the architecture has no head,
+    or if it has no pooler and ``pooling`` is ``pooler``.
     """
     config.__dict__.pop(KEY, None)  # an exported model has this key
     if pooling is None:
@@ -72,10 +66,6 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
     """Return a subclass of a model class of transformers, with the head ``classifier(dropout(pooled states))``.
 
     The modules in ``head`` and the pooler are removed, so that they are neither trained nor counted.
-
-    Args:
-        library: the model class of transformers.
-        head: the names of the modules that form the head of this class.
     """
 
     class Pooled(library):  # type: ignore[misc]
@@ -103,11 +93,9 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
 
 
 def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the mean state of each row's tokens, (B, width), without the padding. The sum is computed in fp32.
+    """Return the mean (B, width) of the states (B, S, width) of each row's tokens, without the padding.
 
-    Args:
-        states: the states of all tokens (B, S, width).
-        attention_mask: 1 for tokens and 0 for padding (B, S).
+    The sum is computed in fp32.
     """
     mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
     return ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
