@@ -53,6 +53,8 @@ def mean_ranks(scores: Floats) -> Ranks:
     Raises:
         ValueError: there are fewer than 2 tasks or fewer than 3 methods, or a score is missing.
     """
+    from scipy.stats import studentized_range
+
     tasks, methods = scores.shape
     if tasks < 2 or methods < 3 or not np.isfinite(scores).all():
         raise ValueError(
@@ -65,22 +67,9 @@ def mean_ranks(scores: Floats) -> Ranks:
     for own in ranks:
         sums += rng.permuted(np.tile(own, (SWAPS, 1)), axis=1)
     p = p_value((ranks.sum(0) ** 2).sum(), (sums**2).sum(1))  # Friedman's statistic increases with this sum of squares
-    difference = _largest_range(methods) / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * tasks))
+    q = studentized_range.ppf(LEVEL, methods, np.inf) / np.sqrt(2)
+    difference = q * np.sqrt(methods * (methods + 1) / (6 * tasks))
     return Ranks(ranks.mean(0), p, float(difference))
-
-
-def _largest_range(count: int) -> float:
-    """Return the quantile of the range of ``count`` standard normal values at the 95 % level, by bisection."""
-    from scipy.special import ndtr
-
-    smallest, step = np.linspace(-9, 9, 2001, retstep=True)
-    density = count * np.exp(-(smallest**2) / 2) / np.sqrt(2 * np.pi)
-    low, high = 0.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        below = float((density * (ndtr(smallest + middle) - ndtr(smallest)) ** (count - 1)).sum() * step)
-        low, high = (middle, high) if below < LEVEL else (low, middle)
-    return low
 
 
 def interquartile_mean(values: Floats) -> Floats:
