@@ -132,9 +132,9 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
     files = study_files(outputs)
     own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
-    for name in names or sorted(files):
+    for name in names or files:
         if name not in files:
-            raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, sorted(files))}")
+            raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, files)}")
         study = read_study(files[name])
         if study.best is None or study.best.value is None:
             if study.base.startswith(f"{own} seed "):

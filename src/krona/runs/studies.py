@@ -80,7 +80,7 @@ class Study:
 def read_studies(outputs: Path) -> list[Study | KronaError]:
     """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that can't be read."""
     found: list[Study | KronaError] = []
-    for _, path in sorted(study_files(outputs).items()):
+    for path in study_files(outputs).values():
         try:
             found.append(read_study(path))
         except KronaError as error:
@@ -94,7 +94,7 @@ def read_study(path: Path) -> Study:
         study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
     except KronaError as error:
         raise KronaError(f"{path}: {error}") from error
-    except Exception as error:  # JSON, SQLAlchemy and Optuna raise different classes
+    except Exception as error:  # JSON and Optuna raise different classes
         raise KronaError(f"The study {path} can't be read: {first_line(error)}") from error
     trials = counted_trials(study)
     distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})

@@ -26,12 +26,8 @@ def study_path(outputs: Path, name: str) -> Path:
 
 
 def study_files(outputs: Path) -> dict[str, Path]:
-    """Return a dict from each study's name to its file.
-
-    The file is ``NAME.journal``, or ``NAME.db`` (Optuna's SQLite storage) for an old study that was not resumed yet.
-    """
-    folder = outputs / "studies"
-    return {path.stem: path for suffix in ("db", "journal") for path in sorted(folder.glob(f"*.{suffix}"))}
+    """Return a dict from each study's name to its file, sorted by name."""
+    return {path.stem: path for path in sorted((outputs / "studies").glob("*.journal"))}
 
 
 def default_study_name(config: Mapping[str, Any]) -> str:
@@ -62,8 +58,6 @@ def open_study(
             f"{path.parent} can't be written to: {error.strerror}. Choose another folder with KRONA_OUTPUTS=FOLDER."
         ) from error
     try:
-        if path.with_suffix(".db").exists() and not path.exists():
-            _copy_to_journal(path)
         study = optuna.create_study(
             study_name=name,
             storage=open_storage(path),
@@ -71,10 +65,9 @@ def open_study(
             direction="maximize",
             load_if_exists=True,
         )
-    except Exception as error:  # the file system, SQLAlchemy and Optuna raise different classes
-        file = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
+    except Exception as error:  # the file system, JSON and Optuna raise different classes
         raise KronaError(
-            f"The study {file} can't be opened ({str(error).splitlines()[0]}). To start a new study, move the file to "
+            f"The study {path} can't be opened ({str(error).splitlines()[0]}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME."
         ) from error
     # the seed depends on the number of trials, so that a resumed search does not draw the same values again
@@ -107,23 +100,6 @@ def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, v
         return f"the study has {known}, and this command has {value}"
     lines = [f"{key} is {own.get(key, 'not set')}, but {given.get(key, 'not set')} in this command" for key in keys[:5]]
     return "; ".join(lines) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
-
-
-def _copy_to_journal(path: Path) -> None:
-    """Copy the study in ``NAME.db`` to its journal. If several processes do this, one copies and the others wait."""
-    part, lock = path.with_suffix(".part"), RepairingLock(path)
-    lock.acquire()
-    try:
-        if not path.exists():
-            part.unlink(missing_ok=True)
-            import_optuna().copy_study(
-                from_study_name=path.stem,
-                from_storage=open_storage(path.with_suffix(".db")),
-                to_storage=open_storage(part),
-            )
-            part.replace(path)
-    finally:
-        lock.release()
 
 
 def counted_trials(study: Any) -> list[Any]:
@@ -204,11 +180,8 @@ class RepairingLock:
 
 
 def open_storage(path: Path) -> Any:
-    """Return Optuna's storage for a study's file: SQLite for ``NAME.db``, otherwise a journal."""
-    optuna = import_optuna()
-    if path.suffix == ".db":
-        return optuna.storages.RDBStorage(f"sqlite:///{path}")
-    lock: Any = RepairingLock(path)
+    """Return Optuna's storage for a study's journal."""
+    optuna, lock = import_optuna(), RepairingLock(path)
     return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
 
 
