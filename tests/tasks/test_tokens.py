@@ -83,8 +83,6 @@ def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_
     (tmp_path / "file" / "cache").write_text("x")
     with pytest.raises(KronaError, match="cannot be written"):
         tokens(tmp_path / "file", Letters())
-    with pytest.raises(KronaError, match="max_source_length=1"):
-        tokens(tmp_path, Letters(), length=1)
 
 
 @pytest.mark.slow

@@ -1,27 +1,16 @@
 """Read the rows of a task from any data source, divide them into splits, check them, and compute token ids."""
 
-from krona.tasks.data_settings import Data
-from krona.tasks.input_rows import InputRows
-from krona.tasks.notes import notes, official_rows
-from krona.tasks.rows import Split
-from krona.tasks.sources import data_fingerprint, read_parts
-from krona.tasks.splits import ROLES, Splits, load
-from krona.tasks.task import Task
-from krona.tasks.tokens import Encoding, Tokenised, tokenise
-
-__all__ = [
-    "ROLES",
-    "Data",
-    "Encoding",
-    "InputRows",
-    "Split",
-    "Splits",
-    "Task",
-    "Tokenised",
-    "data_fingerprint",
-    "load",
-    "notes",
-    "official_rows",
-    "read_parts",
-    "tokenise",
-]
+from krona.tasks.data_settings import Data as Data
+from krona.tasks.input_rows import InputRows as InputRows
+from krona.tasks.notes import notes as notes
+from krona.tasks.notes import official_rows as official_rows
+from krona.tasks.rows import Split as Split
+from krona.tasks.sources import data_fingerprint as data_fingerprint
+from krona.tasks.sources import read_parts as read_parts
+from krona.tasks.splits import ROLES as ROLES
+from krona.tasks.splits import Splits as Splits
+from krona.tasks.splits import load as load
+from krona.tasks.task import Task as Task
+from krona.tasks.tokens import Encoding as Encoding
+from krona.tasks.tokens import Tokenised as Tokenised
+from krona.tasks.tokens import tokenise as tokenise

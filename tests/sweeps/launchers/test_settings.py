@@ -19,7 +19,7 @@ from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
 from krona.sweeps.launchers.launch import ENGINES
-from krona.sweeps.launchers.settings import require, require_package
+from krona.sweeps.launchers.settings import require
 from krona.sweeps.workers import run_sweep
 
 SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_slurm.yaml").read_text())
@@ -80,10 +80,9 @@ def test_a_queue_without_an_answer_is_not_empty(commands: Callable[..., None]) -
 
 @pytest.mark.parametrize("engine", ["submitit_local", "submitit_slurm"])
 def test_a_launcher_that_is_not_installed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_package(engine)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(KronaError, match=rf"launcher={engine} needs submitit, .* pip install -e '\.\[cluster\]'"):
-        require_package(engine)
+        require(engine, {})
 
 
 @pytest.mark.parametrize(

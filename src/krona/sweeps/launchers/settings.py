@@ -41,14 +41,9 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
     if settings.get("n_jobs") == 0:
         problems.append("hydra.launcher.n_jobs=0: no run would start. Use at least 1, or -1 for one run per core.")
     problems.raise_all()
-    require_package(engine)
-    if engine == "submitit_slurm":
-        slurm.require(settings)
-
-
-def require_package(engine: str) -> None:
-    """Raise `KronaError` if the engine needs submitit and submitit is not installed."""
     if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
         raise KronaError(
             f"hydra/launcher={engine} needs submitit, which is not installed. Run: pip install -e '.[cluster]'"
         )
+    if engine == "submitit_slurm":
+        slurm.require(settings)
