@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from krona.config import check
 from krona.config import compose as composing
-from krona.config.compose import Composed, Composer, build_job, compose_job, hydra_session, runs_folder
+from krona.config.compose import Composer, build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
 from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
@@ -34,19 +34,15 @@ JOBS = (
 )
 
 
-def by_hydra_alone(overrides: tuple[str, ...]) -> Composed:
-    cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return replace(build_job(cfg), hydra=None)  # Hydra's own settings, which are not part of a composed job
-
-
 def test_every_job_is_what_hydra_makes_of_it() -> None:
     with hydra_session():
         one = Composer()
         for job in JOBS:
-            assert one.job(job) == by_hydra_alone(job), job
+            cfg = compose("config", overrides=list(job), return_hydra_config=True)
+            HydraConfig.instance().set_config(cfg)
+            OmegaConf.set_struct(cfg, False)
+            del cfg["hydra"]
+            assert one.job(job) == replace(build_job(cfg), hydra=None), job  # without Hydra's own settings
 
 
 def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,12 +47,10 @@ def run(*overrides: str) -> Run:
     return check.settings(compose_job(overrides).config)
 
 
-def single_choices() -> list[str]:
-    names = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OTHERS)
-    return [f"{group}={name}" for group in names for name in choices(group)]
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OTHERS)
 
 
-@pytest.mark.parametrize("choice", single_choices())
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
 def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path: Path) -> None:
     config = compose_job([choice, *GIVEN.get(choice, [])]).config
     typed = check.settings(config)

@@ -42,12 +42,6 @@ def from_files(outputs: Path) -> list[Result]:
     return [strip_result(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
 
 
-def first_run(outputs: Path) -> Result:
-    first = summaries(outputs)[0]
-    assert isinstance(first, Result)
-    return first
-
-
 def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "read_result", lambda path: pytest.fail(f"{path} was read"))
 
@@ -61,7 +55,7 @@ def test_the_second_time_no_file_is_opened_and_nothing_differs(outputs: Path, mo
 
 
 def test_a_summary_lacks_only_what_differs_between_all_runs_or_is_large(outputs: Path) -> None:
-    found = first_run(outputs)
+    found = summaries(outputs)[0]
     whole = read_result(outputs / found.run_id / "result.json")
     assert found.config == whole.config
     assert (found.splits, found.progress, found.times) == (whole.splits, whole.progress, whole.times)

@@ -183,15 +183,10 @@ def test_a_branch_at_a_norm_without_a_weight_is_refused() -> None:
         refused(model, partial(surgery.insert, model, Bias, target_modules=[place]), "matches no module")
 
 
-def tiny_xlnet() -> Any:
-    torch.manual_seed(0)
-    return XLNetForSequenceClassification(
-        XLNetConfig(vocab_size=50, d_model=32, n_layer=2, n_head=2, d_inner=48)
-    ).eval()
-
-
 def test_xlnet_whose_q_and_o_are_parameters() -> None:
-    model = tiny_xlnet()
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48}
+    model: Any = XLNetForSequenceClassification(XLNetConfig(vocab_size=50, **sizes)).eval()
     refused(model, lambda: surgery.insert(model, LoRA, target_modules=["q"]), "'q' matches no module")
     with restored(model):
         surgery.insert(model, LoRA, target_modules=["layer_1", "layer_2"])

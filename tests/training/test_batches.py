@@ -99,8 +99,3 @@ def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int
     assert all(len(batch) <= batch_size for one in evaluated for batch in one)
     assert max(len(one) for one in evaluated) == -(-rows // (batch_size * size))  # no rank has a batch too many
     assert max(len(one) for one in evaluated) - min(len(one) for one in evaluated) <= 1
-
-
-def test_of_few_rows_a_rank_may_have_none() -> None:
-    shares = [ShortToLong([1, 2, 3, 4, 5], batch_size=100, ranks=Ranks(rank, 4)) for rank in range(4)]
-    assert [list(share) for share in shares] == [[[0, 1]], [[2, 3]], [[4]], []]
