@@ -5,14 +5,14 @@ A method needs two files, a metric one file, and a report format one file.
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("src/krona", "src/hydra_plugins", "conf", "sweeps", "train.py", "pyproject.toml", "tests")
@@ -73,12 +73,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, *command: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "KRONA_OUTPUTS": str(root / "outputs")}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    variables = {"PYTHONPATH": str(root / "src"), "KRONA_OUTPUTS": str(root / "outputs")}
+    return output_of(sys.executable, *command, cwd=root, **variables)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ For generated parts, see test_generated_pages.py.
 """
 
 import ast
-import os
 import pkgutil
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from typed_run import output_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -31,12 +31,8 @@ def test_surgery_in_fifteen_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 def run_page(command: list[str | Path], folder: Path) -> str:
     """Run the code of a page in an empty folder, and return what it prints."""
-    environment = {**os.environ, "KRONA_OUTPUTS": str(folder / "outputs"), "MPLBACKEND": "agg"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout
+    variables = {"KRONA_OUTPUTS": str(folder / "outputs"), "MPLBACKEND": "agg"}
+    return output_of(sys.executable, *command, cwd=folder, timeout_s=600, **variables)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Test the installed package: version, entry points, types, and names that are imported on first use."""
 
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -11,20 +10,15 @@ import pytest
 
 import krona
 from krona import surgery
+from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def python(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_version_is_that_of_the_installed_package() -> None:
     assert krona.__version__ == version("krona") == DECLARED["project"]["version"]
-    assert python("-m", "krona", "--version") == f"krona {krona.__version__}\n"
+    assert output_of(sys.executable, "-m", "krona", "--version") == f"krona {krona.__version__}\n"
 
 
 def test_the_changelog_and_the_citation_have_this_version() -> None:
@@ -46,7 +40,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_import_krona_loads_nothing_and_dir_shows_the_public_names() -> None:
     heavy = "{'torch', 'transformers', 'pandas', 'hydra'}"
     code = f"import sys, krona; print(sorted({heavy} & set(sys.modules)), set(krona.__all__) <= set(dir(krona)))"
-    assert python("-c", code) == "[] True\n"
+    assert output_of(sys.executable, "-c", code) == "[] True\n"
 
 
 def test_every_public_name_is_there_and_says_what_it_does() -> None:

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
 from krona.config.targets import find
 from krona.messages import KronaError
-from typed_run import train
+from typed_run import output_of, train
 
 MINE = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, rank: 3}\n"
 
@@ -108,9 +106,7 @@ def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
     write(here / "my_branch.py", "from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
     command = [sys.executable, "-P", "-m", "krona", "train", "--config-dir", "elsewhere", "--cfg", "job"]
     command += ["method=mine", "profile=demo"]
-    environment = {**os.environ, "PYTHONPATH": str(paths.PROJECT / "src")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
-    assert done.stdout.startswith("# mine-sample_rte-nano-"), done.stderr
+    assert output_of(*command, PYTHONPATH=str(paths.PROJECT / "src")).startswith("# mine-sample_rte-nano-")
     with pytest.raises(KronaError, match=r"The folder nowhere \(--config-dir\) was not found"):
         launch._search_also(["--config-dir", "nowhere"])
 
@@ -122,13 +118,9 @@ def test_an_installed_packages_results_are_in_the_working_directory(here: Path) 
     (here / "site" / "krona" / "shipped" / "conf").mkdir(parents=True)
     code = "import json, krona.paths as p\n"
     code += "print(json.dumps([p.INSTALLED, str(p.CONF), str(p.OUTPUTS), p.program('train')[1:]]))"
-    environment = {key: value for key, value in os.environ.items() if key != "KRONA_OUTPUTS"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**environment, "PYTHONPATH": str(here / "site")},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    printed = output_of(sys.executable, "-c", code, PYTHONPATH=str(here / "site"))
     shipped = str(here / "site" / "krona" / "shipped" / "conf")
-    assert json.loads(done.stdout) == [True, shipped, str(here / "outputs"), ["-P", "-m", "krona", "train"]]
+    assert json.loads(printed) == [True, shipped, str(here / "outputs"), ["-P", "-m", "krona", "train"]]
 
 
 def own_modules(folder: Path) -> None:

@@ -1,31 +1,22 @@
 """Test krona as installed by pip from the wheel and from the sdist, in a new environment and a new folder."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from typed_run import output_of
+
 ROOT = Path(__file__).parent.parent
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 NO_INDEX = ["--no-build-isolation", "--no-deps", "--no-index"]  # this environment has all other packages
 SHORT = ["trainer.max_steps=2", "optimizer.warmup_steps=0"]
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KRONA_OUTPUTS")}
 
 pytestmark = pytest.mark.slow
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=250
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +39,19 @@ def programs(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pyt
     """
     made = tmp_path_factory.mktemp(request.param)
     if request.param == "wheel":
-        run(*PIP, "wheel", *NO_INDEX, "--wheel-dir", made, source, cwd=made)
+        output_of(*PIP, "wheel", *NO_INDEX, "--wheel-dir", made, source, cwd=made)
     else:
         code = f"from setuptools.build_meta import build_sdist; build_sdist({str(made)!r})"
-        run(sys.executable, "-c", code, cwd=source)
+        output_of(sys.executable, "-c", code, cwd=source)
     (archive,) = made.iterdir()
     assert archive.stat().st_size < 8 * 2**20
-    run(sys.executable, "-m", "venv", "--without-pip", made / "venv", cwd=made)
+    output_of(sys.executable, "-m", "venv", "--without-pip", made / "venv", cwd=made)
     python = made / "venv" / "bin" / "python"
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=made).strip())
+    packages = Path(output_of(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=made).strip())
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # .pth files in that folder are ignored
-    run(*PIP, "--python", python, "install", *NO_INDEX, archive, cwd=made)
-    found = run(python, "-P", "-c", "import krona, krona.paths; print(krona.__file__, krona.paths.INSTALLED)", cwd=made)
-    assert found.split() == [str(packages / "krona" / "__init__.py"), "True"]
+    output_of(*PIP, "--python", python, "install", *NO_INDEX, archive, cwd=made)
+    code = "import krona, krona.paths; print(krona.__file__, krona.paths.INSTALLED)"
+    assert output_of(python, "-P", "-c", code, cwd=made).split() == [str(packages / "krona" / "__init__.py"), "True"]
     return python.parent
 
 
@@ -85,17 +76,17 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 
 def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path) -> None:
     krona = programs / "krona"
-    said = run(krona, "train", "profile=demo", "method=krona", *SHORT, cwd=tmp_path)
+    said = output_of(krona, "train", "profile=demo", "method=krona", *SHORT, cwd=tmp_path)
     assert f"next: {krona} predict" in said
     assert f"or:   {krona} report" in said
-    assert run(krona, "docs", "first-hour", cwd=tmp_path).startswith("# The first hour")
-    run(krona, "table", "5", "profile=demo", "task=sample_rte", *SHORT, "--dry-run", cwd=tmp_path)
+    assert output_of(krona, "docs", "first-hour", cwd=tmp_path).startswith("# The first hour")
+    output_of(krona, "table", "5", "profile=demo", "task=sample_rte", *SHORT, "--dry-run", cwd=tmp_path)
     (result,) = tmp_path.glob("outputs/*/result.json")
     found = json.loads(result.read_text())
     assert found["status"] == "done"
     assert {found["provenance"][key] for key in ("git_commit", "git_dirty", "git_code")} == {None}
-    assert "KronA" in run(krona, "report", cwd=tmp_path)
-    assert "krona train -m" in run(krona, "train", "--help", cwd=tmp_path)
+    assert "KronA" in output_of(krona, "report", cwd=tmp_path)
+    assert "krona train -m" in output_of(krona, "train", "--help", cwd=tmp_path)
     assert not list(programs.parent.glob("lib/*/site-packages/krona/shipped/outputs"))
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
 
@@ -103,14 +94,14 @@ def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path
 @pytest.mark.parametrize("programs", ["wheel"], indirect=True)
 def test_a_project_of_ones_own(programs: Path, tmp_path: Path) -> None:
     krona = programs / "krona"
-    run(krona, "init", "own", cwd=tmp_path)
+    output_of(krona, "init", "own", cwd=tmp_path)
     own = tmp_path / "own"
     (own / "my_branch.py").write_text("from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
     method = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, _target_: my_branch.Mine}\n"
     (own / "conf" / "method" / "mine.yaml").write_text(method)
-    assert "mine" in run(krona, "params", cwd=own)
-    assert f"usable: {krona} train task=reviews" in run(krona, "check-data", "reviews", cwd=own)
+    assert "mine" in output_of(krona, "params", cwd=own)
+    assert f"usable: {krona} train task=reviews" in output_of(krona, "check-data", "reviews", cwd=own)
     sweep = ["sweeps=my_sweep", "profile=demo", "task=reviews", "method=mine", "seed=0", *SHORT]
-    run(krona, "train", "-m", *sweep, "hydra/launcher=joblib", cwd=own)
-    assert "mine" in run(krona, "report", "--sweep", "my_sweep", cwd=own)
+    output_of(krona, "train", "-m", *sweep, "hydra/launcher=joblib", cwd=own)
+    assert "mine" in output_of(krona, "report", "--sweep", "my_sweep", cwd=own)
     assert len(list(own.glob("outputs/mine-reviews-*/result.json"))) == 1

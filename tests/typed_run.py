@@ -1,4 +1,4 @@
-"""Run `python train.py …` in a new process, with its results in a folder of the test."""
+"""Run `python train.py …`, with its results in a folder of the test, and other programs in a new process."""
 
 import os
 import subprocess
@@ -36,3 +36,14 @@ def train(
     finally:
         process.kill()  # if it did not end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def output_of(*command: str | Path, cwd: Path | None = None, timeout_s: float = 250, **variables: str) -> str:
+    """Run a program without krona's own variables of this process. Return its output, if it ends with code 0."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KRONA_OUTPUTS")}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env={**environment, **variables}, capture_output=True, text=True,
+        timeout=timeout_s,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout

@@ -21,7 +21,7 @@ from krona.paths import PROJECT
 from krona.runs.result import read_result
 from one_job import typed
 from tasks.test_hub import glue_repository
-from typed_run import start, train
+from typed_run import output_of, start, train
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -189,8 +189,7 @@ def test_hydra_completes_the_choices_and_keys_of_train_py() -> None:
 def test_typer_completes_the_commands_of_krona() -> None:
     asked = {"_KRONA_COMPLETE": "complete_bash", "COMP_WORDS": "krona sta", "COMP_CWORD": "1"}
     code = "from krona.cli.krona import app; app(prog_name='krona')"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True)
-    assert done.stdout.split() == ["status"]
+    assert output_of(sys.executable, "-c", code, **asked).split() == ["status"]
 
 
 @pytest.mark.parametrize(("name", "instead"), [("reprot", "report"), ("version", "--version")])

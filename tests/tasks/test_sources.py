@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import own_files
 from tasks.glue_files import NAMES, label, task, text, write
 from tasks.own_task import lines, load, mood, read
+from typed_run import output_of
 
 LARGE = ("sst2", "qnli", "qqp")
 
@@ -223,5 +223,4 @@ task = Task.from_config(values)
 print(data_fingerprint(task, kind="tsv", path={str(tmp_path)!r})[:4])
 print([m for m in ("torch", "datasets", "evaluate", "sklearn", "scipy", "transformers", "pandas") if m in sys.modules])
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert out.stdout.split("\n")[:2] == ["tsv:", "[]"]
+    assert output_of(sys.executable, "-c", code).split("\n")[:2] == ["tsv:", "[]"]
