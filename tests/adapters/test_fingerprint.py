@@ -14,7 +14,6 @@ from transformers import (
 )
 
 from krona import surgery
-from krona.adapters import fingerprint
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
@@ -92,15 +91,3 @@ def test_the_mark_that_older_files_keep_is_computed_as_it_was() -> None:
     found = Adapter.of(model).config.backbone
     assert found is not None
     assert (found.parameters, found.shapes, found.frozen) == (660, "045eb4d9b9b1bfc5", "86021d4c34cb3cfe")
-
-
-def test_an_error_restores_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    monkeypatch.setattr(fingerprint, "_as_words", lambda values: values.nothing)
-    try:
-        with pytest.raises(AttributeError):
-            fingerprint._hash_values({"weight": torch.zeros(3)}, ["float32"])
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)

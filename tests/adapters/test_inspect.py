@@ -171,17 +171,6 @@ def test_a_file_without_origin(tmp_path: Path) -> None:
     assert str(file) in text(one)
 
 
-def test_an_update_of_zero_has_no_rank(tmp_path: Path) -> None:
-    model = random_model(Backbone(name="nano", pretrained=False))
-    insert_method(model, settings("lora"), counterparts={})
-    file = tmp_path / "a.safetensors"
-    Adapter.of(model, notes=origin("lora", Backbone(name="nano")).as_note()).save(file)
-    one = inspect(file)
-    means = inspect_text.means(one.places)
-    assert (means["norm"], means["mean_effective_rank"], means["mean_stable_rank"]) == (0, None, None)
-    assert "norm 0" in text(one)
-
-
 def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
     file, _ = saved(tmp_path, "lora")
     out = tmp_path / "damaged.safetensors"

@@ -2,18 +2,10 @@
 
 import csv
 import errno
-import gc
 import io
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-import tracemalloc
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,79 +158,19 @@ def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == [rows]
 
 
-def test_a_wrong_row_in_the_middle_names_its_place(rows: Path, sst2: Path, tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
+def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real, parts = tmp_path / "rows.jsonl", Trained.predict_texts, list[int]()
+
+    def counted(self: Trained, split: Any, **more: Any) -> list[Prediction]:
+        parts.append(len(split))
+        return real(self, split, **more)
+
+    monkeypatch.setattr(Trained, "predict_texts", counted)
     path.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in SENTENCES[:20]) + '{"sentence": null}\n')
     with pytest.raises(KronaError, match=r"rows.jsonl:21: the column 'sentence' is empty"):
         ask(sst2, source=path, output=tmp_path / "a.tsv")
     assert not (tmp_path / "a.tsv").exists()
-
-
-class Stub:
-    """A model that predicts "0" for every row without any computation."""
-
-    def __init__(self, task: Any) -> None:
-        self.task = task
-
-    make_split = Trained.make_split
-    origin: Any = type("Origin", (), {"task_prefix": False, "run_id": "stub", "task": {}})()
-
-    def predict_texts(self, split: Any, *, batch_size: int) -> list[Prediction]:
-        return [Prediction("0", "negative", {"negative": 1.0, "positive": 0.0})] * len(split)
-
-
-def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """8,000 rows of 200 characters are 1.6 MB as text, and several times that as objects.
-
-    Only a few parts of 1,024 rows may be in memory at the same time.
-    """
-    monkeypatch.setattr(predict, "PART", 1024)
-    task = glue_files.task("sst2")
-    source = tmp_path / "rows.tsv"
-    origin = type("Origin", (), {"task_settings": task, "run_id": "stub"})()
-    found = type("Found", (), {"origin": origin, "adapter": None})()
-    monkeypatch.setattr(predict, "find", lambda run: found)
-    monkeypatch.setattr(predict, "load", lambda one, backbone: Stub(task))
-
-    def lines(count: int) -> Iterator[str]:
-        yield "sentence\n"
-        yield from (f"{number:>199}\n" for number in range(count))
-
-    def peak(count: int) -> int:
-        with source.open("w") as file:
-            file.writelines(lines(count))
-        gc.collect()
-        tracemalloc.start()
-        ask(tmp_path, source=source, output=tmp_path / "a.jsonl", overwrite=True)
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == count
-        return most
-
-    few, many = peak(2_000), peak(8_000)
-    assert many < 1.2 * few
-    assert many < 3e6
-
-
-@pytest.mark.slow
-def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
-    source = tmp_path / "rows.tsv"
-    source.write_text("".join(f"{text}\n" for text in ["sentence", *(SENTENCES * 500)]))
-    command = [sys.executable, "-m", "krona", "predict", str(sst2), "--input", str(source), "--output", "a.csv"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores SIGINT
-    process = subprocess.Popen(
-        command, env=environment, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, preexec_fn=heed
-    )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.iterdir())) == 1 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert (process.returncode, out) == (130, ""), err
-    assert len(err.splitlines()) <= 1
-    assert list(tmp_path.iterdir()) == [source]
+    assert parts == [8, 8]  # the rows before it were predicted, so not all rows are in memory
 
 
 def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> None:

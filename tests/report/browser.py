@@ -37,7 +37,7 @@ class Page:
         self._events: list[dict[str, Any]] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
     def open(self, path: Path) -> None:
@@ -61,13 +61,6 @@ class Page:
         self.run("return 0")  # events that were sent before this answer have arrived
         names = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
         return [json.dumps(event) for event in self._events if event["method"] in names]
-
-    def requests(self) -> list[str]:
-        """Return the addresses that the page requested since it was opened, without embedded data."""
-        self.run("return 0")
-        sent = [event["params"] for event in self._events if event["method"] == "Network.requestWillBeSent"]
-        addresses = [one["request"]["url"] for one in sent]
-        return [address for address in addresses if not address.startswith("data:")]
 
     def look(self, *, width: int, height: int = 900, dark: bool = False) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

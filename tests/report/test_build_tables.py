@@ -9,10 +9,9 @@ import pytest
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import find_layout
-from krona.report.notes import score_remarks, table_notes
+from krona.report.notes import table_notes
 from krona.report.wording import cell_details
 from krona.runs import claim
-from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -258,17 +257,6 @@ def test_a_mean_over_tasks_with_different_seeds_has_no_interval_over_seeds(tmp_p
     assert any("different seeds" in note for note in table.notes)
 
 
-def test_a_lone_row_is_the_best_of_nothing(tmp_path):
-    results = grid(["krona"], ["rte", "cola"], [0, 1], rows=60)
-    results.append(make_result("lora", "rte", rows=60))
-    table = tables(tmp_path, results, sweep="table1").tables[0]
-    lone, average = table.cell("krona", "cola"), table.cell("krona", "avg")
-    assert not lone.best
-    assert not average.best
-    assert table.cell("krona", "rte").best or table.cell("lora", "rte").best
-    assert not any("could not be tested" in note for note in table.notes)
-
-
 def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
     results = [make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano")]
     results.append(make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano",
@@ -295,16 +283,6 @@ def test_settings_are_told_in_words(tmp_path):
     assert "step limit none or 300" in note
     assert "training rows 100 or all" in note
     assert "epochs 6," in note, "those of what trains"
-
-
-def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
-    silent, learned = (make_result(method, "rte") for method in ("krona", "lora"))
-    targets, _ = unpack_outcomes(silent.test["outcomes"])
-    silent.test |= {"score": 0.0, "parts": {"accuracy": 0.0}, "outcomes": outcomes(targets, ["the"] * len(targets))}
-    table = tables(tmp_path, [silent, learned], table="1").tables[0]
-    (remark,) = score_remarks(table)
-    assert remark.startswith("! KronA on RTE: 120 of 120 test predictions are not a label of rte (0, 1)")
-    assert (table.cell("krona", "rte").warned, table.cell("lora", "rte").warned) == (True, False)
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):

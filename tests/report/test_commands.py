@@ -4,7 +4,6 @@ import pytest
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
-from krona.messages import KronaError
 from report.generate import grid, make_result, write_all
 
 
@@ -46,10 +45,3 @@ def test_diff_of_runs_and_of_methods(outputs):
     assert "Paired test" in text
     methods = typed("diff", "krona", "lora", "--outputs", outputs)
     assert methods.startswith("GLUE on google-t5/t5-base")
-
-
-def test_a_mistake_is_one_message(outputs):
-    with pytest.raises(KronaError, match=r"The format 'word' does not exist\. Choose from csv, html"):
-        typed("report", "--format", "word", "--outputs", outputs)
-    with pytest.raises(KronaError, match="No run 'nothing'"):
-        typed("diff", "nothing", "never", "--outputs", outputs)

@@ -34,13 +34,13 @@ def test_another_value_is_a_row_and_what_was_left_out_is_named(tmp_path):
     assert rows(tmp_path) == {"terms=2": [0], "terms=4": [1]}
 
 
-@pytest.mark.parametrize("records", [[], [{"terms": 1.0}, {"terms": 2.0}]])
-def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records):
+@pytest.mark.parametrize(("records", "shown"), [([], "not set"), ([{"terms": 1.0}, {"terms": 2.0}], "1")])
+def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records, shown):
     pair(tmp_path, "method.terms", 2.0, records)
-    assert rows(tmp_path) == {"terms=not set": [0], "terms=2": [1]}
+    assert rows(tmp_path) == {f"terms={shown}": [0], "terms=2": [1]}
 
 
 def test_a_diff_of_two_runs_does_not_name_it(tmp_path):
-    one, two = pair(tmp_path, "method.terms", 2.0, [{}, {"terms": 2.0}])
+    one, two = pair(tmp_path, "method.terms", 2.0, [{"terms": 2.0}, {"terms": 2.0}])
     found = diff_runs(tmp_path / one.run_id, tmp_path / two.run_id)
     assert [key for key, _, _ in found.settings] == ["seed"]

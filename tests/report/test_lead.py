@@ -96,21 +96,6 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     assert "Rank of the update" in " ".join(column.label for column in collect(outputs).tables[0].columns)
 
 
-def test_a_page_says_whose_numbers_are_of_two_seeds_of_three_and_of_one(tmp_path: Path) -> None:
-    write_all(tmp_path, grid(["lora"], ["rte"], [0, 1, 2], rows=40))
-    write_all(tmp_path, grid(["krona"], ["rte"], [0, 1], rows=40))
-    write_all(tmp_path, grid(["bitfit"], ["rte"], [0], rows=40))
-    page = build_report(tmp_path, format="html")
-    table = page.partition("<details>")[0]
-    assert re.search(r"<small>[\d.]+…[\d.]+</small><small>2 seeds", table)
-    assert re.search(r"<small>±[\d.]+</small><small>3 seeds", table)
-    assert "<small>1 seed</small>" in table
-    for name in ("half of Student&#x27;s t interval", "the range of two seeds", "* best"):
-        assert name in page
-    assert "paper" not in page.split('class="legend"')[1].split("</p>")[0]
-    assert "Mean over 1 to 3 seeds" in build_report(tmp_path, format="latex")
-
-
 def test_parameters_have_one_precision_and_decimals_stand_below_one_another(outputs: Path) -> None:
     shown = {cell.digits for row in collect(outputs).tables[0].rows
              for cell in [row.cells["params"]]}  # fmt: skip

@@ -12,12 +12,6 @@ from report.generate import make_result, write_all
 LEARNED = {"places": 1, "norm": 2.0, "effective_rank": 3.25, "stable_rank": 2.0, "drift": 0.01, "by_place": {}}
 
 
-def test_runs_that_measured_nothing_have_no_such_columns(tmp_path: Path) -> None:
-    write_all(tmp_path, [make_result("lora", "rte", rows=40)])
-    (table,) = collect(tmp_path).tables
-    assert "effective" not in {column.key for column in table.columns}
-
-
 def test_what_runs_measured_stands_beside_the_rank(tmp_path: Path) -> None:
     results = [make_result(method, "rte", seed, rows=40) for method in ("lora", "full") for seed in (0, 1)]
     for result in results:

@@ -2,11 +2,10 @@
 
 import pytest
 
-from krona.report.build import build_report, collect
+from krona.report.build import collect
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
-from krona.report.formats import FORMATS
 from krona.report.notes import study_sentences
 from krona.runs.studies import Study
 from report.generate import grid, make_result, write_all
@@ -45,14 +44,6 @@ def test_a_setting_that_says_it_stands_for_its_rows(tmp_path):
     write_all(tmp_path, [plain(), few])
     (table,) = collect(tmp_path).tables
     assert [row.differs for row in table.rows] == ["data.train_rows=100", "data.train_rows=all"]
-
-
-def test_in_a_sweep_and_in_every_format_they_are_two_rows(tmp_path):
-    write_all(tmp_path, [plain(), on_other_train()])
-    (table,) = collect(tmp_path, sweep="table1").tables
-    assert len(table.rows) == 2
-    for name in FORMATS:
-        assert "0123456789abcdef" in build_report(tmp_path, sweep="table1", format=name)
 
 
 def test_a_diff_names_what_differs_of_the_data_and_nothing_else(tmp_path):

@@ -172,8 +172,10 @@ def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
     for name in layout.extras:
         quantity = QUANTITIES[name]
         for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
-            cells = [*relative[i].values()] if relative else []
-            row.cells[name] = times.mean_cell(cells, 1) if relative else quantity_cell(name, one.all_runs)
+            if relative:
+                row.cells[name] = times.mean_cell([*relative[i].values()], 1)
+            else:
+                row.cells[name] = quantity_cell(name, one.all_runs)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
             place = 0 if name == "params" else len(table.columns)

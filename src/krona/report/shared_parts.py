@@ -1,17 +1,14 @@
 """Compute values from parts of configs that many results have in common, once for all of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from krona.report.computed_values import ComputedValues
-from krona.runs.result import Result
 from krona.runs.run_id import canonical, flatten
-
-CHANGED = object()  # marks a default argument that differs between results
 
 
 class SharedParts:
-    """A cache of values computed from parts of configs, and the default arguments of the methods.
+    """A cache of values computed from parts of configs.
 
     Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
     """
@@ -20,7 +17,6 @@ class SharedParts:
         self.computed = computed or ComputedValues()
         self._known: dict[Any, tuple[Any, Any]] = {}
         self._flat: dict[Any, dict[str, str]] = {}
-        self._defaults: dict[str, dict[str, Any]] = {}
 
     def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
         """Return the cached value of ``key``, which contains the ids of ``part``, or compute it with ``make``."""
@@ -37,23 +33,3 @@ class SharedParts:
         plain = canonical({key: part})
         settings = dict(flatten(plain)) if plain else {}  # a part with default values only can be empty
         return self._flat.setdefault(tuple(sorted(settings.items())), settings)
-
-    def learn_defaults(self, result: Result) -> None:
-        """Store the default arguments of a result's method. A default that differs between results is not used."""
-        parts = result.config["method"], result.provenance
-        self.compute(("defaults", *map(id, parts)), parts, lambda: self._learn(result))
-
-    def _learn(self, result: Result) -> None:
-        known = self._defaults.setdefault(_branch_class(result.config["method"]), {})
-        for key, value in (result.provenance.get("method_defaults") or {}).items():
-            if known.setdefault(key, value) != value:
-                known[key] = CHANGED
-
-    def fill_in(self, method: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a method's settings, completed with the stored default arguments."""
-        known = self._defaults.get(_branch_class(method), {})
-        return {**{key: value for key, value in known.items() if value is not CHANGED}, **method}
-
-
-def _branch_class(method: Mapping[str, Any]) -> str:
-    return str(method.get("_target_") or method.get("name"))

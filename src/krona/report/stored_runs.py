@@ -122,8 +122,10 @@ class StoredRun:
 
     def _flatten(self, key: str) -> dict[str, str]:
         part = self.result.config[key]
-        if key == "method":
-            part = self.shared.compute(("method", id(part)), part, lambda: self.shared.fill_in(part))
+        if key == "method":  # completed with the default arguments that the run recorded
+            both = part, self.result.provenance
+            defaults = self.result.provenance.get("method_defaults") or {}
+            part = self.shared.compute(("method", *map(id, both)), both, lambda: {**defaults, **part})
         elif key == "data" and self._draws_rows:
             part = self.shared.compute(("data", id(part)), part, lambda: {**part, "subset_seed": None})
         return self.shared.flatten(key, part)
@@ -178,7 +180,6 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
     """Return a result and its section of the report. Raise KronaError if the config or provenance can't be used."""
     shared = shared or SharedParts()
     try:
-        shared.learn_defaults(result)
         parts = [result.config.get(name) for name in ("task", "backbone", "data")]
         parts += [result.provenance, result.splits]
         key = (result.status == "done", *map(id, parts))

@@ -119,7 +119,7 @@ def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Seq
         for column in columns:
             missing = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)
-        row.cells[mean.key] = mean_cell(list(cells.values()), 100 if percent else 1)
+        row.cells[mean.key] = mean_cell([*cells.values()], 100 if percent else 1)
         add_paper(layout, one, row, comparable=table.section is not None and table.section.comparable)
         table.rows.append(row)
     table.notes = list(layout.notes)
@@ -138,7 +138,7 @@ def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Seq
         )
 
 
-def mean_cell(cells: list[Cell], scale: int) -> Cell:
+def mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
     """Return the mean of the cells' values times ``scale``."""
     if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")

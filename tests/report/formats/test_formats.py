@@ -90,16 +90,6 @@ def test_terminal_text_fits_its_width(outputs, width):
     assert re.search(r"\d\d\.\d\d\*", text), "the best is marked without colour too"
 
 
-def test_terminal_text_shows_both_intervals_and_the_difference(outputs):
-    lines = build_report(outputs, table="1", width=160).splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("LoRA  "))
-    block = "\n".join(lines[at : at + 5])
-    assert re.search(r"\d…\d", block)
-    assert "2 seeds" in block
-    assert re.search(r"\d–\d", block)
-    assert re.search(r"Δ[+−]?\d", block)
-
-
 @pytest.mark.parametrize(
     ("value", "digits", "shown"), [(-0.04, 1, "0.0"), (-6.14, 1, "−6.1"), (1234.5, 0, "1,234"), (0.07097, -3, "0.071")]
 )

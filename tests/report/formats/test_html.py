@@ -125,6 +125,18 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     assert charts.count('class="front"') >= 1
 
 
+@pytest.mark.parametrize(
+    "methods", [["full", "lora"], ["full", "bitfit", "layer_norm"], ["untuned", "lora"], ["krona"]]
+)
+def test_every_kind_of_row_has_charts(tmp_path, methods):
+    results = [make_result(method, "rte", rows=40) for method in methods]
+    for result in results:
+        if result.method == "untuned":
+            result.trainable_params, result.trainable_percent, result.times["train"] = 0, 0.0, 0.0
+    write_all(tmp_path, results)
+    assert titles(build_report(tmp_path, format="html"))
+
+
 def test_no_chart_of_one_point(tmp_path):
     write_all(tmp_path, [make_result("lora", "rte", 0, rows=40, epochs=1)])
     assert titles(build_report(tmp_path, format="html")) == []

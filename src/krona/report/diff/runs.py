@@ -68,21 +68,15 @@ def _differing_settings(one: StoredRun, two: StoredRun) -> list[tuple[str, str, 
     finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
     sides = []
     for run in (one, two):
-        sides.append({"seed": str(run.result.seed), **(_settings_used(run) if finished else run.settings)})
+        settings = {"seed": str(run.result.seed), **run.settings}
+        if finished and (used := used_shape(run.result)) is not None:
+            settings["method.kron_factors"] = used
+            settings.pop("method.fit_factors", None)
+        sides.append(settings)
     unknown = {key for run in (one, two) for key, value in run.content.items() if value is None}
     keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
     both = [(key, *(side.get(key, "not set") for side in sides)) for key in keys]
     return [(key, x, y) for key, x, y in both if x != y]
-
-
-def _settings_used(run: StoredRun) -> dict[str, str]:
-    """Return a finished run's settings, in which the shape of A is the shape that was used."""
-    used = used_shape(run.result)
-    if used is None:
-        return run.settings
-    found = {**run.settings, "method.kron_factors": used}
-    found.pop("method.fit_factors", None)
-    return found
 
 
 def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:
@@ -123,13 +117,12 @@ def _add_changes(found: RunDiff) -> None:
     except KronaError as error:
         found.without_texts = str(error)
         return
-    regression = found.a.predictions[0]["test"].classes == 0
+    judge = _judge_label if found.a.predictions[0]["test"].classes else _judge_error
     for key in (key for key in one if key in two):
         x, y = one[key], two[key]
         if x["prediction"].strip() != y["prediction"].strip():
-            verdict, size = _judge_error(x, y) if regression else (_judge_label(x, y), 0.0)
             texts = x["source"], x["target"], x["prediction"], y["prediction"]
-            found.changes.append(Change(key, *texts, verdict, size))
+            found.changes.append(Change(key, *texts, *judge(x, y)))
     order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
     found.changes.sort(key=lambda change: (order.get(change.verdict, 0), -change.size))
     if one.keys() != two.keys():
@@ -153,9 +146,9 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _judge_label(x: dict[str, Any], y: dict[str, Any]) -> str:
+def _judge_label(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:
     a, b = (row["prediction"].strip() == row["target"].strip() for row in (x, y))
-    return NEITHER if not a and not b else ONLY_A if a else ONLY_B
+    return NEITHER if not a and not b else ONLY_A if a else ONLY_B, 0.0
 
 
 def _judge_error(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:

@@ -94,14 +94,12 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         cells = [cell for row in table.rows for cell in row.cells.values()]
-        words += [_seeds(cells)]
+        bold = "Bold: the best (starred) and cells not significantly different from it by a paired randomisation test."
+        beside = "The best is chosen by dev scores. Test scores are next to them."
+        words.append(_seeds(cells))
         words += ["Examples: bootstrap of the scored set (95 %)."] * any(cell.test_interval for cell in cells)
-        if any(cell.best for cell in cells):
-            words.append(
-                "Bold: the best (starred) and cells not significantly different from it by a paired randomisation test."
-            )
-        if any(column.kind == "beside" for column in table.columns):
-            words.append("The best is chosen by dev scores. Test scores are next to them.")
+        words += [bold] * any(cell.best for cell in cells)
+        words += [beside] * any(column.kind == "beside" for column in table.columns)
         words += [table.caution] if table.caution else []
     return escape(" ".join(words))
 

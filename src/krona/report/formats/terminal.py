@@ -7,6 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
 from krona.formatting import as_typed, escape
 from krona.messages import visible
 from krona.report.charts.looks import LIGHT, slot
@@ -20,8 +25,6 @@ STYLES = {"warning": "yellow"}  # styles of notes by kind; other kinds are dim
 
 def render(report: Report, target: Target) -> str:
     """Return the report as text. Colors are written as ANSI sequences."""
-    from rich.console import Console
-
     on_screen = target.file is None and sys.stdout.isatty()
     width = target.width or (shutil.get_terminal_size((100, 24)).columns if on_screen else 100)
     color = on_screen and "NO_COLOR" not in os.environ if target.color is None else target.color
@@ -53,25 +56,21 @@ def render(report: Report, target: Target) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _print(console: Any, line: str, style: str = "") -> None:
-    from rich.text import Text
-
+def _print(console: Console, line: str, style: str = "") -> None:
     console.print(Text(as_typed(line), style=style))
 
 
-def _print_note(console: Any, note: Note, style: str, *, dash: str = "- ") -> None:
+def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -> None:
     """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
-    from rich.text import Text
-
     for i, part in enumerate(Text(as_typed(note.text)).wrap(console, console.width - len(dash))):
         _print(console, f"{' ' * len(dash) if i else dash}{part.plain.rstrip()}", style)
     if note.command:
         console.print(Text(f"    {as_typed(note.command)}", style=style), soft_wrap=True)
 
 
-def _grids(console: Any, table: Table) -> list[Any]:
+def _grids(console: Console, table: Table) -> list[Grid]:
     """Return the table as one or more grids that fit the width. Each grid repeats the labels of the rows."""
-    found: list[Any] = []
+    found: list[Grid] = []
     columns: list[Column] = []
     for column in table.columns:
         grid = _grid(table, [*columns, column], console.width)
@@ -84,10 +83,7 @@ def _grids(console: Any, table: Table) -> list[Any]:
     return found
 
 
-def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
-    from rich import box
-    from rich.table import Table as Grid
-
+def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res must fit
     for column in columns:
@@ -100,21 +96,17 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     return grid
 
 
-def _label(row: Row) -> Any:
+def _label(row: Row) -> Text:
     """Return the label in the color of its method, followed by each setting on a separate line."""
-    from rich.text import Text
-
     label = Text(visible(row.label), style=LIGHT[slot(row.method) % len(LIGHT)])
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
 
-def _cell(cell: Cell, room: int) -> Any:
+def _cell(cell: Cell, room: int) -> Text:
     """Return a cell with space for the longest mark of its column, so that the decimals are aligned."""
-    from rich.text import Text
-
     if cell.value is None and cell.missing is None:
-        return ""
+        return Text("")
     shown = Text(f"{cell_value(cell)}{cell_mark(cell):{room}}", style="bold" if cell.best or cell.tied else "")
     details = [*cell_details(cell), *filter(None, [difference(cell)])]
     return shown.append("".join(f"\n{line}{' ' * room * (line[0] in '±Δ')}" for line in details), style="dim")

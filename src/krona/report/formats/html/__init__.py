@@ -31,11 +31,10 @@ def render(report: Report, target: Target) -> str:
         words = f"{legend(report)} Click the heading of a column to sort."
         body.append(f'<p class="legend">{escape(words)}</p>')
     body += [_curve_charts(report), _closing(report)]
-    return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=escape(report.title),
-        style=(HERE / "page.css").read_text(encoding="utf-8") + _chart_style(report),
-        body="".join(body),
-    )
+    looks = [look for one in report.tables for look in row_looks([row.method for row in one.rows])]
+    style = (HERE / "page.css").read_text(encoding="utf-8") + dark_style([PRUNED, *looks])
+    page = Template((HERE / "page.html").read_text(encoding="utf-8"))
+    return page.substitute(title=escape(report.title), style=style, body="".join(body))
 
 
 def _head(report: Report) -> str:
@@ -87,12 +86,6 @@ def _closing(report: Report) -> str:
             f'<section><h2 id="closing-{i}">{escape(heading)}</h2>{items(map(note, notes))}{charts}</section>\n'
         )
     return "".join(sections)
-
-
-def _chart_style(report: Report) -> str:
-    """Return the CSS of the charts for dark pages."""
-    looks = [look for one in report.tables for look in row_looks([row.method for row in one.rows])]
-    return dark_style([PRUNED, *looks])
 
 
 def _chart_grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
