@@ -21,14 +21,14 @@ from krona.runs import tune_study
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
+from runs.made_runs import dead_pid
+from trackers.one_run import SMALL
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
 from krona.sweeps import tune as loop  # noqa: E402
 from krona.sweeps.tune import compose_run, tune  # noqa: E402
 
-SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
-SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 
 
@@ -189,13 +189,11 @@ def new_study(outputs: Path, name: str = "s") -> Any:
 def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
     living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     host = os.uname().nodename
     dead, alive, elsewhere = (study.ask(axis) for _ in range(3))
     assert counted_trials(study) == []  # a process that was killed before it recorded its id leaves such trials
-    dead.set_user_attr("worker", {"host": host, "pid": gone.pid})
+    dead.set_user_attr("worker", {"host": host, "pid": dead_pid()})
     alive.set_user_attr("worker", {"host": host, "pid": living.pid})
     elsewhere.set_user_attr("worker", {"host": "another", "pid": 1})
     try:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from one_job import config, run, typed
+
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
 FULL_SIZE = re.compile(r"[\[-]full[\]-]")  # in the id of a test
 ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
@@ -36,6 +38,19 @@ def _alike(lost: list[tuple[str, str]]) -> list[str]:
     kinds = Counter(loss[:ALIKE] for loss, _ in lost)
     firsts = {loss[:ALIKE]: f"{loss}: {attempt}"[:LONGEST] for loss, attempt in reversed(lost)}
     return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
+
+
+@pytest.fixture(scope="session")
+def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return config("method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue"), "trainer.max_epochs=1")
+
+
+@pytest.fixture(scope="session")
+def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run."""
+    job, _ = run(values, tmp_path_factory.mktemp("done") / "outputs")
+    assert (job.state, job.error) == ("done", None)
+    return job.folder
 
 
 @pytest.fixture(params=["small", FULL])

@@ -45,7 +45,6 @@ from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks import hub
 from krona.tasks.data_files import Oddity, Wanted, read_rows
-from one_job import config, run, typed
 from report.generate import grid, write_all
 from runs.made_runs import aged, tree
 from tasks.letters import Letters, tokens
@@ -54,15 +53,6 @@ from torture.damage import damaged, damaged_json, judge, run_command, try_each
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
 RESULTS = 3_000
 FORMATS = ("terminal", "md", "html", "csv", "latex", "svg")
-
-
-@pytest.fixture(scope="module")
-def done(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("done")
-    values = config("method=krona", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=1")
-    job, _ = run(values, folder / "outputs")
-    assert (job.state, job.error) == ("done", None)
-    return job.folder
 
 
 @pytest.fixture
@@ -168,7 +158,7 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
         try_each(drawn, 2_000 if full else 40, found, read)
 
 
-def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, outputs: Path, book: Any) -> None:
+def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: Path, book: Any) -> None:
     """A run's command renames a damaged last.ckpt before it trains, or reads the saved values from it."""
     import torch
 
@@ -176,7 +166,6 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     from krona.training.ranks import Ranks
     from krona.training.run_files import WholeCheckpoints
 
-    values = config("method=krona", *typed(tiny_folder, done.parent.parent / "glue"), "trainer.max_epochs=1")
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"

@@ -37,7 +37,7 @@ from krona.runs.index import summaries
 from krona.runs.result import read_result, write_result
 from krona.sweeps.ledger import Ledger
 from krona.tasks import hub, tokens
-from one_job import config, run, typed
+from one_job import config, run
 from runs.made_runs import aged, claimed, dead_pid, tree
 from torture.damage import judge, run_command
 
@@ -78,19 +78,6 @@ def within(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="module")
-def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("data")
-    return config("method=lora", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=1")
-
-
-@pytest.fixture(scope="module")
-def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    job, _ = run(values, tmp_path_factory.mktemp("done") / "outputs")
-    assert job.state == "done", job.error
-    return job.folder
 
 
 @pytest.fixture
