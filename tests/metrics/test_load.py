@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,30 +10,18 @@ from krona import metrics
 from krona.metrics.scores import score
 
 
-@dataclass(frozen=True)
-class Scored:
-    name: str
-    metrics: tuple[str, ...]
-    labels: tuple[str, ...] | None
-
-    def target_strings(self) -> list[str] | None:
-        return None if self.labels is None else list(self.labels)
-
-
 @pytest.mark.parametrize(
-    ("task", "truth", "answers"),
+    ("names", "labels", "truth", "answers"),
     [
-        (Scored("mrpc", ("f1", "accuracy"), ("0", "1")), ["0", "1", "1", "0"], ["0", "1", "no", "1"]),
-        (Scored("stsb", ("pearson", "spearman"), None), ["0.0", "1.5", "4.0"], ["0.2", "x", "3.0"]),
-        (Scored("stars", ("macro_f1", "matthews"), ("0", "1", "2")), ["0", "1", "2"], ["0", "2", "2"]),
+        (["f1", "accuracy"], ["0", "1"], ["0", "1", "1", "0"], ["0", "1", "no", "1"]),
+        (["pearson", "spearman"], None, ["0.0", "1.5", "4.0"], ["0.2", "x", "3.0"]),
+        (["macro_f1", "matthews"], ["0", "1", "2"], ["0", "1", "2"], ["0", "2", "2"]),
     ],
 )
-def test_the_metric_scores_as_the_function_does(task: Scored, truth: list[str], answers: list[str]) -> None:
-    metric = metrics.load(task)
-    expected = score(task.metrics, truth, answers, task.target_strings())
-    assert metric(truth, answers) == expected
-    assert metric(truth[:2], answers[:2]) != {}  # a second call starts without earlier predictions
-    assert metric(truth, answers) == expected
+def test_the_metric_scores_as_the_function_does(
+    names: list[str], labels: list[str] | None, truth: list[str], answers: list[str]
+) -> None:
+    assert metrics.compute(names, truth, answers, labels) == score(names, truth, answers, labels)
 
 
 @pytest.mark.slow
@@ -42,11 +29,8 @@ def test_processes_load_it_at_the_same_time_without_network(tmp_path: Path) -> N
     code = """
 import warnings; warnings.simplefilter("error")
 from krona import metrics
-class Task:
-    name, metrics = "rte", ("accuracy",)
-    def target_strings(self): return ["0", "1"]
 for _ in range(5):
-    assert metrics.load(Task())(["0", "1"], ["0", "0"]) == {"accuracy": 50.0}
+    assert metrics.compute(["accuracy"], ["0", "1"], ["0", "0"], ["0", "1"]) == {"accuracy": 50.0}
 """
     env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]

@@ -143,6 +143,6 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
         the one with the highest ``choice`` on dev. ``parts`` is a dict from the name of each metric to its value.
         ``predictions`` is the list of the predicted texts.
     """
-    parts = metrics.load(task)(targets, predictions)
+    parts = metrics.compute(task.metrics, targets, predictions, task.target_strings())
     score, choice = task.table_score(parts), task.choice(parts)
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}

@@ -122,7 +122,7 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = metrics.load(task)(split.targets, predictions)
+    parts = metrics.compute(task.metrics, split.targets, predictions, task.target_strings())
     if output is not None:
         _write(output, replace(split, sources=trained.family.texts(split)), predictions)
     numbers = encode(split.targets, predictions, task.target_strings())
