@@ -58,8 +58,7 @@ def gguf_arguments(settings: Backbone) -> dict[str, str]:
 
     The backbone is in GGUF if its path is a GGUF file, or a folder with a GGUF file and without config.json.
 
-    Raises:
-        KronaError: the folder has several GGUF files, or the package ``gguf`` is not installed.
+    Raise KronaError if the folder has several GGUF files, or if the package ``gguf`` is not installed.
     """
     folder = find_folder(settings)
     if folder is None or settings.path is None or not folder.is_dir():

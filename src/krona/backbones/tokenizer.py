@@ -11,11 +11,7 @@ from krona.tasks.hub import download_error
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
-    """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub.
-
-    Raises:
-        KronaError: the tokenizer cannot be read or downloaded.
-    """
+    """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub."""
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     try:
         tokenizer = AutoTokenizer.from_pretrained(

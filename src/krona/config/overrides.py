@@ -28,11 +28,7 @@ VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments in the form that Hydra needs.
-
-    Raises:
-        KronaError: an argument is wrong. This includes arguments that Hydra would misread without a message.
-    """
+    """Return the arguments in the form that Hydra needs. Raise `KronaError` also for what Hydra would misread."""
     _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
     sweeps = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]

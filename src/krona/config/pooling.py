@@ -26,12 +26,9 @@ def write_pooling(folder: Path, pooling: Pooling) -> None:
 
 
 def folder_pooling(path: str | None) -> Pooling | None:
-    """Return the pooling that a model's folder specifies.
+    """Return the pooling that a model's folder specifies, or None for none or one that krona does not have.
 
-    Return None if the folder specifies no pooling, or a kind of pooling that krona does not have.
-
-    Raises:
-        KronaError: the file is damaged.
+    Raise `KronaError` if the file is damaged.
     """
     file = Path(path or "").expanduser() / FILE
     if path is None or not file.is_file():

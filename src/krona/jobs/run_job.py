@@ -51,11 +51,7 @@ def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = No
 
 
 def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
-    """Run a job on its devices.
-
-    The job runs in this process if it uses one device, or if this process is a rank that torchrun or srun started.
-    Otherwise the job runs in one new process for each device.
-    """
+    """Run a job in this process, or in a new process for each device unless torchrun or srun started this process."""
     devices = devices_wanted(spec.settings.trainer)
     if num_processes() > 1:
         with join_ranks(devices=devices, accelerator=count_devices(spec.settings.trainer)[0]) as ranks:

@@ -39,11 +39,8 @@ class Answers:
 def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
     """Encode target and prediction strings as numbers.
 
-    Args:
-        labels: all target strings in the order of their ids. None means a regression.
-
-    Raises:
-        ValueError: if the lengths differ, if there are no rows, or if a target is not a label.
+    ``labels`` are all target strings in the order of their ids. None means a regression. Raise ValueError if the
+    lengths differ, if there are no rows, or if a target is not a label.
     """
     return pair(encode_targets(targets, labels), predictions, labels)
 

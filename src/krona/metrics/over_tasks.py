@@ -47,11 +47,8 @@ def mean_ranks(scores: Floats) -> Ranks:
     Iman and Davenport, are poor approximations for a few tasks. For three methods that have the same order on three
     tasks, the exact p-value is 0.028, and the approximations are 0.050 and 0.
 
-    Args:
-        scores: one score of each of M methods on each of N tasks, (N, M), with N ≥ 2 and M ≥ 3.
-
-    Raises:
-        ValueError: there are fewer than 2 tasks or fewer than 3 methods, or a score is missing.
+    ``scores`` (N, M) has one score of each of M ≥ 3 methods on each of N ≥ 2 tasks. Raise ValueError if there are
+    fewer, or if a score is missing.
     """
     from scipy.stats import studentized_range
 
@@ -122,15 +119,8 @@ def _estimate(methods: Sequence[Runs], value: Callable[[list[list[Floats]]], Flo
 def equivalence(a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, margin: float = MARGIN) -> float:
     """Return the p-value of two one-sided tests. A small value means that the scores differ by less than ``margin``.
 
-    The tests use a paired bootstrap of the examples.
-
-    Args:
-        a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed and the same test set.
-        metrics: the metrics whose mean is the score of the task.
-        margin: the margin in points.
-
-    Raises:
-        ValueError: the numbers of runs differ, there are no runs, or the test sets differ.
+    The tests use a paired bootstrap of the examples. ``a[i]`` and ``b[i]`` are runs of the two methods with the same
+    seed and the same test set, and ``margin`` is in points. Raise ValueError if the runs cannot be paired.
     """
     require_pairs(a, b)
     drawn_a, drawn_b = paired_bootstrap([a, b], metrics)

@@ -109,12 +109,8 @@ def swap_test(
     together, because the predictions for an example under several seeds are not independent. The p-value also counts
     the observed arrangement, so it is never 0.
 
-    Args:
-        a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed.
-        swaps: the number of random arrangements.
-
-    Raises:
-        ValueError: if the numbers of runs differ, if there are no runs, or if the test sets differ.
+    ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed. Raise ValueError if the numbers of runs or the
+    test sets differ, or if there are no runs.
     """
     require_pairs(a, b)
     rng = np.random.default_rng(seed)

@@ -56,11 +56,7 @@ def read(form: type[T]) -> type[T]:
 
 
 def find_faults(model: Any, content: dict[str, Any]) -> list[str]:
-    """Return messages for the first fields of a file that are missing, unknown or of a wrong type.
-
-    Args:
-        model: the pydantic TypeAdapter of the file's content.
-    """
+    """Return messages for the first fields of a file that are missing, unknown or of a wrong type for ``model``."""
     from pydantic import ValidationError
 
     try:

@@ -63,11 +63,7 @@ class Claim:
         )
 
     def write(self, path: Path, fill: Fill) -> None:
-        """Write a file of the run atomically.
-
-        Raises:
-            ClaimLostError: this process does not have the claim any more. No file was changed.
-        """
+        """Write a file of the run atomically. Raise `ClaimLostError` and change nothing if the claim is lost."""
         self.check()
         try:
             write_whole(path, fill, part_in=self.staging)
@@ -81,11 +77,7 @@ class Claim:
             remove_below(self.path.parent, aside)
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
-
-        Raises:
-            ClaimLostError: this process does not have the claim any more.
-        """
+        """Rename a damaged file of the run to ``NAME.damaged``, and return it. The errors are those of `write`."""
         name = path.with_name(f"{path.name}.damaged")
         if (aside := self._move_to_staging(path)) is not None:
             with suppress(FileNotFoundError):  # the claim was lost meanwhile
@@ -127,10 +119,8 @@ class Claim:
 def claim(folder: Path) -> Claim | None:
     """Claim a run's folder for this process. Return the claim, or None if another live process has claimed the run.
 
-    The folder is created if it does not exist. Files that killed processes left in it are removed.
-
-    Raises:
-        KronaError: the folder can't be written to, or is a symbolic link.
+    The folder is created if it does not exist. Files that killed processes left in it are removed. Raise `KronaError`
+    if the folder can't be written to or is a symbolic link.
     """
     try:
         if folder.is_symlink():

@@ -33,10 +33,7 @@ class Remark:
 def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
     """Return the remarks on a finished run's score on ``split``.
 
-    Args:
-        result: the whole result, with its outcomes and all epochs of its dev curve.
-        answers: a dict from the name of each split to its targets and predictions, from `encode_answers`.
-        split: the split whose score is checked, ``dev`` or ``test``.
+    ``result`` has its outcomes and all epochs of its dev curve. ``answers`` are those of `encode_answers`.
     """
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:

@@ -60,10 +60,9 @@ class RunFolder:
         return claims.claim(self.path)
 
     def state(self, *, owned: bool | None = None) -> tuple[State, Result | None, str | None]:
-        """Return the run's state, its result and its error message. The result and the message can be None.
+        """Return the run's state, and its result and its error message if there are any.
 
-        Args:
-            owned: whether a live process has claimed the run; None: read the claim.
+        ``owned`` is whether a live process has claimed the run; None: read the claim.
         """
         try:
             if not self.result.exists():
@@ -76,10 +75,7 @@ class RunFolder:
         return self.status(result, owned=owned), result, result.error
 
     def status(self, result: Result, *, owned: bool | None = None) -> Status:
-        """Return the current status of a result.
-
-        An unfinished run counts as running only while a live process has claimed it.
-        """
+        """Return the current status of a result. An unfinished run is running only while a live process claims it."""
         if result.status == "done":
             return "done"
         if self._is_owned(owned):
@@ -192,13 +188,9 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:
-    """Return the folder of a run.
+    """Return the folder of a run. Raise `KronaError` if no run has this name, or if several runs have it.
 
-    Args:
-        name: the path of the run's folder or of its result.json, its run id, or the beginning of its run id.
-
-    Raises:
-        KronaError: no run has this name, or several runs have it.
+    ``name`` is the path of the run's folder or of its result.json, its run id, or the beginning of its run id.
     """
     given = Path(name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from krona import paths
 from krona.messages import KronaError, amount
-from krona.methods.factor_shapes import shape_name
 from krona.runs.index import summaries
+from krona.runs.provenance import used_shape
 from krona.runs.result import Result
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
 
 
 def _row(result: Result) -> dict[str, Any]:
-    factors = _value(result, "provenance.branch_config.kron_factors") or _value(result, "config.method.kron_factors")
     computed = {
-        "factors": shape_name(factors[0]) if factors else None,
+        "factors": used_shape(result),
         "epochs": result.dev_curve[-1]["epoch"] if result.dev_curve else None,
         "notes": len(result.notes),
     }

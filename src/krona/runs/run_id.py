@@ -89,13 +89,9 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 
 
 def canonical(value: Any, path: str = "") -> Any:
-    """Return a copy of a config value for the hash.
+    """Return a copy of the config value at a dotted key, ``path``, for the hash.
 
     The copy lacks the keys that are not part of the run id. Equal numbers, such as 1, 1.0 and 1e0, are written alike.
-
-    Args:
-        value: a value of the config, such as a dict, a list or a number.
-        path: the dotted key of the value.
     """
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}

@@ -1,8 +1,4 @@
-"""Estimate the time of runs from finished runs.
-
-The estimate is the median time of the finished runs with the same method, task and backbone. If no such run exists, the
-runs with the same task and backbone are used. If no such run exists either, the runs with the same backbone are used.
-"""
+"""Estimate the time of a run: the median time of the finished runs that are most similar to it (`GROUPS`)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

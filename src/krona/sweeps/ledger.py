@@ -35,13 +35,7 @@ KEPT_S = 30 * 86400.0  # seconds for which the ledger of an interrupted multirun
 
 
 def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
-    """Write the outcome of a job to the ledger. Do nothing if this process does not belong to a multirun.
-
-    Args:
-        job: the outcome.
-        number: the number of the job in the multirun.
-        overrides: the overrides of the job.
-    """
+    """Write the outcome of a job to the ledger. Do nothing if this process does not belong to a multirun."""
     folder = _folder()
     if folder is None or not folder.is_dir():
         return
@@ -59,10 +53,7 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
 
 
 def progress() -> SweepProgress | None:
-    """Return the progress of the multirun. Return None if the number of its jobs is unknown.
-
-    The number is known only with Hydra's basic sweeper.
-    """
+    """Return the progress of the multirun, or None if its number of jobs is unknown (without the basic sweeper)."""
     folder = _folder()
     if folder is None or not (folder / TOTAL).is_file():
         return None

@@ -30,14 +30,9 @@ class Planned:
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:
-    """Return all runs of a sweep with their states.
+    """Return all runs of a sweep with their states. Raise `KronaError` if the sweep has too many runs.
 
-    Args:
-        source: the file from which the overrides were read, which must not name a user's own classes. None means that
-            the overrides are from the command line.
-
-    Raises:
-        KronaError: the sweep has too many runs.
+    If the overrides were read from a file, ``source``, they must not name a user's own classes.
     """
     with hydra_session():
         composer = Composer()

@@ -22,10 +22,7 @@ class SweepProgress:
         return f"{self.started}/{self.total}  {name} starts"
 
     def end_line(self, job: Job) -> str:
-        """Count a job that ended, and return a line about it.
-
-        An example is ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``.
-        """
+        """Count a job that ended, and return ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
         self.ended += 1
         if job.state == "done" and job.result is not None:
             self.seconds.append(float(job.result.times["total"]))
@@ -34,10 +31,7 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """The estimated remaining time in seconds, from the mean time of the finished jobs.
-
-        It is None before the first job has finished and after the last job has ended.
-        """
+        """The remaining seconds by the mean time of finished jobs, or None before the first and after the last job."""
         left = self.total - self.ended
         if not self.seconds or not left:
             return None

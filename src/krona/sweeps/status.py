@@ -23,14 +23,9 @@ KEYS = ("method", "task", "seed", "state", "run")
 
 
 def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
-    """Return the runs of a sweep, or all runs, that match the conditions.
+    """Return the runs of a sweep, or all runs, that match the conditions of `filter_runs`.
 
-    Args:
-        sweep: the name of a sweep that was started in ``outputs``; None for all runs in ``outputs``.
-        where: the conditions of `filter_runs`.
-
-    Raises:
-        KronaError: no run was found.
+    Raise `KronaError` if no run was found.
     """
     if sweep is None:
         runs = all_runs(outputs)
@@ -61,13 +56,8 @@ def all_runs(outputs: Path) -> list[Planned]:
 def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
     """Return the runs that match all conditions.
 
-    Args:
-        where: the conditions ``key=value[,value]``. The key is method, task, seed, state or run. A run matches if it
-            has one of the values. For the key run, the value is a part of the run's id.
-
-    Raises:
-        KronaError: a condition has an unknown key, or a value that no run has. The message suggests the most similar
-            known key or value.
+    A condition is ``key=value[,value]``. The key is method, task, seed, state or run, whose value is a part of the
+    run's id. Raise `KronaError` for an unknown key, or for a value that no run has.
     """
     kept = list(runs)
     for condition in where:

@@ -80,7 +80,6 @@ def tune(
 
     Args:
         typed: the user's overrides.
-        space: the YAML file of the search space.
         name: the name of the study; None for the default name.
 
     Raises:
@@ -176,8 +175,7 @@ def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
 def compose_run(typed: Sequence[str]) -> Composed:
     """Compose the config of the run that train.py would start with these arguments.
 
-    Raises:
-        KronaError: the arguments are wrong, describe several runs, or contain recipe=tuned.
+    Raise `KronaError` if they are wrong, describe several runs, or contain recipe=tuned.
     """
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):

@@ -26,10 +26,7 @@ def tune_here(
 ) -> None:
     """Search with several processes that share a study. Print the best trial and the command that trains with it.
 
-    Args:
-        space: the YAML file of the search space; None for the default search space.
-        study: the name of the study; None for the default name.
-        workers: the number of processes, including this one.
+    ``workers`` is the number of processes, including this one. A search space or study that is None is the default.
     """
     quiet_libraries()
     if study is not None:

@@ -14,8 +14,7 @@ KEYS = {"low", "high", "log", "choices", "needs", "also"}
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
     """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are left out.
 
-    Raises:
-        KronaError: an axis is wrong, or no axis applies to the config.
+    Raise `KronaError` if an axis is wrong, or if no axis applies to the config.
     """
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:

@@ -87,14 +87,9 @@ class Reading:
     prefix: bool  # whether the source text starts with the task's name
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
-        """Return the rows of one official part as a split.
+        """Return the rows of one official part as a split. ``origin`` names the data source, for example by a path.
 
-        Args:
-            origin: the name of the data source in error messages, such as a path.
-            rows: the stream of rows from a reader of `krona.tasks.data_files`.
-
-        Raises:
-            KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
+        Raise `KronaError` if a row is bad and ``data.skip_bad_rows`` is false, or if no row is usable.
         """
         ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
         texts = list[tuple[str, ...]]()

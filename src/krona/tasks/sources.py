@@ -59,10 +59,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return a dict from the name of each official part of a task's data source to its rows.
 
-    The arguments are those of `krona.tasks.load`.
-
-    Raises:
-        KronaError: the data source does not have the task, or its data cannot be read.
+    The arguments and errors are those of `krona.tasks.load`.
     """
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
@@ -104,12 +101,9 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a dict from each part of a task to its file in GLUE's download.
+    """Return a dict from each part of a task to its file in GLUE's download. Raise `KronaError` if one is missing.
 
     The files are in `path`, or in a subfolder with the task's name in GLUE, such as RTE.
-
-    Raises:
-        KronaError: a file does not exist.
     """
     layout = _layout(task)
     if path is None:

@@ -57,13 +57,9 @@ class Splits:
 
 
 def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
-    """Return the three splits of a task.
+    """Return the three splits of a task. Raise `KronaError` if the data cannot be read or divided.
 
-    Args:
-        prefix: whether the source text starts with the task's name. The task's own field `prefix` has priority.
-
-    Raises:
-        KronaError: the data cannot be read or divided.
+    ``prefix`` is whether the source text starts with the task's name. The task's own field `prefix` has priority.
     """
     parts = read_parts(task, data, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)

@@ -75,8 +75,7 @@ class TextFile:
     def lines(self) -> Iterator[str]:
         """Yield the lines with their line ends. The character CR ends a line only if the file has no character LF.
 
-        Raises:
-            KronaError: the file is empty, is a damaged gzip file, is not UTF-8 text, or exceeds a limit.
+        Raise `KronaError` if the file is empty, is a damaged gzip file, is not UTF-8 text, or exceeds a limit.
         """
         offset = 0
         for number, raw in enumerate(self._raw_lines(), start=1):

@@ -59,9 +59,7 @@ def tokenise(
 ) -> Tokenised:
     """Return the token ids of a split. Read them from the cache, or compute them if the cache does not contain them.
 
-    Args:
-        max_source_length: maximum number of tokens of a source text, including the end of sequence. Target texts are
-            never truncated.
+    Source texts have at most ``max_source_length`` tokens, including the end of sequence. Targets are never truncated.
     """
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]

@@ -4,45 +4,29 @@ A family defines for its backbones how rows become model inputs, how the loss is
 """
 
 import re
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from transformers import AutoModel
 
-from krona.backbones.families.architecture import (
-    ARCHITECTURES,
-    Architecture,
-    find_architecture,
-    get_architecture,
-    max_positions,
-    target_patterns,
-)
+from krona.backbones.families.architecture import ARCHITECTURES, Architecture
+from krona.backbones.families.architecture import find_architecture as find_architecture
+from krona.backbones.families.architecture import get_architecture as get_architecture
+from krona.backbones.families.architecture import max_positions as max_positions
+from krona.backbones.families.architecture import target_patterns as target_patterns
 from krona.backbones.families.decoder import Decoder
 from krona.backbones.families.encoder import Encoder
 from krona.backbones.families.encoder_decoder import EncoderDecoder
-from krona.backbones.families.family import Family
-from krona.backbones.families.padding import Batch
+from krona.backbones.families.family import Family as Family
+from krona.backbones.families.padding import Batch as Batch
 from krona.messages import KronaError
 
-FAMILIES: MappingProxyType[type[Family], dict[str, Architecture]] = MappingProxyType(
-    {
-        EncoderDecoder: ARCHITECTURES["encoder_decoder"],
-        Decoder: ARCHITECTURES["decoder"],
-        Encoder: ARCHITECTURES["encoder"],
-    }
-)
-__all__ = [
-    "FAMILIES",
-    "Architecture",
-    "Batch",
-    "Family",
-    "find_architecture",
-    "find_family",
-    "get_architecture",
-    "max_positions",
-    "target_patterns",
-]
+FAMILIES: Mapping[type[Family], dict[str, Architecture]] = {
+    EncoderDecoder: ARCHITECTURES["encoder_decoder"],
+    Decoder: ARCHITECTURES["decoder"],
+    Encoder: ARCHITECTURES["encoder"],
+}
 
 
 def find_family(config: Any, name: str) -> type[Family]:

@@ -40,7 +40,8 @@ class Decoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
-        ids = [self._remove_end(row) for row in self.tokenizer(texts, verbose=False)["input_ids"]]
+        ids = self.tokenizer(texts, verbose=False)["input_ids"]
+        ids = [row[:-1] if row[-1:] == [self.eos] else row for row in ids]  # some tokenizers add the end
         if longest is not None and longest <= len(self.prompt):
             raise KronaError(
                 f"max_source_length={longest} is too small for a source, because {PROMPT!r} has {len(self.prompt)} "
@@ -48,10 +49,6 @@ class Decoder(Family):
             )
         kept = None if longest is None else longest - len(self.prompt)
         return {"input_ids": [[*row[:kept], *self.prompt] for row in ids]}
-
-    def _remove_end(self, ids: list[int]) -> list[int]:
-        """Remove the end-of-sequence token that some tokenizers add."""
-        return ids[:-1] if ids and ids[-1] == self.eos else ids
 
     def label(self, target: str) -> list[int]:
         return [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.eos]

@@ -44,8 +44,7 @@ def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
     """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
-    Args:
-        values: all values that a prediction can have. None means that each run uses its own predicted values.
+    ``values`` are all values that a prediction can have. None means that each run uses its own predicted values.
     """
     metric = get_metric(name, runs[0].classes)
     each = [metric.sums(run, values) for run in runs]

@@ -127,11 +127,7 @@ def _end_if_orphaned(parent: int) -> None:
 def environment(slot: int, *, threads: int) -> dict[str, str]:
     """Return the environment variables for the process of a `Slot`.
 
-    They set the number of threads, unless the user has set it. If there are several GPUs, they also choose a GPU.
-
-    Args:
-        slot: the index of the slot. Each slot uses a different GPU.
-        threads: the number of threads.
+    They set the number of threads, unless the user has set it. If there are several GPUs, each slot uses another GPU.
     """
     import torch
 

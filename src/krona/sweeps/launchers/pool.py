@@ -37,10 +37,8 @@ def run_pool(
 ) -> None:
     """Run all jobs on this machine, ``count`` at the same time. An interrupt is forwarded to the running jobs.
 
-    Args:
-        started: a function that is called just before a job starts.
-        ended: a function that is called when a job has ended.
-        poll_s: the seconds between two checks of the running jobs.
+    The functions ``started`` and ``ended`` are called just before a job starts and when it has ended. The running jobs
+    are checked every ``poll_s`` seconds.
     """
     waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
     try:
@@ -64,9 +62,7 @@ def run_pool(
 def share_cores(n_jobs: int, jobs: int) -> tuple[int, int]:
     """Return the number of jobs that run at the same time, and the number of CPU cores for each of them.
 
-    Args:
-        n_jobs: the maximum number of jobs that run at the same time. -1 means one job per core.
-        jobs: the number of all jobs.
+    ``n_jobs`` is the maximum number; -1 means one job per core.
     """
     cores = cpu_count()
     count = min(cores if n_jobs < 0 else max(1, n_jobs), jobs)

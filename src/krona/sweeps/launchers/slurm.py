@@ -43,10 +43,7 @@ def sbatch_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def queued_jobs() -> set[str] | None:
-    """Return the ids of the user's jobs in SLURM's queue. Return None if SLURM does not respond.
-
-    Each job of an array has its own id, such as ``12_3``. Jobs that have ended are not included.
-    """
+    """Return the ids of the user's jobs in SLURM's queue, such as ``12_3``, or None if SLURM does not respond."""
     try:
         return set(_run("squeue", "--me", "--array", "--noheader", "--format=%i").split())
     except KronaError:

@@ -24,27 +24,17 @@ SETTLE_S = 20.0  # seconds to wait for the file with an outcome, which a shared 
 
 @dataclass(eq=False)
 class Submitted:
-    """A submitted job of a sweep.
-
-    Args:
-        job: the job.
-        handle: submitit's object for the job.
-        settle_s: the time to wait for the file with the outcome after the job has ended, in seconds.
-        missing_since: the time at which the file was first found to be missing; None: the file was not missing.
-    """
+    """A submitted job of a sweep."""
 
     job: SweepJob
-    handle: Any
-    settle_s: float = POLL_S
-    missing_since: float | None = None
+    handle: Any  # submitit's object for the job
+    settle_s: float = POLL_S  # seconds to wait for the file with the outcome after the job has ended
+    missing_since: float | None = None  # when the file was first found to be missing
 
     def outcome(self, *, ended: bool | None = None) -> Job | str | None:
-        """Return the outcome of the job, or a text that explains why it has no outcome.
+        """Return the outcome of the job, or why it has no outcome, or None while the job is waiting or running.
 
-        Return None while the job is waiting or running.
-
-        Args:
-            ended: whether the job has ended; None: ask submitit.
+        ``ended`` is whether the job has ended; None: ask submitit.
         """
         paths = self.handle.paths
         if not paths.result_pickle.exists():
