@@ -1,17 +1,14 @@
 """Fixtures that keep W&B and MLflow in the folder of the test, without the key of the user."""
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tests.trackers.one_run import one_run
-from wandb.util import get_core_path
 
 
 @pytest.fixture(autouse=True)
@@ -51,26 +48,3 @@ def same_training(left: Path, right: Path) -> None:
             del row["examples_per_s"]
     for key in ("dev_curve", "dev", "test", "notes", "best_epoch", "status"):
         assert results[0][key] == results[1][key], key
-
-
-@pytest.fixture(scope="session")
-def read_wandb() -> Callable[..., Any]:
-    """Return a function that reads a .wandb file with W&B's own reader, as a list of records or as a summary."""
-
-    def read(path: Path, *, summary: bool = False) -> Any:
-        # the program that `wandb leet inspect --json FILE` starts
-        command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
-        command += [*(["--summary"] if summary else []), "--run-file", str(path), str(path.parent.parent)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
-        return json.loads(done.stdout) if summary else [json.loads(line) for line in done.stdout.splitlines()]
-
-    return read
-
-
-@pytest.fixture(scope="session")
-def history_of(read_wandb: Callable[..., Any]) -> Callable[[Path], list[dict[str, Any]]]:
-    def history(path: Path) -> list[dict[str, Any]]:
-        rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
-        return [row for row in rows if "epoch" in row]  # rows of epochs, without those of the loss curve
-
-    return history

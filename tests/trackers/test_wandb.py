@@ -13,6 +13,7 @@ import pytest
 import wandb
 from tests.trackers.conftest import same_training
 from tests.trackers.one_run import config, one_run
+from tests.trackers.wandb_files import history_of, read_wandb
 from tests.trackers.wandb_server import Mode, WandbServer, serve
 
 from krona.messages import KronaError
@@ -52,9 +53,7 @@ def stop_after(epoch: int) -> Callable[[Any], None]:
     return watch
 
 
-def test_two_runs_of_one_process_have_two_wandb_runs(
-    tmp_path: Path, plain: Path, read_wandb: Any, history_of: Any
-) -> None:
+def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path) -> None:
     named = ["logger.wandb.name='first try'", "logger.wandb.entity=team", "logger.wandb.notes='typed, too'"]
     for changes in ([], ["method.kron_factors=[[2,96]]", f"logger.wandb.dir={tmp_path / 'new'}", *named]):
         job, lines = one_run(tmp_path, "logger=[wandb,tensorboard]", *changes, "sweep=shapes")
@@ -134,7 +133,7 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
 
 
-def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, history_of: Any) -> None:
+def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(Interrupted):
         one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
     (first,) = wandb_files(tmp_path)
@@ -166,9 +165,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbSer
 
 
 @pytest.mark.parametrize("mode", ["refuse", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("hang", "drop"))])
-def test_a_server_that_fails_at_the_start(
-    mode: Mode, tmp_path: Path, plain: Path, server: WandbServer, history_of: Any
-) -> None:
+def test_a_server_that_fails_at_the_start(mode: Mode, tmp_path: Path, plain: Path, server: WandbServer) -> None:
     server.mode = mode
     job, lines = one_run(tmp_path, *QUICK)
     server.mode = "answer"
@@ -185,7 +182,7 @@ def test_a_server_that_fails_at_the_start(
 
 @pytest.mark.parametrize("mode", [pytest.param("hang", marks=pytest.mark.slow), "drop"])
 def test_the_network_fails_during_a_run(
-    mode: Mode, tmp_path: Path, plain: Path, server: WandbServer, history_of: Any, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, tmp_path: Path, plain: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_and_biases, "UPLOAD", 0.2)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")  # seconds; W&B's default is 15

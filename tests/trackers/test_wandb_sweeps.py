@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from tests.trackers.one_run import one_run
+from tests.trackers.wandb_files import read_wandb
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from krona.config.overrides import normalize
@@ -15,11 +16,6 @@ from krona.runs.result import read_result
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))
 SMALL = {"task": "sample_sst2"}  # replacements for data that a test cannot download
-
-
-def read(path: Path) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return content
 
 
 def first_values(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -48,10 +44,11 @@ def agent_command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_the_agents_command_runs(path: Path, tmp_path: Path, read_wandb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = read(path)
+def test_the_agents_command_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert sweep["metric"]["goal"] == "maximize"
-    assert sweep["method"] in ("bayes", "random") or not any("min" in one for one in sweep["parameters"].values())
+    assert sweep["method"] in ("grid", "bayes", "random")
+    assert sweep["method"] != "grid" or not any("min" in spec for spec in sweep["parameters"].values())
     point = first_values(sweep["parameters"])
     command = agent_command(sweep, point)
     assert command[:3] == ["/usr/bin/env", "python", "train.py"]
