@@ -1,7 +1,4 @@
-"""Test additions in a copy of the project.
-
-A method needs two files, a metric one file, and a report format one file.
-"""
+"""Test a method of two files, a metric of one, and a report format of one, in a copy of the project."""
 
 import csv
 import json

@@ -1,7 +1,4 @@
-"""Test that the code of the documentation runs, and that its links and names exist.
-
-For generated parts, see test_generated_pages.py.
-"""
+"""Test that the code of the documentation runs, and that its links and names exist."""
 
 import ast
 import pkgutil

@@ -33,10 +33,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["wheel", "sdist"])
 def programs(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the programs of a new environment with krona from the wheel or the sdist.
-
-    All other packages are those of this environment.
-    """
+    """Return the programs of a new environment with krona. All other packages are those of this environment."""
     made = tmp_path_factory.mktemp(request.param)
     if request.param == "wheel":
         output_of(*PIP, "wheel", *NO_INDEX, "--wheel-dir", made, source, cwd=made)

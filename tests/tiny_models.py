@@ -49,10 +49,7 @@ NAMES = sorted(SIZES)
 
 
 def combinations(names: Iterable[str], kinds: Sequence[str]) -> list[Any]:
-    """Return all pairs of a name and a kind as test parameters, most of them marked as slow.
-
-    The fast pairs are those of the first name, and for each other name the first kind and one other kind.
-    """
+    """Return all pairs of a name and a kind. Only all pairs of the first name and two of each other are not slow."""
     first, *others = kinds
     found = []
     for number, name in enumerate(names):
@@ -66,10 +63,7 @@ def tiny(kind: str, *, seed: int = 0) -> Any:
 
 
 def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
-    """Return a model of this ``model_type`` in eval mode.
-
-    Its biases differ from 0, and the weights of its normalisation layers differ from 1.
-    """
+    """Return a model in eval mode. Its biases differ from 0, and its normalisation weights from 1."""
     torch.manual_seed(seed)
     (family,) = (family for family, architectures in FAMILIES.items() if kind in architectures)
     config: Any = AutoConfig.for_model(kind, **{**SIZES[kind], **sizes})
@@ -102,10 +96,7 @@ def family_for(model: nn.Module) -> Any:
 
 
 def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[str, torch.Tensor]:
-    """Return a batch collated by the model's family. The first row is two tokens shorter.
-
-    The labels have ``tokens`` tokens, or are classes.
-    """
+    """Return a batch of the model's family. The first row is two tokens shorter. Labels are ``tokens`` or a class."""
     family, generator = family_for(model), torch.Generator().manual_seed(length)
     high, width = (50, tokens) if family.writes else (2, 1)
     ids = torch.randint(2, 50, (rows, length), generator=generator).tolist()

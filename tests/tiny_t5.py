@@ -24,10 +24,7 @@ METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditionalGeneration:
-    """Return a T5 with d_model 64, d_ff 96 and 2 + 2 blocks in eval mode.
-
-    With ``gated``, it has the FFN of T5 v1.1 and an untied head.
-    """
+    """Return a T5 in eval mode. With ``gated``, it has the FFN of T5 v1.1 and an untied head."""
     torch.manual_seed(seed)
     sizes = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "vocab_size": 50, **sizes}
     kind = "gated-gelu" if gated else "relu"

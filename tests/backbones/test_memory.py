@@ -1,7 +1,4 @@
-"""Test the options that save memory for large backbones.
-
-They are frozen weights in bf16, gradient checkpointing, and loading without a second copy of the weights.
-"""
+"""Test the options that save memory for large backbones: frozen weights in bf16, and gradient checkpointing."""
 
 from pathlib import Path
 from typing import Any

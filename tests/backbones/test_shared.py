@@ -1,7 +1,4 @@
-"""Test that the jobs of one process share data that they only read.
-
-Neither the order of the jobs nor the other jobs may change a bit of a result.
-"""
+"""Test that the jobs of one process share data that they only read, and that no bit of a result depends on it."""
 
 from pathlib import Path
 from typing import Any

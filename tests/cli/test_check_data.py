@@ -1,7 +1,4 @@
-"""Test `krona check-data`, which counts the rows that a run would read, without a model.
-
-If the run would stop with an error, the command reports this error.
-"""
+"""Test `krona check-data`, which counts the rows that a run would read, without a model."""
 
 import io
 import re

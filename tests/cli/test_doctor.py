@@ -1,7 +1,4 @@
-"""Test `krona doctor`: packages, damaged runs, claims and files that were left behind.
-
-The option --fix removes only the files of processes that have ended.
-"""
+"""Test `krona doctor`: packages, damaged runs, claims and files that were left behind."""
 
 import json
 import os

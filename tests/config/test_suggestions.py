@@ -1,7 +1,4 @@
-"""Test the errors for keys and choices of other tools.
-
-Each message contains krona's own key, which can be typed unchanged.
-"""
+"""Test that errors for keys and choices of other tools contain krona's own key, which can be typed unchanged."""
 
 from collections.abc import Iterator
 

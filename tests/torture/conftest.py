@@ -1,7 +1,4 @@
-"""Fixtures for the two sizes of each part, and the table of the results.
-
-The small size runs in `make test` or `make test-slow`, and the full size in `make torture`.
-"""
+"""Fixtures for the small size of each part and the full size of `make torture`, and the table of the results."""
 
 import re
 from collections import Counter
@@ -65,10 +62,7 @@ def slow_full(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
-    """Return a context: ``with book("kills") as found``.
-
-    Its end adds the part to the table, and fails if there was a failure.
-    """
+    """Return a context whose end adds a part to the table, and fails if the part had a failure."""
 
     @contextmanager
     def opened(part: str) -> Iterator[Book]:

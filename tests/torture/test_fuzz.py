@@ -1,7 +1,4 @@
-"""Test damaged files and command lines.
-
-They give a message or a result with a matching exit code, and no stack trace.
-"""
+"""Test that damaged files and command lines give a clear message or a result, and no stack trace."""
 
 import csv
 import io
@@ -61,10 +58,7 @@ def copied(done: Path, outputs: Path) -> Path:
 
 
 def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
-    """Test all code that reads a result.json. The folder also contains an undamaged result.
-
-    In files of earlier versions, which have no checksum, only the scores can be compared.
-    """
+    """Of results of earlier versions, which have no checksum, only the scores can be compared."""
     file, seen = copied / "result.json", count()
     content, earlier = (json.loads(file.read_text()) for _ in range(2))
     del earlier["provenance"]["sha256"]

@@ -1,7 +1,4 @@
-"""Test runs that are disturbed at every change of a file. They end with the same result as an undisturbed run.
-
-A run is killed, is stopped and taken over, or has a full disk.
-"""
+"""Test that a run that is disturbed at any change of a file ends with the result of an undisturbed run."""
 
 import os
 import signal

@@ -75,9 +75,8 @@ class WandbServer:
     def stream(self, name: str, content: dict[str, Any]) -> None:
         """Store the history and the summary that were posted to a run's file stream.
 
-        As on W&B's server, there is one row for each step, and a later row overwrites an earlier row
-        (wandb/wandb#12269). This is necessary, because `wandb sync` of an interrupted run sends lines again that the
-        server already has.
+        A later row of a step replaces an earlier one, as on W&B's server (wandb/wandb#12269), because `wandb sync` of
+        an interrupted run sends lines again.
         """
         run = self.run(name)
         for file, part in (content.get("files") or {}).items():

@@ -1,7 +1,4 @@
-"""Test batches: the rows of an epoch, their order, their division among ranks, and the order of predictions.
-
-Every row is used once in an epoch, in an order that depends only on seed and epoch.
-"""
+"""Test batches: the rows of an epoch, their order, their division among ranks, and the order of predictions."""
 
 import random
 from typing import Any
