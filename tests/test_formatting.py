@@ -117,6 +117,8 @@ def test_started_by_a_path_the_commands_have_it_too(installed: Path) -> None:
     assert as_typed("next: krona report --sweep a") == "next: .venv/bin/krona report --sweep a"
     assert as_typed("python train.py -m seed=1") == ".venv/bin/python train.py -m seed=1"
     assert as_typed("(krona diff a b), krona status") == "(.venv/bin/krona diff a b), .venv/bin/krona status"
+    others = "method=krona task=rte: krona on rte, conf/krona status, ./python train.py"
+    assert as_typed(others) == others
 
 
 def test_what_is_on_the_path_keeps_its_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,11 +140,6 @@ def test_krona_itself_may_lie_elsewhere(installed: Path, tmp_path: Path, monkeyp
     assert as_typed("krona report") == "bin/krona report"
     assert as_typed("python train.py -m seed=1") == "bin/krona train -m seed=1"
     assert find_layout(None, "table1").command == "krona train -m sweeps=table1"
-
-
-def test_other_words_stay(installed: Path) -> None:
-    text = "method=krona task=rte: krona on rte, conf/krona status, ./python train.py"
-    assert as_typed(text) == text
 
 
 def test_every_command_of_krona_is_known() -> None:
