@@ -94,7 +94,7 @@ TYPED = [
     (["method=null"], "method=null is not possible, because a run needs a method"),
     (["~task"], "~task is not possible, because a run needs a task"),
     (["~batch_size"], "batch_size is missing"),
-    (["recipe=krona/rtee"], "recipe=krona/rtee does not exist in conf/recipe. Choose from"),
+    (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
 ]

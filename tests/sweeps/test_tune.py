@@ -91,7 +91,7 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
     ("typed", "words"),
     [
         ("factors=typo", "factors=typo does not exist: "),
-        ("recipe=typo", "recipe=typo does not exist in conf/recipe. Choose from "),
+        ("recipe=typo", "recipe=typo does not exist: "),
         ("recipe=tuned", "A search can't use recipe=tuned"),
         ("recipe=tuned/mine", "A search can't use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),

@@ -1,7 +1,7 @@
 """List the config groups (the folders of conf/) and their choices, report choices that do not exist, and read YAML."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,18 @@ def _read_targets(folders: Iterable[Path]) -> set[str]:
     return {path for text in texts for path in TARGET.findall(text)}
 
 
-def require_choices(chosen: Mapping[str, Any]) -> None:
+def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
     """Raise `KronaError` if an optional group does not have the chosen name, which Hydra would ignore."""
-    for group in ("factors", "variant", "experiment", "sweeps"):
+    typed = ("recipe",) if is_overridden("recipe", overrides) else ()  # the default recipe may be missing
+    for group in ("factors", "variant", "experiment", "sweeps", *typed):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
             raise KronaError(unknown_choice(group, str(name)))
+
+
+def is_overridden(key: str, overrides: Sequence[str]) -> bool:
+    """Return whether one of a job's overrides sets ``key``."""
+    return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 
 def require_names(overrides: Iterable[Override]) -> None:

@@ -1,7 +1,6 @@
 """Compose the config of each job with Hydra, from conf/ and command-line overrides, and return it as plain values."""
 
 import copy
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config import tuned
-from krona.config.choices import choices, groups, remove_plugin_launchers, require_choices, require_names
+from krona.config.choices import choices, groups, is_overridden, remove_plugin_launchers, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import resolve_pooling
@@ -115,7 +114,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         config: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
-    require_choices(chosen)
+    require_choices(chosen, overrides)
     rates = None
     if isinstance(config.get("backbone"), dict):
         resolve_pooling(config["backbone"])
@@ -125,7 +124,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
     if asked is None:
-        has_recipe = _require_recipe(chosen.get("recipe"), overrides)
+        has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
         is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
         notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
     else:
@@ -169,21 +168,6 @@ def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequ
             *parents, last = key.split(".")
             reduce(getitem, parents, config)[last] = value
     return note
-
-
-def is_overridden(key: str, overrides: Sequence[str]) -> bool:
-    """Return whether one of a job's overrides sets ``key``."""
-    return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
-
-
-def _require_recipe(recipe: str | None, overrides: list[str]) -> bool:
-    """Return whether a recipe exists or is null. Raise `KronaError` if the user chose a recipe that does not exist."""
-    known = choices("recipe")
-    if recipe in (None, *known):
-        return True
-    if is_overridden("recipe", overrides):
-        raise KronaError(f"recipe={recipe} does not exist in conf/recipe. Choose from {', '.join(known)}.")
-    return False
 
 
 @contextmanager

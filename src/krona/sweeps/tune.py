@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from krona.config import check
-from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden
+from krona.config.choices import is_overridden
+from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import escape
