@@ -16,7 +16,7 @@ from krona.sweeps import tune_command as typed_command
 
 def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("optimizer.lr=0.003", "factors=2x384")
-    best = Trial(3, "finished", 71.5, {}, 4, "krona-rte-1", overrides=own)
+    best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
     monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     typed_command.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)

@@ -93,7 +93,7 @@ def connections(server: socket.socket) -> int:
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setitem(hub.unreachable.__kwdefaults__, "timeout_s", 0.3)
+        monkeypatch.setattr(hub, "TIMEOUT_S", 0.3)
         monkeypatch.setitem(os.environ, "HF_DATASETS_CACHE", str(tmp_path))
         with pytest.raises(KronaError, match=r"could not be loaded from http://127.0.0.1:\d+: .*profile=demo"):
             load(task("rte"), kind="hub", name="nobody/has-this")

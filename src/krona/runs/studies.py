@@ -47,9 +47,7 @@ class Trial:
     state: str  # finished, pruned, failed or running
     value: float | None  # the dev score; for an unfinished trial, that of its last epoch
     params: Mapping[str, Any]
-    epochs: int  # the number of epochs whose dev score was reported
     run_id: str
-    error: str | None = None
     overrides: tuple[str, ...] = ()  # the trial's values as overrides of the command line, such as optimizer.lr=0.003
 
 
@@ -111,9 +109,7 @@ def _read_trial(trial: Any) -> Trial:
         state=STATES.get(trial.state.name, trial.state.name.lower()),
         value=None if value is None else float(value),
         params=dict(trial.params),
-        epochs=len(reported),
         run_id=str(trial.user_attrs.get("run_id", "")),
-        error=trial.user_attrs.get("error"),
         overrides=tuple(trial.user_attrs.get("overrides", ())),
     )
 

@@ -26,7 +26,7 @@ def endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
+def unreachable(path: str = "") -> str | None:
     """Return the reason why a path on the Hub cannot be reached, or None if it can be reached.
 
     For the status "not found", also return None, because the libraries' own error message explains it better.
@@ -36,7 +36,7 @@ def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
         return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
-        status = get_session().head(f"{endpoint()}/{path}", timeout=timeout_s).status_code
+        status = get_session().head(f"{endpoint()}/{path}", timeout=TIMEOUT_S).status_code
     except Exception as error:  # the HTTP client raises many types of errors
         return " ".join(str(error).split()) or type(error).__name__
     return f"it responds with status {status}" if status >= 500 else None
