@@ -11,8 +11,6 @@ from krona.runs import file_names
 from krona.runs.folder import find_run, require_unchanged
 from krona.runs.result import Result, read_result
 
-ADAPTER = file_names.ADAPTER
-
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -43,7 +41,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
             f"{result.run_id} is not finished. Its status is {result.status}, {result.reached}. Run the same command "
             "again to resume it."
         )
-    origin, adapter = Origin.of_result(result), folder / ADAPTER
+    origin, adapter = Origin.of_result(result), folder / file_names.ADAPTER
     if adapter.is_file():
         require_unchanged(result, adapter)
         return TrainedRun(origin, adapter, result)
@@ -61,7 +59,7 @@ def adapter_file(run: str | Path) -> Path | None:
     """Return the adapter's file that a path names (a file, or a folder without result.json), or None."""
     path = Path(run)
     if path.is_dir() and not (path / file_names.RESULT).is_file():
-        path /= ADAPTER
+        path /= file_names.ADAPTER
     return path if path.is_file() and path.name != file_names.RESULT else None
 
 

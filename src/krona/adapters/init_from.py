@@ -68,14 +68,11 @@ def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
     _require_class(name, config.branch, class_path(inserted.branch) if inserted.branch else None)
     if config.backbone is not None:
         require_pooling(model, config.backbone, label)
-    same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
-    same_values = None
-    if config.backbone is not None and same_flags:
-        same_values = has_values(model, config.backbone, trained=inserted.trained)
-    if same_values is False:
-        raise KronaError(
-            f"{label} was trained on another backbone, whose weights have other values. Use the source's backbone."
-        )
+        same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
+        if same_flags and has_values(model, config.backbone, trained=inserted.trained) is False:
+            raise KronaError(
+                f"{label} was trained on another backbone, whose weights have other values. Use the source's backbone."
+            )
     fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
     branches = own.keys() - inserted.trained.keys()
     if not fits or (branches and not branches & fits):

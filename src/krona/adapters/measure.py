@@ -18,22 +18,17 @@ MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
 
 def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
-    """Measure the update of the active adapter at each module that it adapts.
+    """Measure the update of the active adapter at each module that it adapts, or return None if it has no branches.
 
-    The four values of a module are ``norm``, ``effective_rank``, ``stable_rank`` and ``drift``. The first three are
-    properties of `Spectrum`, and are None if the update is not equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over
-    all tokens. It measures how much the branches change the module's output, or the module's input if the branches are
-    before the module.
+    ``passes`` calls the model on the rows with which drift is measured. The drift of a module is Σ‖ΔW h‖² / Σ‖W h‖²
+    over all tokens: how much the branches change the module's output, or its input if they are before the module. The
+    result has these keys:
 
-    The result is None for an adapter without branches. Otherwise it is a dict with these keys:
-
-    - ``by_place`` is a dict from each module's name to its four values.
-    - ``places`` is the number of these modules.
-    - ``norm`` is the norm of the whole update.
-    - ``effective_rank``, ``stable_rank`` and ``drift`` are means over the modules.
-
-    Args:
-        passes: a function that calls the model on the rows with which the drift is measured.
+    - ``by_place``: by module, the ``norm``, ``effective_rank`` and ``stable_rank`` of `Spectrum`, which are None if the
+      update is not equal to a matrix, and the ``drift``.
+    - ``places``: the number of modules.
+    - ``norm``: the norm of the whole update.
+    - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.
     """
     active, places = _adapted_by_active(model)
     if not places:

@@ -53,8 +53,11 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
     if commands := next_commands(report):
         yield "Next", commands
     if report.unfinished:
-        lines = unfinished_lines(report.unfinished)
-        yield f"Not finished ({count_unfinished(report.unfinished)})", [Note(line) for line in lines]
+        notes = []
+        for run in sorted(report.unfinished, key=lambda run: UNFINISHED.index(run.status)):
+            why = f": {run.result.error}" if run.result.error else ""
+            notes.append(Note(f"{run.result.run_id}: {run.status}, {run.result.reached}{why}"))
+        yield f"Not finished ({count_unfinished(report.unfinished)})", notes
     if report.problems:
         yield f"Could not be used ({len(report.problems)})", [Note(problem) for problem in report.problems]
 
@@ -142,16 +145,6 @@ def _missing_notes(table: Table) -> Iterator[Note]:
     if lacking > MOST_MISSING:
         yield Note(f"{lacking - MOST_MISSING} more rows lack runs.", kind="missing")
     yield from failures
-
-
-def unfinished_lines(runs: Sequence[StoredRun]) -> list[str]:
-    """Return a line for each failed, interrupted and running run, with its progress and, if it failed, its error."""
-    lines = []
-    for status in UNFINISHED:
-        for run in (run for run in runs if run.status == status):
-            why = f": {run.result.error}" if run.result.error else ""
-            lines.append(f"{run.result.run_id}: {status}, {run.result.reached}{why}")
-    return lines
 
 
 def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:

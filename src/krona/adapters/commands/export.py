@@ -13,9 +13,8 @@ from torch import Tensor
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.commands.export_folder import exported_folder
-from krona.adapters.commands.loading_code import POOLING_NOTE, hub_name, needs_class
-from krona.adapters.commands.model_card import ORIGIN, model_card, origin_json
-from krona.adapters.find import ADAPTER, TrainedRun
+from krona.adapters.commands.model_card import ORIGIN, POOLING_NOTE, hub_name, model_card, needs_class, origin_json
+from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
 from krona.adapters.peft.comparison import NotComparedError, load_with_peft
@@ -24,6 +23,7 @@ from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.pooling import has_pooled_head
 from krona.config.pooling import write_pooling
 from krona.messages import KronaError, did_you_mean
+from krona.runs.file_names import ADAPTER
 from krona.runs.predictions import label_words
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,7 +56,6 @@ def export(
         to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's file).
         out: the folder to write.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
-        backbone: the folder of the backbone, if the backbone was moved after the run.
 
     Raises:
         KronaError: the form does not support the method, or the folder exists. Incomplete folders are removed.
@@ -82,7 +81,9 @@ def export(
         difference, tolerance = compare_logits(read(trained, part), expected), TOLERANCE[dtype or "fp32"]
         if to == "peft":
             try:
-                difference = max(difference, compare_logits(_read_with_peft(trained, part), expected))
+                surgery.take_out(trained.model)
+                by_peft: Any = load_with_peft(trained.model, part)
+                difference = max(difference, compare_logits(replace(trained, model=by_peft), expected))
                 in_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
                 tolerance = TOLERANCE["bf16" if in_bf16 else "fp32"]  # peft computes its branches in fp32
             except NotComparedError as error:
@@ -184,12 +185,6 @@ def _read_peft(trained: Trained, folder: Path) -> Trained:
     model: Any = trained.model
     model.eval()
     return trained
-
-
-def _read_with_peft(trained: Trained, folder: Path) -> Trained:
-    surgery.take_out(trained.model)
-    model: Any = load_with_peft(trained.model, folder)
-    return replace(trained, model=model)
 
 
 def _write_adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:

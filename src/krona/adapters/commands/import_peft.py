@@ -8,7 +8,6 @@ from typing import Any
 from krona.adapters.adapter import Adapter
 from krona.adapters.commands.export import TOLERANCE, compare_logits, sample_logits
 from krona.adapters.commands.model_card import ORIGIN
-from krona.adapters.find import ADAPTER
 from krona.adapters.load import Trained, load_backbone
 from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.comparison import load_with_peft
@@ -16,6 +15,7 @@ from krona.adapters.peft.folder import open_folder
 from krona.adapters.peft.module_names import CONFIG
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError
+from krona.runs.file_names import ADAPTER
 from krona.runs.folder import require_new
 
 
@@ -25,8 +25,6 @@ def import_peft(
     """Convert a peft adapter to an adapter's file of krona, and return lines for the user. The backbone is loaded.
 
     Args:
-        folder: the peft folder.
-        out: the ``.safetensors`` file to write.
         overrides: the task and the backbone, in the syntax of train.py. They are not needed for a folder that krona
             exported, because krona.json in this folder contains both.
         backbone: the folder of the backbone, if the path in krona.json is wrong.

@@ -16,12 +16,11 @@ from krona.adapters.commands.merge import merged_runs
 from krona.adapters.find import adapter_file, find
 from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.origin import Origin, read_origin
-from krona.adapters.update import Spectrum, spectrum
+from krona.adapters.update import spectrum
 from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
@@ -42,11 +41,11 @@ class PlaceUpdate:
     tensors: Mapping[str, tuple[int, ...]]  # shapes by name
     tensor_norms: Mapping[str, float | None]  # Frobenius norms by name; None if a norm is not finite
     rank_bound: int | None  # the highest rank that the update can have, or None if a branch is not linear
-    norm: float | None  # this and the next two values and singular_values are None if the update is not a matrix
-    effective_rank: float | None
-    stable_rank: float | None
-    drift: float | None  # as the run measured it (`krona.adapters.measure`)
-    singular_values: list[float] | None
+    norm: float | None = None  # this and the next two values and singular_values are None if the update is no matrix
+    effective_rank: float | None = None
+    stable_rank: float | None = None
+    drift: float | None = None  # as the run measured it (`krona.adapters.measure`)
+    singular_values: list[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,6 @@ class Inspection:
     """The content of an adapter, and its origin."""
 
     origin: Origin | None  # None if it is not known
-    result: Result | None = None  # None for a file outside of a run's folder
     adapter: Adapter | None = None  # None if the run trained no parameters
     merged: Mapping[str, float] = field(default_factory=dict)  # weights by run, for a file that `krona merge` wrote
     parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trained parameters of each kind
@@ -80,10 +78,10 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
         found = find(run, outputs=outputs)
         origin, file, result = found.origin, found.adapter, found.result
     if file is None:
-        return Inspection(origin=origin, result=result, missing="the run trained nothing")
+        return Inspection(origin=origin, missing="the run trained nothing")
     adapter = Adapter.load(file, finite=False)
     merged = merged_runs(adapter.config.notes, file)
-    known = Inspection(origin=origin, result=result, adapter=adapter, merged=merged)
+    known = Inspection(origin=origin, adapter=adapter, merged=merged)
     built = "the file does not record its backbone" if origin is None else _rebuild(origin, adapter, backbone)
     if isinstance(built, nn.Module):
         measured = {} if result is None or result.learned is None else result.learned["by_place"]
@@ -143,9 +141,11 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
         name, own = surgery.public_name(path), dict(adapted.own_parameters("default"))
-        found: Spectrum | None = None
+        rank, update = rank_of_branches(adapted, "default"), {}
         try:
             found = spectrum(adapted)
+            rank, values = len(found.values), found.values.tolist()
+            update = {key: getattr(found, key) for key in ("norm", *RANKS)} | {"singular_values": values}
             notes |= dict.fromkeys(_omissions(adapted, own))
         except KronaError as error:
             notes[f"only the norms of the tensors are known ({error})"] = None
@@ -160,11 +160,9 @@ def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> t
                 placement=adapted.places["default"].placement,
                 tensors={key: tuple(p.shape) for key, p in own.items()},
                 tensor_norms={key: norm if math.isfinite(norm) else None for key, norm in norms.items()},
-                rank_bound=rank_of_branches(adapted, "default") if found is None else len(found.values),
-                norm=None if found is None else found.norm,
-                **{key: None if found is None else getattr(found, key) for key in RANKS},
+                rank_bound=rank,
                 drift=run.get(name, {}).get("drift"),
-                singular_values=None if found is None else found.values.tolist(),
+                **update,
             )
         )
     if not places:

@@ -38,7 +38,6 @@ def merge(
     Args:
         weights: the weight of each run in the sum. None means equal weights that sum to 1.
         task: the name of the task for which the merged adapter predicts. None means the task of the first run.
-        backbone: the folder of the backbone, if the backbone was moved after the first run.
 
     Raises:
         KronaError: the backbones differ, or the sum of the updates cannot be stored exactly as one adapter.

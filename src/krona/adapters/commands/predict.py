@@ -69,7 +69,9 @@ def predict(
         write_whole(output, fill)
         say(Console(stderr=True), f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        _print_table(list(_answer(trained, list(rows), batch_size)), console)
+        cells = [flatten(answer) for answer in _answer(trained, list(rows), batch_size)]
+        names, lines = list(cells[0]), [list(row.values()) for row in cells]
+        say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
         _print_answers(trained, rows, batch_size)
 
@@ -167,12 +169,6 @@ def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=rows.size)
         yield lambda speed: progress.update(bar, completed=rows.bytes_read, description=speed)
-
-
-def _print_table(answers: Sequence[Answer], console: Console) -> None:
-    cells = [flatten(answer) for answer in answers]
-    names = list(cells[0])
-    say(console, table(names, [list(row.values()) for row in cells], width=terminal_width(console), left=names))
 
 
 def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> str:

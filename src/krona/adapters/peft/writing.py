@@ -28,10 +28,9 @@ class PeftFolder:
     own_values: int  # the number of values in the branches' tensors in krona's form, and in peft's form
     values: int
     config: dict[str, Any]
-    tensors: dict[str, Tensor]
-    metadata: dict[str, str]
 
 
+@torch.no_grad()
 def write_peft(
     model: nn.Module,
     folder: str | Path,
@@ -61,17 +60,6 @@ def write_peft(
     Raises:
         KronaError: no type of peft fits the adapter. Nothing is written in this case.
     """
-    content = peft_content(model, name)
-    config = content.config | {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
-    text, folder = json.dumps(config, indent=2, sort_keys=True) + "\n", Path(folder)
-    write_whole(folder / WEIGHTS, lambda part: save_file(content.tensors, part, metadata=content.metadata))
-    write_whole(folder / CONFIG, lambda part: part.write_text(text))
-    return content
-
-
-@torch.no_grad()
-def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
-    """Return the content of the folder that `write_peft` writes, without writing it."""
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
@@ -85,6 +73,9 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
         "peft_type": form.peft_type,
         "target_modules": shortest(form.places, names),
         "modules_to_save": shortest(saved, names, str.endswith) or None,  # peft compares the ends of names
+        "base_model_name_or_path": base_model,
+        "task_type": task_type,
+        "inference_mode": True,
         **form.config,
         **_patterns(form),
     }
@@ -92,15 +83,14 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
         config["feedforward_modules"] = shortest(form.feedforward, names)
     named = {f"{PREFIX}{key}": p for key, p in (form.tensors | trained).items()}
     named |= {f"base_model.{key}": p for key, p in form.shared.items()}
-    return PeftFolder(
-        peft_type=form.peft_type,
-        places=len(form.places),
-        own_values=sum(p.numel() for key, p in adapter_state(model, name).items() if key not in adapter.trained),
-        values=sum(p.numel() for p in form.tensors.values()),
-        config=config,
-        tensors={key: p.detach().cpu().clone().contiguous() for key, p in named.items()},
-        metadata={"format": "pt", BRANCH: getattr(adapter.branch, "__name__", "none")},
-    )
+    tensors = {key: p.detach().cpu().clone().contiguous() for key, p in named.items()}
+    metadata = {"format": "pt", BRANCH: getattr(adapter.branch, "__name__", "none")}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    write_whole(Path(folder, WEIGHTS), lambda part: save_file(tensors, part, metadata=metadata))
+    write_whole(Path(folder, CONFIG), lambda part: part.write_text(text))
+    own = [p for key, p in adapter_state(model, name).items() if key not in adapter.trained]
+    values = sum(p.numel() for p in form.tensors.values())
+    return PeftFolder(form.peft_type, len(form.places), sum(p.numel() for p in own), values, config)
 
 
 def _patterns(form: Form) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def render(report: Report, target: Target) -> str:
         lines.append(_line("not finished", remarks=reason, missing=run.status, runs=run.result.run_id))
     lines += [_line("not used", missing=problem) for problem in report.problems]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(map(_safe_line, lines))
+    # the beginning of each value that a spreadsheet would run as a formula is quoted
+    safe = [[FORMULA.sub(r"\1'", value) if isinstance(value, str) else value for value in line] for line in lines]
+    csv.writer(out, lineterminator="\n").writerows(safe)
     return out.getvalue()
 
 
@@ -54,8 +56,3 @@ def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
         int(cell.best), int(cell.tied), cell.p, SIGN * cell.warned, " ".join(cell_remarks(cell)), caution,
         cell.missing, cell.command, " ".join(run.result.run_id for run in cell.runs),
     )  # fmt: skip
-
-
-def _safe_line(line: Sequence[object]) -> list[object]:
-    """Quote the beginning of each value that a spreadsheet would run as a formula."""
-    return [FORMULA.sub(r"\1'", value) if isinstance(value, str) else value for value in line]

@@ -9,8 +9,8 @@ from krona.report.charts.chart import Chart
 from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw
 from krona.report.charts.looks import dark_style, row_looks
-from krona.report.charts.scores import PRUNED, study_charts
-from krona.report.formats.html.markup import escape, folded, items, label, mark, note, sentence
+from krona.report.charts.scores import PRUNED, Scored, study_charts
+from krona.report.formats.html.markup import escape, folded, items, label, note, sentence
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Column, Report, Table, Target
@@ -106,14 +106,20 @@ def _table_charts(report: Report, number: int) -> str:
     if number >= MOST_CHARTED or not columns:
         return ""
     rows = scores.scored_rows(table, columns[0])
-    names = (f"{mark(row.look)} {label(row.row.label)} {escape(row.row.differs)}" for row in rows)
-    keys = f'<div class="keys">{"".join(f"<span>{name}</span>" for name in names)}</div>'
+    keys = f'<div class="keys">{"".join(map(_key, rows))}</div>'
     keys = folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
     parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(table, columns[0], ranks=True)}']
     if sum(len(one.score_columns) for one in report.tables) <= MOST_CHARTED:
         for column in columns[1:]:
             parts.append(folded(f"Charts of {column.label}", _column_charts(table, column, ranks=False)))
     return "".join(parts)
+
+
+def _key(row: Scored) -> str:
+    """Return the mark and the name of a row."""
+    style = f"--light:{row.look.light};--dark:{row.look.dark}"
+    mark = f'<span class="mark" style="{style}" aria-hidden="true">{row.look.sign}</span>'
+    return f"<span>{mark} {label(row.row.label)} {escape(row.row.differs)}</span>"
 
 
 def _curve_charts(report: Report) -> str:

@@ -2,9 +2,8 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from krona.report.charts.looks import Look
 from krona.report.notes import Note
 from krona.report.wording import label_parts
 
@@ -35,18 +34,6 @@ def items(lines: Iterable[str]) -> str:
     """Return an HTML list of these items. Without items, return an empty text."""
     found = "".join(f"<li>{line}</li>" for line in lines)
     return f'<ul class="notes">{found}</ul>' if found else ""
-
-
-def mark(look: Look) -> str:
-    """Return the mark of a row as a character in the row's color."""
-    return f'<span class="mark" style="--light:{look.light};--dark:{look.dark}" aria-hidden="true">{look.sign}</span>'
-
-
-def plain_table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table that can scroll within the page. The cells are HTML, and the headings are plain text."""
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return scroll(name, f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def scroll(name: str, content: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from krona.formatting import NOTHING
 from krona.messages import amount
-from krona.report.formats.html.markup import escape, folded, items, label, note, plain_table, scroll
+from krona.report.formats.html.markup import escape, folded, items, label, note, scroll
 from krona.report.notes import Note, best_run, cell_remarks, run_commands
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell, Column, Row, Table
@@ -62,7 +62,10 @@ def runs_of_rows(table: Table, base: Path) -> str:
     lines = [[f"{label(row.label)} {escape(row.differs)}", *_run(run, base)] for row, run in runs.values()]
     made = dict.fromkeys(_provenance(run) for _, run in runs.values())
     made |= dict.fromkeys(note for _, run in runs.values() for note in run.result.notes)
-    content = f"<h3>Best runs by their dev scores</h3>{best}<h3>All runs</h3>{plain_table('Runs', heads, lines)}"
+    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+    every = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    content = f"<h3>Best runs by their dev scores</h3>{best}<h3>All runs</h3>{scroll('Runs', every)}"
     content += f"<h3>Where these numbers come from</h3>{items(map(escape, made))}"
     return folded("Runs, and the commands that use their weights", content)
 
