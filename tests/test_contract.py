@@ -154,7 +154,7 @@ def test_bf16_autocast(name: str) -> None:
 def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     def gradients(checkpointing: bool) -> dict[str, torch.Tensor]:
         model = inserted(name)
-        disturb(model)
+        disturb(model, by=DISTANCE.get(name, 0.1))
         if checkpointing:
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
