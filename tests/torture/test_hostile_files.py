@@ -153,6 +153,7 @@ def commands(out: Path) -> list[list[str]]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb_workspaces, when it is imported
 def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace, book: Any) -> None:
     before = tree(hostile.mine)
     with book("hostile outputs") as found:

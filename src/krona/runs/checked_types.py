@@ -28,7 +28,7 @@ Flag = Annotated[bool, Exactly()]
 Integer = Annotated[int, Exactly()]
 Count = Annotated[Integer, Ge(0), Lt(2**63)]
 Number = Annotated[float, Exactly(), Gt(-INF), Lt(INF)]
-Positive = Annotated[Number, Ge(0)]
+Positive = Annotated[Number, Ge(0), Le(1e18)]  # larger seconds or bytes are damage, and would overflow in sums
 Score = Annotated[Number, Ge(-100.000001), Le(100.000001)]
 Words = dict[str, Any]
 
