@@ -126,8 +126,9 @@ def test_the_filter_of_states_uses_the_current_state(tmp_path):
     killed = make_result("krona", "rte", status="running")
     write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
     runs, _ = load_runs([tmp_path])
-    found = {state: len(filter_runs(runs, [f"status={state}"])) for state in ("running", "interrupted", "done")}
-    assert found == {"running": 0, "interrupted": 1, "done": 1}
+    for key in ("status", "state"):
+        found = {state: len(filter_runs(runs, [f"{key}={state}"])) for state in ("running", "interrupted", "done")}
+        assert found == {"running": 0, "interrupted": 1, "done": 1}
 
 
 @pytest.mark.parametrize("format", ["html", "csv"])

@@ -205,7 +205,9 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
             raise KronaError(f"The filter {text!r} has no =. Instead, write key=value, such as optimizer.lr=1e-3.")
         found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
         if runs and not found:
-            raise KronaError(f"No run has the key {key!r} ({text!r}). Use method, task, seed, sweep or a config key.")
+            raise KronaError(
+                f"No run has the key {key!r} ({text!r}). Use method, task, seed, state, sweep or a config key."
+            )
         values = {_number_or_text(item) for item in wanted.split(",")}
         kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
     return kept
@@ -214,8 +216,8 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
 def _filter_value(run: StoredRun, key: str) -> str | None:
     if key in ("method", "task", "seed", "run_id"):
         return str(getattr(run.result, key))
-    if key in ("sweep", "status"):
-        return str(getattr(run, key))
+    if key in ("sweep", "status", "state"):  # krona status and krona list name the status "state"
+        return str(run.sweep if key == "sweep" else run.status)
     return run.setting(key) or run.setting(f"method.{key}")
 
 
