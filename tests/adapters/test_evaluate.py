@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from adapters.conftest import finished
@@ -288,16 +289,12 @@ def test_overrides_without_a_run_are_refused() -> None:
     )
 
 
-def test_refused_options(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
-    from rich.console import Console
-
+def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
     def wrong(count: int, message: str, *, data: str | None = None, **changes: Path) -> None:
-        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64}
+        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64, **changes}
         names = [str(encoders[name]) for name in ("rte", "qnli")[:count]]
         with pytest.raises(KronaError, match=message):
-            evaluate_runs(
-                names, RowChoice(data=data), **(options | changes), overwrite=False, console=Console()
-            )  # fmt: skip
+            evaluate_runs(names, RowChoice(data=data), overwrite=False, console=Console(), **options)
 
     answers, archive = tmp_path / "a.jsonl", tmp_path / "a.zip"
     wrong(2, "--output needs exactly one run", output=answers)

@@ -174,9 +174,6 @@ def test_a_file_without_origin(tmp_path: Path) -> None:
 def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
     file, _ = saved(tmp_path, "lora")
     out = tmp_path / "damaged.safetensors"
-    out.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(KronaError, match="cannot be read as a safetensors file"):
-        inspect(out)
     config, tensors = AdapterConfig.read(file), load_file(file)
     note = config.model_copy(update={"notes": {"krona_run": '{"run_id": 1}'}})
     save_file(tensors, out, metadata=note.as_metadata())

@@ -68,11 +68,6 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", media="", features=[scheme])
 
-    def printed(self, *, width: int) -> None:
-        """Show the page in the layout for print, on paper of ``width`` CSS pixels, until the next `look`."""
-        self.look(width=width)
-        self._call("Emulation.setEmulatedMedia", media="print")
-
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         data = self._call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))

@@ -8,7 +8,7 @@ from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.report.notes import study_sentences
 from krona.runs.studies import Study
-from report.generate import grid, make_result, write_all
+from report.generate import make_result, write_all
 
 
 def on_other_train(method="krona", seed=1, *, name="train", **kwargs):
@@ -86,8 +86,3 @@ def test_a_study_of_two_data_sets_says_so(tmp_path):
     assert said in study_sentences(Study("a study", []), runs)
     assert said not in study_sentences(Study("a study", []), runs[:1])
     assert said not in study_sentences(Study("another", []), runs)
-
-
-def test_one_data_set_has_no_note(tmp_path):
-    write_all(tmp_path, grid(["krona", "lora"], ["rte", "cola"], [0, 1]))
-    assert not any("same data" in note for table in collect(tmp_path).tables for note in table.notes)

@@ -40,12 +40,6 @@ def test_shape_and_rank_of_a_row_are_of_runs_that_finished(tmp_path):
     assert (row.label, row.differs, row.cells["rank"].value) == ("16x12", "the paper's 32x24", 144)
 
 
-def test_a_row_of_failed_runs_alone_has_no_rank(tmp_path):
-    write_all(tmp_path, [failed_early(0), fitted(1, task="sample_rte", sweep=None)])
-    table = collect(tmp_path, table="9").tables[0]
-    assert [row.cells["rank"].value for row in table.rows if row.key == "32x24"] == [None]
-
-
 def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path):
     asked = fitted()
     typed = fitted(change={"method.kron_factors": [[16, 12]], "method.fit_factors": "exact"})

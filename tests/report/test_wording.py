@@ -1,7 +1,5 @@
 """Test warnings: the sign in the cell and the note, in every format and in the written file."""
 
-import csv
-import io
 import re
 
 import pytest
@@ -105,14 +103,6 @@ def test_the_caution_is_in_the_file_itself(tmp_path, form):
     out = tmp_path / f"report.{form}"
     build_report(tmp_path / "outputs", format=form, out=out)
     assert CAUTION in plain(out.read_text()).replace("&#x27;", "'")
-
-
-def test_csv_has_the_caution_beside_every_cell_of_its_section(tmp_path):
-    write_all(tmp_path, [make_result("lora", change={"data.seed": 7}), make_result("lora", "reviews", kind="own")])
-    rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
-    assert {(row["column"], row["caution"]) for row in rows if row["column"] in ("rte", "reviews")} == {
-        ("rte", CAUTION), ("reviews", ""),
-    }  # fmt: skip
 
 
 def test_a_picture_of_one_task_has_the_warnings_of_that_task_alone(tmp_path):

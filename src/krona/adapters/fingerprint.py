@@ -41,11 +41,7 @@ class Fingerprint(BaseModel):
 
 
 def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
-    """Return the fingerprint of the backbone. It is computed from the original weights, without any adapter.
-
-    Args:
-        trained: the names of the backbone's own weights that the adapter trains. The hashes of values exclude them.
-    """
+    """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``."""
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
     pooling = _pooling(model)
@@ -61,15 +57,10 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprin
 def require_backbone(
     model: nn.Module, wanted: Fingerprint, path: Path | None, *, trained: Container[str], any_values: bool = False
 ) -> None:
-    """Raise an error if the model is not the backbone of the adapter in ``path``, whose fingerprint is ``wanted``.
+    """Raise OtherBackboneError if the model is not the backbone of the adapter in ``path``, with this fingerprint.
 
-    Args:
-        trained: the names of the backbone's own weights that the adapter trains.
-        any_values: accept weights with other values, if their names and shapes are the same.
-
-    Raises:
-        OtherBackboneError: the weights have other names, shapes or values.
-        KronaError: the values cannot be compared.
+    Raise KronaError if the values cannot be compared. The values of the weights ``trained`` are not compared, and with
+    ``any_values`` no values are compared.
     """
     weights, label = _weights(model), str(path or "The adapter")
     require_pooling(model, wanted, label)
@@ -153,7 +144,7 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
     """Return the dtypes to which the weights can be rounded without a difference from the original weights.
 
-    For weights in fp32, return all dtypes. For bf16 or fp16, return this dtype. For several dtypes, return no dtype.
+    These are all dtypes for fp32, the own dtype for bf16 or fp16, and none for weights of several dtypes.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:

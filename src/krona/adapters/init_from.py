@@ -51,16 +51,10 @@ def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
 
 
 def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
-    """Copy a source's tensors into the trainable parameters with the same names and shapes, and return notes.
+    """Copy a source's tensors into the trainable parameters with the same names and shapes.
 
-    The notes list the parameters that were not copied, and the tensors that were not used.
-
-    Args:
-        name: the name of the source, for messages.
-
-    Raises:
-        KronaError: the source has another method or another backbone, or none of the branches' tensors fits. Nothing is
-            copied in this case.
+    Return notes on parameters that were not copied, and on tensors that were not used. Raises KronaError, and copies
+    nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
     """
     own = surgery.adapter_state(model, "default")
     inserted = model.__dict__["krona"].adapters["default"]

@@ -41,10 +41,7 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":
-        """Return the origin from a JSON text.
-
-        Raises KronaError if the text is invalid. The message begins with ``label``.
-        """
+        """Return the origin from a JSON text. If it is invalid, raise KronaError with a message for ``label``."""
         try:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
@@ -96,10 +93,7 @@ class Origin:
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_note(self) -> dict[str, str]:
-        """Return the origin as an entry for the header of the adapter's file.
-
-        The paths of the user's data files are shortened to the files' names.
-        """
+        """Return the origin as an entry for the header of the adapter's file, without folders of the data files."""
         task = dict(self.task)
         if task.get("files"):
             task["files"] = {split: Path(file).name for split, file in task["files"].items()}

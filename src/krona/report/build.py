@@ -39,9 +39,6 @@ def build_report(
         format: the name of a module in `krona.report.formats`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         width, color: options of the terminal format (`krona.report.table.Target`).
-
-    Raises:
-        KronaError: the table, the sweep, the format or a filter is unknown, or ``out`` can't be written.
     """
     if format not in FORMATS:
         raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")

@@ -1,8 +1,4 @@
-"""Build the tables of a report, one for each section.
-
-A table therefore never contains both runs on GLUE and runs on sample data, on the user's own data, or with random
-weights.
-"""
+"""Build the tables of a report, one for each section, so that no table contains runs on different kinds of data."""
 
 import shlex
 from collections import Counter, defaultdict
@@ -30,8 +26,7 @@ PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (
 def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     """Return the tables of a report, and a sentence for each benchmark's result that can't be used.
 
-    There is a table for each section with at least one run that fits the layout. In the report of Table 2, the first
-    table shows the results of benchmarks in ``folders``.
+    In the report of Table 2, the first table shows the results of benchmarks in ``folders``.
     """
     by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
@@ -55,10 +50,7 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
-    """Move runs that did not record the size of their data to the section for data that differ from GLUE's data.
-
-    The runs are moved only if no run of their section has recorded the size, and if the other section exists.
-    """
+    """Move sections without a run that recorded the size of its data to the section of data other than GLUE's."""
     for section in [one for one in by_section if one.whole]:
         known = any(run.status == "done" or run.result.provenance.get("official_rows") for run in by_section[section])
         if not known and (counted := replace(section, whole=False)) in by_section:

@@ -117,10 +117,9 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
 
 
 def power_note(table: Table) -> list[str]:
-    """Return a note on the smallest difference that the paired test can find on each task.
+    """Return a note on the smallest difference between the two best rows that the paired test can find on each task.
 
-    The note is about the best and the second-best row of each task. The smallest difference depends on the examples
-    for which these two rows have different predictions, so the note does not apply to other pairs of rows.
+    It depends on the examples for which these rows have different predictions, so other pairs have other differences.
     """
     found = []
     for column in (column for column in table.columns if column.kind == "task"):

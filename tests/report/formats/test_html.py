@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from krona.paper import TASKS
 from krona.report.build import build_report
 from krona.report.stored_runs import load_runs
 from krona.runs import index
@@ -200,26 +199,6 @@ class TestInChromium:
         assert (text == "rgb(92, 98, 109)") is not dark, "charts too"
         browser.screenshot(tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 20_000
-
-    def test_all_columns_of_glue_fit_a_page_of_1400_pixels(self, browser, tmp_path):
-        write_all(tmp_path, grid(["lora", "krona"], TASKS, [0, 1], rows=20))
-        build_report(tmp_path, format="html", out=tmp_path / "all.html")
-        browser.look(width=1400)
-        browser.open(tmp_path / "all.html")
-        browser.run("document.querySelector('details').open = true")
-        wide = "return [...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)"
-        columns = "return document.querySelector('details thead tr').cells.length"
-        assert browser.run(columns) >= 14
-        assert max(browser.run(wide)) <= 0
-
-    def test_table_1_fits_a_sheet_of_paper(self, browser, folder, page):
-        browser.open(folder / "report.html")
-        assert "@page { size: landscape; margin: 12mm; }" in page
-        browser.printed(width=1031)  # the width of A4 without the margins
-        widths = browser.run("return [...document.querySelectorAll('table[data-table]')].map((one) => one.offsetWidth)")
-        browser.look(width=1280)
-        assert len(widths) > 1
-        assert max(widths) <= 1031
 
     def test_anchors_lead_to_their_sections(self, browser, folder):
         browser.open(folder / "report.html")

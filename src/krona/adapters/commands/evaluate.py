@@ -100,15 +100,9 @@ def evaluate(
     backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Return the scores of a run.
+    """Return the scores of a run, and write the source, target and prediction of each row to a .jsonl file.
 
-    Args:
-        output: a .jsonl file for the source, the target and the prediction of each row.
-        batch_size: the number of rows in a batch. None means the batch size of the run. With this batch size, the
-            predictions are equal to the run's own predictions, even in bf16.
-
-    Raises:
-        KronaError: the rows cannot be read, or their labels do not correspond to the run's labels.
+    With the batch size of the run (None), the predictions are equal to the run's own predictions, even in bf16.
     """
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)

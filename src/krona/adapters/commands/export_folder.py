@@ -23,13 +23,9 @@ NEW, OLD = "new", "old"  # in an export's temporary folder: the export, and the 
 def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder, add a marker file to it, and rename it to ``out`` when it is complete.
 
-    The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. In this case, the
-    earlier export is renamed and checked again. Then the files that krona wrote for it are removed. At the beginning,
-    files that a killed export to ``out`` left behind are removed.
-
-    Raises:
-        KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this
-            case.
+    The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export, which is renamed
+    and checked again before the files that krona wrote for it are removed. Files of killed exports are removed first.
+    Raises KronaError, and changes nothing, if ``out`` contains other files or must not be replaced.
     """
     out = Path(os.path.abspath(out))
     for killed in find_killed(out.parent, out.name):
@@ -63,11 +59,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def find_killed(folder: Path, name: str = "") -> list[Path]:
-    """Return the temporary folders that killed exports of this machine and user left in a folder.
-
-    Args:
-        name: the name of the exported folder. Empty means any name.
-    """
+    """Return the temporary folders that killed exports to ``name`` (empty: to any name) left in a folder."""
     pattern = re.compile(rf"\.{re.escape(name) or '.+'}-[a-z0-9_]{{8}}", re.DOTALL)
     found: list[Path] = []
     with suppress(OSError), os.scandir(folder) as entries:
@@ -82,8 +74,7 @@ def find_killed(folder: Path, name: str = "") -> list[Path]:
 def remove_temporary(folder: Path) -> bool:
     """Remove the temporary folder of an export that has ended or was killed. Return whether it is removed.
 
-    An earlier export in it is moved back if nothing has replaced it. If the user has added files to the earlier export
-    in the meantime, it stays.
+    An earlier export in it is moved back if nothing has replaced it, and stays if the user has added files to it.
     """
     out, new, old = folder.with_name(folder.name[1:-9]), folder / NEW, folder / OLD
     with suppress(OSError):
@@ -163,12 +154,9 @@ def _take_name(part: Path, out: Path) -> None:
 
 
 def _replace(part: Path, out: Path, old: Path) -> None:
-    """Move the earlier export from ``out`` to ``old``, and ``part`` to ``out``. Then remove the earlier export's files.
-
-    The earlier export is checked once more before its files are removed.
-    """
+    """Move the earlier export from ``out`` to ``old``, and ``part`` to ``out``. Then remove the earlier export."""
     out.rename(old)
-    if _not_exported(old):
+    if _not_exported(old):  # the user added files in the meantime
         raise KronaError(f"{out} was changed during the export and is not replaced. Nothing was exported.")
     try:
         _take_name(part, out)

@@ -25,13 +25,12 @@ def import_peft(
     """Convert a peft adapter to an adapter's file of krona, and return lines for the user. The backbone is loaded.
 
     Args:
-        overrides: the task and the backbone, in the syntax of train.py. They are not needed for a folder that krona
-            exported, because krona.json in this folder contains both.
+        overrides: the task and the backbone, in the syntax of train.py. A folder that krona exported needs none,
+            because it contains krona.json.
         backbone: the folder of the backbone, if the path in krona.json is wrong.
 
     Raises:
-        KronaError: the folder is not a peft folder, contains a pickle file or an unsupported setting, or belongs to
-            another backbone.
+        KronaError: the folder has an unsupported setting or a pickle file, or belongs to another backbone.
     """
     require_adapter_file(out, overwrite=overwrite)
     if not folder.is_dir():
@@ -56,10 +55,7 @@ def import_peft(
 
 
 def _compare(trained: Trained, folder: Path) -> str:
-    """Compare the logits with those of the peft package, and return a message.
-
-    Raises KronaError if they differ. If peft is missing or cannot load the folder, the message says so.
-    """
+    """Return a message that the logits are those of the peft package, or were not compared. Raise if they differ."""
     model: Any = trained.model
     expected = sample_logits(replace(trained, model=model.eval()))
     try:

@@ -103,7 +103,6 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         form: the form of the export (``merged``, ``peft`` or ``adapter``).
         lines: lines that describe the exported files.
         auto: the name of the Auto class of transformers for the backbone.
-        model: the model that is exported.
     """
     origin = run.origin
     task, base = origin.task_settings, str(origin.backbone["name"])
@@ -193,13 +192,7 @@ def needs_class(model: Any, form: str) -> bool:
 
 
 def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
-    """Return the code that loads an exported model or adapter and predicts for a row.
-
-    Args:
-        form: the form of the export (``merged``, ``peft`` or ``adapter``).
-        auto: the name of the Auto class of transformers for the backbone.
-        model: the model that is exported.
-    """
+    """Return the code that loads an exported model or adapter and predicts for a row. See `model_card`."""
     columns = origin.task_settings.columns
     values = {"base": hub_name(origin) or NO_HUB_NAME, "texts": ", ".join('"…"' for _ in columns)}
     if needs_class(model, form):

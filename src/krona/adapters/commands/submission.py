@@ -51,11 +51,7 @@ class Sheet:
 def submit(
     runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
-    """Predict for the rows of GLUE's test sets in ``folder`` with one run for each task, and write the zip file.
-
-    Raises:
-        KronaError: a task does not belong to GLUE, two runs have the same task, or a file is missing or empty.
-    """
+    """Predict for the rows of GLUE's test sets in ``folder`` with one run for each task, and write the zip file."""
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out} is not the name of a .zip file.")
     by_task: dict[str, TrainedRun] = {}

@@ -18,9 +18,7 @@ class NotComparedError(KronaError):
 
 
 def load_with_peft(model: nn.Module, folder: Path) -> nn.Module:
-    """Return a backbone with the adapter of a folder, as the peft package loads it.
-
-    The modules of ``model`` are changed, but its weights are not.
+    """Return a backbone with the adapter of a folder, as the peft package loads it. It changes the model's modules.
 
     Raises:
         NotComparedError: peft is not installed, or is older than `OLDEST` and cannot load the folder.

@@ -30,13 +30,9 @@ def is_target(name: str, word: str) -> bool:
 
 
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
-    """Return short names that match exactly the wanted modules.
+    """Return names that match exactly the wanted modules: the last parts of their names, or the whole names.
 
-    A short name is the last part of a dotted name. It is used if it matches only wanted modules. Otherwise the whole
-    names of these modules are used.
-
-    Raises:
-        KronaError: a whole name also matches a module that is not wanted.
+    Raises KronaError if a whole name also matches a module that is not wanted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}

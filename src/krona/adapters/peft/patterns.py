@@ -18,10 +18,7 @@ LIMIT_S = 5.0  # CPU time for all names of modules; a usual expression takes a m
 
 
 def check_patterns(path: Path, config: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Raise KronaError if a regular expression of a peft config is invalid, or takes too long on the modules' names.
-
-    Afterwards, krona and peft can use the expressions.
-    """
+    """Raise KronaError if a regular expression of a peft config is invalid, or takes too long on the modules' names."""
     for key in PATTERNS:
         found = config.get(key) or []
         if isinstance(found, list) and key != "layers_pattern":  # a list of names

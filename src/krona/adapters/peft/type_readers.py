@@ -116,10 +116,9 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the most common scale other than 0, and the tensors for this scale.
+    """Return the most common scale other than 0 (or 0 if there is no other), and the tensors for this scale.
 
-    If a module has another scale, its tensors are multiplied by the ratio of the scales. The common scale is 0 only if
-    the scales of all modules are 0.
+    If a module has another scale, its tensors are multiplied by the ratio of the scales.
     """
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
     common = counted.most_common(1)[0][0] if counted else 0.0
@@ -140,11 +139,8 @@ def _read_hira(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
 def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
     """Return the trained vectors, and the random seed with which krona and peft create the same frozen matrices.
 
-    peft creates one matrix A and one matrix B for all layers, and uses slices of them for narrower layers. krona
-    creates A and B separately for each shape of a layer.
-
-    Raises:
-        KronaError: the layers have several shapes, or the matrices in the folder are not those that its seed creates.
+    peft uses slices of one matrix A and one matrix B for narrower layers, but krona creates A and B for each shape. So
+    layers of several shapes, and matrices that the seed does not create, raise an error.
     """
     modules = {public_name(name): module for name, module in model.named_modules()}
     shapes = {widths(modules[place]) for place in placed}

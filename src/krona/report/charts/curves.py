@@ -34,10 +34,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of all methods on one task of one section.
-
-    The curves against the learning rate show dev scores, because learning rates are chosen by the dev score.
-    """
+    """The curves of all methods on one task of one section. Learning rates are chosen by the dev score."""
 
     setting: str
     heading: str

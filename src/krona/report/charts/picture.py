@@ -28,13 +28,7 @@ Part = str | RowChart | Sequence[Chart]  # a sentence, a chart of rows, or chart
 
 
 def picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
-    """Return the text of an SVG file with the parts below one another.
-
-    Args:
-        title: the title of the picture.
-        parts: the parts from top to bottom. Empty parts are left out.
-        headings: write the titles of the charts.
-    """
+    """Return the text of an SVG file with the parts below one another. With ``headings``, charts have their titles."""
     shown: list[Part] = [part for part in parts if part]
     heights = [34.0, *map(_height, shown)]
     with new_figure(WIDTH, sum(heights)) as figure:

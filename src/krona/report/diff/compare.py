@@ -41,12 +41,7 @@ class MethodDiff:
 
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
-    """Compare two methods with runs under ``outputs``, or two runs (ids, beginnings of ids, or paths).
-
-    Raises:
-        KronaError: a name is neither a method nor a run, one name is a method and the other is a run, or several runs
-            begin with a name.
-    """
+    """Compare two methods with runs under ``outputs``, or two runs (ids, beginnings of ids, or paths)."""
     methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
     known = [name in methods for name in (a, b)]
     if all(known):
@@ -66,8 +61,7 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     """Compare two methods on all tasks with runs of at least one of them.
 
-    If a method has no run or several variants on a task, the task has a remark instead of a test. Raise KronaError if
-    one of the methods has no finished run.
+    If a method has no run or several variants on a task, the task has a remark instead of a test.
     """
     runs, problems = load_runs([outputs])
     done = [run for run in runs if run.result.status == "done"]

@@ -1,8 +1,4 @@
-"""The SVG format: one picture that shows the most important scores of a report.
-
-It shows curves of the score against a setting if there are any. Otherwise it shows the score and the intervals of each
-row of a table, and below them charts of the score against the costs.
-"""
+"""The SVG format: one picture of curves over a setting, or of a table's scores and charts of their costs."""
 
 from collections.abc import Sequence
 
@@ -21,10 +17,7 @@ FRONT = "Filled, joined marks are on the Pareto front: no other row has at least
 
 
 def render(report: Report, target: Target) -> str:
-    """Return an SVG of the first curves, if there are any, otherwise of the first table with scores.
-
-    Of a table, the picture shows the average over tasks, or the first column of scores if there is no average.
-    """
+    """Return an SVG of the first curves, if there are any, otherwise of the first table's average or first scores."""
     count = len(report.problems)
     notes = (
         [f"{amount(count, 'file')} could not be used. Other formats of the report give the reasons."] if count else []
