@@ -173,7 +173,7 @@ def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_
         load(rte.name, outputs=half.parent)
     with pytest.raises(KronaError, match="No run 'nobody'"):
         load("nobody", outputs=outputs)
-    with pytest.raises(KronaError, match=r"\d+ runs begin with ''"):
+    with pytest.raises(KronaError, match="No run ''"):
         load("", outputs=outputs)
 
 
