@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from krona.formatting import NOTHING
 from krona.messages import amount, join_names
@@ -35,6 +35,18 @@ def label_parts(label: str) -> tuple[str, str, str]:
     """Split a label such as ``KronA^B_res`` into its name, superscript and subscript: ``KronA``, ``B``, ``res``."""
     found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
     return (found[1], found[2], found[3] or "") if found else (label, "", "")
+
+
+def tagged_label(label: str, escape: Callable[[str], str]) -> str:
+    """Return a label with its superscript and subscript as HTML, which Markdown accepts too."""
+    name, above, below = map(escape, label_parts(label))
+    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
+
+
+def tagged_sentence(line: str, escape: Callable[[str], str]) -> str:
+    """Escape a sentence, and write the labels of methods in it with superscripts and subscripts."""
+    parts = re.split(r"(\w+\^\w(?:_\w+)?)", line)  # labels have the odd places
+    return "".join(tagged_label(part, escape) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def plain_label(label: str) -> str:

@@ -1,7 +1,5 @@
 """Simulate test sets and predictions, to check the power of the project's significance test."""
 
-import math
-
 import numpy as np
 
 from krona.metrics.answers import Answers
@@ -9,18 +7,15 @@ from krona.metrics.power import LEVEL
 from krona.metrics.statistics import swap_test
 
 SWAPS = 1_000
-METRICS = {"correlation": ["pearson", "spearman"]}  # names in `Errors` that are not names of a metric
 
 
 def simulated_power(errors, difference, *, score, seeds, assumed, test_sets):
     """Return the share of simulated test sets with p ≤ 0.05, for a true ``difference`` of the scores in points."""
     rng = np.random.default_rng(0)
-    make = _classes if errors.counts else _numbers
-    metrics = METRICS.get(errors.metric, [errors.metric])
     found = 0
     for i in range(test_sets):
-        a, b = make(rng, errors, difference, score, seeds, assumed)
-        found += swap_test(a, b, metrics, swaps=SWAPS, seed=i).p <= LEVEL
+        a, b = _classes(rng, errors, difference, score, seeds, assumed)
+        found += swap_test(a, b, [errors.metric], swaps=SWAPS, seed=i).p <= LEVEL
     return found / test_sets
 
 
@@ -58,22 +53,3 @@ def _outcomes(rng, chances, truth):
         own[3] = 1 - own[:3].sum()
         drawn[rows] = rng.choice(4, size=int(rows.sum()), p=own)
     return drawn
-
-
-def _numbers(rng, errors, difference, score, seeds, assumed):
-    """Return predictions of two methods for normal targets.
-
-    They correlate with the targets by ``score``, and additionally with each other.
-    """
-    truth = rng.standard_normal(errors.examples)
-
-    def noise(share):
-        return math.sqrt(share) * rng.standard_normal(errors.examples)
-
-    common, lasting = noise(1 - assumed.unshared), [noise(assumed.unshared * assumed.lasting) for _ in "ab"]
-    runs = ([], [])
-    for _ in range(seeds):
-        for side, own, r in zip(runs, lasting, ((score + difference) / 100, score / 100), strict=True):
-            rest = common + own + noise(assumed.unshared * (1 - assumed.lasting))
-            side.append(Answers(truth, r * truth + math.sqrt(1 - r**2) * rest, 0))
-    return runs

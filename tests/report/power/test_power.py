@@ -85,10 +85,3 @@ def test_the_projects_own_test_has_that_power(task, seeds, near):
     least = smallest_difference(errors, score=score, seeds=seeds, assumed=Assumed())
     found = simulated_power(errors, least, score=score, seeds=seeds, assumed=Assumed(), test_sets=sets)
     assert found == pytest.approx(0.8, abs=near + 3 * np.sqrt(0.8 * 0.2 / sets))
-
-
-def test_a_correlations_power_is_that_of_the_projects_test():
-    errors = Errors("correlation", 120)
-    least = smallest_difference(errors, score=80, seeds=1, assumed=Assumed())
-    found = simulated_power(errors, least, score=80, seeds=1, assumed=Assumed(), test_sets=60)
-    assert found == pytest.approx(0.8, abs=0.06 + 3 * np.sqrt(0.8 * 0.2 / 60))

@@ -1,6 +1,5 @@
 """`krona evaluate`: compute the scores of finished runs on rows with labels, without training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from krona import metrics
 from krona.adapters.commands import submission
+from krona.adapters.commands.predict import format_answers
 from krona.adapters.commands.row_choice import RowChoice, find_task_and_data, load_rows
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
@@ -19,7 +19,7 @@ from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
-from krona.tasks import Split, Task
+from krona.tasks import Task
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
 
@@ -118,7 +118,10 @@ def evaluate(
     ]
     parts = metrics.compute(task.metrics, split.targets, predictions, task.target_strings())
     if output is not None:
-        _write(output, replace(split, sources=trained.family.texts(split)), predictions)
+        columns = ("id", "source", "target", "prediction")
+        values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
+        text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
+        write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))
     numbers = encode(split.targets, predictions, task.target_strings())
     low, high = percentile_interval(bootstrap([numbers], list(task.score)))
     return Evaluation(
@@ -161,10 +164,3 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
             f"label that corresponds to {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
         )
     return {answer: targets[counterparts[word]] for answer, word in own.items()}
-
-
-def _write(output: Path, rows: Split, predictions: Sequence[str]) -> None:
-    columns = ("id", "source", "target", "prediction")
-    values = zip(rows.ids, rows.sources, rows.targets, predictions, strict=True)
-    text = "".join(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n" for row in values)
-    write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))

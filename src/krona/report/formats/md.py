@@ -4,7 +4,16 @@ import re
 
 from krona.report.notes import Note, closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Table, Target
-from krona.report.wording import cell_details, cell_mark, cell_value, label_parts, legend, paper_lines, summarize
+from krona.report.wording import (
+    cell_details,
+    cell_mark,
+    cell_value,
+    legend,
+    paper_lines,
+    summarize,
+    tagged_label,
+    tagged_sentence,
+)
 
 
 def render(report: Report, target: Target) -> str:
@@ -12,7 +21,7 @@ def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_note(Note(*report.empty)))
-    parts += map(_sentence, [*summarize(report), report.counts])
+    parts += [tagged_sentence(line, _escape) for line in (*summarize(report), report.counts)]
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
         parts.append(_escape(legend(report)))
@@ -28,7 +37,7 @@ def _table(table: Table) -> str:
     lines.append(f"| {_escape(table.axis)} | " + " | ".join(map(_heading, table.columns)) + " |")
     lines.append("|:--|" + "--:|" * len(table.columns))
     for row in table.rows:
-        label = _label(row.label) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
+        label = tagged_label(row.label, _escape) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
         lines.append(f"| {label} | " + " | ".join(_cell(row.cell(column.key)) for column in table.columns) + " |")
     lines.append("")
     lines += [f"- {_note(note)}" for note in table_notes(table)]
@@ -45,24 +54,14 @@ def _cell(cell: Cell) -> str:
     return "<br>".join([shown + _escape(cell_mark(cell)), *(f"<sub>{line}</sub>" for line in details)])
 
 
-def _label(label: str) -> str:
-    name, above, below = map(_escape, label_parts(label))
-    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
-
-
-def _sentence(line: str) -> str:
-    """Escape a sentence, and write the labels of methods in it with superscripts and subscripts."""
-    name = r"(\w+)\^(\w)(?:\\_(\w+))?"
-    return re.sub(name, lambda found: _label(found[0].replace("\\", "")), _escape(line))
-
-
 def _note(note: Note) -> str:
     """Return a sentence, and its command as code, because GitHub would change quotes and dashes in text."""
+    text = tagged_sentence(note.text, _escape)
     if not note.command:
-        return _sentence(note.text)
+        return text
     fence = "`" * (max(map(len, re.findall("`+", note.command)), default=0) + 1)
     space = " " if "`" in note.command else ""
-    return f"{_sentence(note.text)} {fence}{space}{note.command}{space}{fence}".replace("\n", " ")
+    return f"{text} {fence}{space}{note.command}{space}{fence}".replace("\n", " ")
 
 
 def _escape(value: str) -> str:

@@ -1,11 +1,10 @@
 """Build the smallest parts of the HTML page. All text is escaped, so a name can't be read as markup."""
 
 import html
-import re
 from collections.abc import Iterable
 
 from krona.report.notes import Note
-from krona.report.wording import label_parts
+from krona.report.wording import tagged_label, tagged_sentence
 
 
 def escape(value: str) -> str:
@@ -14,13 +13,12 @@ def escape(value: str) -> str:
 
 def label(name: str) -> str:
     """Return a method's label with its superscript and subscript."""
-    first, above, below = map(escape, label_parts(name))
-    return first + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
+    return tagged_label(name, escape)
 
 
 def sentence(line: str, command: str = "") -> str:
     """Return a sentence and the command after it. Labels of methods get superscripts and subscripts."""
-    words = re.sub(r"(\w+)\^(\w)(?:_(\w+))?", lambda found: label(found[0]), escape(line))
+    words = tagged_sentence(line, escape)
     return f"{words} <code>{escape(command)}</code>" if command else words
 
 
