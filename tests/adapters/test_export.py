@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, T5ForConditionalGeneration
 
 import one_job
 import tiny_backbones
@@ -255,6 +255,20 @@ def test_the_cards_code_runs(
         rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
         expected = load(found).model(**rows).logits
         assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_the_cards_code_loads_a_backbone_in_the_runs_number_format(backbones: dict[str, Path], tmp_path: Path) -> None:
+    folder = write_backbone(tmp_path / "t5")
+    T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    found = trained({**backbones, "t5": folder}, "method=lora", outputs=tmp_path / "runs")
+    export(found, to="peft", out=tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), flags=re.DOTALL)
+    loaded: dict[str, Any] = {}
+    exec(code.replace("BACKBONE_FOLDER", str(folder)).replace("FOLDER", str(tmp_path / "out")), loaded)
+    rows = {"input_ids": torch.arange(2, 12).view(2, 5), "decoder_input_ids": torch.zeros(2, 1, dtype=torch.long)}
+    expected = load(found).model(**rows).logits
+    assert (loaded["model"](**rows).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:

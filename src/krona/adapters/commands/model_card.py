@@ -35,7 +35,7 @@ tokenizer = AutoTokenizer.from_pretrained("FOLDER")
     "peft": """from peft import PeftModel
 from transformers import {auto}, AutoTokenizer
 
-backbone = {auto}.from_pretrained("{base}"{labels})
+backbone = {auto}.from_pretrained("{base}", dtype="{dtype}"{labels})
 model = PeftModel.from_pretrained(backbone, "FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("{base}")
 {use}""",
@@ -83,7 +83,7 @@ from peft import PeftModel
 from transformers import AutoModel, AutoTokenizer
 
 
-{cls}backbone = Classifier(AutoModel.from_pretrained("{base}"{no_pooler}))
+{cls}backbone = Classifier(AutoModel.from_pretrained("{base}", dtype="float32"{no_pooler}))
 model = PeftModel.from_pretrained(backbone, "FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("{base}")
 print(model(**tokenizer({texts}, return_tensors="pt")))""",
@@ -207,5 +207,12 @@ def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
     row = dict.fromkeys(columns, "…")
     labels = f", num_labels={len(origin.task_settings.labels or '1')}" if "Classification" in auto else ""
     (use,) = (code for part, code in USE.items() if part in auto)
-    values |= {"use": use.format(text=origin.source_text(row), **values), "labels": labels, "auto": auto}
+    # by default, transformers uses the number format of the backbone's file
+    dtype = "bfloat16" if origin.precision in ("bf16-true", "bf16-frozen") else "float32"
+    values |= {
+        "use": use.format(text=origin.source_text(row), **values),
+        "labels": labels,
+        "auto": auto,
+        "dtype": dtype,
+    }
     return LOADING[form].format(row=json.dumps(row, ensure_ascii=False), **values)
