@@ -8,7 +8,6 @@ import json
 import random
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -182,18 +181,6 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
 def _split(task: str, name: str, rows: int) -> dict[str, Any]:
     kept = {"rows": rows, "fingerprint": f"{task}-{name}", "truncated": 0, "skipped_rows": 0, "skipped": []}
     return {**kept, "empty_texts": 0, "repeated": 0}
-
-
-def write_thousand(outputs: Path) -> None:
-    """Write 1,008 runs of all cells of Table 1: 72 generated results, each with 14 seeds.
-
-    They are as large as real results.
-    """
-    for result in grid(seeds=[0], rows=100, epochs=20):
-        for seed in range(14):
-            config = {**result.config, "seed": seed}
-            named = replace(result, run_id=f"{result.run_id}-{seed}", seed=seed, config=config)
-            write_result(outputs / named.run_id, named)
 
 
 def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = False) -> list[Result]:

@@ -62,9 +62,7 @@ class StoredRun:
 
     @cached_property
     def predictions(self) -> tuple[dict[str, Answers], dict[str, list[Remark]]]:
-        """The targets and predictions of each split, as `check_answers` returns them, and the remarks on its score."""
-        if self.result.status != "done":
-            return {}, {}
+        """A finished run's answers by split, as `check_answers` returns them, and the remarks on its scores."""
         whole = self.whole
         answers = check_answers(whole, self.path)
         return answers, {split: remarks(whole, answers, split) for split in SPLITS[1:]}

@@ -2,18 +2,14 @@
 
 import json
 import re
-import time
 from html import unescape
-from pathlib import Path
 
 import pytest
 
 from krona.report.build import build_report
-from krona.report.stored_runs import load_runs
-from krona.runs import index
 from krona.runs.result import outcomes
 from report.browser import chromium, needs_browser
-from report.generate import grid, make_result, write_all, write_thousand
+from report.generate import grid, make_result, write_all
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -139,24 +135,6 @@ def test_every_kind_of_row_has_charts(tmp_path, methods):
 def test_no_chart_of_one_point(tmp_path):
     write_all(tmp_path, [make_result("lora", "rte", 0, rows=40, epochs=1)])
     assert titles(build_report(tmp_path, format="html")) == []
-
-
-@pytest.mark.slow
-def test_a_thousand_runs_are_read_once_in_two_seconds_and_make_a_small_page(tmp_path, monkeypatch):
-    write_thousand(tmp_path)
-    read: list[Path] = []
-    reader = index.read_result
-    monkeypatch.setattr(index, "read_result", lambda path: read.append(path) or reader(path))
-    monkeypatch.setattr(index, "SETTLED_S", 0.0)
-    begin = time.process_time()  # other processes on the machine are not counted
-    runs, problems = load_runs([tmp_path])
-    taken = time.process_time() - begin
-    assert (len(runs), problems) == (1008, [])
-    assert taken < 2
-    page = build_report(tmp_path, table="1", format="html", out=tmp_path / "report.html")
-    assert len(page) < 2_000_000
-    assert sorted(read) == sorted(tmp_path.glob("*/result.json"))
-    assert len(runs_of(page)[1]) == 1008
 
 
 @needs_browser
