@@ -77,7 +77,7 @@ class Claim:
             remove_below(self.path.parent, aside)
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file of the run to ``NAME.damaged``, and return it. The errors are those of `write`."""
+        """Rename a damaged file of the run to ``NAME.damaged``, and return the path. Errors are as in `write`."""
         name = path.with_name(f"{path.name}.damaged")
         if (aside := self._move_to_staging(path)) is not None:
             with suppress(FileNotFoundError):  # the claim was lost meanwhile

@@ -148,7 +148,7 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the share of a data source's rows that were skipped, or None if ``data.train_rows`` hides their number."""
+    """Return the share of a data source's rows that were skipped, or None if it is unknown (``data.train_rows``)."""
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}
