@@ -362,7 +362,7 @@ def table_2(outputs, *, ratio=1.02, **settings):
     write_all(outputs, grid(["full", "krona"], ["rte"], [0]))
     (outputs / "bench").mkdir()
     row = {"name": "krona", "ratio_to_full": ratio, "launches_added": 0}
-    bench = {"rows": [row], "machine": {"device": "a GPU"}, "settings": {"options": settings}}
+    bench = {"rows": [row], "machine": {"gpu": "a GPU", "processor": "a CPU"}, "settings": {"options": settings}}
     (outputs / "bench" / "latency.json").write_text(json.dumps(bench))
     return collect(outputs, table="2")
 

@@ -52,7 +52,8 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             for row in content["rows"]:
                 ratio = row["ratio_to_full"]  # null if full fine-tuning was not measured
                 str(row["name"]), None if ratio is None else float(ratio)
-            found[path.stem] = {**content, "machine": dict(content["machine"])}
+            machine = content["machine"]["gpu"] or content["machine"]["processor"]
+            found[path.stem] = {**content, "machine": str(machine)}
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -64,7 +65,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
 def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
     by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
     others = {kind: name for kind, bench in benches.items() if (name := _backbone_name(bench)) != PAPER_BACKBONE}
-    machines = " and ".join(dict.fromkeys(_machine_name(bench["machine"]) for bench in benches.values()))
+    machines = " and ".join(dict.fromkeys(bench["machine"] for bench in benches.values()))
     table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, COLUMNS, [])
     names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
     for name in sorted(names, key=lambda one: row_order(layout, one)):
@@ -99,10 +100,6 @@ def _benchmark_cell(found: dict[str, Any] | None, kind: str) -> Cell:
         missing = "not measured" if found is None else "measured without full"
         return Cell(missing=missing, command=f"{typed_command('bench')} bench={kind}")
     return Cell(100 * float(found["ratio_to_full"]), digits=0)
-
-
-def _machine_name(machine: dict[str, Any]) -> str:
-    return ", ".join(str(machine[key]) for key in ("device", "name", "cpu", "threads") if machine.get(key) is not None)
 
 
 def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Sequence[str]) -> None:
