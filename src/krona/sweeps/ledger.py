@@ -24,7 +24,7 @@ from krona.runs import sweep
 from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below, write_whole
 from krona.sweeps import closing_table, plan
-from krona.sweeps.launchers.settings import CHECKED_KEYS, require
+from krona.sweeps.launchers.settings import require
 from krona.sweeps.progress import SweepProgress
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -84,7 +84,7 @@ class Ledger(Callback):
             folder = runs_folder(config.hydra, multirun=True) / "sweeps"
             launcher = config.hydra.launcher
             if "engine" in launcher:
-                require(str(launcher.engine), {key: launcher[key] for key in CHECKED_KEYS if key in launcher})
+                require(str(launcher.engine), dict(launcher))
             if config.hydra.sweeper._target_ == BASIC_SWEEPER:
                 jobs = list_jobs(sweeper_params(config), overrides)
             if name is not None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
@@ -30,9 +29,6 @@ class LauncherSettings:
     cpus_per_task: Positive = 1
     array_parallelism: Positive = 1
     mem_gb: Positive | None = None
-
-
-CHECKED_KEYS = (*(f.name for f in fields(LauncherSettings)), "partition")
 
 
 def require(engine: str, settings: Mapping[str, Any]) -> None:
