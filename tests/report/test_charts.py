@@ -135,7 +135,9 @@ def test_colors_are_legible_follow_the_scheme_and_differ():
     assert same[0] != same[2]
     look = looks.method_look("lora")
     assert f"fill: {look.light}" in draw(chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")}))
-    assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in looks.dark_style([look])
+    style = looks.dark_style([look])
+    assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in style
+    assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
 
 
 def test_a_picture_is_one_file_with_its_words_and_charts():

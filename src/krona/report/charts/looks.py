@@ -78,8 +78,8 @@ def dark_style(looks: Iterable[Look] = ()) -> str:
     The elements of a chart contain the light colors, so that programs without CSS can show the chart.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
-    rules = "".join(
-        f'.chart [style*="{name}: {light}"]{{{name}:{dark}!important}}'
+    rules = "".join(  # without an ancestor, so that they apply to the copies of a mark that <use> makes
+        f'[style*="{name}: {light}"]{{{name}:{dark}!important}}'
         for light, dark in pairs.items()
         for name in ("fill", "stroke")
     )
