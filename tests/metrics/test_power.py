@@ -122,7 +122,7 @@ def test_a_correlations_power_follows_from_its_error():
     assert smallest == pytest.approx((1.95996 + 0.84162) * error, rel=0.006)
     assert power.smallest_difference(Errors("correlation", 10), seeds=1, **arguments) is None
     single = power.correlation_error(errors, 81, 1, assumed)
-    assert power.realistic_p(errors, 82, 80, assumed) == pytest.approx(2 * stats.norm.sf(2 / single))
+    assert power.realistic_p(errors, 82.5, 79.5, assumed) == pytest.approx(2 * stats.norm.sf(3 / single))
 
 
 @pytest.mark.parametrize("wrong", [{"unshared": 1.2}, {"unshared": 0}, {"lasting": -0.1}])
