@@ -6,6 +6,7 @@ It must not change any file of the next owner.
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
+from krona.runs.holder import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, WholeCheckpoints
@@ -161,7 +163,7 @@ def test_files_of_a_killed_owner_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".own-dead" / ".adapter.safetensors.tmp").write_bytes(b"half a gigabyte")
     for name in (".now.1", ".claim.1", ".takeover.1", "result.json"):
         (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1, 1))
+        os.utime(tmp_path / name, (time.time() - LAPSE_S - 10,) * 2)
     (tmp_path / ".now.recent").touch()  # another process is reading the claim
     mine = claim(tmp_path)
     assert mine is not None
