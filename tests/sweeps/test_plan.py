@@ -88,7 +88,7 @@ def test_factor_shapes_of_a_folder_fit_the_places_of_krona(kind: str, tmp_path: 
 def test_factor_shapes_without_a_width_say_what_gives_one(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     for typed in (["backbone=hub", "backbone.name=a/b"], ["backbone=local", f"backbone.path={tmp_path}"]):
-        with pytest.raises(Exception, match=r"needs the width of the backbone.*backbone\.sizes=\{hidden_size:768\}"):
+        with pytest.raises(Exception, match=r"needs the width of the backbone.*sizes: \{hidden_size: 768\}"):
             expand("sweeps=factor_shapes", *typed)
 
 

@@ -24,8 +24,7 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     if width is None:
         raise KronaError(
             "sweeps=factor_shapes needs the width of the backbone. Set backbone.path to a folder with config.json, or "
-            "set the width as in backbone.sizes={hidden_size:768} "
-            f"(other names: {', '.join(name for name in WIDTHS if name != 'hidden_size')})"
+            f"add sizes to the YAML of the backbone, such as sizes: {{hidden_size: 768}} ({', '.join(WIDTHS)})"
         )
     narrow = None
     if groups := sizes.get("num_key_value_heads"):
