@@ -93,7 +93,8 @@ def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
     lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""
     if steps.warmup >= steps.total:
         reached = lr * (steps.total - 1) / steps.warmup
-        effect = f"is longer than training ({amount(steps.total, 'step')}), so lr rises to {reached:.3g}, not to {lr:g}"
+        length = "as long as" if steps.warmup == steps.total else "longer than"
+        effect = f"is {length} training ({amount(steps.total, 'step')}), so lr rises to {reached:.3g}, not to {lr:g}"
     else:
         effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
     return [
