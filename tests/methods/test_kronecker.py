@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.factor_shapes import budget_shapes, factor_shapes, fitting_shapes, nearest_shapes
@@ -93,6 +93,8 @@ def test_biases_and_non_linearities_stand_after_x_b(bias: int, non_linearity: st
         for x in X.numpy()
     ]
     assert close(branch(X), np.array(expected))
+    layer = nn.Linear(12, 20, dtype=torch.float64).requires_grad_(False)
+    assert close(branch.beside(layer, X) - layer(X), np.array(expected))
 
 
 @pytest.mark.parametrize(
