@@ -77,15 +77,11 @@ class AdapterConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter: the trained tensors by public name, and their config.
-
-    Args:
-        path: the file or folder from which the tensors were read, or None.
-    """
+    """An adapter: the trained tensors by public name, and their config."""
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
-    path: Path | None = None
+    path: Path | None = None  # the file or folder from which the tensors were read
 
     @classmethod
     def of(
@@ -134,11 +130,8 @@ class Adapter:
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
         """Read an adapter from a file.
 
-        Args:
-            finite: raise an error if a tensor contains NaN or infinite values.
-
-        Raises:
-            KronaError: the file is damaged or is not an adapter, or a tensor does not have a floating-point dtype.
+        Raises KronaError if the file is damaged or is not an adapter, or if a tensor does not have a floating-point
+        dtype or, with ``finite``, contains NaN or infinite values.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
