@@ -58,6 +58,11 @@ def test_readable_words_then_a_hash() -> None:
     assert identity(changed("method.name", "x" * 50)).startswith(f"{'x' * 40}-rte-")
 
 
+def test_the_id_of_earlier_versions() -> None:
+    labels = ["ja", "nein", "vielleicht ☂"]
+    assert identity({"seed": 0, "task": {"name": "é", "labels": labels}}) == "_-s0-59ac497095"
+
+
 def test_values_as_the_command_line_writes_them() -> None:
     value = {"a": {"b": [[32, 24], [24, 32]]}, "c": {}, "d": [1, "x", [2]], "e": [], "f": "text", "g": None}
     texts = [("a.b", "32x24"), ("c", "{}"), ("d", "1,x,2"), ("e", ""), ("f", "text"), ("g", "null")]
