@@ -11,10 +11,10 @@ from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
 from krona.report.notes import run_commands
-from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result
+from krona.runs.suspicious_scores import remark_lines
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 

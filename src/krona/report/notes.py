@@ -14,10 +14,10 @@ from krona.paper import task_label
 from krona.report.grouping import differing_data, format_differing
 from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
 from krona.report.table import Cell, Column, Report, Table
-from krona.runs.constant_predictions import SIGN
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
+from krona.runs.suspicious_scores import SIGN
 
 MOST_REMARKS, MOST_NAMES = 20, 4
 STATES = ("finished", "pruned", "failed", "running")  # states of trials

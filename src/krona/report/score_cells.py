@@ -17,7 +17,7 @@ from krona.paper import task_label
 from krona.report.grouping import Group, differing_data
 from krona.report.stored_runs import StoredRun
 from krona.report.table import ALPHA, Cell, Column
-from krona.runs.constant_predictions import Remark, constant_scores
+from krona.runs.suspicious_scores import Remark, constant_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}

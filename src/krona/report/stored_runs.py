@@ -14,12 +14,12 @@ from krona.metrics.answers import Answers
 from krona.report.computed_values import ComputedValues
 from krona.report.sections import Section, find_section
 from krona.report.shared_parts import SharedParts
-from krona.runs.constant_predictions import Remark, remarks
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.predictions import check_answers, score_metrics, unusable_result
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical
+from krona.runs.suspicious_scores import Remark, remarks
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")

@@ -13,8 +13,8 @@ from krona.metrics.metric import Floats
 from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun
-from krona.runs.constant_predictions import Remark
 from krona.runs.studies import Study
+from krona.runs.suspicious_scores import Remark
 
 AVERAGE = "avg"
 ALPHA = 0.05  # the level of all tests

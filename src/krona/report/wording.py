@@ -9,7 +9,7 @@ from krona.messages import amount, join_names
 from krona.metrics.statistics import Interval
 from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table, seed_interval
-from krona.runs.constant_predictions import SIGN
+from krona.runs.suspicious_scores import SIGN
 
 SEEDS = "the range of two, or Student's t interval (95 %) of more"  # intervals over seeds
 MOST_NAMED = 4  # longer lists of rows, methods or tasks are shortened

@@ -10,8 +10,8 @@ from krona.formatting import as_typed, duration, escape, say, table, terminal_wi
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
-from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
+from krona.runs.suspicious_scores import remark_lines
 
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared

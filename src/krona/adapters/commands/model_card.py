@@ -10,9 +10,9 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.messages import amount
-from krona.runs.constant_predictions import remarks
 from krona.runs.predictions import encode_answers, label_words
 from krona.runs.result import Result
+from krona.runs.suspicious_scores import remarks
 
 ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
 DATA = {

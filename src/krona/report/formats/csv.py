@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from krona.messages import CONTROL
 from krona.report.notes import cell_remarks
 from krona.report.table import Cell, Report, Target
-from krona.runs.constant_predictions import SIGN
+from krona.runs.suspicious_scores import SIGN
 
 FIELDS = (
     "table", "section", "row", "differs", "column", "metric", "value", "t_low", "t_high", "seeds",

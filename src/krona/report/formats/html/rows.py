@@ -12,7 +12,7 @@ from krona.report.notes import Note, best_run, cell_remarks, run_commands
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.wording import cell_details, cell_mark, cell_value, number, paper_lines
-from krona.runs.constant_predictions import SIGN
+from krona.runs.suspicious_scores import SIGN
 
 
 def table_of_rows(table: Table, columns: Sequence[Column], place: int) -> str:

@@ -7,9 +7,9 @@ import pytest
 
 from krona.metrics.answers import Answers, encode
 from krona.metrics.scores import score
-from krona.runs.constant_predictions import Remark, advice, constant_scores, remark_lines, remarks
 from krona.runs.predictions import label_ids, score_metrics
 from krona.runs.result import Result, outcomes, unpack_outcomes
+from krona.runs.suspicious_scores import Remark, advice, constant_scores, remark_lines, remarks
 from report.generate import make_result
 
 
