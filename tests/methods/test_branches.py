@@ -113,6 +113,9 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
     assert delta.shape == (d_out, d_in)
     np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
+    if hasattr(branch, "beside"):
+        layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
+        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T)  # type: ignore[operator]
     if hasattr(branch, "low_rank"):
         left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
         assert left.shape[1] == branch.update_rank
