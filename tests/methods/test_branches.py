@@ -174,10 +174,18 @@ def test_starts() -> None:
     assert compacter.rule.std().item() == pytest.approx(1e-4, rel=0.25)
     bound = math.sqrt(2) * math.sqrt(6 / (768 // 4 + 1))
     assert 0.95 * bound < compacter.down_left.abs().max() <= bound
+    assert compacter.down_left.mean().item() == pytest.approx(0, abs=0.2 * bound)
     assert 0 < compacter(torch.randn(4, 768)).abs().max() < 1e-4
     assert IA3(3, 4).scale.tolist() == [1.0] * 4
     assert not LoKr(768, 768).w1.any()
     assert LoKr(768, 768).w2.any()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_bitfit_adds_its_bias_to_that_of_the_layer(bias: bool) -> None:
+    branch, layer, x = Bias(3, 4), nn.Linear(3, 4, bias=bias), torch.randn(2, 3)
+    nn.init.ones_(branch.bias)
+    torch.testing.assert_close(branch.beside(layer, x), layer(x) + 1)
 
 
 def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
