@@ -154,3 +154,15 @@ def test_a_size_that_the_backbones_folder_contradicts(words: list[str], message:
         compose_job(words)
     with hydra_session():
         compose_job(["profile=demo", "backbone.sizes={vocab_size: 2048}"])
+
+
+@pytest.mark.parametrize(("own", "noted"), [("rank: 2", True), ("name: mine", False)])
+def test_a_method_that_keeps_its_parents_name_is_noted(
+    own: str, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method/mine.yaml").write_text(f"# @package _global_\ndefaults: [lora, _self_]\nmethod:\n  {own}\n")
+    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
+    with hydra_session():
+        job = compose_job(["profile=demo", "method=mine"])
+    assert any("name: lora" in note for note in job.notes) == noted

@@ -119,7 +119,8 @@ def test_filters_choose_by_name_seed_and_setting(tmp_path):
     assert len(filter_runs(runs, ["method=krona,lora", "seed=0,1"])) == 4
     assert len(filter_runs(runs, ["optimizer.lr=2e-3"])) == 4
     assert len(filter_runs(runs, ["kron_factors=32x24"])) == 4
-    assert filter_runs(runs, ["method=pa"]) == []
+    with pytest.raises(KronaError, match="method=lorra matches no run: did you mean 'lora'"):
+        filter_runs(runs, ["method=krona,lorra"])
 
 
 def test_the_filter_of_states_uses_the_current_state(tmp_path):
@@ -127,8 +128,10 @@ def test_the_filter_of_states_uses_the_current_state(tmp_path):
     write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
     runs, _ = load_runs([tmp_path])
     for key in ("status", "state"):
-        found = {state: len(filter_runs(runs, [f"{key}={state}"])) for state in ("running", "interrupted", "done")}
-        assert found == {"running": 0, "interrupted": 1, "done": 1}
+        found = {state: len(filter_runs(runs, [f"{key}={state}"])) for state in ("interrupted", "done")}
+        assert found == {"interrupted": 1, "done": 1}
+        with pytest.raises(KronaError, match="running matches no run"):
+            filter_runs(runs, [f"{key}=running"])
 
 
 @pytest.mark.parametrize("format", ["html", "csv"])

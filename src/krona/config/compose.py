@@ -129,6 +129,11 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
     else:
         notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
+    name, file = config.get("method", {}).get("name"), chosen.get("method")
+    if None not in (name, file) and name != file and not is_overridden("method.name", overrides):
+        notes.append(
+            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in it"
+        )
     return Composed(config=config, notes=notes, overrides=overrides)
 
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, amount, did_you_mean
 from krona.metrics.answers import Answers
 from krona.report.computed_values import ComputedValues
 from krona.report.sections import Section, find_section
@@ -195,7 +195,7 @@ def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
 
 
 def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
-    """Return the runs that match every filter ``key=value[,value]``."""
+    """Return the runs that match every filter ``key=value[,value]``. Raise `KronaError` for a value that no run has."""
     kept = list(runs)
     for text in filters:
         key, equals, wanted = text.partition("=")
@@ -206,6 +206,10 @@ def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[Store
             raise KronaError(
                 f"No run has the key {key!r} ({text!r}). Use method, task, seed, state, sweep or a config key."
             )
+        known = {_number_or_text(value): value for value in found.values()}
+        for item in wanted.split(",") if runs else ():
+            if _number_or_text(item) not in known:
+                raise KronaError(f"--where {key}={item} matches no run: {did_you_mean(item, known.values())}")
         values = {_number_or_text(item) for item in wanted.split(",")}
         kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
     return kept

@@ -111,8 +111,9 @@ def divide(
     if len(train) <= CARVED:
         raise KronaError(
             f"task {task}: no rows are left for train, because it has {len(train)} rows and "
-            f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. To use "
-            "your own data, write a task file in conf/task that contains files: {train: FILE}."
+            f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
+            "data.protocol=validation, with which dev and test are the validation rows. Or write a task file in "
+            "conf/task that contains files: {train: FILE}."
         )
     order = permutation(len(train), seed)
     carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])
