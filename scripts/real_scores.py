@@ -31,8 +31,8 @@ METHODS = {  # from the label of a method to its overrides
     "krona_only": f"method=krona {SQUARE} {NO_NORMS}",
     "lora_only": f"method=lora {NO_NORMS}",
     "layer_norm": "method=layer_norm",
-    "full": "method=full",
     "krona_b": "method=krona_b",
+    "full": "method=full",  # the slowest
     "krona_flat": f"method=krona {FLAT}",
     "untuned": "method=untuned",
     "bitfit": "method=bitfit",
@@ -67,7 +67,9 @@ class Block:
 WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768
 NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # for layers of 384 × 384
 BLOCKS = {  # in order of priority
-    "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3", "2e-5,5e-5", WIDE, FEW, "1e-3,3e-3"),
+    "mpnet_cola": Block(
+        "mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3,3e-3", "2e-5,5e-5,1e-4", WIDE, FEW, "1e-3,3e-3,1e-2"
+    ),
     "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", "3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_sst2": Block(
