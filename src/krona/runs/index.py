@@ -8,6 +8,7 @@ SQLite's locks fail on some network file systems. So every entry has a checksum,
 
 import gc
 import json
+import marshal
 import os
 import sqlite3
 import sys
@@ -25,22 +26,26 @@ from krona.runs.predictions import DamagedRunError, check_answers
 from krona.runs.result import CHECKSUMS, SCHEMA, Result, read_result
 from krona.safe_files import is_below, remove_below
 
-FILE = Path(".index", f"results-3-{SCHEMA}.sqlite")  # 3 is the version of the table, SCHEMA that of the results
-TABLE = """
+FILE = Path(".index", f"results-2-{SCHEMA}.sqlite")  # 2 is the version of the tables, SCHEMA that of the results
+TABLES = """
+CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE, checksum INTEGER);
 CREATE TABLE IF NOT EXISTS results (
     name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, content TEXT, checksum INTEGER
-)
+);
 """
 WORTH = 100  # smallest number of new summaries that is stored
 BATCH = 2_000  # summaries in one transaction; an interrupted command keeps the summaries of finished transactions
+CHUNK = 1_000  # stored summaries that are parsed together
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
 BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
-SHARED = ("config", "splits", "progress", "provenance")  # many results have equal values in these fields
+# Many results have equal values in these fields, so equal values are stored only once.
+SHARED = tuple(map(FIELDS.index, ("config", "splits", "progress", "provenance")))
+OWN = ("seed",)  # keys of these fields whose values are stored with each result
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = tuple[int, int]  # mtime in ns, size
-Entry = tuple[str, int, int, str, int]  # a row of the table
+Entry = tuple[str, Stamp, list[Any]]  # name, stamp, and the values of `_separate`
 
 
 def summaries(outputs: Path) -> list[Result | DamagedRunError]:
@@ -54,8 +59,8 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
         return []
     with _without_garbage_collection():
         stamps, unreadable = _read_stamps(outputs)
-        known: dict[str, Any] = {}
-        found: dict[str, Result | DamagedRunError] = {**_load(outputs, stamps, known)}
+        found: dict[str, Result | DamagedRunError] = {**_load(outputs, stamps)}
+        known: dict[Any, Any] = {}
         new: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
@@ -63,10 +68,10 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
             if isinstance(item, DamagedRunError):
                 found[name] = item
                 continue
-            content = _encode(item)
-            found[name] = _decode(content, known)
+            values = _separate(item, known)
+            found[name] = _join(values, known)
             if now - stamps[name][0] / 1e9 > SETTLED_S and item.status != "running":
-                new.append((name, *stamps[name], content, _checksum(content)))
+                new.append((name, stamps[name], values))
             if len(new) == BATCH:
                 _store(outputs, new)
                 new.clear()
@@ -127,24 +132,36 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[DamagedRunError]
     return found, unreadable
 
 
-def _load(outputs: Path, stamps: dict[str, Stamp], known: dict[str, Any]) -> dict[str, Result]:
+def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
     """Return a dict from run folders' names to the stored summaries that are still valid. Remove a damaged cache."""
     found: dict[str, Result] = {}
     if not is_below(outputs, outputs / FILE) or not (outputs / FILE).is_file():
         return found
     try:
         with closing(_connect(outputs / FILE, "ro")) as index:
-            for name, mtime, size, content, checksum in index.execute("SELECT * FROM results"):
-                if stamps.get(name) == (mtime, size):
-                    if _checksum(content) != checksum:
-                        raise ValueError("a checksum differs")
-                    found[name] = _decode(content, known)
+            rows = index.execute("SELECT id, content, checksum FROM shared").fetchall()
+            shared = dict(zip((row[0] for row in rows), _parse([row[1:] for row in rows]), strict=True))
+            parts: dict[str, Any] = {}
+            shared = {number: _share_parts(inner, parts) for number, inner in shared.items()}
+            stored = index.execute("SELECT name, mtime, size, content, checksum FROM results")
+            while rows := stored.fetchmany(CHUNK):
+                valid = [row for row in rows if stamps.get(row[0]) == row[1:3]]
+                parsed = _parse([row[3:] for row in valid])
+                found |= {row[0]: _join(values, shared) for row, values in zip(valid, parsed, strict=True)}
     except sqlite3.OperationalError:  # another process uses the cache, or the file system has no locks
         return {}
     except (sqlite3.DatabaseError, ValueError, LookupError, TypeError):
         remove_below(outputs, outputs / FILE)
         return {}
     return found
+
+
+def _parse(rows: list[tuple[str, int]]) -> list[Any]:
+    """Parse JSON texts in one call, which is faster than one call for each. Raise ValueError if a checksum differs."""
+    if any(_checksum(text) != checksum for text, checksum in rows):
+        raise ValueError("a checksum differs")
+    values: list[Any] = json.loads(f"[{','.join(text for text, _ in rows)}]")
+    return values
 
 
 def _store(outputs: Path, entries: list[Entry]) -> None:
@@ -154,35 +171,50 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
         if not is_below(outputs, outputs / FILE):
             return
         with closing(_connect(outputs / FILE, "rwc")) as index, index:
-            index.execute(TABLE)
+            index.executescript(TABLES)
             index.execute("BEGIN IMMEDIATE")
-            index.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", entries)
+            numbers: dict[str, int] = dict(index.execute("SELECT content, id FROM shared"))
+            known = len(numbers)
+            for name, stamp, values in entries:
+                for place in SHARED:
+                    text, own = values[place]
+                    values[place] = numbers.setdefault(text, len(numbers)), own
+                content = json.dumps(values)
+                row = (name, *stamp, content, _checksum(content))
+                index.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
+            added = [(number, text, _checksum(text)) for text, number in [*numbers.items()][known:]]
+            index.executemany("INSERT INTO shared VALUES (?, ?, ?)", added)
 
 
-def _encode(result: Result) -> str:
-    """Return a summary as JSON. The fields of `SHARED` are JSON texts in it, so that `_decode` parses each text once.
+def _separate(result: Result, known: dict[Any, Any]) -> list[Any]:
+    """Return a summary's fields, and add the values in fields of `SHARED` to ``known``, by their JSON.
 
-    The seed, which differs between runs of one config, is not part of the config's text.
+    Each field of `SHARED` is a list of this JSON and a dict of the values of `OWN`.
     """
-    values = {name: getattr(result, name) for name in FIELDS}
-    own = {key: value for key, value in result.config.items() if key == "seed"}
-    values["config"] = {key: value for key, value in result.config.items() if key not in own}
-    for name in SHARED:
-        values[name] = json.dumps(values[name])
-    return json.dumps([own, *values.values()])
+    values = [getattr(result, name) for name in FIELDS]
+    for place in SHARED:
+        inner = {key: value for key, value in values[place].items() if key not in OWN}
+        own = {key: value for key, value in values[place].items() if key in OWN}
+        mark = marshal.dumps(inner, 2)  # faster than JSON
+        if mark not in known:
+            known[mark] = json.dumps(inner)
+            known[known[mark]] = _share_parts(inner, known)
+        values[place] = [known[mark], own]
+    return values
 
 
-def _decode(content: str, known: dict[str, Any]) -> Result:
-    """Return the summary that `_encode` wrote. Equal values are one object: ``known`` maps JSON to objects."""
-    own, *values = json.loads(content)
-    for place in map(FIELDS.index, SHARED):
-        text = values[place]
-        if text not in known:
-            known[text] = {key: known.setdefault(json.dumps(one), one) for key, one in json.loads(text).items()}
-        values[place] = known[text]
-    result = Result(*values)
-    result.config = {**result.config, **own}
-    return result
+def _share_parts(inner: dict[str, Any], known: dict[Any, Any]) -> dict[str, Any]:
+    """Return a dict in which a value that is equal to one in ``known`` is the same object. Add the others to it."""
+    return {key: known.setdefault(json.dumps(value), value) for key, value in inner.items()}
+
+
+def _join(values: list[Any], known: dict[Any, Any]) -> Result:
+    """Return the summary that `_separate` took apart. Results with equal parts share one object."""
+    joined = [*values]
+    for place in SHARED:
+        key, own = values[place]
+        joined[place] = {**known[key], **own} if own else known[key]
+    return Result(*joined)
 
 
 def _connect(file: Path, mode: str) -> sqlite3.Connection:
