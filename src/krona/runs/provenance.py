@@ -58,7 +58,7 @@ def code_version(project: Path) -> dict[str, Any]:
 
 
 def differing_part(result: Result) -> Part | None:
-    """Return the part of the data whose number of rows differs most from GLUE's, or None if there is no such part."""
+    """Return the part of the data whose number of rows differs most from GLUE's, or None if none differs."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
     return max(differing, key=relative_difference, default=None)

@@ -41,7 +41,7 @@ class PlaceUpdate:
     tensors: Mapping[str, tuple[int, ...]]  # shapes by name
     tensor_norms: Mapping[str, float | None]  # Frobenius norms by name; None if a norm is not finite
     rank_bound: int | None  # the highest rank that the update can have, or None if a branch is not linear
-    norm: float | None = None  # this and the next two values and singular_values are None if the update is no matrix
+    norm: float | None = None  # this and the next two values and singular_values are None if the update is not a matrix
     effective_rank: float | None = None
     stable_rank: float | None = None
     drift: float | None = None  # as the run measured it (`krona.adapters.measure`)

@@ -116,7 +116,7 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the most common scale other than 0 (or 0 if there is no other), and the tensors for this scale.
+    """Return the most common scale other than 0 (or 0 if all are 0), and the tensors for this scale.
 
     If a module has another scale, its tensors are multiplied by the ratio of the scales.
     """
