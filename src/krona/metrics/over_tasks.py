@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
@@ -28,6 +29,7 @@ from krona.metrics.statistics import (
 )
 
 MARGIN = 1.0  # points
+Indices = npt.NDArray[np.int64]
 Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
 
 
@@ -76,14 +78,22 @@ def interquartile_mean(values: Floats) -> Floats:
     return np.asarray(np.partition(values, (cut, n - cut - 1), axis=1)[:, cut : n - cut].mean(1))
 
 
-def probability_of_improvement(x: Floats, y: Floats) -> Floats:
-    """Return the share (draws,) of pairs of runs in which x scores higher than y. A tie counts half.
+def probability_of_improvement(x: Floats, y: Floats, drawn_x: Indices, drawn_y: Indices) -> Floats:
+    """Return the share (draws,) of pairs of drawn runs in which x scores higher than y. A tie counts half.
 
-    ``x`` (draws, n) and ``y`` (draws, m) are the scores of two methods' runs on one task.
+    ``x`` (n,) and ``y`` (m,) are the scores of two methods' runs on one task. ``drawn_x`` (draws, n) and ``drawn_y``
+    (draws, m) are indices of the runs in each draw.
     """
-    one, two = np.ascontiguousarray(x.T)[:, None], np.ascontiguousarray(y.T)
-    points = (one > two).view(np.int8) + (one >= two).view(np.int8)  # 2 for a higher score, 1 for a tie
-    return np.asarray(points.sum((0, 1), dtype=int) / (2 * x.shape[1] * y.shape[1]))
+    points = np.greater.outer(x, y) + np.equal.outer(x, y) / 2
+    pairs = (_count_drawn(drawn_x) @ points) * _count_drawn(drawn_y)
+    return np.asarray(pairs.sum(1) / points.size)
+
+
+def _count_drawn(drawn: Indices) -> Floats:
+    """Return how often each of the n runs occurs in each draw, (draws, n)."""
+    draws, n = drawn.shape
+    counts = np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=drawn.size)
+    return counts.reshape(draws, n).astype(float)
 
 
 @dataclass(frozen=True)
@@ -96,23 +106,29 @@ class Estimate:
 
 def interquartile_mean_of(runs: Runs) -> Estimate:
     """Estimate the interquartile mean of all runs of a method on all tasks."""
-    return _estimate([runs], lambda drawn: interquartile_mean(np.concatenate(drawn[0], axis=1)))
+
+    def value(drawn: list[Indices]) -> Floats:
+        scores = [task[indices] for task, indices in zip(runs, drawn, strict=True)]
+        return interquartile_mean(np.concatenate(scores, axis=1))
+
+    return _estimate(runs, value)
 
 
 def improvement_of(x: Runs, y: Runs) -> Estimate:
     """Estimate the mean, over tasks, of the probability that a run of x scores higher than a run of y."""
 
-    def value(drawn: list[list[Floats]]) -> Floats:
-        return np.asarray(np.mean([probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)], axis=0))
+    def value(drawn: list[Indices]) -> Floats:
+        of_tasks = zip(x, y, drawn[: len(x)], drawn[len(x) :], strict=True)
+        return np.asarray(np.mean([probability_of_improvement(*of_task) for of_task in of_tasks], axis=0))
 
-    return _estimate([x, y], value)
+    return _estimate([*x, *y], value)
 
 
-def _estimate(methods: Sequence[Runs], value: Callable[[list[list[Floats]]], Floats]) -> Estimate:
-    """Apply ``value`` to the runs, and to runs that are drawn with replacement within each task."""
+def _estimate(samples: Runs, value: Callable[[list[Indices]], Floats]) -> Estimate:
+    """Apply ``value`` to the indices of all runs, and to indices that are drawn with replacement within each sample."""
     rng = np.random.default_rng(0)
-    observed = [[runs[None] for runs in tasks] for tasks in methods]
-    drawn = [[rng.choice(runs, (DRAWS, len(runs))) for runs in tasks] for tasks in methods]
+    observed = [np.arange(len(runs))[None] for runs in samples]
+    drawn = [rng.integers(len(runs), size=(DRAWS, len(runs))) for runs in samples]
     return Estimate(float(value(observed)[0]), percentile_interval(value(drawn)))
 
 
