@@ -40,6 +40,8 @@ def table(
             record: its first cell on a separate line, and the other cells with their headings below.
         left: headings of the columns that are aligned to the left.
     """
+    if width is None:  # there may be many rows, and an output that is not a terminal has no styles
+        rows = [[str(cell) for cell in row] for row in rows]
     cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
     names = [headings[i] for i in used]
@@ -49,10 +51,12 @@ def table(
     if width is not None and natural > width:
         return _records(names, [[escape(cell) for cell in row] for row in cells], width)
     right = [name not in left for name in names]
-    lines = [_line([Text(name, style="bold") for name in names], widths, right)]
-    lines.append(Text("─" * natural, style="dim"))
-    lines += [_line(row, widths, right) for row in cells]
-    return Text("\n").join(lines)
+    rule = "─" * natural
+    if width is None:
+        lines = [_plain_line(names, widths, right), rule, *(_plain_line(row, widths, right) for row in cells)]
+        return Text("\n".join(lines))
+    heading = _line([Text(name, style="bold") for name in names], widths, right)
+    return Text("\n").join([heading, Text(rule, style="dim"), *(_line(row, widths, right) for row in cells)])
 
 
 def format_p(p: float) -> str:
@@ -74,7 +78,10 @@ def scores(dev: float | None, test: float | None) -> str:
 
 def say(console: Console, line: Cell) -> None:
     """Print one line without markup and highlighting. A long line is wrapped only in a terminal."""
-    console.print(escape(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(escape(line), highlight=False, markup=False)
+    else:
+        print(visible(str(line)), file=console.file)
 
 
 def show(*lines: object) -> None:
@@ -93,19 +100,21 @@ def _width(cell: Cell) -> int:
 
 
 def _line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> Text:
-    line, plain = Text(), ""  # few appends, because each of them takes as long as the rest of the loop
+    line = Text()
     for i, (cell, width, is_right) in enumerate(zip(cells, widths, right, strict=True)):
         padding = " " * (width - _width(cell))
-        plain += GAP * (i > 0) + padding * is_right
-        if isinstance(cell, Text):
-            line.append(plain).append(cell)
-            plain = ""
-        else:
-            plain += cell
-        plain += padding * (not is_right)
-    line.append(plain)
+        line.append(GAP * (i > 0) + padding * is_right).append(cell).append(padding * (not is_right))
     line.rstrip()
     return line
+
+
+def _plain_line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padding = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    padded = [
+        f"{space}{cell}" if is_right else f"{cell}{space}"
+        for cell, space, is_right in zip(cells, padding, right, strict=True)
+    ]
+    return GAP.join(padded).rstrip()
 
 
 def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Text:

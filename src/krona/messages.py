@@ -29,6 +29,8 @@ class KronaError(Exception):
 
 def visible(text: str) -> str:
     """Escape control characters (such as ``\\x1b``) and unpaired surrogates in a text. Keep line ends and tabs."""
+    if text.isascii() and text.isprintable():  # a shortcut for most texts
+        return text
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -11,7 +11,7 @@ from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.sweep import save_command
 from krona.sweeps import status
-from krona.sweeps.plan import Planned
+from krona.sweeps.planned import Planned
 from report.generate import make_result, write_all
 
 

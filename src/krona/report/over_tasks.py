@@ -26,6 +26,14 @@ def task_summary(table: Table) -> list[str]:
     rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MOST_ROWS]
     if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
         return []
+    labels = [column.label for column in table.columns if column.kind == "task"]
+    cells = [row.cell(task) for row in rows for task in tasks]
+    sources = len(compared), labels, [row.name for row in rows], [(cell.sources, cell.by_seed) for cell in cells]
+    found: list[str] = cells[0].compute("summary", sources, partial(_summarize, rows, tasks, labels, len(compared)))
+    return found
+
+
+def _summarize(rows: Sequence[Row], tasks: Sequence[str], labels: Sequence[str], compared: int) -> list[str]:
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
     ranks = over_tasks.mean_ranks(scores)
     order = [int(place) for place in np.argsort(ranks.mean, kind="stable")]
@@ -42,9 +50,9 @@ def task_summary(table: Table) -> list[str]:
         rows[place].name for place in order if ranks.mean[place] - ranks.mean[order[0]] > ranks.critical_difference
     ]
     few = min(len(scores) for row in rows for scores in runs[id(row)]) < FEWEST_SEEDS
-    left_out = f"Of {len(compared)} rows, the {MOST_ROWS} with the highest mean score are compared over the tasks."
+    left_out = f"Of {compared} rows, the {MOST_ROWS} with the highest mean score are compared over the tasks."
     return [
-        *([left_out] if len(compared) > MOST_ROWS else []),
+        *([left_out] if compared > MOST_ROWS else []),
         f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test with {SWAPS:,} permutations: "
         f"p = {ranks.p:.2g}. Significantly worse than {best.name}, because the mean ranks are more than "
         f"{ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level): {join_names(worse) or 'no row'}.",
@@ -52,20 +60,19 @@ def task_summary(table: Table) -> list[str]:
         f"interval over seeds{', which is too narrow for two seeds' if few else ''}: {means}.",
         f"Share of the pairs of runs on the same task in which {best.name} scores higher, as the mean over tasks with "
         f"an interval over seeds (0.50 means no difference): compared with {higher}.",
-        *_equivalence_sentences(table, best, others, tasks),
+        *_equivalence_sentences(best, others, tasks, labels),
     ]
 
 
-def _equivalence_sentences(table: Table, best: Row, others: Sequence[Row], tasks: Sequence[str]) -> list[str]:
-    labels = {column.key: column.label for column in table.columns}
+def _equivalence_sentences(best: Row, others: Sequence[Row], tasks: Sequence[str], labels: Sequence[str]) -> list[str]:
     found = []
     for row in others:
         by_verdict: dict[str, list[str]] = {}
-        for task in tasks:
+        for task, label in zip(tasks, labels, strict=True):
             one, other = best.cell(task), row.cell(task)
             if verdict := compare_within_margin(one, other):
                 difference = (other.value or 0.0) - (one.value or 0.0)  # cells that were compared have a value
-                by_verdict.setdefault(verdict, []).append(f"{labels[task]} ({difference:+.2f})")
+                by_verdict.setdefault(verdict, []).append(f"{label} ({difference:+.2f})")
         if by_verdict:
             words = "; ".join(f"{verdict} on {join_names(names)}" for verdict, names in by_verdict.items())
             found.append(f"{row.name} compared with {best.name} on the same examples: {words}.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,8 @@ from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
-from krona.runs.folder import RunFolder, State
-from krona.runs.result import Result
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run of a sweep or of the outputs folder, and its state."""
-
-    overrides: tuple[str, ...]
-    run_id: str
-    state: State
-    result: Result | None = None
-    error: str | None = None
-    config: dict[str, Any] | None = None  # None if it can't be composed, or if the run was found in the outputs folder
+from krona.runs.folder import RunFolder
+from krona.sweeps.planned import Planned
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:

@@ -14,7 +14,7 @@ from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 from krona.sweeps.estimate import RunTimes
-from krona.sweeps.plan import Planned, plan
+from krona.sweeps.planned import Planned
 
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
@@ -30,6 +30,8 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
     if sweep is None:
         runs = all_runs(outputs)
     else:
+        from krona.sweeps.plan import plan  # imported here because it imports Hydra, which takes 0.3 s
+
         file = command_file(outputs / "sweeps", sweep)
         runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
     if not runs:
