@@ -1,6 +1,5 @@
 """`krona report`: read results, build the tables, and render them in a format."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +42,7 @@ def build_report(
     if format not in FORMATS:
         raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")
     if out is not None:
-        _check_writable(out)
+        require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     text = renderer(format)(report, Target(out, width, color))
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
@@ -118,18 +117,6 @@ def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[
         )
     names |= {*shipped}
     raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names))}")
-
-
-def _check_writable(out: Path) -> None:
-    """Raise KronaError if ``out`` is a folder, or if its parent folder is not writable."""
-    require_out(out)
-    folder = out.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise KronaError(
-            f"{out} can't be written, because {folder} is {'read-only' if folder.is_dir() else 'not a folder'}."
-        )
 
 
 def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:

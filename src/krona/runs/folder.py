@@ -221,6 +221,10 @@ def require_out(path: Path) -> None:
         result = target.with_name(file_names.RESULT)
         if target == result or (target.name in file_names.OWN and result.exists()):
             raise KronaError(f"{path} is a file of a run. Choose another name for the output.")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            reason = "read-only" if folder.is_dir() else "not a folder"
+            raise KronaError(f"{path} can't be written, because {folder} is {reason}.")
     except (OSError, RuntimeError) as error:  # the name is too long, or symbolic links form a loop
         raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
 

@@ -79,8 +79,6 @@ def predict(
 def _require_output(output: Path, *, overwrite: bool) -> None:
     if output.suffix not in ENDINGS:
         raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
-    if output.is_dir():
-        raise KronaError(f"--output {output} is a folder. Give the name of a file.")
     require_new(output, overwrite=overwrite)
     if not output.parent.is_dir():
         raise KronaError(f"--output {output} cannot be written, because the folder {output.parent} was not found.")
