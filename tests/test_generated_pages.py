@@ -22,7 +22,8 @@ from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Method, Placement
 from krona.config.targets import KINDS
-from krona.paper import METHOD_LABELS, read_paper_table
+from krona.paper import read_paper_table
+from krona.report.labels import METHOD_LABELS
 from krona.runs.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent

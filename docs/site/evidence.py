@@ -8,7 +8,8 @@ from encoder_scores import RESULTS, comparisons, encoders
 
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
-from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
+from krona.paper import TASKS, read_paper_table
+from krona.report.labels import METHOD_LABELS, TASK_LABELS
 from krona.report.power_table import paper_differences
 
 PAIRS = {  # of rows, by table of the paper

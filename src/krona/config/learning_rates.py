@@ -1,12 +1,22 @@
-"""Describe the origin of a run's learning rate: the paper, the YAML of the method, or the YAML of the backbone."""
+"""Choose a run's learning rate, and describe its origin: the paper, or the YAML of the method or the backbone."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from omegaconf import DictConfig
 
 from krona.paths import NANO
 from krona.safe_files import read_json
+
+
+def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
+    """Return the method's rate in the backbone's ``learning_rates``, or else in ``exceptions``, or else ``default``."""
+    method = _root_.method.name
+    rates = _root_.backbone.get("learning_rates")
+    return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
 
 
 def rate_notes(

@@ -1,19 +1,18 @@
 """Register the OmegaConf resolvers that conf/ uses, such as ``${project:}`` and ``${choices:method}``, on import."""
 
 import os
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
-from krona.config.learning_rates import read_model_config
+from krona.config.learning_rates import choose_rate, read_model_config
+from krona.config.warmup import choose_warmup
 from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command
 
-WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 
 
@@ -32,26 +31,6 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
 
 
-def _learning_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
-    """Return the method's rate in the backbone's ``learning_rates``, or else in ``exceptions``, or else ``default``."""
-    method = _root_.method.name
-    rates = _root_.backbone.get("learning_rates")
-    return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
-
-
-def _warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run like those for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
-
-    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
-    backbone has no ``learning_rates``.
-    """
-    task, data, trainer = _root_.task, _root_.data, _root_.trainer
-    whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
-    length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches)
-    of_paper = _root_.backbone.get("learning_rates") is None and task.get("files") is None
-    return steps if whole and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE
-
-
 def _list_variable(name: str) -> list[str] | None:
     """Return the comma-separated entries of an environment variable, or None if it has no entries."""
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
@@ -67,8 +46,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,
-    "learning_rate": _learning_rate,
-    "warmup": _warmup,
+    "learning_rate": choose_rate,
+    "warmup": choose_warmup,
     "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is treated as unset
     "variable_list": _list_variable,
 }
