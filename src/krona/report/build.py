@@ -85,7 +85,8 @@ def collect(
     if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
         counts = count_unfinished(report.unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
-        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", layout.command
+        command = layout.command if table or sweep else f"{layout.command} profile=demo"
+        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command
     _add_paper_table(report, layout)
     return report
 

@@ -43,7 +43,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
     shipped = sweep in choice_files("sweeps")
-    command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else " profile=demo")
+    command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "")
     return Layout(
         name=sweep or "runs", title=title, command=command,
         extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "launches"),
