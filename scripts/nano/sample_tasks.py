@@ -8,8 +8,6 @@ with the held-out text:
 """
 
 import gzip
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -20,8 +18,8 @@ import pairs
 import questions
 import sentences
 from clauses import Row
+from krona.tasks.sample import sample_files
 
-PACKAGE = Path(__file__).parents[2] / "src" / "krona"
 SPLIT_ROWS = {"train": 2000, "dev": 200, "test": 400}
 MAKERS: dict[str, Callable[[Random], Row]] = {
     "cola": sentences.cola, "rte": pairs.rte, "mrpc": pairs.mrpc, "sst2": sentences.sst2,
@@ -30,7 +28,6 @@ MAKERS: dict[str, Callable[[Random], Row]] = {
 TASKS = tuple(MAKERS)
 SEED = 2022  # fixed, because the data must not depend on the seed of a run
 
-FOLDERS = {"cola": "CoLA", "sst2": "SST-2", "stsb": "STS-B"}  # other folders have the task's name in capital letters
 HEADERS = {
     "cola": None,
     "rte": "index sentence1 sentence2 label",
@@ -44,7 +41,6 @@ HEADERS = {
 }
 INFERENCE = ("entailment", "not_entailment")
 MNLI_WORDS = ("entailment", "neutral", "contradiction")
-MNLI_FILES = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 MNLI_LABELS = 2  # number of label columns at the end of MNLI's files; test_matched and test_mismatched have none
 
 
@@ -84,26 +80,17 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-def content_hash() -> str:
-    """Return a hash of all rows of all splits. `krona.tasks.sample.FINGERPRINT` must end with this hash."""
-    digest = hashlib.blake2b(digest_size=6)
+def make_files() -> Iterator[tuple[Path, str]]:
+    """Yield the path of each file in the package, which has GLUE's layout, and its uncompressed content."""
     for task in TASKS:
-        for split in SPLIT_ROWS:
-            digest.update(json.dumps(generate(task, split), sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def make_files() -> Iterator[tuple[str, str]]:
-    """Yield the path of each file in GLUE's layout, and its content."""
-    for task in TASKS:
-        folder, header = FOLDERS.get(task, task.upper()), HEADERS[task]
+        header = HEADERS[task]
         head = [] if header is None else [header.split("," if "," in header else " ")]
-        for split in SPLIT_ROWS:
-            name = MNLI_FILES[split] if task == "mnli" else split
+        for split, path in sample_files(task).items():
             lines = head + [_fields(task, row) for row in generate(task, split)]
-            yield f"{folder}/{name}.tsv", _as_tsv(lines)
-            if name.startswith("dev_"):
-                yield f"{folder}/{name.replace('dev', 'test')}.tsv", _as_tsv([line[:-MNLI_LABELS] for line in lines])
+            yield path, _as_tsv(lines)
+            if path.name.startswith("dev_"):
+                unlabelled = path.with_name(path.name.replace("dev", "test"))
+                yield unlabelled, _as_tsv([line[:-MNLI_LABELS] for line in lines])
 
 
 def _as_tsv(lines: Sequence[Sequence[str]]) -> str:
@@ -131,8 +118,7 @@ def _fields(task: str, row: Row) -> list[str]:
 
 
 def main() -> None:
-    for name, content in make_files():
-        path = PACKAGE / "tasks" / "sample_tasks" / f"{name}.gz"
+    for path, content in make_files():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(content.encode(), mtime=0))
         print(path)

@@ -1,6 +1,8 @@
 """Test the sample tasks: files equal to the generated ones, the columns of GLUE, and no pair in two splits."""
 
 import gzip
+import hashlib
+import json
 from collections import Counter
 
 import numpy as np
@@ -47,11 +49,13 @@ def test_splits_share_no_pair(task):
 
 
 def test_the_shipped_files_are_what_the_script_gives() -> None:
-    assert f"sample-1-{generated.content_hash()}" == sample.FINGERPRINT
-    shipped = {path.relative_to(sample.FILES).as_posix(): path for path in sample.FILES.rglob("*.gz")}
-    assert {name: gzip.decompress(path.read_bytes()).decode() for name, path in shipped.items()} == {
-        f"{name}.gz": content for name, content in generated.make_files()
-    }
+    digest = hashlib.blake2b(digest_size=6)
+    for task in generated.TASKS:
+        for split in generated.SPLIT_ROWS:
+            digest.update(json.dumps(generated.generate(task, split), sort_keys=True).encode())
+    assert f"sample-1-{digest.hexdigest()}" == sample.FINGERPRINT
+    shipped = {path: gzip.decompress(path.read_bytes()).decode() for path in sample.FILES.rglob("*.gz")}
+    assert shipped == dict(generated.make_files())
 
 
 @pytest.mark.parametrize("task", ["cola", "rte", "mrpc", "sst2", "mnli", "qnli", "qqp"])
