@@ -30,13 +30,13 @@ test-slow: setup  ## the tests that take longer, half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 test-pages: setup  ## the report's pages in Chromium; skipped where there is none
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/formats/test_page_rows.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/formats/test_html.py
 
 test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in empty folders
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_wheel.py
 
-torture: setup  ## kills, stops, full disks and damaged files at every place; a table at the end
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m torture tests/torture
+torture: setup  ## kills, stops, full disks and damaged files at every place
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP -m torture tests/torture
 
 test-lowest: setup  ## models, surgery and runs with the lowest versions that krona allows (tests/lowest.txt), in .venv-lowest
 	$(PYTHON) -m venv .venv-lowest

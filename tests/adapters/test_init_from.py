@@ -82,19 +82,9 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     assert notes[0].endswith("copied 12 of 12 tensors")
     assert "this run does not use 24 tensors of the source" in notes[1]
     first, _ = run(files, "method=lora", backbone="bert")
-    job, said = one_job.run(
-        one_job.config(
-            *one_job.typed(files / "bert", files / "data"), "trainer.max_epochs=1", "method=lora", "task=sample_mnli",
-            "data=sample", "data.path=null", "trainer.max_steps=2", f"init_from={first}",
-        ),
-        files / "runs",
-    )  # fmt: skip
-    assert job.result is not None, said
-    (note,) = (note for note in job.result.notes if note.startswith("init_from="))
-    assert (
-        "with new initial values: classifier.weight (3, 32) instead of (2, 32); classifier.bias (3,) instead of (2,)"
-        in note
-    )
+    mnli = ["task=sample_mnli", "data=sample", "data.path=null", "trainer.max_steps=2"]
+    _, (note,) = run(files, "method=lora", *mnli, f"init_from={first}", backbone="bert")
+    assert "classifier.weight (3, 32) instead of (2, 32); classifier.bias (3,) instead of (2,)" in note
 
 
 def test_a_refused_source_leaves_no_files(files: Path) -> None:

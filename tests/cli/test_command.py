@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from krona.paths import PROJECT
 from krona.runs.result import read_result
 from one_job import typed
 from tasks.test_hub import glue_repository
-from typed_run import output_of, start, train
+from typed_run import start, train
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -110,25 +109,6 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
         assert len(read_result(only_result(outputs)).dev_curve) == 40
 
 
-@pytest.mark.slow
-def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    command = ["method=full", "keep=all", *typed(tiny_folder, tmp_path / "glue"), "hydra.run.dir=" + str(outputs)]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # child processes inherit it
-    try:
-        process = start(outputs, *command)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 1
-    assert "last.ckpt could not be written" in errors
-    assert len(errors.splitlines()) == 1
-    (folder,) = (path.parent for path in outputs.glob("*/result.json"))
-    assert sorted(path.name for path in folder.iterdir()) == [".hydra", "metrics.csv", "result.json", "train.log"]
-    assert read_result(folder / "result.json").status == "failed"
-
-
 SLOW = ["torch", "transformers", "datasets", "pytorch_lightning", "scipy", "pandas", "sklearn", "matplotlib", "wandb"]
 CODE = f"""
 import runpy, sys
@@ -184,12 +164,6 @@ def test_hydra_completes_the_choices_and_keys_of_train_py() -> None:
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.split() == [f"task={name}" for name in choices("task") if name.startswith("sample_")]
-
-
-def test_typer_completes_the_commands_of_krona() -> None:
-    asked = {"_KRONA_COMPLETE": "complete_bash", "COMP_WORDS": "krona sta", "COMP_CWORD": "1"}
-    code = "from krona.cli.krona import app; app(prog_name='krona')"
-    assert output_of(sys.executable, "-c", code, **asked).split() == ["status"]
 
 
 @pytest.mark.parametrize(("name", "instead"), [("reprot", "report"), ("version", "--version")])

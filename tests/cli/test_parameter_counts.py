@@ -165,12 +165,6 @@ def test_launches_are_those_of_a_real_forward(t5_base: dict[str, MethodRow]) -> 
         assert dispatched(model) - bare == launches(model), name
 
 
-def test_views_are_no_launches() -> None:
-    x = torch.randn(4, 6)
-    assert dispatched_by(lambda: x.view(2, 12).transpose(0, 1)[None].squeeze(0).detach()).total() == 0
-    assert dispatched_by(lambda: torch.relu(x @ x.T)) == {"mm": 1, "relu": 1}
-
-
 def test_the_model_is_left_as_it_was() -> None:
     with torch.device("meta"):
         model = tiny_t5()
@@ -189,15 +183,10 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
 @pytest.mark.parametrize(
     ("backbone", "overrides", "words"),
     [
-        ("t5_nope", [], ["backbone=t5_nope does not exist: ", "t5_large"]),
         ("t5_base", ["--method", "krona"], ["--method is not an option", "Its options are --backbone and --json"]),
-        ("t5_base", ["method=nope"], ["method=nope does not exist: ", "krona_b_res"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
-        ("t5_base", ["method=lora", "method.rank=abc"], ["method.rank='abc'"]),
-        ("t5_base", ["backbone.path=/nowhere"], ["backbone.path=/nowhere was not found"]),
         ("nano", ["backbone.sizes={d_model: 7}"], ["backbone.sizes.d_model=7"]),
-        ("t5_base", ["method=adapter", "method.bottleneck_dim=0"], ["method.bottleneck_dim=0"]),
     ],
 )
 def test_mistakes_are_one_message(backbone: str, overrides: list[str], words: list[str]) -> None:
@@ -244,6 +233,9 @@ def test_commands(run: Any) -> None:
         run("params", "method.bias=1,2")
     shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
     assert len(shapes) == 16
+    every = run("shapes", "768", "768", "--all").stdout.splitlines()
+    assert sum(line.strip().startswith("(") for line in every) == 256
+    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size, so all are shown
 
 
 def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
@@ -251,13 +243,3 @@ def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
     other = run("params", "method=krona,lora", "--backbone", "t5_small").stdout
     assert run("params", "method=krona,lora", "backbone=t5_small").stdout == other
     assert "paper" not in other
-
-
-def test_shapes_of_lora_rank_ones_size_come_first_and_alone(run: Any) -> None:
-    lines = run("shapes", "768", "768").stdout.splitlines()
-    assert [line.split("  ")[-1] for line in lines if line.startswith("(32, 24)")] == ["86.31"]
-    assert sum("1,536 " in line for line in lines if line.strip().startswith("(")) == 16
-    assert "240 shapes have more or fewer parameters. Use --all" in lines[-1]
-    every = run("shapes", "768", "768", "--all").stdout.splitlines()
-    assert sum(line.strip().startswith("(") for line in every) == 256
-    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size, so all are shown

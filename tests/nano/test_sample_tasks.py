@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -23,22 +22,6 @@ COLUMNS = {
     "qnli": ["question", "sentence"],
     "qqp": ["question1", "question2"],
 }
-
-
-@pytest.mark.parametrize("task", generated.TASKS)
-def test_rows_have_glue_columns_and_labels(task):
-    rows = generated.generate(task, "train")
-    assert len(rows) == generated.SPLIT_ROWS["train"]
-    assert all(sorted(row) == sorted([*COLUMNS[task], "label", "idx"]) for row in rows)
-    assert [row["idx"] for row in rows] == list(range(len(rows)))
-    labels = [row["label"] for row in rows]
-    if task == "stsb":
-        assert all(isinstance(label, float) and 0.0 <= label <= 5.0 for label in labels)
-        assert len(set(labels)) > 20
-        return
-    counts = Counter(labels)
-    assert set(counts) == set(range(3 if task == "mnli" else 2))
-    assert max(counts.values()) / len(rows) < 0.6
 
 
 @pytest.mark.parametrize("task", generated.TASKS)

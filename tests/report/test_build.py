@@ -36,11 +36,8 @@ def edited(key, value):
 
 BAD = {
     "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
-    "not JSON": (lambda text: "krona: 77.7", "is not a result"),
-    "a list": (lambda text: "[1, 2]", "Its JSON is a list"),
-    "another schema": (edited("schema", 99), "has schema 99, but this version of krona reads 1"),
-    "an edited score": (edited("test.score", 99.0), "test.score is 99.0000, but its parts give"),
-    "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000, but its predictions give"),
+    "an edited score": (edited("test.score", 99.0), "test.score is 99.0000"),
+    "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000"),
     "damaged predictions": (edited("test.outcomes.predictions", "eNoLSURBV"), "can't be used"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
     "no task": (edited("config.task", None), "is not a result: config.task is None"),
@@ -93,24 +90,21 @@ def test_no_runs_at_all(tmp_path):
         build_report(tmp_path / "nowhere")
 
 
-def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"table": "3"}, "no table '3'"),
+        ({"sweep": "tabel1"}, "did you mean 'table1'"),
+        ({"sweep": "table4"}, r"sweeps with runs: table1.* python train.py -m"),
+        ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, svg, terminal"),
+        ({"filters": ["methid=krona"]}, "'methid'"),
+        ({"filters": ["krona"]}, "write key=value"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path, wrong, message):
     write_all(tmp_path, [make_result("krona", "rte", 0)])
-    with pytest.raises(KronaError, match="no table '3'"):
-        build_report(tmp_path, table="3")
-    with pytest.raises(KronaError, match=r"The sweep tabel1 was not found: did you mean 'table1'\?"):
-        build_report(tmp_path, sweep="tabel1")
-    with pytest.raises(
-        KronaError, match=r"has no runs here \(sweeps with runs: table1\). To start them, run: python train.py -m"
-    ):
-        build_report(tmp_path, sweep="table4")
-    with pytest.raises(
-        KronaError, match=r"The format 'pdf' does not exist\. Choose from csv, html, latex, md, svg, terminal"
-    ):
-        build_report(tmp_path, format="pdf")
-    with pytest.raises(KronaError, match="No run has the key 'methid'"):
-        build_report(tmp_path, filters=["methid=krona"])
-    with pytest.raises(KronaError, match="write key=value"):
-        build_report(tmp_path, filters=["krona"])
+    with pytest.raises(KronaError, match=message):
+        build_report(tmp_path, **wrong)
 
 
 def test_filters_choose_by_name_seed_and_setting(tmp_path):

@@ -183,13 +183,6 @@ def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
     assert len(table.cell("krona", "rte").runs) == 2
 
 
-def test_other_data_of_the_same_name_is_another_variant(tmp_path):
-    one, other = make_result("krona", "mine", 0, kind="own"), make_result("krona", "mine", 1, kind="own")
-    other.splits["test"]["fingerprint"] = "changed"
-    (table,) = tables(tmp_path, [one, other], sweep="table1").tables
-    assert sorted(row.differs for row in table.rows) == ["test set=changed", "test set=mine-test"]
-
-
 @pytest.mark.parametrize(
     ("name", "typed"),
     [
@@ -262,27 +255,18 @@ def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
     results.append(make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano",
                                change={"method.kron_factors": SHAPES[0]}))  # fmt: skip
     for result, used in zip(results, ([[16, 12], [12, 16]], [[2, 96], [96, 2]]), strict=True):
-        result.provenance["branch_config"] = {"kron_factors": used}
-    rows = {row.key: row for row in tables(tmp_path, results, table="9").tables[0].rows}
+        result.provenance |= {"branch_config": {"kron_factors": used}, "update_rank": used[0][0] * used[1][0]}
+    failed = make_result("krona", "sample_mnli", 1, sweep="table9", backbone="nano", status="failed")
+    assert failed.provenance["update_rank"] == 576, "of the requested shape, as the used shape was not known"
+    rows = {row.key: row for row in tables(tmp_path, [failed, *results], table="9").tables[0].rows}
     assert (rows["32x24"].label, rows["32x24"].differs) == ("16x12", "the paper's 32x24")
+    assert rows["32x24"].cells["rank"].value == 16 * 12
     assert (rows["48x16"].label, rows["48x16"].differs) == ("48x16", ""), "it has not run: what was used is not known"
     (table,) = collect(tmp_path).tables
     assert [row.differs for row in table.rows] == [
         "kron_factors=2x96 (the paper's 2x384)", "kron_factors=16x12 (the paper's 32x24)",
     ]  # fmt: skip
     assert "Shapes of A, the paper's → those used on this backbone: 2x384 → 2x96, 32x24 → 16x12." in table.notes
-
-
-def test_settings_are_told_in_words(tmp_path):
-    results = [make_result("krona", "rte", change={"trainer.max_steps": -1})]
-    results.append(make_result("lora", "rte", change={"trainer.max_steps": 300, "data.train_rows": 100}))
-    untrained = make_result("untuned", "rte", change={"trainer.max_epochs": 0})
-    untrained.trainable_params = 0
-    table = tables(tmp_path, [*results, untrained], sweep="table1").tables[0]
-    (note,) = [note for note in table.notes if note.startswith("Settings")]
-    assert "step limit none or 300" in note
-    assert "training rows 100 or all" in note
-    assert "epochs 6," in note, "those of what trains"
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):
@@ -292,49 +276,6 @@ def test_dev_scores_where_test_was_not_looked_at(tmp_path):
     (table,) = tables(tmp_path, results, sweep="rates").tables
     assert table.rows[0].cells["rte"].value in [r.dev["score"] for r in results]
     assert "The scores are dev scores, because these runs were not scored on test." in table.notes
-
-
-@pytest.mark.parametrize(
-    ("number", "changes", "row"),
-    [
-        ("4", {"method.init": "normal"}, "normal"),
-        ("4", {"method.init": "kaiming"}, "kaiming_uniform"),
-        ("9", {"method.kron_factors": [[2, 384], [384, 2]]}, "2x384"),
-    ],
-)
-def test_rows_of_krona_tables(tmp_path, number, changes, row):
-    write_all(tmp_path, [make_result("krona", "mnli", sweep=f"table{number}", change=changes)])
-    table = collect(tmp_path, table=number).tables[0]
-    assert table.cell(row, "mnli").value is not None
-
-
-STEPS = {
-    "sequential": {"placement": "sequential", "scaling": 1.0},
-    "parallel": {"scaling": 1.0},
-    "ps": {"scaling": 16.0},
-    "ps_silu": {"scaling": 16.0, "non_linearity": "silu"},
-    "ps_ffn": {"target_modules": ["DenseReluDense"]},
-}
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_steps_of_table_5(tmp_path, step):
-    method = {"target_modules": ["SelfAttention", "DenseReluDense"], **STEPS[step]}
-    write_all(tmp_path, [make_result("krona_b", "rte", change={f"method.{k}": v for k, v in method.items()})])
-    table = collect(tmp_path, table="5").tables[0]
-    assert [row.key for row in table.rows if row.cells["rte"].value is not None] == [step]
-
-
-def test_what_the_tables_say_to_type_exists():
-    from krona.paths import CONF
-
-    for number in ("4", "5", "6", "7"):
-        layout = find_layout(number, None)
-        for row in layout.rows:
-            (variant,) = [w.removeprefix("variant=") for w in layout.override(row) if w.startswith("variant=")]
-            assert (CONF / "variant" / f"{variant}.yaml").is_file(), variant
-    for row in find_layout("9", None).rows:
-        assert (CONF / "factors" / f"{row}.yaml").is_file()
 
 
 def test_rows_of_the_layouts_are_the_papers():

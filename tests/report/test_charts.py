@@ -11,7 +11,6 @@ from krona.report.charts import looks
 from krona.report.charts.axes import fit_ends, score_axis, short
 from krona.report.charts.chart import Axis, Chart, Point, Series
 from krona.report.charts.draw import draw
-from krona.report.charts.picture import picture
 from krona.report.charts.svg import to_svg
 from krona.report.labels import METHOD_LABELS
 
@@ -139,17 +138,6 @@ def test_colors_are_legible_follow_the_scheme_and_differ():
     style = looks.dark_style([look])
     assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
-
-
-def test_a_picture_is_one_file_with_its_words_and_charts():
-    inner = chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")})
-    svg = picture("A <title>", ["A sentence. " * 20, [inner, inner]])
-    shown = words(svg)
-    assert "A <title>" in shown
-    assert shown.count("cost") == 2
-    assert sum("A sentence." in word for word in shown) > 1, "broken into lines"
-    assert "prefers-color-scheme:dark" in svg
-    assert f"fill: {looks.PAPER.light}" in svg, "its own background"
 
 
 def test_labels_that_leave_no_space_are_drawn_without_a_warning() -> None:

@@ -5,62 +5,19 @@ See also torture/test_fuzz.py.
 
 import io
 import json
-import warnings
 import zlib
 from base64 import b64encode
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.report.diff.compare import compare
-from krona.report.diff.text import render as render_diff
-from krona.runs.frame import read_results
 from krona.sweeps import status
 from report.generate import make_result, write_all
 
 GOOD, BAD = (make_result("lora", "rte", seed, rows=12, epochs=2) for seed in (0, 1))
 BOMB = b64encode(zlib.compress(b"0\n" * 40_000_000)).decode()
-
-
-def look(outputs: Path, *, format: str) -> str:
-    """Run all code that reads results. A KronaError is a valid message, and any other error is a bug."""
-    said = io.StringIO()
-    console = Console(file=said, width=200)
-    text = build_report(outputs, format=format)
-    with suppress(KronaError):
-        text += build_report(outputs, table="1")
-    status.show(status.find_runs(None, [], outputs), console, outputs=outputs)
-    with suppress(KronaError):
-        text += render_diff(compare(outputs, GOOD.run_id, BAD.run_id), width=None, examples=2)
-    with suppress(KronaError):
-        status.find_runs(None, ["task=rte"], outputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert GOOD.run_id in set(read_results(outputs)["run_id"])
-    return text + said.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\0" * 50, b"[" * 100_000, b"{}", b'"x"', b"\xff\xfe", b'{"schema": NaN}', "folder", "pipe", "loop"],
-    ids=lambda content: str(content)[:12],
-)
-def test_any_file_in_its_place(content: bytes | str, tmp_path: Path) -> None:
-    import os
-
-    write_all(tmp_path, [GOOD])
-    file = tmp_path / "bad-run" / "result.json"
-    file.parent.mkdir()
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[content]()
-    shown = look(tmp_path, format="terminal")
-    assert shown.count(str(file)) >= 2  # the report and the status name it
 
 
 @pytest.mark.parametrize("part", ["targets", "predictions"])

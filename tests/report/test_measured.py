@@ -6,7 +6,7 @@ They appear if a run has the value, and show the mean over runs.
 from pathlib import Path
 
 import krona
-from krona.report.build import build_report, collect
+from krona.report.build import collect
 from report.generate import make_result, write_all
 
 LEARNED = {"places": 1, "norm": 2.0, "effective_rank": 3.25, "stable_rank": 2.0, "drift": 0.01, "by_place": {}}
@@ -22,8 +22,6 @@ def test_what_runs_measured_stands_beside_the_rank(tmp_path: Path) -> None:
     assert keys[keys.index("rank") + 1 :][0] == "effective"
     cells = {row.key: row.cells["effective"].value for row in table.rows}
     assert cells == {"lora": 3.25, "full": None}
-    for kind in ("md", "html", "csv", "latex"):
-        page = build_report(tmp_path, format=kind)
-        assert "Effective rank" in page or "effective" in page, kind
+
     frame = krona.read_results(tmp_path)
     assert list(frame[frame.method == "lora"].effective_rank) == [3.25, 3.25]

@@ -15,15 +15,25 @@ from krona.sweeps.plan import table_overrides
 from report.generate import make_result
 
 
-def ids_of(overrides, composer):
-    """Return the run ids of ``python train.py -m OVERRIDES``."""
-    return [identify(check.settings(composer.job(job).config)) for job in expand(overrides)]
+def configs_of(number, typed, composer):
+    """Return a dict from the run ids of ``krona table NUMBER TYPED`` to their configs."""
+    configs = [composer.job(job).config for job in expand(table_overrides(number, typed))]
+    return {identify(check.settings(config)): config for config in configs}
+
+
+def write_run(outputs, number, run_id, config) -> None:
+    result = make_result(config["method"]["name"], config["task"]["name"])
+    result.run_id = run_id
+    result.config = {**config, "sweep": f"table{number}" if number.isdecimal() else number}
+    write_result(outputs / run_id, result)
 
 
 @pytest.mark.parametrize(
     ("number", "typed"),
     [
         ("1", ["method=full,krona,pa", "task=rte,stsb"]),
+        ("4", ["task=mnli"]),
+        ("5", ["task=rte"]),
         ("6", []),
         ("7", ["profile=demo", "task=sample_rte,sample_mnli"]),
         ("9", []),
@@ -31,27 +41,33 @@ def ids_of(overrides, composer):
     ],
 )
 def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
+    """The first run of the table gives the commands of the others, and each other run is in the cell of its command."""
     with hydra_session():
-        composer, jobs = Composer(), expand(table_overrides(number, typed))
-        config = composer.job(jobs[0]).config
-        result = make_result(config["method"]["name"], config["task"]["name"])
-        result.config = {**config, "sweep": f"table{number}" if number.isdecimal() else number}
-        write_result(tmp_path / result.run_id, result)
-        wanted = ids_of(table_overrides(number, typed), composer)
+        composer = Composer()
+        first, *others = configs_of(number, typed, composer).items()
+        write_run(tmp_path, number, *first)
         table = collect(tmp_path, table=number).tables[0]
-        cells = [cell for row in table.rows for cell in row.cells.values() if cell.command]
-        commands = [shlex.split(cell.command) for cell in cells if cell.missing == "no run"]
-        assert all(words[:3] == ["krona", "table", number] for words in commands)
-        wanted_words = [words[3:] for words in commands if _within(words, jobs)]
-        made = [run_id for words in wanted_words for run_id in ids_of(table_overrides(number, words), composer)]
-    assert len(wanted) > 1
-    assert sorted(made) == sorted(wanted[1:])
+        missing = {
+            (row.key, key): shlex.split(cell.command)
+            for row in table.rows for key, cell in row.cells.items() if cell.command and cell.missing == "no run"
+        }  # fmt: skip
+        assert all(words[:3] == ["krona", "table", number] for words in missing.values())
+        tasks = {config["task"]["name"] for _, config in (first, *others)}
+        methods = {config["method"]["name"] for _, config in (first, *others)}
+        asked = {place: words[3:] for place, words in missing.items() if _names(words, tasks, methods)}
+        made = {place: [*configs_of(number, words, composer)] for place, words in asked.items()}
+    for run_id, config in others:
+        write_run(tmp_path, number, run_id, config)
+    table = collect(tmp_path, table=number).tables[0]
+    found = {place: [run.result.run_id for run in table.cell(*place).runs] for place in made}
+    assert found == made
+    assert sorted(run_id for ids in made.values() for run_id in ids) == sorted(run_id for run_id, _ in others)
 
 
-def _within(words, jobs) -> bool:
-    """Return whether one of the jobs has the method and the task of a command."""
-    asked = {word for word in words if word.startswith(("method=", "task="))}
-    return any(asked <= set(job) for job in jobs)
+def _names(words, tasks, methods) -> bool:
+    """Return whether a command has one of the tasks and, if it has a method, one of the methods."""
+    typed = dict(word.split("=", 1) for word in words[3:])
+    return typed["task"] in tasks and typed.get("method", next(iter(methods))) in methods
 
 
 CHOICES = [

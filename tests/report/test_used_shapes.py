@@ -23,23 +23,6 @@ def fitted(seed=0, sweep="table9", task="sample_mnli", **kwargs):
     return result
 
 
-def failed_early(seed):
-    """Return the result of a run that failed before its shape was known.
-
-    It has the rank of the requested shape, as in earlier versions.
-    """
-    result = make_result("krona", "sample_mnli", seed, backbone="nano", sweep="table9", status="failed")
-    result.provenance["update_rank"] = 576
-    return result
-
-
-def test_shape_and_rank_of_a_row_are_of_runs_that_finished(tmp_path):
-    write_all(tmp_path, [failed_early(0), fitted(1), failed_early(2)])
-    (table,) = (one for one in collect(tmp_path, table="9").tables if one.section)
-    (row,) = [one for one in table.rows if one.key.startswith("32x24")]
-    assert (row.label, row.differs, row.cells["rank"].value) == ("16x12", "the paper's 32x24", 144)
-
-
 def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path):
     asked = fitted()
     typed = fitted(change={"method.kron_factors": [[16, 12]], "method.fit_factors": "exact"})

@@ -49,7 +49,7 @@ SWEEPS = {
     "search": "hydra.searchpath=[pkg://krona_evil]",
     "callback": "+hydra.callbacks.x._target_=krona_evil.Thing",
 }
-SMALL = ("status", "doctor", "inspect", "diff")
+SMALL = ("status", "doctor", "inspect", "diff", "report")
 
 
 class Fire:

@@ -1,7 +1,6 @@
 """Test the comparison of two runs and of two methods."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -63,13 +62,6 @@ def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
     assert any("only A right" in line for line in lines)
 
 
-def test_a_long_example_says_that_it_is_cut(tmp_path, pair):
-    found = diff_runs(*(tmp_path / result.run_id for result in pair))
-    found.changes[:] = [replace(change, source="sentence: " + "a word " * 40) for change in found.changes]
-    assert sum(line.endswith(" …") for line in render(found, width=20, examples=3).splitlines()) == 3
-    assert "…" not in render(found, width=400, examples=len(found.changes))
-
-
 def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
     krona, lora = pair
     folder = tmp_path / lora.run_id
@@ -95,16 +87,6 @@ def test_a_tiny_p_is_never_printed_as_zero(tmp_path):
     assert found.mcnemar < 0.00005
     assert "Exact McNemar: p < 0.0001." in render(found)
     assert "0.0000" not in render(found)
-
-
-def test_what_stands_for_nothing_is_in_words(tmp_path):
-    changes = [{"trainer.max_steps": steps, "data.train_rows": rows} for steps, rows in ((-1, None), (300, 100))]
-    results = [make_result(change=change) for change in changes]
-    write_all(tmp_path, results)
-    text = render(diff_runs(*(tmp_path / result.run_id for result in results)))
-    assert "no limit" in text
-    assert "none" in text
-    assert "null" not in text
 
 
 def test_a_regression_shows_the_change_of_error(tmp_path):

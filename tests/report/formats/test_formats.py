@@ -51,33 +51,6 @@ def test_a_command_is_a_line_of_its_own_and_unbroken(outputs, width):
     assert "`krona table 1 method=pa task=rte retry=failed`" in build_report(outputs, table="1", format="md")
 
 
-def test_where_nothing_is_there_the_command_that_makes_it_is_unbroken(tmp_path):
-    lines = build_report(tmp_path, table="1", width=40).splitlines()
-    assert any(line.startswith("    ") and line.endswith("krona table 1") for line in lines)
-
-
-def test_what_follows_a_dash_is_indented_and_the_legend_says_what_is_there(outputs, tmp_path):
-    text = build_report(outputs, table="1", width=60)
-    notes = text[text.index("\n- Params") :].splitlines()
-    assert notes[2].startswith("  "), "the second line of the first note"
-    assert "Δ: difference from the paper's number" in " ".join(text.split())
-    write_all(tmp_path, grid(["lora"], ["sample_rte"], [0, 1, 2], rows=40, backbone="nano"))
-    for format in ("terminal", "md"):
-        alone = " ".join(build_report(tmp_path, format=format).split())
-        assert "Mean over seeds; ±: half of Student's t interval over seeds (95 %)" in alone
-        assert not {"paper", "best", "different", "range"} & set(
-            re.findall(r"\w+", alone.split("Mean over seeds")[1].split("Next")[0])
-        )
-
-
-def test_each_setting_of_a_row_is_a_line(tmp_path):
-    changes = ({"optimizer.lr": lr, "batch_size": size} for lr, size in ((1e-3, 16), (1e-4, 32)))
-    write_all(tmp_path, [make_result("krona", "rte", rows=40, change=change) for change in changes])
-    table = build_report(tmp_path, width=80).split("───\n")[1]
-    lines = [line.split()[0] for line in table.splitlines() if "=" in line]
-    assert lines[:2] == ["batch_size=16", "optimizer.lr=0.001"]
-
-
 @pytest.mark.parametrize("width", [20, 80, 160])
 def test_terminal_text_fits_its_width(outputs, width):
     text = build_report(outputs, table="1", width=width)
