@@ -59,7 +59,7 @@ def combinations(names: Iterable[str], kinds: Sequence[str]) -> list[Any]:
 
 
 def tiny(kind: str, *, seed: int = 0) -> Any:
-    return tiny_of(kind, seed=seed)
+    return tiny_t5.tiny_t5(seed=seed) if kind == "t5" else tiny_of(kind, seed=seed)
 
 
 def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
@@ -85,6 +85,9 @@ def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
         inputs = {"input_ids": one["input_ids"], "attention_mask": mask, "position_ids": positions(mask)}
         return model(**inputs).logits[mask.bool()]
     return model(**one).logits
+
+
+evaluate = torch.no_grad()(output)
 
 
 def family_for(model: nn.Module) -> Any:

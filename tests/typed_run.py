@@ -1,10 +1,14 @@
-"""Run `python train.py …`, with its results in a folder of the test, and other programs in a new process."""
+"""Run `krona …` in this process, and `python train.py …` or other programs in a new process."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from krona.cli.krona import app
 
 PROJECT = Path(__file__).parent.parent
 
@@ -36,6 +40,13 @@ def train(
     finally:
         process.kill()  # if it did not end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def krona(*words: object) -> str:
+    """Return the output of `krona WORDS`. Raise the error of a command that fails."""
+    done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def output_of(*command: str | Path, cwd: Path | None = None, timeout_s: float = 250, **variables: str) -> str:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
-from tiny_t5 import disturb, inserted, logits, same_bits, snapshot, tiny_t5
+from tiny_t5 import disturb, inserted, logits, refused, same_bits, snapshot, tiny_t5
 
 
 def saved(path: Path, name: str = "krona_b", **overrides: object) -> Path:
@@ -94,25 +96,19 @@ def test_saved_while_merged_and_loaded_into_bf16(tmp_path: Path) -> None:
     Adapter.load(tmp_path / "a.safetensors").insert(tiny_t5().to(torch.bfloat16))  # the same backbone, rounded
 
 
-def refused(path: Path, model: torch.nn.Module, words: list[str], **arguments: Any) -> None:
-    before, output = snapshot(model), logits(model)
-    flags = [(n, p.requires_grad) for n, p in model.named_parameters()]
-    with pytest.raises(KronaError) as caught:
-        Adapter.load(path).insert(model, name="loaded", **arguments)
-    assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert same_bits(snapshot(model), before)
-    assert torch.equal(logits(model), output)
-    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == flags
+def load_into(model: torch.nn.Module, file: Path, **options: bool) -> Callable[[], Any]:
+    return lambda: Adapter.load(file).insert(model, name="loaded", **options)
 
 
 def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.safetensors")
-    refused(file, tiny_t5(seed=5), ["another backbone", "other_backbone=True"])
-    Adapter.load(file).insert(tiny_t5(seed=5), other_backbone=True)
-    refused(file, tiny_t5(d_ff=128), ["other names or shapes"])
-    refused(file, tiny_t5(gated=True), ["other names or shapes"])
-    refused(file, tiny_t5(num_layers=1), ["other names or shapes"], other_backbone=True)
-    refused(file, inserted("lora", tiny_t5(seed=5)), ["another backbone"])
+    other = tiny_t5(seed=5)
+    refused(other, load_into(other, file), "another backbone.*other_backbone=True")
+    load_into(other, file, other_backbone=True)()
+    for model in (tiny_t5(d_ff=128), tiny_t5(gated=True), small := tiny_t5(num_layers=1)):
+        refused(model, load_into(model, file, other_backbone=model is small), "other names or shapes")
+    model = inserted("lora", tiny_t5(seed=5))
+    refused(model, load_into(model, file), "another backbone")
 
 
 UNUSABLE = "no valid `krona` entry"
@@ -147,15 +143,17 @@ def test_a_forged_header_is_one_message(changes: dict[str, Any], message: str, t
     if isinstance(changes.get("insertion"), dict):
         changes = {"insertion": {**config["insertion"], **changes["insertion"]}}
     save_file(load_file(file), file, {"krona": json.dumps(config | changes)})
-    refused(file, inserted("lora"), [message])
+    model = inserted("lora")
+    refused(model, load_into(model, file), re.escape(message))
 
 
 def test_a_file_without_an_adapter(tmp_path: Path) -> None:
     model = inserted("lora")
-    refused(tmp_path / "none.safetensors", model, ["none.safetensors was not found"])
+    file = tmp_path / "a.safetensors"
+    refused(model, load_into(model, file), "a.safetensors was not found")
     for metadata in (None, {"krona": "[" * 100_000}):
-        save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
-        refused(tmp_path / "a.safetensors", model, ["not an adapter of krona"])
+        save_file({"x": torch.zeros(1)}, file, metadata)
+        refused(model, load_into(model, file), "not an adapter of krona")
 
 
 def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:

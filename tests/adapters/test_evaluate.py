@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from adapters.conftest import finished
 from krona.adapters.commands.evaluate import Evaluation, evaluate, evaluate_runs
@@ -18,13 +17,13 @@ from krona.adapters.commands.row_choice import RowChoice, find_task_and_data
 from krona.adapters.commands.submission import Sheet, format_sheets, submit
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
-from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.tasks import Split
 from krona.tasks.sample import write
 from one_job import config, run
 from tasks import glue_files
+from typed_run import krona
 
 TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 
@@ -262,20 +261,16 @@ def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Pa
 
 def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     run, output = encoders["rte"], tmp_path / "a.jsonl"
-    done = CliRunner().invoke(app, ["evaluate", str(run), "--split", "dev", "--output", str(output)])
-    assert done.exit_code == 0, done.output
+    said = krona("evaluate", run, "--split", "dev", "--output", output)
     result = read_result(run / "result.json")
     assert result.dev is not None
-    assert f"{run.name} on sample_rte, dev: {result.dev['score']:.2f} [" in done.stdout.replace("\n", " ")
+    assert f"{run.name} on sample_rte, dev: {result.dev['score']:.2f} [" in said.replace("\n", " ")
     assert len(output.read_text().splitlines()) == 200
 
 
 def test_overrides_without_a_run_are_refused() -> None:
-    done = CliRunner().invoke(app, ["evaluate", "method=krona"])
-    assert (done.exit_code, str(done.exception)) == (
-        1,
-        "method=krona names no run. Give the id of a run before the overrides.",
-    )
+    with pytest.raises(KronaError, match="method=krona names no run"):
+        krona("evaluate", "method=krona")
 
 
 def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:

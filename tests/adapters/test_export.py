@@ -25,7 +25,6 @@ from krona.adapters.origin import Origin
 from krona.messages import KronaError
 from report.generate import make_result
 from tiny_backbones import write_backbone
-from tiny_models import combinations
 from tiny_t5 import METHODS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use-an-adapter.md"
@@ -105,19 +104,6 @@ def test_a_backbone_that_moved(backbones: dict[str, Path], tmp_path: Path) -> No
     moved = here.rename(tmp_path / "there")
     for form in FORMS:
         assert export(found, to=form, out=tmp_path / form, backbone=str(moved)).difference <= 1e-5
-
-
-@pytest.mark.parametrize(("method", "kind"), combinations(["krona", "lora", "dora", "bitfit", "krona_b"], KINDS))
-def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, f"method={method}", kind=kind)
-    (tmp_path / "out").mkdir()
-    cells = {form: cell(found, form, tmp_path / "out") for form in ("merged", "peft", "adapter")}
-    assert cells["adapter"] == "yes"
-    if method == "krona_b":
-        assert cells["merged"] == cells["peft"] == "no: at a block"
-    elif method != "bitfit":
-        assert cells["merged"] == "yes"
-        assert cells["peft"].startswith("yes")
 
 
 @pytest.mark.parametrize("method", ["lora", "krona"])

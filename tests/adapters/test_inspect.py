@@ -10,7 +10,6 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 import one_job
 from krona import surgery
@@ -21,12 +20,12 @@ from krona.adapters.origin import Origin
 from krona.adapters.update import spectrum
 from krona.backbones.load import random_model
 from krona.backbones.with_method import insert_method
-from krona.cli.krona import app
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from tasks.glue_files import config
 from tiny_backbones import write as write_other
 from tiny_t5 import METHODS, disturb, settings
+from typed_run import krona
 
 TRAINED = [name for name in METHODS if name != "untuned"]
 NO_MATRIX = ("adapter", "bitfit", "compacter", "pa")
@@ -196,8 +195,7 @@ def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
     )
     job, said = one_job.run(values, tmp_path / "outputs")
     assert job.state == "done", said
-    done = CliRunner().invoke(app, ["inspect", str(job.folder), "--json"])
-    content = json.loads(done.stdout)
+    content = json.loads(krona("inspect", job.folder, "--json"))
     result = json.loads((job.folder / "result.json").read_text())
     assert content["parameters"]["all"] == result["trainable_params"]
     assert content["origin"]["scores"]["test"] == result["test"]["parts"]

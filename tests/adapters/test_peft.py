@@ -20,7 +20,9 @@ from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from tiny_models import combinations
-from tiny_t5 import METHODS, settings
+from tiny_models import evaluate as output
+from tiny_models import tiny as fresh
+from tiny_t5 import METHODS, refused, settings
 
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
 
@@ -40,15 +42,6 @@ pytestmark = [
 ]
 
 
-def fresh(kind: str, seed: int = 0) -> Any:
-    return tiny_t5.tiny_t5(seed=seed) if kind == "t5" else tiny_models.tiny(kind, seed=seed)
-
-
-@torch.no_grad()
-def output(model: Any) -> torch.Tensor:
-    return tiny_models.output(model)
-
-
 def trained(method: str, kind: str, **changes: Any) -> Any:
     """Return a tiny model with a method that was trained for a few steps."""
     model = fresh(kind)
@@ -63,6 +56,10 @@ def take_in(model: Any, folder: Path, *, name: str = "default") -> PeftImport:
     read = read_peft(model, folder)
     read.adapter.insert(model, name=name)
     return read
+
+
+def not_taken_in(model: Any, folder: Path, message: str) -> None:
+    refused(model, lambda: take_in(model, folder), message)
 
 
 def in_peft(kind: str, folder: Path) -> Any:
@@ -302,7 +299,7 @@ def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
 
 def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
     made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
-    refused(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
+    not_taken_in(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
 
 
 @pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
@@ -314,7 +311,7 @@ def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) 
     assert close(output(model), expected)
     for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
         made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
-        refused(
+        not_taken_in(
             fresh(kind),
             tmp_path / form,
             rf"init_weights='{form}' is not supported. krona supports only the default form of MiSS",
@@ -360,31 +357,22 @@ def test_what_krona_cannot_express_is_refused(
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    refused(fresh("t5"), tmp_path, message)
+    not_taken_in(fresh("t5"), tmp_path, message)
 
 
 def test_matrices_of_vera_that_its_seed_does_not_draw_are_refused(tmp_path: Path) -> None:
     write_peft(trained("vera", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"projection_prng_key": 1}))
-    refused(fresh("t5"), tmp_path, "vera_A differs from the matrix of projection_prng_key=1")
-
-
-def refused(model: Any, folder: Path, message: str) -> None:
-    before = tiny_t5.snapshot(model)
-    with pytest.raises(KronaError, match=message):
-        take_in(model, folder)
-    assert tiny_t5.same_bits(tiny_t5.snapshot(model), before)
-    assert not list(surgery.adapted_modules(model))
-    assert "krona" not in model.__dict__
+    not_taken_in(fresh("t5"), tmp_path, "vera_A differs from the matrix of projection_prng_key=1")
 
 
 def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     weights = tmp_path / "adapter_model.safetensors"
     whole = load_file(weights)
-    refused(fresh("bert"), tmp_path, "but this backbone has no such module")
-    refused(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
+    not_taken_in(fresh("bert"), tmp_path, "but this backbone has no such module")
+    not_taken_in(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
         ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights, but \(64, 3\)"),
@@ -396,15 +384,15 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
         ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),
     ]:
         save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
-        refused(fresh("t5"), tmp_path, message)
+        not_taken_in(fresh("t5"), tmp_path, message)
     weights.write_bytes(weights.read_bytes()[:100])
-    refused(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
+    not_taken_in(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
     weights.unlink()
-    refused(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
+    not_taken_in(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
     (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    refused(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
+    not_taken_in(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
     (tmp_path / "adapter_config.json").write_text("{")
-    refused(fresh("t5"), tmp_path, "cannot be read as JSON")
+    not_taken_in(fresh("t5"), tmp_path, "cannot be read as JSON")
 
 
 @pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared"), ("gpt2", "lm_head")])
@@ -414,7 +402,7 @@ def test_an_embedding_that_is_tied_to_the_output_layer_is_refused(kind: str, wor
     made_by_peft(kind, peft.LoraConfig(target_modules=first, r=2, modules_to_save=[word]), tmp_path)
     model = fresh(kind)
     model.tie_weights()
-    refused(model, tmp_path, "two modules of this backbone share this weight")
+    not_taken_in(model, tmp_path, "two modules of this backbone share this weight")
 
 
 def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from krona import paths
 from krona.adapters.commands import predict
 from krona.adapters.load import Prediction, Trained, load
-from krona.cli.krona import app
 from krona.messages import KronaError
 from tasks import glue_files, own_task
+from typed_run import krona
 
 SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
@@ -176,9 +175,7 @@ def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, m
 def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "OUTPUTS", rte.parent)
     texts = ["--text", "It rains.", "It is wet.", "--batch-size", "2"]
-    done = CliRunner().invoke(app, ["predict", rte.name, *texts])
-    assert done.exit_code == 0, done.output
-    header, row = done.stdout.splitlines()
+    header, row = krona("predict", rte.name, *texts).splitlines()
     assert header == "sentence1\tsentence2\tprediction\tword\tp(entailment)\tp(not_entailment)"
     assert row.startswith("It rains.\tIt is wet.\t")
 

@@ -56,18 +56,6 @@ def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
-def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
-    content = run(tmp_path, name="training", methods=["lora", "krona"], peft=True)
-    rows = {row["name"]: row for row in content["rows"]}
-    assert {"peft/lora", "peft/lokr", "peft/lora/library", "peft/lokr/library"} <= rows.keys()
-    assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]  # the LayerNorms are trained too
-    assert rows["peft/lora"]["ratio_to_peft_lora"] == rows["peft/lokr"]["ratio_to_peft_lokr"] == 1
-    content = run(tmp_path / "latency", name="latency", methods=["lora"], peft=True, options={"large_rounds": 1})
-    assert {"peft/lora", "peft/lokr"} <= {row["name"] for row in content["rows"]}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 @pytest.mark.parametrize("method", ["c3a", "miss"])
 def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in run(tmp_path, name="training", methods=[method], peft=True)["rows"]}
@@ -75,15 +63,6 @@ def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: P
     assert form["trainable"] == rows[method]["trainable"]
     assert rows[method]["ratio_to_peft_form"] > 0
     assert form["ratio_to_peft_form"] is None
-
-
-def test_peft_not_installed_leaves_its_rows_out_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contestants, "peft_is_installed", lambda: False)
-    monkeypatch.setattr(bench_run, "peft_is_installed", lambda: False)
-    said = Console(file=io.StringIO(), width=300)
-    content = run(tmp_path, name="training", methods=["lora"], peft=True, console=said)
-    assert [row["name"] for row in content["rows"]] == ["floor", "floor + layer_norm", "floor/library", "lora"]
-    assert "peft is not installed, so its rows are left out (pip install peft)" in said.file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["t5_tiny", "bert", "llama"])

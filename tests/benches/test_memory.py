@@ -7,14 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from benches.bench_runner import run
 from benchmarks import memory
-from benchmarks.settings import Bench, Entrant, Work
+from benchmarks.settings import Bench, Work
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from tiny_t5 import settings
 
 AT = ["t5_tiny", 2, 4, 1]
 TINY = {"t5_tiny": Backbone(name="t5")}
@@ -32,16 +30,6 @@ def test_rows(kind: str, tmp_path: Path) -> None:
     assert one["ratio_to_full"] == 1
     assert one["peak_memory"] > 0
     assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]
-
-
-def test_measure_process_returns_memory_and_times() -> None:
-    bench = Bench(name="memory", rounds=2, warm_up=1)
-    point = memory.MemoryPoint(backbone="t5", batch_size=2, length=4, adapters=2)
-    sizes = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
-    entrant = Entrant(name="lora", method=settings("lora", rank=1))
-    threads = torch.get_num_threads()
-    _, seconds = memory.measure_process(bench, entrant, point, Backbone(name="t5", sizes=sizes), threads)
-    assert [second > 0 for second in seconds] == [True, True]
 
 
 def test_every_method_is_measured_at_one_point_and_some_on_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:

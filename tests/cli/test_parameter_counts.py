@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 import one_job
 from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
 from krona.cli import parameter_table as tables
-from krona.cli.krona import app
 from krona.cli.parameter_table import MethodRow, count_method
 from krona.cli.shapes import shape_table
 from krona.config import check
@@ -20,6 +18,7 @@ from krona.paper import read_paper_table
 from krona.surgery.operation_counts import dispatched as dispatched_by
 from krona.surgery.operation_counts import launches
 from tiny_t5 import METHODS, inserted, settings, tiny_t5
+from typed_run import krona
 
 COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base, and the highest rank of an update
     "full": (222_903_552, 768),
@@ -215,31 +214,25 @@ def test_shape_table() -> None:
         shape_table(768, 768, budget=5)
 
 
-@pytest.fixture
-def run() -> Any:
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(app, list(arguments), catch_exceptions=False)
-
-
-def test_commands(run: Any) -> None:
-    rows = json.loads(run("params", "method=krona,lora", "--json").stdout)
+def test_commands() -> None:
+    rows = json.loads(krona("params", "method=krona,lora", "--json"))
     wanted = {"method", "trainable_params", "trainable_percent", "paper_percent", "update_rank"}
     assert [row["method"] for row in rows] == ["krona", "lora"]
     assert wanted <= set(rows[0])
-    printed = run("params", "method=krona").stdout
+    printed = krona("params", "method=krona")
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
-        run("params", "method.bias=1,2")
-    shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
+        krona("params", "method.bias=1,2")
+    shapes = json.loads(krona("shapes", "768", "768", "--budget", "1536", "--json"))
     assert len(shapes) == 16
-    every = run("shapes", "768", "768", "--all").stdout.splitlines()
+    every = krona("shapes", "768", "768", "--all").splitlines()
     assert sum(line.strip().startswith("(") for line in every) == 256
-    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size, so all are shown
+    assert "(2, 96)" in krona("shapes", "100", "192", "--all")  # no shape has LoRA's size, so all are shown
 
 
-def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
-    assert "  paper  " in run("params", "method=krona,lora").stdout.splitlines()[1]
-    other = run("params", "method=krona,lora", "--backbone", "t5_small").stdout
-    assert run("params", "method=krona,lora", "backbone=t5_small").stdout == other
+def test_the_papers_column_is_for_its_own_backbone() -> None:
+    assert "  paper  " in krona("params", "method=krona,lora").splitlines()[1]
+    other = krona("params", "method=krona,lora", "--backbone", "t5_small")
+    assert krona("params", "method=krona,lora", "backbone=t5_small") == other
     assert "paper" not in other

@@ -14,7 +14,6 @@ from feed import corrupt
 from krona.paths import NANO
 from krona.tasks.sample import FINGERPRINT
 from pretrain import FINE_TUNING_DROPOUT, Schedule, pretrain
-from vocabulary import train_tokenizer
 
 TINY = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "vocab_size": 600}
 # a label of any task as a separate word
@@ -67,17 +66,6 @@ def test_the_mixture_has_no_label_and_no_template(drawn):
             assert not any(c.isdigit() for c in item.target), item.target
 
 
-def test_unknown_words_and_labels_are_split_into_tokens():
-    tokenizer = train_tokenizer(["The dog sleeps in 1987.", "A cat sleeps 12.5 hours."], size=700)
-    text = "Zygotic 'quarks' #42 & {x}~|^ naïve “café” \\ 3.4!"
-    ids = tokenizer(text)["input_ids"]
-    assert tokenizer.unk_token_id not in ids
-    assert tokenizer.decode(ids, skip_special_tokens=True) == text
-    assert [tokenizer.tokenize(label) for label in ("0", "1", "2")] == [["▁", "0"], ["▁", "1"], ["▁", "2"]]
-    assert tokenizer.tokenize("3.4") == ["▁", "3", ".", "4"]
-    assert tokenizer.tokenize("dog") == ["▁dog"]
-
-
 def weights(folder):
     return T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
 
@@ -114,6 +102,7 @@ def test_the_nano_tokenizer_reads_all_of_ascii_and_fits_the_model():
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
     assert len(tokenizer) == T5ForConditionalGeneration.from_pretrained(NANO).config.vocab_size
     assert len(tokenizer.tokenize("sentence1:")) == 3
+    assert [tokenizer.tokenize(label) for label in ("0", "1", "2")] == [["▁", "0"], ["▁", "1"], ["▁", "2"]]
 
 
 def test_corruption_keeps_every_token_once() -> None:

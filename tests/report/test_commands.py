@@ -1,10 +1,9 @@
 """Test the commands `krona report` and `krona diff`."""
 
 import pytest
-from typer.testing import CliRunner
 
-from krona.cli.krona import app
 from report.generate import grid, make_result, write_all
+from typed_run import krona
 
 
 @pytest.fixture(scope="module")
@@ -14,34 +13,26 @@ def outputs(tmp_path_factory):
     return folder
 
 
-def typed(*words):
-    result = CliRunner().invoke(app, list(map(str, words)))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def test_a_table_and_a_selection_of_it(outputs):
-    text = typed("report", "--table", "1", "--outputs", outputs)
+    text = krona("report", "--table", "1", "--outputs", outputs)
     assert text.startswith("Table 1")
     assert "\x1b" not in text, "no colour where there is no terminal"
-    chosen = typed("report", "--outputs", outputs, "--where", "method=krona,lora")
+    chosen = krona("report", "--outputs", outputs, "--where", "method=krona,lora")
     assert "LoRA" in chosen
     assert "PA" not in chosen.split()
 
 
 def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path):
-    assert typed("report", "--format", "html", "--outputs", outputs).strip() == str(outputs / "report.html")
+    assert krona("report", "--format", "html", "--outputs", outputs).strip() == str(outputs / "report.html")
     assert (outputs / "report.html").read_text().startswith("<!DOCTYPE html>")
     out = tmp_path / "new" / "table.csv"
-    assert typed("report", "--format", "csv", "--outputs", outputs, "--out", out).strip() == str(out)
+    assert krona("report", "--format", "csv", "--outputs", outputs, "--out", out).strip() == str(out)
     assert out.read_text().startswith("table,section,row")
 
 
 def test_diff_of_runs_and_of_methods(outputs):
     runs = sorted(path.name for path in outputs.iterdir() if path.is_dir())
-    text = typed("diff", runs[0], runs[-1], "--outputs", outputs, "--examples", "1")
+    text = krona("diff", runs[0], runs[-1], "--outputs", outputs, "--examples", "1")
     assert "Paired test" in text
-    methods = typed("diff", "krona", "lora", "--outputs", outputs)
+    methods = krona("diff", "krona", "lora", "--outputs", outputs)
     assert methods.startswith("GLUE on google-t5/t5-base")

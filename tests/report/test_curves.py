@@ -55,14 +55,11 @@ def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
 
 def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
     assert find_curves(runs_in(tmp_path / "two", sweep_of_rates(rates=RATES[:2]))) == []
-    other = make_result("krona", "rte", 0, rows=60, change={"optimizer.lr": 1e-2, "method.scaling": 4.0})
-    (curves,) = find_curves(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), other]))
-    assert [point.x for point in curves.lines["KronA"]] == list(RATES)
-
-
-def test_a_rate_that_is_no_number_is_no_point(tmp_path):
-    results = [*sweep_of_rates(("krona",)), make_result("krona", "rte", 2, rows=60, change={"optimizer.lr": "x"})]
-    (curves,) = find_curves(runs_in(tmp_path, results))
+    others = [
+        make_result("krona", "rte", 2, rows=60, change=change)
+        for change in ({"optimizer.lr": 1e-2, "method.scaling": 4.0}, {"optimizer.lr": "x"})
+    ]
+    (curves,) = find_curves(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), *others]))
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 

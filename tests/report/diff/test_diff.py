@@ -1,7 +1,5 @@
 """Test the comparison of two runs and of two methods."""
 
-import json
-
 import pytest
 from scipy import stats
 
@@ -52,32 +50,6 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
     assert f"… and {len(changed) - 2} more. To see all, use --examples {len(changed)}." in text
     assert max(map(len, text.splitlines())) <= 90
     assert len([line for line in render(found).splitlines() if ", A predicts " in line]) == 5
-
-
-@pytest.mark.parametrize("width", [20, 40, 80, 160])
-def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
-    found = diff_runs(*(tmp_path / result.run_id for result in pair))
-    lines = render(found, width=width).splitlines()[2:]  # run ids are not cut, because the terminal wraps them
-    assert max(map(len, lines)) <= width
-    assert any("only A right" in line for line in lines)
-
-
-def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
-    krona, lora = pair
-    folder = tmp_path / lora.run_id
-    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-    _, a = unpack_outcomes(krona.test["outcomes"])
-    targets, _ = unpack_outcomes(lora.test["outcomes"])
-    row = next(i for i, (x, t) in enumerate(zip(a, targets, strict=True)) if x == t == "1")
-    for line in lines:
-        if line["id"] == f"test-{row}":
-            line["prediction"] = "maybe"
-    (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    text = render(diff_runs(tmp_path / krona.run_id, folder), width=None, examples=1000)
-    assert (
-        f"only A right  test-{row}: target not_entailment, A predicts not_entailment, B predicts 'maybe' (no label)"
-        in text
-    )
 
 
 def test_a_tiny_p_is_never_printed_as_zero(tmp_path):

