@@ -213,15 +213,3 @@ def test_torch_compile_traces_a_block_whole(name: str) -> None:
     expected = block(h, encoder_hidden_states=memory)[0]
     compiled = torch.compile(block, backend="eager", fullgraph=True)  # without a graph break
     torch.testing.assert_close(compiled(h, encoder_hidden_states=memory)[0], expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # a warning of inductor itself, torch 2.13
-@PARAMETRISED
-def test_torch_compile_with_the_compiling_backend(name: str) -> None:
-    torch._dynamo.reset()
-    model = inserted(name)
-    disturb(model)
-    expected = logits(model)
-    compiled = torch.compile(model, fullgraph=True)
-    torch.testing.assert_close(logits(compiled), expected, rtol=1e-4, atol=1e-4)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.cli.krona import app
-from krona.formatting import KRONA, as_typed, say, scores, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean, mask_passwords
+from krona.formatting import KRONA, as_typed, say, table
+from krona.messages import KronaError, did_you_mean, mask_passwords
 from krona.report.layouts import find_layout
 
 HEADINGS = ("run", "state", "progress", "dev")
@@ -44,28 +44,6 @@ def test_a_record_a_row_where_it_does_not(width: int) -> None:
     assert "progress" not in "\n".join(shown[: shown.index(ROWS[1][0])])  # columns without a value are left out
 
 
-def test_a_column_without_entries_is_left_out() -> None:
-    shown = table(HEADINGS, [["a", "", "", "1"]], width=None).plain
-    assert "progress" not in shown
-    assert "dev" in shown
-
-
-def test_a_pipe_gets_no_colour_and_no_folding() -> None:
-    out = io.StringIO()
-    console = Console(file=out, width=20)
-    assert terminal_width(console) is None
-    say(console, table(HEADINGS, ROWS, width=terminal_width(console)))
-    assert "\x1b" not in out.getvalue()
-    assert len(out.getvalue().splitlines()) == 4
-
-
-@pytest.mark.parametrize(
-    ("dev", "test", "line"), [(61.2, 58.9, "dev 61.20  test 58.90"), (61.204, None, "dev 61.20"), (None, None, "")]
-)
-def test_dev_and_test_scores_in_one_line(dev: float | None, test: float | None, line: str) -> None:
-    assert scores(dev, test) == line
-
-
 EVIL = "a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m"
 
 
@@ -79,11 +57,6 @@ def test_no_text_can_command_a_terminal() -> None:
     assert shown.count("]52;c;ZXZpbA==") == 6
     assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
     assert r"a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m" in shown
-
-
-@pytest.mark.parametrize(("count", "expected"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1008, "1,008 runs")])
-def test_the_noun_of_one_is_singular(count: int, expected: str) -> None:
-    assert amount(count, "run") == expected
 
 
 @pytest.mark.parametrize("wrong", ["selfattention", "SELFATENTION", "SelfAtention"])

@@ -1,6 +1,5 @@
 """Test predictions with the log-probability of every label, on tiny models of every architecture."""
 
-import math
 from typing import Any
 
 import pytest
@@ -86,17 +85,6 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         (alone,), score = family.predict_with_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
         assert alone == answers[place]
         torch.testing.assert_close(score[0], scores[place], atol=2e-4, rtol=1e-4)
-
-
-def test_a_single_token_is_what_softmax_gives_it() -> None:
-    family, model = family_and_model("gpt2")  # its label has one token and an end token
-    (row,) = sources(1)
-    ids = torch.tensor([[*row["input_ids"], *TARGETS["no"]]])
-    with torch.no_grad():
-        shares = model(input_ids=ids).logits[0].softmax(-1)
-    expected = math.log(shares[-2, TARGETS["no"][0]]) + math.log(shares[-1, 1])
-    _, scores = family.predict_with_scores(model, batch_of(family, [row], "no"), ["no"], longest=2)
-    assert scores.item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_regression_has_no_labels_to_score() -> None:

@@ -184,11 +184,3 @@ def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\)\. Set it to one"):
         loaded(tmp_path)
-
-
-def test_a_word_that_a_family_has_not(folders: dict[str, Path], tmp_path: Path) -> None:
-    typed = one_job.typed(folders["bert"], tmp_path / "rte")
-    values = one_job.config("method=lora", *typed, "method.target_modules=[EncDecAttention]")
-    with pytest.raises(KronaError, match="'EncDecAttention' matches no module of this backbone"):
-        one_job.run(values, tmp_path / "outputs")
-    assert not (tmp_path / "outputs").exists()

@@ -1,10 +1,7 @@
 """Test the settings that a method has on the layers of a backbone, as they are recorded in results."""
 
-from dataclasses import replace
-
 import pytest
 
-from krona import surgery
 from krona.backbones.with_method import insert_method, method_defaults
 from tiny_t5 import settings, tiny_t5
 
@@ -31,14 +28,3 @@ def test_what_a_method_leaves_out_is_recorded_with_its_defaults() -> None:
     assert (found["terms"], found["residual"], found["magnitude"]) == (1, None, False)
     assert found.keys().isdisjoint({"bias", "kron_factors", "target_modules", "scaling", "d_in", "name", "reversible"})
     assert method_defaults(settings("full")) == {}, "it types both of what it could leave out"
-
-
-def test_a_second_adapter_of_one_shape_goes_beside_the_first() -> None:
-    model, method = tiny_t5(), settings("krona")
-    for name in ("first", "second"):
-        named = replace(method, placement={**method.placement, "name": name})
-        insert_method(model, named, counterparts={}, reversible=True)
-    assert surgery.count(model).trainable > 0
-    assert [surgery.widths(adapted) for _, adapted in surgery.adapted_modules(model)] == [
-        surgery.widths(adapted.base) for _, adapted in surgery.adapted_modules(model)
-    ]

@@ -57,18 +57,12 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
     [
         ("typo", "there are backbone"),
         ("sede", "did you mean 'seed'"),
-        ("config", "there are backbone"),
         ("method.scalling", "did you mean 'scaling'"),
         ("method.rank", "there are bias"),
         ("method.target_module", "did you mean 'target_modules'"),
         ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
-        ("optimizer.warmup_step", "did you mean 'warmup_steps'"),
         ("optimizer.weight_decays", "did you mean 'weight_decay'"),
         ("optimizer.params", "there are "),
-        ("trainer.max_epoch", "did you mean 'max_epochs'"),
-        ("backbone.pth", "did you mean 'path'"),
-        ("data.train_row", "did you mean 'train_rows'"),
-        ("task.colums", "did you mean 'columns'"),
         ("task.tsv.folders", "did you mean 'folder'"),
         ("logger.wandb.projekt", "did you mean 'project'"),
         ("logger.typo", "there are wandb"),
@@ -143,9 +137,7 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("seed", -1, "greater than or equal to 0"),
         ("seed", 2**32, "less than or equal to 4294967295"),
-        ("trainer.devices", "all", "valid integer or must be 'auto'"),
         ("keep", "everything", "'adapter' or 'all'"),
         ("trainer.precision", "16-mixed", "Instead: trainer.precision=bf16-mixed"),
         ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),

@@ -10,11 +10,9 @@ import pytest
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from krona.config import check
-from krona.config import compose as composing
 from krona.config.compose import Composer, build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
 from krona.jobs.job import JobSpec, claimed
@@ -43,27 +41,6 @@ def test_every_job_is_what_hydra_makes_of_it() -> None:
             OmegaConf.set_struct(cfg, False)
             del cfg["hydra"]
             assert one.job(job) == replace(build_job(cfg), hydra=None), job  # without Hydra's own settings
-
-
-def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[list[str]] = []
-
-    def counted(name: str, *, overrides: list[str], **kwargs: bool) -> object:
-        read.append(overrides)
-        return compose(name, overrides=overrides, **kwargs)
-
-    monkeypatch.setattr(composing, "compose", counted)
-    with hydra_session():
-        one = Composer()
-        seeds = [one.job(["method=krona", "task=rte", f"seed={seed}"]).config["seed"] for seed in range(3)]
-        one.job(["method=lora", "task=rte"])
-    assert seeds == [0, 1, 2]
-    assert read == [["method=krona", "task=rte"], ["method=lora", "task=rte"]]
-
-
-def test_an_unknown_key_raises_hydras_error() -> None:
-    with hydra_session(), pytest.raises(ConfigCompositionException, match="Could not override 'batch_sice'"):
-        Composer().job(["method=krona", "batch_sice=3"])
 
 
 def test_hydra_alone_composes_as_the_documentation_shows() -> None:

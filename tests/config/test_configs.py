@@ -76,16 +76,6 @@ def test_the_demo_profile_has_one_learning_rate_but_for_two_methods(method: str)
     assert job.notes == []
 
 
-def test_a_new_method_gets_the_demo_profiles_learning_rate_without_a_recipe(tmp_path: Path) -> None:
-    """A method consists of one Python file and one YAML file. The demo profile needs no third file."""
-    (tmp_path / "method").mkdir()
-    yaml = (CONF / "method" / "lora.yaml").read_text().replace("name: lora", "name: mine")
-    (tmp_path / "method" / "mine.yaml").write_text(yaml)
-    job = compose_job(["profile=demo", "method=mine", f"hydra.searchpath=[file://{PROJECT},file://{tmp_path}]"])
-    assert (job.config["method"]["name"], job.config["optimizer"]["lr"], job.notes) == ("mine", 1e-2, [])
-    assert check.settings(job.config).trainer.max_epochs == 5
-
-
 def test_loggers_are_chosen_singly_or_as_a_list() -> None:
     both = run("logger=[wandb,tensorboard]").logger
     assert both == {**run("logger=wandb").logger, **run("logger=tensorboard").logger}
@@ -223,9 +213,9 @@ def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:
 
 def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:
     job = compose_job(["method=lokr", "task=rte"])
-    assert job.notes == [
-        "no recipe lokr/rte in conf/recipe: the run uses the values of conf/method/lokr.yaml, with lr 0.001"
-    ]
+    (note,) = job.notes
+    assert "no recipe lokr/rte" in note
+    assert "lr 0.001" in note
     assert compose_job(["method=lora", "task=rte"]).notes == []  # the method's values are its table's row
 
 

@@ -20,7 +20,7 @@ from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
 from krona.runs.result import Result, read_result
-from krona.training.ranks import RankLostError, Ranks, _buckets, join_ranks, my_rank, num_processes, require_one_launch
+from krona.training.ranks import RankLostError, join_ranks, my_rank, num_processes, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files
 from tiny_backbones import write_backbone
@@ -39,9 +39,7 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     The last batch of train has one row, of dev 4, of test 5.
     """
     folder = tmp_path_factory.mktemp("two")
-    backbone = write_backbone(folder / "backbone")
-    values = json.loads((backbone / "config.json").read_text())
-    (backbone / "config.json").write_text(json.dumps({**values, "dropout_rate": 0.0}))
+    backbone = write_backbone(folder / "backbone", dropout_rate=0.0)
     glue_files.write(folder / "rte", "rte", train=77, dev=9)
     return ["method=krona", "trainer.accelerator=cpu", *typed(backbone, folder / "rte"), "trainer.max_epochs=1"]
 
@@ -206,15 +204,6 @@ def test_the_last_line_of_a_rank_becomes_the_jobs_error(tmp_path: Path) -> None:
         process.wait()
     message = start_ranks._describe_loss(ended, 1, tmp_path)
     assert message.startswith("process 1 of 2 of this run ended with exit code 1: CUDA out of memory.")
-
-
-def test_messages_are_few_and_of_one_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.training.ranks.BUCKET", 10)
-    tensors = [torch.zeros(4), torch.zeros(7), torch.zeros(2), torch.zeros(1, dtype=torch.bfloat16)]
-    assert [len(bucket) for bucket in _buckets(tensors)] == [2, 1, 1]
-    assert list(_buckets([])) == []
-    Ranks().add_up(tensors)  # a single process exchanges no data
-    assert Ranks().gather("x") == ["x"]
 
 
 def set_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:

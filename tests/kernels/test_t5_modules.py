@@ -15,7 +15,7 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from krona import surgery
 from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, restore_modules, scaled_mask, use_fast_modules
-from tiny_t5 import batch, inserted, logits, tiny_t5
+from tiny_t5 import inserted, logits, tiny_t5
 
 NORMS = (T5LayerNorm, MT5LayerNorm, LlamaRMSNorm, MistralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm)
 
@@ -70,16 +70,6 @@ def test_gradients_under_autocast_are_in_single_precision() -> None:
             norm(own).pow(2).sum().backward()
         gradients.append((own.grad, norm.weight.grad))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize(("weight", "inputs"), [(False, True), (True, False)])
-def test_norm_computes_only_what_is_asked_for(weight: bool, inputs: bool) -> None:
-    _, quick = norms()
-    quick.requires_grad_(weight)
-    x = torch.randn(2, 24, requires_grad=inputs)
-    quick(x).sum().backward()
-    assert (x.grad is not None) == inputs
-    assert (quick[0].weight.grad is not None) == weight
 
 
 @pytest.mark.parametrize("kind", NORMS)
@@ -142,15 +132,3 @@ def test_methods_get_them_and_taking_out_gives_the_library_s_back() -> None:
     surgery.take_out(model)
     assert {name: type(module) for name, module in model.named_modules()} == kinds
     restore_modules(model)  # no module to restore: no effect
-
-
-def test_a_whole_step_s_gradients_are_the_library_s() -> None:
-    quick, plain = inserted("layer_norm"), inserted("layer_norm")
-    restore_modules(plain)
-    for model in (quick, plain):
-        model(**batch()).loss.backward()
-    pairs = zip(quick.named_parameters(), plain.parameters(), strict=True)
-    compared = [(name, a.grad, b.grad) for (name, a), b in pairs if a.requires_grad]
-    assert len(compared) == 12
-    for name, ours, theirs in compared:
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
@@ -120,19 +120,6 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
         left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
         assert left.shape[1] == branch.update_rank
         np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
-
-
-@pytest.mark.parametrize(("kind", "arguments"), ALL)
-def test_gradients_in_float64(kind: type[nn.Module], arguments: dict[str, Any]) -> None:
-    d = 8
-    branch, _ = made(kind, d, d, **arguments)
-    x = torch.randn(2, 3, d, dtype=torch.float64, requires_grad=True)
-    names = [name for name, _ in branch.named_parameters()]
-
-    def forward(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(branch, dict(zip(names, values, strict=True)), (x,))
-
-    assert torch.autograd.gradcheck(forward, (x, *branch.parameters()))
 
 
 @settings(max_examples=40, deadline=None)

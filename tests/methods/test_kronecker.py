@@ -97,27 +97,6 @@ def test_biases_and_non_linearities_stand_after_x_b(bias: int, non_linearity: st
     assert close(branch.beside(layer, X) - layer(X), np.array(expected))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        {"bias": 2},
-        {"bias": 1, "residual": "scale"},
-        {"residual": "sigmoid", "non_linearity": "silu"},
-        {"terms": 3, "bias": 2, "non_linearity": "mish"},
-    ],
-)
-def test_gradients_in_float64(arguments: dict[str, object]) -> None:
-    branch = filled(Kronecker(6, 6, kron_factors=[[2, 3], [3, 2]], scaling=2.0, **arguments))  # type: ignore[arg-type]
-    x = random(2, 3, 6).requires_grad_()
-    names = [name for name, _ in branch.named_parameters()]
-
-    def forward(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(branch, dict(zip(names, values, strict=True)), (x,))
-
-    assert torch.autograd.gradcheck(forward, (x, *branch.parameters()))
-
-
 def test_start_of_table_4() -> None:
     torch.manual_seed(0)
     kaiming = Kronecker(768, 768, kron_factors=[[32, 24], [24, 32]])

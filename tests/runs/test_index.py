@@ -3,8 +3,6 @@
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -65,15 +63,6 @@ def test_a_summary_lacks_only_what_differs_between_all_runs_or_is_large(outputs:
     last = whole.dev_curve[-1]
     assert found.dev_curve == [{key: last[key] for key in ("epoch", "step", "score")}]
     assert found.test == {key: whole.test[key] for key in ("score", "choice")}
-
-
-def test_equal_parts_are_one_object_and_each_run_has_its_seed(outputs: Path) -> None:
-    for _ in range(2):  # first from the files, then from the cache
-        found = [one for one in summaries(outputs) if isinstance(one, Result)]
-        for values in ([one.config["method"] for one in found], [one.splits for one in found]):
-            assert len({*map(id, values)}) == len({*map(json.dumps, values)})
-        assert len({id(one.provenance) for one in found}) < len(found)
-        assert sorted(one.config["seed"] for one in found) == 4 * [0] + 4 * [1] + 4 * [2]
 
 
 def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
@@ -152,33 +141,6 @@ def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
     make_old(outputs / running.run_id / "result.json")
     summaries(outputs)
     assert not {running.run_id, recent.run_id} & stored(outputs).keys()
-
-
-def test_an_interrupted_build_is_stored_in_part(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "BATCH", 5)
-    read, reader = [], index.read_result
-
-    def interrupted(path: Path) -> Result:
-        read.append(path)
-        if len(read) == 8:
-            raise KeyboardInterrupt
-        return reader(path)
-
-    monkeypatch.setattr(index, "read_result", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        summaries(outputs)
-    assert len(stored(outputs)) == 5
-    assert summaries(outputs) == from_files(outputs)
-    assert len(read) == 8 + 7
-
-
-def test_several_processes_may_build_it_together(outputs: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.runs import index; index.WORTH = 4\n"
-    command = [sys.executable, "-c", f"{code}print(len(index.summaries(Path(sys.argv[1]))))", str(outputs)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate()[0].strip() for process in started] == ["12"] * 3
-    assert summaries(outputs) == from_files(outputs)
-    assert len(stored(outputs)) == 12
 
 
 def test_a_missing_folder_has_no_results(tmp_path: Path) -> None:

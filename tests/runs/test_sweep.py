@@ -105,14 +105,6 @@ def test_a_refused_sweep_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_list_of_runs_is_named_before_anything_starts(tmp_path: Path) -> None:
-    (tmp_path / "sweeps").mkdir()
-    (damaged := tmp_path / "sweeps" / "mine.runs.txt").write_bytes(b"\xff\x00")
-    with pytest.raises(SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove the file"):
-        begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
-    assert list((tmp_path / "sweeps").iterdir()) == [damaged]
-
-
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool, tmp_path: Path) -> None:
     (folder := tmp_path / "sweeps").mkdir()

@@ -59,17 +59,6 @@ def test_a_pattern_without_a_match_lists_near_names(pattern: str, words: list[st
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_parallel_beside_a_layer_that_is_not_square() -> None:
-    model = tiny_t5()
-    surgery.insert(model, Kronecker, target_modules=["wi", "wo"], kron_factors=[[8, 4]])
-    shapes = {n.rsplit(".", 3)[1]: tuple(p.shape) for n, p in surgery.trainable_state(model).items() if n.endswith("B")}
-    assert shapes == {"wi": (8, 24), "wo": (12, 16)}
-    disturb(model)
-    beside = logits(model)
-    surgery.merge(model)
-    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
-
-
 @pytest.mark.parametrize("where", ["encoder.block.0.layer.0.SelfAttention", "encoder.block.0.layer.1.DenseReluDense"])
 @pytest.mark.parametrize(
     ("placement", "inner_residual"),
@@ -152,15 +141,6 @@ def test_several_adapters_switched_by_name() -> None:
     assert same_bits(snapshot(model), before)
 
 
-def test_training_one_adapter_leaves_the_other_alone() -> None:
-    model = tiny_t5()
-    surgery.insert(model, LoRA, target_modules=QV, name="one")
-    surgery.insert(model, LoRA, target_modules=QV, name="two")
-    before = {key: p.clone() for key, p in surgery.adapter_state(model, "one").items()}
-    train(model, steps=3)
-    assert all(torch.equal(p, before[key]) for key, p in surgery.adapter_state(model, "one").items())
-
-
 def test_adapters_at_a_block_and_inside_it() -> None:
     model = tiny_t5()
     with restored(model):
@@ -170,22 +150,6 @@ def test_adapters_at_a_block_and_inside_it() -> None:
         logits(model)
         surgery.take_out(model, "both")
         logits(model)
-
-
-def test_a_head_that_is_tied_to_the_embedding() -> None:
-    model = tiny_t5()
-    before = snapshot(model)
-    surgery.insert(model, LoRA, target_modules=["lm_head"])
-    disturb(model)
-    beside = logits(model)
-    embedding = model.shared.weight.clone()
-    surgery.merge(model)
-    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
-    assert torch.equal(model.shared.weight, embedding)
-    surgery.unmerge(model)
-    assert model.lm_head.weight is model.shared.weight
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
 
 
 def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:

@@ -77,12 +77,6 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
     assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 
-def test_a_narrow_terminal_shows_a_record_for_each_run(tmp_path: Path) -> None:
-    lines = said(shapes(tmp_path), width=20)
-    assert lines.count("32x24") == 2
-    assert any(line.startswith("  lr 3e-3") for line in lines)
-
-
 def seeds(outputs: Path, numbers: dict[str, list[int]]) -> list[Job]:
     return [
         job(outputs, f"method={method}", f"seed={seed}", method=method, seed=seed)

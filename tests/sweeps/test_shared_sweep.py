@@ -1,7 +1,6 @@
 """Test a sweep in several processes on a shared folder: each run happens once, and interrupted runs resume."""
 
 import json
-import os
 import shutil
 import time
 from collections import Counter
@@ -10,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S
 from krona.runs.result import read_result
-from one_job import compose_all, config, run, run_in_a_process, same_files, take_part, typed
+from one_job import compose_all, take_part, typed
 from typed_run import start
 
 
@@ -46,29 +43,6 @@ def test_four_processes_started_together_do_each_of_six_runs_once(
         assert read_result(folder / "result.json").status == "done"
         assert not (folder / "claim.json").exists()
         assert (folder / "train.log").read_text().count(folder.name) == 1  # started once
-
-
-def test_another_node_resumes_a_dead_one_to_the_same_bits(
-    small: list[str], processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values = config("method=lora", *small)
-    whole, _ = run(values, tmp_path / "whole")
-    shared = tmp_path / "shared"
-    dying = processes.Process(target=run_in_a_process, args=(values, str(shared), ("step", 5)))
-    dying.start()
-    dying.join(timeout=60)
-    folder = shared / whole.run_id
-    claim = folder / "claim.json"
-    claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "another-machine"}))
-    job, _ = run(values, shared)
-    assert job.state == "claimed_by_other"  # the owner may still be alive
-    os.utime(claim, (time.time() - LAPSE_S - 1,) * 2)
-    assert RunFolder(folder).state()[0] == "interrupted"
-    monkeypatch.setattr("krona.runs.holder.WATCH_S", 0.1)
-    job, said = run(values, shared)
-    assert job.state == "done"
-    assert "resumes after epoch 1" in said
-    assert same_files(folder, whole.folder)
 
 
 @pytest.mark.slow

@@ -39,13 +39,6 @@ def test_a_pipe_gets_one_line_per_run_with_the_whole_id(outputs: Path) -> None:
     assert "epoch 2 of 6" in line  # as the report names it
 
 
-@pytest.mark.parametrize("width", [20, 80, 160])
-def test_no_id_is_cut_on_a_terminal(outputs: Path, width: int) -> None:
-    text = said(outputs, width=width).replace("\n", "")
-    for path in outputs.glob("*/result.json"):
-        assert path.parent.name in text
-
-
 def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> None:
     (failed,) = [path.name for path in outputs.iterdir() if path.name.startswith("lora")]
     text = said(outputs, "state=failed")

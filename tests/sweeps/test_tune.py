@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from krona.jobs.job import JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF
@@ -166,22 +164,6 @@ def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
     assert not (tmp_path / "studies").exists()
 
 
-def test_the_notes_of_a_trial_reach_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[list[str]] = []
-
-    def record(spec: JobSpec, *rest: Any) -> Any:
-        told.append(spec.notes)
-        raise RuntimeError("enough")
-
-    monkeypatch.setattr(loop, "run_job", record)
-    monkeypatch.setattr("krona.jobs.job.identify", lambda settings: "id")  # only the sizes matter here
-    with pytest.raises(RuntimeError, match="enough"):
-        tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
-    (notes,) = told
-    assert "no recipe ia3/rte" in notes[0]
-    assert study_path(tmp_path, "ia3-rte-t5-base").is_file()  # the name of google-t5/t5-base
-
-
 def new_study(outputs: Path, name: str = "s") -> Any:
     return open_study(outputs, name, space="x 0…1", base="b", seed=0)
 
@@ -244,31 +226,6 @@ def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     study.tell(study.ask(), 2.0)
     assert [trial.value for trial in new_study(tmp_path).trials] == [1.0, 2.0]
-
-
-@pytest.mark.slow
-def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from rich.console import Console\n"
-    code += "from krona.sweeps.tune import tune\n"
-    code += "from krona.jobs.library_warnings import quiet_libraries; quiet_libraries()\n"
-    code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
-    command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]
-    worker = subprocess.Popen(command)
-    name, until = "krona-sample_sst2-nano", time.monotonic() + 200
-    while time.monotonic() < until:
-        time.sleep(0.5)
-        if study_path(tmp_path, name).exists() and len(trials_of(tmp_path, name)) >= 4:
-            break
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    subprocess.run(command, check=True, timeout=280)
-    trials = trials_of(tmp_path, name)
-    left = [trial for trial in trials if not trial.user_attrs.get("void")]
-    assert len(left) == 10
-    assert {trial.state.name for trial in left} <= {"COMPLETE", "PRUNED"}
-    assert len(trials) == 11  # the killed trial is repeated with its own values
-    (killed,) = (trial for trial in trials if trial.user_attrs.get("void"))
-    assert killed.params in [trial.params for trial in left]
 
 
 def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:

@@ -86,15 +86,6 @@ def test_the_place_of_a_row_after_a_field_with_two_lines(tmp_path: Path) -> None
     assert places[1] == f"{path}:4"
 
 
-@pytest.mark.parametrize("name", glue_files.NAMES)
-def test_glue_files_can_be_predicted(name: str, tmp_path: Path) -> None:
-    task, folder = glue_files.task(name), glue_files.write(tmp_path, name, train=3)
-    rows = input_texts(folder / "train.tsv", task)
-    assert len(rows) == 3
-    assert all("The cat no. " in row[0] and 'said "hello.' in row[0] for row in rows)
-    assert len(rows[0]) == len(task.columns)
-
-
 def test_colas_test_set_has_a_header_and_its_other_files_have_none(tmp_path: Path) -> None:
     cola = glue_files.task("cola")
     (tmp_path / "test.tsv").write_text("index\tsentence\n0\tBill sleeps.\n")

@@ -57,10 +57,8 @@ def test_skipped_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert (fields["kind"], fields["rows"]) == ("wrong number of fields", 2)
     assert fields["first"] == f"{file}:23: the row has 3 fields, but the file has 2 columns"
     assert got.facts["dev"]["skipped_rows"] == 4
-    assert find_note(mood("a.tsv"), got, "skip") == (
-        f"data.skip_bad_rows=true skipped 4 of 24 rows of train: 2 unknown label, first {unknown['first']}; "
-        f"2 wrong number of fields, first {fields['first']}"
-    )
+    note = find_note(mood("a.tsv"), got, "skip")
+    assert all(words in note for words in ("4 of 24 rows of train", unknown["first"], fields["first"]))
 
 
 def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
@@ -68,8 +66,7 @@ def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
     dev.write_text(dev.read_text() + "99\tone\n")
     got = load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
     assert [got.facts[name]["skipped_rows"] for name in ("train", "dev", "test")] == [0, 1, 1]
-    expected = f"skipped 1 of 10 rows of validation: 1 wrong number of fields, first {dev}:11: "
-    assert expected in find_note(task("rte"), got, "skip")
+    assert "1 of 10 rows of validation: " in find_note(task("rte"), got, "skip")
 
 
 def test_empty_texts_are_counted_in_their_splits(tmp_path: Path) -> None:
@@ -112,11 +109,9 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     assert (got.facts["dev"]["repeated"], got.facts["dev"]["also_in_train"]) == (1, 4)  # days 8, 9 and both "again"
     test = got.facts["test"]
     assert (test["repeated"], test["also_in_train"], test["also_in_dev"]) == (0, 2, 5)
-    assert find_note(several, got, "epeated") == (
-        "Repeated source texts: 3 of 14 rows of train repeat an earlier text, 1 of 7 rows of dev repeat an earlier text"
-        ", 4 of 7 rows of dev are also in train, 2 of 5 rows of test are also in train, 5 of 5 rows of test are also "
-        "in dev."
-    )
+    shares = re.findall(r"\d of \d+ rows of \w+", find_note(several, got, "epeated"))
+    expected = ["3 of 14 rows of train", "1 of 7 rows of dev", "4 of 7 rows of dev"]
+    assert shares == [*expected, "2 of 5 rows of test", "5 of 5 rows of test"]
 
 
 def test_one_class_in_train_is_noted(tmp_path: Path) -> None:

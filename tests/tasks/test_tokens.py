@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,32 +81,6 @@ def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_
     (tmp_path / "file" / "cache").write_text("x")
     with pytest.raises(KronaError, match="cannot be written"):
         tokens(tmp_path / "file", Letters())
-
-
-@pytest.mark.slow
-def test_four_processes_start_together(tmp_path: Path) -> None:
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from pathlib import Path
-from tasks.letters import Letters, tokens
-sys.stdin.readline()
-got = tokens(Path({str(tmp_path)!r}), Letters(), rows=1500, length=700)
-print(len(got), got.truncated, sum(map(len, got.rows["input_ids"])))
-"""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
-    outputs = []
-    for process in running:  # all processes wait at readline before the first line is sent, or soon after
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in running:
-        out, errors = process.communicate(timeout=90)
-        assert process.returncode == 0, errors
-        outputs.append(out)
-    expected = sum(min(i + 2, 700) for i in range(1500))
-    assert outputs == [f"1500 {1500 - 699} {expected}\n"] * 4
-    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_batches_are_padded_to_their_longest() -> None:

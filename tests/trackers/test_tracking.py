@@ -66,15 +66,6 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
     assert [gradients_heard(told) for told in heard.epochs.values()] == [norms[step - 1] for step in last]
 
 
-def test_gradient_norms_are_not_kept_for_the_next_epoch(tmp_path: Path) -> None:
-    trackers, heard = trackers_of(tmp_path / "run")
-    tuned = learner(inserted("krona"), after_backward=trackers.after_backward, after_epoch=trackers.epoch)
-    fit(tuned, tmp_path, epochs=1)
-    trackers.epoch(tuned)  # nothing was measured since
-    trackers.close("done")
-    assert gradients_heard(heard.epochs[1]) == {}
-
-
 # MRPC: tables show F1, and the mean of F1 and accuracy chooses the epoch
 EPOCHS = [(80.0, 70.0), (84.0, 60.0), (82.0, 69.0), (81.0, 70.0)]
 

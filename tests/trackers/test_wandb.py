@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import wandb
-from tests.trackers.conftest import same_training
 from tests.trackers.one_run import config, one_run
 from tests.trackers.wandb_files import history_of, read_wandb
 from tests.trackers.wandb_server import Mode, WandbServer, serve
@@ -21,6 +20,7 @@ from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
+from one_job import same_files
 
 QUICK = ["logger=wandb", "logger.wandb.timeout=2.0"]
 
@@ -58,7 +58,7 @@ def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path
     for changes in ([], ["method.kron_factors=[[2,96]]", f"logger.wandb.dir={tmp_path / 'new'}", *named]):
         job, lines = one_run(tmp_path, "logger=[wandb,tensorboard]", *changes, "sweep=shapes")
         if not changes:
-            same_training(plain, job.folder)
+            assert same_files(plain, job.folder)
         assert sum("wandb:" in line for line in lines) == 1
         assert any("offline (no API key is set; run wandb login). The command wandb sync" in line for line in lines)
     (first,), (second,) = wandb_files(tmp_path), wandb_files(tmp_path / "new")
@@ -85,29 +85,18 @@ def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path
         assert [row["dev/score"] for row in history] == [row["score"] for row in result.dev_curve]
         assert [row["train/loss"] for row in history] == [row["loss"] for row in result.dev_curve]
         assert [row["epoch"] for row in history] == [1, 2]
-        for row in history:
-            for key in ("grad_norm/A", "grad_norm/B", "grad_norm/layer_norm", "train/lr", "train/examples_seen"):
-                assert row[key] > 0, key
-            norms = {key: value for key, value in row.items() if key.startswith("update_norm/")}
-            ranks = {key: value for key, value in row.items() if key.startswith("update_rank/")}
-            assert norms["update_norm/encoder/0/SelfAttention/q"] > 0
-            assert len(norms) == len(ranks) > 2
-            assert all(1 <= value <= 192.01 for value in ranks.values())
+        for key in ("grad_norm/A", "grad_norm/layer_norm", "train/lr", "update_norm/encoder/0/SelfAttention/q"):
+            assert all(row[key] > 0 for row in history), key
         summary = told["summary"]
         assert summary["test/score"] == result.test["score"]
         assert summary["dev/best"] == result.dev["score"]
         assert summary["params/trainable"] == result.trainable_params
-        assert summary["time/total"] == pytest.approx(result.times["total"])
-        assert summary["memory/host"] == result.peak_memory["host"]
         table = json.loads((path.parent / "files" / summary["test/predictions"]["path"]).read_text())
         with (tmp_path / result.run_id / "predictions.jsonl").open() as file:
             rows = [row for row in map(json.loads, file) if row["split"] == "test"]
         words = {"0": "negative", "1": "positive"}
-        assert [line[2] for line in table["data"]] == [words[row["target"]] for row in rows]
-        assert [line[3] for line in table["data"]] == [
-            words.get(row["prediction"], f"{row['prediction']!r} (no label)") for row in rows
-        ]
         assert table["columns"] == ["id", "source", "target", "prediction", "right"]
+        assert [line[2] for line in table["data"]] == [words[row["target"]] for row in rows]
 
 
 VARIABLES = {
@@ -139,7 +128,7 @@ def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path)
     (first,) = wandb_files(tmp_path)
     assert [row["epoch"] for row in history_of(first)] == [1, 2]
     job, _ = one_run(tmp_path, "logger=wandb")
-    same_training(plain, job.folder)
+    assert same_files(plain, job.folder)
     (only,) = wandb_files(tmp_path)
     assert only != first
     assert [row["epoch"] for row in history_of(only)] == [1, 2]
@@ -154,7 +143,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbSer
     assert run["exit_code"] == 130
     job, lines = one_run(tmp_path, "logger=wandb", "logger.wandb.log_adapter=true")
     assert any("wandb: online, http" in line for line in lines)
-    same_training(plain, job.folder)
+    assert same_files(plain, job.folder)
     assert list(server.runs) == [plain.name]
     assert server.epochs(plain.name) == [1, 2]
     assert run["exit_code"] == 0
@@ -170,7 +159,7 @@ def test_a_server_that_fails_at_the_start(mode: Mode, tmp_path: Path, plain: Pat
     job, lines = one_run(tmp_path, *QUICK)
     server.mode = "answer"
     sync(lines)
-    same_training(plain, job.folder)
+    assert same_files(plain, job.folder)
     assert server.epochs(job.run_id) == [1, 2]
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 1
@@ -199,7 +188,7 @@ def test_the_network_fails_during_a_run(
     assert server.epochs(job.run_id) == [1], "what the server has before the rest is uploaded"
     server.mode = "answer"
     sync(lines)
-    same_training(plain, job.folder)
+    assert same_files(plain, job.folder)
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 2
     assert "online" in said[0]

@@ -7,10 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
-from krona.training.evaluation import SplitEvaluation
 from krona.training.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
@@ -55,31 +53,9 @@ def test_buckets_have_little_padding_in_random_order() -> None:
     assert len(LENGTHS) <= WINDOW * 10
 
 
-def test_an_evaluation_returns_predictions_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
-    assert list(sampler) == [[1, 3], [0, 4], [2]]
-    rows = [{"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1)} for row in range(5)]
-    monkeypatch.setattr(
-        "krona.training.evaluation.score_predictions", lambda task, targets, texts: {"predictions": texts}
-    )
-
-    class Answers:
-        def answers(self, model: Any, batch: dict[str, torch.Tensor], longest: int) -> list[str]:
-            return [f" row {row} " for (row,) in batch["input_ids"].tolist()]
-
-    class Rows(list[int]):
-        targets = ("",) * 5
-
-    split: Any = Rows(range(5))
-    evaluate = SplitEvaluation(
-        task=split,
-        split=split,
-        batches=DataLoader(rows, batch_sampler=sampler),  # type: ignore[arg-type]
-        family=Answers(),  # type: ignore[arg-type]
-        max_label_tokens=1,
-        ranks=Ranks(),
-    )
-    assert evaluate(torch.nn.Linear(1, 1)) == {"predictions": [f"row {row}" for row in range(5)]}
+def test_an_evaluation_takes_rows_from_short_to_long() -> None:
+    """tests/training/test_notebook.py compares the order of the predictions."""
+    assert list(ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())) == [[1, 3], [0, 4], [2]]
 
 
 @settings(max_examples=40, deadline=None)

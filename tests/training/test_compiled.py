@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,7 +14,7 @@ import tiny_backbones
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
-from krona.runs.result import Result, read_result
+from krona.runs.result import read_result
 from krona.training import compiled
 from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
@@ -79,30 +78,6 @@ def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -
         step(model, family_batch(model, 3, 7, 1))
 
 
-def eager_and_compiled(typed: list[str], outputs: Path) -> Iterator[Result]:
-    """Return the results of a run without the compiler, and then of the same run with the compiler."""
-    for value in ("false", "true"):
-        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), outputs)
-        assert job.state == "done", said
-        yield read_result(job.folder / "result.json")
-
-
-@pytest.mark.slow
-def test_a_run_compiles_only_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs = counted(monkeypatch)
-    folder = tiny_backbones.write(tmp_path / "llama", "llama", num_hidden_layers=1)
-    typed = one_job.typed(folder, tmp_path / "rte")
-    results = []
-    for result in eager_and_compiled(typed, tmp_path / "outputs"):
-        results.append(result)
-        assert len(graphs) == len(results) - 1
-    eager, graph = results
-    assert eager.run_id != graph.run_id
-    losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # this backbone has no dropout
-    assert graph.dev["score"] == eager.dev["score"]
-
-
 @pytest.mark.parametrize("other", ["trainer.strategy=fsdp", "trainer.gradient_checkpointing=true"])
 def test_options_that_cannot_be_compiled_are_refused(other: str) -> None:
     values = one_job.config("method=krona", "trainer.compile=true", other)
@@ -120,7 +95,11 @@ def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_pat
     else:
         folder = tiny_backbones.write(tmp_path / kind, kind, **sizes)
     typed = one_job.typed(folder, tmp_path / "rte")
-    results = list(eager_and_compiled(typed, tmp_path / "outputs"))
+    results = []
+    for value in ("false", "true"):
+        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
+        assert job.state == "done", said
+        results.append(read_result(job.folder / "result.json"))
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert results[1].dev["score"] == results[0].dev["score"]

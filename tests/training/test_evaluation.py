@@ -42,10 +42,3 @@ def test_with_a_method_in_the_model(method: str) -> None:
     batch = sources(7)
     expected = model.generate(**batch, max_new_tokens=5, do_sample=False, num_beams=1)[:, 1:]
     assert torch.equal(greedy(model, **batch, max_new_tokens=5), expected)
-
-
-def test_no_gradient_is_kept() -> None:
-    model = inserted("full")
-    before = torch.is_grad_enabled()
-    assert not greedy(model, **sources(1), max_new_tokens=2).requires_grad
-    assert torch.is_grad_enabled() == before

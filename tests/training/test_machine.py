@@ -1,6 +1,5 @@
 """Test the setting of the memory allocator, and the note on bf16."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,33 +7,6 @@ import pytest
 
 from krona.training import machine
 from krona.training.machine import bf16_notes, keep_freed_memory
-
-FAULTS = """
-import resource, sys, torch
-from krona.training.machine import keep_freed_memory
-if sys.argv[1] == "keep" and not keep_freed_memory():
-    print(-1); sys.exit()
-torch.set_num_threads(1)
-def step():
-    blocks = [torch.ones(1_000_000) for _ in range(40)]
-step(); step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5): step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-def faults(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
-    return int(done.stdout)
-
-
-@pytest.mark.slow
-def test_freed_memory_is_not_returned_to_the_kernel() -> None:
-    kept = faults("keep")
-    if kept < 0:
-        pytest.skip("no glibc")
-    assert faults("plain") > 10 * kept
 
 
 def test_a_malloc_variable_of_the_user_and_other_systems_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,6 @@ def test_a_note_names_the_rate_that_a_long_warm_up_reaches() -> None:
     assert notes(4000, "optimizer.warmup_steps=500") == ""
 
 
-def test_warm_up_below_one_is_a_share_of_the_steps() -> None:
-    assert notes(500, "optimizer.warmup_steps=0.06") == notes(2, "optimizer.warmup_steps=0.06") == ""
-    assert "warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
-
-
 @pytest.mark.parametrize(
     ("given", "total", "steps"), [(0.06, 2675, 161), (0.0, 10, 0), (0.5, 3, 2), (500, 10, 500), (1, 9, 1)]
 )

@@ -10,18 +10,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import submitit
 
 from krona.jobs import child_processes
-from krona.jobs.job import Job
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.sweeps.launchers import launch
 from krona.sweeps.launchers.pool import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
-from krona.sweeps.progress import SweepProgress
 from one_job import same_files, typed
 from typed_run import start, train
 
@@ -165,16 +161,3 @@ def test_after_an_interrupt_no_job_is_asked_again_for_its_outcome() -> None:
     with pytest.raises(Interrupted):
         run_pool([0, 1, 2], count=3, start=start, started=str, ended=print, poll_s=0)  # type: ignore[list-item, arg-type]
     assert next(running, None) is None
-
-
-def test_the_remaining_time_on_slurm_counts_the_runs_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Mock(wraps=SweepProgress)
-
-    def run_slurm(jobs: list[Any], *, settings: Any, ended: Any) -> None:
-        ended(jobs[0], Job("x", "failed", Path(), error="no"))
-
-    monkeypatch.setattr(launch, "SweepProgress", made)
-    monkeypatch.setattr(launch.submitted, "run_slurm", run_slurm)
-    job: Any = SimpleNamespace(overrides=("seed=0",), number=0)
-    launch.launch("submitit_slurm", [job], {"array_parallelism": 64}, note=print)
-    assert made.call_args.kwargs["at_a_time"] == 64

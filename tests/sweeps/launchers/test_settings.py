@@ -33,13 +33,6 @@ def test_sbatch_gets_no_empty_parameters() -> None:
     assert asked["setup"] == ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"]
 
 
-def test_the_reason_of_sbatch_is_reported_once() -> None:
-    words = "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid name"
-    assert slurm.format_refusal(words).startswith(
-        "SLURM rejected the job: invalid partition specified: x; Batch job submission failed: Invalid name."
-    )
-
-
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Replace SLURM's commands by shell scripts."""
