@@ -43,11 +43,6 @@ def lint(root: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_package_keeps_its_contracts(copy: Path) -> None:
-    code, text = lint(copy)
-    assert (code, "0 broken" in text) == (0, True), text
-
-
 def test_each_wrong_import_is_reported(copy: Path) -> None:
     for file, line, _ in WRONG.values():
         with (copy / "krona" / file).open("a") as opened:

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
 
+T = TypeVar("T")
 PROJECT = Path(__file__).parent.parent
 
 
@@ -25,6 +28,14 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], T]) -> T:
+    """Wait until a condition is true while a process runs. Return its value."""
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return found
 
 
 def train(

@@ -13,6 +13,7 @@ import pytest
 
 from krona.jobs.child_processes import children, exit_code
 from krona.messages import KronaError
+from typed_run import wait_for
 
 CHILD = """
 import os, signal, sys, time
@@ -54,18 +55,12 @@ def parent(folder: Path, *, workers: int, takes_s: float) -> Iterator[subprocess
     command = [sys.executable, "-c", PARENT, str(folder), str(takes_s), str(workers), CHILD]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        wait_for(folder, "ready-*", workers, process)
+        wait_for(process, lambda: len(list(folder.glob("ready-*"))) == workers)
         yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[str]) -> None:
-    while len(list(folder.glob(pattern))) < count:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -91,7 +86,7 @@ def test_workers_record_an_interrupt_before_their_parent_ends(
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with parent(tmp_path, workers=1, takes_s=60) as process:
         os.killpg(process.pid, signal.SIGINT)
-        wait_for(tmp_path, "stopping-*", 1, process)
+        wait_for(process, lambda: list(tmp_path.glob("stopping-*")))
         time.sleep(0.5)  # give the parent time to wait
         assert process.poll() is None
         process.send_signal(signal.SIGINT)

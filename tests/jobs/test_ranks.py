@@ -6,10 +6,9 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
@@ -24,9 +23,8 @@ from krona.training.ranks import RankLostError, join_ranks, my_rank, num_process
 from one_job import config, run, typed
 from tasks import glue_files
 from tiny_backbones import write_backbone
-from typed_run import start, train
+from typed_run import start, train, wait_for
 
-T = TypeVar("T")
 TWO = "trainer.devices=2"
 LONG = ["trainer.max_epochs=6", TWO]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="reads /proc")
@@ -113,12 +111,6 @@ def ranks_of(process: "subprocess.Popen[str]") -> dict[int, int]:
     return found
 
 
-def wait_for(find: Callable[[], T]) -> T:
-    while not (found := find()):
-        time.sleep(0.05)
-    return found
-
-
 def has_finished_an_epoch(outputs: Path) -> bool:
     for path in outputs.glob("*/result.json"):
         if read_result(path).progress.get("epoch", 0) >= 1 and (path.parent / "last.ckpt").is_file():
@@ -142,13 +134,14 @@ def test_a_killed_process_ends_all_and_the_run_resumes(
 ) -> None:
     long, outputs = [*overrides, *LONG], tmp_path / "outputs"
     process = start(outputs, *long)
-    wait_for(lambda: has_finished_an_epoch(outputs))
+    wait_for(process, lambda: has_finished_an_epoch(outputs))
     ranks = ranks_of(process)
     target = ranks[int(killed[-1])] if killed.startswith("rank") else process.pid
     os.kill(target, signal.SIGTERM if code == 143 else signal.SIGKILL)
     _, err = process.communicate()
     assert process.returncode == code, err
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks.values()))
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks.values()):
+        time.sleep(0.05)
     folder = outputs / whole.run_id
     if killed == "rank 1":
         assert "error: process 1 of 2 of this run was killed by signal 9 (SIGKILL)" in err

@@ -122,6 +122,17 @@ def test_dropout_at_its_ends(p: float) -> None:
     assert torch.equal(model(x), x * (1 - p))
 
 
+def test_norm_and_dropout_under_functorch() -> None:
+    plain, quick = norms(width=64)
+    x = torch.randn(4, 64, requires_grad=True)
+    jacobian = torch.func.vmap(torch.func.jacrev(quick))(x)
+    torch.testing.assert_close(jacobian, torch.func.vmap(torch.func.jacrev(plain))(x))
+    dropout = nn.Sequential(nn.Dropout(0.5))
+    use_fast_modules(dropout)
+    dropped = torch.func.vmap(dropout, randomness="different")(x)
+    assert 0.2 < (dropped == 0).float().mean() < 0.8
+
+
 def test_methods_get_them_and_taking_out_gives_the_library_s_back() -> None:
     model = tiny_t5()
     kinds = {name: type(module) for name, module in model.named_modules()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from one_job import typed
-from typed_run import start, train
+from typed_run import start, train, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 FOUR = ["-m", "method=lora,krona", "seed=0,1"]
@@ -49,12 +49,6 @@ def held(folder: Path) -> tuple[list[str], Path]:
     (folder / "hold.py").write_text(HOLD)
     go = folder / "go"
     return ["trainer.max_epochs=6", "+callbacks.hold._target_=hold.Hold", f"+callbacks.hold.until={go}"], go
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
 
 
 def epochs(folder: Path) -> int:
@@ -120,17 +114,17 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
         return len(stopped)
 
     cores = int(asked("nproc", "--all"))
-    wait_for(lambda: len(running(outputs)) >= min(cores, 4), process)  # so a run that stops has results
+    wait_for(process, lambda: len(running(outputs)) >= min(cores, 4))  # so a run that stops has results
     urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
     if cores > 2:  # on a larger node, no job has to be preempted for one core
         urgent[2:3] = ["--exclusive"]
     asked(*urgent)
-    wait_for(lambda: stopped_runs() > 0, process)
+    wait_for(process, lambda: stopped_runs() > 0)
     # The preempted job may still be in the queue as running, so the requeued job is that of another run.
-    wait_for(lambda: bool({*running(outputs)} - stopped), process)
+    wait_for(process, lambda: bool({*running(outputs)} - stopped))
     other, *_ = {*running(outputs)} - stopped
     asked("scontrol", "requeue", json.loads((other / "claim.json").read_text())["slurm"][0])
-    wait_for(lambda: stopped_runs() > 1, process)
+    wait_for(process, lambda: stopped_runs() > 1)
     # only now: the held runs occupy all cores, so the stopped ones cannot start again before it
     go.touch()
     out, err = process.communicate()
@@ -150,7 +144,7 @@ def test_a_job_that_is_cancelled_takes_no_other_with_it(begin: Begin, small: lis
     outputs = tmp_path / "outputs"
     hold, go = held(tmp_path)
     process = begin(outputs, "-m", "method=lora", "seed=0,1,2", *small, *SLURM, *hold)
-    wait_for(lambda: len(running(outputs)) > 0, process)
+    wait_for(process, lambda: len(running(outputs)) > 0)
     one = asked("squeue", "--me", "--array", "--noheader", "--states=R", "--format=%i").split()[0]
     asked("scancel", one)
     go.touch()
@@ -167,13 +161,13 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
     outputs = tmp_path / "outputs"
     hold, go = held(tmp_path)
     process = begin(outputs, "-m", "method=lora", *small, *hold, *SLURM, "hydra.launcher.signal_delay_s=120")
-    wait_for(lambda: len(running(outputs)) > 0, process)
+    wait_for(process, lambda: len(running(outputs)) > 0)
     (number,) = asked("squeue", "--me", "--noheader", "--format=%i").split()
     elapsed = int(asked("squeue", "--me", "--noheader", "--format=%M").strip().split(":")[0])
     asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 2}")  # so SLURM stops it soon
     (folder,) = running(outputs)
-    wait_for(lambda: json.loads((folder / "result.json").read_text())["status"] == "interrupted", process)
-    wait_for(lambda: asked("squeue", "--me", "--noheader", "--format=%T").split() == ["PENDING"], process)
+    wait_for(process, lambda: json.loads((folder / "result.json").read_text())["status"] == "interrupted")
+    wait_for(process, lambda: asked("squeue", "--me", "--noheader", "--format=%T").split() == ["PENDING"])
     go.touch()
     asked("scontrol", "update", f"JobId={number}", "TimeLimit=60")
     out, err = process.communicate()
@@ -207,7 +201,7 @@ def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no
     hold, go = held(tmp_path)
     command = ["-m", "method=lora", "seed=0,1", *small, *hold, *SLURM]
     process = begin(outputs, *command)
-    wait_for(lambda: len(running(outputs)) > 0, process)
+    wait_for(process, lambda: len(running(outputs)) > 0)
     process.terminate()
     _, err = process.communicate()
     assert process.returncode == 143

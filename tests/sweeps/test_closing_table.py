@@ -46,13 +46,6 @@ def test_each_axis_with_different_values_has_a_column_and_paths_have_the_order_o
     assert paths == [str(one.folder / "result.json") for one in jobs]
 
 
-def test_several_kinds_of_data_share_one_table(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, f"task={task}", task=task) for task in ("rte", "sample_rte")]
-    lines = said(jobs)
-    assert sum(line.startswith("task") for line in lines) == 1
-    assert any("sample data (not GLUE)" in line and "sample_rte" in line for line in lines)
-
-
 def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
     wrong = Job("batch_size=0 seed=1", "failed", tmp_path, error="batch_size=0: too small", overrides=("batch_size=0",))
     broke = job(tmp_path, "batch_size=8", state="failed", status="failed")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from krona.runs.result import read_result
 from one_job import compose_all, take_part, typed
-from typed_run import start
+from typed_run import start, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +49,7 @@ def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path
     outputs = tmp_path / "shared" / "outputs"
     outputs.mkdir(parents=True)
     process = start(outputs, "-m", *small, "method=lora", "seed=0,1,2", "trainer.max_epochs=400", cwd=tmp_path)
-    while not (written := list(outputs.glob("*/last.ckpt"))):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    written = wait_for(process, lambda: list(outputs.glob("*/last.ckpt")))
     run_id = written[0].parent.name
     (tmp_path / "shared").rename(tmp_path / "unmounted")
     out, err = process.communicate(timeout=100)

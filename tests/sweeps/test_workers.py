@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +15,7 @@ from krona.jobs.child_processes import PARENT
 from krona.sweeps import workers
 from krona.sweeps.workers import run_sweep
 from one_job import typed
+from typed_run import wait_for
 
 TWO = ["method=lora", "seed=0,1", "score_test=false"]
 RUN_SWEEP = """
@@ -42,13 +42,8 @@ def test_an_interrupt_is_recorded_by_all_workers(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    while len(list(outputs.glob("*/last.ckpt"))) < 2:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    if to_all:
-        os.killpg(process.pid, number)  # as a terminal sends it
-    else:
-        process.send_signal(number)
+    wait_for(process, lambda: len(list(outputs.glob("*/last.ckpt"))) == 2)
+    (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal sends it to all
     _, err = process.communicate()
     assert (process.returncode, err) == (128 + number, "Interrupted. Run the same command again to resume.\n")
     assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["interrupted"] * 2

@@ -130,6 +130,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "null.jsonl": (b'{"text": null, "label": "sad"}\n', "null.jsonl:1: the column 'text' is empty (null)"),
     "a.parquet": (b"PAR1 or not", "is not a readable Parquet file"),
     "latin.tsv": (b"text\tlabel\nGr\xfc\xdfe\tsad\n", "latin.tsv:2: not UTF-8: byte 0xfc"),
+    "nul.csv": (LABELLED + b"a\0b,sad\n", "nul.csv:3: NUL byte at offset 18. Remove"),
     "half.csv.gz": (gzip.compress("\n".join(lines(99)).encode())[:-20], "is not a complete gzip file"),
     "start.csv.gz": (gzip.compress(LABELLED)[:5], "is not a complete gzip file"),
     "no_gzip.csv.gz": (LABELLED, "is not a complete gzip file"),

@@ -117,11 +117,7 @@ def test_data_and_task_must_fit() -> None:
 def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Path) -> None:
     written = [str(path.relative_to(tmp_path)) for path in write_sample(tmp_path)]
     assert len(written) == len(set(written)) == 26
-    assert sorted(name for name in written if name.startswith(("CoLA", "MNLI"))) == [
-        "CoLA/dev.tsv", "CoLA/test.tsv", "CoLA/train.tsv",
-        "MNLI/dev_matched.tsv", "MNLI/dev_mismatched.tsv", "MNLI/test_matched.tsv", "MNLI/test_mismatched.tsv",
-        "MNLI/train.tsv",
-    ]  # fmt: skip
+    assert {"CoLA/test.tsv", "MNLI/test_matched.tsv", "MNLI/test_mismatched.tsv"} <= {*written}
     for name in FOLDERS:
         shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # both settings have no effect
         assert shipped.kind == "sample"

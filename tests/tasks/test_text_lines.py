@@ -30,12 +30,6 @@ def test_another_encoding_is_refused(encoding: str, advice: str, packed: bool, t
         read(file)
 
 
-def test_a_nul_byte_in_utf_8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("\n".join([*lines(12), "a\0b,sad"]))
-    with pytest.raises(KronaError, match=r"a\.csv:14: NUL byte at offset \d+\. Remove .*tr -d '\\000'"):
-        read(tmp_path / "a.csv")
-
-
 def test_files_that_are_not_regular(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.tsv")
     (tmp_path / "zero.csv").symlink_to("/dev/zero")

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from krona.runs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.pool import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
 from one_job import same_files, typed
-from typed_run import start, train
+from typed_run import start, train, wait_for
 
 EIGHT = ["-m", "method=lora", "seed=0,1,2,3,4,5,6,7", "score_test=false"]
 
@@ -40,9 +39,7 @@ def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path
     outputs = tmp_path / "outputs"
     command = [*EIGHT, *typed(tiny_folder, tmp_path / "glue"), "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = start(outputs, *command)
-    while not (begun := claims(outputs)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    begun = wait_for(process, lambda: claims(outputs))
     os.kill(next(iter(begun.values())), signal.SIGKILL)
     out, err = process.communicate()
     assert (process.returncode, err) == (1, "")
@@ -61,9 +58,7 @@ def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path
 def test_a_run_at_its_time_limit_resumes_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
     small = [*typed(tiny_folder, tmp_path / "glue"), "method=lora", "trainer.max_epochs=60"]
     process = start(tmp_path / "told", "-m", *small, "hydra/launcher=submitit_local")
-    while not list((tmp_path / "told").glob("*/last.ckpt")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for(process, lambda: list((tmp_path / "told").glob("*/last.ckpt")))
     (pid,) = claims(tmp_path / "told").values()
     os.kill(pid, signal.SIGUSR2)  # submitit's controller and SLURM send this signal before the limit
     out, err = process.communicate()
