@@ -1,19 +1,16 @@
 """Test the rows and plots, but not the times, of the benchmarks of training, latency and the Kronecker product."""
 
 import importlib.util
-import io
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
-from rich.console import Console
 
 from benches.bench_runner import compose, run
-from benchmarks import contestants, kronecker, report, timing
+from benchmarks import contestants, kronecker, timing
 from benchmarks import run as bench_run
-from benchmarks.report import show
 from benchmarks.settings import Bench
 from krona.messages import KronaError
 from tiny_t5 import METHODS, tiny_t5
@@ -88,11 +85,6 @@ def test_kronecker(tmp_path: Path) -> None:
     ratios = ("floor", "full", "lora", "best", "built")
     assert all(row[f"ratio_to_{name}"] > 0 for row in planned for name in ratios)
     assert all(row["planned"] and row["best"] for row in planned)
-    said = Console(file=io.StringIO(), width=300)
-    show(kronecker, content["rows"], title="bench=x", console=said, disturbed=True)
-    text = said.file.getvalue()
-    assert sum(line.startswith("│ krona ") for line in text.splitlines()) == len(planned)
-    assert report.UNDER_LOAD in text
 
 
 def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
@@ -128,11 +120,9 @@ def test_wrong_settings_are_refused(config: dict[str, Any], message: str, tmp_pa
 def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     monkeypatch.setattr(timing, "cpu_count", lambda: 1)
-    said = Console(file=io.StringIO(), width=300)
     try:
-        content = run(tmp_path, name="training", methods=["lora"], console=said)
+        content = run(tmp_path, name="training", methods=["lora"])
         assert content["machine"]["threads"] == 1
-        assert "one thread: " in said.file.getvalue()
         with pytest.raises(KronaError, match=r"bench\.threads=2 is too high. This process may use 1 cores"):
             run(tmp_path, name="training", methods=["lora"], threads=2)
     finally:

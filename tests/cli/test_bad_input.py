@@ -127,44 +127,40 @@ def test_missing_file_of_an_own_task(tiny_folder: Path, outputs: Path) -> None:
 def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
     shutil.copytree(tiny_folder, folder)
     weights, settings = folder / "model.safetensors", folder / "config.json"
-    tensors = load_file(weights)
-    if what == "truncated":
-        weights.write_bytes(weights.read_bytes()[:-1000])
-    elif what == "no weights":
-        weights.unlink()
-    elif what == "not json":
-        settings.write_text("{")
-    elif what == "another kind":
-        settings.write_text(json.dumps({"model_type": "vit", "hidden_size": 8}))
-    elif what == "no config":
-        settings.unlink()
-    elif what == "no tokenizer":
-        (folder / "tokenizer.json").unlink()
-    elif what == "other keys":
-        save_file({f"model.{name}": tensor for name, tensor in tensors.items()}, weights, metadata={"format": "pt"})
-    elif what == "a key too few":
-        del tensors["decoder.block.1.layer.0.SelfAttention.q.weight"]
-        save_file(tensors, weights, metadata={"format": "pt"})
-    elif what == "a key too many":
-        save_file({**tensors, "encoder.block.0.more": torch.zeros(2)}, weights, metadata={"format": "pt"})
-    elif what == "another shape":
-        settings.write_text(json.dumps({**json.loads(settings.read_text()), "d_ff": 64}))
-    elif what == "fewer pieces":
-        tensors["shared.weight"] = tensors["shared.weight"][:100].clone()
-        save_file(tensors, weights, metadata={"format": "pt"})
-        settings.write_text(json.dumps({**json.loads(settings.read_text()), "vocab_size": 100}))
+    tensors, config = load_file(weights), json.loads(settings.read_text())
+    other_configs = {
+        "another kind": {"model_type": "vit", "hidden_size": 8},
+        "another shape": {**config, "d_ff": 64},
+        "fewer pieces": {**config, "vocab_size": 100},
+    }
+    other_tensors = {
+        "other keys": {f"model.{name}": tensor for name, tensor in tensors.items()},
+        "a key too few": {name: tensor for name, tensor in tensors.items() if name != LACKING},
+        "a key too many": {**tensors, "encoder.block.0.more": torch.zeros(2)},
+        "fewer pieces": {**tensors, "shared.weight": tensors["shared.weight"][:100].clone()},
+    }
+    if what in other_configs:
+        settings.write_text(json.dumps(other_configs[what]))
+    if what in other_tensors:
+        save_file(other_tensors[what], weights, metadata={"format": "pt"})
+    if what.endswith("cut off"):
+        path = folder / what.split()[0]
+        path.write_bytes(path.read_bytes()[:-1000])
+    if what.startswith("no "):
+        (folder / what.removeprefix("no ")).unlink()
     return folder
 
 
+LACKING = "decoder.block.1.layer.0.SelfAttention.q.weight"
 BACKBONES = {
-    "truncated": ["Could not load the weights of"],
-    "no weights": ["Could not load the weights of"],
-    "not json": ["Could not load the config of"],
+    "model.safetensors cut off": ["Could not load the weights of"],
+    "no model.safetensors": ["Could not load the weights of"],
+    "config.json cut off": ["Could not load the config of"],
     "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
-    "no config": ["has no config.json", "contains config.json, model.safetensors and a tokenizer"],
-    "no tokenizer": ["The tokenizer of", "changes the label '0' of task rte to ''"],
+    "no config.json": ["has no config.json", "contains config.json, model.safetensors and a tokenizer"],
+    "no tokenizer.json": ["The tokenizer of", "changes the label '0' of task rte to ''"],
     "other keys": ["missing tensors", "save_pretrained"],
-    "a key too few": ["1 missing tensor (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
+    "a key too few": [f"1 missing tensor (first {LACKING})"],
     "a key too many": ["1 unexpected tensor (first encoder.block.0.more)"],
     "another shape": ["the weights of"],
     "fewer pieces": ["The tokenizer has", "embeddings for 100"],

@@ -16,6 +16,8 @@ from krona.config.compose import compose_job, hydra_session
 from krona.metrics.scores import score
 from krona.paper import METHODS, TASKS
 from krona.paths import CONF, NANO
+from krona.report.build import collect
+from krona.report.table import Report
 from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
 from krona.runs.run_id import run_id
 
@@ -194,6 +196,12 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
         if predictions and result.status == "done":
             write_predictions(outputs / result.run_id, result)
     return written
+
+
+def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report:
+    """Write each result and return the report of the folder, on the chosen table, sweep or filters."""
+    write_all(outputs, results)
+    return collect(outputs, **choice)
 
 
 def write_predictions(folder: Path, result: Result) -> None:

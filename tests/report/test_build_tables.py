@@ -12,19 +12,14 @@ from krona.report.layouts import find_layout
 from krona.report.notes import table_notes
 from krona.report.wording import cell_details
 from krona.runs import claim
-from report.generate import grid, make_result, write_all
+from report.generate import collected, grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
 
 
-def tables(outputs, results, **kwargs):
-    write_all(outputs, results)
-    return collect(outputs, **kwargs)
-
-
 def test_a_cell_is_the_mean_over_seeds_with_both_intervals(tmp_path):
     results = grid(["krona", "lora"], ["rte"], range(3))
-    report = tables(tmp_path, results, table="1")
+    report = collected(tmp_path, results, table="1")
     cell = report.tables[0].cell("krona", "rte")
     scores = [r.test["score"] for r in results if r.method == "krona"]
     assert cell.value == pytest.approx(np.mean(scores))
@@ -38,7 +33,7 @@ def test_a_cell_is_the_mean_over_seeds_with_both_intervals(tmp_path):
 
 
 def test_table_1_whole_has_the_glue_average_and_nothing_missing(tmp_path):
-    report = tables(tmp_path, grid(seeds=[0, 1], rows=60), table="1")
+    report = collected(tmp_path, grid(seeds=[0, 1], rows=60), table="1")
     table = report.tables[0]
     assert [row.key for row in table.rows] == list(METHODS)
     assert [c.label for c in table.columns][-1] == "GLUE avg"
@@ -55,7 +50,7 @@ def test_a_clearly_worse_method_is_told_apart_and_an_equal_one_is_not(tmp_path):
     results = [make_result("krona", "rte", s, rows=400, skill=0.9) for s in range(3)]
     results += [make_result("lora", "rte", s, rows=400, skill=0.9) for s in range(3)]
     results += [make_result("bitfit", "rte", s, rows=400, skill=0.5) for s in range(3)]
-    table = tables(tmp_path, results, table="1").tables[0]
+    table = collected(tmp_path, results, table="1").tables[0]
     krona, lora, bitfit = (table.cell(m, "rte") for m in ("krona", "lora", "bitfit"))
     assert krona.best or lora.best
     assert krona.tied or lora.tied
@@ -71,7 +66,7 @@ def test_glue_sample_own_and_random_weights_never_share_a_table(tmp_path):
         make_result("krona", "reviews", kind="own"),
         make_result("krona", "rte", change={"data.protocol": "appendix_d1"}),
     ]
-    report = tables(tmp_path, results, table="1")
+    report = collected(tmp_path, results, table="1")
     headings = {table.heading: table for table in report.tables}
     assert list(headings) == [
         "GLUE on google-t5/t5-base", "GLUE on google-t5/t5-base, protocol appendix_d1", "GLUE on nano, random weights",
@@ -91,7 +86,7 @@ def table_tasks(table):
 
 def test_eight_sample_tasks_are_a_mean_and_never_glue(tmp_path):
     results = grid(["krona"], [f"sample_{t}" for t in TASKS], [0], backbone="nano", rows=40)
-    table = tables(tmp_path, results, table="1").tables[0]
+    table = collected(tmp_path, results, table="1").tables[0]
     assert table.columns[-1].label == "Mean of 8"
     assert table.cell("krona", "avg").value is not None
     assert table.cell("lora", "sample_rte").command == "krona table 1 profile=demo method=lora task=sample_rte"
@@ -102,7 +97,7 @@ def test_variants_get_rows_of_their_own(tmp_path):
         make_result("krona", task, seed, sweep="factor_shapes", change={"method.kron_factors": shape})
         for task in ("rte", "cola") for seed in (0, 1) for shape in SHAPES
     ]  # fmt: skip
-    report = tables(tmp_path, results, sweep="factor_shapes")
+    report = collected(tmp_path, results, sweep="factor_shapes")
     (table,) = report.tables
     assert [row.differs for row in table.rows] == ["kron_factors=2x384", "kron_factors=12x64", "kron_factors=32x24"]
     assert all(len(row.cells[task].runs) == 2 for row in table.rows for task in ("rte", "cola"))
@@ -125,7 +120,7 @@ def dev_and_test_disagree(rows=300):
 
 def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
     results = [make_result("$(touch x); krona", "rte", kind="own"), make_result("lora", "rte; reboot", kind="own")]
-    (table,) = tables(tmp_path, results).tables
+    (table,) = collected(tmp_path, results).tables
     commands = [cell.command for row in table.rows for cell in row.cells.values() if cell.command]
     assert [shlex.split(command)[2:] for command in commands] == [
         ["method=lora", "task=rte"],
@@ -136,7 +131,7 @@ def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
 
 def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     for_dev, for_test = dev_and_test_disagree()
-    (table,) = tables(tmp_path, [for_dev, for_test], sweep="factor_shapes").tables
+    (table,) = collected(tmp_path, [for_dev, for_test], sweep="factor_shapes").tables
     assert [(c.label, c.kind) for c in table.columns if "RTE" in c.label] == [
         ("RTE dev", "task"),
         ("RTE test", "beside"),
@@ -156,7 +151,7 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
 def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_path):
     for_dev, for_test = dev_and_test_disagree()
     lora = make_result("lora", "rte", rows=300, sweep="factor_shapes", skill=0.4)
-    (table,) = tables(tmp_path, [for_dev, for_test, lora], sweep="factor_shapes").tables
+    (table,) = collected(tmp_path, [for_dev, for_test, lora], sweep="factor_shapes").tables
     values = {row.differs or row.key: row.cells["rte"] for row in table.rows}
     assert max(values, key=lambda name: values[name].value) == "kron_factors=12x64"
     assert [name for name, cell in values.items() if cell.best] == ["kron_factors=2x384"]
@@ -166,7 +161,7 @@ def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_pat
 def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
     results = [make_result("krona", task) for task in ("rte", "cola", "mrpc")]
     results.append(make_result("krona", "rte", change={"optimizer.lr": 0.01}))
-    (table,) = tables(tmp_path, results, sweep="table1").tables
+    (table,) = collected(tmp_path, results, sweep="table1").tables
     by_label = {row.differs: row for row in table.rows}
     assert set(by_label) == {"", "optimizer.lr=0.002", "optimizer.lr=0.01"}
     assert by_label[""].cells["cola"].value is not None
@@ -178,7 +173,7 @@ def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
 def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
     results = [make_result("krona", "rte", seed) for seed in (0, 1)]
     results += [make_result("krona", "rte", 0, sweep="other", change={"method.kron_factors": s}) for s in SHAPES[:2]]
-    table = tables(tmp_path, results, table="1").tables[0]
+    table = collected(tmp_path, results, table="1").tables[0]
     assert [row.key for row in table.rows if row.key.startswith("krona") and "_" not in row.key] == ["krona"]
     assert len(table.cell("krona", "rte").runs) == 2
 
@@ -193,7 +188,7 @@ def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
 )
 def test_the_command_for_a_missing_run_names_its_backbone(tmp_path, name, typed):
     results = grid(["krona", "lora"], ["rte", "cola"], [0], backbone=name, change={"backbone.path": "/t5"})
-    (table,) = tables(tmp_path, results[:3]).tables
+    (table,) = collected(tmp_path, results[:3]).tables
     assert table.cell("lora", "cola").command == f"python train.py {typed} method=lora task=cola"
 
 
@@ -201,7 +196,7 @@ def test_the_command_for_a_missing_run_names_its_backbone(tmp_path, name, typed)
 def test_the_command_for_what_did_not_end_names_its_sweep_and_its_seeds(tmp_path, sweep, typed):
     results = [make_result("lora", "rte", seed, sweep=sweep, status=status)
                for seed, status in ((1, "failed"), (2, "interrupted"))]  # fmt: skip
-    cell = tables(tmp_path, results, sweep=sweep).tables[0].cell("lora", "rte")
+    cell = collected(tmp_path, results, sweep=sweep).tables[0].cell("lora", "rte")
     assert cell.command == f"python train.py -m {typed} method=lora task=rte seed=1,2 retry=failed"
 
 
@@ -211,7 +206,7 @@ def test_missing_failed_and_running_cells_say_so(tmp_path):
     results.append(make_result("bitfit", "rte", status="running"))
     held = claim.claim(tmp_path / results[2].run_id)
     try:
-        report = tables(tmp_path, results, table="1")
+        report = collected(tmp_path, results, table="1")
         states = [run.status for run in report.unfinished]
     finally:
         held.release()
@@ -232,7 +227,7 @@ def test_missing_failed_and_running_cells_say_so(tmp_path):
 def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
     failed = make_result("krona", "rte", 1, status="failed")
     failed.provenance.pop("backbone_fingerprint")
-    table = tables(tmp_path, [make_result("krona", "rte", 0), failed], table="1").tables[0]
+    table = collected(tmp_path, [make_result("krona", "rte", 0), failed], table="1").tables[0]
     assert len(table.cell("krona", "rte").runs) == 1
     assert table.cell("krona", "rte").missing is None
 
@@ -240,7 +235,7 @@ def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
 def test_a_mean_over_tasks_with_different_seeds_has_no_interval_over_seeds(tmp_path):
     both = grid(["lora"], ["rte", "cola"], range(3), rows=60)
     results = [*both, *grid(["krona"], ["rte"], range(3), rows=60), *grid(["krona"], ["cola"], range(2), rows=60)]
-    table = tables(tmp_path, results, sweep="table1").tables[0]
+    table = collected(tmp_path, results, sweep="table1").tables[0]
     unequal, equal = table.cell("krona", "avg"), table.cell("lora", "avg")
     low, high = equal.interval
     assert low < equal.value < high
@@ -258,7 +253,7 @@ def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
         result.provenance |= {"branch_config": {"kron_factors": used}, "update_rank": used[0][0] * used[1][0]}
     failed = make_result("krona", "sample_mnli", 1, sweep="table9", backbone="nano", status="failed")
     assert failed.provenance["update_rank"] == 576, "of the requested shape, as the used shape was not known"
-    rows = {row.key: row for row in tables(tmp_path, [failed, *results], table="9").tables[0].rows}
+    rows = {row.key: row for row in collected(tmp_path, [failed, *results], table="9").tables[0].rows}
     assert (rows["32x24"].label, rows["32x24"].differs) == ("16x12", "the paper's 32x24")
     assert rows["32x24"].cells["rank"].value == 16 * 12
     assert (rows["48x16"].label, rows["48x16"].differs) == ("48x16", ""), "it has not run: what was used is not known"
@@ -273,7 +268,7 @@ def test_dev_scores_where_test_was_not_looked_at(tmp_path):
     results = [make_result("krona", "rte", 0, sweep="rates", change={"optimizer.lr": lr}) for lr in (1e-3, 1e-2)]
     for result in results:
         result.config["score_test"], result.test = False, None
-    (table,) = tables(tmp_path, results, sweep="rates").tables
+    (table,) = collected(tmp_path, results, sweep="rates").tables
     assert table.rows[0].cells["rte"].value in [r.dev["score"] for r in results]
     assert "The scores are dev scores, because these runs were not scored on test." in table.notes
 
@@ -290,7 +285,7 @@ def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
         result.times["train"], result.progress = (100.0 if result.method == "full" else 75.0), {}
     results[2].dev_curve = results[2].dev_curve[:3]  # krona on rte stopped early, at half the steps
     results[2].times["train"] = 37.5
-    report = tables(tmp_path, results, table="8")
+    report = collected(tmp_path, results, table="8")
     assert report.tables[0].cell("krona", "rte").value == pytest.approx(0.75)
     assert report.tables[0].cell("krona", "avg").difference == pytest.approx(0.0)
     assert any("0.73625" in note for note in report.tables[0].notes)
@@ -334,6 +329,6 @@ def test_a_benchmark_without_full_has_launches_and_no_ratio(tmp_path):
 
 def test_a_method_without_a_common_seed_is_not_called_worse_silently(tmp_path):
     results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 1, skill=0.5)]
-    table = tables(tmp_path, results, table="1").tables[0]
+    table = collected(tmp_path, results, table="1").tables[0]
     assert table.cell("lora", "rte").p is None
     assert any(note.startswith("1 cell could not be tested") for note in table.notes)

@@ -10,7 +10,7 @@ from krona.report.build import build_report, collect
 from krona.report.notes import score_remarks
 from krona.report.wording import summarize
 from krona.runs.result import outcomes, unpack_outcomes
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 
 def answer(result, rng, *, right=0.5):
@@ -33,20 +33,17 @@ def coins(seed, right=(0.5, 0.5)):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_sentence_prefers_one_of_two_coins(tmp_path, seed):
-    write_all(tmp_path, coins(seed))
-    (sentence,) = summarize(collect(tmp_path))
+    (sentence,) = summarize(collected(tmp_path, coins(seed)))
     assert re.match(r"No row leads on RTE \(n = 277\)(: .* are not significantly different|.* has a warning)", sentence)
 
 
 def test_a_method_that_is_better_leads(tmp_path):
-    write_all(tmp_path, coins(0, right=(0.5, 0.8)))
-    (sentence,) = summarize(collect(tmp_path))
+    (sentence,) = summarize(collected(tmp_path, coins(0, right=(0.5, 0.8))))
     assert re.match(r"KronA \(.*\) leads on RTE \(n = 277\) with [\d.]+; all others are significantly worse", sentence)
 
 
 def test_a_score_below_the_best_constant_prediction_is_marked(tmp_path):
-    write_all(tmp_path, coins(0, right=(0.3, 0.8)))
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, coins(0, right=(0.3, 0.8))).tables
     assert [row.cells["rte"].warned for row in table.rows] == [True, False]
     assert any("! LoRA on RTE: the interval over examples is not above" in line for line in score_remarks(table))
 

@@ -1,8 +1,7 @@
 """The Pareto front of score and cost."""
 
-from krona.report.build import collect
 from krona.report.costs import mean_cost, on_front
-from report.generate import make_result, write_all
+from report.generate import collected, make_result
 
 
 def test_a_point_that_no_other_beats_on_both_is_on_the_front():
@@ -17,8 +16,7 @@ def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
     for result, seconds in zip(results, (10.0, 20.0), strict=True):
         result.times["train"] = seconds
     results[0].peak_memory.clear()
-    write_all(tmp_path, results)
-    runs = collect(tmp_path).runs
+    runs = collected(tmp_path, results).runs
     assert mean_cost(runs, "time") == 15
     assert mean_cost(runs, "memory") is None
     assert mean_cost([], "time") is None

@@ -7,7 +7,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.wording import cell_mark, summarize
-from report.generate import grid, make_result, write_all
+from report.generate import collected, grid, make_result, write_all
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +45,17 @@ def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_s
 
 
 def test_without_a_mean_no_row_leads(tmp_path: Path) -> None:
-    write_all(tmp_path, grid(["lora", "krona_b_res"], ["rte", "cola"], rows=60))
-    report = collect(tmp_path, table="1")
+    report = collected(tmp_path, grid(["lora", "krona_b_res"], ["rte", "cola"], rows=60), table="1")
     (sentence,) = summarize(report)
     assert sentence == "No row leads on CoLA and RTE."
 
 
 def test_rows_with_the_same_score_are_marked_alike_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:
-    write_all(tmp_path, [make_result("lora", "rte", rows=40)])
-    assert summarize(collect(tmp_path)) == []
+    assert summarize(collected(tmp_path, [make_result("lora", "rte", rows=40)])) == []
     same = collect(tmp_path).tables[0]
     twice = make_result("krona", "rte", rows=40)
     twice.test, twice.dev = (getattr(make_result("lora", "rte", rows=40), split) for split in ("test", "dev"))
-    write_all(tmp_path, [twice])
-    report = collect(tmp_path)
+    report = collected(tmp_path, [twice])
     (sentence,) = summarize(report)
     assert "not significantly different" in sentence
     assert sentence.count(f"{same.rows[0].cells['rte'].value:.2f}") == 2

@@ -11,7 +11,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.paper import TASKS
 from krona.report.build import collect
 from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 
 def small_in_a_folder():
@@ -36,8 +36,7 @@ def test_the_setting_is_that_of_the_shipped_yamls() -> None:
 def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
     result = make_result(backbone="local", change={"backbone.path": "/elsewhere/mine"})
     result.provenance["backbone"] = make_result().provenance["backbone"]
-    write_all(tmp_path, [result])
-    assert len(differences(collect(tmp_path, table="1"))) == 1
+    assert len(differences(collected(tmp_path, [result], table="1"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -50,15 +49,13 @@ def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
     ],
 )
 def test_what_departs_has_no_difference_and_the_caution_says_why(tmp_path, key, value, expected) -> None:
-    write_all(tmp_path, [make_result(change={key: value})])
-    report = collect(tmp_path, table="1")
+    report = collected(tmp_path, [make_result(change={key: value})], table="1")
     assert differences(report) == []
     assert re.search(rf"{value}\b.* {expected}\.", report.tables[0].section.caution)
 
 
 def test_a_t5_of_another_size_is_not_compared(tmp_path) -> None:
-    write_all(tmp_path, [small_in_a_folder()])
-    report = collect(tmp_path, table="1")
+    report = collected(tmp_path, [small_in_a_folder()], table="1")
     assert differences(report) == []
     assert f"15,600,000 parameters, and T5-base has {PARAMETERS:,}" in report.tables[0].section.caution
 
@@ -77,8 +74,7 @@ def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
 def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) -> None:
     old = small_in_a_folder()
     del old.provenance["backbone"], old.provenance["official_rows"]
-    write_all(tmp_path, [old])
-    report = collect(tmp_path, table="1")
+    report = collected(tmp_path, [old], table="1")
     assert differences(report) == []
     assert report.tables[0].section.caution.count("earlier version") == 2, "of the size and of the rows"
 
@@ -102,8 +98,7 @@ def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> Non
 def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_path) -> None:
     few = make_result("lora")
     few.provenance["official_rows"]["train"] = [100, 2490]
-    write_all(tmp_path, [make_result("krona"), few])
-    glue, other = (table.heading for table in collect(tmp_path).tables)
+    glue, other = (table.heading for table in collected(tmp_path, [make_result("krona"), few]).tables)
     assert glue == "GLUE on google-t5/t5-base"
     assert "100 instead of 2,490 rows in RTE's train" in other
 

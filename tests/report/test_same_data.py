@@ -8,7 +8,7 @@ from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.report.notes import study_sentences
 from krona.runs.studies import Study
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 
 def on_other_train(method="krona", seed=1, *, name="train", **kwargs):
@@ -23,8 +23,7 @@ def plain(method="krona", seed=0, **kwargs):
 
 @pytest.mark.parametrize("name", ["train", "dev", "test"])
 def test_seeds_of_two_data_sets_are_two_rows_named_by_what_differs(tmp_path, name):
-    write_all(tmp_path, [plain(), on_other_train(name=name)])
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, [plain(), on_other_train(name=name)]).tables
     assert {row.differs: row.cells["reviews"].seeds for row in table.rows} == {
         f"{name} set=reviews-{name}": [0], f"{name} set=0123456789abcdef": [1],
     }  # fmt: skip
@@ -34,15 +33,13 @@ def test_seeds_of_two_data_sets_are_two_rows_named_by_what_differs(tmp_path, nam
 def test_rows_left_out_are_another_data_set(tmp_path):
     some = plain(seed=1)
     some.splits["train"]["skipped_rows"], some.splits["test"]["skipped_rows"] = 3, 1
-    write_all(tmp_path, [plain(), some])
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, [plain(), some]).tables
     assert [row.differs for row in table.rows] == ["rows left out=3 of train and 1 of test", "rows left out=none"]
 
 
 def test_a_setting_that_says_it_stands_for_its_rows(tmp_path):
     few = on_other_train(change={"data.train_rows": 100})
-    write_all(tmp_path, [plain(), few])
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, [plain(), few]).tables
     assert [row.differs for row in table.rows] == ["data.train_rows=100", "data.train_rows=all"]
 
 
@@ -80,8 +77,7 @@ def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
 
 
 def test_a_study_of_two_data_sets_says_so(tmp_path):
-    write_all(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")])
-    runs = collect(tmp_path).runs
+    runs = collected(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")]).runs
     said = "The trials were not run on the same data (train set differs), so do not compare their scores."
     assert said in study_sentences(Study("a study", []), runs)
     assert said not in study_sentences(Study("a study", []), runs[:1])

@@ -1,17 +1,15 @@
 """Test the reported shapes of A (the requested and the used shape) and the rank of the update."""
 
-from krona.report.build import collect
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 
 def test_every_method_has_the_rank_that_its_run_recorded_and_an_empty_cell_without(tmp_path):
     results = [make_result(method, "rte", rows=40) for method in ("lora", "krona", "pa", "full")]
     results[2].provenance["update_rank"] = 24
     del results[3].provenance["update_rank"]  # as in older results
-    write_all(tmp_path, results)
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, results).tables
     ranks = {row.key: (row.cells["rank"].value, row.cells["rank"].missing) for row in table.rows}
     assert ranks == {"lora": (1, None), "krona": (576, None), "pa": (24, None), "full": (None, "")}
 

@@ -10,7 +10,7 @@ from krona.report.formats import FORMATS
 from krona.report.notes import cell_remarks, score_remarks
 from krona.report.wording import cell_mark
 from krona.runs.result import outcomes
-from report.generate import grid, make_result, write_all
+from report.generate import collected, grid, make_result, write_all
 
 CONSTANT = 'all 204 test predictions are "1" (equivalent). The best constant prediction would score 81.05'
 
@@ -66,14 +66,12 @@ def test_what_many_rows_share_is_one_note(tmp_path):
     for result in results:
         result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
     results[0].splits["train"]["skipped_rows"] = 20
-    write_all(tmp_path, results)
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, results).tables
     assert score_remarks(table) == ["! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."]
 
 
 def test_of_several_seeds_those_that_it_is_on_are_named(tmp_path):
-    write_all(tmp_path, [constant(seed=0), make_result("lora", "mrpc", 1, rows=204)])
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, [constant(seed=0), make_result("lora", "mrpc", 1, rows=204)]).tables
     assert score_remarks(table) == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
 
 
@@ -81,8 +79,7 @@ def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
     runs = [constant("krona", sweep="s", change={"optimizer.lr": lr}) for lr in (1e-3, 1e-2)]
     for run in runs:
         run.splits["train"]["targets"] = {"1": 24}
-    write_all(tmp_path, runs)
-    (table,) = collect(tmp_path, sweep="s").tables
+    (table,) = collected(tmp_path, runs, sweep="s").tables
     row = table.rows[0]
     assert [len(row.cells[key].remarks) for key in ("mrpc", "mrpc test")] == [1, 2]
     assert len(score_remarks(table)) == 2, "what is of no split is said once"

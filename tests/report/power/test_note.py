@@ -8,7 +8,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.run_notes import POWER_NOTE, power_note
-from report.generate import grid, make_result, write_all
+from report.generate import collected, grid, make_result, write_all
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,6 @@ def said(table):
 
 
 def test_no_line_where_nothing_was_compared(tmp_path):
-    write_all(tmp_path, [make_result("krona", "rte", rows=40)])
-    (table,) = collect(tmp_path).tables
+    (table,) = collected(tmp_path, [make_result("krona", "rte", rows=40)]).tables
     assert power_note(table) == []
     assert power_note(replace(table, rows=[])) == []
