@@ -1,5 +1,6 @@
 """Test `krona inspect`: its numbers against NumPy, every method, and incomplete or damaged files."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -51,10 +52,9 @@ def saved(folder: Path, method: str, *, backbone: Backbone | None = None, **chan
 
 
 def text(one: Inspection, *, every: bool = False) -> str:
-    console = Console(width=250)
-    with console.capture() as said:
-        inspect_text.show(one, console, every=every)
-    return said.get()
+    said = io.StringIO()
+    inspect_text.show(one, Console(file=said, width=250), every=every)
+    return said.getvalue()
 
 
 def test_the_numbers_are_those_of_the_spectra(tmp_path: Path) -> None:
