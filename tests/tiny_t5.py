@@ -72,7 +72,7 @@ def flags(model: nn.Module) -> list[tuple[str, bool]]:
 
 
 def adapter_names(model: nn.Module) -> tuple[list[str], Any] | None:
-    """Return the names of all adapters and of the active ones, or None for a model without adapters."""
+    """Return the names of all adapters and of the active ones."""
     state = model.__dict__.get("krona")
     return (list(state.adapters), copy.copy(state.active)) if state else None
 

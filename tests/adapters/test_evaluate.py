@@ -1,6 +1,7 @@
 """Test `krona evaluate`: the run's own score, scores of other rows and labels, and GLUE's submission files."""
 
 import json
+import re
 import shutil
 import zipfile
 from itertools import cycle, islice
@@ -154,9 +155,7 @@ def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
     assert one.score == pytest.approx(100 * right / len(rows))
     assert 0 < one.score < 100
     for wrong in ("neutral", "maybe=entailment", "neutral=maybe"):
-        with pytest.raises(
-            KronaError, match=rf"--map {wrong} is invalid. .* a label of the run \(entailment, neutral, contradiction\)"
-        ):
+        with pytest.raises(KronaError, match=rf"--map {wrong} is invalid. .*entailment, neutral, contradiction"):
             score(mnli, task="rte", data=str(glue), mapping=[wrong])
     with pytest.raises(KronaError, match=r"sample_rte has labels and stsb is a regression"):
         score(encoders["rte"], task="stsb", data=str(glue))
@@ -238,8 +237,7 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     assert sheets["SST-2"].predictions[:4] == ["1", "0", "1", "1"]
     assert sheets["STS-B"].predictions[:5] == ["2.500", "0.000", "5.000", "0.000", "2.500"]
     said = "\n".join(format_sheets(list(sheets.values()), tmp_path / "a.zip"))
-    assert "267 predictions had to be replaced by the most likely label" in said
-    assert "100 predictions had to be replaced by 0.000" in said
+    assert re.findall(r"(\d+) predictions had to be replaced", said) == ["267", "100"]
 
 
 def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:

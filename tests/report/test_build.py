@@ -32,7 +32,7 @@ BAD = {
     "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
     "an edited score": (edited("test.score", 99.0), "test.score is 99.0000"),
     "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000"),
-    "damaged predictions": (edited("test.outcomes.predictions", "eNoLSURBV"), "can't be used"),
+    "damaged predictions": (edited("test.outcomes.predictions", "eNoLS"), "can't be used"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
     "no task": (edited("config.task", None), "is not a result: config.task is None"),
     "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),
@@ -130,7 +130,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
     with pytest.raises(KronaError, match="is a folder"):
         build_report(outputs, format=format, out=outputs)
     (tmp_path / "file").write_text("")
-    with pytest.raises(KronaError, match=r"can't be written, because .*file is not a folder"):
+    with pytest.raises(KronaError, match=r"file is not a folder"):
         build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
 
 

@@ -1,7 +1,4 @@
-"""Test arbitrary files in place of a result.json: reports name the file and show the rest.
-
-See also torture/test_fuzz.py.
-"""
+"""Test results from untrusted sources: predictions that unpack to gigabytes, and control characters in names."""
 
 import io
 import json
@@ -41,8 +38,8 @@ def test_answers_that_unpack_to_gigabytes_are_refused_before_they_do(part: str, 
 
 @pytest.mark.parametrize("format", ["terminal", "html", "md", "csv", "latex", "svg"])
 def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format: str, tmp_path: Path) -> None:
-    evil = "\t=x\x1b]0;owned\x07\r=HYPERLINK(1)"
-    odd = make_result("lora", "rte", 0, rows=12, epochs=2, change={"optimizer.weight_decay": evil})
+    evil = "\t=x\x1b]0;owned\x07\r=HYPERLINK(1)\u200b\u200e\u202e\u2028\U000e0041"
+    odd = make_result("lora", evil, 0, rows=12, epochs=2, change={"optimizer.weight_decay": evil}, kind="own")
     failed = make_result("krona", "rte", 0, rows=12, status="failed")
     failed.error = odd.notes = evil  # type: ignore[assignment]
     odd.notes = [evil]
@@ -50,11 +47,12 @@ def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format: s
     (tmp_path / "bad\x1b[2J").mkdir()
     (tmp_path / "bad\x1b[2J" / "result.json").write_text("{")
     shown = build_report(tmp_path, format=format)
-    assert not set(shown) & set("\x1b\x07\r")
+    hidden = set("\x1b\x07\r\u200b\u200e\u202e\u2028\U000e0041")
+    assert not set(shown) & hidden
     console = Console(file=io.StringIO(), width=200)
     status.show(status.find_runs(None, [], tmp_path), console, outputs=tmp_path)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "owned" in said
-    assert not set(said) & set("\x1b\x07\r")
+    assert not set(said) & hidden
     if format == "csv":
         assert not any(cell.lstrip().startswith("=") for line in shown.splitlines() for cell in line.split(","))

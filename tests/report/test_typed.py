@@ -41,7 +41,7 @@ def write_run(outputs, number, run_id, config) -> None:
     ],
 )
 def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
-    """The first run of the table gives the commands of the others, and each other run is in the cell of its command."""
+    """Each run of the table is in the cell whose command starts it."""
     with hydra_session():
         composer = Composer()
         first, *others = configs_of(number, typed, composer).items()
@@ -65,7 +65,7 @@ def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, ty
 
 
 def _names(words, tasks, methods) -> bool:
-    """Return whether a command has one of the tasks and, if it has a method, one of the methods."""
+    """Return whether a command has one of the tasks and one of the methods, if any."""
     typed = dict(word.split("=", 1) for word in words[3:])
     return typed["task"] in tasks and typed.get("method", next(iter(methods))) in methods
 

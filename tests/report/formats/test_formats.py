@@ -11,7 +11,6 @@ import pytest
 
 from krona.report import formats, wording
 from krona.report.build import build_report
-from krona.report.formats import FORMATS
 from krona.report.table import Report, Target
 from report.generate import make_result, write_all
 
@@ -119,15 +118,6 @@ def test_a_name_is_no_formula_in_a_spreadsheet(name, shown, tmp_path):
     write_all(tmp_path, [make_result("krona", name, 0, kind="own")])
     rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
     assert shown in {row["column"] for row in rows}
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_no_format_has_hidden_characters(format, tmp_path):
-    name = "a\x1b[2J\u200b\u200e\u202e\u2028\U000e0041b"
-    write_all(tmp_path, [make_result("krona", name, 0, kind="own")])
-    text = build_report(tmp_path, format=format)
-    assert not set(text) & (set(name) - set("ab[2J"))
-    assert r"\x1b" in text.replace(r"\textbackslash{}", "\\").replace("\\\\", "\\")
 
 
 def test_latex_looks_like_the_papers(outputs):
