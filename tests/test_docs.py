@@ -80,14 +80,6 @@ def test_files_are_as_short_as_contributing_says() -> None:
     assert [name for name, count in lines.items() if count > int(most)] == []
 
 
-def test_every_package_says_what_is_in_it() -> None:
-    rooms = [path for path in (ROOT / "src" / "krona").iterdir() if path.is_dir() and path.name != "__pycache__"]
-    assert len(rooms) > 10
-    for room in rooms:
-        page = room / "README.md" if room.name == "nano" else room / "__init__.py"
-        assert page.read_text(encoding="utf-8").startswith("# " if room.name == "nano" else '"""'), room
-
-
 def test_the_pages_that_the_code_names_exist() -> None:
     for folder in ("src", "conf", "scripts", "benchmarks", "sweeps", "tests"):
         for path in (one for one in (ROOT / folder).rglob("*") if one.suffix in (".py", ".yaml", ".html")):

@@ -25,16 +25,6 @@ def lines(width: int | None) -> list[str]:
     return table(HEADINGS, ROWS, width=width, left=("run", "state", "progress")).plain.splitlines()
 
 
-@pytest.mark.parametrize("width", [None, 80])
-def test_a_line_a_row_where_it_fits(width: int | None) -> None:
-    heading, rule, first, second = lines(width)
-    assert set(rule) == {"─"}
-    assert first.split() == ["krona-sample_rte-nano-32x24-s0-1f3a5c7e9b", "done", "71.01"]
-    assert second.endswith("  epoch 2 of 5   9.30")
-    assert heading.index("state") == first.index("done") == second.index("running")
-    assert len(first) == len(second) == len(rule)
-
-
 @pytest.mark.parametrize("width", [20, 60])
 def test_a_record_a_row_where_it_does_not(width: int) -> None:
     shown = lines(width)

@@ -14,6 +14,7 @@ from krona.adapters.adapter import Adapter
 from krona.backbones import families
 from krona.backbones.families import FAMILIES, Architecture, architecture, find_family
 from krona.backbones.families.decoder import Decoder
+from krona.backbones.families.encoder import Encoder
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.paths import PROJECT
@@ -63,7 +64,7 @@ def test_works_or_says_why_not(method: str, kind: str, tmp_path: Path) -> None:
     assert torch.equal(start, before) != (method in STARTS_AWAY) or torch.allclose(start, before, atol=1e-6)
     count = surgery.count(model)
     assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
-    assert bool(count.head) == (kind in _encoders())
+    assert bool(count.head) == (kind in FAMILIES[Encoder])
     assert bool(count.trainable) == (method != "untuned")
 
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
@@ -83,10 +84,6 @@ def test_works_or_says_why_not(method: str, kind: str, tmp_path: Path) -> None:
     surgery.take_out(model)
     assert torch.equal(output(model), before)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), bare.state_dict().values(), strict=True))
-
-
-def _encoders() -> set[str]:
-    return {kind for family, kinds in FAMILIES.items() if family.__name__ == "Encoder" for kind in kinds}
 
 
 def _unused(moved: set[str], trained: dict[str, torch.Tensor]) -> set[str]:

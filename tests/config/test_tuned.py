@@ -137,14 +137,6 @@ def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
         best(tmp_path, "method=krona", "batch_size=16")
 
 
-def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) -> None:
-    study(tmp_path, "krona", 80, 70, 60)
-    study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
-    assert "of 3 trials" in best(tmp_path, "method=krona")[1]
-    with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora .* --trials 3"):
-        best(tmp_path, "method=lora")
-
-
 def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70, 60)
     rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})

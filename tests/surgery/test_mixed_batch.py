@@ -184,15 +184,6 @@ def test_in_bfloat16(kind: str) -> None:
     assert (mixed - expected).abs().max() <= 0.05 * expected.abs().max()
 
 
-def test_a_copy_made_inside_is_a_model_of_its_own() -> None:
-    model = with_three("t5", "lora")
-    with surgery.mixed(model, ROWS):
-        twin = copy.deepcopy(model)
-        expected = logits(model)
-    surgery.take_out(model)
-    assert close(logits(twin), expected)
-
-
 def test_an_error_inside_puts_the_forwards_back() -> None:
     model = with_three("llama", "krona_b")
     hooks = [len(module._forward_pre_hooks) for module in model.modules()]

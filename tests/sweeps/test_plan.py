@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import tiny_models
 import tiny_t5
@@ -185,10 +184,3 @@ def test_a_damaged_command_of_a_sweep_says_how_to_repair_it(content: str, tmp_pa
     (tmp_path / "table1.json").write_text(content)
     with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
-
-
-def test_composing_draws_no_random_numbers() -> None:
-    torch.manual_seed(1)
-    before = torch.random.get_rng_state()
-    expand("sweeps=table9")
-    assert torch.equal(before, torch.random.get_rng_state())

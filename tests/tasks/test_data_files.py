@@ -23,7 +23,7 @@ from krona.tasks import InputRows, data_fingerprint
 from krona.tasks.data_files import Oddity
 from krona.tasks.sample import write as write_sample
 from tasks import glue_files
-from tasks.own_task import MOODS, lines, load, mood, read, texts
+from tasks.own_task import MOODS, lines, mood, read, texts
 
 PAIRS = [("It rains.", 'A "wet" day'), ("Grüße, 猫", "tab-free")]
 RTE = glue_files.task("rte")
@@ -78,14 +78,6 @@ def test_standard_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         input_texts("-")
 
 
-def test_the_place_of_a_row_after_a_field_with_two_lines(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text('sentence1,sentence2\n"one\ntwo",b\nc,d\n')
-    places, rows = zip(*InputRows(str(path), RTE), strict=True)
-    assert [row["sentence1"] for row in rows] == ["one\ntwo", "c"]
-    assert places[1] == f"{path}:4"
-
-
 def test_colas_test_set_has_a_header_and_its_other_files_have_none(tmp_path: Path) -> None:
     cola = glue_files.task("cola")
     (tmp_path / "test.tsv").write_text("index\tsentence\n0\tBill sleeps.\n")
@@ -127,6 +119,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "deep.jsonl": (b'{"text": ' + b"[" * 200_000, "deep.jsonl:1: the line is not a JSON object"),
     "list.jsonl": (b"[1]\n", "list.jsonl:1: the line is not a JSON object"),
     "key.jsonl": (b'{"txt": "x", "label": "sad"}\n', "key.jsonl:1: the key 'text' is missing: did you mean 'txt'?"),
+    "long.jsonl": (json.dumps({"word " * 20_000: 1}).encode(), "long.jsonl:1: the key 'text' is missing"),
+    "long.csv": (f"text,label\nx,{'word ' * 20_000}\n".encode(), "long.csv:2: label 'word word"),
     "null.jsonl": (b'{"text": null, "label": "sad"}\n', "null.jsonl:1: the column 'text' is empty (null)"),
     "a.parquet": (b"PAR1 or not", "is not a readable Parquet file"),
     "latin.tsv": (b"text\tlabel\nGr\xfc\xdfe\tsad\n", "latin.tsv:2: not UTF-8: byte 0xfc"),
@@ -187,16 +181,6 @@ def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
     assert {'text: He said "no", and left', "text: two\nlines", "text: a\ttab"} < {*texts(got).values()}
     assert Oddity.QUOTED not in got.train.part.oddities
     assert got.train.part.oddities[Oddity.SPANNING].first == f"{file}:15"
-
-
-def test_quoting_csv_applies_to_glue_files(tmp_path: Path) -> None:
-    inner = glue_files.write(tmp_path, "cola")
-    content = (inner / "train.tsv").read_text().replace('The cat no. 3 said "hello.', '"The cat no. 3 said ""hello."""')
-    (inner / "train.tsv").write_text(content)
-    (inner / "dev.tsv").write_text((inner / "dev.tsv").read_text().replace('"', ""))
-    got = load(glue_files.task("cola"), kind="tsv", path=str(tmp_path), quoting="csv")
-    assert 'sentence: The cat no. 3 said "hello.' in {source.rstrip('"') for source in got.train.sources}
-    assert len(got.train) == 12
 
 
 def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: Path) -> None:
@@ -270,22 +254,6 @@ def test_half_a_surrogate_pair_is_an_error_with_its_line(bad: str, tmp_path: Pat
         with pytest.raises(KronaError, match=r"a\.jsonl:1: ") as caught:
             read(tmp_path / "a.jsonl")
         str(caught.value).encode()  # it can be printed
-
-
-def test_messages_shorten_what_they_quote(tmp_path: Path) -> None:
-    long = "word " * 20_000
-    for name, content in (
-        ("a.tsv", long.replace(" ", "\t") + "\nx\n"),
-        ("a.tsv", f"text\tlabel\nx\t{long}\n"),
-        ("a.csv", f'text,label\nx,"{long}"\n'),
-        ("a.jsonl", json.dumps({long: 1})),
-        ("a.jsonl", json.dumps({"text": [long], "label": "sad"})),
-        ("a.jsonl", json.dumps({"text": "x", "label": {"a": long}})),
-    ):
-        (tmp_path / name).write_text(content)
-        with pytest.raises(KronaError) as caught:
-            read(tmp_path / name)
-        assert len(str(caught.value)) < 1500
 
 
 def saved(folder: Path, rows: int, *, start: int = 0) -> datasets.Dataset:

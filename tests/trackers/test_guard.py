@@ -4,7 +4,7 @@ import contextlib
 import random
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +55,6 @@ class Unruly:
         return None
 
 
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def hanging(said: list[str]) -> Iterator[Guarded]:
-    tracker = Unruly(hangs_at="epoch")
-    guarded = Guarded("slow", tracker, say=said.append, limit_s=0.2)
-    yield guarded
-    tracker.released.set()
-    for thread in threading.enumerate():
-        if thread.name == "tracker slow":
-            thread.join(10)  # otherwise it would draw random numbers in the next test
-
-
 def all_calls(guarded: Guarded) -> None:
     guarded.call("open", ABOUT, when="start")
     guarded.call("steps", {1: 0.5}, when="step 1")  # a missing method
@@ -81,8 +65,8 @@ def all_calls(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "epoch", "end", "close"])
-def test_after_a_failure_only_close_is_called(call: str, said: list[str]) -> None:
-    tracker = Unruly(fails_at=call)
+def test_after_a_failure_only_close_is_called(call: str) -> None:
+    tracker, said = Unruly(fails_at=call), list[str]()
     all_calls(Guarded("disk", tracker, say=said.append))
     failures = [line for line in said if "failed" in line]
     assert len(failures) == 1
@@ -92,8 +76,13 @@ def test_after_a_failure_only_close_is_called(call: str, said: list[str]) -> Non
     assert tracker.calls[-1] == "close"
 
 
-def test_a_call_that_hangs_is_abandoned(hanging: Guarded, said: list[str]) -> None:
-    all_calls(hanging)
+def test_a_call_that_hangs_is_abandoned() -> None:
+    tracker, said = Unruly(hangs_at="epoch"), list[str]()
+    all_calls(Guarded("slow", tracker, say=said.append, limit_s=0.2))
+    tracker.released.set()
+    for thread in threading.enumerate():
+        if thread.name == "tracker slow":
+            thread.join(10)  # otherwise it would draw random numbers in the next test
     assert said == ["  slow: here", said[1]]
     assert "failed at epoch 1 (no response within 0.2 s)" in said[1]
 
