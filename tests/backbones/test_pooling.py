@@ -136,7 +136,6 @@ def test_a_local_folder_says_its_own_pooling(content: Any, pooling: str | None, 
     [
         ("llama", "mean", r"backbone.pooling=mean is only for encoders.*is a llama"),
         ("roberta", "pooler", r"backbone.pooling=pooler is not possible, because the roberta .* has no pooler"),
-        ("mpnet", "pooler", r"backbone.pooling=pooler is not possible, because the mpnet .* has no pooler"),
     ],
 )
 def test_refused_before_anything_is_written(

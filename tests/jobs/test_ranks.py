@@ -173,7 +173,6 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
     ("more", "expected"),
     [
         ([TWO, "batch_size=5"], "batch_size=5 is not divisible by 2 devices. Use batch_size=4 or 6."),
-        ([TWO, "batch_size=1"], "batch_size=1 is not divisible by 2 devices. Use batch_size=2."),
         (["trainer.strategy=fsdp"], "trainer.strategy=fsdp needs at least two devices"),
         ([TWO, "trainer.strategy=fsdp", "method=full"], "shards only frozen weights, but full trains all weights"),
         (["trainer.precision=bf16-frozen", "method=full"], "changes only frozen weights, but full trains all weights"),

@@ -50,8 +50,11 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, un
     result = make_result("krona", "rte")
     answers = set_answers(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
     found = remarks(result, answers, "test")
-    assert [(remark.warns, remark.unlearned) for remark in found] == ([(True, unlearned)] if remarked else [])
-    assert all(f"{wrong} of 120 " in remark.text and f"{wrong} × 'true'" in remark.text for remark in found)
+    assert len(found) == remarked
+    for remark in found:
+        assert f"{wrong} of 120 " in remark.text
+        assert f"{wrong} × 'true'" in remark.text
+        assert (remark.warns, remark.unlearned) == (True, unlearned)
 
 
 def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
@@ -71,7 +74,8 @@ def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
 def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
     result = make_result("krona", "stsb")
     found = texts(result, set_answers(result, ["1.0", "2.0", "5.0", "4.4"], given.split()))
-    assert [text[: len(start)] for text, start in zip(found, expected, strict=True)] == expected
+    for text, start in zip(found, expected, strict=True):
+        assert text.startswith(start)
 
 
 @pytest.mark.parametrize("task", ["rte", "mnli", "stsb", "mrpc"])

@@ -198,7 +198,6 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
 @pytest.mark.parametrize(
     ("branch", "arguments", "words"),
     [
-        (LoRA, {"target_modules": QV, "rank": 65}, ["method.rank=65", "1 to 64"]),
         (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "Its arguments are rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'sequential' or 'before'"]),

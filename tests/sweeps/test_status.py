@@ -60,7 +60,6 @@ def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     ("where", "words"),
     [
         ("task=rtee", "--where task=rtee matches no run: did you mean 'rte'? (there are: cola, rte)"),
-        ("method=krona,lorra", "--where method=lorra matches no run: did you mean 'lora'?"),
         ("state=wrong", "--where state=wrong matches no run: there are done, failed, interrupted"),
         ("taks=rte", "--where taks=rte is not KEY=VALUE with a known key: did you mean 'task'?"),
         ("rte", "--where rte is not KEY=VALUE"),

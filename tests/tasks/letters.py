@@ -20,7 +20,8 @@ class Letters:
         self.calls += 1
         if not isinstance(text, str):
             return {"input_ids": [self(one, max_length=max_length)["input_ids"] for one in text]}
-        return {"input_ids": [*(ord(letter) for letter in text[: max_length - 1]), END]}
+        letters = [ord(letter) for letter in text[: max_length - 1]]
+        return {"input_ids": [*letters, END]}
 
 
 def tokens(tmp_path: Path, tokenizer: Letters, *, rows: int = 5, length: int = 4, name: str = "t") -> Any:

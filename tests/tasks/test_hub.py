@@ -74,8 +74,7 @@ def test_no_network_is_one_message_without_a_second_try(monkeypatch: pytest.Monk
     with pytest.raises(KronaError, match=r"^The data set nobody/has-this \(rte\) is not in the local cache") as caught:
         load(task("rte"), kind="hub", name="nobody/has-this")
     assert waits == []
-    for way_out in ("from http://127.0.0.1:9:", "profile=demo", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
-        assert way_out in str(caught.value)
+    assert "data=tsv data.path=FOLDER" in str(caught.value)
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ def test_skipped_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert fields["first"] == f"{file}:23: the row has 3 fields, but the file has 2 columns"
     assert got.facts["dev"]["skipped_rows"] == 4
     note = find_note(mood("a.tsv"), got, "skip")
-    assert all(words in note for words in ("4 of 24 rows of train", unknown["first"], fields["first"]))
+    assert "4 of 24 rows of train" in note
+    assert unknown["first"] in note
+    assert fields["first"] in note
 
 
 def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
@@ -131,9 +133,6 @@ def test_other_rows_than_glues_are_noted(tmp_path: Path) -> None:
     assert counts in find_note(task("rte"), got, "not comparable")
     assert "3,667 rows of train" in find_note(task("mrpc"), made_up(train=3667, validation=408), "GLUE's form")
     assert not [note for note in notes(task("mrpc"), made_up(train=3668, validation=408)) if "GLUE" in note]
-    write(tmp_path, "mnli", dev=600)
-    got = load(task("mnli"), kind="tsv", path=str(tmp_path))
-    assert official_rows(task("mnli"), got.parts)["validation_matched"] == [600, 9815]
 
 
 @pytest.mark.slow

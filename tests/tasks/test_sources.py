@@ -128,11 +128,6 @@ def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Pa
         official = load(task(name, split=rule), kind="tsv", path=str(tmp_path))
         assert (official.train.sources, official.train.targets) == (shipped.train.sources, shipped.train.targets)
     assert official.dev.sources != shipped.dev.sources
-    for part in ("matched", "mismatched"):  # the unlabelled files of MNLI lack only the labels
-        labelled, unlabelled = (
-            (tmp_path / "MNLI" / f"{name}_{part}.tsv").read_text().splitlines() for name in ("dev", "test")
-        )
-        assert [line.split("\t")[:-2] for line in labelled] == [line.split("\t") for line in unlabelled]
 
 
 def test_own_files_are_divided_and_relative_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

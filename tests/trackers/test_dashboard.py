@@ -23,10 +23,14 @@ def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
     shown = [section for section in SECTIONS if "panels" in section]
     assert [section["name"] for section in sections] == [section["title"] for section in shown]
     assert [len(section["panels"]) for section in sections] == [len(section["panels"]) for section in shown]
-    charts = {panel["config"]["chartTitle"]: panel["config"] for section in sections for panel in section["panels"]}
-    curve, cost = charts["Dev score"], charts["Test score against parameters"]
-    assert (curve["xAxis"], curve["metrics"], curve["groupBy"]) == ("epoch", ["dev/score"], "method.value")
-    assert (cost["xAxis"], cost["yAxis"]) == ("summary:params/trainable", "summary:test/score")
+    panels = [panel["config"] for section in sections for panel in section["panels"]]
+    charts = {panel["chartTitle"]: panel for panel in panels}
+    curve = charts["Dev score"]
+    assert (curve["xAxis"], curve["metrics"]) == ("epoch", ["dev/score"])
+    assert curve["groupBy"] == "method.value"
+    cost = charts["Test score against parameters"]
+    assert cost["xAxis"] == "summary:params/trainable"
+    assert cost["yAxis"] == "summary:test/score"
     grids = [block for block in report["spec"]["blocks"] if block["type"] == "panel-grid"]
     assert len(grids) == len(SECTIONS) == len(shown) + 1
     table = grids[0]["metadata"]["runSets"][0]

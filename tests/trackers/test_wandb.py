@@ -60,7 +60,7 @@ def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path
         if not changes:
             assert same_files(plain, job.folder)
         assert sum("wandb:" in line for line in lines) == 1
-        assert any("offline (no API key is set; run wandb login). The command wandb sync" in line for line in lines)
+        assert any("offline (no API key is set; run wandb login)" in line for line in lines)
     (first,), (second,) = wandb_files(tmp_path), wandb_files(tmp_path / "new")
     for path in (first, second):
         told, history = read_wandb(path, summary=True), history_of(path)
@@ -78,15 +78,15 @@ def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path
         losses = [row["train/step_loss"] for row in steps]
         means = [sum(losses[:2]) / 2, sum(losses[2:]) / 2]
         assert means == pytest.approx([row["loss"] for row in result.dev_curve])
-        axes = [record["metric"] for record in records if record["type"] == "metric"]
-        assert [axis["step_metric"] for axis in axes if "step_metric" in axis] == ["trainer/global_step"]
         assert told["config"]["method/kron_factors"] == json.dumps(result.config["method"]["kron_factors"])
         assert told["config"]["optimizer/lr"] == result.config["optimizer"]["lr"]
         assert [row["dev/score"] for row in history] == [row["score"] for row in result.dev_curve]
         assert [row["train/loss"] for row in history] == [row["loss"] for row in result.dev_curve]
         assert [row["epoch"] for row in history] == [1, 2]
-        for key in ("grad_norm/A", "grad_norm/layer_norm", "train/lr", "update_norm/encoder/0/SelfAttention/q"):
-            assert all(row[key] > 0 for row in history), key
+        for row in history:
+            for key in ("grad_norm/A", "grad_norm/layer_norm", "train/lr"):
+                assert row[key] > 0, key
+            assert row["update_norm/encoder/0/SelfAttention/q"] > 0
         summary = told["summary"]
         assert summary["test/score"] == result.test["score"]
         assert summary["dev/best"] == result.dev["score"]

@@ -55,7 +55,8 @@ def test_buckets_have_little_padding_in_random_order() -> None:
 
 def test_an_evaluation_takes_rows_from_short_to_long() -> None:
     """tests/training/test_notebook.py compares the order of the predictions."""
-    assert list(ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())) == [[1, 3], [0, 4], [2]]
+    sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
+    assert list(sampler) == [[1, 3], [0, 4], [2]]
 
 
 @settings(max_examples=40, deadline=None)

@@ -97,7 +97,8 @@ def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_pat
     typed = one_job.typed(folder, tmp_path / "rte")
     results = []
     for value in ("false", "true"):
-        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
+        config = one_job.config(*typed, f"trainer.compile={value}")
+        job, said = one_job.run(config, tmp_path / "outputs")
         assert job.state == "done", said
         results.append(read_result(job.folder / "result.json"))
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]

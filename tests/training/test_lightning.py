@@ -107,8 +107,8 @@ def test_a_callback_can_monitor_every_metric_of_the_task(monitor: str) -> None:
 def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]) -> None:
     """tests/runs/test_run_id.py has the other keys."""
     own = ids(overrides)
-    watching = [["callbacks=[lr_monitor,model_summary]"], ["~callbacks"], ["scheduler=linear"], ["~scheduler"], [CSV]]
-    assert {ids(overrides, *changes) for changes in watching} == {own}
+    for watching in ("callbacks=[lr_monitor,model_summary]", "~callbacks", "scheduler=linear", "~scheduler", CSV):
+        assert ids(overrides, watching) == own
     changing = [STOPS[:1], STOPS[:2], MINE, ["scheduler=cosine"], ["scheduler=constant"]]
     found = [ids(overrides, *changes) for changes in changing]
     assert len({own, *found}) == 1 + len(changing)
@@ -133,7 +133,6 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=high"], "max_lr='high' must be"),
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=1",
           "+scheduler.pct_start=2"], "can't be built"),
-        ([CSV, "+logger.c.nmae=x"], "did you mean 'name'"),
         (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "can't be imported"),
     ],
 )  # fmt: skip

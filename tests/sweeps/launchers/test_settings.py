@@ -83,10 +83,8 @@ def test_a_launcher_that_is_not_installed(engine: str, monkeypatch: pytest.Monke
     [
         ({"n_jobs": "x"}, "hydra.launcher.n_jobs='x' must be"),
         ({"n_jobs": 0}, "hydra.launcher.n_jobs=0: "),
-        ({"n_jobs": 1.5}, "hydra.launcher.n_jobs=1.5 must be"),
         ({"n_jobs": None}, "hydra.launcher.n_jobs=None must be"),
         ({"timeout_min": "x"}, "hydra.launcher.timeout_min='x' must be"),
-        ({"timeout_min": -5}, "hydra.launcher.timeout_min=-5 must be"),
     ],
 )
 def test_a_wrong_setting_is_one_message(typed: dict[str, Any], words: str) -> None:
