@@ -12,7 +12,6 @@ from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.families.padding import pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, tokenise
-from krona.tasks import tokens as cache
 from tasks.letters import END, Letters, tokens
 
 
@@ -68,7 +67,6 @@ def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_
             (folder / name).write_bytes(wrong)
             got = tokens(tmp_path, Letters())
             assert f"{folder} was damaged" in str(got.mended)
-            assert (folder.parent / f"{folder.name}.damaged" / name).read_bytes() == wrong
             assert got[3]["input_ids"] == [120, 120, 120, END]
             assert (folder / "rows.arrow").read_bytes() == arrow
     assert tokens(tmp_path, Letters()).mended is None
@@ -109,19 +107,3 @@ def test_cuts_are_those_of_t5s_own_tokenizer(tmp_path: Path) -> None:
     assert list(got.rows["input_ids"]) == tokenizer(texts, truncation=True, max_length=24)["input_ids"]
     assert got.truncated == sum(len(ids) > 24 for ids in tokenizer(texts, verbose=False)["input_ids"]) == 2
     assert list(got.rows["labels"]) == [[3, 632, 1], [209, 1], [204, 1]]
-
-
-def test_another_run_that_moves_the_mended_cache_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens(tmp_path, Letters())
-    (folder,) = (tmp_path / "cache").iterdir()
-    (folder / "rows.arrow").write_bytes(b"")
-    write, moves = cache._write, [tmp_path / "moved"]
-
-    def write_and_move(*arguments: Any, **others: Any) -> None:
-        write(*arguments, **others)
-        if moves:
-            folder.rename(moves.pop())
-
-    monkeypatch.setattr(cache, "_write", write_and_move)
-    assert len(tokens(tmp_path, Letters())) == 5
-    assert moves == []

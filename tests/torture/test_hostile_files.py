@@ -36,7 +36,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.result import read_result, write_result
 from krona.sweeps.ledger import Ledger
-from krona.tasks import hub, tokens
+from krona.tasks import hub
 from one_job import config, run
 from runs.made_runs import aged, claimed, dead_pid, tree
 from torture.damage import judge, run_command
@@ -287,7 +287,6 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     return {
         "doctor --fix": lambda: remove_left_overs(outputs),
         "index": lambda: summaries(outputs),
-        "tokens": lambda: tokens._remove_abandoned(outputs / ".cache" / "tokens"),
         "a run with overwrite=true": prepare,
         "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
         "a multirun": ledger,

@@ -1,30 +1,26 @@
 """Compute the token ids of splits, and cache them in Arrow files that all runs share.
 
 The key of the cache is a hash of the encoding's key, the fingerprints of the split and of the tokenizer, and the
-maximum length. Each run writes to a temporary folder and then renames the folder. If several runs do this at the same
-time, the first rename succeeds, and the other runs read the files of the first run.
+maximum length. Each run writes to a temporary folder and then moves the files. Several runs may do this at the same
+time, because they write the same files.
 """
 
 import hashlib
 import json
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from krona.messages import KronaError
-from krona.safe_files import read_json, remove_below, sha256
+from krona.safe_files import read_json, sha256
 from krona.tasks.rows import Split
 
 if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
-ATTEMPTS = 10  # if several runs find the same damage, each may move a folder that another run wrote
-ABANDONED = 3600.0  # seconds; an older temporary folder was left behind by a killed run
 
 
 class Encoding(Protocol):
@@ -64,29 +60,15 @@ def tokenise(
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
-    _remove_abandoned(folder.parent)
-    for _ in range(ATTEMPTS):
-        try:
-            return _read_or_write(split, encoding, max_source_length=max_source_length, folder=folder)
-        except FileNotFoundError as error:  # another run found the same damage, and moved the folder meanwhile
-            missing = error
-        except OSError as error:
-            raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
-    raise KronaError(f"The token cache {folder} cannot be written: {missing.strerror}.") from missing
-
-
-def _read_or_write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> Tokenised:
-    mended = None
-    if folder.is_dir() and (damage := _find_damage(folder, rows=len(split))) is not None:
-        aside = folder.with_name(f"{folder.name}.damaged")
-        remove_below(folder.parents[2], aside)  # a cache that was damaged earlier
-        folder.rename(aside)
-        mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and written again."
-    if not folder.is_dir():
-        _write(split, encoding, max_source_length=max_source_length, folder=folder)
-    if mended is not None and (damage := _find_damage(folder, rows=len(split))) is not None and folder.is_dir():
-        raise KronaError(f"{mended} It is damaged again ({damage}). Check the disk.")
-    return _read(folder, mended)
+    try:
+        new = not (folder / "counts.json").exists()
+        damage = None if new else _find_damage(folder, rows=len(split))
+        if new or damage:
+            _write(split, encoding, max_source_length=max_source_length, folder=folder)
+        mended = f"The token cache {folder} was damaged ({damage}). It was written again." if damage else None
+        return _read(folder, mended)
+    except OSError as error:
+        raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
 
 
 def _find_damage(folder: Path, *, rows: int) -> str | None:
@@ -112,28 +94,16 @@ def _read(folder: Path, mended: str | None) -> Tokenised:
     return Tokenised(rows=datasets.Dataset.from_file(str(folder / "rows.arrow")), truncated=truncated, mended=mended)
 
 
-def _remove_abandoned(cache: Path) -> None:
-    for folder in cache.glob(f".{'[0-9a-f]' * 24}-*"):
-        with suppress(OSError):  # another process may remove it too
-            if time.time() - max(path.lstat().st_mtime for path in (folder, *folder.iterdir())) > ABANDONED:
-                remove_below(cache.parents[1], folder)  # neither the cache nor the folder above it may be a link
-
-
 def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        truncated = _write_arrow(split, encoding, max_source_length=max_source_length, file=own / "rows.arrow")
-        checksum = _checksum(sha256(own / "rows.arrow"), truncated)
-        counts = {"rows": len(split), "truncated": truncated, "sha256": checksum}
-        (own / "counts.json").write_text(json.dumps(counts))
-        try:
-            own.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run has already written the same content
-                raise
-    finally:
-        remove_below(folder.parent, own)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        rows, counts = Path(name, "rows.arrow"), Path(name, "counts.json")
+        truncated = _write_arrow(split, encoding, max_source_length=max_source_length, file=rows)
+        checksum = _checksum(sha256(rows), truncated)
+        counts.write_text(json.dumps({"rows": len(split), "truncated": truncated, "sha256": checksum}))
+        folder.mkdir(exist_ok=True)
+        for file in (rows, counts):  # the counts last: without them, the cache is not complete
+            file.replace(folder / file.name)
 
 
 def _checksum(rows: str, truncated: int) -> str:
