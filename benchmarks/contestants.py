@@ -162,16 +162,10 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 
 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
-    """Return a batch with random source tokens and no padding, collated for the model's family.
+    """Return a batch with ``length`` random source tokens per row and no padding, collated for the model's family.
 
-    Args:
-        model: the model for which the batch is built.
-        rows: the number of rows.
-        length: the number of source tokens of each row.
-        seed: the seed of the random tokens.
-        answer: the number of random tokens of each label, for families that generate text. If it is None, or if the
-            family does not generate text, the rows have the labels 1 and 0 alternately. As text, these labels have two
-            or three tokens including the end of sequence.
+    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the rows
+    have the labels 1 and 0 alternately. As text, these labels have two or three tokens including the end of sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)
@@ -180,16 +174,6 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
     if answer is not None and family.writes:
         labels = torch.randint(2, vocabulary, (rows, answer), generator=generator).tolist()
     return family.collate([{"input_ids": a, "labels": b} for a, b in zip(sources, labels, strict=True)])
-
-
-def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """Return a function that calls the model without gradients."""
-
-    @torch.no_grad()
-    def call() -> None:
-        model(**inputs)
-
-    return call
 
 
 def merge_if_linear(model: Any) -> tuple[Any, str]:
@@ -218,12 +202,8 @@ def build_adamw(model: nn.Module) -> torch.optim.Optimizer | None:
 def training_step(family: Family, model: Any, batch: Batch, *, input_gradient: bool) -> Callable[[], None]:
     """Return a function that runs the forward and backward pass of a batch, with dropout.
 
-    Args:
-        family: the family of the model, which computes the loss.
-        model: the model.
-        batch: the batch.
-        input_gradient: whether to compute the gradient of the embedded input. A frozen model needs this, because it has
-            no other gradient.
+    ``input_gradient`` also computes the gradient of the embedded input. A frozen model needs this, because it has no
+    other gradient.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     embedded: list[Tensor] = []

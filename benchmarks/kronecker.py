@@ -55,16 +55,9 @@ class Options:
 
 @dataclass(frozen=True)
 class BenchLayer:
-    """A linear layer and a shape of A.
+    """A linear layer and a shape of A."""
 
-    Attributes:
-        kind: ``paper`` for the paper's shapes, ``square`` or ``oblong`` for random shapes.
-        d_in: the number of input features.
-        d_out: the number of output features.
-        shape: the shape of A.
-    """
-
-    kind: str
+    kind: str  # ``paper`` for the paper's shapes, ``square`` or ``oblong`` for random shapes
     d_in: int
     d_out: int
     shape: Shape

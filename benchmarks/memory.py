@@ -10,13 +10,13 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
 from benchmarks.contestants import add_adapter, build_adamw, build_family, frozen_backbone, random_batch, training_step
 from benchmarks.settings import Bench, Entrant, Row, Work, settings
-from benchmarks.timing import QUIET, Timed, load_by_others, load_error, read_clock
+from benchmarks.timing import timed_rounds
 from krona.backbones.load import meta_model
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -82,11 +82,12 @@ def measure(work: Work) -> list[Row]:
     rows: list[Row] = []
     deadline = time.perf_counter() + 60 * work.bench.minutes
     for point, entrant in cases:
-        if time.perf_counter() > deadline:
+        minutes = (deadline - time.perf_counter()) / 60
+        if minutes < 0:
             say(f"left out for lack of time: {entrant.name} on {point}")
             continue
         say(f"{entrant.name} on {point}")
-        rows.append(_measure_point(work, entrant, point, deadline))
+        rows.append(_measure_point(work, entrant, point, minutes))
     keys = ("backbone", "batch_size", "length", "adapters")
     full = {tuple(row[key] for key in keys): row for row in rows if row["name"] == "full"}
     for row in rows:
@@ -95,24 +96,18 @@ def measure(work: Work) -> list[Row]:
     return rows
 
 
-def _measure_point(work: Work, entrant: Entrant, point: MemoryPoint, deadline: float) -> Row:
-    """Return the row of one measurement.
+def _measure_point(work: Work, entrant: Entrant, point: MemoryPoint, minutes: float) -> Row:
+    """Return the row of one measurement, which is one round of `timed_rounds` with several steps."""
+    measured = []
 
-    If another process used the machine meanwhile, the measurement is repeated, or marked with bench.load=mark.
-    """
-    disturbed = 0
-    while True:
-        before = read_clock()
-        peak, seconds = _run_process(work.bench, entrant, point, work.backbones[point.backbone])
-        load = load_by_others(before, read_clock())
-        disturbed += load > QUIET
-        if load <= QUIET or work.bench.load == "mark":
-            break
-        if time.perf_counter() > deadline:
-            raise load_error(f"other processes used {load:.2f} cores while {entrant.name} was measured")
-        work.say(f"  other processes used {load:.2f} cores, so the measurement is repeated")
-    row = Timed({entrant.name: seconds}, disturbed).row(entrant.name, shape=entrant.shape)
-    return row | asdict(point) | {"peak_memory": peak}
+    def measure() -> float:
+        measured.append(_run_process(work.bench, entrant, point, work.backbones[point.backbone]))
+        return 0.0
+
+    bench = replace(work.bench, rounds=1, warm_up=0, minutes=minutes)
+    timed = timed_rounds(bench, {entrant.name: measure}, say=work.say)
+    peak, timed.seconds[entrant.name] = measured[-1]
+    return timed.row(entrant.name, shape=entrant.shape) | asdict(point) | {"peak_memory": peak}
 
 
 def _run_process(bench: Bench, entrant: Entrant, point: MemoryPoint, backbone: Backbone) -> tuple[int, list[float]]:

@@ -26,14 +26,7 @@ PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # the colum
 def run_bench(
     config: Mapping[str, Any], *, compose: Compose, methods: list[str], outputs: Path, console: Console
 ) -> Path:
-    """Run a benchmark, print and write its results, and return the path of the JSON file.
-
-    Args:
-        config: the settings of the benchmark.
-        compose: a function that composes train.py's config from overrides.
-        methods: the names of all methods in conf/method.
-        outputs: the output folder.
-        console: the console to print to.
+    """Run a benchmark of some of ``methods``, print and write its results, and return the path of the JSON file.
 
     Raises:
         KronaError: a setting or a method is wrong, or the machine is under load. No file is written in this case.

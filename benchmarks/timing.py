@@ -10,9 +10,9 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,21 +24,11 @@ STAT = Path("/proc/stat")  # a file of Linux with the busy time and the stolen t
 QUIET = 0.10  # maximum number of cores that other processes may use during a measurement
 
 
-@dataclass(frozen=True)
-class Clock:
-    """The values of several clocks at one moment, in seconds.
-
-    Attributes:
-        wall: the wall-clock time.
-        own: the processor time of this process and its children.
-        busy: the processor time of all processes; None if it is unknown.
-        stolen: the time that a hypervisor gave to other virtual machines.
-    """
+class Clock(NamedTuple):
+    """The values of two clocks at one moment, in seconds."""
 
     wall: float
-    own: float
-    busy: float | None
-    stolen: float
+    others: float | None  # the processor time of other processes and virtual machines; None if it is unknown
 
 
 def read_clock(stat: Path = STAT) -> Clock:
@@ -47,21 +37,16 @@ def read_clock(stat: Path = STAT) -> Clock:
     try:
         fields = [int(field) for field in stat.read_text().split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
-        return Clock(time.perf_counter(), own, None, 0.0)
+        return Clock(time.perf_counter(), None)
     user, nice, system, _idle, _wait, irq, softirq, stolen = (field / os.sysconf("SC_CLK_TCK") for field in fields)
-    return Clock(time.perf_counter(), own, user + nice + system + irq + softirq, stolen)
+    return Clock(time.perf_counter(), user + nice + system + irq + softirq + stolen - own)
 
 
 def load_by_others(before: Clock, after: Clock) -> float:
-    """Return the mean number of cores that others used between two moments.
-
-    Others are other processes, and other virtual machines on the same host.
-    """
-    seconds = max(after.wall - before.wall, 1e-6)
-    if before.busy is None or after.busy is None:
+    """Return the mean number of cores that other processes and virtual machines used between two moments."""
+    if before.others is None or after.others is None:
         return max(0.0, os.getloadavg()[0] - 1.0)
-    working = (after.busy - before.busy) - (after.own - before.own)
-    return max(0.0, working + after.stolen - before.stolen) / seconds
+    return max(0.0, after.others - before.others) / max(after.wall - before.wall, 1e-6)
 
 
 def require_quiet(*, seconds: float = 1.0) -> None:
@@ -110,16 +95,10 @@ def machine_facts(threads: int) -> dict[str, Any]:
 
 @dataclass
 class Timed:
-    """The measured times of all rounds.
+    """The measured times of all rounds."""
 
-    Attributes:
-        seconds: a dict from the name of each contestant to its time in each round.
-        disturbed: the number of rounds during which others used the machine. These rounds were repeated, or kept with
-            bench.load=mark.
-    """
-
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    disturbed: int = 0
+    seconds: dict[str, list[float]]  # the time of each contestant in each round
+    disturbed: int = 0  # rounds during which others used the machine; repeated, or kept with bench.load=mark
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -167,12 +146,7 @@ def timed_rounds(
     There are ``bench.rounds`` rounds without load by others, or fewer rounds if they take more than ``bench.minutes``.
     This time limit includes the warm-up.
 
-    Args:
-        bench: the settings of the benchmark.
-        contestants: a dict from the name of each contestant to the function to time. If a function returns a number,
-            this number is used as its time in seconds.
-        clock: a function that reads the clocks.
-        say: a function that prints a line for the user.
+    If a contestant returns a number, this number is used as its time in seconds.
 
     Raises:
         KronaError: there were fewer than three rounds (or ``bench.rounds``, if it is smaller) without load by others.

@@ -1,6 +1,7 @@
 """Test the rounds of a benchmark: random order, repetition if disturbed, and the error on a busy machine."""
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from benchmarks import timing
 from benchmarks.settings import Bench
-from benchmarks.timing import Clock, Timed, load_by_others, require_quiet, timed_rounds
+from benchmarks.timing import Clock, Timed, load_by_others, read_clock, require_quiet, timed_rounds
 from krona import paths
 from krona.cli import run_commands as start
 from krona.messages import KronaError
@@ -16,11 +17,11 @@ from krona.messages import KronaError
 
 def clocks(shares: list[float]) -> object:
     """Return a clock with two times for each round. Between them, others use the given share of a core."""
-    busy, moments = 0.0, []
+    others, moments = 0.0, []
     for second, share in enumerate(shares):
-        moments.append(Clock(2.0 * second, float(second), busy, 0.0))
-        busy += 1.0 + share
-        moments.append(Clock(2.0 * second + 1, second + 1.0, busy, 0.0))
+        moments.append(Clock(2.0 * second, others))
+        others += share
+        moments.append(Clock(2.0 * second + 1, others))
     return itertools.chain(moments, itertools.repeat(moments[-1])).__next__
 
 
@@ -64,10 +65,15 @@ def test_ratios_are_computed_within_rounds() -> None:
     assert timed.spread("b") == pytest.approx(2.25)
 
 
-def test_load_by_others_counts_stolen_time_and_not_ours() -> None:
-    before = Clock(0.0, 5.0, 100.0, 3.0)
-    assert load_by_others(before, Clock(10.0, 25.0, 120.0, 3.0)) == 0.0
-    assert load_by_others(before, Clock(10.0, 15.0, 115.0, 4.0)) == pytest.approx(0.6)
+def test_load_by_others_counts_stolen_time_and_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat, moments = tmp_path / "stat", []
+    for own, busy, stolen in ((5, 100, 3), (25, 120, 3), (15, 115, 4)):
+        monkeypatch.setattr(timing.os, "times", lambda own=own: os.times_result((own, 0, 0, 0, 0)))
+        ticks = os.sysconf("SC_CLK_TCK")
+        stat.write_text(f"cpu {busy * ticks} 0 0 7 7 0 0 {stolen * ticks}\n")
+        moments.append(read_clock(stat)._replace(wall=own))
+    assert load_by_others(moments[0], moments[1]) == 0.0
+    assert load_by_others(moments[0], moments[2]) == pytest.approx(0.6)
 
 
 def test_a_machine_under_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
