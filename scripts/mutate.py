@@ -5,8 +5,8 @@ Each changed version of the code is a mutant. A mutant survives if no test fails
     python scripts/mutate.py                                            # 40 mutants per group: hours on one core
     python scripts/mutate.py metrics --mutants 10 --out mutants.json    # 10 mutants of one group
 
-The library cosmic-ray provides the mutations. Mutants are written into a copy of the working tree. They are chosen at
-random with a fixed seed. After an interruption, run the same command again to continue.
+The library cosmic-ray provides the mutations and runs the tests. Mutants are written into a copy of the working tree.
+They are chosen at random with a fixed seed. After an interruption, run the same command again to continue.
 """
 
 import argparse
@@ -14,21 +14,20 @@ import difflib
 import json
 import os
 import random
-import resource
+import shlex
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
 
-import pytest
-from cosmic_ray.ast import get_ast
-from cosmic_ray.mutating import mutate_code
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code, use_mutation
 from cosmic_ray.plugins import get_operator, operator_names
+from cosmic_ray.testing import run_tests
+from cosmic_ray.work_item import TestOutcome
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {  # from the name of a group to the sources to mutate, and the tests that should fail
@@ -42,33 +41,17 @@ GROUPS = {  # from the name of a group to the sources to mutate, and the tests t
 COPIED = ("src", "conf", "sweeps", "tests", "docs", "benchmarks", "pyproject.toml", "train.py", "bench.py", "README.md")
 # BitOr would change `|` in type annotations. The other operators change names, and most of their mutants cannot start.
 SKIPPED = ("BitOr", "VariableReplacer", "VariableInserter", "Not_Not")
-# The tests of each mutant run in a copy of this process, which has already imported the libraries.
-IMPORTED = ("torch", "pytorch_lightning", "transformers", "evaluate", "hydra", "scipy.stats", "sklearn.metrics")
-CPU_LIMIT_S = 200  # for a test file; other processes have no influence on it, unlike on wall-clock time
-TEST_LIMIT_S = 600  # for a test that waits without using processor time
-
-
-def walk(node: Any) -> Iterator[Any]:
-    """Yield a node of a syntax tree and all nodes below it."""
-    yield node
-    for child in getattr(node, "children", ()):
-        yield from walk(child)
+TEST_LIMIT_S, MUTANT_LIMIT_S = 600, 3600  # for one test, and for all tests of a mutant
 
 
 def list_mutations(file: Path) -> Iterator[tuple[Path, str, int]]:
     """Yield all mutations of a file. Each is a tuple of the file, the name of the operator, and the place's number."""
-    nodes = list(walk(get_ast(file.read_text(encoding="utf-8"))))
+    nodes = list(ast_nodes(get_ast(file.read_text(encoding="utf-8"))))
     for name in operator_names():
         if not any(word in name for word in SKIPPED):
             operator = get_operator(name)()
             places = sum(1 for node in nodes for _ in operator.mutation_positions(node))
             yield from ((file.relative_to(ROOT), name, place) for place in range(places))
-
-
-def mutate(path: Path, operator: str, place: int) -> tuple[str, str]:
-    """Return the text of a file before and after a mutation."""
-    before = path.read_text(encoding="utf-8")
-    return before, mutate_code(before, get_operator(operator)(), place)
 
 
 def compiles(mutation: tuple[Path, str, int]) -> bool:
@@ -77,7 +60,8 @@ def compiles(mutation: tuple[Path, str, int]) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            compile(mutate(ROOT / file, operator, place)[1], "mutant", "exec")
+            text = (ROOT / file).read_text(encoding="utf-8")
+            compile(mutate_code(text, get_operator(operator)(), place), "mutant", "exec")
     except SyntaxError:
         return False
     return True
@@ -110,45 +94,17 @@ def order_tests(copy: Path, group: str, mutated: Path) -> list[str]:
     return [str(file) for file in sorted(dict.fromkeys(files), key=lambda file: mutated.stem not in file.stem)]
 
 
-def tests_pass(copy: Path, tests: list[str]) -> bool:
-    """Run test files in the copy until a test fails, and return whether all tests passed.
-
-    A test that exceeds a limit fails.
-    """
-    for test in tests:
-        child = os.fork()  # a new process would have to import the libraries
-        if not child:
-            run_tests(copy, test)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            return False
-    return True
-
-
-def run_tests(copy: Path, test: str) -> NoReturn:
-    """Run a test file in the copy, and end this process with pytest's exit status."""
-    status = int(pytest.ExitCode.INTERNAL_ERROR)
-    try:
-        os.chdir(copy)
-        os.environ.update(PYTHONPATH=str(copy / "src"), OMP_NUM_THREADS="1")
-        sys.path.insert(0, str(copy / "src"))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
-        for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
-            os.dup2(os.open(os.devnull, mode), number)
-        quiet = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        status = pytest.main(["-x", f"--timeout={TEST_LIMIT_S}", *quiet, test])
-    finally:
-        os._exit(status)
+def tests_pass(copy: Path, group: str, mutated: Path) -> bool:
+    """Run the tests of a group in the copy until a test fails or exceeds a limit. Return whether all tests passed."""
+    options = ["-xq", f"--rootdir={copy}", f"--timeout={TEST_LIMIT_S}", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *order_tests(copy, group, mutated)]
+    return bool(run_tests(shlex.join(command), MUTANT_LIMIT_S)[0] == TestOutcome.SURVIVED)
 
 
 def try_mutant(copy: Path, group: str, file: Path, operator: str, place: int) -> dict[str, object]:
     """Write one mutant into the copy, run the tests of the group, restore the file, and return the result."""
-    before, after = mutate(copy / file, operator, place)
-    (copy / file).write_text(after, encoding="utf-8")
-    try:
-        survived = tests_pass(copy, order_tests(copy, group, file))
-    finally:
-        (copy / file).write_text(before, encoding="utf-8")
+    with use_mutation(copy / file, get_operator(operator)(), place) as (before, after):
+        survived = tests_pass(copy, group, file)
     difference = difflib.unified_diff(before.split("\n"), after.split("\n"), n=0, lineterm="")
     return {"group": group, "survived": survived, "change": list(difference)[2:]}
 
@@ -160,14 +116,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "mutants.json")
     options = parser.parse_args()
+    options.out = options.out.absolute()  # the tests run in another folder
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     groups = options.groups or list(GROUPS)
-    for library in IMPORTED:
-        import_module(library)
     with tempfile.TemporaryDirectory(prefix="krona-mutants-") as folder:
         copy = copy_sources(Path(folder))
+        os.chdir(copy)
+        os.environ |= {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
         for group in groups:
-            if not tests_pass(copy, order_tests(copy, group, copy)):
+            if not tests_pass(copy, group, copy):
                 sys.exit(f"The tests of {group} fail without a mutant. Run: pytest {' '.join(GROUPS[group][1])}")
             for mutation in draw_sample(group, options.mutants, options.seed):
                 key = " ".join(map(str, (group, *mutation)))

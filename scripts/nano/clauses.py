@@ -68,12 +68,8 @@ def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float
     """Draw a clause.
 
     Args:
-        rng: the random generator.
         shape: the kind of the object: `alone` (no object), `thing`, `food` or `person`. If it is empty, the kind is
             random.
-        place: the probability of a place.
-        time: the probability of a time.
-        negated: the probability of a negation.
     """
     shape = shape or rng.choice(("alone", "thing", "thing", "food", "person"))
     subject = draw_person(rng)

@@ -54,7 +54,6 @@ def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float
 
     Args:
         sentinels: the ids of the sentinel tokens, in the order of their use.
-        rng: the random generator that chooses the spans.
         density: the approximate share of removed tokens.
     """
     source, target, at, span = list[int](), list[int](), 0, 0

@@ -12,9 +12,7 @@ def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[
     """Return a hypothesis about a clause, after the slot (part of the clause) that decides their relation.
 
     Args:
-        clause: the premise.
         label: the relation: 0 for entailment, 1 for neutral, 2 for contradiction.
-        rng: the random generator.
         steps: the maximum number of edits.
 
     Returns:

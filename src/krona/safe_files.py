@@ -62,8 +62,6 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
     """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
 
     Args:
-        path: the file to write.
-        write: a function that gets the path of the temporary file and writes the content to it.
         part_in: folder of the temporary file, on the file system of ``path``; None: the folder of ``path``.
 
     Raises:

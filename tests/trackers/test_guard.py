@@ -15,7 +15,7 @@ from tests.trackers.one_run import one_run
 
 from krona.messages import KronaError
 from krona.trackers.guard import Guarded
-from krona.trackers.tracker import About, Ending, Value, require
+from krona.trackers.tracker import About, Ending, Value
 from krona.training import tracking
 from one_job import same_files
 
@@ -95,13 +95,6 @@ def test_a_run_with_an_unruly_tracker_is_the_same(
     job, lines = one_run(tmp_path, "logger=wandb")
     assert same_files(plain, job.folder)
     assert sum("failed at" in line for line in lines) == 1
-
-
-def test_a_missing_package_names_the_install_command() -> None:
-    with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e '\.\[extra\]'"):
-        require("no_such_module", logger="x", extra="extra")
-    with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e \.$"):
-        require("no_such_module", logger="x")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ class HiRA(nn.Module):
         """Store the layer that has the weight W.
 
         Args:
-            layer: the linear layer.
             transposed: true if the layer stores Wᵀ, as GPT-2's ``Conv1D`` does.
         """
         self.layer, self.transposed = (layer,), transposed

@@ -21,9 +21,6 @@ class Guarded:
 
     Args:
         name: the name of the tracker in the config.
-        tracker: the tracker to call.
-        say: a function that prints a line for the user.
-        limit_s: the time limit of a call, in seconds.
     """
 
     def __init__(self, name: str, tracker: Tracker, *, say: Callable[[str], None], limit_s: float = LIMIT_S) -> None:
@@ -34,8 +31,6 @@ class Guarded:
         """Call a method of the tracker, and print the line that it returns. Do nothing if the method does not exist.
 
         Args:
-            method: the name of the method.
-            arguments: the arguments of the method.
             when: the time of the call, such as ``"epoch 3"``, for the message about a failure.
         """
         from pytorch_lightning.utilities.seed import isolate_rng

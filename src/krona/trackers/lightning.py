@@ -74,11 +74,8 @@ class OtherLogger(LightningTracker):
     begin with ``val/``, and the loss is logged every ``trainer.log_every_n_steps`` steps.
 
     Args:
-        build: the logger's class.
         name: the key of the logger in the config. If ``save_dir`` is not given, it is also the name of the logger's
             folder in the run's folder.
-        arguments: the arguments of the logger's class.
-        about: the description of the run.
 
     Raises:
         KronaError: the logger cannot be constructed.

@@ -124,9 +124,6 @@ class History:
     """The file ``tracked.jsonl`` in a run's folder.
 
     The file contains all logged values, so that a resumed run can log them again.
-
-    Args:
-        folder: the folder of the run.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,12 +1,9 @@
 """The interface of trackers, and the description of a run that they receive."""
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
-
-from krona.messages import KronaError
 
 Value = float | int | str
 Ending = Literal["done", "failed", "interrupted"]
@@ -55,17 +52,3 @@ class Tracker(Protocol):
 
     def close(self, ending: Ending) -> str | None:
         """Close all connections and files. If the user must do something, return a line that describes it."""
-
-
-def require(module: str, *, logger: str, extra: str = "") -> None:
-    """Raise `KronaError` if a module is not installed. The message contains the command that installs it.
-
-    Args:
-        module: the name of the module.
-        logger: the config's name of the tracker that needs the module.
-        extra: the extra (set of optional dependencies) of krona that contains the module. If it is empty, the module is
-            one of krona's main dependencies.
-    """
-    if importlib.util.find_spec(module) is None:
-        package = f"'.[{extra}]'" if extra else "."
-        raise KronaError(f"logger={logger} needs {module}, which is not installed. Run: pip install -e {package}")

@@ -23,7 +23,7 @@ from krona.safe_files import remove_below
 from krona.trackers.guard import MAX_REASON
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
-from krona.trackers.tracker import Ending, Value, require
+from krona.trackers.tracker import Ending, Value
 
 MAX_ID = 64  # maximum number of characters in a W&B run id
 MAX_TAG = 64
@@ -53,7 +53,6 @@ class WeightsAndBiases(LightningTracker):
 
     @staticmethod
     def check(arguments: Mapping[str, Any]) -> None:
-        require("wandb", logger="wandb")
         for key, characters in {"project": "/\\#?%:", "entity": "/\\#?%:", "name": "\n", "group": "\n"}.items():
             check_name(f"logger.wandb.{key}", arguments.get(key), forbidden=characters)
         for key, values in (("job_type", [arguments.get("job_type")]), ("tags", arguments.get("tags") or ())):

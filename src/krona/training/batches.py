@@ -22,9 +22,7 @@ class TrainingBatches(Sampler[list[int]]):
     shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
 
     Args:
-        rows: the number of rows.
         batch_size: the number of rows in a batch, over all ranks.
-        seed: the seed of the run.
         lengths: the number of tokens of each row. None means that each batch contains random rows.
         ranks: the processes of the run, which share every batch. If the number of rows in a batch is not divisible by
             the number of ranks, some ranks get one row fewer. If the last batch has fewer rows than there are ranks,
@@ -66,11 +64,6 @@ class ShortToLong(Sampler[list[int]]):
 
     Of N ranks, each takes every N-th batch. Batches are made smaller if this divides the work more evenly, because all
     ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
-
-    Args:
-        lengths: the number of tokens of each row.
-        batch_size: the maximum number of rows in a batch.
-        ranks: the processes of the run.
 
     Attributes:
         order: the positions of this rank's rows in the split, in the order in which the rows are evaluated.

@@ -23,7 +23,6 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
     """Build the callbacks of a run.
 
     Args:
-        settings: the settings of the run.
         first: whether this is the first rank. On other ranks, callbacks that print or write files are left out.
 
     Raises:

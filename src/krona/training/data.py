@@ -32,7 +32,6 @@ def load_splits(settings: Run, *, share: bool) -> Splits:
     """Return the rows of train, dev and test.
 
     Args:
-        settings: the settings of the run.
         share: whether to keep the rows for later jobs of this process. Callers must not change the rows.
     """
     task, data = settings.task, settings.data
@@ -51,14 +50,6 @@ def build_data(
     settings: Run, result: Result, splits: Splits, backbone: Loaded, *, cache: Path, ranks: Ranks
 ) -> RunData:
     """Tokenise the splits, build the batches of this rank, and record facts about the data in ``result``.
-
-    Args:
-        settings: the settings of the run.
-        result: the object that receives the facts.
-        splits: the rows of train, dev and test.
-        backbone: the backbone, whose tokenizer encodes the rows.
-        cache: the folder in which tokenised rows are cached.
-        ranks: the processes of the run.
 
     Raises:
         KronaError: the backbone's tokenizer cannot reproduce the labels, or the rows have more tokens than the backbone

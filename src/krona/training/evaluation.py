@@ -86,7 +86,6 @@ class ScoringModule(pl.LightningModule):
     ``val/f1``.
 
     Args:
-        model: the model to evaluate.
         evaluations: the evaluations of the splits. The trainer accepts only the loaders of these evaluations.
     """
 

@@ -32,14 +32,11 @@ class Learner(ScoringModule):
 
     Args:
         model: the backbone with the inserted method.
-        family: the model family of the backbone, which computes the loss.
-        plan: the settings of the training.
         evaluate_dev: a function that returns the scores of a model on dev.
         evaluate_test: the evaluation on test, for ``trainer.test``.
         after_backward: a function that is called in each step after the gradients are complete and before they are
             clipped.
         after_epoch: a function that is called after each epoch, when dev has been scored.
-        ranks: the processes of the run.
     """
 
     # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.

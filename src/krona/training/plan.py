@@ -13,10 +13,8 @@ class Plan:
     """The settings of the training.
 
     Args:
-        build_optimizer: a function that builds the optimizer from the list of trainable parameters.
         build_schedule: a function that builds the schedule of the learning rate. Its arguments are the optimizer, the
             number of warm-up steps and the number of all steps.
-        warmup_steps: the number of warm-up steps.
         total_steps: the number of optimizer steps of the whole training, including the warm-up.
         gradient_clip: the largest allowed norm of the gradient. None means no limit.
         micro_batch_size: the maximum number of rows in one forward pass of a rank. None means that the rank's whole

@@ -23,7 +23,6 @@ class Progress(pl.Callback):
     """The Lightning callback that prints the progress of one run.
 
     Args:
-        console: the console to print to.
         log: the open file train.log. None means that lines are printed to the console only.
         shows_notes: whether to print the notes. Only the first run of a sweep prints them, because the sweep prints the
             notes of all its runs at the end.

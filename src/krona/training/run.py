@@ -51,15 +51,11 @@ def run(
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Args:
-        settings: the settings of the run.
-        result: the object that receives the scores and the facts about the run.
-        folder: the folder of the run.
         progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
             when dev has been scored and ``result`` has been written. Lightning's own hooks for the end of an epoch are
             called too early, because the learner has not recorded the epoch yet.
         claim: the exclusive right of this process to write the files of the run. It raises an error if another process
             has taken over the run. It is None on all ranks except the first, because only the first rank writes files.
-        ranks: the processes of this run. Each of them calls this function with the same settings.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
@@ -132,10 +128,6 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     Args:
-        settings: the settings of the run.
-        result: the object that receives the facts.
-        cache: the folder in which tokenised rows are cached.
-        ranks: the processes of this run.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     trainer = settings.trainer

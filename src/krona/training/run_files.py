@@ -78,9 +78,6 @@ class RunFiles:
         The result is written last. If the result reports that the run is done, all other files exist.
 
         Args:
-            settings: the settings of the run.
-            result: the finished result.
-            model: the trained model.
             predictions: a dict from the name of each split to its rows and their predicted texts.
             backbone: the fingerprint of the backbone, computed before FSDP shards its weights.
         """

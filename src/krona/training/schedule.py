@@ -26,7 +26,6 @@ def count_steps(settings: Run, batches: int) -> StepCounts:
     """Compute the numbers of optimizer steps of a run.
 
     Args:
-        settings: the settings of the run.
         batches: the number of batches in an epoch before ``trainer.limit_train_batches`` is applied.
     """
     trainer = settings.trainer

@@ -100,8 +100,6 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     """Return the text of README.md.
 
     Args:
-        form: the form of the export (``merged``, ``peft`` or ``adapter``).
-        lines: lines that describe the exported files.
         auto: the name of the Auto class of transformers for the backbone.
     """
     origin = run.origin
