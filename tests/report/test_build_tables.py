@@ -246,12 +246,12 @@ def test_a_mean_over_tasks_with_different_seeds_has_no_interval_over_seeds(tmp_p
 
 
 def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
-    results = [make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano")]
-    results.append(make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano",
+    results = [make_result("krona", "sample_mnli", 1, sweep="table9", backbone="nano")]
+    results.append(make_result("krona", "sample_mnli", 1, sweep="table9", backbone="nano",
                                change={"method.kron_factors": SHAPES[0]}))  # fmt: skip
     for result, used in zip(results, ([[16, 12], [12, 16]], [[2, 96], [96, 2]]), strict=True):
         result.provenance |= {"branch_config": {"kron_factors": used}, "update_rank": used[0][0] * used[1][0]}
-    failed = make_result("krona", "sample_mnli", 1, sweep="table9", backbone="nano", status="failed")
+    failed = make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano", status="failed")
     assert failed.provenance["update_rank"] == 576, "of the requested shape, as the used shape was not known"
     rows = {row.key: row for row in collected(tmp_path, [failed, *results], table="9").tables[0].rows}
     assert (rows["32x24"].label, rows["32x24"].differs) == ("16x12", "the paper's 32x24")
