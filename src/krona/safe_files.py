@@ -61,8 +61,7 @@ def read_text(path: Path, *, limit: int) -> str:
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
     """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
 
-    Args:
-        part_in: folder of the temporary file, on the file system of ``path``; None: the folder of ``path``.
+    The temporary file is in ``part_in``, on the same file system, or else in the folder of ``path``.
 
     Raises:
         KronaError: the file could not be written. An old file at ``path`` is unchanged.

@@ -117,11 +117,7 @@ def _hash_folder(folder: Path, *, weights: bool, gguf: str = "") -> str:
 
 @lru_cache(maxsize=32)
 def _hash_content(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Return a hash of the names and contents of files. It is cached for the runs of a sweep.
-
-    Args:
-        files: the path, size and modification time of each file, so that a changed file is hashed again.
-    """
+    """Return a hash of the names and contents of files, cached by their paths, sizes and modification times."""
     digest = hashlib.blake2b(digest_size=8)
     for path, _, _ in files:
         digest.update(Path(path).name.encode())

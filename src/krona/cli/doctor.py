@@ -32,19 +32,12 @@ INDENT = 14
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the output.
+    """One line of the output."""
 
-    Args:
-        about: the subject, in one or two words.
-        text: what was found.
-        level: ``broken`` sets the exit code to 1.
-        fix: a command that corrects the problem. A note may have no command.
-    """
-
-    about: str
+    about: str  # the subject, in one or two words
     text: str
-    level: Literal["fine", "note", "broken"] = "fine"
-    fix: str | None = None
+    level: Literal["fine", "note", "broken"] = "fine"  # broken: the exit code is 1
+    fix: str | None = None  # a command that corrects the problem
 
 
 def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:

@@ -40,29 +40,18 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class MethodRow:
-    """The counts of one method on one backbone.
-
-    Args:
-        trainable_percent: trainable parameters, in percent of the backbone's parameters.
-        printed_percent: ``trainable_percent``, truncated as in Table 1.
-        paper_percent: the number in the Params column of Table 1; None: the table does not have the method.
-        update_rank: the highest rank that the update of one layer or block can have; None: the update is not linear.
-        file_bytes: size of the adapter's file.
-        multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token.
-        launches: kernels that the unmerged branches add to one forward pass.
-        head_params: parameters of a new head for a task with two classes, which every method trains.
-    """
+    """The counts of one method on one backbone."""
 
     method: str
     trainable_params: int
-    trainable_percent: float
-    printed_percent: float
-    paper_percent: float | None
-    update_rank: int | None
-    file_bytes: int
-    multiply_adds: int
-    launches: int
-    head_params: int = 0
+    trainable_percent: float  # of the backbone's parameters
+    printed_percent: float  # truncated as in Table 1
+    paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
+    update_rank: int | None  # the highest rank of the update of a layer or block; None: the update is not linear
+    file_bytes: int  # of the adapter's file
+    multiply_adds: int  # of the matrix products of all unmerged branches, for one token
+    launches: int  # kernels that the unmerged branches add to one forward pass
+    head_params: int = 0  # of a new head for a task with two classes, which every method trains
 
 
 def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:

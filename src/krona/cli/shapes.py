@@ -14,22 +14,14 @@ from krona.paper import read_paper_table
 
 @dataclass(frozen=True)
 class ShapeRow:
-    """One pair of factor shapes for a layer.
+    """One pair of factor shapes for a layer."""
 
-    Args:
-        kron_factors: the shapes of A and B, ``[[a1, a2], [b1, b2]]``.
-        rank: the highest rank of A ⊗ B.
-        multiply_adds: multiply-adds for one token, in the cheaper order of the two products.
-        multiply_adds_percent: ``multiply_adds`` in percent of the layer's own multiply-adds.
-        paper_mnli: the MNLI score in Table 9 of the paper; None: the table does not have this pair.
-    """
-
-    kron_factors: list[list[int]]
+    kron_factors: list[list[int]]  # the shapes of A and B, ``[[a1, a2], [b1, b2]]``
     parameters: int
-    rank: int
-    multiply_adds: int
-    multiply_adds_percent: float
-    paper_mnli: float | None
+    rank: int  # the highest rank of A ⊗ B
+    multiply_adds: int  # for one token, in the cheaper order of the two products
+    multiply_adds_percent: float  # of the layer's own multiply-adds
+    paper_mnli: float | None  # the MNLI score in Table 9 of the paper; None: the table does not have this pair
 
 
 def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:

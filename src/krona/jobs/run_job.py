@@ -35,10 +35,8 @@ AfterEpoch = Callable[[Any], None]  # is called with the LightningModule after e
 def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
     """Run a job unless its run is done, and return the job with its outcome.
 
-    If the run fails, the error is recorded in its result.json and in the returned job.
-
-    Args:
-        after_epoch: a function that is called after each epoch. It can raise `Interrupted` to stop the run.
+    If the run fails, the error is recorded in its result.json and in the returned job. ``after_epoch`` can raise
+    `Interrupted` to stop the run.
 
     Raises:
         KronaError: the config is invalid, so that the run was not started and no files were written. Or the run

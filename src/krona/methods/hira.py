@@ -35,11 +35,7 @@ class HiRA(nn.Module):
         nn.init.zeros_(self.B)
 
     def bind(self, layer: nn.Module, *, transposed: bool = False) -> None:
-        """Store the layer that has the weight W.
-
-        Args:
-            transposed: true if the layer stores Wᵀ, as GPT-2's ``Conv1D`` does.
-        """
+        """Store the layer that has the weight W or, if ``transposed``, Wᵀ, as GPT-2's ``Conv1D`` does."""
         self.layer, self.transposed = (layer,), transposed
 
     def forward(self, x: Tensor) -> Tensor:

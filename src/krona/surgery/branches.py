@@ -18,18 +18,13 @@ from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 @dataclass(frozen=True)
 class BuiltBranches:
-    """The branches for one module of the backbone.
-
-    Args:
-        place: the name of the module.
-        entry: the first module, if the branches act on a part of the model with several modules. Otherwise None.
-    """
+    """The branches for one module of the backbone."""
 
     place: str
     branches: nn.ModuleList
     placement: BranchPlacement
     magnitude: Magnitude | None
-    entry: nn.Module | None
+    entry: nn.Module | None  # the first module, if the branches act on a part of the model with several modules
 
 
 def build(

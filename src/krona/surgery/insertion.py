@@ -76,11 +76,7 @@ def insert(
 
 
 def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
-    """Return the public names of the backbone's own parameters that an adapter trains.
-
-    Args:
-        insertion: the arguments of `insert` for this adapter.
-    """
+    """Return the public names of the backbone's own parameters that train if `insert` gets these arguments."""
     flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone", "head") if key in insertion}
     return trained_names(model, **flags, existing=existing_names(model, branch, insertion["target_modules"]))
 

@@ -78,11 +78,7 @@ class MixedBatch:
         return self._update(adapted, output, x)
 
     def forward_trained(self, module: nn.Module, plain: Any, x: Tensor) -> Tensor:
-        """Run a module of the backbone once per adapter, with the weights and on the rows of this adapter.
-
-        Args:
-            plain: the original forward function of the module.
-        """
+        """Run ``plain``, a module's own forward function, once per adapter, with its weights and on its rows."""
         self._check(module, x)
         out = None
         for name, rows in self._groups(x):

@@ -23,15 +23,10 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 @dataclass(frozen=True)
 class Match:
-    """A match of a module with a pattern.
+    """A match of a module with a pattern."""
 
-    Args:
-        number: the index of the first pattern that matches the module.
-        entry: the name of the first module, if the pattern matches a part of the model. Otherwise None.
-    """
-
-    number: int
-    entry: str | None = None
+    number: int  # the index of the first pattern that matches the module
+    entry: str | None = None  # the first module, if the pattern matches a part of the model
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:

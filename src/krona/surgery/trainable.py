@@ -17,17 +17,11 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 @dataclass(frozen=True)
 class Count:
-    """The numbers of parameters of a model.
+    """The numbers of parameters of a model."""
 
-    Args:
-        trainable: the number of parameters that the method trains, without the head.
-        backbone: the number of parameters before the insertion, without the head. Tied weights are counted once.
-        head: the number of parameters of the head, which is new for each task and trains with every method.
-    """
-
-    trainable: int
-    backbone: int
-    head: int = 0
+    trainable: int  # of the method, without the head
+    backbone: int  # before the insertion, without the head; tied weights are counted once
+    head: int = 0  # of the head, which is new for each task and trains with every method
 
     @property
     def percent(self) -> float:

@@ -18,15 +18,10 @@ WRAPPER_PARTS = ("base", "branches", "magnitudes")  # the submodules of `Adapted
 
 @dataclass(frozen=True)
 class BranchPlacement:
-    """The placement of an adapter's branches at a module.
-
-    Args:
-        inner_residual: whether the output of a sequential or before branch is added to its input. If false, it replaces
-            the input.
-    """
+    """The placement of an adapter's branches at a module."""
 
     placement: Position
-    inner_residual: bool
+    inner_residual: bool  # the output of a sequential or before branch is added to its input, and does not replace it
 
 
 class InputCapture:
@@ -119,8 +114,7 @@ class Adapted(nn.Module):
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
         """Apply the branches of an adapter to ``y``: the output of the base or, for *before*, the input of the base.
 
-        Args:
-            x: the input of parallel branches.
+        ``x`` is the input of parallel branches.
         """
         updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast the branches' output may be in fp32
         if self.watch is not None:

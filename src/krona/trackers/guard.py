@@ -18,9 +18,6 @@ class Guarded:
     printed for the user. From then on, only the tracker's method ``close`` is called. The state of the random number
     generators is restored after each call. A call that exceeds the time limit continues in its thread, which Python
     cannot end. The random numbers that it draws after that come from the same generators as those of the run.
-
-    Args:
-        name: the name of the tracker in the config.
     """
 
     def __init__(self, name: str, tracker: Tracker, *, say: Callable[[str], None], limit_s: float = LIMIT_S) -> None:
@@ -30,8 +27,7 @@ class Guarded:
     def call(self, method: str, *arguments: Any, when: str) -> None:
         """Call a method of the tracker, and print the line that it returns. Do nothing if the method does not exist.
 
-        Args:
-            when: the time of the call, such as ``"epoch 3"``, for the message about a failure.
+        A message about a failure says ``when`` it was, for example ``"epoch 3"``.
         """
         from pytorch_lightning.utilities.seed import isolate_rng
 

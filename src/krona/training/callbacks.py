@@ -20,10 +20,7 @@ FIRST_RANK_ONLY = (LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressB
 
 
 def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
-    """Build the callbacks of a run.
-
-    Args:
-        first: whether this is the first rank. On other ranks, callbacks that print or write files are left out.
+    """Build the callbacks of a run. Only on the ``first`` rank, they include those that print or write files.
 
     Raises:
         KronaError: a callback cannot be built, monitors a value that is not logged, or needs a logger.

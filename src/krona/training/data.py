@@ -29,11 +29,7 @@ class RunData:
 
 
 def load_splits(settings: Run, *, share: bool) -> Splits:
-    """Return the rows of train, dev and test.
-
-    Args:
-        share: whether to keep the rows for later jobs of this process. Callers must not change the rows.
-    """
+    """Return the rows of train, dev and test, which must not be changed. ``share`` keeps them for later jobs."""
     task, data = settings.task, settings.data
 
     def load() -> Splits:

@@ -64,11 +64,7 @@ class SplitEvaluation:
         return self.family.summed_loss(model, batch)
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the dict of `score_predictions` for the predictions of all ranks.
-
-        Args:
-            texts: the predictions of this rank, in the order of its batches. Rows without a prediction are not scored.
-        """
+        """Return the dict of `score_predictions` for all ranks. ``texts`` are this rank's predictions, in order."""
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))

@@ -20,12 +20,9 @@ REFRESH_S = 0.5  # minimum time between two updates of the bar, which read the l
 
 
 class Progress(pl.Callback):
-    """The Lightning callback that prints the progress of one run.
+    """The Lightning callback that prints the progress of one run, also to ``log``, the open file train.log.
 
-    Args:
-        log: the open file train.log. None means that lines are printed to the console only.
-        shows_notes: whether to print the notes. Only the first run of a sweep prints them, because the sweep prints the
-            notes of all its runs at the end.
+    In a sweep, only the first run ``shows_notes``, because the sweep prints the notes of all its runs at the end.
     """
 
     def __init__(self, console: Console, log: Any = None, *, shows_notes: bool = True) -> None:

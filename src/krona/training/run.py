@@ -127,8 +127,7 @@ class Prepared:
 def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Prepared:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
-    Args:
-        share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
+    ``share`` shares the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     trainer = settings.trainer
     keep_freed_memory()

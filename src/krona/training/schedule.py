@@ -23,11 +23,7 @@ class StepCounts:
 
 
 def count_steps(settings: Run, batches: int) -> StepCounts:
-    """Compute the numbers of optimizer steps of a run.
-
-    Args:
-        batches: the number of batches in an epoch before ``trainer.limit_train_batches`` is applied.
-    """
+    """Compute the numbers of optimizer steps of a run whose training data has this number of batches."""
     trainer = settings.trainer
     limit = trainer.limit_train_batches
     epoch = min(limit, batches) if isinstance(limit, int) else int(batches * limit)

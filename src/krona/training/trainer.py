@@ -71,12 +71,9 @@ def build_trainer(
 
 
 def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train until the end or until training stops early.
+    """Train, from a checkpoint if it is given, until the end or until training stops early.
 
     If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
-
-    Args:
-        checkpoint: the path of the checkpoint to resume from; None to start from the beginning.
     """
     device: Any = trainer.strategy.root_device
     trains = learner.plan.total_steps > 0 and bool(surgery.trainable_state(learner.model))

@@ -97,11 +97,7 @@ def origin_json(origin: Origin) -> str:
 
 
 def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: Any) -> str:
-    """Return the text of README.md.
-
-    Args:
-        auto: the name of the Auto class of transformers for the backbone.
-    """
+    """Return the text of README.md. ``auto`` is the name of the Auto class of transformers for the backbone."""
     origin = run.origin
     task, base = origin.task_settings, str(origin.backbone["name"])
     name = task.sample or task.name

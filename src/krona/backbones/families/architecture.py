@@ -13,14 +13,9 @@ from krona.backbones.families.pooling import pooled_head
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The module names of an architecture.
+    """The module names of an architecture."""
 
-    Args:
-        names: a dict from each target word of a method (a module name in T5) to the patterns for this architecture. The
-            syntax of the patterns is defined in `krona.surgery.targets`.
-    """
-
-    names: Mapping[str, Sequence[str]]
+    names: Mapping[str, Sequence[str]]  # the patterns (`krona.surgery.targets`) for each target word of a method
     head: Sequence[str] = ()  # modules of the head, which is new for each task
     pooler: str | None = None  # name in the class of transformers, if checkpoints contain a pooler
     lost_positions: int = 0  # position embeddings in the config that are not used for tokens
