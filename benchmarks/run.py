@@ -95,7 +95,6 @@ def _backbones(bench: Bench) -> list[str]:
 
 
 def _add_paper_values(rows: list[Row], column: str) -> None:
-    """Add the paper's value to each row whose method is in Table 2, relative to full fine-tuning."""
     table_2 = read_paper_table("2")
     for row in rows:
         percent = table_2.value(row["name"].split("/")[0].split(" ")[0], column)

@@ -148,7 +148,6 @@ def same(rng: Random) -> Example:
 
 
 def _both(first: Clause, second: Clause, rng: Random, *, plain: bool) -> tuple[str, str]:
-    """Return two clauses as sentences. If `plain` is true, both have the default wording; otherwise it is random."""
     if plain:
         return say(first), say(second)
     return pairs.say_both(first, second, rng, passive=0.3, front=0.3, swap=0.4)

@@ -77,7 +77,6 @@ def watch_activations(model: nn.Module, watch: Callable[[str, Tensor, Tensor], N
 
 
 def _adapted_by_active(model: nn.Module) -> tuple[str, dict[str, Adapted]]:
-    """Return the name of the active adapter, and the modules that it adapts by their public names."""
     active = str(get_state(model).active)
     return active, {public_name(path): one for path, one in adapted_modules(model) if active in one.branches}
 

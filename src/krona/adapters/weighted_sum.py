@@ -121,7 +121,6 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
 
 
 def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:
-    """Return the arguments of `surgery.insert` for the sum, which adapts and trains all modules of the adapters."""
     options = [adapter.insertion for adapter in adapters.values()]
     placed: dict[str, str] = {}
     for one in options:

@@ -85,7 +85,6 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
-    """Return the widths (d_in, d_out) of all modules, or parts of the model, that match the patterns."""
     return {
         widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
         for place, match in match_places(model, patterns).items()

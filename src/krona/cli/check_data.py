@@ -53,7 +53,6 @@ def _load(settings: Run, data: Data) -> Splits:
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
-    """Print a table of the source's parts, of the splits and of the labels, and the notes that a run would print."""
     say(console, f"{task.name}, {f'data={data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
     for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))

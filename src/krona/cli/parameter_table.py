@@ -141,7 +141,6 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 
 
 def _method_names() -> list[str]:
-    """Return the names of all methods in conf/method. The methods of Table 1 come first, in the table's order."""
     known = choices("method")
     table1 = list(read_paper_table("1").rows)
     return [name for name in table1 if name in known] + [name for name in known if name not in table1]

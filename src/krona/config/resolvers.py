@@ -45,7 +45,6 @@ def _choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConf
 
 
 def _list_variable(name: str) -> list[str] | None:
-    """Return the comma-separated entries of an environment variable, or None if it has no entries."""
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
 
 

@@ -98,7 +98,6 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
 
 
 def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> StudyBest | None:
-    """Return the study that fits the config's method and settings, or None. Raise `KronaError` if several fit."""
     fitting = [one for one in found if one.method == config["method"]["name"] and one.fits(config)]
     if len(fitting) > 1:
         each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
@@ -147,7 +146,6 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
-    """Return the finished runs of the sweep `SWEEP`, of all methods, on the config's task, data and backbone."""
     found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
     return [one for one in found if one.config.get("sweep") == SWEEP and _have_same_data(one.config, config)]
 

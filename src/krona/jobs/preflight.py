@@ -118,7 +118,6 @@ def _check_optimizer(settings: Run) -> None:
 
 
 def _check_lightning(settings: Run) -> None:
-    """Build the user's callbacks and scheduler, to find a wrong argument before the run starts."""
     if settings.callbacks:
         from krona.training.callbacks import build_callbacks  # imports Lightning
 

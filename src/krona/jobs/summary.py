@@ -67,7 +67,6 @@ def outputs_option(job: Job) -> str:
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
-    """Return a text with the test score, its bootstrap confidence interval, the metrics and the number of rows."""
     from krona.metrics.statistics import bootstrap, percentile_interval
     from krona.runs.predictions import encode_answers, score_metrics
 

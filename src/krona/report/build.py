@@ -121,7 +121,6 @@ def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[
 
 
 def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
-    """Return the studies to which some of these runs belong, and a sentence for each file that can't be read."""
     made = {run.sweep for run in runs}
     found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
     problems = [str(one) for one in found if isinstance(one, KronaError)]

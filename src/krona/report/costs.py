@@ -34,7 +34,6 @@ def step_seconds(run: StoredRun) -> float | None:
 
 
 def _peak_memory(run: StoredRun) -> float | None:
-    """Return the peak memory of the device in bytes, or that of the host if there is no device."""
     return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
 
 

@@ -125,7 +125,6 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
 
 
 def _missing_notes(table: Table) -> Iterator[Note]:
-    """Yield notes on left-out runs, on rows without runs on some tasks, and on failed or interrupted runs."""
     for text, shown_by in table.asides:
         yield Note(text, shown_by, "missing")
     labels = {column.key: column.label for column in table.columns}

@@ -90,7 +90,6 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
 
 
 def _backbone_name(bench: dict[str, Any]) -> str:
-    """Return the name of the benchmark's backbone in conf/backbone. Without a name, return the benchmarks' default."""
     options = (bench.get("settings") or {}).get("options") or {}
     return str(options.get("backbone", PAPER_BACKBONE))
 

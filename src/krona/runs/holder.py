@@ -114,7 +114,6 @@ def stands_still(path: Path) -> bool:
 
 
 def _slurm_job() -> list[Any] | None:
-    """Return the id of this process's SLURM job and the number of times it was requeued, or None outside SLURM."""
     number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
     return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
 

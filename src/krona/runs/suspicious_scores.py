@@ -112,7 +112,6 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
-    """Yield a remark if no epoch has a dev score above that of the best constant prediction."""
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
     if len(scores) < 2:
         return

@@ -94,7 +94,6 @@ def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Ma
 
 
 def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
-    """Return a text with the settings in which a study and a command differ or, if unknown, ``known`` and ``value``."""
     keys = [key for key in {**own, **given} if own.get(key) != given.get(key)]
     if not own or not keys:
         return f"the study has {known}, and this command has {value}"

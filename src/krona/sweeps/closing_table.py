@@ -51,7 +51,6 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
 
 
 def _values(job: Job) -> dict[str, str]:
-    """Return a dict from each swept key to a job's value, with the method, task, seed and data of its result."""
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
     values = {key: _format_value(value) for key, _, value in pairs}
     if (result := job.result) is not None:
@@ -60,7 +59,6 @@ def _values(job: Job) -> dict[str, str]:
 
 
 def _measures(job: Job) -> list[str]:
-    """Return the dev score, the test score, the number of trained parameters and the time. Unknown values are empty."""
     if (result := job.result) is None:
         return [""] * 4
     scores = [f"{part['score']:.2f}" if part else "" for part in (result.dev, result.test)]
@@ -94,7 +92,6 @@ def _format_value(text: str) -> str:
 
 
 def _shorten_keys(names: Sequence[str]) -> list[str]:
-    """Shorten each dotted key to its last part, unless another key has the same last part."""
     last = [name.rsplit(".", 1)[-1] for name in names]
     return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
 
@@ -107,7 +104,6 @@ def _counts(jobs: Sequence[Job]) -> str:
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each different warning, with the number of runs that have it and one example."""
     equal: dict[str, list[str]] = {}
     for job in _done_jobs(jobs):
         assert job.result is not None
@@ -121,7 +117,6 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
 
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each different note, with the number of runs that have it."""
     counts: Counter[str] = Counter()
     for job in jobs:
         if job.result is not None:

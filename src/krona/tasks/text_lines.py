@@ -149,7 +149,6 @@ class TextFile:
 
 
 def _explain_byte(line: bytes, number: int, wrong: int, offset: int) -> str:
-    """Return an error message for the byte ``line[wrong]``, which is NUL or not UTF-8."""
     if number > 1 and line[wrong] == 0:  # UTF-16 and UTF-32 have NULs in the first line
         return f"NUL byte at offset {offset}. Remove all NUL bytes, for example: tr -d '\\000' < FILE > NEW_FILE"
     encoding = "CP1252" if number > 1 or 0 not in line else "UTF-32" if b"\0\0" in line else "UTF-16"

@@ -107,7 +107,6 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
 
 
 def _checksum(rows: str, truncated: int) -> str:
-    """Return the checksum of a cache from that of its rows and the number of truncated texts."""
     return hashlib.sha256(f"{rows} {truncated}".encode()).hexdigest()
 
 

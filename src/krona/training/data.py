@@ -113,7 +113,6 @@ def build_data(
 
 
 def _first_batches(settings: Run, splits: Splits) -> Splits:
-    """Return splits with only the first ``trainer.fast_dev_run`` batches of rows."""
     first: dict[str, Any] = {}
     for name in tasks.ROLES:
         split = getattr(splits, name)

@@ -165,7 +165,6 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
 
 
 def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:
-    """Insert the method. Record the parameters, and the multiply-adds and launches of the branches, in ``result``."""
     method = settings.method
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(

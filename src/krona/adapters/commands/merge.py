@@ -126,6 +126,5 @@ def _describe(run: TrainedRun, backbone: Any) -> str:
 
 
 def _adapter_names(runs: Sequence[TrainedRun]) -> list[str]:
-    """Return the ids of the runs, without characters that are not allowed in a module's name."""
     plain = [re.sub(r"[^\w-]", "_", run.origin.run_id) for run in runs]
     return plain if len(set(plain)) == len(plain) else [f"{number}-{name}" for number, name in enumerate(plain, 1)]

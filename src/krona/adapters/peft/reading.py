@@ -129,7 +129,6 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """Return the values of ``train_layer_norms`` and ``head`` that train exactly the weights in the folder."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)

@@ -120,7 +120,6 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    """Return all parameters of a module, with the adapter's values where they are trained."""
     own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

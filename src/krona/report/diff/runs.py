@@ -130,7 +130,6 @@ def _add_changes(found: RunDiff) -> None:
 
 
 def _predictions(path: Path) -> dict[str, dict[str, Any]]:
-    """Return a dict from the id of each test example to its texts. Raise KronaError for a missing or damaged file."""
     found, number = {}, 0
     try:
         with path.open(encoding="utf-8") as lines:

@@ -97,7 +97,6 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 
 
 def _label(row: Row) -> Text:
-    """Return the label in the color of its method, followed by each setting on a separate line."""
     label = Text(visible(row.label), style=LIGHT[slot(row.method) % len(LIGHT)])
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")

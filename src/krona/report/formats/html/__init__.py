@@ -77,7 +77,6 @@ def _first_columns(table: Table) -> list[Column]:
 
 
 def _closing(report: Report) -> str:
-    """Return the sections below the tables. The sections of studies contain charts."""
     sections = []
     studies = [study_charts(study) for study in report.studies]
     for i, (heading, notes) in enumerate(closing_notes(report)):
@@ -123,7 +122,6 @@ def _key(row: Scored) -> str:
 
 
 def _curve_charts(report: Report) -> str:
-    """Return the charts of the score against the learning rate and against the number of training rows."""
     parts = []
     for one in find_curves(report.runs):
         charts = _chart_grid(scores.curve_charts(one), wide=True)
