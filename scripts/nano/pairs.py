@@ -11,12 +11,8 @@ from edits import another, changed, contradicted, entailed, open_question, sibli
 def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[str, Clause]:
     """Return a hypothesis about a clause, after the slot (part of the clause) that decides their relation.
 
-    Args:
-        label: the relation: 0 for entailment, 1 for neutral, 2 for contradiction.
-        steps: the maximum number of edits.
-
-    Returns:
-        The slot and the hypothesis. For entailment, the slot is empty.
+    The relation is entailment (0), for which the slot is empty, neutral (1) or contradiction (2). The hypothesis is the
+    result of at most `steps` edits.
     """
     if label == 0:
         return "", entailed(clause, rng, steps=rng.randint(1, steps))

@@ -10,17 +10,11 @@ from clauses import capital, draw_clause, draw_wording, say
 
 @dataclass(frozen=True)
 class Example:
-    """A pretraining example.
-
-    Attributes:
-        source: the input text.
-        target: the answer. If it is None, `source` is a text for span corruption.
-        texts: the sentences of the example, which are compared with the texts of the sample tasks.
-    """
+    """A pretraining example."""
 
     source: str
-    target: str | None
-    texts: tuple[str, ...]
+    target: str | None  # the answer; None: `source` is a text for span corruption
+    texts: tuple[str, ...]  # the sentences, which are compared with the texts of the sample tasks
 
 
 def passage(rng: Random) -> Example:

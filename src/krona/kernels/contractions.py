@@ -48,15 +48,9 @@ def add_kron_product(
     *,
     in_place: bool = False,
 ) -> Tensor:
-    """Return ``y + x (A ⊗ B)``, (N, d_out).
+    """Return ``y + x (A ⊗ B)``, (N, d_out), for y (N, d_out) or None, x (N, d_in) and the matrices of `join_terms`.
 
-    Args:
-        y: (N, d_out), or None for zero.
-        x: (N, d_in).
-        joined_a: the first matrix of `join_terms`.
-        joined_b: the second matrix of `join_terms`.
-        order: ``b_first`` or ``a_first``.
-        in_place: write the result to y.
+    ``order`` is ``b_first`` or ``a_first``. If ``in_place``, the result is written to y.
     """
     N, d_in = x.shape
     if order == "b_first":

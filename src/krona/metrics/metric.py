@@ -30,18 +30,12 @@ class Metric:
     """A metric.
 
     Each file of `krona.metrics.scores` defines one metric as ``METRIC``. The name of the metric is the file's name.
-
-    Args:
-        score: a function that computes the metric with scikit-learn or SciPy. A perfect score is 1.
-        sums: a function that returns the metric as `Sums`. Its second argument contains all values that a prediction
-            can have. None means the values that occur.
-        redrawn_scores: a function that returns the scores (runs, draws) of test sets that are drawn with replacement.
-            Its second argument (draws, n) contains the number of times that each example was drawn. Only metrics whose
-            `Sums` are wrong for such test sets have this function.
+    Only metrics whose `Sums` are wrong for test sets that are drawn with replacement have ``redrawn_scores``. This
+    function returns their scores (runs, draws), from the number of times (draws, n) that each example was drawn.
     """
 
-    score: Callable[[Answers], float]
-    sums: Callable[[Answers, Floats | None], Sums]
+    score: Callable[[Answers], float]  # with scikit-learn or SciPy; a perfect score is 1
+    sums: Callable[[Answers, Floats | None], Sums]  # of all values that a prediction can have; None: that occur
     of_numbers: bool = False  # for regressions
     classes: int | None = None  # the number of classes for which the metric is defined; None: any number
     linear: bool = False  # linear in its sums, so that the sums of several runs can be averaged

@@ -18,14 +18,7 @@ OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a r
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Attributes:
-        result, adapter, predictions, metrics, tracked, log: paths of the files that stay after the run.
-        checkpoint: path of the checkpoint of the last epoch, which is removed when the run is done.
-        claim_file: path of the claim, which exists while a process works on the run.
-        record: path of the folder with Hydra's files.
-    """
+    """The folder of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,9 +28,9 @@ class RunFolder:
         self.metrics = path / file_names.METRICS
         self.tracked = path / file_names.TRACKED
         self.log = path / file_names.LOG
-        self.checkpoint = path / file_names.CHECKPOINT
-        self.claim_file = path / file_names.CLAIM
-        self.record = path / file_names.RECORD
+        self.checkpoint = path / file_names.CHECKPOINT  # of the last epoch; removed when the run is done
+        self.claim_file = path / file_names.CLAIM  # exists while a process works on the run
+        self.record = path / file_names.RECORD  # the folder with Hydra's files
 
     def read(self) -> Result:
         """Return the run's result. Raise `KronaError` if it is missing or damaged."""

@@ -47,17 +47,12 @@ def check_unpacked(name: str, size: int, most: int) -> None:
 
 
 class TextFile:
-    """The lines of a file, or of standard input if ``path`` is None.
-
-    Attributes:
-        name: the name of the file in messages.
-        size: number of bytes of the file on the disk, or None for standard input.
-    """
+    """The lines of a file, or of standard input if ``path`` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.name = "standard input" if path is None else str(path)
-        self.size = None if path is None else require_file(path)
+        self.size = None if path is None else require_file(path)  # bytes on the disk
         self.packed = path is not None and path.suffix.lower() == ".gz"
         if self.packed:  # check the unpacked size before any row is kept
             with self._open() as binary:

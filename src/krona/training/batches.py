@@ -21,12 +21,8 @@ class TrainingBatches(Sampler[list[int]]):
     `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
     shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
 
-    Args:
-        batch_size: the number of rows in a batch, over all ranks.
-        lengths: the number of tokens of each row. None means that each batch contains random rows.
-        ranks: the processes of the run, which share every batch. If the number of rows in a batch is not divisible by
-            the number of ranks, some ranks get one row fewer. If the last batch has fewer rows than there are ranks,
-            some ranks get no row.
+    All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
+    some ranks get one row fewer, or none of the last rows.
     """
 
     def __init__(

@@ -30,13 +30,8 @@ class Learner(ScoringModule):
     ``val/f1``. If the trainer has no validation loader, the module itself scores dev after each epoch. The scores are
     those that a validation loader would give.
 
-    Args:
-        model: the backbone with the inserted method.
-        evaluate_dev: a function that returns the scores of a model on dev.
-        evaluate_test: the evaluation on test, for ``trainer.test``.
-        after_backward: a function that is called in each step after the gradients are complete and before they are
-            clipped.
-        after_epoch: a function that is called after each epoch, when dev has been scored.
+    ``after_backward`` is called in each step when the gradients are complete and not clipped yet, and ``after_epoch``
+    after each epoch, when dev has been scored.
     """
 
     # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.
