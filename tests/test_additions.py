@@ -87,11 +87,6 @@ def result(copy: Path) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def test_each_addition_takes_one_or_two_new_files() -> None:
-    assert (len(METHOD), len(METRIC), len(FORMAT)) == (2, 1, 1)
-    assert not [name for name in {**METHOD, **METRIC, **FORMAT} if (ROOT / name).exists()]
-
-
 @pytest.mark.slow
 def test_a_method_trains_at_the_demos_rate_and_is_counted(copy: Path, printed: dict[str, str]) -> None:
     assert (result(copy)["status"], result(copy)["method"]) == ("done", "block_diagonal")

@@ -27,11 +27,6 @@ def test_the_changelog_and_the_citation_have_this_version() -> None:
     assert f"\nversion: {krona.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
 
 
-def test_type_checkers_find_the_packages_types() -> None:
-    assert (Path(krona.__file__).parent / "py.typed").is_file()
-    assert "py.typed" in DECLARED["tool"]["setuptools"]["package-data"]["krona"]
-
-
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = krona.nothing

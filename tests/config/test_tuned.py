@@ -60,11 +60,6 @@ def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
         best(tmp_path, "method=krona", "batch_size=16")  # other settings, for which these trials give no information
 
 
-def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona")[1].endswith("It is the largest that was tried")
-
-
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
     trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")

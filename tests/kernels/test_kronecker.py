@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from krona.kernels import gradients as kron_gradients
 from krona.kernels import kronecker
-from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan, predicted_costs
+from krona.kernels.cost_model import ORDERS, Order, plan, predicted_costs
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank_linear
 from krona.surgery.operation_counts import dispatched
 
@@ -189,11 +189,6 @@ def test_the_plan_knows_the_paper_s_extremes() -> None:
         costs = predicted_costs(shape, (768 // shape[0], 768 // shape[1]), rows=512)
         assert max(costs["a_first"], costs["b_first"]) > 50 * min(costs.values())
     assert plan((384, 384), (2, 2), rows=3200) == "built"
-
-
-def test_merging_pays_over_many_rows_only() -> None:
-    assert not merging_pays((32, 24), (24, 32), rows=24)
-    assert merging_pays((32, 24), (24, 32), rows=3200)
 
 
 @pytest.mark.parametrize("compiles", [False, True])

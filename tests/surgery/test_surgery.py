@@ -32,12 +32,9 @@ def test_patterns_are_data() -> None:
     assert len(places(model, "SelfAttention")) == 4
     assert len(places(model, "SelfAttention.*")) == 16  # its linear layers, without the embedding
     assert all(".EncDecAttention." in place for place in places(model, "EncDecAttention.q"))
-    assert {place.split(".")[0] for place in places(model, "encoder.*")} == {"encoder"}
     assert len(places(model, "encoder.*")) == 12
     assert len(places(model, "layer_norm")) == 10  # without the two final LayerNorms
-    assert len(places(gated, "wi_0")) == 4
     assert len(places(gated, "wi*")) == 8
-    assert len(places(model, "wi*")) == 4
     assert places(model, "encoder.block.0.layer.0.SelfAttention.q") == ["encoder.block.0.layer.0.SelfAttention.q"]
     assert places(model, "q", "encoder.block.0.*") == places(model, "encoder.block.0.*", "q")  # the order of the model
 

@@ -1,9 +1,11 @@
 """Test sweeps: the runs that they expand to, overrides of their values, and the state of each run."""
 
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,7 +18,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
 from krona.runs.result import write_result
-from krona.runs.sweep import load_command
+from krona.runs.sweep import load_command, save_command
 from krona.sweeps import plan
 from krona.sweeps.status import counts_line, filter_runs, seconds_left
 from report.generate import make_result
@@ -184,3 +186,11 @@ def test_a_damaged_command_of_a_sweep_says_how_to_repair_it(content: str, tmp_pa
     (tmp_path / "table1.json").write_text(content)
     with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
+
+
+def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_command(tmp_path, "table1", ["seed=1"])
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(KronaError, match="could not be written: No space left"):
+        save_command(tmp_path, "table1", ["seed=2"])
+    assert load_command(tmp_path, "table1") == ["seed=1"]

@@ -84,6 +84,19 @@ def test_empty_texts_are_counted_in_their_splits(tmp_path: Path) -> None:
     assert find_note(mood("a.csv"), got, "empty") == f"empty texts in 3 of 40 rows of train (first {file}:4)"
 
 
+@pytest.mark.parametrize(
+    ("name", "sep", "more", "word"),
+    [
+        ("a.tsv", "\t", ['"say ""no"""\tsad'], "data.quoting=csv"),
+        ("a.csv", ",", ['"one,sad', "two,sad", 'three",sad'], "closing quote"),
+    ],
+)
+def test_rows_that_may_be_misread_are_noted(name: str, sep: str, more: list[str], word: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text("\n".join([*lines(20, sep=sep), *more]))
+    assert f"in 1 of 21 rows of train (first {file}:22)" in find_note(mood(name), read(file), word)
+
+
 def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*lines(10), *["again,sad"] * 4]))
     (tmp_path / "b.csv").write_text("\n".join([*lines(5, start=8), "again,glad", "again,sad"]))

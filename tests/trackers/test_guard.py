@@ -87,6 +87,14 @@ def test_a_call_that_hangs_is_abandoned() -> None:
     assert "failed at epoch 1 (no response within 0.2 s)" in said[1]
 
 
+def test_random_streams_are_unchanged() -> None:
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    all_calls(Guarded("dice", Unruly(fails_at="epoch"), say=print))
+    assert random.getstate() == before[0]
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
 @pytest.mark.parametrize("fails_at", ["open", "epoch"])
 def test_a_run_with_an_unruly_tracker_is_the_same(
     fails_at: str, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch

@@ -47,8 +47,6 @@ def agent_command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
 def test_the_agents_command_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert sweep["metric"]["goal"] == "maximize"
-    assert sweep["method"] in ("grid", "bayes", "random")
-    assert sweep["method"] != "grid" or not any("min" in spec for spec in sweep["parameters"].values())
     point = first_values(sweep["parameters"])
     command = agent_command(sweep, point)
     assert command[:3] == ["/usr/bin/env", "python", "train.py"]

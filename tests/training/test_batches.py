@@ -2,6 +2,7 @@
 
 import random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
+from krona.training.evaluation import SplitEvaluation
 from krona.training.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
@@ -53,10 +55,19 @@ def test_buckets_have_little_padding_in_random_order() -> None:
     assert len(LENGTHS) <= WINDOW * 10
 
 
-def test_an_evaluation_takes_rows_from_short_to_long() -> None:
-    """tests/training/test_notebook.py compares the order of the predictions."""
+def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
+    monkeypatch.setattr("krona.training.evaluation.score_predictions", lambda task, targets, texts: (targets, texts))
+    evaluation = SplitEvaluation(
+        task=Mock(),
+        split=Mock(targets=[*"abcde"]),
+        batches=Mock(batch_sampler=sampler),
+        family=Mock(),
+        max_label_tokens=1,
+        ranks=Ranks(),
+    )
+    assert evaluation.score([*"13042"]) == ([*"abcde"], [*"01234"])
 
 
 @settings(max_examples=40, deadline=None)

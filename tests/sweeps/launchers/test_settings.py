@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
 
-from krona.config.choices import choices, remove_plugin_launchers
+from krona.config.choices import remove_plugin_launchers
 from krona.config.compose import hydra_session
 from krona.config.multirun import expand
 from krona.config.overrides import normalize, translate_errors
@@ -97,10 +97,6 @@ def test_a_wrong_setting_is_one_message(typed: dict[str, Any], words: str) -> No
 def test_the_shipped_settings_are_right(engine: str, commands: Callable[..., None]) -> None:
     commands(sbatch="", srun="", squeue="")
     require(engine, yaml.safe_load((CONF / "hydra" / "launcher" / f"{engine}.yaml").read_text()))
-
-
-def test_each_launcher_has_a_file_and_an_engine() -> None:
-    assert choices("hydra/launcher") == ["basic", *ENGINES]
 
 
 def test_an_unknown_launcher_is_one_line() -> None:
