@@ -53,7 +53,7 @@ def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "broken" / "result.json").write_text("{")
     lines = said(outputs, "state=wrong").splitlines()
     assert sum("is not a result" in line for line in lines) == 1
-    assert any(line.split()[:2] == ["broken", "wrong"] for line in lines)
+    assert any(line.split()[:2] == ["broken", "failed"] for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"metrics": ["pearson"]}, "'pearson' is for numbers (labels: null), but the task has 3 classes"),
         ({"labels": None}, "'accuracy' is for classes"),
         ({"labels": [True, False]}, "in quotes"),
-        ({"labels": ["a"]}, "labels has 1 entries, but a task needs at least two"),
+        ({"labels": ["a"]}, "labels needs at least two classes, but has 1"),
         ({"labels": {"a": 0, "b": 0}}, "have the same id"),
         ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
         ({"labels": 3}, "must be a list"),

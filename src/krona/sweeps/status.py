@@ -42,11 +42,11 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
 
 
 def all_runs(outputs: Path) -> list[Planned]:
-    """Return every run in a folder with its state. The state is ``wrong`` if the result of the run cannot be read."""
+    """Return every run in a folder with its state. A result that cannot be read is ``failed``."""
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
-            runs.append(Planned((), item.run_id, "wrong", error=str(item)))
+            runs.append(Planned((), item.run_id, "failed", error=str(item)))
         elif item.status == "done":
             runs.append(Planned((), item.run_id, "done", item))
         else:

@@ -6,7 +6,6 @@ count. Before a suspicious row, it yields ``(line, Oddity)``. It raises `KronaEr
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
+from krona.safe_files import parse_json
 from krona.tasks.text_lines import MAX_LINE, MAX_UNPACKED, TextFile, check_unpacked, read_limit, require_file
 from krona.tasks.values import BadRowError
 
@@ -169,8 +169,8 @@ def _split_quoted(where: str, lines: Iterator[str], *, delimiter: str) -> Iterat
 
 def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(text)
+    except ValueError as error:
         return BadRowError(f"the line is not a JSON object: {error}", kind="no JSON object")
     if not isinstance(found, dict):
         return BadRowError(f"the line is not a JSON object with {', '.join(wanted.names)}", kind="no JSON object")

@@ -42,7 +42,7 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
             raise ValueError(f"labels contains '{word}' twice")
         labels[str(word)] = label_id
     if len(labels) < 2:
-        raise ValueError(f"labels has {len(labels)} entries, but a task needs at least two classes")
+        raise ValueError(f"labels needs at least two classes, but has {len(labels)}")
     if len(set(labels.values())) < len(labels):
         raise ValueError(f"two labels have the same id: {labels}")
     return labels

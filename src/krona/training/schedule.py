@@ -36,10 +36,13 @@ def count_steps(settings: Run, batches: int) -> StepCounts:
 def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
     """Return the number of warm-up steps.
 
-    If ``optimizer.warmup_steps`` is not an integer, it is a fraction of ``total_steps``. The result is rounded up.
+    If ``optimizer.warmup_steps`` is not an integer, it is a fraction of ``total_steps``. The result is rounded up, but
+    a single step has no warm-up, because its learning rate would be 0.
     """
     warmup = optimizer.warmup_steps
-    return warmup if isinstance(warmup, int) else math.ceil(warmup * total_steps)
+    if isinstance(warmup, int):
+        return warmup
+    return math.ceil(warmup * total_steps) if total_steps > 1 else 0
 
 
 def build_schedule(
