@@ -51,7 +51,7 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "broken").mkdir()
     (outputs / "broken" / "result.json").write_text("{")
-    lines = said(outputs, "state=wrong").splitlines()
+    lines = said(outputs, "state=failed").splitlines()
     assert sum("is not a result" in line for line in lines) == 1
     assert any(line.split()[:2] == ["broken", "failed"] for line in lines)
 
