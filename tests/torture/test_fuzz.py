@@ -30,9 +30,11 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalize
 from krona.messages import KronaError
 from krona.paths import CONF
+from krona.report import computed_values
 from krona.report.build import build_report, collect
 from krona.report.diff.compare import compare
 from krona.report.diff.text import render as render_diff
+from krona.runs import index
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
@@ -40,7 +42,9 @@ from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks import hub
 from krona.tasks.data_files import Oddity, Wanted, read_rows
-from runs.made_runs import tree
+from report.generate import grid, write_all
+from runs.made_runs import aged, tree
+from tasks.letters import Letters, tokens
 from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
@@ -186,6 +190,51 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     assert file.exists()
     with book("damaged checkpoints") as found:
         try_each(damaged(content), 1_500 if full else 40, found, read)
+
+
+def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
+    """A run accepts or replaces a damaged cache, and reads the same rows."""
+
+    def rows() -> tuple[int, list[Any]]:
+        found = tokens(tmp_path, Letters())
+        return found.truncated, [*found.rows]
+
+    expected = rows()
+    (counts,) = tmp_path.rglob("counts.json")
+    arrow = counts.with_name("rows.arrow")
+    whole = {counts: counts.read_bytes(), arrow: arrow.read_bytes()}
+
+    def read(damage: tuple[Path, bytes]) -> str | None:
+        for file, content in (*whole.items(), damage):
+            file.parent.mkdir(exist_ok=True)
+            file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
+            file.write_bytes(content)
+        return judge(rows, expected)
+
+    of_counts = damaged_json(json.loads(whole[counts])).map(lambda text: (counts, text.encode("utf-8", "replace")))
+    of_rows = damaged(whole[arrow]).map(lambda content: (arrow, content))
+    with book("damaged token caches") as found:
+        try_each(of_counts | of_rows, 2_000 if full else 30, found, read)
+
+
+@pytest.mark.parametrize("cache", [index.FILE, computed_values.FILE])
+def test_caches_of_results(cache: Path, full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
+    """A report is the same with a damaged cache."""
+    for module in (index, computed_values):
+        monkeypatch.setattr(module, "WORTH", 1)
+    write_all(outputs, grid(["krona", "lora"], ["rte"], [0, 1], rows=20))
+    for result in outputs.glob("*/result.json"):
+        aged(result)
+    report = partial(build_report, [outputs], format="md")
+    expected, file = report(), outputs / cache
+    content = file.read_bytes()
+
+    def read(raw: bytes) -> str | None:
+        file.write_bytes(raw)
+        return judge(report, expected)
+
+    with book(f"damaged {cache.stem}") as found:
+        try_each(damaged(content), 500 if full else 10, found, read)
 
 
 Row = dict[str, Any] | None  # the columns of a row; None for a row that must be refused
