@@ -173,7 +173,8 @@ class TestInChromium:
         assert after == before
 
     @pytest.mark.parametrize(
-        ("name", "width", "dark"), [("report", 400, True), ("report", 1280, False), ("all", 1280, True)]
+        ("name", "width", "dark"),
+        [("report", 400, True), ("all", 400, False), ("report", 1280, False), ("all", 1280, True)],
     )
     def test_it_fits_the_width_and_follows_the_scheme(self, folder, tmp_path, name, width, dark):
         found = run_in_browser(folder / f"{name}.html", LOOK, tmp_path, width=width, dark=dark)
