@@ -41,7 +41,7 @@ GROUPS = {  # from the name of a group to the sources to mutate, and the tests t
 COPIED = ("src", "conf", "sweeps", "tests", "docs", "benchmarks", "pyproject.toml", "train.py", "bench.py", "README.md")
 # BitOr would change `|` in type annotations. The other operators change names, and most of their mutants cannot start.
 SKIPPED = ("BitOr", "VariableReplacer", "VariableInserter", "Not_Not")
-TEST_LIMIT_S, MUTANT_LIMIT_S = 600, 3600  # for one test, and for all tests of a mutant
+TEST_LIMIT_S, MUTANT_LIMIT_S = 300, 3600  # for one test, and for all tests of a mutant
 
 
 def list_mutations(file: Path) -> Iterator[tuple[Path, str, int]]:
