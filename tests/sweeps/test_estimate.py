@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.runs.result import Result
-from krona.sweeps.planned import RunTimes
+from krona.sweeps.estimate import RunTimes
 from report.generate import make_result, write_all
 
 ONE = ["table", "1", "task=rte,cola", "method=lora,full", "--dry-run"]

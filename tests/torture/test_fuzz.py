@@ -23,8 +23,8 @@ from pyarrow import parquet
 from rich.console import Console
 
 from krona import paths
+from krona.cli.damaged_runs import examine
 from krona.cli.launch import _raised_by_hydra
-from krona.cli.left_overs import examine
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalize

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
-from krona.cli.left_overs import examine, find_abandoned, find_exports, find_left_overs, remove_left_overs
+from krona.cli.damaged_runs import examine
+from krona.cli.left_overs import find_abandoned, find_exports, find_left_overs, remove_left_overs
 from krona.formatting import as_typed, below, say
 from krona.messages import amount, first_few, shorten
 from krona.paths import PROJECT

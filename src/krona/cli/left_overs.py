@@ -1,19 +1,14 @@
-"""Find damaged runs, and find and remove the files that dead processes left in outputs/ (`krona doctor --fix`)."""
+"""Find and remove the files that dead processes left in outputs/ (`krona doctor --fix`)."""
 
-import os
 import re
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from krona.adapters.commands.export_folder import find_killed, remove_temporary
-from krona.formatting import below
-from krona.messages import KronaError, join_names, shorten
+from krona.cli.damaged_runs import examine
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
-from krona.runs.predictions import check_answers
-from krona.runs.result import CHECKSUMS, Result
 from krona.safe_files import is_below, remove_below
 
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
@@ -72,39 +67,3 @@ def _age(path: Path) -> float:
         return time.time() - path.lstat().st_mtime
     except OSError:  # removed in the meantime
         return 0.0
-
-
-def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
-    """Return a run's result and the run's problems. The result is None if it is missing or damaged."""
-    try:
-        if not os.path.lexists(run.result):
-            return None, []
-        if not run.result.is_file():
-            return None, [f"{below(run.result)} is not a regular file"]
-        result = run.read()
-        check_answers(result, run.result)
-        return result, list(_find_lost_files(run, result))
-    except KronaError as error:
-        return None, [shorten(error, 300)]
-    except Exception as error:  # a damaged file can raise any error
-        return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
-
-
-def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
-    if result.status != "done":
-        return
-    trains = bool(result.trainable_params or result.head_params)
-    recorded = result.provenance.get(CHECKSUMS) or {}  # missing in results of earlier versions
-    may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
-    keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
-    files = [run.predictions, *([run.adapter] if keeps_weights else [])]
-    if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield f"{below(run.path)} is done, but has no complete {join_names(lost)}"
-    if run.adapter.is_file() and run.adapter.name not in lost:
-        from safetensors import safe_open
-
-        try:
-            with safe_open(run.adapter, framework="numpy"):  # compares the header with the size of the file
-                pass
-        except Exception as error:  # safetensors has its own exceptions
-            yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"

@@ -8,12 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
 from krona.config.learning_rates import choose_rate, read_model_config
+from krona.config.warmup import choose_warmup
 from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
-WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
@@ -31,19 +31,6 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
 
 
-def _choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run like those for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
-
-    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
-    backbone has no ``learning_rates``.
-    """
-    task, data, trainer = _root_.task, _root_.data, _root_.trainer
-    whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
-    length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches)
-    of_paper = _root_.backbone.get("learning_rates") is None and task.get("files") is None
-    return steps if whole and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE
-
-
 def _list_variable(name: str) -> list[str] | None:
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
 
@@ -59,7 +46,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,
     "learning_rate": choose_rate,
-    "warmup": _choose_warmup,
+    "warmup": choose_warmup,
     "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is treated as unset
     "variable_list": _list_variable,
 }

@@ -13,7 +13,8 @@ from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.sweeps.planned import Planned, RunTimes
+from krona.sweeps.estimate import RunTimes
+from krona.sweeps.planned import Planned
 
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}

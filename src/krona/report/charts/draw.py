@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
+from krona.report.charts.axes import score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series
 from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
 from krona.report.charts.scores import Scored
 from krona.report.charts.svg import new_figure, to_svg, tooltip
