@@ -7,6 +7,7 @@ time, because they write the same files.
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
         counts.write_text(json.dumps({"rows": len(split), "truncated": truncated, "sha256": checksum}))
         folder.mkdir(exist_ok=True)
         for file in (rows, counts):  # the counts last: without them, the cache is not complete
-            file.replace(folder / file.name)
+            os.replace(file, folder / file.name)
 
 
 def _checksum(rows: str, truncated: int) -> str:
