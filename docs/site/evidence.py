@@ -22,8 +22,8 @@ PAIRS = {  # of rows, by table of the paper
     "6": (("silu", "gelu"),),
     "9": (("2x384", "3x256"),),
 }  # fmt: skip
-BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MiniLM": "training-minilm_l6",
-             "SmolLM2": "training-smollm2_135m"}  # fmt: skip
+BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
+             "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
 LEVEL = 0.05
 SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter", "bitfit")
 
@@ -54,7 +54,7 @@ def _label(row: str) -> str:
 
 
 def training() -> list[str]:
-    """Return the time of a training step over LoRA's: the paper's, and this project's on four backbones."""
+    """Return the time of a training step over LoRA's: the paper's, and this project's on five backbones."""
     paper = {name: row["training_time"] for name, row in read_paper_table("2").rows.items()}
     measured = {name: {row["name"]: row["ratio_to_lora"] for row in _rows(file)} for name, file in BACKBONES.items()}
     lines = [f"| | paper, T5-base | {' | '.join(measured)} |", f"|---|{'--:|' * (len(measured) + 1)}"]
