@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -145,3 +147,12 @@ def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
 
 def test_a_missing_folder_has_no_results(tmp_path: Path) -> None:
     assert summaries(tmp_path / "none") == []
+
+
+def test_several_processes_may_build_it_together(outputs: Path) -> None:
+    code = "import sys; from pathlib import Path; from krona.runs import index; index.WORTH = 4\n"
+    command = [sys.executable, "-c", f"{code}print(len(index.summaries(Path(sys.argv[1]))))", str(outputs)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0].strip() for process in started] == ["12"] * 3
+    assert summaries(outputs) == from_files(outputs)
+    assert len(stored(outputs)) == 12

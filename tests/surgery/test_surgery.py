@@ -287,3 +287,23 @@ def test_load_trainable_state_refuses_other_names_and_shapes() -> None:
     for words, other in others.items():
         weights = surgery.trainable_state(other)
         refused(model, partial(surgery.load_trainable_state, model, weights), words)
+
+
+def test_parallel_beside_a_layer_that_is_not_square() -> None:
+    model = tiny_t5()
+    surgery.insert(model, Kronecker, target_modules=["wi", "wo"], kron_factors=[[8, 4]])
+    shapes = {n.rsplit(".", 3)[1]: tuple(p.shape) for n, p in surgery.trainable_state(model).items() if n.endswith("B")}
+    assert shapes == {"wi": (8, 24), "wo": (12, 16)}
+    disturb(model)
+    beside = logits(model)
+    surgery.merge(model)
+    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
+
+
+def test_training_one_adapter_leaves_the_other_alone() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, name="one")
+    surgery.insert(model, LoRA, target_modules=QV, name="two")
+    before = {key: p.clone() for key, p in surgery.adapter_state(model, "one").items()}
+    train(model, steps=3)
+    assert all(torch.equal(p, before[key]) for key, p in surgery.adapter_state(model, "one").items())
