@@ -70,7 +70,7 @@ BLOCKS = {  # in order of priority
     "mpnet_cola": Block(
         "mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3,3e-3", "2e-5,5e-5,1e-4", WIDE, FEW, "1e-3,3e-3,1e-2"
     ),
-    "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "3e-3,1e-2", "5e-5,1e-4", NARROW),
+    "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "1e-3,3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", "3e-3,1e-2", "5e-5,1e-4", NARROW),
     "minilm_sst2": Block(
         "minilm_l6", "sst2", "trainer.max_epochs=2 data.train_rows=16000", "3e-3,1e-2", "5e-5,1e-4", NARROW
