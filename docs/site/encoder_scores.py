@@ -98,7 +98,8 @@ def comparisons() -> list[str]:
         "|---|---|--:|--:|--:|--:|",
     ]
     for (names, difference, smallest), p, corrected in zip(rows, p_values, holm(p_values), strict=True):
-        lines.append(f"| {names} | {difference:+.1f} | {p:.3f} | {corrected:.3f} | {smallest:.1f} |")
+        shown = " | ".join(f"{one:.3f}" if one >= 0.001 else "< 0.001" for one in (p, corrected))
+        lines.append(f"| {names} | {difference:+.1f} | {shown} | {smallest:.1f} |")
     return lines
 
 
