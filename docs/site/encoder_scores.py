@@ -98,9 +98,12 @@ def comparisons() -> list[str]:
         "|---|---|--:|--:|--:|--:|",
     ]
     for (names, difference, smallest), p, corrected in zip(rows, p_values, holm(p_values), strict=True):
-        shown = " | ".join(f"{one:.3f}" if one >= 0.001 else "< 0.001" for one in (p, corrected))
-        lines.append(f"| {names} | {difference:+.1f} | {shown} | {smallest:.1f} |")
+        lines.append(f"| {names} | {difference:+.1f} | {format_p(p)} | {format_p(corrected)} | {smallest:.1f} |")
     return lines
+
+
+def format_p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def spread(values: list[float]) -> str:

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from encoder_scores import RESULTS, comparisons, encoders
+from encoder_scores import RESULTS, comparisons, encoders, format_p
 
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
@@ -39,8 +39,7 @@ def differences() -> list[str]:
             ways: dict[str, list[str]] = defaultdict(list)
             for pair, p in zip(found, corrected, strict=True):
                 if p < LEVEL:
-                    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
-                    ways[pair.better].append(f"{TASK_LABELS[pair.task]} ({shown})")
+                    ways[pair.better].append(f"{TASK_LABELS[pair.task]} ({format_p(p)})")
             if max(corrected) < 0.01 and better == len(found):
                 ways = {first: [f"all (< {0.001 if max(corrected) < 0.001 else 0.01})"]}
             told = "; ".join(f"{_label(row)}: {', '.join(tasks)}" for row, tasks in ways.items())
