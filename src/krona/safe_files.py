@@ -108,9 +108,10 @@ def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
     try:
         for file, write in files.items():
             path = folder / file
-            for above in [above for above in reversed(path.parents) if not above.exists()]:
-                above.mkdir()
-                made.append(above)
+            for above in reversed(path.parents):
+                if not above.exists():
+                    above.mkdir()
+                    made.append(above)
             write_whole(path, write)
             made.append(path)
     except BaseException as error:

@@ -18,6 +18,9 @@ def test_what_it_writes_composes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    init(Path("new/../own"))
+    assert capsys.readouterr().out.endswith("method=my_krona\n")
+    shutil.rmtree("own")
     init(Path("own"))
     *written, following = capsys.readouterr().out.splitlines()
     assert {tmp_path / name for name in written} == {path for path in (tmp_path / "own").rglob("*") if path.is_file()}

@@ -45,6 +45,8 @@ def test_show_has_the_state_the_command_line_and_the_notes_of_a_run(outputs: Pat
     lines = [line.strip() for line in typed("show", "lora").output.splitlines()]
     assert lines[0].startswith("lora-rte-s0: failed")
     assert lines[1:] == ["overrides: method=lora seed=0", "note: few rows", "loss is nan"]
+    (folder / "result.json").write_text("{")
+    assert "krona rm lora-rte-s0" in typed("show", "lora").output.splitlines()[-1]
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])

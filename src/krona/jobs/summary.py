@@ -56,6 +56,8 @@ def show_run(run: RunFolder, console: Console) -> None:
         say(console, f"  overrides: {' '.join(yaml.safe_load(file.read_text(encoding='utf-8')) or [])}")
     for line in [*(f"note: {note}" for note in (result.notes if result else [])), *([error] if error else [])]:
         say(console, f"  {line}")
+    if result is None and error:
+        say(console, as_typed(f"  To train it again: krona rm {run.path.name}; then repeat its command"))
     if result is not None and state == "done":
         print_summary(Job(result.run_id, "done", run.path, result), console)
 
