@@ -54,8 +54,8 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
 
     tuned = learner(
         inserted("krona"),
-        total_steps=steps,  # an epoch has three steps; trainer.max_steps may end a run within an epoch
-        warmup_steps=0,
+        total=steps,  # an epoch has three steps; trainer.max_steps may end a run within an epoch
+        warmup=0,
         after_backward=after_backward,
         after_epoch=trackers.epoch,
     )

@@ -1,8 +1,11 @@
 """Test the learner: loss, gradient, schedule, dropout, trainable weights and the best epoch."""
 
+from dataclasses import replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
@@ -13,12 +16,15 @@ from torch.utils.data import DataLoader
 
 from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
+from krona.config import check
+from krona.config.settings import Optimizer, Run
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner
-from krona.training.plan import Plan
 from krona.training.ranks import Ranks
+from krona.training.schedule import StepCounts
+from one_job import config
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5, without_dropout
 
 ROWS = 10
@@ -54,26 +60,40 @@ class Watched(Learner):
 
 def scores(*values: float) -> Any:
     """Return an evaluation of dev that gives these scores, one for each epoch."""
-    left = iter(values)
-
-    def evaluate(model: nn.Module) -> dict[str, Any]:
-        value = next(left)
-        return {"score": value, "choice": value, "parts": {"accuracy": value}, "predictions": []}
-
-    return evaluate
+    parts = [{"score": one, "choice": one, "parts": {"accuracy": one}, "predictions": []} for one in values]
+    return Mock(side_effect=parts)
 
 
-def learner(model: nn.Module, **changes: Any) -> Watched:
-    plan: dict[str, Any] = {
-        "build_optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0),
-        "warmup_steps": 4,
-        "total_steps": 10,
-        "gradient_clip": 1.0,
-        "seed": 0,
-    }
-    plan |= {name: changes.pop(name) for name in list(changes) if name in Plan.__annotations__}
-    family: Any = EncoderDecoder(None, None)  # type: ignore[arg-type]
-    return Watched(model, family, Plan(**plan), **{"evaluate_dev": scores(*range(100)), "ranks": Ranks(), **changes})
+@cache
+def default_settings() -> Run:
+    return check.settings(config("profile=demo", "method=krona"))
+
+
+def learner(
+    model: nn.Module,
+    *,
+    dev: Any = None,
+    warmup: int = 4,
+    total: int = 10,
+    optimizer: str = "AdamW",
+    lr: float = 1e-2,
+    clip: float | None = 1.0,
+    micro_batch_size: int | None = None,
+    patience: int | None = None,
+    **calls: Any,
+) -> Watched:
+    """Return a learner with the default settings, apart from the arguments. ``calls`` are arguments of `Learner`."""
+    target = f"torch.optim.{optimizer}" if hasattr(torch.optim, optimizer) else f"{__name__}.{optimizer}"
+    known = default_settings()
+    settings = replace(
+        known,
+        optimizer=Optimizer(target=target, lr=lr, gradient_clip=clip, warmup_steps=warmup),
+        trainer=replace(known.trainer, patience=patience),
+        micro_batch_size=micro_batch_size,
+    )
+    backbone: Any = Mock(model=model, family=EncoderDecoder(None, None))  # type: ignore[arg-type]
+    data: Any = Mock(dev=dev or scores(*range(100)))
+    return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), ranks=Ranks(), **calls)
 
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:
@@ -109,7 +129,7 @@ def test_a_run_with_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> 
     def weights(micro: int | None) -> dict[str, torch.Tensor]:
         model = without_dropout(inserted("lora"))  # two halves draw other masks than one whole batch
         # plain steps: AdamW makes a step of full size from a gradient that is zero but for rounding
-        fit(learner(model, micro_batch_size=micro, build_optimizer=lambda p: torch.optim.SGD(p, lr=0.1)), tmp_path)
+        fit(learner(model, micro_batch_size=micro, optimizer="SGD", lr=0.1), tmp_path)
         return {name: p.detach().clone() for name, p in surgery.trainable_state(model).items()}
 
     whole, again, parts = weights(None), weights(None), weights(3)
@@ -119,7 +139,7 @@ def test_a_run_with_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> 
 
 
 def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
-    tuned = learner(inserted("krona"), warmup_steps=4, total_steps=9)
+    tuned = learner(inserted("krona"), warmup=4, total=9)
     fit(tuned, tmp_path, epochs=3)
     expected = [0, 1 / 4, 2 / 4, 3 / 4, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]
     assert tuned.lrs == pytest.approx([1e-2 * factor for factor in expected])
@@ -127,7 +147,7 @@ def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 0), (0, 1), (0, 7), (4, 9), (5, 3), (3, 3), (500, 1230)])
 def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
-    tuned = learner(inserted("krona"), warmup_steps=warmup, total_steps=total)
+    tuned = learner(inserted("krona"), warmup=warmup, total=total)
     schedule = tuned.configure_optimizers()["lr_scheduler"]
     for step in range(total + 2):
         factor = step / warmup if step < warmup else max(0.0, (total - step) / max(1, total - warmup))
@@ -144,19 +164,23 @@ def test_every_module_trains_in_training_mode(tmp_path: Path) -> None:
     assert tuned.training_modes == {True}
 
 
+class Norm(torch.optim.SGD):
+    """An optimizer that records the norm of the gradient of each step."""
+
+    norms: ClassVar[list[float]] = []
+
+    def step(self, closure: Any = None) -> Any:
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.norms.append(float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))))
+        return super().step(closure)
+
+
 def test_the_gradient_is_clipped(tmp_path: Path) -> None:
-    norms = []
-
-    class Norm(torch.optim.SGD):
-        def step(self, closure: Any = None) -> Any:
-            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-            norms.append(float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))))
-            return super().step(closure)
-
+    Norm.norms.clear()
     for clip in (1e-3, None):
-        tuned = learner(inserted("full"), build_optimizer=lambda p: Norm(p, lr=1e-6), gradient_clip=clip)
+        tuned = learner(inserted("full"), optimizer="Norm", lr=1e-6, clip=clip)
         fit(tuned, tmp_path, epochs=1)
-    clipped, free = norms[:3], norms[3:]
+    clipped, free = Norm.norms[:3], Norm.norms[3:]
     assert clipped == pytest.approx([1e-3] * 3, rel=1e-2)
     assert min(free) > 1e-2
 
@@ -182,7 +206,7 @@ def test_the_earliest_best_epoch_is_restored(tmp_path: Path) -> None:
     model, after = inserted("krona"), []
     tuned = learner(
         model,
-        evaluate_dev=scores(50.0, 70.0, 70.0, 60.0),
+        dev=scores(50.0, 70.0, 70.0, 60.0),
         after_epoch=lambda learner: after.append(snapshot(learner.model)),
     )
     fit(tuned, tmp_path, epochs=4)
@@ -196,7 +220,7 @@ def test_the_earliest_best_epoch_is_restored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5), (None, 6)])
 def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
-    tuned = learner(inserted("krona"), evaluate_dev=scores(50, 60, 60, 55, 59, 58), patience=patience, total_steps=18)
+    tuned = learner(inserted("krona"), dev=scores(50, 60, 60, 55, 59, 58), patience=patience, total=18)
     fit(tuned, tmp_path, epochs=6)
     assert len(tuned.dev_curve) == epochs
 
@@ -204,8 +228,6 @@ def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     model = inserted("krona")
     disturb(model)
-
-    exploding = {"build_optimizer": lambda p: torch.optim.SGD(p, lr=1e30), "gradient_clip": None, "warmup_steps": 0}
-    tuned = learner(model, **exploding)
+    tuned = learner(model, optimizer="SGD", lr=1e30, clip=None, warmup=0)
     with pytest.raises(KronaError, match=r"became (nan|inf) in step [23] of epoch 1\. .*optimizer\.lr \(now 1e\+30"):
         fit(tuned, tmp_path, epochs=1)

@@ -8,13 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
-from krona.backbones.families import Batch, Family
+from krona.backbones.families import Batch
+from krona.backbones.load import Loaded
+from krona.config.settings import Run
+from krona.config.targets import build_optimizer
 from krona.messages import KronaError
 from krona.training.batches import mix_seeds
 from krona.training.compiled import compile_loss
-from krona.training.evaluation import ScoringModule, SplitEvaluation
-from krona.training.plan import Plan
+from krona.training.data import RunData
+from krona.training.evaluation import ScoringModule
 from krona.training.ranks import Ranks
+from krona.training.schedule import StepCounts, build_schedule
 
 
 class Learner(ScoringModule):
@@ -39,21 +43,25 @@ class Learner(ScoringModule):
 
     def __init__(
         self,
-        model: nn.Module,
-        family: Family,
-        plan: Plan,
+        settings: Run,
+        backbone: Loaded,
+        data: RunData,
+        steps: StepCounts,
         *,
-        evaluate_dev: Callable[[nn.Module], dict[str, Any]],
-        evaluate_test: SplitEvaluation | None = None,
         after_backward: Callable[["Learner"], None] = lambda learner: None,
         after_epoch: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks,
     ) -> None:
-        super().__init__(model, [e for e in (evaluate_dev, evaluate_test) if isinstance(e, SplitEvaluation)])
+        super().__init__(backbone.model, [data.dev, data.test])
         self.automatic_optimization = False
-        self.family, self.plan, self.ranks = family, plan, ranks
-        self.summed_loss = compile_loss(family.summed_loss) if plan.compile else family.summed_loss
-        self.evaluate_dev = evaluate_dev
+        self.settings, self.family, self.steps, self.ranks = settings, backbone.family, steps, ranks
+        self.evaluate_dev = data.dev
+        loss = self.family.summed_loss
+        self.summed_loss = compile_loss(loss) if settings.trainer.compile else loss
+        self.micro_batch_size = settings.micro_batch_size  # maximum number of rows of this rank in one forward pass
+        if settings.trainer.accumulate_grad_batches > 1:
+            share = -(-settings.batch_size // ranks.size)
+            self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward, self.after_epoch = after_backward, after_epoch
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
@@ -68,8 +76,9 @@ class Learner(ScoringModule):
         self._lr = 0.0  # the learning rate of the last step
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.plan.build_optimizer([p for p in self.model.parameters() if p.requires_grad])
-        schedule = self.plan.build_schedule(optimizer, self.plan.warmup_steps, self.plan.total_steps)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self.settings.optimizer)(trained)
+        schedule = build_schedule(optimizer, self.steps.warmup, self.steps.total, scheduler=self.settings.scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -99,7 +108,7 @@ class Learner(ScoringModule):
 
     def on_train_start(self) -> None:
         # the checkpoint of a resumed run can be from its last epoch
-        self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.plan.total_steps
+        self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.steps.total
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
@@ -108,7 +117,7 @@ class Learner(ScoringModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # this makes the dropout of a step the same after a resume, and different on each rank
-        torch.manual_seed(mix_seeds(self.plan.seed + 2**32 * self.ranks.rank, self.global_step))
+        torch.manual_seed(mix_seeds(self.settings.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()
@@ -118,8 +127,8 @@ class Learner(ScoringModule):
         self.ranks.add_up([tokens])
         loss = torch.zeros((), device=self.device)
         optimizer.zero_grad()
-        parts = list(micro_batches(batch, self.plan.micro_batch_size or max(1, rows)))
-        if self.plan.in_step:
+        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
+        if self.settings.trainer.strategy == "fsdp":  # all ranks must run the model the same number of times
             parts += [self.family.no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
         for part in parts:
             part_loss = self.summed_loss(self.model, part) / tokens
@@ -127,15 +136,15 @@ class Learner(ScoringModule):
             loss += part_loss.detach()
         self.ranks.add_up([*self._gradients(), loss])
         self.after_backward(self)
-        if self.plan.gradient_clip is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=self.plan.gradient_clip, gradient_clip_algorithm="norm")
+        if (most := self.settings.optimizer.gradient_clip) is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
         optimizer.step()
         self._lr = scheduler.get_last_lr()[0]
         scheduler.step()
         self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)
         self._examples += rows
-        if self.global_step >= self.plan.total_steps:  # trainer.max_steps can be reached in the middle of an epoch
+        if self.global_step >= self.steps.total:  # trainer.max_steps can be reached in the middle of an epoch
             self.trainer.should_stop = True
         return loss
 
@@ -162,10 +171,9 @@ class Learner(ScoringModule):
         losses = torch.stack(self._losses).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
-            optimizer: Any = self.trainer.optimizers[0]
             raise KronaError(
                 f"The loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}. Try a "
-                f"lower optimizer.lr (now {optimizer.defaults.get('lr', '?')}) or method.scaling, or "
+                f"lower optimizer.lr (now {self.settings.optimizer.lr:g}) or method.scaling, or "
                 "trainer.precision=32-true."
             )
         self.step_losses = losses.tolist()
@@ -210,9 +218,10 @@ class Learner(ScoringModule):
     @property
     def out_of_patience(self) -> bool:
         """True if none of the last ``patience`` epochs improved the dev score."""
-        if self.plan.patience is None or self.best is None:
+        patience = self.settings.trainer.patience
+        if patience is None or self.best is None:
             return False
-        return len(self.dev_curve) - int(self.best["epoch"]) >= self.plan.patience
+        return len(self.dev_curve) - int(self.best["epoch"]) >= patience
 
     def restore_best(self) -> dict[str, Any]:
         """Load the weights of the best epoch into the model, and return ``best``."""

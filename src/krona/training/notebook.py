@@ -15,7 +15,7 @@ from krona.paths import OUTPUTS
 from krona.runs.result import Result
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks
-from krona.training.run import build_learner, prepare
+from krona.training.run import prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,6 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     settings = check.settings(config)
     unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))
     prepared = prepare(settings, unused, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
-    module = build_learner(settings, prepared, ranks=Ranks())
     data = prepared.data
+    module = Learner(settings, prepared.backbone, data, prepared.steps, ranks=Ranks())
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -1,9 +1,7 @@
 """Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
-from krona.config.targets import build_optimizer
 from krona.runs.claim import Claim
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operation_counts import launches, multiply_adds
@@ -28,11 +25,10 @@ from krona.training.data import RunData, build_data, load_splits
 from krona.training.final_measurements import measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
-from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights
-from krona.training.schedule import StepCounts, build_schedule, count_steps, schedule_notes
+from krona.training.schedule import StepCounts, count_steps, schedule_notes
 from krona.training.tracking import Trackers
 from krona.training.trainer import build_trainer, train
 
@@ -75,8 +71,14 @@ def run(
         progress.epoch(learner)
         trackers.epoch(learner)
 
-    learner = build_learner(
-        settings, prepared, ranks=ranks, after_backward=trackers.after_backward, after_epoch=after_epoch
+    learner = Learner(
+        settings,
+        prepared.backbone,
+        data,
+        steps,
+        after_backward=trackers.after_backward,
+        after_epoch=after_epoch,
+        ranks=ranks,
     )
     trainer = build_trainer(settings, files, [progress, trackers], logger=trackers.logger)
     train(trainer, learner, data, checkpoint=files.checkpoint())
@@ -182,29 +184,3 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None
-
-
-def build_learner(
-    settings: Run, prepared: Prepared, *, ranks: Ranks, **callbacks: Callable[[Learner], None]
-) -> Learner:
-    """Build the LightningModule of a run. ``callbacks`` are the arguments ``after_backward`` and ``after_epoch``."""
-    rows = settings.micro_batch_size  # the rows of a rank in one forward pass
-    if settings.trainer.accumulate_grad_batches > 1:
-        share = -(-settings.batch_size // ranks.size)
-        rows = min(rows or share, share)
-    plan = Plan(
-        build_optimizer=build_optimizer(settings.optimizer),
-        build_schedule=partial(build_schedule, scheduler=settings.scheduler),
-        warmup_steps=prepared.steps.warmup,
-        total_steps=prepared.steps.total,
-        gradient_clip=settings.optimizer.gradient_clip,
-        micro_batch_size=rows,
-        seed=settings.seed,
-        patience=settings.trainer.patience,
-        in_step=settings.trainer.strategy == "fsdp",
-        compile=settings.trainer.compile,
-    )
-    backbone, data = prepared.backbone, prepared.data
-    return Learner(
-        backbone.model, backbone.family, plan, evaluate_dev=data.dev, evaluate_test=data.test, ranks=ranks, **callbacks
-    )

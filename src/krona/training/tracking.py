@@ -65,7 +65,7 @@ class Trackers(pl.Callback):
 
     def after_backward(self, learner: Learner) -> None:
         """In the last step of an epoch, compute the gradient norms before clipping. The norms remain on the device."""
-        ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not include this step yet
+        ends_run = learner.global_step + 1 >= learner.steps.total  # global_step does not include this step yet
         if self.guarded and (learner.trainer.is_last_batch or ends_run):
             self._gradient_norms = gradient_norms(learner)
 
@@ -78,7 +78,7 @@ class Trackers(pl.Callback):
             values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradient_norms.items()}
             values |= update_values(learner.model) | self._callback_values
             self._gradient_norms, self._callback_values = {}, {}
-            curve = loss_curve(learner.step_losses, last=row["step"], total=learner.plan.total_steps)
+            curve = loss_curve(learner.step_losses, last=row["step"], total=learner.steps.total)
             self._record({"epoch": row["epoch"], "values": values, "steps": curve})
             self._send_epoch(row["epoch"], values, curve)
         self._epoch_ended = True

@@ -76,7 +76,7 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
     If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
     """
     device: Any = trainer.strategy.root_device
-    trains = learner.plan.total_steps > 0 and bool(surgery.trainable_state(learner.model))
+    trains = learner.steps.total > 0 and bool(surgery.trainable_state(learner.model))
     if trains:
         path = None if checkpoint is None else str(checkpoint)
         try:
