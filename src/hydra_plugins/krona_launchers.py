@@ -47,5 +47,7 @@ class ProcessLauncher(Launcher):
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in self.settings.items()
         }
-        done = launch(self.engine, jobs, settings, note=note_job)
+        done = launch(self.engine, jobs, settings)
+        for job in done:
+            note_job(job)
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=job) for job in done]

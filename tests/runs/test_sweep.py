@@ -17,8 +17,10 @@ from report.generate import make_result
 
 
 @pytest.fixture(autouse=True)
-def _restore_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def _restore_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ledger.VARIABLE, "")  # the ledger sets it
+    for name in ("jobs", "progress"):
+        monkeypatch.setattr(ledger.Ledger, name, None)
 
 
 def begin(outputs: Path, *overrides: str) -> ledger.Ledger:
@@ -50,29 +52,17 @@ def test_ids_are_added(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "seeds") == set()
 
 
-def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notes = tmp_path / "sweeps" / "jobs-1"
-    notes.mkdir(parents=True)
-    monkeypatch.setenv(ledger.VARIABLE, str(notes))
+def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path) -> None:
+    started = begin(tmp_path, "profile=demo", "method=krona,lora", "sweep=ranks")
     results = [make_result("krona", "rte", sweep="table1"), make_result("lora", "rte", sweep="ranks")]
-    for number, (result, state) in enumerate(zip(results, ("skipped", "done"), strict=True)):
+    ledger.note_job(Job(results[0].run_id, "skipped", tmp_path / results[0].run_id, results[0]))
+    ledger.note_job(Job(results[1].run_id, "claimed_by_other", tmp_path / results[1].run_id))
+    ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"))
+    for result in results:
         write_result(tmp_path / result.run_id, result)
-        ledger.note_job(Job(result.run_id, state, tmp_path / result.run_id), number=number, overrides=[])
-    ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"), number=2, overrides=[])
-    end(ledger.Ledger(), "ranks", tmp_path)
+    end(started, "ranks", tmp_path)
     assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
-
-
-def test_the_progress_reads_only_the_latest_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ledger.VARIABLE, str(tmp_path))
-    (tmp_path / ledger.TOTAL).write_text("100")
-    for number in range(50):
-        result = make_result("krona", "rte")
-        result.times["total"] = float(number)
-        ledger.note_job(Job("run", "done", tmp_path, result), number=number, overrides=[])
-    (tmp_path / "0.json").write_text("not read")
-    progress = ledger.progress()
-    assert (progress.started, progress.ended, progress.seconds) == (50, 50, [float(number) for number in range(30, 50)])
+    assert not list((tmp_path / "sweeps").glob("jobs-*"))
 
 
 def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:
@@ -113,6 +103,6 @@ def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool,
         sweep.save_run_ids(tmp_path, "mine", ["a"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
     started = begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
-    ledger.note_job(Job("seed=0", "failed", tmp_path, error="refused"), number=0, overrides=["seed=0"])
+    ledger.note_job(Job("seed=0", "failed", tmp_path, error="refused"))
     end(started, "mine", tmp_path)
     assert {path: path.read_bytes() for path in folder.glob("*")} == before  # an empty folder is removed

@@ -1,18 +1,19 @@
-"""Test `krona status`: filters, output in a pipe, and advice for failed runs."""
+"""Test `krona status`: filters, the remaining time, output in a pipe, and advice for failed runs."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from krona.cli.krona import app
 from krona.messages import KronaError
+from krona.runs.result import Result
 from krona.runs.sweep import save_command
 from krona.sweeps import status
 from krona.sweeps.planned import Planned
 from report.generate import make_result, write_all
+from typed_run import krona
 
 
 @pytest.fixture
@@ -82,9 +83,45 @@ def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     save_command(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
     for words in (["mine"], ["--sweep", "mine"]):
-        result = CliRunner().invoke(app, ["status", *words], catch_exceptions=False)
-        assert (result.exit_code, "2 runs: 2 waiting" in result.output) == (0, True)
+        assert "2 runs: 2 waiting" in krona("status", *words)
     with pytest.raises(KronaError, match="did you mean 'mine'"):
-        CliRunner().invoke(app, ["status", "--sweep", "mime"], catch_exceptions=False)
+        krona("status", "--sweep", "mime")
     with pytest.raises(KronaError, match="are two different sweeps"):
-        CliRunner().invoke(app, ["status", "mine", "--sweep", "other"], catch_exceptions=False)
+        krona("status", "mine", "--sweep", "other")
+
+
+def finished(method: str, task: str, seconds: Sequence[float], backbone: str = "google-t5/t5-base") -> list[Result]:
+    found = []
+    for seed, total in enumerate(seconds):
+        result = make_result(method, task, seed)
+        result.config["backbone"] = {"name": backbone}
+        result.times["total"] = total
+        found.append(result)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("lora rte b", 20.0),
+        ("full rte b", 40.0),
+        ("full qnli b", 20.0),
+        ("lora rte unknown", None),
+    ],
+)
+def test_the_finest_group_that_has_a_finished_run_gives_its_median(
+    names: str, expected: float | None, tmp_path: Path
+) -> None:
+    results = finished("lora", "rte", [10.0, 20.0, 90.0], "b") + finished("pa", "rte", [60.0], "b")
+    results += finished("lora", "cola", [5.0], "b") + finished("lora", "sst2", [7000.0], "other")
+    write_all(tmp_path, [*results, make_result("lora", "rte", 9, status="failed")])
+    config = {group: {"name": name} for group, name in zip(("method", "task", "backbone"), names.split(), strict=True)}
+    assert status.seconds_left([Planned((), "x", "waiting", config=config)], tmp_path) == expected
+
+
+def test_a_dry_run_has_the_expected_time_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    one = ["table", "1", "task=rte,cola", "method=lora,full", "--dry-run"]
+    assert krona(*one).endswith("4 runs: 4 waiting\n")
+    write_all(tmp_path, finished("lora", "rte", [100.0, 300.0]))
+    assert krona(*one).endswith("4 runs: 4 waiting; about 13 min left in one process\n")

@@ -40,7 +40,7 @@ def train() -> NoReturn:
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.sweeps import ledger
+    from krona.sweeps.ledger import note_job
     from krona.training.ranks import my_rank
 
     quiet_libraries()
@@ -60,26 +60,26 @@ def job(cfg: DictConfig) -> "Job":
         traceback.print_exc()
         done = _failed(overrides, f"{type(error).__name__}: {error}")
     _report(done, console, multirun=multirun)
-    if multirun and my_rank() == 0:
-        ledger.note_job(done, number=hydra_config.job.num, overrides=overrides)
+    done.overrides = tuple(overrides)
+    note_job(done)
     return done
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     from krona.jobs.job import JobSpec
     from krona.jobs.run_job import run_job
-    from krona.sweeps import ledger
+    from krona.sweeps.ledger import Ledger, require_outputs
 
-    ledger.require_outputs()
+    require_outputs()
     run = build_job(cfg)
-    counted = ledger.progress() if multirun else None
+    counted = Ledger.progress if multirun else None
     spec = JobSpec(
         config=run.config,
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
         shows_notes=not multirun or (counted is not None and not counted.seconds),  # until the first run is done
-        position="" if counted is None else f"{counted.started + 1}/{counted.total}",
+        position="" if counted is None else f"{counted.ended + 1}/{counted.total}",
         record=run.record(),
     )
     return run_job(spec, console)
@@ -95,12 +95,11 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
     from krona.jobs.job import WORDS
     from krona.jobs.summary import print_summary
-    from krona.sweeps import ledger
+    from krona.sweeps.ledger import Ledger
 
     failed = done.state in ("failed", "claimed_by_other")
-    counted = ledger.progress() if multirun else None
-    if counted is not None:
-        say(console, counted.end_line(done))
+    if multirun and Ledger.progress is not None:
+        say(console, Ledger.progress.end_line(done))
         return
     if done.state == "skipped":
         console.print(escape(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)

@@ -1,8 +1,10 @@
 """Show the states of the runs of a sweep or of the outputs folder (`krona status`)."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,12 +15,12 @@ from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.sweeps.estimate import RunTimes
 from krona.sweeps.planned import Planned
 
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
+GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # of runs that take a similar time
 KEYS = ("method", "task", "seed", "state", "run")
 
 
@@ -115,24 +117,33 @@ def counts_line(runs: Sequence[Planned], outputs: Path) -> str:
 def seconds_left(runs: Sequence[Planned], outputs: Path) -> float | None:
     """Return the expected time of the unfinished runs in seconds, from the finished runs in ``outputs``.
 
-    Return None if all runs are finished, or if the time of an unfinished run is unknown.
+    The time of a run is the median time of the finished runs in the first of its `GROUPS` that has any. Return None if
+    all runs are finished, or if the time of an unfinished run is unknown.
     """
     unfinished = [run for run in runs if run.state in OPEN]
     if not unfinished:
         return None
     planned = any(run.config is not None for run in unfinished)  # otherwise ``runs`` are all runs in ``outputs``
     found = summaries(outputs) if planned else [run.result for run in runs]
-    times = RunTimes(one for one in found if isinstance(one, Result))
+    times: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for one in found:
+        if isinstance(one, Result) and one.status == "done" and "total" in one.times:
+            for group in _groups(one.config):
+                times[group].append(float(one.times["total"]))
     total = 0.0
     for run in unfinished:
         config = run.config if run.result is None else run.result.config
-        seconds = None if config is None else times.estimate(config)
-        if seconds is None:
+        known = next((times[group] for group in _groups(config or {}) if group in times), None)
+        if known is None:
             return None
         progress = run.result.progress if run.result is not None else {}
         done = float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1)))
-        total += seconds * (1 - done)
+        total += median(known) * (1 - done)
     return total
+
+
+def _groups(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [(*keys, *(str((config.get(key) or {}).get("name", "")) for key in keys)) for keys in GROUPS]
 
 
 def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:

@@ -1,6 +1,6 @@
 """Launch the jobs of a multirun, and return an outcome for each job, even if it was killed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,21 +11,17 @@ from krona.paths import OUTPUTS
 from krona.sweeps.launchers import joblib_processes, submitted
 from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
-from krona.sweeps.progress import SweepProgress
+from krona.sweeps.output import SweepProgress
 
 ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 
 
-def launch(
-    engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *, note: Callable[..., None]
-) -> list[Job]:
+def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
     """Run all jobs, and return their outcomes in the order of the jobs. Print a line for each start and end of a job.
 
     Args:
         engine: one of `ENGINES`.
         settings: the settings of ``hydra.launcher``, which `Ledger` has checked.
-        note: the function `krona.sweeps.ledger.note_job`. It is called here only for jobs that ended without returning
-            an outcome. All other jobs call it themselves.
 
     Raises:
         KronaError: the cluster rejects a job.
@@ -46,7 +42,6 @@ def launch(
     def ended(job: SweepJob, outcome: Job | str) -> None:
         if not isinstance(outcome, Job):
             outcome = Job(" ".join(job.overrides), "failed", OUTPUTS, error=outcome, overrides=job.overrides)
-            note(outcome, number=job.number, overrides=job.overrides)
         outcomes[job.number] = outcome
         say(console, progress.end_line(outcome))
 

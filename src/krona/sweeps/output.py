@@ -1,12 +1,13 @@
-"""Print the closing table of a multirun (a command with several jobs)."""
+"""Format the progress lines of a multirun (a command with several jobs), and print its closing table."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from krona.formatting import as_typed, duration, escape, say, table, terminal_width
+from krona.formatting import as_typed, duration, escape, say, scores, table, terminal_width
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
@@ -16,6 +17,38 @@ from krona.runs.suspicious_scores import remark_lines
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
 MAX_LINES = 5  # maximum number of warnings, and of notes
+
+
+@dataclass
+class SweepProgress:
+    """A counter of the jobs of a multirun. ``at_a_time`` jobs run at the same time."""
+
+    total: int
+    at_a_time: int = 1
+    started: int = 0
+    ended: int = 0
+    seconds: list[float] = field(default_factory=list)  # the times of the finished jobs
+
+    def start_line(self, name: str) -> str:
+        """Count a job that starts, and return a line such as ``3/12  NAME starts``."""
+        self.started += 1
+        return f"{self.started}/{self.total}  {name} starts"
+
+    def end_line(self, job: Job) -> str:
+        """Count a job that ended, and return ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
+        self.ended += 1
+        if job.state == "done" and job.result is not None:
+            self.seconds.append(float(job.result.times["total"]))
+        left = self.seconds_left
+        return f"{self.ended}/{self.total}  {_outcome(job)}" + (f"; about {duration(left)} left" if left else "")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The remaining seconds by the mean time of finished jobs, or None before the first and after the last job."""
+        left = self.total - self.ended
+        if not self.seconds or not left:
+            return None
+        return sum(self.seconds) / len(self.seconds) * -(-left // min(self.at_a_time, left))
 
 
 def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
@@ -48,6 +81,14 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
         say(console, line)
     command = as_typed(next_command(jobs, sweep, named=named))
     console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # one line is easy to copy
+
+
+def _outcome(job: Job) -> str:
+    result = job.result
+    if job.error is not None or result is None:
+        return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
+    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
+    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])
 
 
 def _values(job: Job) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Test the output at the end of a multirun: columns, order and the next command."""
+"""Test the output of a multirun: progress, and the columns, order and next command of the closing table."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from krona.jobs import summary
 from krona.jobs.job import Job
-from krona.sweeps.closing_table import next_command, show
+from krona.sweeps.output import SweepProgress, next_command, show
 from report.generate import make_result
 
 
@@ -96,3 +96,22 @@ def test_only_a_failed_run_needs_retry(status: str, advised: bool, tmp_path: Pat
     one = job(tmp_path, state="failed")
     one.result.status, one.error = status, "process 1 was lost"  # type: ignore[assignment]
     assert any("retry=failed" in line for line in said([one])) is advised
+
+
+def test_each_job_is_counted_as_it_starts_and_ends(tmp_path: Path) -> None:
+    def ended(seconds: float, state: str = "done") -> Job:
+        one = job(tmp_path, state=state)
+        one.result.times["total"] = seconds
+        return one
+
+    progress = SweepProgress(12, at_a_time=2)
+    assert progress.start_line("seed=0") == "1/12  seed=0 starts"
+    assert progress.end_line(ended(9, "skipped")).startswith("1/12  done already  krona-")
+    assert "failed  x: no" in progress.end_line(Job("x", "failed", tmp_path, error="no"))
+    assert progress.seconds_left is None
+    assert progress.end_line(ended(10)).endswith("  10 s; about 50 s left")  # 9 jobs, two at a time
+    assert progress.end_line(ended(20)).endswith("  20 s; about 60 s left")
+    for _ in range(6):
+        progress.end_line(ended(15))
+    assert progress.end_line(ended(15)).endswith("  15 s; about 15 s left")  # one job is left
+    assert progress.end_line(ended(15)).endswith("  15 s")
