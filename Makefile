@@ -30,7 +30,7 @@ test-slow: setup  ## the tests that take longer, half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 test-pages: setup  ## the report's pages in Chromium; skipped where there is none
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/formats/test_html.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/test_html.py
 
 test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in empty folders
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_wheel.py

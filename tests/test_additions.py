@@ -40,7 +40,7 @@ FORMAT = {
     "src/krona/report/formats/rows.py": '''"""The rows alone."""
 
 
-def render(report, target):
+def render(report, out):
     return "".join(f"{row.label}\\\\n" for table in report.tables for row in table.rows)
 ''',
 }

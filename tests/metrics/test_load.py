@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from krona import metrics
+from krona.metrics import label_scores
 from krona.metrics.scores import score
 
 
@@ -21,16 +21,16 @@ from krona.metrics.scores import score
 def test_the_metric_scores_as_the_function_does(
     names: list[str], labels: list[str] | None, truth: list[str], answers: list[str]
 ) -> None:
-    assert metrics.compute(names, truth, answers, labels) == score(names, truth, answers, labels)
+    assert label_scores.compute(names, truth, answers, labels) == score(names, truth, answers, labels)
 
 
 @pytest.mark.slow
 def test_processes_load_it_at_the_same_time_without_network(tmp_path: Path) -> None:
     code = """
 import warnings; warnings.simplefilter("error")
-from krona import metrics
+from krona.metrics.label_scores import compute
 for _ in range(5):
-    assert metrics.compute(["accuracy"], ["0", "1"], ["0", "0"], ["0", "1"]) == {"accuracy": 50.0}
+    assert compute(["accuracy"], ["0", "1"], ["0", "0"], ["0", "1"]) == {"accuracy": 50.0}
 """
     env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]

@@ -8,10 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from krona.report.charts import looks
-from krona.report.charts.axes import fit_ends, score_axis, short
-from krona.report.charts.chart import Axis, Chart, Point, Series
-from krona.report.charts.draw import draw
-from krona.report.charts.svg import to_svg
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
+from krona.report.charts.draw import draw, to_svg
 from krona.report.labels import METHOD_LABELS
 
 SVG = "{http://www.w3.org/2000/svg}"

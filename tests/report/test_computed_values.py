@@ -26,12 +26,12 @@ def outputs(results: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def report(outputs: Path) -> str:
-    return build.build_report(outputs, width=200)
+    return build.build_report(outputs)
 
 
 def test_the_second_report_reads_no_predictions_and_is_equal(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = report(outputs)
-    assert "p = " in first
+    assert "p =" in first
     for module, name in ((stored_runs, "read_result"), (table, "bootstrap"), (table, "swap_test")):
         monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
     assert report(outputs) == first

@@ -3,7 +3,7 @@
 import pytest
 
 from krona.report.build import collect
-from krona.report.diff.runs import diff_runs
+from krona.report.diff import diff_runs
 from report.generate import make_result, write_all
 
 

@@ -66,7 +66,7 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     cell = collect(outputs).tables[0].cell("lora", "sample_cola")
     low, high = sorted(run.score("test") or 0.0 for run in cell.runs)
     shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
-    text = build_report(outputs, width=120)
+    text = build_report(outputs)
     assert "±" not in text
     assert {"MCC", "acc"} <= set(text.split())
     for page in (text, build_report(outputs, format="html"), build_report(outputs, format="md")):

@@ -38,7 +38,7 @@ def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> No
     assert [pair.split()[0] for pair in pairs] == ["KronA", "BitFit"]
     assert "too narrow for two seeds" in means
     assert re.search(r"significantly different on CoLA \(-\d+\.\d\d\), RTE \(-", pairs[1])
-    text = " ".join(build_report(tmp_path, width=300).split())
+    text = " ".join(build_report(tmp_path).split())
     assert " ".join(ranks.split()) in text
 
 

@@ -3,9 +3,8 @@
 import pytest
 
 from krona.report.build import collect
-from krona.report.diff.compare import compare
-from krona.report.diff.runs import diff_runs
-from krona.report.diff.text import render
+from krona.report.diff import compare, diff_runs
+from krona.report.diff_text import render
 from krona.report.notes import study_sentences
 from krona.runs.studies import Study
 from report.generate import collected, make_result, write_all

@@ -1,7 +1,7 @@
 """Test the reported shapes of A (the requested and the used shape) and the rank of the update."""
 
-from krona.report.diff.runs import diff_runs
-from krona.report.diff.text import render
+from krona.report.diff import diff_runs
+from krona.report.diff_text import render
 from report.generate import collected, make_result, write_all
 
 

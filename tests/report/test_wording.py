@@ -63,7 +63,7 @@ NOTES = (CONSTANT, "data.seed=7, and the paper's protocol uses 42.", "broken")
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_has_the_sign_and_the_notes(outputs, form):
-    text = plain(build_report(outputs, format=form, color=False, width=80))
+    text = plain(build_report(outputs, format=form))
     assert [note for note in NOTES if note in text] == [*NOTES[: 2 if form == "svg" else 3]]
     signs = {"html": r"81\.05<.{20,90}warned.{90,900}>!</span>", "csv": r"81\.0\d+,[^!]*,!,", "svg": r"\d\d\.\d\d!"}
     assert re.search(signs.get(form, r"81\.05[^\d!]{0,20}!"), text.replace(CONSTANT, ""))

@@ -32,8 +32,8 @@ from krona.messages import KronaError
 from krona.paths import CONF
 from krona.report import computed_values
 from krona.report.build import build_report, collect
-from krona.report.diff.compare import compare
-from krona.report.diff.text import render as render_diff
+from krona.report.diff import compare
+from krona.report.diff_text import render as render_diff
 from krona.runs import index
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder

@@ -25,7 +25,7 @@ POINTS = {
         f"{EXPORT}a_full_disk_leaves_nothing",
     ],
     "formulas, hidden characters": [
-        "report/formats/test_formats.py::test_a_name_is_no_formula_in_a_spreadsheet",
+        "report/test_formats.py::test_a_name_is_no_formula_in_a_spreadsheet",
         "report/test_fuzz.py",
     ],
     "peft: tied, norms, checked": [

@@ -150,8 +150,8 @@ def diff(
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
     """Compare two runs (settings, scores, paired test, different predictions), or two methods on each task."""
-    from krona.report.diff.compare import compare
-    from krona.report.diff.text import render
+    from krona.report.diff import compare
+    from krona.report.diff_text import render
 
     found = compare(outputs or paths.OUTPUTS, a, b)
     print(render(found, width=terminal_width(Console()), examples=examples), end="")

@@ -11,7 +11,7 @@ from krona.report.computed_values import ComputedValues
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import StoredRun, count_states, count_unfinished, filter_runs, load_runs
-from krona.report.table import Report, Target
+from krona.report.table import Report
 from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
 from krona.runs.folder import RunFolder, require_out
@@ -27,8 +27,6 @@ def build_report(
     format: str = "terminal",
     out: Path | None = None,
     filters: Sequence[str] = (),
-    width: int | None = None,
-    color: bool | None = None,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
@@ -37,14 +35,13 @@ def build_report(
         table, sweep: a table of the paper, or the name of a sweep. Without them, the report covers all runs.
         format: the name of a module in `krona.report.formats`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
-        width, color: options of the terminal format (`krona.report.table.Target`).
     """
     if format not in FORMATS:
         raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")
     if out is not None:
         require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
-    text = renderer(format)(report, Target(out, width, color))
+    text = renderer(format)(report, out)
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))

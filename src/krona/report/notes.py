@@ -68,6 +68,22 @@ def best_run(cell: Cell) -> StoredRun | None:
     return max(done, key=lambda run: run.score("dev") or 0.0, default=None)
 
 
+def best_run_notes(table: Table) -> Iterator[list[Note]]:
+    """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
+    for row in table.rows:
+        for column in (column for column in table.columns if column.kind == "task"):
+            cells = [one.cell(column.key) for one in table.rows]
+            cell, best = row.cell(column.key), next((one for one in cells if one.best), None)
+            if (run := best_run(cell)) is None:
+                continue
+            notes = [Note(f"{row.name} on {column.label}: {run.result.run_id}")]
+            notes += run_commands(run.path.parent, run.result)
+            if best is not None and best is not cell and (other := best_run(best)) is not None:
+                command = f"krona diff {other.result.run_id} {run.result.run_id}"
+                notes.append(Note("Compare with the best row:", command))
+            yield notes
+
+
 def run_commands(path: Path, result: Result) -> list[Note]:
     """Return notes with the commands that use the weights of the run in ``path``, or a note that no weights exist."""
     folder = RunFolder(path)
@@ -78,6 +94,18 @@ def run_commands(path: Path, result: Result) -> list[Note]:
         Note("Predict with its weights:", f"krona predict {name} --input FILE"),
         Note("Export its weights:", f"krona export {name} --to merged --out FOLDER"),
     ]
+
+
+def describe_provenance(result: Result) -> str:
+    """Return the code, machine, backbone and libraries of a run as text."""
+    found = result.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
+    changed = " with uncommitted changes" if found.get("git_dirty") else ""
+    threads = f", {amount(found['threads'], 'thread')}" if found.get("threads") else ""
+    return (
+        f"code {found.get('git_commit')}{changed}; {found.get('device')}{threads}; "
+        f"backbone {found.get('backbone_fingerprint')}; {versions}"
+    )
 
 
 def next_commands(report: Report) -> list[Note]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,15 +194,6 @@ class Table:
     def cell(self, row: str, column: str) -> Cell:
         """Return the cell with these keys of a row and a column."""
         return next(one for one in self.rows if one.key == row).cells[column]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The destination of a report. The width and the color apply to the terminal format only."""
-
-    file: Path | None = None  # None for a terminal or a pipe
-    width: int | None = None  # in characters; None means the width of the terminal, or 100 without a terminal
-    color: bool | None = None  # None means that a terminal gets colors and other destinations do not
 
 
 @dataclass

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona import metrics
 from krona.adapters.commands import submission
 from krona.adapters.commands.predict import format_answers
 from krona.adapters.commands.row_choice import RowChoice, find_task_and_data, load_rows
@@ -104,6 +103,8 @@ def evaluate(
 
     With the batch size of the run (None), the predictions are equal to the run's own predictions, even in bf16.
     """
+    from krona.metrics.label_scores import compute  # the import takes a second
+
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
@@ -116,7 +117,7 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = metrics.compute(task.metrics, split.targets, predictions, task.target_strings())
+    parts = compute(task.metrics, split.targets, predictions, task.target_strings())
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)

@@ -7,6 +7,9 @@ from typing import Literal
 from krona.metrics.statistics import Interval
 from krona.report.charts.looks import Look
 
+# The axis leaves out the lowest score if its distance to the others is more than 5 times the range of the others.
+FAR = 5.0
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -58,3 +61,32 @@ class Chart:
     series: Sequence[Series]
     detail: str = ""
     front: Sequence[Point] = ()
+
+
+def score_axis(label: str, points: Sequence[Point]) -> Axis:
+    """Return an axis that fits the scores of the points and their intervals. Its ends differ by at least 1.
+
+    A single score far below all others is left out, so that the differences between the others are visible. An interval
+    beyond 100 does not extend the axis.
+    """
+    scores = sorted(point.y for point in points)
+    far = len(scores) > 3 and scores[1] - scores[0] > FAR * (scores[-1] - scores[1])
+    kept = [point for point in points if not far or point.y > scores[0]]
+    ends = [end for point in kept for end in (point.y, *(point.ends or ()))]
+    low, high = fit_ends(min(ends), max(min(max(ends), 100), *(point.y for point in kept)), least=1)
+    return Axis(label, low=low, high=high)
+
+
+def fit_ends(low: float, high: float, *, least: float) -> Interval:
+    """Return the ends of an axis that contains ``low`` and ``high``. The ends differ by more than ``least``."""
+    missing = max(0.0, least - (high - low)) / 2
+    pad = 0.06 * (high - low + 2 * missing)
+    return low - missing - pad, high + missing + pad
+
+
+def short(value: float) -> str:
+    """Format a number for a tick, such as 158k, 2.2M, 0.05 or 1e−5."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}".replace("e-0", "e-").replace("-", "−")

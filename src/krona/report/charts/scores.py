@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
-from krona.report.charts.axes import fit_ends, score_axis, short
-from krona.report.charts.chart import Axis, Chart, Point, Series
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
 from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front

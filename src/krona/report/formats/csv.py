@@ -4,10 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from krona.messages import CONTROL
 from krona.report.notes import cell_remarks
-from krona.report.table import Cell, Report, Target
+from krona.report.table import Cell, Report
 from krona.runs.suspicious_scores import SIGN
 
 FIELDS = (
@@ -20,7 +21,7 @@ FIELDS = (
 FORMULA = re.compile(rf"(^|[;\t\r\n])(?=(?:\s|{CONTROL.pattern})*+[=+\-@|＝＋－＠｜﹢﹣﹦﹫])")
 
 
-def render(report: Report, target: Target) -> str:
+def render(report: Report, out: Path | None) -> str:
     """Return the report as CSV. Numbers are not rounded.
 
     The last lines describe unfinished runs and files that could not be used. For an unfinished run, the column
@@ -37,11 +38,11 @@ def render(report: Report, target: Target) -> str:
         reason = run.result.error or run.result.reached
         lines.append(_line("not finished", remarks=reason, missing=run.status, runs=run.result.run_id))
     lines += [_line("not used", missing=problem) for problem in report.problems]
-    out = io.StringIO()
+    text = io.StringIO()
     # the beginning of each value that a spreadsheet would run as a formula is quoted
     safe = [[FORMULA.sub(r"\1'", value) if isinstance(value, str) else value for value in line] for line in lines]
-    csv.writer(out, lineterminator="\n").writerows(safe)
-    return out.getvalue()
+    csv.writer(text, lineterminator="\n").writerows(safe)
+    return text.getvalue()
 
 
 def _line(table: str, **fields: str) -> list[object]:

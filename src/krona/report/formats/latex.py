@@ -3,10 +3,11 @@
 import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from krona.messages import visible
 from krona.report.notes import closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Row, Table, Target
+from krona.report.table import Cell, Column, Report, Row, Table
 from krona.report.wording import SEEDS, cell_mark, cell_value, count_seeds, format_seeds, label_parts, number
 
 SPECIAL = {
@@ -19,7 +20,7 @@ SPECIAL = {
 PRINTED = ("warning", "remark", "power")  # notes of these kinds are printed; the others become LaTeX comments
 
 
-def render(report: Report, target: Target) -> str:
+def render(report: Report, out: Path | None) -> str:
     """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
     lines = [_comment(f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.")]
     if report.empty:

@@ -1,9 +1,10 @@
 """The Markdown format, in the dialect of GitHub."""
 
 import re
+from pathlib import Path
 
 from krona.report.notes import Note, closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Table, Target
+from krona.report.table import Cell, Column, Report, Table
 from krona.report.wording import (
     cell_details,
     cell_mark,
@@ -16,7 +17,7 @@ from krona.report.wording import (
 )
 
 
-def render(report: Report, target: Target) -> str:
+def render(report: Report, out: Path | None) -> str:
     """Return the report as Markdown."""
     parts = [f"# {_escape(report.title)}"]
     if report.empty:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -16,21 +17,21 @@ from krona.formatting import as_typed, escape
 from krona.messages import visible
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.notes import Note, closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Row, Table, Target
+from krona.report.table import Cell, Column, Report, Row, Table
 from krona.report.wording import cell_details, cell_mark, cell_value, difference, legend, summarize
 
 MOST_LINES = 20  # a section below the tables shows at most this number of notes
 STYLES = {"warning": "yellow"}  # styles of notes by kind; other kinds are dim
 
 
-def render(report: Report, target: Target) -> str:
+def render(report: Report, out: Path | None) -> str:
     """Return the report as text. Colors are written as ANSI sequences."""
-    on_screen = target.file is None and sys.stdout.isatty()
-    width = target.width or (shutil.get_terminal_size((100, 24)).columns if on_screen else 100)
-    color = on_screen and "NO_COLOR" not in os.environ if target.color is None else target.color
-    out = io.StringIO()
+    on_screen = out is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns if on_screen else 100
+    color = on_screen and "NO_COLOR" not in os.environ
+    text = io.StringIO()
     system: Any = "256" if color else None
-    console = Console(file=out, width=width, force_terminal=color, color_system=system, highlight=False)
+    console = Console(file=text, width=width, force_terminal=color, color_system=system, highlight=False)
     _print(console, report.title, "bold")
     for sentence in summarize(report):
         _print(console, sentence)
@@ -53,7 +54,7 @@ def render(report: Report, target: Target) -> str:
             _print_note(console, note, "")
         if len(notes) > MOST_LINES:
             _print(console, f"… and {len(notes) - MOST_LINES} more. To see all, use --format html.")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
 def _print(console: Console, line: str, style: str = "") -> None:

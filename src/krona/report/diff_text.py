@@ -7,8 +7,7 @@ from itertools import groupby, zip_longest
 
 from krona.formatting import NOTHING, format_p, table
 from krona.messages import visible
-from krona.report.diff.compare import MethodDiff
-from krona.report.diff.runs import Change, RunDiff
+from krona.report.diff import Change, MethodDiff, RunDiff
 from krona.runs.predictions import decode_label, label_words
 
 NARROWEST = 20

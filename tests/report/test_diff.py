@@ -4,9 +4,8 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.report.diff.compare import compare
-from krona.report.diff.runs import diff_runs
-from krona.report.diff.text import render
+from krona.report.diff import compare, diff_runs
+from krona.report.diff_text import render
 from krona.runs.folder import find_run
 from krona.runs.result import unpack_outcomes
 from report.generate import grid, make_result, write_all

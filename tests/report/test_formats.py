@@ -11,7 +11,7 @@ import pytest
 
 from krona.report import formats, wording
 from krona.report.build import build_report
-from krona.report.table import Report, Target
+from krona.report.table import Report
 from report.generate import make_result, write_all
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
@@ -31,9 +31,9 @@ def outputs(tmp_path_factory):
 
 def test_the_six_formats_are_found_by_name_and_one_file_adds_a_seventh(tmp_path, monkeypatch):
     assert formats.FORMATS == ("csv", "html", "latex", "md", "svg", "terminal")
-    (tmp_path / "names.py").write_text("def render(report, target):\n    return report.title\n")
+    (tmp_path / "names.py").write_text("def render(report, out):\n    return report.title\n")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
-    assert formats.renderer("names")(Report("Table 1", []), Target()) == "Table 1"
+    assert formats.renderer("names")(Report("Table 1", []), None) == "Table 1"
 
 
 def is_command(line):
@@ -41,8 +41,9 @@ def is_command(line):
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_a_command_is_a_line_of_its_own_and_unbroken(outputs, width):
-    lines = build_report(outputs, table="1", width=width).splitlines()
+def test_a_command_is_a_line_of_its_own_and_unbroken(outputs, terminal, width):
+    terminal(width)
+    lines = build_report(outputs, table="1").splitlines()
     commands = [shlex.split(line)[1:] for line in lines if is_command(line)]
     assert ["table", "1", "method=pa", "task=rte", "retry=failed"] in commands
     assert ["table", "1", "method=lora", f"task={ABSENT}"] in commands
@@ -50,8 +51,9 @@ def test_a_command_is_a_line_of_its_own_and_unbroken(outputs, width):
 
 
 @pytest.mark.parametrize("width", [20, 80, 160])
-def test_terminal_text_fits_its_width(outputs, width):
-    text = build_report(outputs, table="1", width=width)
+def test_terminal_text_fits_its_width(outputs, terminal, width):
+    terminal(width)
+    text = build_report(outputs, table="1")
     assert max(len(line) for line in text.splitlines() if not is_command(line)) <= width
     assert "\x1b" not in text
     assert "KronA^B_res" in text, "no name is cut"
@@ -68,8 +70,10 @@ def test_numbers_have_a_typographic_minus_and_no_negative_zero(value, digits, sh
     assert wording.number(value, digits) == shown
 
 
-def test_color_is_ansi(outputs):
-    assert "\x1b[1m" in build_report(outputs, table="1", width=100, color=True)
+def test_color_is_ansi_and_a_file_has_none(outputs, terminal, tmp_path):
+    terminal(100, color=True)
+    assert "\x1b[1m" in build_report(outputs, table="1")
+    assert "\x1b" not in build_report(outputs, table="1", out=tmp_path / "report.txt")
 
 
 def test_markdown_tables_are_whole_and_names_are_only_text(outputs):

@@ -1,1 +1,0 @@
-"""`krona diff`: compare two runs, or two methods."""
