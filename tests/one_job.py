@@ -44,7 +44,8 @@ def run(
     """Run a composed config. Return its outcome and its output."""
     quiet_libraries()
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
-    job = run_job(JobSpec(config=values, outputs=outputs, multirun=multirun), console, after_epoch)
+    spec = JobSpec(config=values, outputs=outputs, multirun=multirun, after_epoch=after_epoch)
+    job = run_job(spec, console)
     return job, console.file.getvalue()
 
 

@@ -14,7 +14,7 @@ class ProcessLauncher(Launcher):
     """A launcher that runs all jobs of a multirun, even if some of them fail.
 
     Args:
-        engine: one of `krona.sweeps.launchers.launch.ENGINES`.
+        engine: as in `krona.sweeps.launchers.launch.launch`.
         settings: settings of the engine.
     """
 

@@ -73,11 +73,11 @@ def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
     if mine is None:
         return
     try:
-        if RunFolder(folder).state(owned=False)[0] == "done":
+        if RunFolder(folder).state(ignore_claim=True)[0] == "done":
             return
         for name in WRITTEN:
             mine.remove(folder / name)
-        files = RunFiles(folder=folder, claim=mine, ranks=Ranks())
+        files = RunFiles(run=RunFolder(folder), claim=mine, ranks=Ranks())
         result: Result = end["result"]
         result.status = "running"
         files.write_epoch(result)

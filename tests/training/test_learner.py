@@ -145,17 +145,6 @@ def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
     assert tuned.lrs == pytest.approx([1e-2 * factor for factor in expected])
 
 
-@pytest.mark.parametrize(("warmup", "total"), [(0, 0), (0, 1), (0, 7), (4, 9), (5, 3), (3, 3), (500, 1230)])
-def test_the_schedule_equals_the_formula(warmup: int, total: int) -> None:
-    tuned = learner(inserted("krona"), warmup=warmup, total=total)
-    schedule = tuned.configure_optimizers()["lr_scheduler"]
-    for step in range(total + 2):
-        factor = step / warmup if step < warmup else max(0.0, (total - step) / max(1, total - warmup))
-        assert schedule.get_last_lr() == [1e-2 * factor]
-        schedule.optimizer.step()
-        schedule.step()
-
-
 def test_every_module_trains_in_training_mode(tmp_path: Path) -> None:
     model = inserted("krona")
     assert not model.training  # the mode after from_pretrained

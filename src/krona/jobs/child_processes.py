@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -24,11 +24,9 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
     """Yield an empty list, to which the caller adds the child processes that it starts.
 
     After an interrupt, this process waits until all children have recorded the interrupt and ended. A second signal
-    terminates them. This process then exits with 128 + the signal's number. After any other exception, the children are
-    terminated. The children share the terminal, so they receive Ctrl-C themselves. A SIGTERM is forwarded to them.
-
-    Args:
-        announce: whether to print after an interrupt how to resume. It should be false if the children print this.
+    terminates them. This process then exits with 128 + the signal's number, and prints how to resume if ``announce`` is
+    true. After any other exception, the children are terminated. The children share the terminal, so they receive
+    Ctrl-C themselves. A SIGTERM is forwarded to them.
     """
     started: list[Child] = []
 
@@ -67,7 +65,7 @@ def exit_code(process: Child) -> int:
 
 def _wait_all(processes: Sequence[Child], *, forward_signal: bool) -> None:
     """Wait until all processes have ended. A second signal terminates them."""
-    try:
+    with suppress(Interrupted, KeyboardInterrupt):
         if forward_signal:
             # timeout(1) also signals the children, and a second signal would stop them while they record the interrupt
             until = time.monotonic() + GRACE_S
@@ -76,10 +74,9 @@ def _wait_all(processes: Sequence[Child], *, forward_signal: bool) -> None:
             _terminate(processes)
         for process in processes:
             process.wait()
-    except (Interrupted, KeyboardInterrupt):
-        _terminate(processes)
-        for process in processes:
-            process.wait()
+    _terminate(processes)
+    for process in processes:
+        process.wait()
 
 
 def _terminate(processes: Sequence[Child]) -> None:

@@ -1,10 +1,9 @@
 """Specify a job, claim the folder of its run, and find the outcome of a run that has already ended.
 
-A job is one execution of a run. A claim reserves the run's folder for this process. A finished run is not executed
-again, and an interrupted run resumes.
+A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,7 +17,6 @@ from krona.config import check
 from krona.config.settings import Run
 from krona.jobs.preflight import require
 from krona.messages import KronaError
-from krona.paths import PROJECT
 from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version
@@ -51,16 +49,17 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """The specification of a job. It contains only plain values, so that it can be passed to another process."""
+    """The specification of a job. Without ``after_epoch``, it can be passed to another process."""
 
     config: Mapping[str, Any]  # composed from the user's command, so it can name any class
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
-    project: Path = PROJECT  # folder of the code whose version is recorded
     multirun: bool = False
     shows_notes: bool = True  # print the notes when the run starts
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
+    # This function gets the LightningModule after each epoch, when its checkpoint exists. It can raise `Interrupted`.
+    after_epoch: Callable[[Any], None] | None = None
 
     @cached_property
     def settings(self) -> Run:
@@ -153,7 +152,7 @@ def find_outcome(spec: JobSpec) -> Job | None:
     """
     if spec.settings.overwrite:
         return None
-    state, result, error = spec.run.state(owned=False)
+    state, result, error = spec.run.state(ignore_claim=True)
     if state == "failed" and result is None:
         raise KronaError(f"{error}. Remove the file, or use overwrite=true to run it again.")
     if state == "done" and result is not None:
@@ -171,7 +170,7 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
         messages.append(
             f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
         )
-    code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
+    code, then = code_version()["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}")
     return messages
@@ -180,7 +179,7 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 def _prepare(spec: JobSpec, claim: Claim) -> None:
     """Remove the earlier files of a claimed run unless the run resumes from them. Rename a damaged checkpoint."""
     run = spec.run
-    if spec.settings.overwrite or run.state(owned=False)[0] != "interrupted":
+    if spec.settings.overwrite or run.state(ignore_claim=True)[0] != "interrupted":
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return

@@ -8,7 +8,6 @@ but only rank 0 claims the folder, writes files and prints.
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,37 +28,34 @@ from krona.runs.result import Result, Status, now, write_result
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 
-AfterEpoch = Callable[[Any], None]  # is called with the LightningModule after each epoch, when its checkpoint exists
 
-
-def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+def run_job(spec: JobSpec, console: Console) -> Job:
     """Run a job unless its run is done, and return the job with its outcome.
 
-    If the run fails, the error is recorded in its result.json and in the returned job. ``after_epoch`` can raise
-    `Interrupted` to stop the run.
+    If the run fails, the error is recorded in its result.json and in the returned job.
 
     Raises:
         KronaError: the config is invalid, so that the run was not started and no files were written. Or the run
             stopped because its folder can't be written to, or because another process took over the run.
-        Interrupted: a signal stopped the run. The run's result.json records the interrupt.
+        Interrupted: a signal or ``spec.after_epoch`` stopped the run. The run's result.json records the interrupt.
     """
     if spec.settings.trainer.fast_dev_run:
         return _rehearse(spec, console)
-    return run_on_devices(spec, console, after_epoch)
+    return run_on_devices(spec, console)
 
 
-def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+def run_on_devices(spec: JobSpec, console: Console) -> Job:
     """Run a job in this process, or in a new process for each device unless torchrun or srun started this process."""
     devices = devices_wanted(spec.settings.trainer)
     if num_processes() > 1:
         with join_ranks(devices=devices, accelerator=count_devices(spec.settings.trainer)[0]) as ranks:
-            return _run_rank(spec, ranks, console, after_epoch)
+            return _run_rank(spec, ranks, console)
     if devices == 1:
-        return _run_rank(spec, Ranks(), console, after_epoch)
+        return _run_rank(spec, Ranks(), console)
     if (known := find_outcome(spec)) is not None:
         return known
     require(spec.settings)
-    if after_epoch is not None:
+    if spec.after_epoch is not None:
         raise KronaError("A trial of a study can't use several devices. Use trainer.devices=1 and several --workers.")
     return run_by_ranks(spec, devices=devices)
 
@@ -72,7 +68,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
     trainer["max_epochs"] = min(1, trainer["max_epochs"])
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
         config = {**spec.config, "trainer": trainer, "logger": {}}
-        rehearsal = replace(spec, config=config, outputs=Path(folder))
+        rehearsal = replace(spec, config=config, outputs=Path(folder), after_epoch=None)
         job, log = run_on_devices(rehearsal, console), rehearsal.run.log
         error, hint = job.error, _trace_hint(log)
         if error is not None and error.endswith(hint):
@@ -85,7 +81,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
     return replace(job, result=None, error=error)
 
 
-def _run_rank(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch | None) -> Job:
+def _run_rank(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     with claimed(spec, ranks) as claim:
         if isinstance(claim, Job):
             return claim
@@ -93,7 +89,7 @@ def _run_rank(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterE
             _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
             return Job(spec.run_id, "done", spec.folder, result)
         with spec.run.log.open("a", encoding="utf-8") as log:
-            return _run_claimed(spec, claim, ranks, console, log, after_epoch)
+            return _run_claimed(spec, claim, ranks, console, log)
 
 
 def _train(
@@ -104,41 +100,31 @@ def _train(
     *,
     claim: Claim | None = None,
     log: TextIO | None = None,
-    after_epoch: AfterEpoch | None = None,
 ) -> None:
     from krona.training.progress import Progress
     from krona.training.run import run  # imports transformers and Lightning, which are slow
+    from krona.training.run_files import RunFiles
     from krona.training.tracking import tracking
+
+    def after_epoch(learner: Any) -> None:
+        stop_if_interrupted()
+        if spec.after_epoch is not None:
+            spec.after_epoch(learner)
 
     settings = spec.settings if ranks.first else replace(spec.settings, logger={})
     progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     try:
         with tracking(settings, result, spec.folder, say=progress.say, after_epoch=after_epoch) as trackers:
-            run(
-                settings,
-                result,
-                spec.folder,
-                progress=progress,
-                trackers=trackers,
-                claim=claim,
-                ranks=ranks,
-                share=spec.multirun and ranks.size == 1,  # the process of a rank runs only one run
-            )
+            files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
+            share = spec.multirun and ranks.size == 1  # the process of a rank runs only one run
+            run(settings, result, files, progress=progress, trackers=trackers, share=share)
     finally:
         progress.close()
 
 
-def _run_claimed(
-    spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO, after_epoch: AfterEpoch | None
-) -> Job:
+def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
     """Run a claimed run and record in result.json how it ended."""
-
-    def epoch_ended(learner: Any) -> None:
-        stop_if_interrupted()
-        if after_epoch is not None:
-            after_epoch(learner)
-
     forget_signals()
     folder, result = spec.folder, _new_result(spec)
     write_result(folder, result, claim.write)
@@ -146,7 +132,7 @@ def _run_claimed(
     if not spec.run.checkpoint.is_file():  # the run starts from the beginning, without earlier values
         claim.remove(spec.run.tracked)
     try:
-        _train(spec, result, console, ranks, claim=claim, log=log, after_epoch=epoch_ended)
+        _train(spec, result, console, ranks, claim=claim, log=log)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
@@ -184,7 +170,7 @@ def _new_result(spec: JobSpec) -> Result:
         config={**settings.config, "logger": mask_passwords(settings.config.get("logger", {}))},
         notes=list(spec.notes),
         provenance={
-            **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),
+            **provenance(device=device_name(), threads=torch.get_num_threads()),
             "backbone_fingerprint": source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),

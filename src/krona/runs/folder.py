@@ -10,8 +10,8 @@ from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
 from krona.runs.holder import Holder, read_holder
-from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result, write_result
-from krona.safe_files import Write, link_target, sha256, write_whole
+from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result
+from krona.safe_files import link_target, sha256
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
@@ -36,10 +36,6 @@ class RunFolder:
         """Return the run's result. Raise `KronaError` if it is missing or damaged."""
         return read_result(self.result)
 
-    def write(self, result: Result, write: Write = write_whole) -> None:
-        """Write the run's result atomically."""
-        write_result(self.path, result, write)
-
     def owner(self) -> Holder | None:
         """Return the live process that works on the run, or None."""
         return claims.owner(self.path)
@@ -52,32 +48,30 @@ class RunFolder:
         """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
         return claims.claim(self.path)
 
-    def state(self, *, owned: bool | None = None) -> tuple[State, Result | None, str | None]:
+    def state(self, *, ignore_claim: bool = False) -> tuple[State, Result | None, str | None]:
         """Return the run's state, and its result and its error message if there are any.
 
-        ``owned`` is whether a live process has claimed the run; None: read the claim.
+        With ``ignore_claim``, an unfinished run is not running, even if a live process has claimed it.
         """
         try:
             if not self.result.exists():
-                return ("running" if self._is_owned(owned) else "waiting"), None, None
+                return ("running" if not ignore_claim and self._is_owned() else "waiting"), None, None
             result = self.read()
         except KronaError as error:
             return "failed", None, str(error)
         except OSError as error:
             return "failed", None, f"{self.path} can't be read: {error.strerror or error}"
-        return self.status(result, owned=owned), result, result.error
+        return self.status(result, ignore_claim=ignore_claim), result, result.error
 
-    def status(self, result: Result, *, owned: bool | None = None) -> Status:
+    def status(self, result: Result, *, ignore_claim: bool = False) -> Status:
         """Return the current status of a result. An unfinished run is running only while a live process claims it."""
         if result.status == "done":
             return "done"
-        if self._is_owned(owned):
+        if not ignore_claim and self._is_owned():
             return "running"
         return "failed" if result.status == "failed" else "interrupted"
 
-    def _is_owned(self, known: bool | None) -> bool:
-        if known is not None:
-            return known
+    def _is_owned(self) -> bool:
         try:
             return self.owner() is not None
         except OSError:  # the age of the claim can't be measured in a read-only folder

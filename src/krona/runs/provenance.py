@@ -8,11 +8,10 @@ import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from krona.methods.factor_shapes import shape_name
-from krona.paths import INSTALLED
+from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
@@ -20,18 +19,18 @@ CODE = ("src", "conf", "train.py")
 Part = tuple[str, int, int]  # name of a part of the data, number of rows found, number of rows in GLUE
 
 
-def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
+def provenance(*, device: str, threads: int) -> dict[str, Any]:
     """Return a dict with the commit, library versions, device, number of threads and host of this process."""
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     about = {"versions": versions, "device": device, "threads": threads, "host": platform.node()}
-    return {**code_version(project), **about}
+    return {**code_version(), **about}
 
 
 @cache
-def code_version(project: Path) -> dict[str, Any]:
+def code_version() -> dict[str, Any]:
     """Return the version of the code as a dict.
 
     ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
@@ -44,7 +43,7 @@ def code_version(project: Path) -> dict[str, Any]:
             return None
         try:
             command = ["git", *arguments]
-            done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=20, check=True)
+            done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()

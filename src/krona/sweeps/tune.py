@@ -142,9 +142,11 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     tuning.say(f"trial {trial.number}: {' '.join(values)}")
     try:
         run = compose_run([*tuning.typed, *values, "score_test=false", f"sweep={tuning.name}"])
-        spec = JobSpec(config=run.config, outputs=tuning.outputs, notes=run.notes, record=run.record())
+        spec = JobSpec(
+            config=run.config, outputs=tuning.outputs, notes=run.notes, record=run.record(), after_epoch=report
+        )
         trial.set_user_attr("run_id", spec.run_id)
-        job = run_job(spec, tuning.console, report)
+        job = run_job(spec, tuning.console)
     except Interrupted:
         if not pruned:
             raise  # the trial remains unfinished, and the next command repeats it

@@ -78,10 +78,7 @@ class ScoringModule(pl.LightningModule):
 
     ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
     predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
-    ``val/f1``.
-
-    Args:
-        evaluations: the evaluations of the splits. The trainer accepts only the loaders of these evaluations.
+    ``val/f1``. The trainer accepts only the loaders of ``evaluations``.
     """
 
     def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
@@ -93,22 +90,20 @@ class ScoringModule(pl.LightningModule):
     def on_validation_start(self) -> None:
         self._texts = []
 
+    on_test_start = on_validation_start
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._find_evaluation(self.trainer.val_dataloaders).predict(self.model, batch)
+        self._texts += self._find_evaluation().predict(self.model, batch)
+
+    test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
-            self.validated = self._find_evaluation(self.trainer.val_dataloaders).score(self._texts)
+            self.validated = self._find_evaluation().score(self._texts)
             self.log_scores("val", self.validated)
 
-    def on_test_start(self) -> None:
-        self._texts = []
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._find_evaluation(self.trainer.test_dataloaders).predict(self.model, batch)
-
     def on_test_epoch_end(self) -> None:
-        self.log_scores("test", self._find_evaluation(self.trainer.test_dataloaders).score(self._texts))
+        self.log_scores("test", self._find_evaluation().score(self._texts))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
         """Return the predicted text of each row. ``loader.batch_sampler.order`` has the positions of the rows."""
@@ -118,7 +113,8 @@ class ScoringModule(pl.LightningModule):
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
         self.log_dict({f"{split}/score": scores["score"], **parts})
 
-    def _find_evaluation(self, loader: Any) -> SplitEvaluation:
+    def _find_evaluation(self) -> SplitEvaluation:
+        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         for evaluation in self.evaluations:
             if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
                 return evaluation

@@ -27,12 +27,10 @@ class Learner(ScoringModule):
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
     over ranks. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
     divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
-    `Ranks` adds up the gradients of the ranks. Lightning's DDP is not used, because it averages the ranks with equal
-    weights, although their parts can have different sizes.
+    `Ranks` adds up the gradients of the ranks.
 
-    The module logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the metrics of the task, such as
-    ``val/f1``. If the trainer has no validation loader, the module itself scores dev after each epoch. The scores are
-    those that a validation loader would give.
+    The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
+    each epoch. The scores are those that a validation loader would give.
 
     ``after_backward`` is called in each step when the gradients are complete and not clipped yet, and ``after_epoch``
     after each epoch, when dev has been scored.

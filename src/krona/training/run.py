@@ -18,7 +18,6 @@ from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
-from krona.runs.claim import Claim
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
@@ -36,12 +35,10 @@ from krona.training.trainer import build_trainer, train
 def run(
     settings: Run,
     result: Result,
-    folder: Path,
+    files: RunFiles,
     *,
     progress: Progress,
     trackers: Trackers,
-    claim: Claim | None,
-    ranks: Ranks,
     share: bool = False,
 ) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
@@ -50,20 +47,17 @@ def run(
         progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
             when dev has been scored and ``result`` has been written. Lightning's own hooks for the end of an epoch are
             called too early, because the learner has not recorded the epoch yet.
-        claim: the exclusive right of this process to write the files of the run. It raises an error if another process
-            has taken over the run. It is None on all ranks except the first, because only the first rank writes files.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-    prepared = prepare(settings, result, cache=folder.parent / ".cache" / "tokens", ranks=ranks, share=share)
+    cache, ranks = files.run.path.parent / ".cache" / "tokens", files.ranks
+    prepared = prepare(settings, result, cache=cache, ranks=ranks, share=share)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
 
     # Training
-    files = RunFiles(folder=folder, claim=claim, ranks=ranks)
-
     def after_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}

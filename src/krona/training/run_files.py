@@ -22,7 +22,7 @@ from krona.config.settings import Run
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
-from krona.runs.result import CHECKSUMS, Result
+from krona.runs.result import CHECKSUMS, Result, write_result
 from krona.safe_files import Write, write_whole
 from krona.tasks import Split
 from krona.training.ranks import Ranks
@@ -35,13 +35,9 @@ KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if t
 class RunFiles:
     """The files of a run. Only the first rank writes them, with its ``claim``. On other ranks, ``claim`` is None."""
 
-    folder: Path
+    run: RunFolder
     claim: Claim | None
     ranks: Ranks
-
-    @property
-    def run(self) -> RunFolder:
-        return RunFolder(self.folder)
 
     def checkpoint(self) -> Path | None:
         """Return the path of the last epoch's checkpoint; None if it does not exist.
@@ -62,7 +58,7 @@ class RunFiles:
         """Write metrics.csv and result.json with the epochs so far."""
         if self.claim is not None:
             write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
-            self.run.write(result, self.claim.write)
+            write_result(self.run.path, result, self.claim.write)
 
     def write_end(
         self,
@@ -73,13 +69,9 @@ class RunFiles:
         *,
         backbone: Fingerprint | None,
     ) -> None:
-        """Write the predictions, the adapter and the result.
+        """Write the predictions, the adapter and, when all other files exist, the result.
 
-        The result is written last. If the result reports that the run is done, all other files exist.
-
-        Args:
-            predictions: a dict from the name of each split to its rows and their predicted texts.
-            backbone: the fingerprint of the backbone, computed before FSDP shards its weights.
+        ``predictions`` is a dict from the name of each split to its rows and their predicted texts.
         """
         if self.claim is None:
             return
@@ -92,7 +84,7 @@ class RunFiles:
             adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
         result.progress = {}  # kept until now, so that an interrupted run still has it
-        run.write(result, write)
+        write_result(run.path, result, write)
         self.claim.remove(run.checkpoint)
 
 

@@ -24,14 +24,20 @@ from krona.trackers.tracker import About, Ending, Tracker
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 
-AfterEpoch = Callable[[Learner], None]  # is called after each epoch's checkpoint; it can raise an error to stop
-
 
 class Trackers(pl.Callback):
-    """The Lightning callback that calls a run's trackers. Without trackers, the callback only calls ``after_epoch``."""
+    """The Lightning callback that calls a run's trackers.
+
+    It also calls ``after_epoch`` after each epoch, when its checkpoint exists, so that an error can stop the run.
+    """
 
     def __init__(
-        self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
+        self,
+        guarded: list[Guarded],
+        *,
+        about: About,
+        say: Callable[[str], None],
+        after_epoch: Callable[[Learner], None] = lambda learner: None,
     ) -> None:
         self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
@@ -86,7 +92,7 @@ class Trackers(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Call ``after_epoch`` for the previous epoch. Its checkpoint exists now, so the run can stop safely."""
         ended, self._epoch_ended = self._epoch_ended, False
-        if ended and self.after_epoch is not None:
+        if ended:
             assert isinstance(pl_module, Learner)
             self.after_epoch(pl_module)
 
@@ -137,7 +143,7 @@ class StepLogger(Logger):
 
 @contextmanager
 def tracking(
-    settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
+    settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: Callable[[Learner], None]
 ) -> Iterator[Trackers]:
     """Open the trackers of a run, and close them when the run ends, even with an error."""
     about = About(

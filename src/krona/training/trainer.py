@@ -31,11 +31,9 @@ def build_trainer(
 ) -> pl.Trainer:
     """Build Lightning's trainer for this rank, with the given ``callbacks`` and the callbacks of the config.
 
-    Each rank has its own trainer, which uses one device. Lightning's multi-device strategies are not used, because they
-    average the gradients of the ranks with equal weights. `Ranks` sums the gradients exactly over the whole batch, even
-    if ranks have different numbers of rows or tokens.
+    Each rank has its own trainer, which uses one device. `krona.training.ranks` explains why.
     """
-    options, ranks, folder = settings.trainer, files.ranks, files.folder
+    options, ranks, folder = settings.trainer, files.ranks, files.run.path
     callbacks = [*callbacks, *build_callbacks(settings, first=ranks.first)]
     own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
     profiler = None

@@ -154,5 +154,5 @@ def test_after_an_interrupt_no_job_is_asked_again_for_its_outcome() -> None:
         return next(running)
 
     with pytest.raises(Interrupted):
-        run_pool([0, 1, 2], count=3, start=start, started=str, ended=print, poll_s=0)  # type: ignore[list-item, arg-type]
+        run_pool([0, 1, 2], count=3, start=start, started=str, ended=print)  # type: ignore[list-item, arg-type]
     assert next(running, None) is None

@@ -16,8 +16,6 @@ from krona.runs.interrupts import interrupt
 from krona.sweeps.launchers.pool import Ended, Started, run_pool, share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
 
-POLL_S = 0.05
-
 
 def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended) -> None:
     """Run all jobs in ``n_jobs`` processes. -1 means one process per core.
@@ -36,7 +34,7 @@ def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended
         return slot
 
     try:
-        run_pool(jobs, count=count, start=start, started=started, ended=ended, poll_s=POLL_S)
+        run_pool(jobs, count=count, start=start, started=started, ended=ended)
     finally:
         for slot in slots:
             if slot.executor is not None:

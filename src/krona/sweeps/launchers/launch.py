@@ -13,14 +13,12 @@ from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.output import SweepProgress
 
-ENGINES = ("joblib", "submitit_local", "submitit_slurm")
-
 
 def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
     """Run all jobs, and return their outcomes in the order of the jobs. Print a line for each start and end of a job.
 
     Args:
-        engine: one of `ENGINES`.
+        engine: ``joblib``, ``submitit_local`` or ``submitit_slurm``.
         settings: the settings of ``hydra.launcher``, which `Ledger` has checked.
 
     Raises:

@@ -9,6 +9,7 @@ from krona.jobs.job import Job
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
+POLL_S = 0.1  # seconds between two checks of the running jobs
 Started = Callable[[SweepJob], None]
 Ended = Callable[[SweepJob, Job | str], None]  # the arguments: a job, and its outcome or why it has no outcome
 
@@ -33,12 +34,10 @@ def run_pool(
     start: Callable[[SweepJob], RunningJob],
     started: Started,
     ended: Ended,
-    poll_s: float,
 ) -> None:
     """Run all jobs on this machine, ``count`` at the same time. An interrupt is forwarded to the running jobs.
 
-    The functions ``started`` and ``ended`` are called just before a job starts and when it has ended. The running jobs
-    are checked every ``poll_s`` seconds.
+    The functions ``started`` and ``ended`` are called just before a job starts and when it has ended.
     """
     waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
     try:
@@ -46,7 +45,7 @@ def run_pool(
             while waiting and len(running) < count:
                 started(job := waiting.popleft())
                 running.append((job, start(job)))
-            time.sleep(poll_s)
+            time.sleep(POLL_S)
             for item in list(running):
                 if (outcome := item[1].outcome()) is not None:
                     running.remove(item)
@@ -55,7 +54,7 @@ def run_pool(
         for _, one in running:
             one.terminate()
         while running := [item for item in running if item[1].outcome() is None]:
-            time.sleep(0.1)
+            time.sleep(POLL_S)
         raise
 
 

@@ -74,7 +74,7 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started:
         with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
             return Submitted(job, executor.submit(Requeued(job)))
 
-    run_pool(jobs, count=count, start=start, started=started, ended=ended, poll_s=POLL_S)
+    run_pool(jobs, count=count, start=start, started=started, ended=ended)
 
 
 def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
