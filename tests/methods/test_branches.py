@@ -16,16 +16,20 @@ from krona.methods.bitfit import Bias
 from krona.methods.c3a import C3A
 from krona.methods.cdka import CDKA
 from krona.methods.compacter import Compacter, sum_of_products
+from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
 from krona.methods.kadaptation import KAdaptation
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import Magnitude
 from krona.methods.miss import MiSS
+from krona.methods.moka import MoKA
 from krona.methods.monarch import Monarch
 from krona.methods.parallel_adapter import ParallelAdapter
+from krona.methods.vera import VeRA
 from methods import oracles
 
+SHAPES = [[2, 384], [3, 256], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]  # Table 9
 LINEAR = [
     (LoRA, {"rank": 2, "scaling": 3.0}),
     (LoKr, {"rank": 8, "alpha": 4.0}),
@@ -42,6 +46,9 @@ LINEAR = [
     (KAdaptation, {"hypercomplex_division": 2, "factor_rank": 2}),
     (CDKA, {"alpha": 3.0}),
     (CDKA, {"components": 2, "r1": 4, "r2": 2}),
+    (MoKA, {"shapes": [[2, 4], [4, 2]], "scaling": 2.0}),
+    (VeRA, {"rank": 3}),
+    (HiRA, {"rank": 2, "scaling": 3.0}),
 ]
 ALL = [
     *LINEAR,
@@ -56,12 +63,17 @@ ALL = [
 
 
 def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
-    """Return a branch in float64 with changed start values, and a dict of its parameters as arrays."""
+    """Return a branch in float64 with changed start values, and a dict of its tensors (and HiRA's weight) as arrays."""
     branch = kind(d_in, d_out, **arguments).double()
     generator = torch.Generator().manual_seed(1)
     for parameter in branch.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    return branch, {name: p.detach().numpy() for name, p in branch.named_parameters()}
+    tensors = dict([*branch.named_parameters(), *branch.named_buffers()])
+    if isinstance(branch, HiRA):
+        layer = nn.Linear(d_in, d_out, dtype=torch.float64)
+        branch.bind(layer)
+        tensors["W"] = layer.weight
+    return branch, {name: p.detach().numpy() for name, p in tensors.items()}
 
 
 def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arguments: dict[str, Any]) -> np.ndarray:
@@ -83,6 +95,13 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
     if kind is CDKA:
         delta = np.sum([oracles.eq_1(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
         return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
+    if kind is MoKA:
+        gates = np.exp(p["gates"]) / np.exp(p["gates"]).sum()
+        return arguments["scaling"] * sum(w * (x @ oracles.eq_1(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))
+    if kind is VeRA:
+        return (x @ p["A"].T * p["d"]) @ p["B"].T * p["b"]
+    if kind is HiRA:
+        return arguments["scaling"] * x @ (p["W"] * (p["A"] @ p["B"]).T).T
     if kind is Bias:
         return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
     if kind is IA3:
@@ -166,6 +185,28 @@ def test_starts() -> None:
     assert IA3(3, 4).scale.tolist() == [1.0] * 4
     assert not LoKr(768, 768).w1.any()
     assert LoKr(768, 768).w2.any()
+    moka, hira, vera = MoKA(768, 768, shapes=SHAPES), HiRA(768, 768), VeRA(8, 8, rank=2)
+    assert not any(start.any() for start in (moka.gates, *moka.B, hira.B, vera.b))
+    assert vera.d.tolist() == [pytest.approx(0.1)] * 2
+    assert vera.A is VeRA(8, 8, rank=2).A  # layers of equal widths share the frozen matrices
+    assert not torch.equal(vera.A, VeRA(8, 8, rank=2, seed=1).A)
+
+
+def test_hiras_update_has_the_rank_of_the_layer() -> None:
+    with pytest.raises(KronaError, match="backbone"):
+        HiRA(24, 16).delta()
+    branch, _ = made(HiRA, 24, 16, rank=1)
+    assert torch.linalg.matrix_rank(branch.delta()) == 16  # type: ignore[operator]
+
+
+def test_mokas_shapes_are_fitted_or_refused() -> None:
+    fitted = MoKA(384, 384, shapes=SHAPES, fit="nearest")
+    assert [list(A.shape) for A in fitted.A] == [[2, 192], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]
+    with pytest.raises(KronaError, match="384"):
+        MoKA(384, 384, shapes=SHAPES)
+    for wrong in ([], "32x24", [[32]], [[0, 3]]):
+        with pytest.raises(KronaError, match=r"shapes|kron_factors"):
+            MoKA(384, 384, shapes=wrong, fit="nearest")
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -204,6 +245,9 @@ def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
         (CDKA, {"components": 4, "r1": 2, "r2": 8}, 4 * (4 + 1 / 4) * 768),
         (Bias, {}, 768),
         (IA3, {}, 768),
+        (HiRA, {}, 1_536),
+        (VeRA, {}, 256 + 768),
+        (MoKA, {"shapes": SHAPES}, 7 * 1_536 + 7),
     ],
 )
 def test_counts_of_one_place(kind: type[nn.Module], arguments: dict[str, Any], parameters: int) -> None:

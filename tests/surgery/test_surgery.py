@@ -13,6 +13,7 @@ from krona import surgery
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.compacter import Compacter
+from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
@@ -173,6 +174,18 @@ def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> Non
     assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
 
 
+def test_doras_gradients_treat_the_norm_as_a_constant() -> None:
+    model: Any = nn.Sequential(nn.Linear(6, 5)).double()
+    surgery.insert(model, LoRA, target_modules=["0"], rank=2, scaling=2.0, magnitude=True, train_layer_norms=False)
+    disturb(model)
+    layer, (A, B, m), x = model[0].base, surgery.trainable_state(model).values(), torch.randn(3, 6).double()
+    V = layer.weight + 2.0 * (A @ B).T
+    expected = nn.functional.linear(x, m[:, None] * V / V.detach().norm(dim=1, keepdim=True), layer.bias)
+    torch.testing.assert_close(model(x), expected)
+    gradients = [torch.autograd.grad(y.square().sum(), [A, B, m]) for y in (model(x), expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_take_out_while_merged_gives_the_backbone_back() -> None:
     model = tiny_t5()
     with restored(model):
@@ -205,6 +218,8 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
         (ParallelAdapter, {"target_modules": QV, "magnitude": True}, ["ParallelAdapter", "not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
+        (HiRA, {"target_modules": QV, "placement": "sequential"}, ["HiRA needs a linear layer and placement=parallel"]),
+        (HiRA, {"target_modules": ["DenseReluDense"]}, ["HiRA needs a linear layer and placement=parallel"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[8, 8]], "bias": 1, "magnitude": True}, ["bias=0"]),
     ],
 )
