@@ -4,40 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from transformers import AutoConfig
 
 import tiny_models
-from krona import surgery
-from krona.adapters.adapter import Adapter
 from krona.backbones import families
 from krona.backbones.families import FAMILIES, Architecture, architecture, find_family
 from krona.backbones.families.decoder import Decoder
 from krona.backbones.families.encoder import Encoder
-from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.paths import PROJECT
+from test_contract import check_life
 from tiny_models import NAMES, tiny
-from tiny_t5 import METHODS, settings
+from tiny_t5 import METHODS
 
-STARTS_AWAY = {"adapter", "compacter", "krona_b_res"}  # tests/test_contract.py says by how much
 OPT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 48, "word_embed_proj_dim": 32,
     "vocab_size": 50,
 }  # fmt: skip
-CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}, "lokr": {}}
-
-
-@torch.no_grad()  # with autograd, sdpa may use another kernel, which differs by 1e-6
-def output(model: Any) -> torch.Tensor:
-    return tiny_models.output(model)
-
-
-def inserted(method: str, model: Any) -> Any:
-    torch.manual_seed(1)
-    insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
-    return model
 
 
 def test_every_architecture_of_a_family_is_here() -> None:
@@ -57,53 +41,8 @@ def pairs() -> list[Any]:
 
 @pytest.mark.parametrize(("method", "kind"), pairs())
 def test_works_or_says_why_not(method: str, kind: str, tmp_path: Path) -> None:
-    model, bare = tiny(kind), tiny(kind)
-    before = output(bare)
-    inserted(method, model)
-    start = output(model)
-    assert torch.equal(start, before) != (method in STARTS_AWAY) or torch.allclose(start, before, atol=1e-6)
-    count = surgery.count(model)
-    assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
+    count, _ = check_life(method, lambda: tiny(kind), tmp_path / "a.safetensors")
     assert bool(count.head) == (kind in FAMILIES[Encoder])
-    assert bool(count.trainable) == (method != "untuned")
-
-    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
-    before_training = {n: p.clone() for n, p in surgery.trainable_state(model).items()}
-    if before_training:
-        tiny_models.train(model, steps=3)
-    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
-    trained = output(model)
-    moved = {n for n, p in surgery.trainable_state(model).items() if not torch.equal(p, before_training[n])}
-    assert moved == set(before_training) - _unused(moved, before_training)
-
-    Adapter.of(model).save(tmp_path / "a.safetensors")
-    other = tiny(kind)
-    Adapter.load(tmp_path / "a.safetensors").insert(other)
-    assert torch.equal(output(other), trained)
-    _merged_is_equal(model, trained)
-    surgery.take_out(model)
-    assert torch.equal(output(model), before)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), bare.state_dict().values(), strict=True))
-
-
-def _unused(moved: set[str], trained: dict[str, torch.Tensor]) -> set[str]:
-    """Return the trained weights without a gradient: biases of keys, which softmax cancels, and unused embeddings."""
-    without = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed", "wpe")
-    return {name for name in trained if name not in moved and any(part in name for part in without)}
-
-
-@torch.no_grad()
-def _merged_is_equal(model: Any, expected: torch.Tensor) -> None:
-    try:
-        surgery.merge(model)
-    except KronaError as error:
-        assert any(word in str(error) for word in ("constant part", "bias", "no single weight"))  # noqa: PT017
-        assert torch.equal(output(model), expected)
-        return
-    merged = output(model)
-    assert (merged - expected).abs().max() <= 1e-5 * expected.abs().max()
-    surgery.unmerge(model)
-    assert torch.equal(output(model), expected)
 
 
 @pytest.mark.parametrize("method", ["krona", "krona_b", "bitfit"])

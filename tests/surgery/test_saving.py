@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.test_families import inserted
 from krona import surgery
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from tiny_models import combinations, output, tiny, train
-from tiny_t5 import METHODS
+from tiny_t5 import METHODS, inserted
 
 KINDS = ["bert", "gpt2", "llama", "mt5"]
 BAKED = {
