@@ -33,7 +33,7 @@ class MixedBatch:
         self.model, self.state = model, get_state(model)
         self.adapters = dict(self.state.adapters)
         self.names: tuple[Name, ...] = ()
-        self.groups: list[tuple[Name, Tensor | None]] = []  # each adapter with its rows; None means all rows
+        self.groups: list[tuple[Name, Tensor]] = []  # each adapter with the indices of its rows
         self.trained: dict[nn.Module, dict[str, str]] = {}  # module → attribute that trains → public name
         slots = current_slots(model, self.state)
         for name, adapter in self.adapters.items():
@@ -44,29 +44,24 @@ class MixedBatch:
                         self.trained.setdefault(module, {})[attribute] = key
 
     def set(self, rows: Sequence[Name]) -> None:
-        """Set the adapter of each row in the following forward passes.
+        """Set the adapter of each row in the following forward passes. None means the bare backbone.
 
-        Args:
-            rows: the name of the adapter for each row. None means the bare backbone.
-
-        Raises:
-            KronaError: there are no rows, or an adapter cannot be used for a part of a batch.
+        Raises KronaError if there are no rows, or if an adapter cannot be used for a part of a batch.
         """
         if not rows:
             raise KronaError("rows is empty. Give the name of an adapter, or None, for each row of the batch.")
-        for name in dict.fromkeys(rows):
+        names = dict.fromkeys(rows)
+        for name in names:
             if name is not None and get_adapter(self.model, name).insertion["train_backbone"]:
                 raise KronaError(
                     f"Adapter {name!r} trains the whole backbone, so its rows cannot be in a batch with other rows. "
                     f"Use surgery.activate(model, {name!r}) and a separate batch."
                 )
         for name, adapter in self.adapters.items():
-            if None in rows and adapter.irreversible:
+            if None in names and adapter.irreversible:
                 raise KronaError(f"{NO_COPY.format(name)}There is no bare backbone for rows with None.")
-        self.names, self.groups = tuple(rows), []
-        for name in dict.fromkeys(rows):
-            own = [row for row, of_row in enumerate(rows) if of_row == name]
-            self.groups.append((name, None if len(own) == len(rows) else torch.tensor(own)))
+        self.names = tuple(rows)
+        self.groups = [(name, torch.tensor([row for row, own in enumerate(rows) if own == name])) for name in names]
 
     def forward(self, adapted: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run a module's base once for all rows, and each adapter's branches on the adapter's rows."""
@@ -80,32 +75,23 @@ class MixedBatch:
     def forward_trained(self, module: nn.Module, plain: Any, x: Tensor) -> Tensor:
         """Run ``plain``, a module's own forward function, once per adapter, with its weights and on its rows."""
         self._check(module, x)
-        out = None
-        for name, rows in self._groups(x):
+        parts = []
+        for name, rows in self.groups:
             with self._weights(name, module):
-                part: Tensor = plain(x if rows is None else x.index_select(0, rows))
-            if rows is None:
-                return part
-            out = part.new_empty(len(x), *part.shape[1:]) if out is None else out
-            out.index_copy_(0, rows, part)
-        assert out is not None
-        return out
+                parts.append(plain(x[rows]))
+        order = torch.cat([rows for _, rows in self.groups]).argsort()
+        return torch.cat(parts)[order]
 
     def _update(self, adapted: Adapted, y: Tensor, x: Tensor, *, before: bool = False) -> Tensor:
         out = y
-        for name, rows in self._groups(y):
-            if name is None or name not in adapted.places or (adapted.places[name].placement == "before") != before:
+        for name, rows in self.groups:
+            if name not in adapted.places or (adapted.places[name].placement == "before") != before:
                 continue
+            out = y.clone() if out is y else out
             source = adapted.captures[name].take() if name in adapted.captures else x
             with self._weights(name, adapted.base):  # a magnitude reads the weights
-                if rows is None:
-                    return adapted.update(name, y, source)
-                out = y.clone() if out is y else out
-                out.index_copy_(0, rows, adapted.update(name, y.index_select(0, rows), source.index_select(0, rows)))
+                out[rows] = adapted.update(name, y[rows], source[rows])
         return out
-
-    def _groups(self, x: Tensor) -> list[tuple[Name, Tensor | None]]:
-        return [(name, None if rows is None else rows.to(x.device)) for name, rows in self.groups]
 
     @contextmanager
     def _weights(self, name: Name, module: nn.Module) -> Iterator[None]:
@@ -174,13 +160,12 @@ def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
     batch.check_state()
     batch.set(rows)
     places = [adapted for _, adapted in adapted_modules(model)]
-    own_forwards = {module: module.__dict__.get("forward") for module in batch.trained}
+    own_forwards = {module: vars(module).get("forward") for module in batch.trained}
     state.batch = batch
     for adapted in places:
         adapted.batch = batch
-    for module, own in own_forwards.items():
-        plain = partial(type(module).forward, module) if own is None else own
-        module.__dict__["forward"] = partial(batch.forward_trained, module, plain)
+    for module in batch.trained:
+        vars(module)["forward"] = partial(batch.forward_trained, module, module.forward)
     try:
         yield batch
     finally:
@@ -188,6 +173,6 @@ def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
         for adapted in places:
             adapted.batch = None
         for module, own in own_forwards.items():
-            del module.__dict__["forward"]
+            del vars(module)["forward"]
             if own is not None:
-                module.__dict__["forward"] = own
+                vars(module)["forward"] = own
