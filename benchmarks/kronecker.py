@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
-from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
+from krona.kernels.cost_model import Order, Product
 from krona.kernels.kronecker import kron_linear, low_rank_linear
 from krona.methods.factor_shapes import factor_shapes, fitting_shapes
 from krona.tasks.data_settings import Positive
@@ -103,13 +103,14 @@ def build_layers(options: Options, *, seed: int) -> list[BenchLayer]:
 
 
 def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) -> list[Row]:
-    costs = predicted_costs(layer.shape, layer.shape_b, rows=tokens, training=True)
+    product = Product(layer.shape, layer.shape_b, tokens)
+    costs = product.predicted_costs(training=True)
     orders: list[Order] = [o for o, cost in costs.items() if o != "built" and cost < MAX_COST * min(costs.values())]
     calls = _build_calls(layer, tokens, orders, seed=bench.seed)
     timed = timed_rounds(bench, calls, say=say)
     best = min((name for name in calls if name.startswith("krona/")), key=timed.median)
-    order = plan(layer.shape, layer.shape_b, rows=tokens, training=True)
-    merged = order in MERGEABLE and merging_pays(layer.shape, layer.shape_b, rows=tokens, order=order)
+    order = product.plan(training=True)
+    merged = order in MERGEABLE and product.merging_pays(order)
     planned = f"{order} merged" if merged else order
     return [
         {

@@ -4,7 +4,6 @@ The reference is the product with the full matrix A ⊗ B.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from krona.kernels import gradients as kron_gradients
 from krona.kernels import kronecker
-from krona.kernels.cost_model import ORDERS, Order, plan, predicted_costs
+from krona.kernels.cost_model import ORDERS, Order, Product
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank_linear
 from krona.surgery.operation_counts import dispatched
 
@@ -183,12 +182,12 @@ def test_shapes_that_do_not_fit() -> None:
 
 
 def test_the_plan_knows_the_paper_s_extremes() -> None:
-    assert plan((384, 2), (2, 384), rows=512) in ("a_first", "a_wide")
-    assert plan((2, 384), (384, 2), rows=512) in ("b_first", "b_wide")
+    assert Product((384, 2), (2, 384), 512).plan() in ("a_first", "a_wide")
+    assert Product((2, 384), (384, 2), 512).plan() in ("b_first", "b_wide")
     for shape in ((384, 2), (2, 384)):  # the wrong order took over a hundred times the layer's own time
-        costs = predicted_costs(shape, (768 // shape[0], 768 // shape[1]), rows=512)
+        costs = Product(shape, (768 // shape[0], 768 // shape[1]), 512).predicted_costs()
         assert max(costs["a_first"], costs["b_first"]) > 50 * min(costs.values())
-    assert plan((384, 384), (2, 2), rows=3200) == "built"
+    assert Product((384, 384), (2, 2), 3200).plan() == "built"
 
 
 @pytest.mark.parametrize("compiles", [False, True])
@@ -196,19 +195,14 @@ def test_the_plan_knows_the_paper_s_extremes() -> None:
 def test_the_order_is_chosen_for_all_rows_and_terms(
     compiles: bool, terms: int | None, counted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-
-    def record(shape_a: Any, shape_b: Any, *, rows: int, terms: int, **others: Any) -> Order:
-        asked.append((tuple(shape_a), tuple(shape_b), rows, terms))
-        return "b_first"
-
-    monkeypatch.setattr(kronecker, "plan", record)
+    asked: list[Product] = []
+    monkeypatch.setattr(Product, "plan", lambda product, **_: asked.append(product) or "b_first")
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiles)
     kronecker._plan_cached.cache_clear()
     A, B = factors(4, 3, 2, 5, terms)
     kron_matmul(torch.randn(7, 6, 8, dtype=torch.float64), A, B)
     kronecker._plan_cached.cache_clear()
-    assert asked == [((4, 3), (2, 5), kronecker.COMPILED_ROWS if compiles else 42, counted)]
+    assert asked == [Product((4, 3), (2, 5), kronecker.COMPILED_ROWS if compiles else 42, counted)]
 
 
 def node(out: Tensor) -> str:

@@ -52,93 +52,66 @@ COSTS = {
 }
 
 
-def device_costs(device: str) -> Costs:
-    """Return the costs of a device type. For an unknown type, return the costs of a GPU."""
-    return COSTS.get(device, COSTS["cuda"])
+@dataclass(frozen=True)
+class Product:
+    """A product of tokens with a sum of Kronecker products A ⊗ B, whose costs are predicted."""
 
+    shape_a: Sequence[int]  # (a1, a2)
+    shape_b: Sequence[int]  # (b1, b2)
+    rows: int  # the number of tokens
+    terms: int = 1  # the number of Kronecker products in the sum
+    device: str = "cpu"  # the device type, as in torch; an unknown type has the costs of a GPU
 
-def plan(
-    shape_a: Sequence[int],
-    shape_b: Sequence[int],
-    *,
-    rows: int,
-    device: str = "cpu",
-    terms: int = 1,
-    training: bool = False,
-) -> Order:
-    """Return the order with the lowest predicted cost. The arguments are those of `predicted_costs`."""
-    costs = predicted_costs(shape_a, shape_b, rows=rows, device=device, terms=terms, training=training)
-    return min(costs, key=lambda order: costs[order])
+    def plan(self, *, training: bool = False) -> Order:
+        """Return the order with the lowest predicted cost."""
+        costs = self.predicted_costs(training=training)
+        return min(costs, key=lambda order: costs[order])
 
+    def predicted_costs(self, *, training: bool = False) -> dict[Order, float]:
+        """Return a dict from each order to its predicted cost. With ``training``, it includes the backward pass."""
+        (a1, a2), (b1, b2), N, T, c = self._sizes()
+        d_in, d_out = a1 * b1, a2 * b2
 
-def predicted_costs(
-    shape_a: Sequence[int],
-    shape_b: Sequence[int],
-    *,
-    rows: int,
-    device: str = "cpu",
-    terms: int = 1,
-    training: bool = False,
-) -> dict[Order, float]:
-    """Return a dict from each order to its predicted cost, in multiply-adds of a large matrix product.
+        b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
+        a_first = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
+        built = T * c.fill(d_in, d_out) + c.plain(N, d_in, d_out)
+        if training:  # compute the intermediate result again, then the gradients of it, of x, of B and of A
+            b_first += c.plain(N * a1, b1, T * b2)
+            a_first += c.batch(N, a2 * T, a1, b1)
+            b_first += c.batch(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
+            b_first += c.plain(b1, N * a1, T * b2) + c.batch(N, a1 * T, b2, a2) + c.per_float * N * a1 * T * a2
+            a_first += c.plain(N * a2, b2, T * b1) + c.batch(N, a1, a2 * T, b1)
+            a_first += c.plain(T * b1, N * a2, b2) + c.batch(N, a1, b1, a2 * T) + c.per_float * N * a1 * T * a2
+            built += 2 * c.plain(N, d_in, d_out) + 2 * T * c.fill(d_in, d_out)
 
-    Args:
-        shape_a: (a1, a2).
-        shape_b: (b1, b2).
-        rows: the number of tokens.
-        device: the device type, as in torch.
-        terms: the number of Kronecker products in the sum.
-        training: whether the cost includes the backward pass.
-    """
-    (a1, a2), (b1, b2), N, T = shape_a, shape_b, rows, terms
-    d_in, d_out, c = a1 * b1, a2 * b2, device_costs(device)
+        def wide(rank: int) -> float:
+            factors = c.fill(d_in, rank) + c.fill(rank, d_out)
+            cost = factors + c.plain(N, d_in, rank) + c.plain(N, rank, d_out)
+            if training:
+                cost += c.plain(N, d_out, rank) + c.plain(N, rank, d_in)
+                cost += c.plain(d_in, N, rank) + c.plain(rank, N, d_out) + factors
+            return cost
 
-    b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
-    a_first = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
-    built = T * c.fill(d_in, d_out) + c.plain(N, d_in, d_out)
-    if training:  # compute the intermediate result again, then the gradients of it, of x, of B and of A
-        b_first += c.plain(N * a1, b1, T * b2)
-        a_first += c.batch(N, a2 * T, a1, b1)
-        b_first += c.batch(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
-        b_first += c.plain(b1, N * a1, T * b2) + c.batch(N, a1 * T, b2, a2) + c.per_float * N * a1 * T * a2
-        a_first += c.plain(N * a2, b2, T * b1) + c.batch(N, a1, a2 * T, b1)
-        a_first += c.plain(T * b1, N * a2, b2) + c.batch(N, a1, b1, a2 * T) + c.per_float * N * a1 * T * a2
-        built += 2 * c.plain(N, d_in, d_out) + 2 * T * c.fill(d_in, d_out)
+        return {
+            "b_first": b_first,
+            "a_first": a_first,
+            "b_wide": wide(a1 * T * b2),
+            "a_wide": wide(a2 * T * b1),
+            "built": built,
+        }
 
-    def wide(rank: int) -> float:
-        factors = c.fill(d_in, rank) + c.fill(rank, d_out)
-        cost = factors + c.plain(N, d_in, rank) + c.plain(N, rank, d_out)
-        if training:
-            cost += c.plain(N, d_out, rank) + c.plain(N, rank, d_in) + c.plain(d_in, N, rank) + c.plain(rank, N, d_out)
-            cost += factors
-        return cost
+    def merging_pays(self, order: Order) -> bool:
+        """Return whether each training step is faster if it merges the Kronecker product into the weight.
 
-    return {
-        "b_first": b_first,
-        "a_first": a_first,
-        "b_wide": wide(a1 * T * b2),
-        "a_wide": wide(a2 * T * b1),
-        "built": built,
-    }
+        With merging, a step does not compute the branch's two products in the forward pass, or the branch's product for
+        the gradient of the input.
+        """
+        (a1, a2), (b1, b2), N, T, c = self._sizes()
+        if order == "b_first":
+            saved = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2) + c.plain(N * a1, T * b2, b1)
+        else:
+            saved = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2) + c.batch(N, a1, a2 * T, b1)
+        return T * (3 * c.per_float * a1 * b1 * a2 * b2 + 3 * c.per_launch) < saved
 
-
-def merging_pays(
-    shape_a: Sequence[int],
-    shape_b: Sequence[int],
-    *,
-    rows: int,
-    device: str = "cpu",
-    terms: int = 1,
-    order: Order = "b_first",
-) -> bool:
-    """Return whether each training step is faster if it merges the Kronecker product into the weight.
-
-    With merging, a step does not compute the branch's two products in the forward pass, or the branch's product for the
-    gradient of the input.
-    """
-    (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, device_costs(device)
-    if order == "b_first":
-        saved = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2) + c.plain(N * a1, T * b2, b1)
-    else:
-        saved = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2) + c.batch(N, a1, a2 * T, b1)
-    return T * (3 * c.per_float * a1 * b1 * a2 * b2 + 3 * c.per_launch) < saved
+    def _sizes(self) -> tuple[Sequence[int], Sequence[int], int, int, Costs]:
+        return self.shape_a, self.shape_b, self.rows, self.terms, COSTS.get(self.device, COSTS["cuda"])

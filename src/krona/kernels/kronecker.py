@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.kernels.contractions import add_kron_product, flatten_rows, join_terms, wide_factors
-from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan
+from krona.kernels.cost_model import ORDERS, Order, Product
 from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate, under_functorch
 
 # Under torch.compile the order is chosen for this number of rows. The real number would cause a new compilation for
@@ -193,11 +193,9 @@ def _plan_shapes(
         raise ValueError(
             f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input has the shape {tuple(x)}."
         )
-    terms = A[0] if len(A) == 3 else 1
-    if order is None:
-        order = plan((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, training=training)
-    first: Order = "a_first" if order == "a_first" else "b_first"
-    return order, merging_pays((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, order=first)
+    product = Product((a1, a2), (b1, b2), rows, terms=A[0] if len(A) == 3 else 1, device=device)
+    order = product.plan(training=training) if order is None else order
+    return order, product.merging_pays("a_first" if order == "a_first" else "b_first")
 
 
 _plan_cached = lru_cache(maxsize=4096)(_plan_shapes)
