@@ -9,9 +9,9 @@ from torch import nn
 
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
+from krona.methods.placement import InsertOptions
 from krona.surgery.branches import BuiltBranches, build, existing_names
 from krona.surgery.merging import unmerge
-from krona.surgery.options import InsertOptions
 from krona.surgery.parameter_swapping import copy_trained, follow, swap
 from krona.surgery.saving import refuse_methods, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
@@ -77,8 +77,7 @@ def insert(
 
 def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
     """Return the public names of the backbone's own parameters that train if `insert` gets these arguments."""
-    flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone", "head") if key in insertion}
-    return trained_names(model, **flags, existing=existing_names(model, branch, insertion["target_modules"]))
+    return trained_names(model, insertion, existing_names(model, branch, insertion["target_modules"]))
 
 
 def activate(model: nn.Module, name: str | None) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
+from krona.surgery.layers import is_norm
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 Slot = tuple[nn.Module, str]  # a module and the name of its attribute that contains a weight
 
@@ -66,6 +67,11 @@ def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in model.named_parameters():
         if not is_in_adapter(name):
             yield public_name(name), parameter
+
+
+def norm_modules(model: nn.Module) -> list[str]:
+    """Return the public names of the backbone's normalisation layers."""
+    return [public_name(name) for name, module in model.named_modules() if is_norm(unwrap(module))]
 
 
 def get_state(model: nn.Module) -> Inserted:

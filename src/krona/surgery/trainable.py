@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.layers import is_linear, is_norm
+from krona.surgery.layers import is_linear
 from krona.surgery.parameter_swapping import require_trained
-from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter
+from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, norm_modules
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,11 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     return dict(owned.values()) | dict(adapter.trained)
 
 
-def trained_names(
-    model: nn.Module,
-    *,
-    train_layer_norms: bool,
-    train_backbone: bool,
-    head: Sequence[str] = (),
-    existing: Sequence[str] = (),
-) -> list[str]:
+def trained_names(model: nn.Module, options: Mapping[str, Any], existing: Sequence[str] = ()) -> list[str]:
     """Return the public names of the backbone's own parameters that train. A tied weight is listed once.
 
     Args:
-        train_layer_norms: train the weights of the normalisation layers.
-        train_backbone: train all weights of the backbone.
-        head: the names of the modules of the head, which train.
+        options: `InsertOptions` as a dict. ``train_layer_norms``, ``train_backbone`` and ``head`` are used.
         existing: the names of parameters of the backbone that train instead of a branch.
 
     Raises:
@@ -119,6 +110,7 @@ def trained_names(
     own = dict(backbone_parameters(model))
     names = list(own)
     every = {public_name(n): p for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n)}
+    head = list(options.get("head", ()))
     for module in head:
         if not _names_in(every, [module]):
             raise KronaError(f"The head {module!r} was not found, because this model has no weights with this name.")
@@ -126,12 +118,12 @@ def trained_names(
             if name not in own:
                 other = next(first for first, p in own.items() if p is every[name])
                 raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
-    if train_backbone:
+    if options.get("train_backbone", False):
         return names
     shared = {id(every[name]) for name in existing}  # a bias may have several names
     wanted = {*(name for name, p in own.items() if id(p) in shared), *_names_in(names, head)}
-    if train_layer_norms:
-        norms = _names_in(names, [public_name(n) for n, m in model.named_modules() if is_norm(unwrap(m))])
+    if options.get("train_layer_norms", True):
+        norms = _names_in(names, norm_modules(model))
         if not norms:
             raise KronaError(
                 "train_layer_norms=true is not possible, because this model has no normalisation layer with a weight. "

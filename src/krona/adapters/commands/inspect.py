@@ -21,10 +21,10 @@ from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.surgery.layers import is_norm
+from krona.surgery.state import norm_modules
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
-from krona.surgery.wrapper import Adapted, unwrap
+from krona.surgery.wrapper import Adapted
 
 RANKS = ("effective_rank", "stable_rank")
 
@@ -122,7 +122,7 @@ def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Modul
 def _count_by_kind(model: nn.Module) -> dict[str, int]:
     adapter = model.__dict__["krona"].adapters["default"]
     heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
-    norms = tuple(f"{surgery.public_name(name)}." for name, m in model.named_modules() if is_norm(unwrap(m)))
+    norms = tuple(f"{name}." for name in norm_modules(model))
     counts = dict.fromkeys(("branches", "normalisations", "other backbone weights", "head"), 0)
     for name, tensor in surgery.adapter_state(model, "default").items():
         if name not in adapter.trained:

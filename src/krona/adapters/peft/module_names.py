@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.layers import is_norm
-from krona.surgery.wrapper import is_in_adapter, public_name, unwrap
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 BRANCH = "krona_branch"  # the key of the metadata entry that names krona's class of the branches
@@ -17,11 +16,6 @@ def module_names(model: nn.Module) -> list[str]:
     """Return the public names of all modules of the backbone."""
     names = (name for name, _ in model.named_modules(remove_duplicate=False) if not is_in_adapter(f"{name}."))
     return list(dict.fromkeys(map(public_name, names)))
-
-
-def norm_modules(model: nn.Module) -> list[str]:
-    """Return the public names of the backbone's normalisation layers."""
-    return [public_name(name) for name, module in model.named_modules() if is_norm(unwrap(module))]
 
 
 def is_target(name: str, word: str) -> bool:

@@ -10,10 +10,11 @@ from torch import nn
 
 from krona.adapters.adapter import Adapter
 from krona.adapters.peft.folder import Folder, open_folder
-from krona.adapters.peft.module_names import module_names, norm_modules, shortest
+from krona.adapters.peft.module_names import module_names, shortest
 from krona.adapters.peft.patterns import check_patterns
 from krona.adapters.peft.type_readers import READERS, Tensors
 from krona.messages import KronaError
+from krona.surgery.state import norm_modules
 from krona.surgery.wrapper import is_in_adapter, public_name
 
 PARTS = {

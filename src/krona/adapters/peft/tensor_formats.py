@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from krona.adapters.peft.module_names import norm_modules
+from krona.adapters.peft.module_names import module_names, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
 from krona.methods.c3a import C3A
@@ -21,7 +21,7 @@ from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.methods.vera import VeRA
 from krona.surgery.layers import is_conv1d, is_linear
-from krona.surgery.state import adapted_modules, get_adapter
+from krona.surgery.state import adapted_modules, get_adapter, norm_modules
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, public_name
 
@@ -36,9 +36,6 @@ class Form:
     config: dict[str, Any] = field(default_factory=dict)  # the entries that depend on the type
     tensors: dict[str, Tensor] = field(default_factory=dict)  # by name, without peft's prefix
     places: list[str] = field(default_factory=list)  # the names of the adapted modules
-    feedforward: list[str] = field(default_factory=list)  # for IA3, the modules whose input is scaled
-    ranks: dict[str, tuple[int, float]] = field(default_factory=dict)  # the rank and the alpha of each module's update
-    alpha_key: str = "lora_alpha"  # the key of alpha in peft's config
     shared: dict[str, Tensor] = field(default_factory=dict)  # the tensors that all modules share
 
 
@@ -54,7 +51,7 @@ def find_form(model: nn.Module, name: str) -> Form:
         _require_linear(label, adapted, name)
     branches: dict[str, Any] = {label: next(adapted.branches[name].children()) for label, adapted in places.items()}
     if all(isinstance(branch, IA3) for branch in branches.values()):
-        return _ia3(places, name)
+        return _ia3(places, name, module_names(model))
     for label, adapted in places.items():
         if adapted.places[name].placement != "parallel":
             raise KronaError(f"The branch at {label} is {adapted.places[name].placement}, not parallel. {INSTEAD}")
@@ -103,9 +100,9 @@ def _norms(model: nn.Module, trained: Mapping[str, Tensor], *, head: Sequence[st
     return form
 
 
-def _ia3(places: Mapping[str, Adapted], name: str) -> Form:
+def _ia3(places: Mapping[str, Adapted], name: str, names: Sequence[str]) -> Form:
     first = next(iter(places.values()))
-    form = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places), feedforward=[])
+    form, feedforward = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places)), []
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
@@ -113,7 +110,8 @@ def _ia3(places: Mapping[str, Adapted], name: str) -> Form:
         scale = adapted.branches[name].get_parameter("0.scale")
         before = how.placement == "before"
         form.tensors[f"{label}.ia3_l"] = scale[None] if before else scale[:, None]
-        form.feedforward += [label] if before else []
+        feedforward += [label] if before else []
+    form.config["feedforward_modules"] = shortest(feedforward, names)  # the modules whose input is scaled
     return form
 
 
@@ -121,7 +119,7 @@ def _lora(places: Mapping[str, Adapted], name: str) -> Form:
     first = next(iter(places.values()))
     dora, transposed = name in first.magnitudes, is_conv1d(first.base)
     config = {"bias": "none", "lora_dropout": 0.0, "use_dora": dora, "fan_in_fan_out": transposed}
-    form = Form("LORA", config, places=list(places))
+    form, ranks = Form("LORA", config, places=list(places)), {}
     for label, adapted in places.items():
         branches: list[Any] = list(adapted.branches[name].children())
         if len(branches) == 1 and isinstance(branches[0], LoRA):
@@ -130,9 +128,10 @@ def _lora(places: Mapping[str, Adapted], name: str) -> Form:
             down, up = low_rank(branches, *widths(adapted.base))
             scaling = 1.0
         form.tensors |= {f"{label}.lora_A.weight": down, f"{label}.lora_B.weight": up}
-        form.ranks[label] = (len(down), _plain(scaling * len(down)))
+        ranks[label] = (len(down), scaling * len(down))
         if dora:
             form.tensors[f"{label}.lora_magnitude_vector"] = adapted.magnitudes[name].get_parameter("magnitude")
+    form.config |= _rank_settings(ranks, "lora_alpha")
     return form
 
 
@@ -144,12 +143,9 @@ def _miss(branches: Mapping[str, Any]) -> Form:
 
 def _c3a(branches: Mapping[str, Any]) -> Form:
     tensors = {f"{label}.c3a_kernel": branch.scaling * branch.kernels for label, branch in branches.items()}
-    sizes = {label: branch.kernels.shape[2] for label, branch in branches.items()}
-    ((size, _),) = Counter(sizes.values()).most_common(1)
-    pattern = {label: own for label, own in sizes.items() if own != size}
-    return Form(
-        "C3A", {"init_weights": True, "block_size": size, "block_size_pattern": pattern}, tensors, list(branches)
-    )
+    size, pattern = _split_common({label: branch.kernels.shape[2] for label, branch in branches.items()})
+    config = {"init_weights": True, "block_size": size, "block_size_pattern": pattern}
+    return Form("C3A", config, tensors, list(branches))
 
 
 def _hira(branches: Mapping[str, HiRA], places: Mapping[str, Adapted]) -> Form:
@@ -179,9 +175,9 @@ def _vera(branches: Mapping[str, VeRA], places: Mapping[str, Adapted]) -> Form:
 def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:
     own = {key: parameter.default for key, parameter in inspect.signature(LoKr).parameters.items()} | dict(given)
     config = {key: own[key] for key in ("decompose_both", "decompose_factor")}
-    form = Form("LOKR", config, places=list(branches), alpha_key="alpha")
+    config |= _rank_settings(dict.fromkeys(branches, (own["rank"], own["alpha"])), "alpha")
+    form = Form("LOKR", config, places=list(branches))
     for label, branch in branches.items():
-        form.ranks[label] = (own["rank"], _plain(own["alpha"]))
         form.tensors |= {f"{label}.lokr_{key}": p for key, p in branch.named_parameters()}
     return form
 
@@ -189,11 +185,11 @@ def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:
 def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
     """Return KronA as LOKR. The rank in the config is so high that peft does not factorise the two matrices."""
     rank = max(math.ceil(max(branch.B.shape) / 2) for branch in branches.values())
-    config = {"decompose_both": False, "decompose_factor": factor}
-    form = Form("LOKR", config, places=list(branches), alpha_key="alpha")
+    ranks = {label: (rank, branch.scaling * rank) for label, branch in branches.items()}
+    config = {"decompose_both": False, "decompose_factor": factor, **_rank_settings(ranks, "alpha")}
+    form = Form("LOKR", config, places=list(branches))
     for label, branch in branches.items():
         form.tensors |= {f"{label}.lokr_w1": branch.A.T, f"{label}.lokr_w2": branch.B.T}
-        form.ranks[label] = (rank, _plain(branch.scaling * rank))
     return form
 
 
@@ -212,6 +208,16 @@ def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]
     return next((factor for factor in (-1, *sides) if all(splits(label, factor) for label in places)), None)
 
 
-def _plain(value: float) -> float:
-    """Convert a whole number to an integer, as in peft's configs."""
-    return int(value) if float(value).is_integer() else value
+def _rank_settings(ranks: Mapping[str, tuple[int, float]], alpha_key: str) -> dict[str, Any]:
+    """Return the most common rank and alpha, and the ``rank_pattern`` and ``alpha_pattern`` of all other modules."""
+    # whole numbers are integers in peft's configs
+    plain = {place: (rank, int(a) if float(a).is_integer() else a) for place, (rank, a) in ranks.items()}
+    (rank, alpha), others = _split_common({"^" + place.replace(".", r"\."): own for place, own in plain.items()})
+    patterns = [{place: own[part] for place, own in others.items()} for part in (0, 1)]
+    return {"r": rank, alpha_key: alpha, "rank_pattern": patterns[0], "alpha_pattern": patterns[1]}
+
+
+def _split_common(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the most common value, and the items with another value."""
+    ((common, _),) = Counter(values.values()).most_common(1)
+    return common, {key: value for key, value in values.items() if value != common}

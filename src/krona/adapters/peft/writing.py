@@ -1,7 +1,6 @@
 """Write an adapter as a folder that ``PeftModel.from_pretrained(base, folder)`` loads."""
 
 import json
-from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.peft.module_names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
-from krona.adapters.peft.tensor_formats import Form, find_form
+from krona.adapters.peft.tensor_formats import find_form
 from krona.messages import KronaError
 from krona.safe_files import write_whole
 from krona.surgery.state import Insertion, active_adapter, backbone_parameters, get_adapter, get_state
@@ -77,10 +76,7 @@ def write_peft(
         "task_type": task_type,
         "inference_mode": True,
         **form.config,
-        **_patterns(form),
     }
-    if form.peft_type == "IA3":
-        config["feedforward_modules"] = shortest(form.feedforward, names)
     named = {f"{PREFIX}{key}": p for key, p in (form.tensors | trained).items()}
     named |= {f"base_model.{key}": p for key, p in form.shared.items()}
     tensors = {key: p.detach().cpu().clone().contiguous() for key, p in named.items()}
@@ -91,20 +87,6 @@ def write_peft(
     own = [p for key, p in adapter_state(model, name).items() if key not in adapter.trained]
     values = sum(p.numel() for p in form.tensors.values())
     return PeftFolder(form.peft_type, len(form.places), sum(p.numel() for p in own), values, config)
-
-
-def _patterns(form: Form) -> dict[str, Any]:
-    """Return the most common rank and alpha, and the ``rank_pattern`` and ``alpha_pattern`` of all other modules."""
-    if not form.ranks:
-        return {}
-    (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
-    others = {"^" + place.replace(".", r"\."): own for place, own in form.ranks.items() if own != (rank, alpha)}
-    return {
-        "r": rank,
-        form.alpha_key: alpha,
-        "rank_pattern": {place: own[0] for place, own in others.items()},
-        "alpha_pattern": {place: own[1] for place, own in others.items()},
-    }
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
