@@ -8,7 +8,7 @@ import torch
 from transformers import T5Tokenizer
 
 import corpus
-from krona.backbones.families.padding import pad_batch
+from krona.backbones.families.family import pad_batch
 from passages import Example
 from vocabulary import EXTRA_IDS
 

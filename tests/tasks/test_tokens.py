@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from krona.backbones.families.encoder_decoder import EncoderDecoder
-from krona.backbones.families.padding import pad_batch
+from krona.backbones.families.family import pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, tokenise
 from tasks.letters import END, Letters, tokens

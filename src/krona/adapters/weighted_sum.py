@@ -21,7 +21,7 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.options import list_placements
+from krona.methods.placement import list_placements
 from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.wrapper import public_name
 

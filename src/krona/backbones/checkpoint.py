@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from krona.backbones.families import find_architecture, find_family, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
 from krona.backbones.model_config import model_name
-from krona.backbones.source import WAYS_OUT, gguf_arguments
+from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
 from krona.surgery.layers import is_norm
@@ -23,19 +23,18 @@ from krona.tasks.hub import download_error
 
 
 def load_checkpoint(
-    settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
+    settings: Backbone, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """Return a model with the weights of a checkpoint, and the names of the head's weights that it does not contain.
 
     Args:
-        folder: the folder of the checkpoint, or None for a model of the Hub.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
     Raises:
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
             task have different numbers of classes.
     """
-    name = f"the weights of {model_name(settings)}"
+    name, folder = f"the weights of {model_name(settings)}", find_folder(settings)
     kind = model_class(config, settings)
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})

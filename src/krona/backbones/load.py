@@ -1,21 +1,23 @@
 """Load a backbone and its tokenizer from the Hub, a folder or this package, or build it with random weights."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
 from krona.backbones.model_config import build_config, hub_or_cache_only, model_name
-from krona.backbones.source import find_folder, require_folders
-from krona.backbones.tokenizer import load_tokenizer
+from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, require_folders, tokenizer_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
+from krona.tasks.hub import download_error
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,42 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         KronaError: a folder does not exist, the architecture is unknown, a file is damaged, or a download failed.
     """
     require_folders(settings)
-    folder = find_folder(settings)
     new: tuple[str, ...] = ()
     with hub_or_cache_only(settings):
-        config = build_config(settings, folder, task, own=settings.pretrained)
+        config = build_config(settings, task, own=settings.pretrained)
         tokenizer = load_tokenizer(settings)
         family = find_family(config, model_name(settings))(task, tokenizer)
         if settings.pretrained:
-            model, new = load_checkpoint(settings, folder, config, task, bf16=bf16)
+            model, new = load_checkpoint(settings, config, task, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
         model = _build_untrained(config, settings, bf16=bf16)
     draw_weights(model, new, seed=seed)
     require_embeddings(tokenizer, model.config, settings)
     return Loaded(model=model, tokenizer=tokenizer, family=family, new_weights=new)
+
+
+def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
+    """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub."""
+    folder, texts = find_folder(settings), tokenizer_folder(settings)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            settings.name if texts is None else str(texts),
+            revision=settings.revision if texts is None else None,
+            trust_remote_code=False,
+            **(gguf_arguments(settings) if texts == folder else {}),
+        )
+    except Exception as error:  # the tokenizer backends raise different classes
+        raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of a tokenizer's vocabulary and rules. The keys of the token cache contain this hash."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()
 
 
 def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings: Backbone) -> None:
@@ -68,7 +92,7 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
     """Return the backbone's model with random weights. They come from torch's default random generator."""
     require_folders(settings)
     with hub_or_cache_only(settings):
-        config = build_config(settings, find_folder(settings), task)
+        config = build_config(settings, task)
     return _build_untrained(config, settings, bf16=False)
 
 

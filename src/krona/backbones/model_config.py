@@ -1,7 +1,6 @@
 """Read the model config of a backbone from its checkpoint, or build the config from ``backbone.sizes``."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -31,11 +30,10 @@ def model_name(settings: Backbone) -> str:
     return settings.path or settings.name
 
 
-def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+def build_config(settings: Backbone, task: Task | None, *, own: bool = False) -> Any:
     """Return the model's config, with the backbone's pooling and the task's number of classes.
 
     Args:
-        folder: the checkpoint's folder. It is None if the model is from the Hub or is built from the setting ``sizes``.
         task: the task. If it is None, the number of classes is not set.
         own: use the config of the checkpoint, even if the setting ``sizes`` is given.
 
@@ -43,8 +41,8 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
         KronaError: the config cannot be read or is invalid, its architecture is unknown, or it contradicts the
             settings.
     """
-    from_sizes = settings.sizes is not None and folder is None and not own
-    config = _config_from_sizes(settings) if from_sizes else _read_config(settings, folder)
+    from_sizes = settings.sizes is not None and find_folder(settings) is None and not own
+    config = _config_from_sizes(settings) if from_sizes else _read_config(settings)
     name, kind = model_name(settings), getattr(config, "model_type", None)
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(
@@ -65,7 +63,7 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
 def has_head(settings: Backbone) -> bool:
     """Return whether the backbone has a head that is new for each task, such as the classifier of an encoder."""
     with hub_or_cache_only(settings):
-        config = build_config(settings, find_folder(settings), None)
+        config = build_config(settings, None)
     return bool(get_architecture(config.model_type).head)
 
 
@@ -127,10 +125,10 @@ def _config_from_sizes(settings: Backbone) -> Any:
     return config
 
 
-def _read_config(settings: Backbone, folder: Path | None) -> Any:
+def _read_config(settings: Backbone) -> Any:
     try:
         return AutoConfig.from_pretrained(
-            str(folder or settings.name),
+            str(find_folder(settings) or settings.name),
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers would ask the user
             **gguf_arguments(settings),

@@ -181,12 +181,11 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import max_positions
-    from krona.backbones.tokenizer import load_tokenizer
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and source.tokenizer_folder(settings.backbone) is not None:
-        load.require_embeddings(load_tokenizer(settings.backbone), model.config, settings.backbone)
+        load.require_embeddings(load.load_tokenizer(settings.backbone), model.config, settings.backbone)
     positions = max_positions(model.config)
     if positions is not None and settings.max_source_length > positions:
         raise KronaError(

@@ -15,10 +15,10 @@ adapter into the weights, and `trainable` counts and copies the trainable parame
 sums adapters.
 """
 
+from krona.methods.placement import InsertOptions
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.mixed_batch import mixed
-from krona.surgery.options import InsertOptions
 from krona.surgery.saving import bake
 from krona.surgery.state import adapted_modules
 from krona.surgery.targets import find_places, widths

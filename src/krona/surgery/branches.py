@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
-from krona.methods.placement import Position
+from krona.methods.placement import InsertOptions, Position, list_placements
 from krona.surgery.layers import is_conv1d, is_linear, reads_past_forward, weight_matrix
-from krona.surgery.options import InsertOptions, list_placements
 from krona.surgery.targets import end_layers, match_places, widths_of_part
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 

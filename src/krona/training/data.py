@@ -8,9 +8,8 @@ from torch.utils.data import DataLoader
 
 from krona import tasks
 from krona.backbones.families import max_positions
-from krona.backbones.load import Loaded
+from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
-from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.runs.result import Result
 from krona.tasks import Splits

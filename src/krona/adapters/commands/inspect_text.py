@@ -12,7 +12,7 @@ from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
 from krona.formatting import say, table, terminal_width
 from krona.messages import amount
-from krona.surgery.options import list_placements
+from krona.methods.placement import list_placements
 
 
 def show(one: Inspection, console: Console, *, every: bool) -> None:

@@ -18,8 +18,8 @@ from krona.backbones.families.architecture import target_patterns as target_patt
 from krona.backbones.families.decoder import Decoder
 from krona.backbones.families.encoder import Encoder
 from krona.backbones.families.encoder_decoder import EncoderDecoder
+from krona.backbones.families.family import Batch as Batch
 from krona.backbones.families.family import Family as Family
-from krona.backbones.families.padding import Batch as Batch
 from krona.messages import KronaError
 
 FAMILIES: Mapping[type[Family], dict[str, Architecture]] = {

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from krona.backbones.families.family import Family, truncation_arguments
-from krona.backbones.families.padding import IGNORED, Batch, pad_batch, pad_rows
+from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
 from krona.tasks import Split
 
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
-from krona.backbones.families.family import Family, truncation_arguments
+from krona.backbones.families.family import Batch, Family, truncation_arguments
 from krona.backbones.families.greedy_decoding import CACHE, decode_greedily, log_likelihood
-from krona.backbones.families.padding import Batch
 from krona.tasks import Split
 
 
