@@ -270,7 +270,7 @@ def test_an_adapter_of_the_output_layer_comes_in(kind: str, tmp_path: Path) -> N
     ],
 )  # fmt: skip
 def test_a_lokr_of_pefts_comes_in(form: dict[str, Any], branch: str, kind: str, tmp_path: Path) -> None:
-    _, read = comes_in(kind, peft.LoKrConfig(target_modules=targets(kind)["lora"][:1], **form), tmp_path)
+    _, read = comes_in(kind, peft.LoKrConfig(target_modules=targets(kind)["lora"][-1:], **form), tmp_path)
     assert str(read.adapter.config.branch).endswith(f".{branch}")
 
 
@@ -280,7 +280,7 @@ def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
     q, v = targets(kind)["lora"][:2]
     size = {"t5": 32, "bert": 16, "llama": 16}[kind] if half else 8
     narrow = {v: 8} if half and kind == "llama" else {}
-    places = [q, v] if kind != "bert" else [q]
+    places = [q, v] if kind != "bert" else ["attention.output.dense"]  # its query hardly changes the logits
     comes_in(kind, peft.C3AConfig(block_size=size, block_size_pattern=narrow, target_modules=places), tmp_path)
 
 
