@@ -21,9 +21,8 @@ from krona.messages import KronaError, check_name, first_line
 from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below
 from krona.trackers.guard import MAX_REASON
-from krona.trackers.lightning import LightningTracker
-from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
-from krona.trackers.tracker import Ending, Value
+from krona.trackers.logged_values import PREDICTION_COLUMNS, STEP, STEP_LOSS, read_predictions
+from krona.trackers.tracker import About, Ending, Value
 
 MAX_ID = 64  # maximum number of characters in a W&B run id
 MAX_TAG = 64
@@ -34,8 +33,8 @@ MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # a
 
 
 @dataclass(kw_only=True, eq=False)
-class WeightsAndBiases(LightningTracker):
-    """A tracker that logs to a W&B run."""
+class WeightsAndBiases:
+    """A tracker that logs to a W&B run. As in Lightning, the number of a row is that of the step, counted from 0."""
 
     project: str = "krona"  # the server creates the project if it does not exist
     entity: str | None = None  # the team or user; null: the default entity of the API key
@@ -49,6 +48,8 @@ class WeightsAndBiases(LightningTracker):
     log_adapter: bool = False  # whether to log adapter.safetensors as an artifact
     table_rows: int = 10_000  # maximum number of test predictions in the table; 0: no table
     timeout: float = 20.0  # seconds to wait for the server at the start; three times as long for the last upload
+    run: Any = field(default=None, init=False)  # the W&B run
+    first: int = field(default=0, init=False)  # the number of the first row that the server does not have
     unsent: list[str] = field(default_factory=list, init=False)
 
     @staticmethod
@@ -61,7 +62,15 @@ class WeightsAndBiases(LightningTracker):
         if (timeout := arguments.get("timeout", 1)) <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout} is not a number of seconds above 0.")
 
-    def start(self) -> str:
+    def open(self, about: About) -> str:
+        self.about = about
+        line = self._start()
+        if not self.first:
+            self.run.config.update(dict(about.config), allow_val_change=True)
+        return line
+
+    def _start(self) -> str:
+        """Start the W&B run, offline if the server fails. Return a line that tells the user where the logs are."""
         os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten lines
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # error reports would wait for the server at exit
         # If the disk is full, W&B cannot write debug.log. Without this setting, each failed write prints a traceback.
@@ -73,25 +82,23 @@ class WeightsAndBiases(LightningTracker):
             mode, reason = "offline", "no API key is set; run wandb login"
         if mode == "online":
             try:
-                self.logger = self._connect(mode)
+                self.run = self._connect(mode)
             except Exception as error:
                 mode, reason = "offline", f"the server failed: {first_line(error)[:MAX_REASON]}"
                 wandb.teardown()  # clean up after the failed attempt
-        if self.logger is None:
-            self.logger = self._connect(mode)
-        run = self.logger.experiment
+        if self.run is None:
+            self.run = self._connect(mode)
         if mode == "online":
-            self.first = run.step
-            return f"online, {run.url}"
+            self.first = self.run.step
+            return f"online, {self.run.url}"
         if mode == "disabled":
             return "disabled, as requested"
         self._remove_unfinished()
-        return f"offline ({reason}). The command {sync_command(run)} uploads the run."
+        return f"offline ({reason}). The command {sync_command(self.run)} uploads the run."
 
     def _connect(self, mode: Any) -> Any:
-        """Start a W&B run, and return a Lightning logger for it."""
+        """Start a W&B run, and return it."""
         import wandb
-        from pytorch_lightning.loggers import WandbLogger
 
         about = self.about
         settings: dict[str, Any] = {
@@ -107,8 +114,7 @@ class WeightsAndBiases(LightningTracker):
         agent = "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already chosen the id
         place = about.outputs if self.dir is None else Path(self.dir).expanduser()
         place.mkdir(parents=True, exist_ok=True)  # otherwise W&B would use a temporary folder
-        # Lightning's logger does not start the W&B run here: it would reuse a run that is open in this process, and
-        # would resume a run that should start again.
+        # Lightning's logger would reuse a run that is open in this process, and resume a run that should start again.
         run = wandb.init(
             id=None if agent else wandb_id(about.run_id),
             resume="allow" if mode == "online" and about.resumed and not agent else None,
@@ -126,54 +132,59 @@ class WeightsAndBiases(LightningTracker):
         )
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step")
-        return WandbLogger(experiment=run)
+        return run
 
-    def write(self, values: dict[str, float]) -> None:
+    def steps(self, losses: Mapping[int, float]) -> None:
+        for step, loss in losses.items():
+            self._log({STEP_LOSS: loss}, step)
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        self._log(values, int(values.get(STEP, number)))
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
         # With Lightning's `log_metrics`, W&B chooses the number of each row. Here krona sets the number, because a
         # resumed run must give each row the same number as before.
-        row = {**values, "trainer/global_step": self.row}
-        self.logger.experiment.log(row, step=self.row, commit="epoch" in values)
+        row = max(0, step - 1)
+        if row >= self.first:
+            self.run.log({**values, "trainer/global_step": row}, step=row, commit="epoch" in values)
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        run = self.logger.experiment
-        run.summary.update(dict(summary))
+        self.run.summary.update(dict(summary))
         for name, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
-                send(run)
+                send()
             except Exception:  # the server may fail; `close` reports what was not sent
                 self.unsent.append(name)
 
-    def _send_predictions(self, run: Any) -> None:
+    def _send_predictions(self) -> None:
         import wandb
 
         if rows := read_predictions(self.about, most=self.table_rows):
-            run.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
+            self.run.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
 
-    def _send_adapter(self, run: Any) -> None:
+    def _send_adapter(self) -> None:
         adapter = RunFolder(self.about.folder).adapter
         if self.log_adapter and adapter.is_file():
-            run.log_artifact(str(adapter), name=f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
+            self.run.log_artifact(str(adapter), name=f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
 
     def close(self, ending: Ending) -> str | None:
-        if self.logger is None:
+        if self.run is None:
             return None
-        run = self.logger.experiment
         missing = f" ({' and '.join(self.unsent)} could not be sent; see {self.about.folder})" if self.unsent else ""
         try:
-            run.finish(exit_code=EXIT_CODES[ending])
+            self.run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
             late = f"the server did not accept all values within {UPLOAD * self.timeout:g} s"
-            return f"{late}. The command {sync_command(run)} uploads the rest{missing}."
-        folder = Path(run.dir).parent
+            return f"{late}. The command {sync_command(self.run)} uploads the rest{missing}."
+        folder = Path(self.run.dir).parent
         if shutil.disk_usage(folder).free < FULL_DISK:  # W&B reports it only in a log file
             return f"the disk is full. The last values are missing in {below(folder)}. See {self.about.folder}."
         return f"the upload is incomplete{missing}." if missing else None
 
     def _remove_unfinished(self) -> None:
         """Remove the offline files of earlier attempts, because the new file contains all their values."""
-        run = self.logger.experiment
-        own = Path(run.dir).parent
-        for folder in own.parent.glob(f"offline-run-*-{glob.escape(run.id)}"):
+        own = Path(self.run.dir).parent
+        for folder in own.parent.glob(f"offline-run-*-{glob.escape(self.run.id)}"):
             if folder != own:
                 remove_below(own.parents[1], folder)
 

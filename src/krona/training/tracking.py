@@ -18,7 +18,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
 from krona.runs.result import Result
 from krona.trackers.guard import Guarded
-from krona.trackers.lightning import OtherLogger
+from krona.trackers.lightning import LightningTracker
 from krona.trackers.logged_values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.trackers.tracker import About, Ending, Tracker
 from krona.training.learner import Learner
@@ -175,6 +175,6 @@ def _build_tracker(name: str, values: Mapping[str, Any], about: About) -> Tracke
     key = f"logger.{name}"
     cls = find(values["_target_"], f"{key}._target_", "tracker", "logger", own=True)
     if is_lightning_logger(cls):
-        return OtherLogger(cls, name, {k: value for k, value in values.items() if k != "_target_"}, about)
+        return LightningTracker(cls, name, {k: value for k, value in values.items() if k != "_target_"}, about)
     tracker: Tracker = build(values, key, "tracker", own=True)
     return tracker
