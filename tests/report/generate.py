@@ -20,15 +20,12 @@ from krona.report.build import collect
 from krona.report.table import Report
 from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
 from krona.runs.run_id import run_id
+from krona.tasks.notes import GLUE_ROWS
 
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 SKILL = dict(zip(METHODS, (0.80, 0.74, 0.77, 0.79, 0.78, 0.79, 0.82, 0.83, 0.84), strict=True))
 BACKBONES = {"t5_base": 222_903_552, "t5_small": 60_506_624, "nano": 2_411_520}  # parameters
 OTHER = 15_600_000  # number of parameters of any other backbone
-GLUE = {  # numbers of labelled rows: train, then the parts of validation
-    "cola": (8_551, 1_043), "rte": (2_490, 277), "mrpc": (3_668, 408), "sst2": (67_349, 872), "stsb": (5_749, 1_500),
-    "mnli": (392_702, 9_815, 9_832), "qnli": (104_743, 5_463), "qqp": (363_846, 40_430),
-}  # fmt: skip
 MADE = {  # of a run that has finished
     "git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu (x86_64)", "threads": 1,
     "versions": {"python": "3.11.2", "torch": "2.13.0"}, "started": "2026-01-01T00:00:00",
@@ -107,8 +104,8 @@ def make_result(
         **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind, "pretrained": pretrained,
         "backbone": _backbone_facts(backbone, config["backbone"]),
     }  # fmt: skip
-    if kind == "glue" and task in GLUE:
-        result.provenance["official_rows"] = official_rows(task)
+    if kind == "glue" and task in GLUE_ROWS:
+        result.provenance["official_rows"] = {part: [rows, rows] for part, rows in GLUE_ROWS[task].items()}
     result.provenance["update_rank"] = _update_rank(config["method"])
     result.trainable_params = PARAMS.get(method, 158_208)
     result.trainable_percent = 100 * result.trainable_params / 222_903_552
@@ -118,12 +115,6 @@ def make_result(
         return result
     _add_scores(result, rows=rows, epochs=epochs, skill=SKILL.get(method, 0.7) if skill is None else skill)
     return result
-
-
-def official_rows(task: str) -> dict[str, list[int]]:
-    """Return a dict from each part of a GLUE task to the list [number of its rows, number of GLUE's rows]."""
-    names = ("train", "validation_matched", "validation_mismatched") if task == "mnli" else ("train", "validation")
-    return {part: [rows, rows] for part, rows in zip(names, GLUE[task], strict=True)}
 
 
 def _backbone_facts(backbone: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -171,10 +162,8 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
         dev = best if epoch == epochs else min(dev, best - 0.01)
         result.dev_curve.append({"epoch": epoch, "step": 6 * epoch, "loss": 0.7 * 0.8**epoch, "lr": 1e-3, "score": dev,
                                  "parts": {}, "examples_per_s": 900.0})  # fmt: skip
-    result.best_epoch, result.progress = (
-        epochs,
-        {"epoch": epochs, "epochs": epochs, "step": 6 * epochs, "steps": 6 * epochs},
-    )
+    result.best_epoch = epochs
+    result.progress = {"epoch": epochs, "epochs": epochs, "step": 6 * epochs, "steps": 6 * epochs}
     train = 100.0 * (1 if result.method == "full" else 0.72) * rng.uniform(0.97, 1.03)
     result.times = {"setup": 2.0, "train": train, "evaluate": 5.0, "total": train + 7, "examples_per_s": 900.0}
     result.peak_memory = {"host": 1_500_000_000}

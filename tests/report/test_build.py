@@ -9,7 +9,7 @@ import pytest
 from krona.messages import KronaError
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
-from krona.report.stored_runs import filter_runs, load_runs
+from krona.report.stored_runs import load_runs
 from krona.runs import sweep as sweep_runs
 from report.generate import grid, make_result, write_all
 
@@ -88,7 +88,7 @@ def test_no_runs_at_all(tmp_path):
         ({"sweep": "table4"}, r"sweeps with runs: table1.* python train.py -m"),
         ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, svg, terminal"),
         ({"filters": ["methid=krona"]}, "'methid'"),
-        ({"filters": ["krona"]}, "write key=value"),
+        ({"filters": ["krona"]}, "is not KEY=VALUE"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path, wrong, message):
@@ -99,23 +99,20 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path, wrong,
 
 def test_filters_choose_by_name_seed_and_setting(tmp_path):
     write_all(tmp_path, [*grid(["krona", "lora"], ["rte"], range(3)), make_result("krona", "rte", 9)])
-    runs, _ = load_runs([tmp_path])
-    assert len(filter_runs(runs, ["method=krona,lora", "seed=0,1"])) == 4
-    assert len(filter_runs(runs, ["optimizer.lr=2e-3"])) == 4
-    assert len(filter_runs(runs, ["kron_factors=32x24"])) == 4
+    for where in (["method=krona,lora", "seed=0,1"], ["optimizer.lr=2e-3"], ["kron_factors=32x24"], ["run=krona"]):
+        assert len(collect(tmp_path, filters=where).runs) == 4
     with pytest.raises(KronaError, match="method=lorra matches no run: did you mean 'lora'"):
-        filter_runs(runs, ["method=krona,lorra"])
+        collect(tmp_path, filters=["method=krona,lorra"])
 
 
 def test_the_filter_of_states_uses_the_current_state(tmp_path):
     killed = make_result("krona", "rte", status="running")
     write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
-    runs, _ = load_runs([tmp_path])
     for key in ("status", "state"):
-        found = {state: len(filter_runs(runs, [f"{key}={state}"])) for state in ("interrupted", "done")}
-        assert found == {"interrupted": 1, "done": 1}
+        assert [run.status for run in collect(tmp_path, filters=[f"{key}=interrupted"]).unfinished] == ["interrupted"]
+        assert len(collect(tmp_path, filters=[f"{key}=done"]).runs) == 1
         with pytest.raises(KronaError, match="running matches no run"):
-            filter_runs(runs, [f"{key}=running"])
+            collect(tmp_path, filters=[f"{key}=running"])
 
 
 @pytest.mark.parametrize("format", ["html", "csv"])

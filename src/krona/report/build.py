@@ -10,10 +10,11 @@ from krona.report.build_tables import build_tables, paper_table
 from krona.report.computed_values import ComputedValues
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
-from krona.report.stored_runs import StoredRun, count_states, count_unfinished, filter_runs, load_runs
+from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, load_runs
 from krona.report.table import Report
 from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
+from krona.runs.filters import filter_runs
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.studies import Study, read_studies
 from krona.safe_files import write_whole
@@ -62,7 +63,7 @@ def collect(
     if sweep is not None:
         planned = planned.union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
         runs = _select_sweep(runs, sweep, planned)
-    runs = filter_runs(runs, filters)
+    runs = filter_runs(runs, filters, filter_value, KEYS)
     studies, unread = _read_studies(folders, runs)
     problems += unread
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}

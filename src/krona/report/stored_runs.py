@@ -1,4 +1,4 @@
-"""Read the runs of a report, check them against their predictions, and filter them."""
+"""Read the runs of a report, and check them against their predictions."""
 
 import gc
 from collections import Counter
@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, amount
 from krona.metrics.answers import Answers
 from krona.report.computed_values import ComputedValues
 from krona.report.sections import Section, find_section
@@ -23,6 +23,7 @@ from krona.runs.suspicious_scores import Remark, remarks
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
+KEYS = ("method", "task", "seed", "state", "sweep", "run", "optimizer.lr")  # suggestions for --where
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 
 
@@ -194,40 +195,15 @@ def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
     return list(found.values())
 
 
-def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
-    """Return the runs that match every filter ``key=value[,value]``. Raise `KronaError` for a value that no run has."""
-    kept = list(runs)
-    for text in filters:
-        key, equals, wanted = text.partition("=")
-        if not equals:
-            raise KronaError(f"The filter {text!r} has no =. Instead, write key=value, such as optimizer.lr=1e-3.")
-        found = {id(run): value for run in runs if (value := _filter_value(run, key)) is not None}
-        if runs and not found:
-            raise KronaError(
-                f"No run has the key {key!r} ({text!r}). Use method, task, seed, state, sweep or a config key."
-            )
-        known = {_number_or_text(value): value for value in found.values()}
-        for item in wanted.split(",") if runs else ():
-            if _number_or_text(item) not in known:
-                raise KronaError(f"--where {key}={item} matches no run: {did_you_mean(item, known.values())}")
-        values = {_number_or_text(item) for item in wanted.split(",")}
-        kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
-    return kept
-
-
-def _filter_value(run: StoredRun, key: str) -> str | None:
-    if key in ("method", "task", "seed", "run_id"):
+def filter_value(run: StoredRun, key: str) -> str | None:
+    """Return the value of a run's key for `krona.runs.filters.filter_runs`. Keys of the config work too."""
+    if key in ("method", "task", "seed"):
         return str(getattr(run.result, key))
+    if key in ("run", "run_id"):
+        return run.result.run_id
     if key in ("sweep", "status", "state"):  # krona status and krona list name the status "state"
         return str(run.sweep if key == "sweep" else run.status)
     return run.setting(key) or run.setting(f"method.{key}")
-
-
-def _number_or_text(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def count_states(runs: Iterable[StoredRun], waiting: int) -> str:

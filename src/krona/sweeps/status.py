@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, duration, escape, say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, amount
+from krona.runs.filters import filter_runs
 from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
@@ -25,7 +26,7 @@ KEYS = ("method", "task", "seed", "state", "run")
 
 
 def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
-    """Return the runs of a sweep, or all runs, that match the conditions of `filter_runs`.
+    """Return the runs of a sweep, or all runs, that meet the conditions ``where`` (`filter_runs`).
 
     Raise `KronaError` if no run was found.
     """
@@ -38,7 +39,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
         runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
     if not runs:
         raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
-    runs = filter_runs(runs, where)
+    runs = filter_runs(runs, where, filter_value, KEYS)
     if not runs:
         raise KronaError(f"No run has {' and '.join(where)}.")
     return runs
@@ -57,36 +58,15 @@ def all_runs(outputs: Path) -> list[Planned]:
     return runs
 
 
-def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
-    """Return the runs that match all conditions.
-
-    A condition is ``key=value[,value]``. The key is method, task, seed, state or run, whose value is a part of the
-    run's id. Raise `KronaError` for an unknown key, or for a value that no run has.
-    """
-    kept = list(runs)
-    for condition in where:
-        key, equals, value = condition.partition("=")
-        if not equals or key not in KEYS:
-            raise KronaError(f"--where {condition} is not KEY=VALUE with a known key: {did_you_mean(key, KEYS)}")
-        wanted = value.split(",")
-        known = sorted({_get_value(run, key) for run in runs} - {""})
-        for one in wanted:
-            if not any(_matches(entry, key, one) for entry in known):
-                raise KronaError(f"--where {key}={one} matches no run: {did_you_mean(one, known)}")
-        kept = [run for run in kept if any(_matches(_get_value(run, key), key, one) for one in wanted)]
-    return kept
-
-
-def _matches(entry: str, key: str, wanted: str) -> bool:
-    return wanted in entry if key == "run" else entry == wanted
-
-
-def _get_value(run: Planned, key: str) -> str:
+def filter_value(run: Planned, key: str) -> str | None:
+    """Return the value of a run's key for `krona.runs.filters.filter_runs`, or None for a key outside `KEYS`."""
+    if key not in KEYS:
+        return None
     if key in ("run", "state"):
         return run.run_id if key == "run" else run.state
     if run.result is not None:
         return str(getattr(run.result, key))
-    return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key, "")
+    return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key)
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:

@@ -1,0 +1,51 @@
+"""Select runs by conditions such as ``method=krona,lora`` (the option --where)."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from krona.messages import KronaError, did_you_mean
+
+T = TypeVar("T")
+
+
+def filter_runs(
+    runs: Sequence[T], conditions: Sequence[str], value: Callable[[T, str], str | None], keys: Sequence[str]
+) -> list[T]:
+    """Return the runs that meet every condition ``key=value[,value]``. Numbers are compared as numbers.
+
+    The value of the key ``run`` is a part of a run's id.
+
+    Args:
+        value: a function that returns the value of a run's key, or None if the run does not have the key.
+        keys: the keys that an error message suggests.
+
+    Raises:
+        KronaError: a condition has no =, or no run has the key or the value.
+    """
+    kept = list(runs)
+    for condition in conditions:
+        key, equals, wanted = condition.partition("=")
+        if not equals:
+            raise KronaError(f"--where {condition} is not KEY=VALUE, such as optimizer.lr=1e-3.")
+        found = {id(run): text for run in runs if (text := value(run, key))}
+        if runs and not found and key not in keys:
+            raise KronaError(f"--where {condition}: no run has the key {key!r}: {did_you_mean(key, keys)}")
+        texts, matching = sorted({*found.values()}), set[str]()
+        for one in wanted.split(",") if runs else ():
+            fitting = {text for text in texts if _matches(text, key, one)}
+            if not fitting:
+                raise KronaError(f"--where {key}={one} matches no run: {did_you_mean(one, texts)}")
+            matching |= fitting
+        kept = [run for run in kept if found.get(id(run)) in matching]
+    return kept
+
+
+def _matches(text: str, key: str, wanted: str) -> bool:
+    return wanted in text if key == "run" else _number_or_text(text) == _number_or_text(wanted)
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
