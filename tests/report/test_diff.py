@@ -137,3 +137,22 @@ def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
     assert row.a == pytest.approx((krona[0].test["score"] + krona[1].test["score"]) / 2)
     assert row.b == pytest.approx((lora[0].test["score"] + lora[1].test["score"]) / 2)
     assert row.remark == "common seeds of 3 and 2 seeds"
+
+
+def fitted(**kwargs):
+    """Return the result of a run on nano, which replaced a shape of the paper by its counterpart of rank 144."""
+    result = make_result("krona", "sample_mnli", backbone="nano", sweep="table9", rows=40, **kwargs)
+    result.provenance |= {"branch_config": {"kron_factors": [[16, 12], [12, 16]]}, "update_rank": 144}
+    return result
+
+
+def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path):
+    asked = fitted()
+    typed = fitted(change={"method.kron_factors": [[16, 12]], "method.fit_factors": "exact"})
+    other = fitted(change={"method.kron_factors": [[2, 384], [384, 2]]})
+    other.provenance["branch_config"] = {"kron_factors": [[2, 96], [96, 2]]}
+    write_all(tmp_path, [asked, typed, other])
+    assert diff_runs(tmp_path / asked.run_id, tmp_path / typed.run_id).settings == []
+    found = diff_runs(tmp_path / asked.run_id, tmp_path / other.run_id)
+    assert found.settings == [("method.kron_factors", "16x12", "2x96")]
+    assert "384" not in render(found).split("Scores")[0].split("Settings")[1]

@@ -1,0 +1,46 @@
+"""Test the Pareto front of score and cost, and the columns of costs and other quantities."""
+
+import krona
+from krona.report.costs import mean_cost, on_front
+from report.generate import collected, make_result
+
+
+def test_a_point_that_no_other_beats_on_both_is_on_the_front():
+    points = {"full": (90, 1000), "lora": (80, 10), "krona": (70, 10), "pa": (80, 20), "adapter": (80, 10)}
+    found = dict(zip(points, on_front([*points.values()]), strict=True))
+    assert found == {"full": True, "lora": True, "krona": False, "pa": False, "adapter": True}
+    assert on_front([]) == []
+
+
+def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
+    results = [make_result("lora", "rte", seed, rows=20) for seed in (0, 1)]
+    for result, seconds in zip(results, (10.0, 20.0), strict=True):
+        result.times["train"] = seconds
+    results[0].peak_memory.clear()
+    runs = collected(tmp_path, results).runs
+    assert mean_cost(runs, "time") == 15
+    assert mean_cost(runs, "memory") is None
+    assert mean_cost([], "time") is None
+
+
+def test_columns_show_the_ranks_that_runs_recorded_and_the_mean_of_what_they_measured(tmp_path):
+    results = [
+        make_result(method, "rte", seed, rows=40) for method in ("lora", "krona", "pa", "full") for seed in (0, 1)
+    ]
+    for result in results:
+        if result.method == "lora":
+            result.learned = {"effective_rank": 3.0 + result.seed / 2}
+        elif result.method == "pa":
+            result.provenance["update_rank"] = 24
+        elif result.method == "full":
+            del result.provenance["update_rank"]  # as in older results
+    (table,) = collected(tmp_path, results).tables
+    keys = [column.key for column in table.columns]
+    assert keys[keys.index("rank") + 1] == "effective"
+    ranks = {row.key: (row.cells["rank"].value, row.cells["rank"].missing) for row in table.rows}
+    assert ranks == {"lora": (1, None), "krona": (576, None), "pa": (24, None), "full": (None, "")}
+    assert {row.key: row.cells["effective"].value for row in table.rows if row.cells["effective"].value} == {
+        "lora": 3.25
+    }
+    frame = krona.read_results(tmp_path)
+    assert list(frame[frame.method == "lora"].effective_rank) == [3.0, 3.5]
