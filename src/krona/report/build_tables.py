@@ -11,12 +11,12 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS
 from krona.report import score_cells, times
 from krona.report.costs import QUANTITIES, quantity_cell, same_digits
-from krona.report.grouping import Group, add_paper, build_row, group_runs
+from krona.report.grouping import add_paper, group_runs
 from krona.report.labels import task_label, task_order
 from krona.report.layouts import Layout, table_tasks
 from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
-from krona.report.score_cells import TaskCells, score_cell, score_column
+from krona.report.score_cells import score_cell, score_column
 from krona.report.sections import Section, merge_sections
 from krona.report.stored_runs import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
@@ -83,8 +83,8 @@ def _build_table(
     # Runs on GLUE with another backbone or split need not cover all tasks. Show only the tasks that they have.
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = table_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
-    groups, notes = group_runs(runs, layout, whole=whole)
-    counts = Counter(one.key for one in groups if one.runs).values()  # number of settings of each method
+    rows, notes = group_runs(runs, layout, whole=whole)
+    counts = Counter(row.key for row in rows if row.runs).values()  # number of settings of each method
     on_test = layout.split == "test"
     if layout.quantity == "score" and layout.paper is None and on_test and min(counts, default=0) > 1:
         layout = replace(layout, split="dev", beside="test", notes=(score_cells.CHOSEN, *layout.notes))
@@ -92,66 +92,55 @@ def _build_table(
         notes = [score_cells.AMONG, *notes]
     if most_cells is not None:
         columns = max(1, len(tasks)) * (2 if layout.beside else 1)
-        rows = max(score_cells.FEWEST_ROWS, most_cells // columns)
-        groups, left_out = score_cells.best_groups(groups, layout.split, rows=rows, seeds=seeds or 0)
+        most = max(score_cells.FEWEST_ROWS, most_cells // columns)
+        rows, left_out = score_cells.best_rows(rows, layout.split, most=most, seeds=seeds or 0)
         notes = left_out + notes
     if layout.quantity == "score":
-        table = _score_table(layout, section, groups, tasks, seeds=seeds)
-        if any(len(score_cells.comparable_rows(groups, t)) < sum(t in one.runs for one in groups) for t in tasks):
+        table = _score_table(layout, section, rows, tasks, seeds=seeds)
+        if any(len(score_cells.comparable_rows(rows, task)) < sum(task in row.runs for row in rows) for task in tasks):
             notes = [score_cells.OTHER_ROWS, *notes]
         table.notes = [*layout.notes, *notes, *table.notes]
     else:
-        table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section)
-        times.fill_times(layout, table, groups, tasks)
+        table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section)
+        times.fill_times(layout, table, tasks)
         table.notes += notes
     table.notes += describe_runs(runs, shapes=not layout.by_shape)
     table.over_tasks, table.power = task_summary(table), power_note(table)
     return table
 
 
-def _score_table(
-    layout: Layout, section: Section, groups: list[Group], tasks: list[str], *, seeds: int | None
-) -> Table:
+def _score_table(layout: Layout, section: Section, rows: list[Row], tasks: list[str], *, seeds: int | None) -> Table:
     """Return a table of scores. Of each cell, ``seeds`` seeds are resampled and compared (None means all)."""
-    scored, beside = (
-        [{task: score_cell(one.runs.get(task, []), split, seeds) for task in tasks} for one in groups] if split else []
-        for split in (layout.split, layout.beside)
-    )
-    score_cells.mark_columns(groups, tasks, scored, layout.split)
-    with_average = layout.average and len(tasks) > 1
-    averages = score_cells.mark_averages(groups, tasks, scored, layout.split) if with_average else {}
-    columns = _score_columns(layout, section, tasks, scored, beside)
-    table = Table(layout.name, layout.title, section.heading, layout.axis, columns, [], section, split=layout.split)
-    for i, one in enumerate(groups):
-        row = build_row(layout, one)
+    for row in rows:
         for task in tasks:
-            row.cells[task] = scored[i][task] or _missing_cell(layout, section, one, task)
-            if beside:
-                row.cells[f"{task} {layout.beside}"] = beside[i][task] or Cell(missing="")
-        if with_average:
-            lacking = [task_label(task) for task in tasks if scored[i][task] is None]
-            row.cells[AVERAGE] = averages.get(i) or Cell(missing=f"without {', '.join(lacking)}")
-        table.rows.append(row)
-    _add_quantities(layout, groups, table)
-    for one, row in zip(groups, table.rows, strict=True):
-        add_paper(layout, one, row, comparable=section.comparable)
+            cell = score_cell(row.runs.get(task, []), layout.split, seeds)
+            row.cells[task] = cell or _missing_cell(layout, section, row, task)
+    for row in rows if layout.beside else ():
+        for task in tasks:
+            cell = score_cell(row.runs.get(task, []), layout.beside or "", seeds)
+            row.cells[f"{task} {layout.beside}"] = cell or Cell(missing="")
+    score_cells.mark_columns(rows, tasks, layout.split)
+    if layout.average and len(tasks) > 1:
+        score_cells.add_averages(rows, tasks, layout.split)
+    columns = _score_columns(layout, section, tasks, rows)
+    table = Table(layout.name, layout.title, section.heading, layout.axis, columns, rows, section, split=layout.split)
+    _add_quantities(layout, table)
+    for row in rows:
+        add_paper(layout, row, comparable=section.comparable)
     table.notes = describe_limits(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "The scores are dev scores, because these runs were not scored on test.")
     return table
 
 
-def _score_columns(
-    layout: Layout, section: Section, tasks: list[str], scored: list[TaskCells], beside: list[TaskCells]
-) -> list[Column]:
-    split = f" {layout.split}" if beside else ""
+def _score_columns(layout: Layout, section: Section, tasks: list[str], rows: list[Row]) -> list[Column]:
+    split = f" {layout.split}" if layout.beside else ""
     columns = []
     for task in tasks:
-        columns.append(score_column(task, f"{task_label(task)}{split}", "task", [row[task] for row in scored]))
-        if beside:
+        columns.append(score_column(task, f"{task_label(task)}{split}", "task", rows))
+        if layout.beside:
             other = f" {layout.beside}"
-            cells = [row[task] for row in beside]
-            columns.append(score_column(task + other, task_label(task) + other, "beside", cells))
+            columns.append(score_column(task + other, task_label(task) + other, "beside", rows))
     if layout.average and len(tasks) > 1:
         all_of_glue = section.kind == "glue" and section.whole and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
@@ -159,16 +148,16 @@ def _score_columns(
     return columns
 
 
-def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
+def _add_quantities(layout: Layout, table: Table) -> None:
     """Add the columns of costs and other quantities. The column of parameters is the first of the table."""
-    relative = times.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
+    relative = times.relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
     for name in layout.extras:
         quantity = QUANTITIES[name]
-        for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
+        for row in table.rows:
             if relative:
-                row.cells[name] = times.mean_cell([*relative[i].values()], 1)
+                row.cells[name] = times.mean_cell([*relative[row].values()], 1)
             else:
-                row.cells[name] = quantity_cell(name, one.all_runs)
+                row.cells[name] = quantity_cell(name, row.all_runs)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
             place = 0 if name == "params" else len(table.columns)
@@ -179,30 +168,30 @@ def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
                 cell.digits = digits
 
 
-def _missing_cell(layout: Layout, section: Section, one: Group, task: str) -> Cell:
+def _missing_cell(layout: Layout, section: Section, row: Row, task: str) -> Cell:
     """Return a cell with the reason why there is no number, and the command that starts the missing runs."""
-    if task in one.apart:
+    if task in row.apart:
         return Cell(missing="in separate rows")
-    runs = one.runs.get(task, [])
+    runs = row.runs.get(task, [])
     states = {run.status: run for run in runs}
     if "running" in states:
         return Cell(missing=f"running, {states['running'].result.reached}", runs=runs)
     if "done" in states and "failed" not in states:
         return Cell(missing=f"no {layout.split} score", runs=runs)
-    command = _make_command(layout, section, one, task)
+    command = _make_command(layout, section, row, task)
     if "failed" in states:
         return Cell(missing="failed", command=f"{command} retry=failed", runs=runs)
     return Cell(missing="interrupted" if runs else "no run", command=command, runs=runs)
 
 
-def _make_command(layout: Layout, section: Section, one: Group, task: str) -> str:
+def _make_command(layout: Layout, section: Section, row: Row, task: str) -> str:
     """Return the command that starts a row's missing runs on a task."""
-    runs = one.runs.get(task, [])
-    chosen = any(key.startswith(("backbone.", "data.")) for key in one.differs)
-    own = runs or ([one.first] if chosen and one.first else [])  # otherwise use the overrides of the whole table
+    runs = row.runs.get(task, [])
+    chosen = any(key.startswith(("backbone.", "data.")) for key in row.settings)
+    own = runs or ([row.first] if chosen and row.first else [])  # otherwise use the overrides of the whole table
     overrides = (merge_sections([run.section for run in own]) if own else section).overrides
-    words = [*layout.command.split(), *overrides, *layout.override(one.key), f"task={task}"]
-    for key, value in one.differs.items():
+    words = [*layout.command.split(), *overrides, *layout.override(row.key), f"task={task}"]
+    for key, value in row.settings.items():
         if " " not in key and not key.startswith(("backbone.", "data.")):  # no content, no override
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     seeds = sorted({run.result.seed for run in runs if run.status in ("failed", "interrupted")})

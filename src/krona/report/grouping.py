@@ -7,7 +7,6 @@ in separate rows.
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from krona.messages import first_few, shorten
 from krona.report.labels import method_label, task_label
@@ -25,35 +24,6 @@ DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad
 Variants = dict[tuple[str, ...], list[StoredRun]]
 
 
-@dataclass
-class Group:
-    """The runs of one row of a table."""
-
-    key: str  # the key of the row in the layout
-    differs: dict[str, str] = field(default_factory=dict)  # settings that distinguish it from rows with the same key
-    runs: dict[str, list[StoredRun]] = field(default_factory=dict)  # by task
-    apart: frozenset[str] = frozenset()  # tasks whose runs are in other rows, one for each setting
-
-    @property
-    def all_runs(self) -> list[StoredRun]:
-        return [run for found in self.runs.values() for run in found]
-
-    @property
-    def first(self) -> StoredRun | None:
-        """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
-        runs = self.all_runs
-        return next((run for run in runs if run.status == "done"), next(iter(runs), None))
-
-    @property
-    def suffix(self) -> str:
-        """The differing settings as text. A shape of A is the shape that was used."""
-        shown = {key: setting_text(key, value) for key, value in self.differs.items()}
-        if self.first is not None and (key := "method.kron_factors") in shown:
-            used, asked = used_shape(self.first.result), asked_shape(self.first.result)
-            shown[key] = f"{used} (the paper's {asked})" if asked else used or self.differs[key]
-        return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in shown.items())
-
-
 def setting_text(key: str, value: str) -> str:
     """Format the value of a setting. A long fraction is rounded to four significant digits."""
     if LONG.fullmatch(value):
@@ -61,21 +31,21 @@ def setting_text(key: str, value: str) -> str:
     return WORDS.get((key, value), "none" if value == "null" else shorten(value, 200))
 
 
-def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
+def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Row], list[str]]:
     """Return the rows of one section's runs in the table's order, and a note for each method and task with variants.
 
-    Variants are groups of runs that differ in a setting other than the seed. With ``whole``, the layout's rows without
-    runs are also returned.
+    The rows have no cells yet. Variants are groups of runs that differ in a setting other than the seed. With
+    ``whole``, the layout's rows without runs are also returned.
     """
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
-        if (row := layout.row(run)) is not None:
-            cells[row][run.result.task][run.variant].append(run)
-    groups: list[Group] = []
+        if (key := layout.row(run)) is not None:
+            cells[key][run.result.task][run.variant].append(run)
+    rows: list[Row] = []
     notes: list[str] = []
-    for row in sorted({*cells, *(layout.rows if whole else ())}, key=lambda name: row_order(layout, name)):
-        plain, several = Group(row), {}
-        for task, variants in cells.get(row, {}).items():
+    for key in sorted({*cells, *(layout.rows if whole else ())}, key=lambda name: row_order(layout, name)):
+        plain, several = Row(key), {}
+        for task, variants in cells.get(key, {}).items():
             _join_unknown(variants)
             preferred = _preferred(list(variants.values()), layout.sweep)
             if len(preferred) == 1:
@@ -83,13 +53,15 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
             else:
                 several[task] = preferred
         differing = {task: _differing([one[0] for one in variants]) for task, variants in several.items()}
-        split = _split(row, several, differing)
+        split = _split(key, several, differing)
         plain.apart = frozenset(several)
-        groups += [plain, *split] if plain.runs or not split else split
+        rows += [plain, *split] if plain.runs or not split else split
         for task, found in several.items():
-            place, keys = f"{layout.labels.get(row, shorten(row))} on {task_label(task)}", ", ".join(differing[task])
-            notes.append(f"{place} has {len(found)} variants ({keys}). Each has its own row.")
-    return groups, first_few(notes, 5)
+            place, names = f"{layout.labels.get(key, shorten(key))} on {task_label(task)}", ", ".join(differing[task])
+            notes.append(f"{place} has {len(found)} variants ({names}). Each has its own row.")
+    for row in rows:
+        _name_row(layout, row)
+    return rows, first_few(notes, 5)
 
 
 def _join_unknown(variants: Variants) -> None:
@@ -110,20 +82,20 @@ def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[
     return own or variants
 
 
-def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
-    """Return a group for each combination of the differing settings. Tasks with equal combinations share a group.
+def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Row]:
+    """Return a row for each combination of the differing settings. Tasks with equal combinations share a row.
 
     Args:
         several: the runs of each variant, for each task with several variants.
         differing: the keys of the settings in which the variants of each task differ.
     """
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
-    found: dict[tuple[tuple[str, str], ...], Group] = {}
+    found: dict[tuple[tuple[str, str], ...], Row] = {}
     for task, variants in several.items():
         for runs in variants:
             settings = {key: runs[0].setting(key) for key in keys if key in differing[task]}
             values = {key: "not set" if value is None else value for key, value in settings.items()}
-            found.setdefault(tuple(values.items()), Group(row, values)).runs[task] = runs
+            found.setdefault(tuple(values.items()), Row(row, settings=values)).runs[task] = runs
     return [found[name] for name in sorted(found, key=lambda name: [_by_size(*part) for part in name])]
 
 
@@ -148,22 +120,26 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
     return typed if len({tuple(run.setting(key) for key in typed) for run in runs}) == len(runs) else found
 
 
-def build_row(layout: Layout, one: Group) -> Row:
-    """Return the group's row without cells. In a table of shapes, its label is the shape that was used."""
-    label, differs = layout.labels.get(one.key, shorten(one.key)), [one.suffix] if one.suffix else []
-    first = one.first
-    if layout.by_shape and first is not None and asked_shape(first.result):
-        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
-    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
+def _name_row(layout: Layout, row: Row) -> None:
+    """Set the label of a row, and its differing settings as text. A shape of A is the shape that was used."""
+    row.label, first = layout.labels.get(row.key, shorten(row.key)), row.first
+    used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)
+    shown = {key: setting_text(key, value) for key, value in row.settings.items()}
+    if first and (key := "method.kron_factors") in shown:
+        shown[key] = f"{used} (the paper's {asked})" if asked else used or row.settings[key]
+    words = [f"{key.removeprefix('method.')}={value}" for key, value in shown.items()]
+    if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
+        row.label, words = used or row.label, [f"the paper's {row.key}", *words]
+    row.differs = ", ".join(words)
 
 
-def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None:
+def add_paper(layout: Layout, row: Row, *, comparable: bool) -> None:
     """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
-    if layout.paper is None or not comparable or one.differs:
+    if layout.paper is None or not comparable or row.settings:
         return
     for key, cell in row.cells.items():
         if all(run.section.comparable for run in cell.runs):
-            cell.paper = layout.paper.value(one.key, "training_time" if key == "time" else key)
+            cell.paper = layout.paper.value(row.key, "training_time" if key == "time" else key)
             cell.comparable = key != "params"
 
 

@@ -4,7 +4,7 @@ If a method has several settings, the best setting is chosen by dev scores, neve
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from functools import partial
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
-from krona.report.grouping import Group, differing_data
+from krona.report.grouping import differing_data
 from krona.report.labels import task_label
 from krona.report.stored_runs import StoredRun
-from krona.report.table import ALPHA, Cell, Column
+from krona.report.table import ALPHA, AVERAGE, Cell, Column, Row
 from krona.runs.suspicious_scores import Remark, constant_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
@@ -29,8 +29,6 @@ MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this 
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
 AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
 OTHER_ROWS = "Runs with fewer training rows, or on other data, are not compared with the best."
-
-TaskCells = dict[str, Cell | None]  # a row's cells by task
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
@@ -67,9 +65,9 @@ def _examine(cell: Cell) -> dict[str, Any]:
     return {"examples": examples, "interval": interval, "remarks": remarks}
 
 
-def score_column(key: str, label: str, kind: str, cells: Sequence[Cell | None]) -> Column:
+def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column:
     """Return a column of scores, with the names of its metrics and the numbers of examples of its sets."""
-    found = [cell for cell in cells if cell is not None]
+    found = [row.cells[key] for row in rows if row.cells[key].value is not None]
     metric = ", ".join(METRICS.get(name, name) for name in found[0].runs[0].metrics) if found else ""
     sizes = {cell.examples for cell in found if cell.examples}
     return Column(key, label, kind, metric, tuple(sorted(sizes)))
@@ -103,26 +101,27 @@ def _average_draws(parts: Sequence[Cell]) -> Floats:
     return np.asarray(np.mean([rng.permutation(part.draws) for part in parts], axis=0))
 
 
-def _mark_best(scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int]) -> None:
+def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str], *, fit: Sequence[Row]) -> None:
     """Mark the best cells, and the cells that are not significantly different from them after Holm's correction.
 
     The test swaps predictions within each task and averages the differences over the tasks.
 
     Args:
-        scored: the compared cell of each row, by the row's index.
-        parts: the cells of each row on single tasks. The compared score is their mean.
-        fit: the indices of the rows that can be the best.
+        rows: the compared rows.
+        tasks: the compared score is the mean over these tasks.
+        fit: the rows that can be the best.
     """
-    if len(scored) < 2 or not fit:  # a single cell is not marked
+    if len(rows) < 2 or not fit:  # a single cell is not marked
         return
-    top = max(fit, key=lambda i: scored[i].value or 0.0)
+    top = max(fit, key=lambda row: row.cells[column].value or 0.0)
     found: list[tuple[Cell, float]] = []
-    for i, cell in scored.items():
+    for row in rows:
+        cell = row.cells[column]
         cell.compared = True
-        cell.best = i in fit and cell.value == scored[top].value
-        if i == top:
+        cell.best = row in fit and cell.value == top.cells[column].value
+        if row is top:
             continue
-        pairs = [*zip(parts[i], parts[top], strict=True)]
+        pairs = [(row.cells[task], top.cells[task]) for task in tasks]
         others = [(a.sources, b.sources, a.test_seed) for a, b in pairs]
         p = pairs[0][0].compute("test", others, partial(_combined_p, pairs))
         if p is not None:
@@ -140,67 +139,68 @@ def _combined_p(pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
     return p_value(float(np.mean([test.difference for test in tests])), null)
 
 
-def mark_columns(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> None:
+def mark_columns(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
     """Mark the best row of each task and the rows that tie with it."""
     for place, task in enumerate(tasks):
-        found = {i: cell for i in comparable_rows(groups, task) if (cell := scored[i][task]) is not None}
-        for cell in found.values():
-            cell.test_seed = place
-        _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=_fit(groups, found, [task], split))
+        found = [row for row in comparable_rows(rows, task) if row.cells[task].value is not None]
+        for row in found:
+            row.cells[task].test_seed = place
+        _mark_best(found, task, [task], fit=_fit(found, [task], split))
 
 
-def mark_averages(groups: list[Group], tasks: list[str], scored: list[TaskCells], split: str) -> dict[int, Cell]:
-    """Return the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
-    parts = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
-    averages = {i: average(cells) for i, cells in parts.items() if len(cells) == len(tasks)}
-    places = set.intersection(*(set(comparable_rows(groups, task)) for task in tasks))
-    compared = {i: cell for i, cell in averages.items() if i in places}
-    _mark_best(compared, parts, fit=_fit(groups, compared, tasks, split))
-    return averages
+def add_averages(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
+    """Add the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
+    for row in rows:
+        lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
+        parts = [row.cells[task] for task in tasks]
+        row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else average(parts)
+    places = set.intersection(*({*comparable_rows(rows, task)} for task in tasks))
+    compared = [row for row in rows if row in places and row.cells[AVERAGE].value is not None]
+    _mark_best(compared, AVERAGE, tasks, fit=_fit(compared, tasks, split))
 
 
-def comparable_rows(groups: Sequence[Group], task: str) -> list[int]:
-    """Return the indices of the rows with the largest ``data.train_rows``, or [] if the data of these rows differ."""
-    first = {i: one.runs[task][0] for i, one in enumerate(groups) if one.runs.get(task)}
-    sizes = {i: run.setting("data.train_rows") or "" for i, run in first.items()}
-    numbers = {i: float(size) if size.isdigit() else float("inf") for i, size in sizes.items()}
-    most = [i for i in first if numbers[i] == max(numbers.values())]
-    return [] if any(differing_data(first[most[0]], first[i]) for i in most) else most
+def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
+    """Return the rows with the largest ``data.train_rows``, or [] if the data of these rows differ."""
+    first = {row: row.runs[task][0] for row in rows if row.runs.get(task)}
+    sizes = {row: run.setting("data.train_rows") or "" for row, run in first.items()}
+    numbers = {row: float(size) if size.isdigit() else float("inf") for row, size in sizes.items()}
+    most = [row for row in first if numbers[row] == max(numbers.values())]
+    return [] if any(differing_data(first[most[0]], first[row]) for row in most) else most
 
 
-def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
+def _fit(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
     """Return the rows that can be the best. For test scores, these are each method's row with the best dev score."""
     if split != "test":
-        return list(places)
+        return list(rows)
     of_method = defaultdict(list)
-    for place in places:
-        of_method[groups[place].key].append(place)
-    return [max(rows, key=lambda place: _dev_score(groups[place], tasks)) for rows in of_method.values()]
+    for row in rows:
+        of_method[row.key].append(row)
+    return [max(found, key=lambda row: _dev_score(row, tasks)) for found in of_method.values()]
 
 
-def _dev_score(one: Group, tasks: Sequence[str]) -> float:
+def _dev_score(row: Row, tasks: Sequence[str]) -> float:
     """Return the mean over tasks of the mean dev score over seeds. A run without a dev score counts as 0."""
-    scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
+    scores = [[run.score("dev") or 0.0 for run in row.runs[task] if run.status == "done"] for task in tasks]
     return float(np.mean([np.mean(found) for found in scores]))
 
 
-def best_groups(groups: Sequence[Group], split: str, *, rows: int, seeds: int) -> tuple[list[Group], list[str]]:
-    """Return the best ``rows`` groups, in the order of ``groups``, and notes on what the report leaves out.
+def best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
+    """Return the best ``most`` rows, in the order of ``rows``, and notes on what the report leaves out.
 
-    A group is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Groups
-    without runs are kept, because a table also shows missing runs.
+    A row is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Rows without
+    runs are kept, because a table also shows missing runs.
     """
 
-    def standing(one: Group) -> tuple[int, float]:
-        scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
+    def standing(row: Row) -> tuple[int, float]:
+        scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in row.runs.values()]
         means = [float(np.mean(found)) for found in scores if found]
         return len(means), float(np.mean(means)) if means else 0.0
 
-    filled = [one for one in groups if one.runs]
-    kept = {id(one) for one in sorted(filled, key=standing, reverse=True)[:rows]}
+    filled = [row for row in rows if row.runs]
+    kept = {*sorted(filled, key=standing, reverse=True)[:most]}
     few = f"only the first {seeds} seeds of a cell are resampled and compared."
     none = "this table is without intervals and tests. Use --where or --sweep to show them."
     notes = [f"With over {MOST_RUNS:,} runs, {few if seeds else none}"]
     if len(kept) < len(filled):
-        notes.insert(0, f"The best {rows} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
-    return [one for one in groups if id(one) in kept or not one.runs], notes
+        notes.insert(0, f"The best {most} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
+    return [row for row in rows if row in kept or not row.runs], notes

@@ -142,12 +142,27 @@ class Column:
         return [line for line in (self.metric, *counted) if line]
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
-    key: str
-    label: str
+    """A row of a table. Rows of a method that differ in settings have the same key."""
+
+    key: str  # the key of the row in the layout
+    label: str = ""
     cells: dict[str, Cell] = field(default_factory=dict)
-    differs: str = ""  # the settings that distinguish this row from others of the same label
+    differs: str = ""  # the settings that distinguish this row from others of the same label, as text
+    settings: dict[str, str] = field(default_factory=dict)  # these settings by key
+    runs: dict[str, list[StoredRun]] = field(default_factory=dict)  # by task
+    apart: frozenset[str] = frozenset()  # tasks whose runs are in other rows, one for each setting
+
+    @property
+    def all_runs(self) -> list[StoredRun]:
+        return [run for found in self.runs.values() for run in found]
+
+    @property
+    def first(self) -> StoredRun | None:
+        """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
+        runs = self.all_runs
+        return next((run for run in runs if run.status == "done"), next(iter(runs), None))
 
     @property
     def name(self) -> str:

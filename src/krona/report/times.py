@@ -8,7 +8,7 @@ import numpy as np
 
 from krona.paths import typed_command
 from krona.report.costs import step_seconds
-from krona.report.grouping import Group, add_paper, build_row
+from krona.report.grouping import add_paper
 from krona.report.labels import method_label, task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
@@ -23,23 +23,22 @@ COLUMNS = [
 ]
 
 
-def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
-    """Return, for each group, a dict from task to the seconds per step relative to the reference row.
+def relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
+    """Return, for each row, a dict from task to the seconds per step relative to the reference row.
 
-    A task is left out if the group or the reference row has no times for it.
+    A task is left out if the row or the reference row has no times for it.
     """
-    runs_of = next((one.runs for one in groups if one.key == reference and not one.differs), {})
+    runs_of = next((row.runs for row in rows if row.key == reference and not row.settings), {})
     base = {task: [seconds for run in runs if (seconds := step_seconds(run))] for task, runs in runs_of.items()}
-    rows: list[dict[str, Cell]] = []
-    for one in groups:
-        cells = {}
-        for task, runs in one.runs.items():
+    found: dict[Row, dict[str, Cell]] = {}
+    for row in rows:
+        cells = found[row] = {}
+        for task, runs in row.runs.items():
             timed = {run.result.seed: (run, seconds) for run in runs if (seconds := step_seconds(run))}
             if timed and base.get(task):
                 ratios = {seed: seconds / float(np.mean(base[task])) for seed, (_, seconds) in timed.items()}
                 cells[task] = Cell(float(np.mean([*ratios.values()])), [run for run, _ in timed.values()], ratios)
-        rows.append(cells)
-    return rows
+    return found
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
@@ -101,26 +100,24 @@ def _benchmark_cell(found: dict[str, Any] | None, kind: str) -> Cell:
     return Cell(100 * float(found["ratio_to_full"]), digits=0)
 
 
-def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Sequence[str]) -> None:
+def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> None:
     """Fill Table 8, or the training time of Table 2, with the times of the runs."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = COLUMNS[-1] if percent else Column(AVERAGE, "Mean", "time")
     table.columns = [*columns, mean]
-    for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
-        row = build_row(layout, one)
+    for row, cells in relative_steps(table.rows, REFERENCE).items():
         for column in columns:
-            missing = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
+            missing = "no run" if not row.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)
         row.cells[mean.key] = mean_cell([*cells.values()], 100 if percent else 1)
-        add_paper(layout, one, row, comparable=table.section is not None and table.section.comparable)
-        table.rows.append(row)
+        add_paper(layout, row, comparable=table.section is not None and table.section.comparable)
     table.notes = list(layout.notes)
     if percent:
         table.notes.append(
             "Training time is from the seconds per step. For launches, run: python bench.py bench=latency"
         )
-    devices = sorted({str(run.result.provenance.get("device")) for one in groups for run in one.all_runs})
+    devices = sorted({str(run.result.provenance.get("device")) for row in table.rows for run in row.all_runs})
     if len(devices) > 1:
         table.notes.append(
             f"The runs used {len(devices)} devices ({', '.join(devices)}). Ratios between devices are misleading."
