@@ -38,5 +38,5 @@ def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:
     result = make_result()
     del result.provenance["official_rows"]
     assert heading(result) == "GLUE"
-    assert heading(make_result(pretrained=False)) == "GLUE, random weights"
+    assert heading(make_result(change={"backbone.pretrained": False})) == "GLUE, random weights"
     assert heading(make_result(task="sample_rte", backbone="nano")) == "sample data (not GLUE)"

@@ -7,7 +7,7 @@ import copy
 import json
 import random
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,18 +57,6 @@ def _backbone_words(backbone: str) -> list[str]:
     return [f"backbone={backbone}"] if shipped else ["backbone=local", "backbone.path=/t5", f"backbone.name={backbone}"]
 
 
-def make_config(
-    method: str, task: str, seed: int, *, epochs: int, sweep: str | None, backbone: str, pretrained: bool, kind: str
-) -> dict[str, Any]:
-    """Return a config from the package's YAML files, with the given names."""
-    config = copy.deepcopy(_composed(method, task, backbone, kind))
-    config["method"]["name"], config["task"]["name"] = method, task
-    if kind == "own":
-        config["task"] |= {"files": {"train": "mine.csv"}, "sample": None}
-    config["backbone"]["pretrained"], config["trainer"]["max_epochs"] = pretrained, epochs
-    return {**config, "seed": seed, "sweep": sweep}
-
-
 def make_result(
     method: str = "krona",
     task: str = "rte",
@@ -79,7 +67,6 @@ def make_result(
     skill: float | None = None,
     sweep: str | None = "table1",
     backbone: str = "t5_base",
-    pretrained: bool = True,
     kind: str | None = None,
     change: dict[str, Any] | None = None,
     status: str = "done",
@@ -89,9 +76,10 @@ def make_result(
     ``change`` sets config keys with dots. ``kind`` is by default sample for sample_*, else glue.
     """
     kind = kind or ("sample" if task.startswith("sample_") else "glue")
-    config = make_config(
-        method, task, seed, epochs=epochs, sweep=sweep, backbone=backbone, pretrained=pretrained, kind=kind
-    )
+    config = {**copy.deepcopy(_composed(method, task, backbone, kind)), "seed": seed, "sweep": sweep}
+    config["method"]["name"], config["task"]["name"], config["trainer"]["max_epochs"] = method, task, epochs
+    if kind == "own":
+        config["task"] |= {"files": {"train": "mine.csv"}, "sample": None}
     for key, value in (change or {}).items():
         *path, last = key.split(".")
         place = config
@@ -101,8 +89,8 @@ def make_result(
     name = run_id(config, data_fingerprint=task, backbone_fingerprint=backbone)
     result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)  # type: ignore[arg-type]
     result.provenance = {
-        **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind, "pretrained": pretrained,
-        "backbone": _backbone_facts(backbone, config["backbone"]),
+        **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind,
+        "pretrained": config["backbone"]["pretrained"], "backbone": _backbone_facts(backbone, config["backbone"]),
     }  # fmt: skip
     if kind == "glue" and task in GLUE_ROWS:
         result.provenance["official_rows"] = {part: [rows, rows] for part, rows in GLUE_ROWS[task].items()}
@@ -183,7 +171,8 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
     for result in written:
         write_result(outputs / result.run_id, result)
         if predictions and result.status == "done":
-            write_predictions(outputs / result.run_id, result)
+            rows = "".join(f"{json.dumps(row)}\n" for row in _predictions(result))
+            (outputs / result.run_id / "predictions.jsonl").write_text(rows, encoding="utf-8")
     return written
 
 
@@ -193,14 +182,11 @@ def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report
     return collect(outputs, **choice)
 
 
-def write_predictions(folder: Path, result: Result) -> None:
-    """Write predictions.jsonl with one line for each example, as a run writes it."""
-    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
-        for split in ("dev", "test"):
-            for i, (target, given) in enumerate(zip(*unpack_outcomes(getattr(result, split)["outcomes"]), strict=True)):
-                row = {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
-                       "target": target, "prediction": given}  # fmt: skip
-                file.write(json.dumps(row) + "\n")
+def _predictions(result: Result) -> Iterator[dict[str, str]]:
+    for split in ("dev", "test"):
+        for i, (target, given) in enumerate(zip(*unpack_outcomes(getattr(result, split)["outcomes"]), strict=True)):
+            yield {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
+                   "target": target, "prediction": given}  # fmt: skip
 
 
 def grid(

@@ -62,7 +62,7 @@ def test_glue_sample_own_and_random_weights_never_share_a_table(tmp_path):
     results = [
         make_result("krona", "rte"),
         make_result("krona", "sample_rte", backbone="nano"),
-        make_result("krona", "rte", backbone="nano", pretrained=False),
+        make_result("krona", "rte", backbone="nano", change={"backbone.pretrained": False}),
         make_result("krona", "reviews", kind="own"),
         make_result("krona", "rte", change={"data.protocol": "appendix_d1"}),
     ]
