@@ -123,9 +123,3 @@ def test_a_correlations_power_follows_from_its_error():
     assert power.smallest_difference(Errors("correlation", 10), seeds=1, **arguments) is None
     single = power.correlation_error(errors, 81, 1, assumed)
     assert power.realistic_p(errors, 82.5, 79.5, assumed) == pytest.approx(2 * stats.norm.sf(3 / single))
-
-
-@pytest.mark.parametrize("wrong", [{"unshared": 1.2}, {"unshared": 0}, {"lasting": -0.1}])
-def test_shares_are_between_0_and_1(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Assumed(**wrong)

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
 from krona.metrics.power import LEVEL, Assumed, Errors, smallest_difference
@@ -53,6 +55,13 @@ def test_table_9_is_of_dev():
 def test_a_mistake_is_one_message(words, message):
     with pytest.raises(KronaError, match=message):
         krona("power", *words)
+
+
+@pytest.mark.parametrize("words", [["--unshared", "1.2"], ["--unshared", "0"], ["--lasting", "-0.1"]])
+def test_shares_are_between_0_and_1(words):
+    done = CliRunner().invoke(app, ["power", *words])
+    assert done.exit_code == 2
+    assert words[0] in done.output
 
 
 def test_the_command_prints_both_tables_and_json():

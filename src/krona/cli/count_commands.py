@@ -7,8 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from krona.messages import KronaError
-
 app = typer.Typer()
 
 
@@ -91,11 +89,8 @@ def power(
     from krona.metrics.power import Assumed
     from krona.report import power_table as command
 
-    try:
-        known = {"unshared": unshared, "lasting": lasting}
-        assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
-    except ValueError as error:
-        raise KronaError(str(error)) from error
+    known = {"unshared": unshared, "lasting": lasting}
+    assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
     test_sets = command.choose_test_sets(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
     rows = command.find_smallest(test_sets, seeds=counts, difference=difference, assumed=assumed)
