@@ -23,7 +23,7 @@ from krona.runs.suspicious_scores import Remark, remarks
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
-KEYS = ("method", "task", "seed", "state", "sweep", "run", "optimizer.lr")  # suggestions for --where
+KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")  # suggestions for --where
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 
 
