@@ -78,35 +78,23 @@ def test_equal_single_and_no_singular_values_have_known_ranks() -> None:
 
 @torch.no_grad()
 def expected_drift(model: Any) -> dict[str, float]:
-    """Return a dict from each module to its drift.
-
-    It is computed from the matrices of the branches and from the real inputs and outputs of the layers.
-    """
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    handles = []
-    for path, adapted in surgery.adapted_modules(model):
-        place = surgery.public_name(path)
-
-        def look(module: Any, args: Any, output: Any, place: str = place) -> None:
-            seen.setdefault(place, (args[0].double(), output.double()))
-
-        before = adapted.places["default"].placement == "before"
-        handles.append((adapted if before else adapted.base).register_forward_hook(look))
+    """Return a dict from each module to its drift, from the real inputs and outputs of the module and its base."""
+    seen: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
+    handles = [
+        module.register_forward_hook(lambda module, args, output: seen.update({module: (args[0], output)}))
+        for _, adapted in surgery.adapted_modules(model)
+        for module in (adapted, adapted.base)
+    ]
     logits(model)
     for handle in handles:
         handle.remove()
     found = {}
     for path, adapted in surgery.adapted_modules(model):
-        place, how = surgery.public_name(path), adapted.places["default"]
-        D: Any = sum(branch.delta().double() for branch in adapted.branches["default"])
-        x, y = seen[place]
-        if how.placement == "parallel":
-            change, plain = x @ D.T, y
-        else:
-            E = D if how.inner_residual else D - torch.eye(len(D), dtype=torch.float64)
-            plain = x if how.placement == "before" else y
-            change = plain @ E.T
-        found[place] = float(change.square().sum() / plain.square().sum())
+        inner, outer = seen[adapted.base], seen[adapted]
+        before = adapted.places["default"].placement == "before"
+        plain, moved = (outer[0], inner[0]) if before else (inner[1], outer[1])
+        change = (moved.double() - plain.double()).square().sum()
+        found[surgery.public_name(path)] = float(change / plain.double().square().sum())
     return found
 
 

@@ -1,8 +1,7 @@
 """Measure an adapter: the norms and ranks of its updates, and how much the branches change the activations."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,10 +29,11 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
     - ``norm``: the norm of the whole update.
     - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.
     """
-    active, places = _adapted_by_active(model)
+    active = str(get_state(model).active)
+    places = {public_name(path): one for path, one in adapted_modules(model) if active in one.branches}
     if not places:
         return None
-    drifts = _drifts(model, passes)
+    drifts = _drifts(places, passes)
     by_place = {name: {**_ranks(adapted, active), "drift": drifts.get(name)} for name, adapted in places.items()}
     norms = [one["norm"] for one in by_place.values() if one["norm"] is not None]
     means = {key: _rounded(mean(one[key] for one in by_place.values())) for key in MEASURES[1:]}
@@ -42,43 +42,27 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
 
 
 @torch.no_grad()
-def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | None]:
+def _drifts(places: Mapping[str, Adapted], passes: Callable[[], None]) -> dict[str, float | None]:
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str, plain: Tensor, moved: Tensor) -> None:
+        """Record the activation without and with the branches whenever a forward pass reaches a module."""
         plain = plain.float()
         squares = torch.stack([(moved.float() - plain).square().sum(), plain.square().sum()])
         sums.setdefault(name, []).append(squares)
 
-    with watch_activations(model, watch):
+    for name, adapted in places.items():
+        adapted.watch = partial(watch, name)
+    try:
         passes()
+    finally:
+        for adapted in places.values():
+            adapted.watch = None
     drifts: dict[str, float | None] = {}
     for name, parts in sums.items():
         moved, plain = torch.stack(parts).cpu().double().sum(0).tolist()
         drifts[name] = _rounded(moved / plain) if plain else None
     return drifts
-
-
-@contextmanager
-def watch_activations(model: nn.Module, watch: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
-    """Call ``watch`` whenever a forward pass inside the context reaches a module that the active adapter adapts.
-
-    Its arguments are the module's name and the activation without and with the branches. The activation is the module's
-    output, or its input if the branches act before the module.
-    """
-    _, places = _adapted_by_active(model)
-    for name, adapted in places.items():
-        adapted.watch = partial(watch, name)
-    try:
-        yield
-    finally:
-        for adapted in places.values():
-            adapted.watch = None
-
-
-def _adapted_by_active(model: nn.Module) -> tuple[str, dict[str, Adapted]]:
-    active = str(get_state(model).active)
-    return active, {public_name(path): one for path, one in adapted_modules(model) if active in one.branches}
 
 
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:

@@ -62,7 +62,10 @@ def add_kron_product(
     (a1, rows), (columns, b2) = joined_a.shape, joined_b.shape  # a1, a2·T; T·b1, b2
     a2 = rows * (d_in // a1) // columns
     V = add_batched(None, joined_a.T, x.view(N, a1, d_in // a1)).view(N * a2, columns)  # Aᵀ X, (N·a2, T·b1)
-    return add_plain(y, V, joined_b, in_place=in_place).view(N, a2 * b2)
+    if y is None:
+        return (V @ joined_b).view(N, a2 * b2)
+    Y = y.view(len(V), b2)
+    return (Y.addmm_(V, joined_b) if in_place else torch.addmm(Y, V, joined_b)).view(N, a2 * b2)
 
 
 def add_batched(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
@@ -75,14 +78,6 @@ def add_batched(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = Fals
         return torch.bmm(batch, Z)
     Y = y.view(len(Z), M.shape[0], Z.shape[2])
     return Y.baddbmm_(batch, Z) if in_place else torch.baddbmm(Y, batch, Z)
-
-
-def add_plain(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
-    """Return ``y + Z M``, for Z (rows, q) and M (q, r)."""
-    if y is None:
-        return Z @ M
-    Y = y.view(len(Z), M.shape[1])
-    return Y.addmm_(Z, M) if in_place else torch.addmm(Y, Z, M)
 
 
 def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:

@@ -15,43 +15,23 @@ adapter into the weights, and `trainable` counts and copies the trainable parame
 sums adapters.
 """
 
-from krona.methods.placement import InsertOptions
-from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.merging import merge, unmerge
-from krona.surgery.mixed_batch import mixed
-from krona.surgery.saving import bake
-from krona.surgery.state import adapted_modules
-from krona.surgery.targets import find_places, widths
-from krona.surgery.trainable import (
-    Count,
-    adapter_state,
-    count,
-    load_trainable_state,
-    trainable_state,
-    trained_names,
-    update_rank,
-)
-from krona.surgery.wrapper import Adapted, public_name
-
-__all__ = [
-    "Adapted",
-    "Count",
-    "InsertOptions",
-    "activate",
-    "adapted_modules",
-    "adapter_state",
-    "bake",
-    "count",
-    "find_places",
-    "insert",
-    "load_trainable_state",
-    "merge",
-    "mixed",
-    "public_name",
-    "take_out",
-    "trainable_state",
-    "trained_names",
-    "unmerge",
-    "update_rank",
-    "widths",
-]
+from krona.methods.placement import InsertOptions as InsertOptions
+from krona.surgery.insertion import activate as activate
+from krona.surgery.insertion import insert as insert
+from krona.surgery.insertion import take_out as take_out
+from krona.surgery.merging import merge as merge
+from krona.surgery.merging import unmerge as unmerge
+from krona.surgery.mixed_batch import mixed as mixed
+from krona.surgery.saving import bake as bake
+from krona.surgery.state import adapted_modules as adapted_modules
+from krona.surgery.targets import find_places as find_places
+from krona.surgery.targets import widths as widths
+from krona.surgery.trainable import Count as Count
+from krona.surgery.trainable import adapter_state as adapter_state
+from krona.surgery.trainable import count as count
+from krona.surgery.trainable import load_trainable_state as load_trainable_state
+from krona.surgery.trainable import trainable_state as trainable_state
+from krona.surgery.trainable import trained_names as trained_names
+from krona.surgery.trainable import update_rank as update_rank
+from krona.surgery.wrapper import Adapted as Adapted
+from krona.surgery.wrapper import public_name as public_name

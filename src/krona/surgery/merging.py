@@ -77,20 +77,6 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
     return W
 
 
-def tuned_weight(adapted: Adapted, name: str, dtype: torch.dtype) -> Tensor:
-    """Return the weight of a linear layer with an adapter's branches and magnitude applied, (d_out, d_in) in ``dtype``.
-
-    Raises KronaError if a branch is not equal to a matrix.
-    """
-    W = weight_matrix(adapted.base).to(dtype)
-    branches = [copy.deepcopy(branch).to(dtype) for branch in adapted.branches[name].children()]
-    W = add_update(W, [branch_delta(branch) for branch in branches], adapted.places[name])
-    if name in adapted.magnitudes:
-        magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(dtype)
-        W = magnitude[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
-    return W
-
-
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     """Return a layer's weight with an adapter merged into it. The result has the original's orientation and dtype."""
@@ -102,8 +88,10 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
             "update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
     dtype = base.get_parameter("weight").dtype
+    wide = torch.promote_types(dtype, torch.float32)
     try:
-        W = tuned_weight(adapted, name, torch.promote_types(dtype, torch.float32))
+        deltas = [branch_delta(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
+        W = add_update(weight_matrix(base).to(wide), deltas, adapted.places[name])
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
     if adapted.places[name].placement == "sequential" and base.bias is not None:
@@ -111,5 +99,8 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
             f"The sequential branch at {label} cannot be merged, because it also changes the layer's bias. Use the "
             "adapter unmerged."
         )
+    if name in adapted.magnitudes:
+        magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(wide)
+        W = magnitude[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
     merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
     return merged
