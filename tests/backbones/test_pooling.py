@@ -23,7 +23,6 @@ from krona.backbones.with_method import insert_method
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.paths import CONF
 from krona.runs.result import read_result
 from tasks.glue_files import task
 from tiny_models import tiny_of
@@ -84,25 +83,15 @@ def test_the_head_of_the_library_is_what_it_was(folders: dict[str, Path]) -> Non
     assert "krona_pooling" not in plain.model.config.to_dict()
 
 
-def test_mpnet_base_has_the_papers_sizes_and_every_shape_fits_it() -> None:
+def test_mpnet_base_has_the_papers_sizes() -> None:
     with hydra_session():
         found = compose_job(["task=rte", "method=krona", "backbone=mpnet_base", "data=sample"]).config["backbone"]
-        names = [path.stem for path in (CONF / "factors").glob("*x*.yaml")]
-        shapes = [compose_job(["method=krona", f"factors={name}"]).config["method"]["kron_factors"] for name in names]
     library = replace(Backbone(**found), pooling=None)
-    assert len(shapes) >= 7
     for one, head in ((library, 592_130), (replace(library, pooling="mean"), 1_538)):
         for method in ("krona", "lora"):
             model = load.meta_model(one, task("rte"))
             insert_method(model, settings(method), counterparts={})
             assert (surgery.count(model).trainable, surgery.count(model).head) == (75_264, head)
-    small = replace(library, sizes={**(library.sizes or {}), "num_hidden_layers": 1})
-    for shape in shapes:
-        model = load.meta_model(small, task("rte"))
-        chosen = replace(settings("krona", kron_factors=shape), fit_factors="exact")
-        insert_method(model, chosen, counterparts={})
-        (a1, a2), factor_b = shape[0], 768 * 768
-        assert surgery.count(model).trainable == 2 * (a1 * a2 + factor_b // (a1 * a2)) + 3 * 2 * 768
 
 
 def composed(folder: Path, *more: str) -> Any:

@@ -141,13 +141,6 @@ def test_bfloat16_to_its_precision(order: Order | None) -> None:
     assert (actual.double() - expected).abs().max() <= 5e-2 * expected.abs().max()
 
 
-def test_low_rank_gradients_in_float64() -> None:
-    layer = nn.Linear(5, 4).double().requires_grad_(False)
-    x, U, V = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((2, 3, 5), (5, 2), (2, 4)))
-    torch.testing.assert_close(low_rank_linear(layer, x, U, V), layer(x) + x @ U @ V)
-    assert torch.autograd.gradcheck(lambda x, U, V: low_rank_linear(layer, x, U, V), (x, U, V))
-
-
 def test_a_layer_that_trains_keeps_its_gradient() -> None:
     A, B = factors(2, 3, 2, 2, dtype=torch.float32)
     layer, x = nn.Linear(4, 6), torch.randn(5, 4)

@@ -19,6 +19,7 @@ from krona.methods.compacter import Compacter, sum_of_products
 from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
 from krona.methods.kadaptation import KAdaptation
+from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import Magnitude
@@ -31,6 +32,8 @@ from methods import oracles
 
 SHAPES = [[2, 384], [3, 256], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]  # Table 9
 LINEAR = [
+    (Kronecker, {"kron_factors": [[2, 4]], "scaling": 3.0}),
+    (Kronecker, {"kron_factors": [[1, 4]], "terms": 3, "scaling": 3.0}),
     (LoRA, {"rank": 2, "scaling": 3.0}),
     (LoKr, {"rank": 8, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0}),
@@ -95,6 +98,9 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
     if kind is CDKA:
         delta = np.sum([oracles.eq_1(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
         return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
+    if kind is Kronecker:
+        pairs = zip(p["A"].reshape(-1, *p["A"].shape[-2:]), p["B"].reshape(-1, *p["B"].shape[-2:]), strict=True)
+        return arguments["scaling"] * sum(x @ oracles.eq_1(A, B) for A, B in pairs)
     if kind is MoKA:
         gates = np.exp(p["gates"]) / np.exp(p["gates"]).sum()
         return arguments["scaling"] * sum(w * (x @ oracles.eq_1(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))

@@ -15,8 +15,6 @@ from krona.methods.factor_shapes import budget_shapes, factor_shapes, fitting_sh
 from krona.methods.kronecker import Kronecker
 from methods import oracles
 
-SIDE = st.integers(1, 6)
-
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -31,17 +29,6 @@ def filled(branch: Kronecker, seed: int = 3) -> Kronecker:
     for number, parameter in enumerate(branch.parameters()):
         parameter.data = random(*parameter.shape, seed=seed + number)
     return branch.double()
-
-
-@settings(max_examples=30, deadline=None)
-@given(sides=st.tuples(SIDE, SIDE, SIDE, SIDE), terms=st.integers(2, 4))
-def test_a_sum_of_terms(sides: tuple[int, int, int, int], terms: int) -> None:
-    a1, a2, b1, b2 = sides
-    branch = filled(Kronecker(a1 * b1, a2 * b2, kron_factors=[[a1, a2], [b1, b2]], terms=terms, scaling=3.0))
-    x = random(5, a1 * b1)
-    W = sum(np.kron(A, B) for A, B in zip(branch.A.detach().numpy(), branch.B.detach().numpy(), strict=True))
-    assert close(branch(x), 3.0 * x.numpy() @ W)
-    assert close(branch.delta(), 3.0 * W.T)
 
 
 def test_one_term_is_krona_to_the_bit() -> None:

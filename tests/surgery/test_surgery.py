@@ -248,21 +248,6 @@ def test_other_mistakes_leave_the_model_untouched() -> None:
     refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name="third"), "unmerge")
 
 
-@pytest.mark.parametrize(
-    ("method", "changes", "words"),
-    [
-        ("pa", {}, ["DenseReluDense", "not a linear layer", "Use the adapter unmerged"]),
-        ("bitfit", {}, ["Bias", "not linear"]),
-        ("adapter", {}, ["not a linear layer"]),
-        ("krona_b_res", {"bias": 0}, ["not a linear layer"]),
-    ],
-)
-def test_a_refused_merge_leaves_the_model_untouched(method: str, changes: dict[str, Any], words: list[str]) -> None:
-    model = inserted(method, **changes)
-    disturb(model)
-    refused(model, lambda: surgery.merge(model), *words)
-
-
 def test_without_a_copy_nothing_can_be_taken_out() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=QV, reversible=False)
