@@ -14,8 +14,7 @@ import torch
 from tests.trackers.one_run import one_run
 
 from krona.messages import KronaError
-from krona.trackers.guard import Guarded
-from krona.trackers.tracker import About, Ending, Value
+from krona.trackers.tracker import About, Ending, Guarded, Value
 from krona.training import tracking
 from one_job import same_files
 

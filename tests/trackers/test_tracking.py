@@ -15,8 +15,7 @@ from tests.training.test_learner import fit, learner
 
 from krona.paths import CONF
 from krona.runs.result import read_result
-from krona.trackers.guard import Guarded
-from krona.trackers.tracker import About
+from krona.trackers.tracker import About, Guarded
 from krona.training.learner import Learner
 from krona.training.tracking import Trackers
 from krona.training.update_norms import gradient_norms

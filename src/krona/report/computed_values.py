@@ -1,4 +1,4 @@
-"""Store the tests and intervals that reports compute from predictions, because for many runs they take seconds."""
+"""Compute values once: tests and intervals in all reports of a folder, and parts of configs in one report."""
 
 import json
 import zlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
+from krona.runs.run_id import canonical, flatten
 from krona.safe_files import MAX_JSON, is_below, parse_json, read_text, write_whole
 
 FILE = Path(".index", "computed.json")
@@ -22,8 +23,8 @@ MOST = 20_000  # the number of values in the file; those that were not used for 
 class ComputedValues:
     """Values that were computed from the predictions of runs. They are kept in the folder of the runs.
 
-    The key of a value contains a hash of the result.json of each run. The values of other code, and of other versions
-    of NumPy and SciPy, are not used.
+    For many runs their computation takes seconds. The key of a value contains a hash of the result.json of each run.
+    The values of other code, and of other versions of NumPy and SciPy, are not used.
     """
 
     def __init__(self, outputs: Path | None = None) -> None:
@@ -76,3 +77,31 @@ def _code() -> str:
     files = sorted(file for part in ("metrics", "report", "runs") for file in (PACKAGE / part).rglob("*.py"))
     libraries = "".join(map(version, ("numpy", "scipy")))
     return blake2b(b"".join(file.read_bytes() for file in files) + libraries.encode(), digest_size=16).hexdigest()
+
+
+class SharedParts:
+    """A cache of values computed from parts of configs.
+
+    Equal parts of configs are usually the same Python object, so the keys of the cache contain the ids of the parts.
+    """
+
+    def __init__(self, computed: ComputedValues | None = None) -> None:
+        self.computed = computed or ComputedValues()
+        self._known: dict[Any, tuple[Any, Any]] = {}
+        self._flat: dict[Any, dict[str, str]] = {}
+
+    def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
+        """Return the cached value of ``key``, which contains the ids of ``part``, or compute it with ``make``."""
+        if key not in self._known:
+            self._known[key] = (part, make())  # keeps the part alive, so that no other object gets its id
+        return self._known[key][1]
+
+    def flatten(self, key: str, part: Any) -> dict[str, str]:
+        """Return a dict from the dotted keys in a part of a config to values. Equal parts give the same object."""
+        found: dict[str, str] = self.compute((key, id(part)), part, lambda: self._flatten(key, part))
+        return found
+
+    def _flatten(self, key: str, part: Any) -> dict[str, str]:
+        plain = canonical({key: part})
+        settings = dict(flatten(plain)) if plain else {}  # a part with default values only can be empty
+        return self._flat.setdefault(tuple(sorted(settings.items())), settings)

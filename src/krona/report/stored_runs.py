@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from krona.messages import KronaError, amount
 from krona.metrics.answers import Answers
-from krona.report.computed_values import ComputedValues
+from krona.report.computed_values import ComputedValues, SharedParts
 from krona.report.sections import Section, find_section
-from krona.report.shared_parts import SharedParts
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.predictions import check_answers, score_metrics, unusable_result

@@ -20,9 +20,8 @@ from krona.formatting import below
 from krona.messages import KronaError, check_name, first_line
 from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below
-from krona.trackers.guard import MAX_REASON
 from krona.trackers.logged_values import PREDICTION_COLUMNS, STEP, STEP_LOSS, read_predictions
-from krona.trackers.tracker import About, Ending, Value
+from krona.trackers.tracker import MAX_REASON, About, Ending, Value
 
 MAX_ID = 64  # maximum number of characters in a W&B run id
 MAX_TAG = 64

@@ -17,10 +17,9 @@ from krona.config.targets import build, find, is_lightning_logger
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
 from krona.runs.result import Result
-from krona.trackers.guard import Guarded
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.logged_values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
-from krona.trackers.tracker import About, Ending, Tracker
+from krona.trackers.tracker import About, Ending, Guarded, Tracker
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 
