@@ -1,5 +1,6 @@
 """Run `krona …` in this process, and `python train.py …` or other programs in a new process."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from rich.console import Console
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
@@ -51,6 +53,13 @@ def train(
     finally:
         process.kill()  # if it did not end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def printed(show: Callable[[Console], object]) -> str:
+    """Return the text that a function prints on a console that is not a terminal."""
+    out = io.StringIO()
+    show(Console(file=out))
+    return out.getvalue()
 
 
 def krona(*words: object) -> str:

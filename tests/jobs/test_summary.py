@@ -1,21 +1,17 @@
 """Test the summary that a run prints at the end."""
 
-import io
 from pathlib import Path
-
-from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.jobs.summary import heading, print_summary
 from krona.runs.result import Result
 from report.generate import make_result
+from typed_run import printed
 
 
 def said(result: Result, outputs: Path = Path("/outputs")) -> str:
-    out = io.StringIO()
     job = Job(result.run_id, "done", outputs / result.run_id, result)
-    print_summary(job, Console(file=out, width=1000, color_system=None))
-    return out.getvalue()
+    return printed(lambda console: print_summary(job, console))
 
 
 def test_data_of_glues_rows_is_glue_and_others_are_only_of_its_form() -> None:

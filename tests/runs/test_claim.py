@@ -50,16 +50,6 @@ def claimants(folder: Path, count: int) -> list[subprocess.Popen[str]]:
     return started
 
 
-def claim_together(folder: Path, count: int) -> list[str]:
-    """Return whether each of ``count`` processes got the claim."""
-    processes = claimants(folder, count)
-    answers = [process.stdout.readline().strip() for process in processes if process.stdout]
-    for process in processes:
-        _, errors = process.communicate()
-        assert (process.returncode, errors) == (0, "")
-    return sorted(answers)
-
-
 def owned(folder: Path) -> Claim:
     mine = claim(folder)
     assert mine is not None
@@ -88,7 +78,12 @@ def test_of_eight_started_together_exactly_one_has_the_claim(dead: bool, tmp_pat
     for _ in range(1 + dead):
         if dead:
             claimed(tmp_path, dead_pid())
-        assert claim_together(tmp_path, 8) == ["got it"] + ["no"] * 7
+        processes = claimants(tmp_path, 8)
+        answers = [process.stdout.readline().strip() for process in processes if process.stdout]
+        assert sorted(answers) == ["got it"] + ["no"] * 7
+        for process in processes:
+            _, errors = process.communicate()
+            assert (process.returncode, errors) == (0, "")
         assert list(tmp_path.iterdir()) == []
 
 
@@ -179,14 +174,22 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> str:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full(*arguments: object) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("krona.runs.claim.claim_text", full)
-    with pytest.raises(KronaError, match="No space left"):
-        claim(tmp_path)
+
+@pytest.mark.parametrize(
+    ("name", "failing"), [("claim_text", full), ("_staging", lambda folder, token: folder / "absent" / token)]
+)
+def test_a_claim_that_cannot_be_made_leaves_nothing(
+    name: str, failing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(f"krona.runs.claim.{name}", failing)
+        with pytest.raises(KronaError, match="can't be written to: No s"):
+            claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
+    owned(tmp_path).release()
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
@@ -196,9 +199,6 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_is_an_error_of_the_file(tmp_path: Path) -> None:
-    def full(part: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     mine = owned(tmp_path)
     with pytest.raises(KronaError, match="No space left") as caught:
         mine.write(tmp_path / "result.json", full)
@@ -228,17 +228,6 @@ def test_a_folder_that_disappears_is_named_and_not_made_again(tmp_path: Path) ->
         mine.check()
     mine.release()
     assert not shared.exists()
-
-
-def test_a_claim_whose_staging_folder_cannot_be_made_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as full:
-        full.setattr("krona.runs.claim._staging", lambda folder, token: folder / "absent" / token)
-        with pytest.raises(KronaError, match="can't be written to: No such file"):
-            claim(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    owned(tmp_path).release()
 
 
 def test_the_heartbeat_touches_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,14 @@
 """Test the output of a multirun: progress, and the columns, order and next command of the closing table."""
 
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from krona.jobs import summary
 from krona.jobs.job import Job
 from krona.sweeps.output import SweepProgress, next_command, show
 from report.generate import make_result
+from typed_run import printed
 
 
 def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> Job:
@@ -17,11 +16,8 @@ def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> 
     return Job(result.run_id, state, outputs / result.run_id, result, overrides=overrides)  # type: ignore[arg-type]
 
 
-def said(jobs: list[Job], sweep: str = "x", width: int | None = None) -> list[str]:
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
-    show(jobs, console, sweep=sweep)
-    return out.getvalue().splitlines()
+def said(jobs: list[Job], sweep: str = "x") -> list[str]:
+    return printed(lambda console: show(jobs, console, sweep=sweep)).splitlines()
 
 
 def shapes(outputs: Path) -> list[Job]:

@@ -1,11 +1,9 @@
 """Test `krona status`: filters, the remaining time, output in a pipe, and advice for failed runs."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from krona.messages import KronaError
 from krona.runs.result import Result
@@ -13,7 +11,7 @@ from krona.runs.sweep import save_command
 from krona.sweeps import status
 from krona.sweeps.planned import Planned
 from report.generate import make_result, write_all
-from typed_run import krona
+from typed_run import krona, printed
 
 
 @pytest.fixture
@@ -25,11 +23,9 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(outputs: Path, *where: str, width: int | None = None) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
-    status.show(status.find_runs(None, where, outputs), console, outputs=outputs)
-    return out.getvalue()
+def said(outputs: Path, *where: str) -> str:
+    runs = status.find_runs(None, where, outputs)
+    return printed(lambda console: status.show(runs, console, outputs=outputs))
 
 
 def test_a_pipe_gets_one_line_per_run_with_the_whole_id(outputs: Path) -> None:
@@ -73,8 +69,16 @@ def test_a_filter_without_a_match_suggests_the_most_similar_value(outputs: Path,
 
 
 def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) -> None:
-    runs = [*status.all_runs(outputs), Planned(("method=lora", "task=mrpc"), "lora-mrpc", "waiting")]
-    for where, count in (("method=lora,pa", 3), ("task=mrpc", 1), ("run=krona-", 2)):
+    config = {"method": {"name": "lora"}, "task": {"name": "mrpc"}, "seed": 7}
+    runs = [*status.all_runs(outputs), Planned("lora-mrpc", "waiting", config=config)]
+    runs.append(Planned("method=nosuch", "wrong"))
+    for where, count in (
+        ("method=lora,pa", 3),
+        ("task=mrpc", 1),
+        ("seed=7", 1),
+        ("method=nosuch", 1),
+        ("run=krona-", 2),
+    ):
         assert len(status.filter_runs(runs, [where], status.filter_value, status.KEYS)) == count
 
 
@@ -115,7 +119,7 @@ def test_the_finest_group_that_has_a_finished_run_gives_its_median(
     results += finished("lora", "cola", [5.0], "b") + finished("lora", "sst2", [7000.0], "other")
     write_all(tmp_path, [*results, make_result("lora", "rte", 9, status="failed")])
     config = {group: {"name": name} for group, name in zip(("method", "task", "backbone"), names.split(), strict=True)}
-    assert status.seconds_left([Planned((), "x", "waiting", config=config)], tmp_path) == expected
+    assert status.seconds_left([Planned("x", "waiting", config=config)], tmp_path) == expected
 
 
 def test_a_dry_run_has_the_expected_time_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

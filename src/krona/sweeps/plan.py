@@ -35,8 +35,8 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
         run_id = identify(check.settings(config, own=source is None))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return Planned(job, " ".join(job), "wrong", error=message, config=config)
-    return Planned(job, run_id, *RunFolder(outputs / run_id).state(), config=config)
+        return Planned(" ".join(job), "wrong", error=message, config=config)
+    return Planned(run_id, *RunFolder(outputs / run_id).state(), config=config)
 
 
 def run_ids(jobs: Sequence[tuple[str, ...]]) -> list[str]:

@@ -11,8 +11,7 @@ from krona.runs.result import Result
 class Planned:
     """A run of a sweep or of the outputs folder, and its state."""
 
-    overrides: tuple[str, ...]
-    run_id: str
+    run_id: str  # or the overrides of a wrong run
     state: State
     result: Result | None = None
     error: str | None = None

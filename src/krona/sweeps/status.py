@@ -50,11 +50,11 @@ def all_runs(outputs: Path) -> list[Planned]:
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
-            runs.append(Planned((), item.run_id, "failed", error=str(item)))
+            runs.append(Planned(item.run_id, "failed", error=str(item)))
         elif item.status == "done":
-            runs.append(Planned((), item.run_id, "done", item))
+            runs.append(Planned(item.run_id, "done", item))
         else:
-            runs.append(Planned((), item.run_id, *RunFolder(outputs / item.run_id).state()))
+            runs.append(Planned(item.run_id, *RunFolder(outputs / item.run_id).state()))
     return runs
 
 
@@ -66,7 +66,10 @@ def filter_value(run: Planned, key: str) -> str | None:
         return run.run_id if key == "run" else run.state
     if run.result is not None:
         return str(getattr(run.result, key))
-    return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key)
+    if run.config is None:  # a wrong run, whose name is its overrides
+        return dict(item.split("=", 1) for item in run.run_id.split() if "=" in item).get(key)
+    value = run.config.get(key, "")
+    return str(value.get("name", "") if isinstance(value, Mapping) else value)
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
