@@ -73,7 +73,7 @@ def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
     if mine is None:
         return
     try:
-        if RunFolder(folder).state(ignore_claim=True)[0] == "done":
+        if RunFolder(folder).state(ignore_claim=True).state == "done":
             return
         for name in WRITTEN:
             mine.remove(folder / name)

@@ -51,24 +51,24 @@ def test_an_unfinished_run_is_running_while_a_live_process_owns_it(
     status: Status | None, alive: bool, expected: State, tmp_path: Path
 ) -> None:
     run = write_run(tmp_path, status, owner=os.getpid() if alive else 2**22 + 1)
-    assert run.state()[0] == expected
-    ignored = run.state(ignore_claim=True)[0]
+    assert run.state().state == expected
+    ignored = run.state(ignore_claim=True).state
     run.claim_file.unlink()
-    assert run.state()[0] == ignored
+    assert run.state().state == ignored
 
 
 def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path, "running", owner=os.getpid())
 
     monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError("touch")))
-    assert run.state()[0] == "running"
+    assert run.state().state == "running"
 
 
 def test_a_damaged_result_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{")
-    state, result, error = RunFolder(tmp_path).state()
-    assert (state, result) == ("failed", None)
-    assert "result.json" in str(error)
+    found = RunFolder(tmp_path).state()
+    assert (found.state, found.result) == ("failed", None)
+    assert "result.json" in str(found.error)
 
 
 @pytest.mark.parametrize(

@@ -152,13 +152,14 @@ def find_outcome(spec: JobSpec) -> Job | None:
     """
     if spec.settings.overwrite:
         return None
-    state, result, error = spec.run.state(ignore_claim=True)
-    if state == "failed" and result is None:
-        raise KronaError(f"{error}. Remove the file, or use overwrite=true to run it again.")
-    if state == "done" and result is not None:
+    known = spec.run.state(ignore_claim=True)
+    result = known.result
+    if known.state == "failed" and result is None:
+        raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
+    if known.state == "done" and result is not None:
         return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
-    if state == "failed" and spec.multirun and spec.settings.retry != "failed":
-        return Job(spec.run_id, "failed", spec.folder, result, f"{error} (to run it again, add retry=failed)")
+    if known.state == "failed" and spec.multirun and spec.settings.retry != "failed":
+        return Job(spec.run_id, "failed", spec.folder, result, f"{known.error} (to run it again, add retry=failed)")
     return None
 
 
@@ -179,7 +180,7 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 def _prepare(spec: JobSpec, claim: Claim) -> None:
     """Remove the earlier files of a claimed run unless the run resumes from them. Rename a damaged checkpoint."""
     run = spec.run
-    if spec.settings.overwrite or run.state(ignore_claim=True)[0] != "interrupted":
+    if spec.settings.overwrite or run.state(ignore_claim=True).state != "interrupted":
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return

@@ -60,9 +60,8 @@ def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
         path = folder / "outcome"
         outcome: Job | BaseException | None = pickle.loads(path.read_bytes()) if path.is_file() else None
         if outcome is None or (lost is not None and isinstance(outcome, Job) and str(outcome.error).startswith(LOST)):
-            return Job(
-                spec.run_id, "failed", spec.folder, spec.run.state()[1], _describe_loss(ranks, lost or 0, folder)
-            )
+            error = _describe_loss(ranks, lost or 0, folder)
+            return Job(spec.run_id, "failed", spec.folder, spec.run.state().result, error)
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome

@@ -50,15 +50,19 @@ def print_summary(job: Job, console: Console) -> None:
 
 def show_run(run: RunFolder, console: Console) -> None:
     """Print the state, the command line and the notes of a run, and the summary of a finished run."""
-    state, result, error = run.state()
-    say(console, f"{run.path.name}: {state}" + (f", {result.reached}" if result and state != "done" else ""))
+    known = run.state()
+    result = known.result
+    reached = f", {result.reached}" if result and known.state != "done" else ""
+    say(console, f"{known.run_id}: {known.state}{reached}")
     if (file := run.record / "overrides.yaml").is_file():
         say(console, f"  overrides: {' '.join(yaml.safe_load(file.read_text(encoding='utf-8')) or [])}")
-    for line in [*(f"note: {note}" for note in (result.notes if result else [])), *([error] if error else [])]:
-        say(console, f"  {line}")
-    if result is None and error:
+    for note in result.notes if result else []:
+        say(console, f"  note: {note}")
+    if known.error:
+        say(console, f"  {known.error}")
+    if result is None and known.error:
         say(console, as_typed(f"  To train it again: krona rm {run.path.name}; then repeat its command"))
-    if result is not None and state == "done":
+    if result is not None and known.state == "done":
         print_summary(Job(result.run_id, "done", run.path, result), console)
 
 

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
@@ -15,6 +16,17 @@ from krona.safe_files import link_target, sha256
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run and its state, with its result and its error message if there are any."""
+
+    run_id: str  # or the overrides of a run whose config is wrong
+    state: State
+    result: Result | None = None
+    error: str | None = None
+    config: dict[str, Any] | None = None  # of a run that was planned from a command
 
 
 class RunFolder:
@@ -48,20 +60,21 @@ class RunFolder:
         """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
         return claims.claim(self.path)
 
-    def state(self, *, ignore_claim: bool = False) -> tuple[State, Result | None, str | None]:
-        """Return the run's state, and its result and its error message if there are any.
+    def state(self, *, ignore_claim: bool = False) -> RunState:
+        """Return the run's state.
 
         With ``ignore_claim``, an unfinished run is not running, even if a live process has claimed it.
         """
+        name = self.path.name
         try:
             if not self.result.exists():
-                return ("running" if not ignore_claim and self._is_owned() else "waiting"), None, None
+                return RunState(name, "running" if not ignore_claim and self._is_owned() else "waiting")
             result = self.read()
         except KronaError as error:
-            return "failed", None, str(error)
+            return RunState(name, "failed", error=str(error))
         except OSError as error:
-            return "failed", None, f"{self.path} can't be read: {error.strerror or error}"
-        return self.status(result, ignore_claim=ignore_claim), result, result.error
+            return RunState(name, "failed", error=f"{self.path} can't be read: {error.strerror or error}")
+        return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:
         """Return the current status of a result. An unfinished run is running only while a live process claims it."""

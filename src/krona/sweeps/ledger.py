@@ -113,7 +113,7 @@ def _require(marker: Path) -> None:
 
 def _add_result(job: Job) -> Job:
     """Add the result of a run that another process executes."""
-    return job if job.result is not None else replace(job, result=RunFolder(job.folder).state(ignore_claim=True)[1])
+    return job if job.result is not None else replace(job, result=RunFolder(job.folder).state(ignore_claim=True).result)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
-from krona.runs.folder import RunFolder
-from krona.sweeps.planned import Planned
+from krona.runs.folder import RunFolder, RunState
 
 
-def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:
+def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return all runs of a sweep with their states. Raise `KronaError` if the sweep has too many runs.
 
     If the overrides were read from a file, ``source``, they must not name a user's own classes.
@@ -26,7 +26,7 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
         return [_plan_run(job, outputs, composer, source) for job in expand(normalize(["-m", *overrides])[1:])]
 
 
-def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
+def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> RunState:
     from krona.jobs.job import identify  # imported here because it imports torch, which takes seconds
 
     config: dict[str, Any] | None = None
@@ -35,8 +35,8 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
         run_id = identify(check.settings(config, own=source is None))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return Planned(" ".join(job), "wrong", error=message, config=config)
-    return Planned(run_id, *RunFolder(outputs / run_id).state(), config=config)
+        return RunState(" ".join(job), "wrong", error=message, config=config)
+    return replace(RunFolder(outputs / run_id).state(), config=config)
 
 
 def run_ids(jobs: Sequence[tuple[str, ...]]) -> list[str]:

@@ -12,11 +12,10 @@ from rich.text import Text
 from krona.formatting import as_typed, duration, escape, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.filters import filter_runs
-from krona.runs.folder import OPEN, RunFolder, State
+from krona.runs.folder import OPEN, RunFolder, RunState, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.sweeps.planned import Planned
 
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
@@ -25,7 +24,7 @@ GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  
 KEYS = ("method", "task", "seed", "state", "run")
 
 
-def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
+def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[RunState]:
     """Return the runs of a sweep, or all runs, that meet the conditions ``where`` (`filter_runs`).
 
     Raise `KronaError` if no run was found.
@@ -45,20 +44,20 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
     return runs
 
 
-def all_runs(outputs: Path) -> list[Planned]:
+def all_runs(outputs: Path) -> list[RunState]:
     """Return every run in a folder with its state. A result that cannot be read is ``failed``."""
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
-            runs.append(Planned(item.run_id, "failed", error=str(item)))
+            runs.append(RunState(item.run_id, "failed", error=str(item)))
         elif item.status == "done":
-            runs.append(Planned(item.run_id, "done", item))
+            runs.append(RunState(item.run_id, "done", item))
         else:
-            runs.append(Planned(item.run_id, *RunFolder(outputs / item.run_id).state()))
+            runs.append(RunFolder(outputs / item.run_id).state())
     return runs
 
 
-def filter_value(run: Planned, key: str) -> str | None:
+def filter_value(run: RunState, key: str) -> str | None:
     """Return the value of a run's key for `krona.runs.filters.filter_runs`, or None for a key outside `KEYS`."""
     if key not in KEYS:
         return None
@@ -72,7 +71,7 @@ def filter_value(run: Planned, key: str) -> str | None:
     return str(value.get("name", "") if isinstance(value, Mapping) else value)
 
 
-def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
+def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
     """Print a table of the runs, the number of runs in each state, and the errors.
 
     A terminal shows at most ``most`` runs. If the output is not a terminal, the table contains all runs, and each run
@@ -86,7 +85,7 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path, most: int 
         console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def counts_line(runs: Sequence[Planned], outputs: Path) -> str:
+def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
     """Return a line with the number of runs in each state and the remaining time.
 
     An example is ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``.
@@ -97,7 +96,7 @@ def counts_line(runs: Sequence[Planned], outputs: Path) -> str:
     return line if left is None else f"{line}; about {duration(left)} left in one process"
 
 
-def seconds_left(runs: Sequence[Planned], outputs: Path) -> float | None:
+def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
     """Return the expected time of the unfinished runs in seconds, from the finished runs in ``outputs``.
 
     The time of a run is the median time of the finished runs in the first of its `GROUPS` that has any. Return None if
@@ -129,7 +128,7 @@ def _groups(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [(*keys, *(str((config.get(key) or {}).get("name", "")) for key in keys)) for keys in GROUPS]
 
 
-def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
+def _table(runs: Sequence[RunState], width: int | None, limit: int) -> Text:
     rows = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
     headings = ("run", "state", "progress", "dev", "test", "time")
     text = table(headings, [_row(run) for run in rows], width=width, left=headings[:3])
@@ -138,7 +137,7 @@ def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
     return text
 
 
-def _row(run: Planned) -> list[str | Text]:
+def _row(run: RunState) -> list[str | Text]:
     state = Text(run.state, style=COLOURS.get(run.state, ""))
     result = run.result
     if result is None:
@@ -149,7 +148,7 @@ def _row(run: Planned) -> list[str | Text]:
     return [run.run_id, state, progress, *scores, duration(result.times["total"]) if "total" in result.times else ""]
 
 
-def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
+def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
