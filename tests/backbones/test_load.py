@@ -13,7 +13,6 @@ import one_job
 import tiny_backbones
 from krona.backbones import load, shared
 from krona.backbones.families import find_family
-from krona.backbones.families.decoder import Decoder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.runs.result import read_result
@@ -120,20 +119,16 @@ def test_a_decoders_loss_is_that_of_its_label_alone_and_padding_changes_nothing(
 
 def test_a_decoders_answers_are_the_librarys_and_a_batch_of_one_is_a_batch_of_many(folders: dict[str, Path]) -> None:
     model = loaded(folders["llama"])
-    assert isinstance(model.family, Decoder)
     batch = decoder_batch(model, [3, 6, 9, 4])
-    together = model.family._greedy(model.model, batch["input_ids"], batch["attention_mask"], steps=6)
+    together = model.family.answers(model.model, batch, longest=6)
     for row in range(4):
         source = batch["input_ids"][row][batch["attention_mask"][row].bool()][None]
-        alone = model.family._greedy(model.model, source, torch.ones_like(source), steps=6)
-        generated = model.model.generate(
-            input_ids=source, attention_mask=torch.ones_like(source), max_new_tokens=6, do_sample=False,
-            eos_token_id=2, pad_token_id=2,
-        )[:, source.shape[1] :]  # fmt: skip
-        ours = together[row].tolist()
-        for other in (alone[0].tolist(), generated[0].tolist()):
-            assert other == ours[: len(other)]
-            assert set(ours[len(other) :]) <= {2}  # it has ended
+        inputs = {"input_ids": source, "attention_mask": torch.ones_like(source)}
+        settings = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": 2, "pad_token_id": 2}
+        generated = model.model.generate(**inputs, **settings)[:, source.shape[1] :]
+        assert model.family.answers(model.model, inputs, longest=6) == [together[row]]
+        assert model.family.decode_labels(generated) == [together[row]]
+    assert len(set(together)) > 1
 
 
 def test_positions_and_heads_that_do_not_fit_are_one_message(folders: dict[str, Path], tmp_path: Path) -> None:

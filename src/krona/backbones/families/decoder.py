@@ -75,39 +75,33 @@ class Decoder(Family):
     def logits(self, model: Any, batch: Batch) -> Tensor:
         return super().logits(model, batch)[:, :-1]  # (B, T, vocabulary)
 
-    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self.decode_labels(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))
-
     @torch.no_grad()
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         mask = batch["attention_mask"]
-        source = self._step(model, batch["input_ids"], mask, positions(mask), None)
-        scores = []
-        for target in targets:
+        source = self._step(model, batch["input_ids"], mask, None)
+        scores = mask.new_empty(len(mask), len(targets), dtype=torch.float32)
+        for number, target in enumerate(targets):
             labels = mask.new_tensor(self.label(target))
             ids = labels[:-1].expand(len(mask), -1)
             logits = source.logits[:, -1:]
             if ids.shape[1]:
                 wide = torch.cat([mask, torch.ones_like(ids)], 1)
-                place = positions(wide)[:, mask.shape[1] :]
-                step = self._step(model, ids, wide, place, copy.deepcopy(source[CACHE]), logits=ids.shape[1])
+                step = self._step(model, ids, wide, copy.deepcopy(source[CACHE]), logits=ids.shape[1])
                 logits = torch.cat([logits, step.logits], 1)
-            scores.append(log_likelihood(logits, labels))
-        ids = self._greedy(model, batch["input_ids"], mask, steps=longest, first=source)
-        return self.decode_labels(ids), torch.stack(scores, 1)
+            scores[:, number] = log_likelihood(logits, labels)
 
-    def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
-        def step(ids: Tensor, cache: Any) -> Any:
+        def next_step(ids: Tensor, cache: Any) -> Any:
             nonlocal mask
-            if cache is not None:
-                mask = torch.cat([mask, torch.ones_like(ids)], 1)
-            return self._step(model, ids, mask, positions(mask)[:, -ids.shape[1] :], cache)
+            mask = torch.cat([mask, torch.ones_like(ids)], 1)
+            return self._step(model, ids, mask, cache)
 
-        return decode_greedily(step, input_ids, eos=self.eos, pad=self.eos, steps=steps, first=first)
+        return self.decode_labels(decode_greedily(next_step, source, eos=self.eos, pad=self.eos, steps=longest)), scores
 
-    def _step(self, model: Any, ids: Tensor, mask: Tensor, place: Tensor, cache: Any, *, logits: int = 1) -> Any:
+    def _step(self, model: Any, ids: Tensor, mask: Tensor, cache: Any, *, logits: int = 1) -> Any:
+        """Return the model's output for the last tokens ``ids`` of rows with this attention mask."""
+        place = positions(mask)[:, -ids.shape[1] :]
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": place, CACHE: cache}
         return model(**inputs, use_cache=True, logits_to_keep=logits)
 

@@ -59,10 +59,6 @@ class Encoder(Family):
         return ((outputs - labels)[labels != IGNORED] ** 2).sum()
 
     @torch.no_grad()
-    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self.decode_labels(self.logits(model, batch))
-
-    @torch.no_grad()
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:

@@ -36,40 +36,29 @@ class EncoderDecoder(Family):
             "use_cache": False,
         }
 
-    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self.decode_labels(greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest))
-
     @torch.no_grad()
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        encoded = model.get_encoder()(input_ids=ids, attention_mask=mask)
-        answers = self.decode_labels(greedy(model, ids, mask, max_new_tokens=longest, encoded=encoded))
-        scores = []
-        for target in targets:
+        mask = batch["attention_mask"]
+        encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
+        scores = mask.new_empty(len(mask), len(targets), dtype=torch.float32)
+        for number, target in enumerate(targets):
             labels = mask.new_tensor(self.label(target))
             ids = model.prepare_decoder_input_ids_from_labels(labels[None]).expand(len(mask), -1)
             step = model(encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=ids, use_cache=False)
-            scores.append(log_likelihood(step.logits, labels))
-        return answers, torch.stack(scores, 1)
+            scores[:, number] = log_likelihood(step.logits, labels)
+        return self.decode_labels(greedy(model, encoded, mask, steps=longest)), scores
 
 
-def greedy(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, *, max_new_tokens: int, encoded: Any = None
-) -> Tensor:
-    """Return greedily decoded token ids (B, at most max_new_tokens) for sources (B, S).
-
-    ``encoded`` is the encoder's output for these sources, if it is already known.
-    """
-    if encoded is None:
-        with torch.no_grad():
-            encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
+@torch.no_grad()
+def greedy(model: Any, encoded: Any, attention_mask: Tensor, *, steps: int) -> Tensor:
+    """Return greedily decoded token ids (B, at most ``steps``) for the encoder's output of sources (B, S)."""
 
     def step(ids: Tensor, cache: Any) -> Any:
         inputs = {"encoder_outputs": encoded, "attention_mask": attention_mask, "decoder_input_ids": ids}
         return model(**inputs, **{CACHE: cache}, use_cache=True)
 
-    start = torch.full_like(input_ids[:, :1], model.config.decoder_start_token_id)
+    start = torch.full_like(attention_mask[:, :1], model.config.decoder_start_token_id)
     eos, pad = model.config.eos_token_id, model.config.pad_token_id
-    return decode_greedily(step, start, eos=eos, pad=pad, steps=max_new_tokens)
+    return decode_greedily(step, step(start, None), eos=eos, pad=pad, steps=steps)

@@ -64,9 +64,9 @@ class Family(ABC):
         logits, labels = self.logits(model, batch).float().flatten(0, -2), batch["labels"].flatten()
         return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
 
-    @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
+        return self.predict_with_scores(model, batch, (), longest=longest)[0]
 
     @abstractmethod
     def predict_with_scores(
