@@ -109,16 +109,12 @@ class Trained:
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
 
     def _answer(self, batch: dict[str, Any], longest: int, probabilities: bool) -> list[Prediction]:
-        targets, words = self.task.target_strings() or [], label_words(self.origin.task)
-        low = self.origin.precision == "bf16-frozen"
+        targets = self.task.target_strings() if probabilities else None
+        words, low = label_words(self.origin.task), self.origin.precision == "bf16-frozen"
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=low):
-            if targets and probabilities:
-                texts, scores = self.family.predict_with_scores(self.model, batch, targets, longest=longest)
-                labels = [words[target] for target in targets]
-                shares = [dict(zip(labels, row, strict=True)) for row in scores.softmax(-1).tolist()]
-            else:
-                texts = self.family.answers(self.model, batch, longest=longest)
-                shares = [{} for _ in texts]
+            texts, scores = self.family.predict_with_scores(self.model, batch, targets or [], longest=longest)
+        labels = [words[target] for target in targets or []]
+        shares = [dict(zip(labels, row, strict=True)) for row in scores.softmax(-1).tolist()]
         answers = [text.strip() for text in texts]
         return [Prediction(answer, words.get(answer), share) for answer, share in zip(answers, shares, strict=True)]
 
