@@ -1,13 +1,15 @@
-"""Test a study of real runs: scores on dev only, pruning after epochs, resuming after a kill, and errors."""
+"""Test a study of real runs: scores on dev only, pruning, resuming after a kill, errors, and the last lines."""
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -16,8 +18,9 @@ from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import tune_study
+from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
-from krona.runs.studies import Axis, read_study
+from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
 from runs.made_runs import dead_pid
 from trackers.one_run import SMALL
@@ -26,6 +29,7 @@ optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
 from krona.sweeps import tune as loop  # noqa: E402
 from krona.sweeps.tune import compose_run, tune  # noqa: E402
+from krona.sweeps.tune_space import split_typed  # noqa: E402
 
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 
@@ -149,8 +153,8 @@ def test_typed_values_are_not_searched(
 
 def test_a_typed_override_wins_over_that_of_an_axis() -> None:
     axes = (Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),)
-    assert loop.split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
-    assert loop.split_typed(axes, ["method=krona"]) == (axes, [])
+    assert split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
+    assert split_typed(axes, ["method=krona"]) == (axes, [])
 
 
 def new_study(outputs: Path, name: str = "s") -> Any:
@@ -223,3 +227,27 @@ def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:
     new_study(tmp_path)
     assert read_study(study_path(tmp_path, "s")).best is None
     assert new_study(tmp_path).user_attrs["space"] == "x 0…1"
+
+
+def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ("optimizer.lr=0.003", "factors=2x384")
+    best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
+    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
+    typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
+    loop.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
+    first, line = capsys.readouterr().out.splitlines()
+    assert first == "best of 10 trials: dev 71.50, krona-rte-1"
+    words = shlex.split(line)
+    assert words[1].endswith("train.py")
+    assert words[2:] == [*typed, *own]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143)])
+def test_an_interrupt_has_its_exit_code(
+    stop: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loop, "tune", Mock(side_effect=stop))
+    with pytest.raises(SystemExit) as caught:
+        loop.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == "Interrupted. Run the same command again to resume.\n"

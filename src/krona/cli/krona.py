@@ -186,7 +186,7 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the seed of the runs")] = 0,
 ) -> None:
     """Search for the learning rate, scaling and factor shape with the best dev score. Keys in the command are fixed."""
-    from krona.sweeps.tune_command import tune_here
+    from krona.sweeps.tune import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
 

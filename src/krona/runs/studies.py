@@ -60,7 +60,7 @@ class Study:
     axes: Sequence[Axis] = ()
     # Each searched key's share of the variance of the score. It is empty if there are fewer than four finished trials.
     importances: Mapping[str, float] = field(default_factory=dict)
-    base: str = ""  # method, task, backbone, seed and a hash, from `krona.sweeps.tune.fingerprint`
+    base: str = ""  # method, task, backbone, seed and a hash, from `krona.sweeps.tune_space.fingerprint`
 
     @cached_property
     def best(self) -> Trial | None:

@@ -1,31 +1,35 @@
-"""Search for hyper-parameters (`krona tune`).
+"""Search for hyper-parameters with one or several processes (`krona tune`).
 
 A study of Optuna chooses the values of a trial, and krona reports the dev score of the trial's run to the study.
 Hydra's Optuna plugin is not used, because it requires Optuna < 3, cannot prune trials, and counts the trials of each
 command from 0.
 """
 
-import hashlib
-import json
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from krona.config import check
-from krona.config.choices import is_overridden
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
-from krona.formatting import escape
+from krona.formatting import as_typed, escape, say
+from krona.jobs.child_processes import PARENT, children, end_with_parent
 from krona.jobs.job import Job, JobSpec
+from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
+from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.holder import this_process
 from krona.runs.interrupts import Interrupted
-from krona.runs.run_id import canonical, flatten
+from krona.runs.run_id import flatten
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import (
     counted_trials,
@@ -36,7 +40,15 @@ from krona.runs.tune_study import (
     repeat_dead_trials,
     study_path,
 )
-from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
+from krona.sweeps.tune_space import (
+    constant_settings,
+    describe_axes,
+    fingerprint,
+    read_space,
+    split_typed,
+    trial_overrides,
+)
+from krona.training.machine import cpu_count
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 
@@ -191,34 +203,36 @@ def compose_run(typed: Sequence[str]) -> Composed:
         return compose_job(ready)
 
 
-def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
-    """Return the axes (keys) that no override in ``typed`` sets, and the overrides in ``typed`` that set an axis.
+def tune_here(
+    overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
+) -> None:
+    """Search with several processes that share a study. Print the best trial and the command that trains with it.
 
-    The field ``also`` of an axis is an additional override. It is emptied if ``typed`` sets the key of this override.
+    ``workers`` is the number of processes, including this one. A search space or study that is None is the default.
     """
-
-    def fixes(item: str, axis: Axis) -> bool:
-        return is_overridden(axis.key, [item]) or is_overridden(axis.needs, [item])
-
-    searched = [axis for axis in axes if not any(fixes(item, axis) for item in typed)]
-    free = [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in searched]
-    return tuple(free), [item for item in typed if any(fixes(item, axis) for axis in axes)]
-
-
-def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
-    """Return the settings that influence the result of a run, without those that a study searches."""
-    kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
-    for axis in axes:
-        *parents, last = (axis.needs or axis.key).split(".")
-        part = kept
-        for parent in parents:
-            part = part.get(parent, {})
-        part.pop(last, None)
-    return kept
-
-
-def fingerprint(config: dict[str, Any], constant: dict[str, Any]) -> str:
-    """Return a text with the method, task, backbone and seed of a study, and a hash of its constant settings."""
-    digest = hashlib.blake2b(json.dumps(constant, sort_keys=True).encode(), digest_size=4).hexdigest()
-    words = [config[group]["name"] for group in ("method", "task", "backbone")]
-    return f"{' '.join(words)} seed {config['seed']} [{digest}]"
+    quiet_libraries()
+    if study is not None:
+        study_path(OUTPUTS, study)  # raises KronaError for a wrong name
+    console = Console(soft_wrap=True)
+    space = space or find_first(sweeps_folders(), "tune/default.yaml")
+    shared = list(overrides)
+    if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
+        shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
+    parent = os.environ.pop(PARENT, None)  # is set if another process of this search started this process
+    with children(announce=parent is None) as others:
+        if parent is not None:
+            end_with_parent(int(parent))
+        command = [sys.executable, "-P", "-m", "krona", "tune", *shared, f"--trials={trials}", f"--space={space}"]
+        command += [f"--study={study}"] if study else []
+        environment = {**os.environ, PARENT: str(os.getpid())}
+        for number in range(1, workers):
+            others.append(subprocess.Popen([*command, f"--seed={seed + 1000 * number}"], env=environment))
+        result, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        for other in others:
+            other.wait()
+    if parent is not None:
+        return  # the parent process prints the result
+    if any(other.returncode for other in others):
+        raise KronaError("A process failed. Its error is above. Run the same command again to resume the study.")
+    say(console, f"best of {amount(len(result.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
+    say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))

@@ -1,11 +1,18 @@
-"""Read the search space of `krona tune` from YAML. Each axis of the space is a config key and its possible values."""
+"""Read the search space of `krona tune` from YAML, and separate it from the settings that do not change in a study.
 
-from collections.abc import Mapping
+Each axis of the space is a config key and its possible values.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from krona.config.choices import read_yaml
+from krona.config.choices import is_overridden, read_yaml
 from krona.messages import KronaError
+from krona.runs.run_id import canonical
 from krona.runs.studies import Axis, Choice
 
 KEYS = {"low", "high", "log", "choices", "needs", "also"}
@@ -65,3 +72,36 @@ def trial_overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[s
     """Return the values of a trial as overrides for the command line."""
     used = [axis for axis in axes if axis.key in params]
     return [f"{axis.key}={params[axis.key]}" for axis in used] + [axis.also for axis in used if axis.also]
+
+
+def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
+    """Return the axes (keys) that no override in ``typed`` sets, and the overrides in ``typed`` that set an axis.
+
+    The field ``also`` of an axis is an additional override. It is emptied if ``typed`` sets the key of this override.
+    """
+
+    def fixes(item: str, axis: Axis) -> bool:
+        return is_overridden(axis.key, [item]) or is_overridden(axis.needs, [item])
+
+    searched = [axis for axis in axes if not any(fixes(item, axis) for item in typed)]
+    free = [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in searched]
+    return tuple(free), [item for item in typed if any(fixes(item, axis) for axis in axes)]
+
+
+def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """Return the settings that influence the result of a run, without those that a study searches."""
+    kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
+    for axis in axes:
+        *parents, last = (axis.needs or axis.key).split(".")
+        part = kept
+        for parent in parents:
+            part = part.get(parent, {})
+        part.pop(last, None)
+    return kept
+
+
+def fingerprint(config: dict[str, Any], constant: dict[str, Any]) -> str:
+    """Return a text with the method, task, backbone and seed of a study, and a hash of its constant settings."""
+    digest = hashlib.blake2b(json.dumps(constant, sort_keys=True).encode(), digest_size=4).hexdigest()
+    words = [config[group]["name"] for group in ("method", "task", "backbone")]
+    return f"{' '.join(words)} seed {config['seed']} [{digest}]"

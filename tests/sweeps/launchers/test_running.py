@@ -15,7 +15,7 @@ import submitit
 
 from krona.jobs import child_processes
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.sweeps.launchers.pool import run_pool
+from krona.sweeps.launchers.launch import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
 from one_job import same_files, typed
 from typed_run import start, train, wait_for
@@ -98,7 +98,8 @@ import time
 from functools import partial
 
 from krona.runs.interrupts import interrupt
-from krona.sweeps.launchers.joblib_processes import run
+from krona.sweeps.launchers.joblib_processes import open_slots
+from krona.sweeps.launchers.launch import run_pool
 
 
 def job(pipe):
@@ -107,7 +108,8 @@ def job(pipe):
     time.sleep(600)
 
 
-run([partial(job, sys.argv[1])] * 2, n_jobs=2, started=str, ended=max)
+with open_slots(2, cores=1) as start:
+    run_pool([partial(job, sys.argv[1])] * 2, count=2, start=start, started=str, ended=max)
 """
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from types import FrameType
@@ -13,19 +13,18 @@ from typing import Any
 from krona.jobs.child_processes import end_with_parent
 from krona.jobs.job import Job
 from krona.runs.interrupts import interrupt
-from krona.sweeps.launchers.pool import Ended, Started, run_pool, share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
 
 
-def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended) -> None:
-    """Run all jobs in ``n_jobs`` processes. -1 means one process per core.
+@contextlib.contextmanager
+def open_slots(count: int, *, cores: int) -> Iterator[Callable[[SweepJob], "Slot"]]:
+    """Yield a function that starts a job in one of ``count`` processes, each of which uses a number of CPU cores.
 
     Each process keeps the backbone in memory for its next job.
     """
     # After an interrupt, loky's resource tracker removes resources of killed processes. This filter hides its warning.
     quiet = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
-    count, cores = share_cores(n_jobs, len(jobs))
     slots = [Slot(environment(number, threads=cores)) for number in range(count)]
 
     def start(job: SweepJob) -> Slot:
@@ -34,7 +33,7 @@ def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended
         return slot
 
     try:
-        run_pool(jobs, count=count, start=start, started=started, ended=ended)
+        yield start
     finally:
         for slot in slots:
             if slot.executor is not None:

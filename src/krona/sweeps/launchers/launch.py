@@ -1,7 +1,10 @@
 """Launch the jobs of a multirun, and return an outcome for each job, even if it was killed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -9,9 +12,11 @@ from krona.formatting import say
 from krona.jobs.job import Job
 from krona.paths import OUTPUTS
 from krona.sweeps.launchers import joblib_processes, submitted
-from krona.sweeps.launchers.pool import share_cores
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.output import SweepProgress
+from krona.training.machine import cpu_count
+
+POLL_S = 0.1  # seconds between two checks of the running jobs
 
 
 def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
@@ -26,11 +31,9 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
     """
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
-    if engine == "submitit_slurm":
-        at_a_time = settings["array_parallelism"]
-    else:
-        at_a_time = share_cores(settings["n_jobs"], len(jobs))[0]
-    progress = SweepProgress(len(jobs), at_a_time=at_a_time)
+    on_cluster = engine == "submitit_slurm"
+    count, cores = (settings["array_parallelism"], 0) if on_cluster else share_cores(settings["n_jobs"], len(jobs))
+    progress = SweepProgress(len(jobs), at_a_time=count)
     shared = set.intersection(*(set(job.overrides) for job in jobs))
 
     def started(job: SweepJob) -> None:
@@ -43,10 +46,67 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
         outcomes[job.number] = outcome
         say(console, progress.end_line(outcome))
 
-    if engine == "joblib":
-        joblib_processes.run(jobs, n_jobs=settings["n_jobs"], started=started, ended=ended)
-    elif engine == "submitit_local":
-        submitted.run_local(jobs, settings=settings, started=started, ended=ended)
-    else:
+    run_here = partial(run_pool, jobs, count=count, started=started, ended=ended)
+    if on_cluster:
         submitted.run_slurm(jobs, settings=settings, ended=ended)
+    elif engine == "submitit_local":
+        run_here(start=submitted.local_starter(settings, cores=cores))
+    else:
+        with joblib_processes.open_slots(count, cores=cores) as start:
+            run_here(start=start)
     return [outcomes[job.number] for job in jobs]
+
+
+class RunningJob(Protocol):
+    """A job that has been started."""
+
+    def outcome(self) -> Job | str | None:
+        """Return the outcome of the job, or a text that explains why it has no outcome. Return None while it runs.
+
+        After it has returned an outcome, it must not be called again.
+        """
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the job."""
+
+
+def run_pool(
+    jobs: Sequence[SweepJob],
+    *,
+    count: int,
+    start: Callable[[SweepJob], RunningJob],
+    started: Callable[[SweepJob], None],
+    ended: Callable[[SweepJob, Job | str], None],
+) -> None:
+    """Run all jobs on this machine, ``count`` at the same time. An interrupt is forwarded to the running jobs.
+
+    The functions ``started`` and ``ended`` are called just before a job starts and when it has ended. ``ended`` also
+    gets the outcome of the job, or a text that explains why it has no outcome.
+    """
+    waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < count:
+                started(job := waiting.popleft())
+                running.append((job, start(job)))
+            time.sleep(POLL_S)
+            for item in list(running):
+                if (outcome := item[1].outcome()) is not None:
+                    running.remove(item)
+                    ended(item[0], outcome)
+    except BaseException:
+        for _, one in running:
+            one.terminate()
+        while running := [item for item in running if item[1].outcome() is None]:
+            time.sleep(POLL_S)
+        raise
+
+
+def share_cores(n_jobs: int, jobs: int) -> tuple[int, int]:
+    """Return the number of jobs that run at the same time, and the number of CPU cores for each of them.
+
+    ``n_jobs`` is the maximum number; -1 means one job per core.
+    """
+    cores = cpu_count()
+    count = min(cores if n_jobs < 0 else max(1, n_jobs), jobs)
+    return count, max(1, cores // count)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.safe_files import remove_below
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.pool import Ended, Started, run_pool, share_cores
 from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
@@ -61,11 +60,10 @@ class Submitted:
             os.kill(int(self.handle.job_id), signal.SIGTERM)  # submitit forwards it to the job
 
 
-def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started: Started, ended: Ended) -> None:
-    """Run all jobs on this machine. The setting ``n_jobs`` is the number of jobs that run at the same time."""
+def local_starter(settings: Mapping[str, Any], *, cores: int) -> Callable[[SweepJob], Submitted]:
+    """Return a function that starts a job in a process on this machine, which uses a number of CPU cores."""
     import submitit
 
-    count, cores = share_cores(settings["n_jobs"], len(jobs))
     threads = os.environ.get("OMP_NUM_THREADS", cores)
     executor = submitit.LocalExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
     executor.update_parameters(**{name: settings[name] for name in ("timeout_min", "signal_delay_s", "gpus_per_node")})
@@ -74,10 +72,12 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started:
         with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
             return Submitted(job, executor.submit(Requeued(job)))
 
-    run_pool(jobs, count=count, start=start, started=started, ended=ended)
+    return start
 
 
-def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
+def run_slurm(
+    jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Callable[[SweepJob, Job | str], None]
+) -> None:
     """Submit all jobs to SLURM as one array, and wait until they have ended.
 
     After an interrupt, the jobs remain in SLURM's queue.
