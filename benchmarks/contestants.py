@@ -128,7 +128,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
         return {}
     from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
 
-    beside = trained_names(model, {"head": find_architecture(model).head})
+    beside = trained_names(model, None, {"head": find_architecture(model).head})
 
     def build(config: Any) -> Any:
         try:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones.memory import recompute_blocks
+from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
 from tiny_models import evaluate as output
 from tiny_models import train
@@ -38,6 +39,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     model, bare = make(), make()
     bits, start = snapshot(bare), output(bare)
     names = [(n, p.requires_grad, id(p)) for n, p in model.named_parameters()]
+    kinds = [type(module) for module in model.modules()]
     inserted(name, model)
     distance = (output(model) - start).abs().max()
     assert distance <= STARTS_AWAY.get(name, 0)
@@ -80,7 +82,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     assert same_bits(snapshot(model), bits)
     assert torch.equal(output(model), start)
     assert [(n, p.requires_grad, id(p)) for n, p in model.named_parameters()] == names
-    assert not any(isinstance(module, surgery.Adapted) for module in model.modules())
+    assert [type(module) for module in model.modules()] == kinds
     return count, merges
 
 
@@ -100,6 +102,7 @@ def test_only_what_it_names_trains(name: str) -> None:
     own = {surgery.public_name(n) for n, _ in model.named_parameters() if ".branches." in n or ".magnitudes." in n}
     assert trainable.keys() - layer_norms <= own or values.get("train_backbone")
     assert (logits(model) - logits(tiny_t5())).any() == (name in STARTS_AWAY)
+    assert any(isinstance(module, RootMeanSquareNorm) for module in model.modules())
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -24,9 +24,9 @@ from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
 from krona.safe_files import Write, parse_json, write_whole
-from krona.surgery.insertion import activate, insert, take_out, trained_by
+from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.state import active_adapter, get_adapter, get_state
-from krona.surgery.trainable import adapter_state, copy_into
+from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
 FORMAT = 1
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -181,7 +181,7 @@ class Adapter:
         before = get_state(model).active if "krona" in model.__dict__ else None
         try:
             if config.backbone is not None:
-                trained = trained_by(model, branch, config.insertion)
+                trained = trained_names(model, branch, config.insertion)
                 require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
             insert(model, branch, name=name, **config.insertion, **config.branch_config)
         except OtherBackboneError:

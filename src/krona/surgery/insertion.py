@@ -1,7 +1,7 @@
 """Insert adapters into a model, switch between them, and remove them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.placement import InsertOptions
-from krona.surgery.branches import BuiltBranches, build, existing_names
+from krona.surgery.branches import BuiltBranches, build
 from krona.surgery.merging import unmerge
 from krona.surgery.parameter_swapping import copy_trained, follow, swap
 from krona.surgery.saving import refuse_methods, restore
@@ -55,7 +55,7 @@ def insert(
     # everything is built before the model is changed, so that an error leaves the model unchanged
     built = [] if branch is None else build(model, branch, branch_config, options)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible)
-    trains = trained_by(model, branch, adapter.insertion)
+    trains = trained_names(model, branch, adapter.insertion)
     _check_others(name, state, irreversible=bool(trains) and not reversible)
     copies = copy_trained(model, trains, state, reversible=reversible)
     if not state.adapters:
@@ -73,11 +73,6 @@ def insert(
     use_fast_modules(model)
     refuse_methods(model)
     activate(model, name)
-
-
-def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
-    """Return the public names of the backbone's own parameters that train if `insert` gets these arguments."""
-    return trained_names(model, insertion, existing_names(model, branch, insertion["target_modules"]))
 
 
 def activate(model: nn.Module, name: str | None) -> None:

@@ -62,9 +62,12 @@ def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
             yield name, module
 
 
-def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Iterate over the public names and the values of the backbone's own parameters. A tied weight is listed once."""
-    for name, parameter in model.named_parameters():
+def backbone_parameters(model: nn.Module, *, tied: bool = False) -> Iterator[tuple[str, nn.Parameter]]:
+    """Iterate over the public names and the values of the backbone's own parameters.
+
+    A tied weight is listed once or, with ``tied``, under each of its names.
+    """
+    for name, parameter in model.named_parameters(remove_duplicate=not tied):
         if not is_in_adapter(name):
             yield public_name(name), parameter
 

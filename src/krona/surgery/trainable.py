@@ -1,6 +1,6 @@
 """Count the trainable parameters of a model with an adapter, get them by name, and copy values into them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear
 from krona.surgery.parameter_swapping import require_trained
 from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, norm_modules
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
+from krona.surgery.wrapper import Adapted, public_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def count(model: nn.Module) -> Count:
 
 def _head(model: nn.Module) -> list[str]:
     adapters = model.__dict__["krona"].adapters.values() if "krona" in model.__dict__ else ()
-    return next((list(adapter.insertion.get("head", ())) for adapter in adapters), [])
+    return next((adapter.insertion.get("head", []) for adapter in adapters), [])
 
 
 def update_rank(model: nn.Module) -> int | None:
@@ -96,12 +97,12 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     return dict(owned.values()) | dict(adapter.trained)
 
 
-def trained_names(model: nn.Module, options: Mapping[str, Any], existing: Sequence[str] = ()) -> list[str]:
+def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, options: Mapping[str, Any]) -> list[str]:
     """Return the public names of the backbone's own parameters that train. A tied weight is listed once.
 
     Args:
-        options: `InsertOptions` as a dict. ``train_layer_norms``, ``train_backbone`` and ``head`` are used.
-        existing: the names of parameters of the backbone that train instead of a branch.
+        branch: the class of the branches. The backbone's own biases may train instead of a branch (`existing_names`).
+        options: `InsertOptions` as a dict.
 
     Raises:
         KronaError: the model does not have the head, or ``train_layer_norms`` is true and the model has no
@@ -109,7 +110,7 @@ def trained_names(model: nn.Module, options: Mapping[str, Any], existing: Sequen
     """
     own = dict(backbone_parameters(model))
     names = list(own)
-    every = {public_name(n): p for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n)}
+    every = dict(backbone_parameters(model, tied=True))
     head = list(options.get("head", ()))
     for module in head:
         if not _names_in(every, [module]):
@@ -120,6 +121,7 @@ def trained_names(model: nn.Module, options: Mapping[str, Any], existing: Sequen
                 raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
     if options.get("train_backbone", False):
         return names
+    existing = existing_names(model, branch, options.get("target_modules", ()))
     shared = {id(every[name]) for name in existing}  # a bias may have several names
     wanted = {*(name for name, p in own.items() if id(p) in shared), *_names_in(names, head)}
     if options.get("train_layer_norms", True):

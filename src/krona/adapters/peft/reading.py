@@ -14,8 +14,7 @@ from krona.adapters.peft.module_names import module_names, shortest
 from krona.adapters.peft.patterns import check_patterns
 from krona.adapters.peft.type_readers import READERS, Tensors
 from krona.messages import KronaError
-from krona.surgery.state import norm_modules
-from krona.surgery.wrapper import is_in_adapter, public_name
+from krona.surgery.state import backbone_parameters, norm_modules
 
 PARTS = {
     "LORA": {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"},
@@ -75,9 +74,8 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
     """Return the branches' tensors by module and name, and the tensors of complete modules by the backbone's names."""
-    all_names = [item for item in model.named_parameters(remove_duplicate=False) if not is_in_adapter(item[0])]
-    own = {public_name(name): p for name, p in all_names}
-    tied = Counter(id(p) for _, p in all_names)
+    own = dict(backbone_parameters(model, tied=True))
+    tied = Counter(map(id, own.values()))
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
     saved: Tensors = {}
