@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from krona.config.multirun import expand
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
+from krona.runs.interrupts import Interrupted
 from tasks import glue_files
 
 SMALL = ["batch_size=4", "max_source_length=24", "optimizer.warmup_steps=2", "optimizer.lr=3e-2"]
@@ -47,6 +49,23 @@ def run(
     spec = JobSpec(config=values, outputs=outputs, multirun=multirun, after_epoch=after_epoch)
     job = run_job(spec, console)
     return job, console.file.getvalue()
+
+
+def finish(outputs: Path, *overrides: str) -> tuple[Job, str]:
+    """Run a config that must finish. Return its outcome and its output."""
+    job, said = run(config(*overrides), outputs)
+    assert (job.state, job.error) == ("done", None), said
+    return job, said
+
+
+def interrupt_after(epoch: int) -> Callable[[Any], None]:
+    """Return a function for ``after_epoch`` that interrupts a run directly after the checkpoint of an epoch."""
+
+    def stop(learner: Any) -> None:
+        if len(learner.dev_curve) == epoch:
+            raise Interrupted
+
+    return stop
 
 
 def same_files(folder: Path, other: Path) -> bool:

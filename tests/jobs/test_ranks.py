@@ -18,9 +18,9 @@ from krona.adapters.adapter import AdapterConfig
 from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
-from krona.runs.result import Result, read_result
+from krona.runs.result import read_result
 from krona.training.ranks import RankLostError, join_ranks, my_rank, num_processes, require_one_launch
-from one_job import config, run, typed
+from one_job import config, finish, run, typed
 from tasks import glue_files
 from tiny_backbones import write_backbone
 from typed_run import start, train, wait_for
@@ -42,13 +42,6 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["method=krona", "trainer.accelerator=cpu", *typed(backbone, folder / "rte"), "trainer.max_epochs=1"]
 
 
-def finish(overrides: list[str], outputs: Path, *more: str) -> tuple[Job, Result]:
-    job, _ = run(config(*overrides, *more), outputs)
-    assert (job.state, job.error) == ("done", None)
-    assert job.result is not None
-    return job, job.result
-
-
 def predictions(job: Job) -> list[str]:
     return [json.loads(line)["prediction"] for line in (job.folder / "predictions.jsonl").read_text().splitlines()]
 
@@ -65,18 +58,17 @@ def test_two_processes_have_the_result_of_one(overrides: list[str], tmp_path: Pa
     # SGD reveals a wrong scale of the gradient. AdamW would hide it, and amplify rounding errors of gradients near zero
     plain = [*overrides, "optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "optimizer.warmup_steps=0"]
     plain += ["data.train_rows=21", "trainer.eval_batch_size=2"]  # dev and test have an odd number of batches
-    one, result = finish(plain, tmp_path / "one")
-    two, other = finish(plain, tmp_path / "two", TWO)
+    one, two = finish(tmp_path / "one", *plain)[0], finish(tmp_path / "two", *plain, TWO)[0]
     assert one.run_id == two.run_id
     assert_same_weights(one, two)
-    curves = [dict(each.dev_curve[0]) for each in (result, other)]
+    curves = [dict(job.result.dev_curve[0]) for job in (one, two)]
     losses = [curve.pop("loss") for curve in curves]
     for curve in curves:
         del curve["examples_per_s"]
     assert curves[0] == curves[1]
     assert (curves[0]["step"], curves[0]["examples_seen"]) == (6, 21)
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
-    assert other.provenance["devices"] == 2
+    assert two.result.provenance["devices"] == 2
     assert predictions(one) == predictions(two)
     assert len(predictions(one)) == 9
     assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
@@ -87,15 +79,12 @@ def test_two_processes_have_the_result_of_one(overrides: list[str], tmp_path: Pa
 def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: Path) -> None:
     few = [*overrides, "data.train_rows=5", "trainer.max_epochs=2"]  # the second batch has one row, so rank 1 gets none
     sharded = ["trainer.strategy=fsdp", "micro_batch_size=1", "trainer.gradient_checkpointing=true"]
-    one, result = finish(few, tmp_path / "one")
-    two, other = finish([*few, *sharded], tmp_path / "two", TWO)
+    one, two = finish(tmp_path / "one", *few)[0], finish(tmp_path / "two", *few, *sharded, TWO)[0]
     assert_same_weights(one, two)
     assert predictions(one) == predictions(two)
     headers = [AdapterConfig.read(job.folder / "adapter.safetensors").backbone for job in (one, two)]
     assert headers[0] == headers[1]  # the fingerprint of the backbone
-    assert result.learned is not None
-    assert other.learned is not None
-    assert other.learned["drift"] == pytest.approx(result.learned["drift"], rel=1e-2)
+    assert two.result.learned["drift"] == pytest.approx(one.result.learned["drift"], rel=1e-2)
 
 
 def ranks_of(process: "subprocess.Popen[str]") -> dict[int, int]:
@@ -120,7 +109,7 @@ def has_finished_an_epoch(outputs: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Job:
-    return finish([*overrides, *LONG], tmp_path_factory.mktemp("whole"))[0]
+    return finish(tmp_path_factory.mktemp("whole"), *overrides, *LONG)[0]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
-from one_job import same_files
+from one_job import interrupt_after, same_files
 
 QUICK = ["logger=wandb", "logger.wandb.timeout=2.0"]
 
@@ -43,14 +43,6 @@ def sync(lines: list[str]) -> None:
     words = re.search(r"wandb (sync (?:--include-online )?\S+) uploads", said)
     command = [sys.executable, "-m", "wandb", *words[1].split()]
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
-
-
-def stop_after(epoch: int) -> Callable[[Any], None]:
-    def watch(learner: Any) -> None:
-        if len(learner.dev_curve) == epoch:
-            raise Interrupted
-
-    return watch
 
 
 def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path) -> None:
@@ -124,7 +116,7 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
 
 def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
+        one_run(tmp_path, "logger=wandb", after_epoch=interrupt_after(2))
     (first,) = wandb_files(tmp_path)
     assert [row["epoch"] for row in history_of(first)] == [1, 2]
     job, _ = one_run(tmp_path, "logger=wandb")
@@ -137,7 +129,7 @@ def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path)
 
 def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbServer) -> None:
     with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
+        one_run(tmp_path, "logger=wandb", after_epoch=interrupt_after(2))
     run = server.run(plain.name)
     assert server.epochs(plain.name) == [1, 2]
     assert run["exit_code"] == 130

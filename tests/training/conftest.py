@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from one_job import config, run, typed
+from one_job import config, finish, typed
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +19,6 @@ def values(overrides: list[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an undisturbed run."""
-    job, _ = run(values, tmp_path_factory.mktemp("done"))
-    assert (job.state, job.error) == ("done", None)
-    return job.folder
+    return finish(tmp_path_factory.mktemp("done"), *overrides)[0].folder

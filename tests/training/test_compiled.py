@@ -14,7 +14,6 @@ import tiny_backbones
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
-from krona.runs.result import read_result
 from krona.training import compiled
 from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
@@ -97,10 +96,8 @@ def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_pat
     typed = one_job.typed(folder, tmp_path / "rte")
     results = []
     for value in ("false", "true"):
-        config = one_job.config(*typed, f"trainer.compile={value}")
-        job, said = one_job.run(config, tmp_path / "outputs")
-        assert job.state == "done", said
-        results.append(read_result(job.folder / "result.json"))
+        job, _ = one_job.finish(tmp_path / "outputs", *typed, f"trainer.compile={value}")
+        results.append(job.result)
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert results[1].dev["score"] == results[0].dev["score"]

@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 from unittest.mock import Mock
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,7 +16,6 @@ from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.config import check
 from krona.config.settings import Optimizer, Run
-from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner
@@ -26,6 +23,7 @@ from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts
 from one_job import config
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5, without_dropout
+from training.test_notebook import trainer
 
 ROWS = 10
 
@@ -96,21 +94,10 @@ def learner(
     return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), ranks=Ranks(), **calls)
 
 
-def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:
-    quiet_libraries()
-    batches = TrainingBatches(ROWS, batch_size=batch_size, seed=0)
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-        plugins=[LightningEnvironment()],
-    )
-    trainer.fit(learner, DataLoader(rows(), batch_sampler=batches))  # type: ignore[arg-type]
+def fit(learner: Learner, folder: Path, *, epochs: int = 2) -> None:
+    batches: Any = TrainingBatches(ROWS, batch_size=4, seed=0)
+    loader: Any = DataLoader(rows(), batch_sampler=batches)  # type: ignore[arg-type]
+    trainer(max_epochs=epochs, use_distributed_sampler=False, default_root_dir=folder).fit(learner, loader)
 
 
 def test_the_loss_is_t5s_own() -> None:

@@ -19,9 +19,8 @@ from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.training.callbacks import build_callbacks
-from krona.training.run_files import WholeCheckpoints
 from krona.training.schedule import build_schedule
-from one_job import config, run, same_files
+from one_job import config, finish, interrupt_after, run, same_files
 
 CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"
 
@@ -41,12 +40,6 @@ MINE = [f"+callbacks.mine._target_={__name__}.Mine", "+callbacks.mine.stop_after
 STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=101", "callbacks.early_stopping.patience=1"]
 
 
-def done(outputs: Path, *typed: str) -> tuple[Job, str]:
-    job, said = run(config(*typed), outputs)
-    assert (job.state, job.error) == ("done", None), said
-    return job, said
-
-
 def epochs(job: Job) -> list[int]:
     return [row["epoch"] for row in read_result(job.folder / "result.json").dev_curve]
 
@@ -59,30 +52,20 @@ def ids(overrides: list[str], *changes: str) -> str:
 def test_a_callback_stops_a_run_and_its_resumed_run(
     stops: list[str], checkpoints: tuple[int, ...], overrides: list[str], tmp_path: Path
 ) -> None:
-    job, _ = done(tmp_path / "whole", *overrides, *stops)
+    job, _ = finish(tmp_path / "whole", *overrides, *stops)
     assert epochs(job) == [1, 2]
     for epoch in checkpoints:  # the second checkpoint contains that the run has ended
         outputs = tmp_path / f"epoch-{epoch}"
         interrupted(epoch, config(*overrides, *stops), outputs)
-        resumed, said = done(outputs, *overrides, *stops)
+        resumed, said = finish(outputs, *overrides, *stops)
         assert f"resumes after epoch {epoch}" in said
         assert epochs(resumed) == [1, 2]
         assert same_files(resumed.folder, job.folder)
 
 
 def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
-    """Start a run that is interrupted directly after the checkpoint of an epoch."""
-    save = WholeCheckpoints.save_checkpoint
-
-    def save_and_stop(self: Any, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save(self, checkpoint, path, storage_options)
-        if len(checkpoint["krona"]["dev_curve"]) == epoch:
-            raise Interrupted
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WholeCheckpoints, "save_checkpoint", save_and_stop)
-        with pytest.raises(Interrupted):
-            run(values, outputs)
+    with pytest.raises(Interrupted):
+        run(values, outputs, after_epoch=interrupt_after(epoch))
 
 
 @pytest.mark.parametrize("group", ["logger", "callbacks"])
@@ -94,7 +77,7 @@ def test_null_removes_a_group(group: str, typed: str, overrides: list[str]) -> N
 
 
 def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path) -> None:
-    done(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
+    finish(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
 
 
 @pytest.mark.parametrize("monitor", ["val/accuracy", "val/f1", "val/score", "train/loss"])
@@ -172,9 +155,9 @@ def test_schedules_after_a_linear_warm_up() -> None:
 
 def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, "~scheduler", "+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR"]
-    whole, _ = done(tmp_path / "whole", *chosen)
+    whole, _ = finish(tmp_path / "whole", *chosen)
     interrupted(2, config(*chosen), tmp_path / "again")
-    resumed, _ = done(tmp_path / "again", *chosen)
+    resumed, _ = finish(tmp_path / "again", *chosen)
     assert same_files(resumed.folder, whole.folder)
     rates_seen = [row["lr"] for row in read_result(whole.folder / "result.json").dev_curve]
     assert rates_seen[0] > rates_seen[1] > rates_seen[2] > 0
@@ -182,9 +165,9 @@ def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Pat
 
 def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, CSV, "trainer.log_every_n_steps=1", "callbacks=lr_monitor"]
-    plain, _ = done(tmp_path / "plain", *overrides)
+    plain, _ = finish(tmp_path / "plain", *overrides)
     interrupted(2, config(*chosen), tmp_path)
-    job, said = done(tmp_path, *chosen)
+    job, said = finish(tmp_path, *chosen)
     assert job.run_id == plain.run_id
     assert "failed" not in said
     assert same_files(job.folder, plain.folder)
@@ -211,10 +194,10 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
 
 
 def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
-    limited, _ = done(tmp_path, *overrides, "trainer.limit_train_batches=2")
+    limited, _ = finish(tmp_path, *overrides, "trainer.limit_train_batches=2")
     assert [row["step"] for row in read_result(limited.folder / "result.json").dev_curve] == [2, 4, 6]
-    summed, _ = done(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
-    whole, _ = done(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
+    summed, _ = finish(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
+    whole, _ = finish(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
     assert summed.run_id != whole.run_id
     losses = [[row["loss"] for row in read_result(job.folder / "result.json").dev_curve] for job in (summed, whole)]
     assert losses[0] == losses[1]

@@ -76,9 +76,8 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
     device: Any = trainer.strategy.root_device
     trains = learner.steps.total > 0 and bool(surgery.trainable_state(learner.model))
     if trains:
-        path = None if checkpoint is None else str(checkpoint)
         try:
-            trainer.fit(learner, data.train, data.dev.batches, ckpt_path=path, weights_only=True)
+            trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:  # Lightning does not accept a callback or a setting
             raise _format_error(error) from error
     learner.to(device)  # Lightning moved the model to the CPU
