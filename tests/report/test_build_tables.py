@@ -178,18 +178,11 @@ def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
     assert len(table.cell("krona", "rte").runs) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "typed"),
-    [
-        ("local", "backbone=local backbone.path=/t5"),
-        ("mine", "backbone=local backbone.path=/t5 backbone.name=mine"),
-        ("t5_small", "backbone=t5_small backbone.path=/t5"),
-    ],
-)
-def test_the_command_for_a_missing_run_names_its_backbone(tmp_path, name, typed):
-    results = grid(["krona", "lora"], ["rte", "cola"], [0], backbone=name, change={"backbone.path": "/t5"})
+def test_the_command_for_a_missing_run_names_its_backbone(tmp_path):
+    results = grid(["krona", "lora"], ["rte", "cola"], [0], backbone="mine", change={"backbone.path": "/t5"})
     (table,) = collected(tmp_path, results[:3]).tables
-    assert table.cell("lora", "cola").command == f"python train.py {typed} method=lora task=cola"
+    backbone = "backbone=local backbone.path=/t5 backbone.name=mine"
+    assert table.cell("lora", "cola").command == f"python train.py {backbone} method=lora task=cola"
 
 
 @pytest.mark.parametrize(("sweep", "typed"), [("mine", "sweep=mine"), ("ranks", "sweeps=ranks")])

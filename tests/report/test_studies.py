@@ -74,9 +74,9 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     assert all(len(row.differs.split("optimizer.lr=")[1]) < 10 for row in report.tables[0].rows), "rates are cut short"
     everything = collect(outputs)
     assert [study.name for study in everything.studies] == [NAME]
-    said, command = everything.tables[0].asides[0]
-    assert "10 runs without test scores" in said
-    assert command == "krona report --sweep krona-rte-t5_base"
+    (aside,) = everything.tables[0].other_notes
+    assert "10 runs without test scores" in aside.text
+    assert aside.command == "krona report --sweep krona-rte-t5_base"
     assert collect(outputs, sweep="table1").studies == []
     for format in ("terminal", "md", "html"):
         assert "12 trials" in (text := build_report(outputs, format=format))

@@ -11,7 +11,7 @@ from krona.report.computed_values import ComputedValues
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, load_runs
-from krona.report.table import Report
+from krona.report.table import Note, Report
 from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
 from krona.runs.filters import filter_runs
@@ -84,7 +84,7 @@ def collect(
         counts = count_unfinished(report.unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
         command = layout.command if table or sweep else f"{layout.command} profile=demo"
-        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command
+        report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
     _add_paper_table(report, layout)
     return report
 

@@ -19,7 +19,7 @@ from krona.report.run_notes import describe_limits, describe_runs, power_note
 from krona.report.score_cells import score_cell, score_column
 from krona.report.sections import Section, merge_sections
 from krona.report.stored_runs import StoredRun
-from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 
@@ -46,7 +46,7 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
         known = [run for run in by_section[section] if run.status == "done"] or by_section[section]
         whole = merge_sections([run.section for run in known])
         tables.append(_build_table(replace(layout, split=split), whole, scored, most_cells, seeds))
-        tables[-1].asides += asides
+        tables[-1].other_notes += asides
     return tables, problems
 
 
@@ -58,11 +58,11 @@ def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
             by_section[counted] += by_section.pop(section)
 
 
-def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
+def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[Note]]:
     """Return the split whose scores are shown in a section, the runs with scores on it, and notes on the other runs.
 
     If some runs have test scores, the others are left out. If no run has test scores, as in a search for learning
-    rates, the split is dev, except in a table of the paper. A note is a sentence and a command.
+    rates, the split is dev, except in a table of the paper.
     """
     scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
@@ -72,7 +72,8 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
     count, sweeps = len(runs) - len(scored), sorted({run.sweep for run in runs if run.sweep and run not in scored})
     of = f" (sweep{'s' * (len(sweeps) != 1)} {', '.join(sweeps)})" if sweeps else ""
     command = shlex.join(["krona", "report", "--sweep", sweeps[0]]) if sweeps else ""
-    return "test", scored, [(f"This table leaves out {amount(count, 'run')} without test scores{of}.", command)]
+    text = f"This table leaves out {amount(count, 'run')} without test scores{of}."
+    return "test", scored, [Note(text, command, "missing")]
 
 
 def _build_table(
@@ -105,7 +106,8 @@ def _build_table(
         times.fill_times(layout, table, tasks)
         table.notes += notes
     table.notes += describe_runs(runs, shapes=not layout.by_shape)
-    table.over_tasks, table.power = task_summary(table), power_note(table)
+    table.other_notes += [Note(line, kind="power") for line in power_note(table)]
+    table.other_notes += [Note(line, kind="tasks") for line in task_summary(table)]
     return table
 
 

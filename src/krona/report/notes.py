@@ -3,9 +3,7 @@
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from krona import paths
 from krona.formatting import below
@@ -13,7 +11,7 @@ from krona.messages import amount, first_few
 from krona.report.grouping import differing_data, format_differing
 from krona.report.labels import task_label
 from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
-from krona.report.table import Cell, Column, Report, Table
+from krona.report.table import Cell, Column, Note, Report, Table
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
@@ -26,22 +24,12 @@ MOST_MISSING = 12  # number of rows with missing runs, and of their tasks, that 
 ABSENT = ("no run", "not measured")
 
 
-@dataclass(frozen=True)
-class Note:
-    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``remark`` are about scores."""
-
-    text: str
-    command: str = ""
-    kind: Literal["warning", "remark", "power", "tasks", "note", "missing"] = "note"
-
-
 def table_notes(table: Table) -> list[Note]:
     """Return all notes below a table: remarks on scores, general notes, and missing runs with their commands."""
     return [
         *(Note(line, kind="warning" if line.startswith(SIGN) else "remark") for line in score_remarks(table)),
         *(Note(line) for line in table.notes),
-        *(Note(line, kind="power") for line in table.power),
-        *(Note(line, kind="tasks") for line in table.over_tasks),
+        *table.other_notes,
         *_missing_notes(table),
     ]
 
@@ -153,8 +141,6 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
 
 
 def _missing_notes(table: Table) -> Iterator[Note]:
-    for text, shown_by in table.asides:
-        yield Note(text, shown_by, "missing")
     labels = {column.key: column.label for column in table.columns}
     failures, lacking = [], 0
     for row in table.rows:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -178,6 +178,15 @@ class Row:
         return self.cells.get(column) or Cell()
 
 
+@dataclass(frozen=True)
+class Note:
+    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``remark`` are about scores."""
+
+    text: str
+    command: str = ""
+    kind: Literal["warning", "remark", "power", "tasks", "note", "missing"] = "note"
+
+
 @dataclass
 class Table:
     """A table of a report. Its ``section`` is None if it shows the paper's own numbers or a benchmark."""
@@ -190,10 +199,8 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
-    over_tasks: list[str] = field(default_factory=list)  # a summary over tasks
-    power: list[str] = field(default_factory=list)  # notes on the smallest differences that its tests can find
+    other_notes: list[Note] = field(default_factory=list)  # on power, on all tasks together, and on left-out runs
     split: str = "test"  # the split of its scores, except in columns of the kind "beside"
-    asides: list[tuple[str, str]] = field(default_factory=list)  # notes on left-out runs, and commands that show them
 
     @property
     def caution(self) -> str | None:
@@ -220,7 +227,7 @@ class Report:
     unfinished: list[StoredRun] = field(default_factory=list)  # failed, interrupted, running
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used
-    empty: tuple[str, str] | None = None  # for a report without runs: a sentence, and the command to start them
+    empty: Note | None = None  # for a report without runs, with the command to start them
 
 
 def seed_interval(values: Sequence[float]) -> Interval | None:

@@ -8,7 +8,7 @@ from krona.formatting import NOTHING
 from krona.messages import amount, join_names
 from krona.metrics.statistics import Interval
 from krona.report.labels import task_label
-from krona.report.table import Cell, Column, Report, Row, Table, seed_interval
+from krona.report.table import Cell, Column, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
 
 SEEDS = "the range of two, or Student's t interval (95 %) of more"  # intervals over seeds
@@ -70,15 +70,15 @@ def cell_details(cell: Cell) -> list[str]:
     """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
     seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.over_seeds) else ""
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
-    return [line for line in (format_seeds([*cell.by_seed.values()], cell.digits), seeds, examples) if line]
+    return [line for line in (format_seeds(cell), seeds, examples) if line]
 
 
-def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
+def format_seeds(cell: Cell) -> str:
     """Format the spread over seeds: the range of two scores (``60.10…62.30``), or half the interval (``±1.24``)."""
-    if (ends := seed_interval(scores)) is None:
+    if (ends := cell.over_seeds) is None:
         return ""
-    digits = min(2, digits)
-    if len(scores) == 2:
+    digits = min(2, cell.digits)
+    if len(cell.by_seed) == 2:
         return "…".join(number(end, digits) for end in ends)
     return f"±{number((ends[1] - ends[0]) / 2, digits)}"
 

@@ -36,8 +36,7 @@ class Scored:
     @property
     def shown(self) -> str:
         """The score with the sign of a warning and the spread over seeds."""
-        spread = format_seeds([*self.cell.by_seed.values()], self.cell.digits)
-        return f"{cell_value(self.cell)}{cell_mark(self.cell).strip('*~')} {spread}".strip()
+        return f"{cell_value(self.cell)}{cell_mark(self.cell).strip('*~')} {format_seeds(self.cell)}".strip()
 
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
         """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""

@@ -18,9 +18,9 @@ from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw
 from krona.report.charts.looks import dark_style, row_looks
 from krona.report.charts.scores import PRUNED, Scored, study_charts
-from krona.report.notes import Note, best_run_notes, cell_remarks, closing_notes, describe_provenance, table_notes
+from krona.report.notes import best_run_notes, cell_remarks, closing_notes, describe_provenance, table_notes
 from krona.report.stored_runs import StoredRun
-from krona.report.table import Cell, Column, Report, Row, Table
+from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
 
 MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded
@@ -46,7 +46,7 @@ def render(report: Report, out: Path | None) -> str:
 def _head(report: Report) -> str:
     links = [f'<a href="#table-{i}">{escape(one.heading)}</a>' for i, one in enumerate(report.tables)]
     links += [f'<a href="#closing-{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(closing_notes(report))]
-    empty = f'<p class="caution">{_note(Note(*report.empty))}</p>' if report.empty else ""
+    empty = f'<p class="caution">{_note(report.empty)}</p>' if report.empty else ""
     lines = "".join(
         f'<p class="lead">{wording.tagged_sentence(line, escape)}</p>' for line in wording.summarize(report)
     )

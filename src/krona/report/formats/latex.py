@@ -24,7 +24,7 @@ def render(report: Report, out: Path | None) -> str:
     """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
     lines = [_comment(f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.")]
     if report.empty:
-        lines.append(_comment(" ".join(report.empty)))
+        lines.append(_comment(f"{report.empty.text} {report.empty.command}"))
     for table in report.tables:
         lines += ["", *_table(table)]
     for heading, notes in closing_notes(report):
@@ -73,7 +73,7 @@ def _row(table: Table, row: Row) -> list[str]:
     cells = [row.cell(column.key) for column in table.columns]
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
-    seeds = [format_seeds([*cell.by_seed.values()], cell.digits) for cell in cells]
+    seeds = [format_seeds(cell) for cell in cells]
     examples = ["–".join(number(end, 1) for end in cell.test_interval or ()) for cell in cells]
     papers = [number(cell.paper, cell.digits) if cell.comparable and cell.paper is not None else "" for cell in cells]
     for name, values in (("seeds", seeds), ("examples", examples), ("paper", papers)):

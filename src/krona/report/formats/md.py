@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from krona.report.notes import Note, closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Table
+from krona.report.notes import closing_notes, table_notes
+from krona.report.table import Cell, Column, Note, Report, Table
 from krona.report.wording import (
     cell_details,
     cell_mark,
@@ -21,7 +21,7 @@ def render(report: Report, out: Path | None) -> str:
     """Return the report as Markdown."""
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
-        parts.append(_note(Note(*report.empty)))
+        parts.append(_note(report.empty))
     parts += [tagged_sentence(line, _escape) for line in (*summarize(report), report.counts)]
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):

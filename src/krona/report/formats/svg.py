@@ -47,7 +47,8 @@ def render(report: Report, out: Path | None) -> str:
     for table in report.tables:
         if columns := table.score_columns:
             return _table(table, columns[0], notes)
-    return _picture(report.title, [" ".join(report.empty) if report.empty else "No finished run.", *notes])
+    empty = f"{report.empty.text} {report.empty.command}" if report.empty else "No finished run."
+    return _picture(report.title, [empty, *notes])
 
 
 def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ from rich.text import Text
 from krona.formatting import as_typed, escape
 from krona.messages import visible
 from krona.report.charts.looks import LIGHT, slot
-from krona.report.notes import Note, closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Row, Table
+from krona.report.notes import closing_notes, table_notes
+from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.report.wording import cell_details, cell_mark, cell_value, difference, legend, summarize
 
 MOST_LINES = 20  # a section below the tables shows at most this number of notes
@@ -37,7 +37,7 @@ def render(report: Report, out: Path | None) -> str:
         _print(console, sentence)
     _print(console, report.counts)
     if report.empty:
-        _print_note(console, Note(*report.empty), "", dash="")
+        _print_note(console, report.empty, "", dash="")
     for table in report.tables:
         _print(console, f"\n{table.heading}", "bold cyan")
         if table.caution:
