@@ -53,7 +53,6 @@ class Learner(ScoringModule):
         super().__init__(backbone.model, [data.dev, data.test])
         self.automatic_optimization = False
         self.settings, self.family, self.steps, self.ranks = settings, backbone.family, steps, ranks
-        self.evaluate_dev = data.dev
         loss = self.family.summed_loss
         self.summed_loss = compile_loss(loss) if settings.trainer.compile else loss
         self.micro_batch_size = settings.micro_batch_size  # maximum number of rows of this rank in one forward pass
@@ -181,7 +180,7 @@ class Learner(ScoringModule):
         self._end_steps()
         dev = self.validated
         if dev is None:  # there is no validation loader, or this rank has no batch of it
-            dev = self.evaluate_dev(self.model)
+            dev = self.evaluations[0](self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began
         self.seconds["train"] += seconds
