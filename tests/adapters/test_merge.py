@@ -63,16 +63,11 @@ def test_the_file_is_the_weighted_sum(tiny_folder: Path, tmp_path: Path) -> None
     trained = krona.load(out)
     assert len(trained.predict(ROW)) == 1
     assert (trained.origin.run_id, trained.origin.task_settings.name, trained.origin.scores) == ("both", "rte", {})
+    merge([find(file) for file in files], tmp_path / "mrpc.safetensors", task="mrpc")
+    assert krona.load(tmp_path / "mrpc.safetensors").task.name == "mrpc"
     one = inspect(out)
     assert one.merged == {"first": 0.75, "second.v2": -0.5}
     assert any(line.startswith("merged of") and "0.75 × first" in line for line in inspect_text.lines(one))
-
-
-def test_another_task_answers(tiny_folder: Path, tmp_path: Path) -> None:
-    files = [saved(tmp_path / f"{n}.safetensors", "lora", tiny_folder, seed=s) for s, n in enumerate("ab")]
-    out = tmp_path / "both.safetensors"
-    merge([find(file) for file in files], out, task="mrpc")
-    assert krona.load(out).task.name == "mrpc"
 
 
 def test_refused_merges(tiny_folder: Path, tmp_path: Path) -> None:

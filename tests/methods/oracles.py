@@ -24,14 +24,6 @@ def eq_2(x: Array, A: Array, B: Array) -> Array:
     return (A.T @ X @ B).reshape(-1)
 
 
-def eq_3(X: Array, W: Array, A: Array, B: Array, s: float) -> Array:
-    return X @ W + s * (X @ eq_1(A, B))
-
-
-def eq_4(W: Array, A: Array, B: Array, s: float) -> Array:
-    return W + s * eq_1(A, B)
-
-
 def eq_6(X: Array, ffn_of_X: Array, A: Array, B: Array, s: float, s_res: float) -> Array:
     return ffn_of_X + s * (X @ eq_1(A, B)) + s_res * X
 

@@ -1,4 +1,4 @@
-"""Test KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 2-6 and against numpy.kron."""
+"""Test KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 1, 2 and 6."""
 
 import math
 from typing import Any
@@ -39,16 +39,10 @@ def test_one_term_is_krona_to_the_bit() -> None:
     assert one.A.shape == (3, 4)
 
 
-def test_equations_1_and_2_agree_and_eq_3_is_eq_4() -> None:
-    A, B, W, X = (random(*s, seed=i).numpy() for i, s in enumerate([(3, 4), (4, 3), (12, 12), (5, 12)]))
+def test_equations_1_and_2_agree() -> None:
+    A, B, X = (random(*s, seed=i).numpy() for i, s in enumerate([(3, 4), (4, 3), (5, 12)]))
     assert np.allclose(oracles.eq_1(A, B), np.kron(A, B))
     assert np.allclose([oracles.eq_2(x, A, B) for x in X], X @ np.kron(A, B))
-    branch = Kronecker(12, 12, kron_factors=[[3, 4], [4, 3]], scaling=2.5).double()
-    branch.A.data, branch.B.data = torch.from_numpy(A), torch.from_numpy(B)
-    beside = torch.from_numpy(X @ W) + branch(torch.from_numpy(X))
-    assert close(beside, oracles.eq_3(X, W, A, B, 2.5))
-    merged = torch.from_numpy(W.T) + branch.delta()  # nn.Linear stores (out, in)
-    assert close(merged, oracles.eq_4(W, A, B, 2.5).T)
 
 
 @pytest.mark.parametrize("shape", [[[3, 4], [4, 3]], [[2, 6], [6, 2]], [[12, 1], [1, 12]]])

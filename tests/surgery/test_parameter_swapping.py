@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -15,8 +14,6 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
-    BertConfig,
-    BertForSequenceClassification,
     T5ForConditionalGeneration,
     WavLMConfig,
     WavLMModel,
@@ -28,7 +25,7 @@ from krona.backbones.shared import with_own_modules
 from krona.messages import KronaError
 from krona.methods.bitfit import Bias
 from krona.methods.lora import LoRA
-from tiny_models import SMALL
+from tiny_models import SMALL, tiny
 from tiny_t5 import batch, disturb, flags, inserted, logits, refused, restored, same_bits, snapshot, tiny_t5, train
 
 QV = ["q", "v"]
@@ -175,14 +172,8 @@ def test_a_parameter_of_the_root(backbone: bool) -> None:
         surgery.take_out(copy.deepcopy(model))
 
 
-def tiny_bert(labels: int = 2) -> Any:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
-    return BertForSequenceClassification(BertConfig(vocab_size=50, num_labels=labels, **sizes)).eval()
-
-
 def test_a_replaced_head_stays_and_the_rest_is_restored(tmp_path: Path) -> None:
-    model = tiny_bert()
+    model = tiny("bert")
     before = snapshot(model)
     surgery.insert(model, LoRA, target_modules=["query"], head=["classifier"])
     disturb(model)
@@ -198,7 +189,7 @@ def test_a_replaced_head_stays_and_the_rest_is_restored(tmp_path: Path) -> None:
 
 
 def test_a_head_that_is_replaced_under_another_adapter() -> None:
-    model = tiny_bert()
+    model = tiny("bert")
     for name in ("one", "two"):
         surgery.insert(model, LoRA, target_modules=["query"], head=["classifier"], name=name)
         disturb(model)
