@@ -76,10 +76,10 @@ def test_a_damaged_result_is_a_failure_with_its_reason(tmp_path: Path) -> None:
 )
 def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
     calls: list[Any] = [
-        lambda: save_command(tmp_path / "sweeps", name, []),
+        lambda: save_command(tmp_path, name, []),
         lambda: save_run_ids(tmp_path, name, []),
         lambda: load_run_ids(tmp_path, name),
-        lambda: load_command(tmp_path / "sweeps", name),
+        lambda: load_command(tmp_path, name),
         lambda: study_path(tmp_path, name),
     ]
     for call in calls:

@@ -99,7 +99,7 @@ def test_a_refused_sweep_leaves_nothing(
 def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool, tmp_path: Path) -> None:
     (folder := tmp_path / "sweeps").mkdir()
     if earlier:
-        sweep.save_command(folder, "mine", ["seed=7"])
+        sweep.save_command(tmp_path, "mine", ["seed=7"])
         sweep.save_run_ids(tmp_path, "mine", ["a"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
     started = begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")

@@ -183,7 +183,8 @@ def test_a_wrong_job_does_not_affect_the_others_of_a_plan(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
 def test_a_damaged_command_of_a_sweep_says_how_to_repair_it(content: str, tmp_path: Path) -> None:
-    (tmp_path / "table1.json").write_text(content)
+    save_command(tmp_path, "table1", [])
+    (tmp_path / "sweeps" / "table1.json").write_text(content)
     with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
 

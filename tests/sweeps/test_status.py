@@ -79,7 +79,7 @@ def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) 
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
-    save_command(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
+    save_command(tmp_path, "mine", ["profile=demo", "seed=0,1"])
     for words in (["mine"], ["--sweep", "mine"]):
         assert "2 runs: 2 waiting" in krona("status", *words)
     with pytest.raises(KronaError, match="did you mean 'mine'"):

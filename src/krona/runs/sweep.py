@@ -54,20 +54,19 @@ def _write(path: Path, text: str) -> None:
     write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def command_file(folder: Path, sweep: str) -> Path:
+def command_file(outputs: Path, sweep: str) -> Path:
     """Return the path of the file with a sweep's command. Raise `KronaError` for an invalid name."""
-    check_file_name("sweep", sweep)
-    return folder / f"{sweep}.json"
+    return _ids_file(outputs, sweep).with_name(f"{sweep}.json")
 
 
-def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
+def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
-    _write(command_file(folder, sweep), json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
+    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
 
 
-def read_files(folder: Path, sweep: str) -> dict[Path, str | None]:
+def read_files(outputs: Path, sweep: str) -> dict[Path, str | None]:
     """Return a dict from the paths of a sweep's files to their contents. A missing file has the value None."""
-    files = (command_file(folder, sweep), _ids_file(folder.parent, sweep))
+    files = (command_file(outputs, sweep), _ids_file(outputs, sweep))
     return {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in files}
 
 
@@ -80,12 +79,12 @@ def restore_files(before: dict[Path, str | None]) -> None:
             _write(path, text)
 
 
-def load_command(folder: Path, sweep: str) -> list[str]:
+def load_command(outputs: Path, sweep: str) -> list[str]:
     """Return the overrides of a sweep's last command. Raise `KronaError` if its file is missing or damaged."""
-    path = command_file(folder, sweep)
+    path = command_file(outputs, sweep)
     if not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.json"))
-        raise KronaError(f"No sweep {sweep!r} was started in {folder}: {did_you_mean(sweep, known)}")
+        known = sorted(file.stem for file in path.parent.glob("*.json"))
+        raise KronaError(f"No sweep {sweep!r} was started in {path.parent}: {did_you_mean(sweep, known)}")
     try:
         overrides = read_json(path)["overrides"]
         if not isinstance(overrides, list):

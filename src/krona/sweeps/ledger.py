@@ -56,30 +56,31 @@ class Ledger(Callback):
         overrides, name = list(config.hydra.overrides.task), config.sweep
         jobs: list[tuple[str, ...]] = []
         with _errors_end_the_multirun():  # errors must be found before anything is written
-            folder = runs_folder(config.hydra, multirun=True) / "sweeps"
+            outputs = runs_folder(config.hydra, multirun=True)
+            folder = outputs / "sweeps"
             launcher = config.hydra.launcher
             if "engine" in launcher:
                 require(str(launcher.engine), dict(launcher))
             if config.hydra.sweeper._target_ == BASIC_SWEEPER:
                 jobs = list_jobs(sweeper_params(config), overrides)
             if name is not None:
-                sweep.load_run_ids(folder.parent, name)
+                sweep.load_run_ids(outputs, name)
             folder.mkdir(parents=True, exist_ok=True)
             marker = folder / f"jobs-{uuid.uuid4().hex[:8]}"
             marker.touch()
         os.environ[VARIABLE] = str(marker)
         for old in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # markers of interrupted multiruns
             if time.time() - old.lstat().st_mtime > KEPT_S:  # not earlier: its jobs may still run on a cluster
-                remove_below(folder.parent, old)
+                remove_below(outputs, old)
         Ledger.jobs, Ledger.progress = [], None
         if jobs:
             Console().print(amount(len(jobs), "run"), highlight=False)
             Ledger.progress = SweepProgress(len(jobs))
         if name is not None:
-            self.before = sweep.read_files(folder, name)
+            self.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
-                sweep.save_command(folder, name, overrides)
-                sweep.save_run_ids(folder.parent, name, plan.run_ids(jobs))
+                sweep.save_command(outputs, name, overrides)
+                sweep.save_run_ids(outputs, name, plan.run_ids(jobs))
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         marker = Path(os.environ.pop(VARIABLE))

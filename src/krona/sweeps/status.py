@@ -34,8 +34,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
     else:
         from krona.sweeps.plan import plan  # imported here because it imports Hydra, which takes 0.3 s
 
-        file = command_file(outputs / "sweeps", sweep)
-        runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
+        runs = plan(load_command(outputs, sweep), outputs=outputs, source=command_file(outputs, sweep))
     if not runs:
         raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
     runs = filter_runs(runs, where, filter_value, KEYS)
