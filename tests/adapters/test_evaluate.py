@@ -183,11 +183,24 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
     folder = job.folder
     result = read_result(folder / "result.json")
     assert result.test is not None
-    assert score(folder).score == result.test["score"]
+    one = score(folder)
+    assert (one.score, one.change) == (result.test["score"], None)
     alone = shutil.copy(folder / "adapter.safetensors", tmp_path / "a.safetensors")
     assert str(tmp_path) not in json.dumps(dict(find(alone).origin.task))  # a folder of this machine
     assert score(Path(alone), data=str(tmp_path), split="test").score == result.test["score"]
     assert score(Path(alone), source=str(path)).count == 60
+    lines = path.read_text().splitlines(keepends=True)
+    for text, changed in [
+        (lines[:40], "test has 3 rows instead of 6"),
+        ([lines[0], *lines[:0:-1]], "other ids, texts"),
+    ]:
+        path.write_text("".join(text))
+        for overrides in ([], ["data.skip_bad_rows=true"]):
+            said = "\n".join(score(folder, overrides=overrides).lines())
+            assert changed in said
+            assert str(path) in said
+        assert score(folder, source=str(path)).change is None
+        assert score(folder, data=str(tmp_path)).change is None
 
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from krona.adapters.commands import submission
 from krona.adapters.commands.predict import format_answers
-from krona.adapters.commands.row_choice import RowChoice, find_task_and_data, load_rows
+from krona.adapters.commands.row_choice import RowChoice, describe_change, find_task_and_data, load_rows
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.formatting import say
@@ -35,6 +35,7 @@ class Evaluation:
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
     no_label: int  # the number of predictions that are not a label
+    change: str | None  # a message, if the run's data have changed since training
 
     def lines(self) -> list[str]:
         """Return the evaluation as lines of text."""
@@ -44,6 +45,8 @@ class Evaluation:
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
             found.append(f"  {self.no_label:,} of {self.count:,} predictions are not labels and are scored as wrong")
+        if self.change:
+            found.append(f"  {self.change}")
         return found
 
 
@@ -134,6 +137,7 @@ def evaluate(
         interval=(low, high),
         parts=parts,
         no_label=int((numbers.given < 0).sum()) if task.labels else 0,
+        change=describe_change(split, found, rows),
     )
 
 
