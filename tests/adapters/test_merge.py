@@ -1,5 +1,6 @@
 """Test `krona merge`: the file contains the weighted sum of the adapters and can be loaded without their runs."""
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ def test_refused_merges(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="exists"):
         merge([find(lora), find(other)], out)
     assert out.read_text() == "mine"
-    with pytest.raises(KronaError, match=r"a \.safetensors file"):
-        merge([find(lora), find(other)], tmp_path / "both")
+    for name, suggested in (("both", "both.safetensors"), ("i.txt", "i.safetensors"), ("", "adapter.safetensors")):
+        with pytest.raises(KronaError, match=re.escape(f"such as {tmp_path / suggested}.")):
+            merge([find(lora), find(other)], tmp_path / name)
     with pytest.raises(KronaError, match="numbers with commas"):
         parse_weights("0.5;0.5")
     assert parse_weights("0.5,-1") == [0.5, -1.0]

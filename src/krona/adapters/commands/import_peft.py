@@ -76,7 +76,8 @@ def _compare(trained: Trained, folder: Path) -> str:
 def require_adapter_file(out: Path, *, overwrite: bool) -> None:
     """Raise KronaError if the name does not end with .safetensors, or if the file exists and ``overwrite`` is false."""
     if out.suffix != ".safetensors":
-        raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {out}/{ADAPTER}.")
+        name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
+        raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
     require_new(out, overwrite=overwrite)
 
 
