@@ -46,10 +46,15 @@ def ask(*runs: Path, output: Path | None = None, source: Path | str | None = Non
 
 
 @pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_all_rows_in_order_in_every_form(ending: str, rows: Path, sst2: Path, tmp_path: Path) -> None:
+def test_all_rows_in_order_in_every_form(
+    ending: str, rows: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / f"answers.{ending}"
     ask(sst2, source=rows, output=output)
     expected = load(sst2).predict(SENTENCES)
+    unknown = sum(one.word is None for one in expected)
+    assert unknown > 0
+    assert f"not labels ({unknown} rows)" in " ".join(capsys.readouterr().err.split())
     if ending == "jsonl":
         found = [json.loads(line) for line in output.read_text().splitlines()]
         assert list(found[0]) == ["sentence", "prediction", "word", "probabilities"]

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -58,22 +59,25 @@ def predict(
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
     trained = [load(one, backbone=backbone) for one in found]
+    no_label = Counter[str]()
     if output is not None:
         done = 0
 
         def fill(part: Path) -> None:
             nonlocal done
             with part.open("wb") as out:
-                done = _write_answers(out, output.suffix, trained, rows, batch_size)
+                done = _write_answers(out, output.suffix, trained, rows, batch_size, no_label)
 
         write_whole(output, fill)
         say(Console(stderr=True), f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        cells = [flatten(answer) for answer in _answer(trained, list(rows), batch_size)]
+        cells = [flatten(answer) for answer in _answer(trained, list(rows), batch_size, no_label)]
         names, lines = list(cells[0]), [list(row.values()) for row in cells]
         say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
-        _print_answers(trained, rows, batch_size)
+        _print_answers(trained, rows, batch_size, no_label)
+    for run_id, count in no_label.items():
+        say(Console(stderr=True), f"note: {run_id} predicted texts that are not labels ({amount(count, 'row')}).")
 
 
 def _require_output(output: Path, *, overwrite: bool) -> None:
@@ -85,13 +89,21 @@ def _require_output(output: Path, *, overwrite: bool) -> None:
 
 
 def _write_answers(
-    out: BinaryIO, ending: str, trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int
+    out: BinaryIO,
+    ending: str,
+    trained: Sequence[Trained],
+    rows: Iterable[tuple[str, Any]],
+    batch_size: int,
+    no_label: Counter[str],
 ) -> int:
-    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
+    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows.
+
+    The predictions of each run that are not labels are counted in ``no_label``.
+    """
     done, began = 0, time.perf_counter()
     with _bar(rows) as advance:
         for part in batches(rows, PART):
-            text = format_answers(list(_answer(trained, part, batch_size)), ending, header=done == 0)
+            text = format_answers(list(_answer(trained, part, batch_size, no_label)), ending, header=done == 0)
             out.write((visible(text) if out.isatty() else text).encode("utf-8"))
             out.flush()
             done += len(part)
@@ -101,9 +113,11 @@ def _write_answers(
     return done
 
 
-def _print_answers(trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int) -> None:
+def _print_answers(
+    trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int, no_label: Counter[str]
+) -> None:
     try:
-        _write_answers(sys.stdout.buffer, ".tsv", trained, rows, batch_size)
+        _write_answers(sys.stdout.buffer, ".tsv", trained, rows, batch_size, no_label)
     except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
         raise
     except OSError as error:
@@ -132,11 +146,16 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
 
 
-def _answer(trained: Sequence[Trained], rows: Sequence[tuple[str, Any]], batch_size: int) -> Iterator[Answer]:
+def _answer(
+    trained: Sequence[Trained], rows: Sequence[tuple[str, Any]], batch_size: int, no_label: Counter[str]
+) -> Iterator[Answer]:
     columns = trained[0].task.columns
     places, values = [place for place, _ in rows], [row for _, row in rows]
     splits = [one.make_split(values, places=places) for one in trained]
     predictions = [one.predict_texts(split, batch_size=batch_size) for one, split in zip(trained, splits, strict=True)]
+    for one, own in zip(trained, predictions, strict=True):
+        if invalid := sum(bool(answer.probabilities) and answer.word is None for answer in own):
+            no_label[one.origin.run_id] += invalid
     for number, texts in enumerate(splits[0].texts):
         answer: Answer = dict(zip(columns, texts, strict=True))
         by_run = {one.origin.run_id: _columns(own[number]) for one, own in zip(trained, predictions, strict=True)}
