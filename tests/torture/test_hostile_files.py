@@ -227,8 +227,9 @@ def test_a_class_of_the_user_is_allowed_on_the_command_line(tmp_path: Path, monk
     (tmp_path / "own_optimizer.py").write_text("import torch\n\n\nclass Mine(torch.optim.AdamW): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     whole = config("profile=demo", "method=lora", "task=sample_rte", "optimizer._target_=own_optimizer.Mine")
-    with pytest.raises(NotAllowedError):
+    with pytest.raises(NotAllowedError, match=r"folder of the project.*set KRONA_CONF.*PYTHONPATH") as refused:
         check.settings(whole)
+    assert "command line" not in str(refused.value)
     assert check.settings(whole, own=True).optimizer.target == "own_optimizer.Mine"
 
 

@@ -80,7 +80,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     if not shipped and not trusted:
         raise NotAllowedError(
             f"{where}={shorten(path)!r} is named by a file, but a file may only use {names}. The class was not "
-            "imported. To allow the class, add it to a YAML of conf/ or to the command line."
+            "imported. Run the command in the folder of the project whose conf/ names the class. In another folder, "
+            "set KRONA_CONF to this conf/ and PYTHONPATH to the folder of the module."
         )
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
