@@ -57,6 +57,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     still = {n for n, p in surgery.trainable_state(model).items() if torch.equal(p, trains[n])}
     assert all(any(part in n for part in NO_GRADIENT) for n in still), still
     trained, expected = snapshot(model), output(model)
+    assert name == "untuned" or surgery.find_branch_fault(model) is None
 
     Adapter.of(model).save(file)
     with safe_open(file, framework="pt") as opened:

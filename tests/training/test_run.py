@@ -22,6 +22,7 @@ from transformers import T5ForConditionalGeneration
 from krona.adapters.find import find
 from krona.config import check
 from krona.messages import KronaError
+from krona.methods.lora import LoRA
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.index import summaries
@@ -123,6 +124,23 @@ def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Pat
     assert said.index(note) < said.index("epoch  1")
     assert [fault["rows"] for fault in result.splits["train"]["skipped"]] == [1, 1]
     assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
+
+
+class TwoColumns(LoRA):
+    def beside(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
+        return layer(x) + self(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x @ self.A @ self.B)[..., :2]
+
+
+def test_a_wrong_shape_of_a_users_branch_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    values = config(*typed(tiny_folder, tmp_path / "data"), "method=lora", f"method._target_={__name__}.TwoColumns")
+    job, _ = run(values, tmp_path / "outputs")
+    assert job.state == "failed"
+    assert re.search(
+        r"^forward\(\) of TwoColumns at encoder\.block\.0\S+\.q .*\(1, 4, 2\).*\(1, 4, 32\)", str(job.error)
+    )
 
 
 def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:

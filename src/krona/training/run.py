@@ -18,6 +18,7 @@ from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
+from krona.messages import KronaError
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
@@ -175,6 +176,12 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
         "backbone": describe_backbone(model.config, parameters=count.backbone),
     }
     with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
-        result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
+        try:
+            result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
+        except RuntimeError as error:
+            fault = surgery.find_branch_fault(model)
+            if fault is None:
+                raise
+            raise KronaError(fault) from error
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None

@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def export(
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
-    with exported_folder(out, overwrite=overwrite) as part:
+    with exported_folder(out, overwrite=overwrite) as part, _named_branch_faults(run, backbone):
         trained = load(run, backbone=backbone)
         expected = sample_logits(trained)
         try:
@@ -102,6 +103,18 @@ def export(
     same = "identical" if not difference else f"equal up to {difference:.1e} of the largest logit"
     lines.append(f"the logits of the exported model are {same}")
     return Export(folder=out, lines=lines, difference=difference)
+
+
+@contextmanager
+def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
+    """Replace an error by one that names the branch, if ``forward`` or ``delta`` of a user's method is wrong."""
+    try:
+        yield
+    except (KronaError, RuntimeError) as error:
+        fault = None if run.adapter is None else surgery.find_branch_fault(load(run, backbone=backbone).model)
+        if fault is None:
+            raise
+        raise KronaError(f"{fault} Nothing was exported.") from error
 
 
 def compare_logits(trained: Trained, expected: Tensor) -> float:
