@@ -43,6 +43,7 @@ METHODS = {  # from the label of a method to its overrides
     "pa_only": f"method=pa {NO_NORMS}",
 }
 FEW = tuple(METHODS)[:7]
+OTHERS = "other methods"
 
 
 @dataclass(frozen=True)
@@ -52,30 +53,45 @@ class Block:
     backbone: str
     task: str
     typed: str
-    rates: str
-    full_rates: str
+    rates: dict[str, str]  # from the label of a method to the learning rates to try, or `OTHERS`
     shapes: dict[str, str]
     methods: tuple[str, ...] = tuple(METHODS)
-    only_rates: str = ""  # for methods that train no LayerNorms; empty: `rates`
 
     def rates_of(self, label: str) -> str:
-        if label == "full":
-            return self.full_rates
-        return self.only_rates if self.only_rates and label.endswith("_only") else self.rates
+        return self.rates.get(label, self.rates[OTHERS])
 
 
 WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768
 NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # for layers of 384 × 384
 BLOCKS = {  # in order of priority
     "mpnet_cola": Block(
-        "mpnet_base", "cola", "trainer.max_epochs=1", "5e-4,1e-3,3e-3", "2e-5,5e-5,1e-4", WIDE, FEW, "1e-3,3e-3,1e-2"
+        "mpnet_base",
+        "cola",
+        "trainer.max_epochs=1",
+        {
+            OTHERS: "5e-4,1e-3,3e-3",
+            "full": "2e-5,5e-5,1e-4",
+            "lora_only": "1e-3,3e-3,1e-2",
+            "krona_only": "5e-4,1e-3,3e-3,1e-2",
+            "krona_b": "2e-4,5e-4,1e-3,3e-3",
+        },
+        WIDE,
+        FEW,
     ),
-    "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=3", "1e-3,3e-3,1e-2", "5e-5,1e-4", NARROW),
-    "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", "3e-3,1e-2", "5e-5,1e-4", NARROW),
+    "minilm_cola": Block(
+        "minilm_l6", "cola", "trainer.max_epochs=3", {OTHERS: "1e-3,3e-3,1e-2", "full": "5e-5,1e-4"}, NARROW
+    ),
+    "minilm_rte": Block("minilm_l6", "rte", "trainer.max_epochs=5", {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4"}, NARROW),
     "minilm_sst2": Block(
-        "minilm_l6", "sst2", "trainer.max_epochs=2 data.train_rows=16000", "3e-3,1e-2", "5e-5,1e-4", NARROW
+        "minilm_l6",
+        "sst2",
+        "trainer.max_epochs=2 data.train_rows=16000",
+        {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4"},
+        NARROW,
     ),
-    "mpnet_rte": Block("mpnet_base", "rte", "trainer.max_epochs=3", "5e-4,1e-3", "2e-5,5e-5", WIDE, FEW),
+    "mpnet_rte": Block(
+        "mpnet_base", "rte", "trainer.max_epochs=3", {OTHERS: "5e-4,1e-3", "full": "2e-5,5e-5"}, WIDE, FEW
+    ),
 }
 
 
