@@ -142,6 +142,19 @@ def test_only_a_module_that_a_target_names_and_its_imports_are_imported(here: Pa
         importlib.import_module("brotli")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def x(:", r"invalid syntax \(broken\.py, line 1\)"),
+        ("x = 1 / 0", r"ZeroDivisionError: .*broken\.py, line 1\)"),
+    ],
+)
+def test_an_own_module_with_an_error_is_named_with_the_line(text: str, message: str, here: Path) -> None:
+    write(here / "broken.py", text)
+    with pytest.raises(KronaError, match=message):
+        find("broken.Mine", "method._target_", "branch", own=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [["-m", "seed=0,1", "hydra/launcher=joblib"], ["trainer.devices=2"]])
 def test_an_own_module_in_other_processes(how: list[str], here: Path) -> None:

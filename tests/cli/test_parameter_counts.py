@@ -1,12 +1,14 @@
 """Test parameter counts against the paper and the libraries, and the tables of `krona params` and `krona shapes`."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import one_job
+from krona import paths
 from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
 from krona.cli import parameter_table as tables
@@ -177,6 +179,27 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     rows, left_out = tables.rows("t5_base", ["method=lora,krona,krona_b", "method.bias=2"])
     assert [row.method for row in rows] == ["krona", "krona_b"]
     assert [line.partition(".")[0] for line in left_out] == ["lora: Unknown key method"]
+
+
+def test_broken_methods_of_a_user_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "conf" / "method"
+    own.mkdir(parents=True)
+    lora = (paths.CONF / "method" / "lora.yaml").read_text().replace("krona.methods.lora.LoRA", "my_flat.Flat")
+    (own / "flat.yaml").write_text(lora.replace("name: lora", "name: flat"))
+    (own / "nameless.yaml").write_text(lora.replace("name: lora", "source: none").replace("  source: Table", "  # "))
+    (own / "typo.yaml").write_text("method: [")
+    code = (
+        "from torch import nn\n\nclass Flat(nn.Linear):\n    def __init__(self, d_in, d_out, *, rank=1, scaling=1.0):\n"
+    )
+    code += "        super().__init__(d_in, 2)\n"  # the output has 2 columns instead of d_out
+    (tmp_path / "my_flat.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    rows, left_out = tables.rows("nano", ["method=lora,flat,nameless,typo"])
+    assert [row.method for row in rows] == ["lora"]
+    for line, expected in zip(
+        left_out, ("flat: ", "nameless: method.name is missing", "typo: A YAML file"), strict=True
+    ):
+        assert line.startswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -151,5 +151,6 @@ def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> N
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(KronaError, match=r"'labels' is missing \(a list of words, or null for a number\)"):
-        Task.from_config({key: value for key, value in OWN.items() if key != "labels"})
+    for missing, hint in (("labels", r" \(a list of words, or null for a number\)"), ("columns", "")):
+        with pytest.raises(KronaError, match=rf"^task \w+: the key '{missing}' is missing{hint}$"):
+            Task.from_config({key: value for key, value in OWN.items() if key != missing})

@@ -44,14 +44,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
-
-        from krona.config.overrides import explain
+        from krona.config.overrides import WRONG_INPUT, explain
 
         if isinstance(error, OSError) and error.filename is not None:  # no permission, a full disk, or no such folder
             error = KronaError(f"{error.filename}: {error.strerror}")
-        if not isinstance(error, KronaError | HydraException | OmegaConfBaseException):
+        if not isinstance(error, WRONG_INPUT):
             raise
         print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)
         sys.exit(1)

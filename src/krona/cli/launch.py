@@ -11,13 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from krona.config.choices import named_targets, remove_plugin_launchers
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
-from krona.config.overrides import explain, normalize
+from krona.config.overrides import WRONG_INPUT, explain, normalize
 from krona.formatting import as_typed
 from krona.jobs.child_processes import PARENT, end_with_parent
 from krona.messages import KronaError, visible
@@ -61,7 +58,7 @@ def launch(
             _fail(error.code)
         leave(error.code or 0)
     except Exception as error:
-        wrong_input = isinstance(error, KronaError | HydraException | OmegaConfBaseException) or _raised_by_hydra(error)
+        wrong_input = isinstance(error, WRONG_INPUT) or _raised_by_hydra(error)
         if trace or not wrong_input:
             raise
         _fail(explain(error, arguments))

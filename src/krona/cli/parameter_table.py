@@ -24,6 +24,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
 from krona.formatting import say, table, terminal_width
+from krona.jobs.run_job import format_error
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import launches, multiply_adds
@@ -106,8 +107,8 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
                 settings = _compose([f"method={name}", f"backbone={backbone}", *others])
                 row = count_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
                 found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
-            except KronaError as error:
-                left_out.append(f"{name}: {shorten(error, 120)}")
+            except Exception as error:  # a user's branch can raise any error
+                left_out.append(f"{name}: {shorten(format_error(error), 120)}")
     if not found:
         raise KronaError("\n".join(left_out))
     return found, left_out

@@ -66,6 +66,8 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
     known = (*METHOD_KEYS, *placement_keys, *arguments)
     unknown = [key for key in config if key not in (*known, "_target_")]
     problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
+    if branch is None and "target_modules" in unknown:
+        problems.append("method._target_, the class of the branch, is missing")
     plain, placement, branch_config = (
         {key: config[key] for key in keys if key in config} for keys in (METHOD_KEYS, placement_keys, arguments)
     )

@@ -14,7 +14,7 @@ from krona.safe_files import read_json
 
 def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
     """Return the method's rate in the backbone's ``learning_rates``, or else in ``exceptions``, or else ``default``."""
-    method = _root_.method.name
+    method = _root_.method.get("name")  # a missing name is reported later
     rates = _root_.backbone.get("learning_rates")
     return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
 

@@ -23,6 +23,7 @@ OPTIONAL = (  # groups of config.yaml that may be left empty
 )  # fmt: skip
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 CFG = ("job", "hydra", "all")
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # errors without a stack trace
 RERUN = "--experimental-rerun"
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
@@ -123,15 +124,15 @@ def _move_flags_first(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
-    """Convert errors of Hydra and OmegaConf to `KronaError`, with the message of `explain`."""
+    """Convert errors of Hydra, OmegaConf and YAML to `KronaError`, with the message of `explain`."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except WRONG_INPUT as error:
         raise KronaError(explain(error, arguments)) from error
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """Return a message for an error of Hydra, usually one line. It contains the problem and the known names."""
+    """Return a message for one of `WRONG_INPUT`, usually one line. It contains the problem and the known names."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException
@@ -139,8 +140,13 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)
+    if isinstance(cause, yaml.YAMLError):  # its message has the file, the line and the column
+        return f"A YAML file can't be read: {' '.join(str(cause).split())}"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} can't be used: {error.strerror}. hydra.run.dir and hydra.sweep.dir must be writable."
+        return (
+            f"{error.filename} can't be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
+            "hydra.run.dir or hydra.sweep.dir) must be writable."
+        )
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         return unknown_choice(option[1], option[2])
@@ -188,6 +194,6 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
             check.settings(compose_job([*chosen, *values]).config, own=True)
     except KronaError as error:
         return str(error) if key in str(error) else unknown_key(key, value=value)
-    except (HydraException, OmegaConfBaseException):
+    except WRONG_INPUT:
         return unknown_key(key, value=value)
     return f"The config of this run does not have the key {key}. To add it, write ++{key}={value or 'VALUE'}"

@@ -8,6 +8,7 @@ and the classes in a YAML of conf/. For any other class, an error is raised, and
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -161,7 +162,13 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _import(path: Any, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
+    if not module:
+        raise KronaError(f"{where}={path!r} can't be imported, because it names no module. Write MODULE.CLASS.")
     try:
         return getattr(import_own(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
+    except Exception as error:  # a user's module can raise any error
+        last = extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}, line {last.lineno}"
+        raise KronaError(f"{where}={path!r} can't be imported: {type(error).__name__}: {error} ({place})") from error

@@ -127,8 +127,9 @@ class Task(BaseModel):
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
         filled = dict(values)
-        if filled.get("template") is None and isinstance(columns := filled.get("columns"), str | Sequence):
-            names = [columns] if isinstance(columns, str) else columns
+        if filled.get("template") is None:
+            columns = filled.get("columns")
+            names = columns if isinstance(columns, list | tuple) else [columns]
             filled["template"] = " ".join(f"{column}: {{{column}}}" for column in names)
         if filled.get("score") is None:
             filled["score"] = filled.get("metrics")
