@@ -113,11 +113,12 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
-    if len(scores) < 2:
+    if not scores:
         return
+    epochs = f"all {len(scores)} epochs" if len(scores) > 1 else "the only epoch"
     constant = max(constant_scores(dev, score_metrics(result.config["task"])))
     if max(scores) <= constant + TOLERANCE:
-        text = f"in all {len(scores)} epochs, the dev score was not above {constant:.2f}, that of a constant prediction"
+        text = f"in {epochs}, the dev score was not above {constant:.2f}, that of a constant prediction"
         yield Remark(text, unlearned=True)
 
 
