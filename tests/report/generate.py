@@ -176,6 +176,14 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
     return written
 
 
+def write_overrides(outputs: Path, results: Iterable[Result], *words: str) -> None:
+    """Write each result, and the overrides ``words`` as those of its command."""
+    for result in write_all(outputs, results):
+        own = [*words, f"method={result.method}", f"task={result.task}", f"seed={result.seed}"]
+        (outputs / result.run_id / ".hydra").mkdir()
+        (outputs / result.run_id / ".hydra" / "overrides.yaml").write_text(json.dumps(own), encoding="utf-8")
+
+
 def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report:
     """Write each result and return the report of the folder."""
     write_all(outputs, results)

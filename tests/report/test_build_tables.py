@@ -6,13 +6,15 @@ import shlex
 import numpy as np
 import pytest
 
+from krona.config.compose import compose_job, hydra_session
+from krona.config.multirun import expand
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import find_layout
 from krona.report.notes import table_notes
 from krona.report.wording import cell_details
 from krona.runs import claim
-from report.generate import collected, grid, make_result, write_all
+from report.generate import collected, grid, make_result, write_all, write_overrides
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
 
@@ -120,9 +122,10 @@ def dev_and_test_disagree(rows=300):
 
 def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
     results = [make_result("$(touch x); krona", "rte", kind="own"), make_result("lora", "rte; reboot", kind="own")]
-    (table,) = collected(tmp_path, results).tables
+    write_overrides(tmp_path, results)
+    (table,) = collect(tmp_path).tables
     commands = [cell.command for row in table.rows for cell in row.cells.values() if cell.command]
-    assert [shlex.split(command)[2:] for command in commands] == [
+    assert [shlex.split(command)[3:5] for command in commands] == [
         ["method=lora", "task=rte"],
         ["method=$(touch x); krona", "task=rte; reboot"],
     ]
@@ -178,19 +181,43 @@ def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
     assert len(table.cell("krona", "rte").runs) == 2
 
 
-def test_the_command_for_a_missing_run_names_its_backbone(tmp_path):
-    results = grid(["krona", "lora"], ["rte", "cola"], [0], backbone="mine", change={"backbone.path": "/t5"})
-    (table,) = collected(tmp_path, results[:3]).tables
-    backbone = "backbone=local backbone.path=/t5 backbone.name=mine"
-    assert table.cell("lora", "cola").command == f"python train.py {backbone} method=lora task=cola"
+def missing_commands(outputs):
+    (table,) = collect(outputs).tables
+    return [note.command for note in table_notes(table) if note.text.startswith("Missing: LoRA on ")]
+
+
+def test_missing_runs_have_the_settings_of_their_row_and_the_skipped_rows_of_their_task(tmp_path):
+    typed = ["profile=demo", "trainer.max_epochs=6"]
+    krona = [make_result("krona", f"sample_{task}", backbone="nano") for task in ("rte", "cola", "sst2")]
+    bad = make_result("krona", "sample_mrpc", backbone="nano", change={"data.skip_bad_rows": True})
+    lora = [make_result("lora", "sample_rte", seed, backbone="nano") for seed in (0, 1)]
+    write_overrides(tmp_path, [*krona, *lora], *typed)
+    write_overrides(tmp_path, [bad], *typed, "data.skip_bad_rows=true")
+    start, end = "python train.py -m profile=demo trainer.max_epochs=6 method=lora", f"hydra.sweep.dir={tmp_path}"
+    assert missing_commands(tmp_path) == [
+        f"{start} task=sample_cola,sample_sst2 {end} seed=0,1",
+        f"{start} task=sample_mrpc data.skip_bad_rows=true {end} seed=0,1",
+    ]
+    with hydra_session():
+        config = compose_job(expand(shlex.split(missing_commands(tmp_path)[0])[3:])[0]).config
+    assert all(config[key] == lora[0].config[key] for key in ("trainer", "backbone", "data", "method", "batch_size"))
+
+
+@pytest.mark.parametrize("overrides", [None, ["task.labels=[a,b]"], ["optimizer.lr=tuned"]], ids=str)
+def test_without_overrides_that_suit_another_task_a_missing_run_has_no_command(tmp_path, overrides):
+    results = grid(["krona", "lora"], ["rte", "cola"], [0])[:3]
+    write_all(tmp_path, results) if overrides is None else write_overrides(tmp_path, results, *overrides)
+    assert missing_commands(tmp_path) == [""]
 
 
 @pytest.mark.parametrize(("sweep", "typed"), [("mine", "sweep=mine"), ("ranks", "sweeps=ranks")])
 def test_the_command_for_what_did_not_end_names_its_sweep_and_its_seeds(tmp_path, sweep, typed):
     results = [make_result("lora", "rte", seed, sweep=sweep, status=status)
                for seed, status in ((1, "failed"), (2, "interrupted"))]  # fmt: skip
-    cell = collected(tmp_path, results, sweep=sweep).tables[0].cell("lora", "rte")
-    assert cell.command == f"python train.py -m {typed} method=lora task=rte seed=1,2 retry=failed"
+    write_overrides(tmp_path, results)
+    words = collect(tmp_path, sweep=sweep).tables[0].cell("lora", "rte").command.split()
+    expected = f"python train.py -m {typed} method=lora task=rte seed=1,2 retry=failed"
+    assert [word for word in words if not word.startswith("hydra.sweep.dir=")] == expected.split()
 
 
 def test_missing_failed_and_running_cells_say_so(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from krona.metrics.scores import score
 from krona.report.build import build_report, collect
-from krona.report.notes import score_remarks
+from krona.report.notes import next_commands, score_remarks
 from krona.report.wording import cell_mark, summarize
 from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import collected, grid, make_result, write_all
@@ -47,6 +47,13 @@ def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_s
     assert "KronA (kron_factors=" in sentence
     assert sentence.count("0.071 % of the parameters") == 1
     assert collect(tmp_path, table="9").title == "Table 9: shapes of A in KronA"
+
+
+def test_the_next_commands_do_not_compare_dev_scores_of_different_tasks(tmp_path: Path) -> None:
+    results = [make_result("lora", task, rows=60, skill=skill) for task, skill in (("rte", 0.6), ("mrpc", 0.9))]
+    assert results[0].dev["score"] < results[1].dev["score"]
+    report = collected(tmp_path, results)
+    assert next_commands(report)[0].text == f"The best run of LoRA on RTE by its dev score: {results[0].run_id}"
 
 
 def test_without_a_mean_no_row_leads(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.grouping import add_paper, group_runs
 from krona.report.labels import task_label, task_order
 from krona.report.layouts import Layout, table_tasks
+from krona.report.missing_runs import make_command, repeat_overrides
 from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
 from krona.report.score_cells import score_cell, score_column
@@ -116,7 +117,7 @@ def _score_table(layout: Layout, section: Section, rows: list[Row], tasks: list[
     for row in rows:
         for task in tasks:
             cell = score_cell(row.runs.get(task, []), layout.split, seeds)
-            row.cells[task] = cell or _missing_cell(layout, section, row, task)
+            row.cells[task] = cell or _missing_cell(layout, section, row, task, rows)
     for row in rows if layout.beside else ():
         for task in tasks:
             cell = score_cell(row.runs.get(task, []), layout.beside or "", seeds)
@@ -170,7 +171,7 @@ def _add_quantities(layout: Layout, table: Table) -> None:
                 cell.digits = digits
 
 
-def _missing_cell(layout: Layout, section: Section, row: Row, task: str) -> Cell:
+def _missing_cell(layout: Layout, section: Section, row: Row, task: str, rows: list[Row]) -> Cell:
     """Return a cell with the reason why there is no number, and the command that starts the missing runs."""
     if task in row.apart:
         return Cell(missing="in separate rows")
@@ -180,25 +181,13 @@ def _missing_cell(layout: Layout, section: Section, row: Row, task: str) -> Cell
         return Cell(missing=f"running, {states['running'].result.reached}", runs=runs)
     if "done" in states and "failed" not in states:
         return Cell(missing=f"no {layout.split} score", runs=runs)
-    command = _make_command(layout, section, row, task)
+    if layout.repeats_overrides:
+        command = repeat_overrides(layout, row, task, [run for one in rows for run in one.runs.get(task, [])])
+    else:
+        command = make_command(layout, section, row, task)
     if "failed" in states:
-        return Cell(missing="failed", command=f"{command} retry=failed", runs=runs)
+        return Cell(missing="failed", command=command and f"{command} retry=failed", runs=runs)
     return Cell(missing="interrupted" if runs else "no run", command=command, runs=runs)
-
-
-def _make_command(layout: Layout, section: Section, row: Row, task: str) -> str:
-    """Return the command that starts a row's missing runs on a task."""
-    runs = row.runs.get(task, [])
-    chosen = any(key.startswith(("backbone.", "data.")) for key in row.settings)
-    own = runs or ([row.first] if chosen and row.first else [])  # otherwise use the overrides of the whole table
-    overrides = (merge_sections([run.section for run in own]) if own else section).overrides
-    words = [*layout.command.split(), *overrides, *layout.override(row.key), f"task={task}"]
-    for key, value in row.settings.items():
-        if " " not in key and not key.startswith(("backbone.", "data.")):  # no content, no override
-            words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
-    seeds = sorted({run.result.seed for run in runs if run.status in ("failed", "interrupted")})
-    words += [f"seed={','.join(map(str, seeds))}"] if seeds not in ([], [0]) else []
-    return shlex.join(words)
 
 
 def paper_table(layout: Layout) -> Table | None:

@@ -34,6 +34,11 @@ class Layout:
     sweep: str | None = None  # in a table of the paper, finished runs of this sweep replace other runs of the same cell
     notes: tuple[str, ...] = ()
 
+    @property
+    def repeats_overrides(self) -> bool:
+        """True if the table's command does not give the settings of its runs, so that only the stored runs do."""
+        return self.paper is None and "sweeps=" not in self.command and self.command != "krona tune"
+
 
 def find_layout(table: str | None, sweep: str | None) -> Layout:
     """Return the layout of a ``table`` of the paper, of a ``sweep``, or of all runs if both are None."""

@@ -97,16 +97,18 @@ def describe_provenance(result: Result) -> str:
 
 
 def next_commands(report: Report) -> list[Note]:
-    """Return notes with commands that use the best run of the best row, in the first table that has a best row."""
+    """Return notes with commands that use a run of the best row, in the first table that has a best row.
+
+    The run is the row's best run on its first task, because scores of different tasks can't be compared.
+    """
     for table in report.tables:
+        tasks = [column for column in table.score_columns if column.kind == "task"]
         for column in table.score_columns[:1]:
             best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
-            run = best and best_run(best.cell(column.key))
-            if best is not None and run:
-                return [
-                    Note(f"The best run of {best.name} by its dev score: {run.result.run_id}"),
-                    *run_commands(run.path.parent, run.result),
-                ]
+            for task in tasks if best else ():
+                if best and (run := best_run(best.cell(task.key))):
+                    text = f"The best run of {best.name} on {task_label(task.key)} by its dev score"
+                    return [Note(f"{text}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
     return []
 
 
@@ -144,17 +146,20 @@ def _missing_notes(table: Table) -> Iterator[Note]:
     labels = {column.key: column.label for column in table.columns}
     failures, lacking = [], 0
     for row in table.rows:
-        commands = {key: command for key in labels if (command := row.cell(key).command)}
-        absent = [key for key in commands if row.cell(key).missing in ABSENT]
+        absent: dict[tuple[str, ...], list[str]] = defaultdict(list)  # from a command without its task to columns
+        for key, label in labels.items():
+            cell = row.cell(key)
+            if cell.command is not None and cell.missing in ABSENT:
+                words = shlex.split(cell.command)
+                absent[tuple("task=" if word == f"task={key}" else word for word in words)].append(key)
+            elif cell.command is not None:
+                failures.append(Note(f"{row.name} on {label}: {cell.missing}.", cell.command, "missing"))
         lacking += bool(absent)
-        if absent and lacking <= MOST_MISSING:
-            columns = ", ".join(first_few([labels[key] for key in absent], MOST_MISSING))
-            tasks = f"task={','.join(absent[:MOST_MISSING])}"
-            words = [tasks if word == f"task={absent[0]}" else word for word in shlex.split(commands[absent[0]])]
-            yield Note(f"Missing: {row.name} on {columns}.", shlex.join(words), "missing")
-        for key, command in commands.items():
-            if key not in absent:
-                failures.append(Note(f"{row.name} on {labels[key]}: {row.cell(key).missing}.", command, "missing"))
+        for command, keys in absent.items() if lacking <= MOST_MISSING else ():
+            columns = ", ".join(first_few([labels[key] for key in keys], MOST_MISSING))
+            tasks = f"task={','.join(keys[:MOST_MISSING])}"
+            typed = shlex.join(tasks if word == "task=" else word for word in command)
+            yield Note(f"Missing: {row.name} on {columns}.", typed, "missing")
     if lacking > MOST_MISSING:
         yield Note(f"{lacking - MOST_MISSING} more rows lack runs.", kind="missing")
     yield from failures

@@ -41,7 +41,7 @@ class Cell:
     test_seed: int = 0  # the random seed of its tests, which is the same for all cells of a column
     tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
-    command: str | None = None  # the command that starts the missing runs
+    command: str | None = None  # the command that starts the missing runs; "" if it is not known
     digits: int = 2
 
     @property
