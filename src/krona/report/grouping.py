@@ -59,6 +59,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
         for task, found in several.items():
             place, names = f"{layout.labels.get(key, shorten(key))} on {task_label(task)}", ", ".join(differing[task])
             notes.append(f"{place} has {len(found)} variants ({names}). Each has its own row.")
+            notes[-1] += _latest_data([one[0] for one in found], differing[task])
     for row in rows:
         _name_row(layout, row)
     return rows, first_few(notes, 5)
@@ -118,6 +119,13 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
     found = [key for key in keys if len({settings.get(key) for settings in every}) > 1]
     typed = [key for key in found if key not in runs[0].content]
     return typed if len({tuple(run.setting(key) for key in typed) for run in runs}) == len(runs) else found
+
+
+def _latest_data(runs: Sequence[StoredRun], differing: Sequence[str]) -> str:
+    """Return a sentence with the data of the run that started last, if the runs differ in their data."""
+    keys = [key for key in differing if key in DATA]
+    latest = max(runs, key=lambda run: run.whole.provenance.get("started") or "") if keys else runs[0]
+    return f" The latest run has {', '.join(f'{key}={latest.setting(key)}' for key in keys)}." if keys else ""
 
 
 def _name_row(layout: Layout, row: Row) -> None:
