@@ -155,9 +155,8 @@ class Task(BaseModel):
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
-                raise ValueError(
-                    f"the score '{metric}' is not one of the metrics: {did_you_mean(metric, self.metrics)}"
-                )
+                near = did_you_mean(metric, self.metrics)
+                raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
         if not self.score:
             raise ValueError(f"score is empty. Choose from {', '.join(self.metrics)}")
         return self
