@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from krona.report.charts import looks
-from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, log_ticks, score_axis, short
 from krona.report.charts.draw import draw, to_svg
 from krona.report.labels import METHOD_LABELS
 
@@ -65,6 +65,8 @@ def test_axes_of_a_decade_of_whole_numbers_and_of_named_ticks():
 def test_numbers_of_ticks():
     values = (0, 0.05, 3e-4, 1e-5, -20, 158_208, 2_200_000)
     assert [short(value) for value in values] == ["0", "0.05", "0.0003", "1e−5", "−20", "158k", "2.2M"]
+    assert [text for _, text in log_ticks([9_220, 19_200, 22_600_000])] == ["9.22k", "22.6M"]
+    assert [text for _, text in log_ticks([0, 1e-3, 3e-3, 1e-2])] == ["0", "0.001", "0.003", "0.01"]
 
 
 def test_the_axis_of_scores_fits_intervals_but_not_a_single_far_score():

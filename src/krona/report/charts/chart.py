@@ -90,3 +90,14 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}".replace("e-0", "e-").replace("-", "−")
+
+
+def log_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
+    """Return ticks at sorted values of a logarithmic axis, at least a ninth of the axis apart to keep labels apart."""
+    positive = [value for value in values if value > 0]
+    step = (positive[-1] / positive[0]) ** (1 / 9) if positive else 1.0
+    kept: list[float] = []
+    for value in values:
+        if not kept or value >= step * kept[-1]:
+            kept.append(value)
+    return [(value, short(value)) for value in kept]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
-from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, score_axis, short
+from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, log_ticks, score_axis
 from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
@@ -146,7 +146,7 @@ def curve_charts(curves: Curves) -> list[Chart]:
         name: [Point(one.x, one.score, one.interval, f"{name}: {number(one.score)} at {one.x:g}") for one in points]
         for name, points in curves.lines.items()
     }
-    axis = Axis(f"{setting}, log.", "log", ticks=[(value, short(value)) for value in values])
+    axis = Axis(f"{setting}, log.", "log", ticks=log_ticks(values))
     split = curves.split
     charts = [_line_chart(f"{split.capitalize()} score by {setting}", axis, f"{split} score (0–100)", lines, looks)]
     if curves.setting != RATE:
@@ -181,7 +181,7 @@ def _against(
     positive = [value for value in values if value > 0]
     if quantity.logarithmic or positive[-1] > 20 * positive[0]:
         sizes = values if any(each.line for each in series) and len(values) < 8 else []
-        axis = Axis(f"{quantity.axis}, log.", "log", ticks=[(value, short(value)) for value in sizes])
+        axis = Axis(f"{quantity.axis}, log.", "log", ticks=log_ticks(sizes))
     else:
         low, high = fit_ends(values[0], values[-1], least=0.1 * values[-1])
         axis = Axis(quantity.axis, low=low, high=high)
