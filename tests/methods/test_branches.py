@@ -231,6 +231,13 @@ def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
     assert torch.linalg.matrix_rank(down) == branch.update_rank == 16
 
 
+def test_the_rank_of_cdka_is_limited_by_the_smaller_side_of_each_factor() -> None:
+    branch = CDKA(8, 8, r1=4, r2=4)  # B (2, 4) and A (4, 2)
+    with torch.no_grad():
+        branch.B.normal_()
+    assert torch.linalg.matrix_rank(branch.delta()) == branch.update_rank == 4
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "parameters"),
     [
