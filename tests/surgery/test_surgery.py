@@ -307,3 +307,33 @@ def test_training_one_adapter_leaves_the_other_alone() -> None:
     before = {key: p.clone() for key, p in surgery.adapter_state(model, "one").items()}
     train(model, steps=3)
     assert all(torch.equal(p, before[key]) for key, p in surgery.adapter_state(model, "one").items())
+
+
+class Faulty(nn.Module):
+    """A linear branch whose ``forward`` and ``delta`` are wrong in the given way."""
+
+    def __init__(self, d_in: int, d_out: int, *, width: int = 0, transposed: bool = False, factor: int = 1) -> None:
+        super().__init__()
+        self.W = nn.Parameter(torch.zeros(width or d_out, d_in))
+        self.transposed, self.factor = transposed, factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.W.T
+
+    def delta(self) -> torch.Tensor:
+        return self.factor * (self.W.T if self.transposed else self.W)
+
+
+@pytest.mark.parametrize(
+    ("fault", "pattern", "words"),
+    [
+        ({"width": 1}, "q", ["forward() of Faulty at", "(1, 4, 1)", "(1, 4, 64)"]),  # broadcasts
+        ({"transposed": True}, "wi", ["delta() of Faulty at", "(64, 96)", "instead of (96, 64)"]),
+        ({"factor": 2}, "q", ["delta() of Faulty at", "differs from forward()"]),
+    ],
+)
+def test_a_branch_with_a_fault_is_found_before_it_trains(fault: dict[str, Any], pattern: str, words: list[str]) -> None:
+    model = tiny_t5()
+    surgery.insert(model, Faulty, target_modules=[pattern], **fault)
+    message = surgery.find_branch_fault(model) or ""
+    assert all(word in message for word in words), message

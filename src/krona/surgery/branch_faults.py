@@ -1,4 +1,4 @@
-"""Find the fault of a branch that made a run or an export fail."""
+"""Find faults of a branch class before a run, or after an export that failed."""
 
 import copy
 from typing import Any
@@ -18,18 +18,22 @@ def find_branch_fault(model: nn.Module) -> str | None:
     """Return a message for the first branch of the active adapter with a wrong ``forward`` or ``delta``, or None.
 
     ``forward`` must map (..., d_in) to (..., d_out). ``delta``, if the branch has it, must return a matrix
-    (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs.
+    (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because many
+    branches are zero at the start. Of several branches of the same class and size, it checks only one.
     """
-    name = get_state(model).active
+    name, checked = get_state(model).active, set()
     for place, adapted in adapted_modules(model):
         if name is None or name not in adapted.branches:
             continue
         d_in, d_out = widths_at(adapted, name)
         sizes = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}
+        size = sizes[adapted.places[name].placement]
         for branch in adapted.branches[name].children():
+            key = type(branch), size, tuple(p.shape for p in branch.parameters())
             label = f"{type(branch).__name__} at {public_name(place)}"
-            if fault := _find_fault(label, branch, *sizes[adapted.places[name].placement]):
+            if key not in checked and (fault := _find_fault(label, branch, *size)):
                 return fault
+            checked.add(key)
     return None
 
 
@@ -37,7 +41,10 @@ def find_branch_fault(model: nn.Module) -> str | None:
 def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | None:
     device = next((p.device for p in branch.parameters()), torch.device("cpu"))
     branch = copy.deepcopy(branch).to(torch.float32).eval()
-    x = torch.randn(1, 4, d_in, generator=torch.Generator().manual_seed(0)).to(device)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in branch.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device))
+    x = torch.randn(1, 4, d_in, generator=generator).to(device)
     try:
         y: Tensor = branch(x)
     except RuntimeError as error:

@@ -176,12 +176,8 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
         "backbone": describe_backbone(model.config, parameters=count.backbone),
     }
     with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
-        try:
-            result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
-        except RuntimeError as error:
-            fault = surgery.find_branch_fault(model)
-            if fault is None:
-                raise
-            raise KronaError(fault) from error
+        if fault := surgery.find_branch_fault(model):
+            raise KronaError(fault)
+        result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None
