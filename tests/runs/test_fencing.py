@@ -18,10 +18,11 @@ from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S
+from krona.runs.heartbeat import LAPSE_S
 from krona.runs.result import Result, write_result
+from krona.training.checkpoint import AtomicCheckpoints
 from krona.training.ranks import Ranks
-from krona.training.run_files import RunFiles, WholeCheckpoints
+from krona.training.run_files import RunFiles
 from one_job import config, run, typed
 
 
@@ -81,7 +82,7 @@ def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
         result: Result = end["result"]
         result.status = "running"
         files.write_epoch(result)
-        WholeCheckpoints(mine.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
+        AtomicCheckpoints(mine.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
         result.status = "done"
         files.write_end(end["settings"], result, end["model"], end["predictions"], backbone=end["backbone"])
         run_job._finish(result, folder, mine, "done", None)

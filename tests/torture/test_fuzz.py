@@ -157,8 +157,8 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     import torch
 
     from krona.jobs.job import JobSpec, claimed
+    from krona.training.checkpoint import AtomicCheckpoints
     from krona.training.ranks import Ranks
-    from krona.training.run_files import WholeCheckpoints
 
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied
@@ -179,7 +179,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
             assert aside.read_bytes() == raw
             assert any("last.ckpt is damaged (" in note for note in spec.notes)
             return
-        read = WholeCheckpoints().load_checkpoint(file, weights_only=True)
+        read = AtomicCheckpoints().load_checkpoint(file, weights_only=True)
         assert torch.equal(read["state_dict"].pop("A"), saved["state_dict"]["A"])
         assert read == {**saved, "state_dict": {}}
 

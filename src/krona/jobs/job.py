@@ -184,7 +184,7 @@ def _prepare(spec: JobSpec, claim: Claim) -> None:
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return
-    from krona.training.run_files import find_damage  # imports Lightning, which is slow
+    from krona.training.checkpoint import find_damage  # imports Lightning, which is slow
 
     if (damage := find_damage(run.checkpoint)) is not None:
         aside = claim.set_aside(run.checkpoint)

@@ -24,10 +24,9 @@ from pathlib import Path
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.holder import LAPSE_S, Holder, claim_text, has_lapsed, read_holder, stands_still
+from krona.runs.heartbeat import BEAT_S, LAPSE_S, has_lapsed, stands_still
+from krona.runs.holder import Holder, claim_text, read_holder
 from krona.safe_files import Fill, opened_below, remove_below, write_whole
-
-BEAT_S = 5.0
 
 
 class ClaimLostError(KronaError):

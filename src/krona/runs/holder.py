@@ -1,18 +1,14 @@
-"""Describe the process that has claimed a run, and check whether this process is still alive."""
+"""Describe the process that has claimed a run, and check whether this process is known to be dead."""
 
 import json
 import os
 import re
 import socket
-import time
-import uuid
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
-WATCH_S = 15.0  # seconds for which such a claim is watched: the time of three heartbeats
 Holder = dict[str, Any]  # with the keys host, machine, pid, token and slurm
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
@@ -82,50 +78,6 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
     return False
 
 
-def has_lapsed(path: Path) -> bool:
-    """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
-
-    If the heartbeat is too old, the owner may still be alive. Call `stands_still` to watch for a new heartbeat.
-    """
-    if is_dead(read_holder(path)):
-        return True
-    age = _age(path)
-    return age is None or abs(age) > LAPSE_S  # a heartbeat in the future does not show that the owner is alive
-
-
-def stands_still(path: Path) -> bool:
-    """Watch a claim for `WATCH_S` seconds. Return whether it gets no heartbeat and no new owner during this time.
-
-    Return true immediately if the owner is known to be dead.
-    """
-    holder = read_holder(path)
-    if is_dead(holder):
-        return True
-    try:
-        beat = path.stat().st_mtime_ns
-        until = time.monotonic() + WATCH_S
-        while time.monotonic() < until:
-            time.sleep(min(1.0, WATCH_S))
-            if path.stat().st_mtime_ns != beat:
-                return False
-    except FileNotFoundError:
-        return True
-    return read_holder(path) == holder
-
-
 def _slurm_job() -> list[Any] | None:
     number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
     return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
-
-
-def _age(path: Path) -> float | None:
-    """Return the seconds since a claim's last heartbeat, by the file system's clock, or None if there is no claim."""
-    probe = path.with_name(f".now.{uuid.uuid4().hex}")
-    try:
-        beat = path.stat().st_mtime
-        probe.touch()
-        return probe.stat().st_mtime - beat
-    except FileNotFoundError:
-        return None
-    finally:
-        probe.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from krona.messages import KronaError, check_file_name
-from krona.runs import claim, holder
+from krona.runs import claim, heartbeat, holder
 from krona.safe_files import remove_below
 
 LOCK_S = 30  # seconds; an older lock was left by a killed process, because one write takes milliseconds
@@ -136,7 +136,7 @@ def _is_dead(trial: Any, outputs: Path) -> bool:
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
     if holder.is_local(worker):
         return worker["pid"] == os.getpid() or not holder.is_alive(int(worker["pid"]))
-    if age < holder.LAPSE_S:
+    if age < heartbeat.LAPSE_S:
         return False
     run_id = trial.user_attrs.get("run_id")
     return run_id is None or claim.owner(outputs / run_id) is None

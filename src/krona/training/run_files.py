@@ -1,17 +1,12 @@
-"""Write the files of a run: metrics, predictions, adapter, result and checkpoints. Each file is written atomically."""
+"""Write the files of a run: metrics, predictions, adapter and result. Each file is written atomically."""
 
 import csv
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
@@ -19,15 +14,14 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.origin import Origin
 from krona.config.settings import Run
-from krona.messages import KronaError, first_line
+from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS, Result, write_result
-from krona.safe_files import Write, write_whole
+from krona.safe_files import Write
 from krona.tasks import Split
 from krona.training.ranks import Ranks
 
-CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
 KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they are smaller
 
 
@@ -138,34 +132,3 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
                     opened.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     write(file, fill)
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """A writer of Lightning's checkpoints that writes each file atomically with the function ``write``.
-
-    If another process has taken over the run, the ``write`` of its claim (`krona.runs.claim`) raises an error.
-    """
-
-    def __init__(self, write: Write = write_whole) -> None:
-        self.write = write
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        self.write(Path(path), partial(torch.save, checkpoint))
-
-
-def find_damage(checkpoint: Path) -> str | None:
-    """Return a description of what is wrong with a checkpoint file.
-
-    Return None if the file can be read and the checksums (CRC) of all its parts are correct.
-    """
-    try:
-        with zipfile.ZipFile(checkpoint) as parts:
-            if (damaged := parts.testzip()) is not None:
-                return f"its part {damaged} does not match its checksum"
-        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
-        missing = [key for key in CHECKPOINT_KEYS if key not in content]
-    except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
-        return "it contains objects that are not weights or numbers"
-    except Exception as error:  # zip, pickle and torch raise different errors
-        return first_line(error)
-    return f"it does not contain {', '.join(missing)}" if missing else None

@@ -15,9 +15,10 @@ from krona import surgery
 from krona.config.settings import Run
 from krona.messages import KronaError, shorten
 from krona.training.callbacks import build_callbacks
+from krona.training.checkpoint import AtomicCheckpoints
 from krona.training.data import RunData
 from krona.training.learner import Learner
-from krona.training.run_files import RunFiles, WholeCheckpoints
+from krona.training.run_files import RunFiles
 
 PASSED = ("limit_train_batches", "log_every_n_steps", "enable_model_summary", "num_sanity_val_steps", "detect_anomaly",
           "deterministic", "benchmark")  # fmt: skip
@@ -45,7 +46,7 @@ def build_trainer(
         if options.profiler is not None:
             profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
-    checkpoints = WholeCheckpoints() if files.claim is None else WholeCheckpoints(files.claim.write)
+    checkpoints = AtomicCheckpoints() if files.claim is None else AtomicCheckpoints(files.claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
     try:
         return pl.Trainer(

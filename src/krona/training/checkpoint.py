@@ -1,0 +1,46 @@
+"""Write the checkpoint of an epoch atomically, and find the damage of a checkpoint."""
+
+import pickle
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from krona.messages import first_line
+from krona.safe_files import Write, write_whole
+
+KEYS = ("state_dict", "epoch", "global_step", "krona")
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """A writer of Lightning's checkpoints that writes each file atomically with the function ``write``.
+
+    If another process has taken over the run, the ``write`` of its claim (`krona.runs.claim`) raises an error.
+    """
+
+    def __init__(self, write: Write = write_whole) -> None:
+        self.write = write
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        self.write(Path(path), partial(torch.save, checkpoint))
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """Return a description of what is wrong with a checkpoint file.
+
+    Return None if the file can be read and the checksums (CRC) of all its parts are correct.
+    """
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if (damaged := parts.testzip()) is not None:
+                return f"its part {damaged} does not match its checksum"
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        missing = [key for key in KEYS if key not in content]
+    except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
+        return "it contains objects that are not weights or numbers"
+    except Exception as error:  # zip, pickle and torch raise different errors
+        return first_line(error)
+    return f"it does not contain {', '.join(missing)}" if missing else None
