@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,25 +59,24 @@ def predict(
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
-    trained = [load(one, backbone=backbone) for one in found]
-    no_label = Counter[str]()
+    predictor = Predictor([load(one, backbone=backbone) for one in found], batch_size)
     if output is not None:
         done = 0
 
         def fill(part: Path) -> None:
             nonlocal done
             with part.open("wb") as out:
-                done = _write_answers(out, output.suffix, trained, rows, batch_size, no_label)
+                done = predictor.write(out, output.suffix, rows)
 
         write_whole(output, fill)
         say(Console(stderr=True), f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        cells = [flatten(answer) for answer in _answer(trained, list(rows), batch_size, no_label)]
+        cells = [flatten(answer) for answer in predictor.answer(list(rows))]
         names, lines = list(cells[0]), [list(row.values()) for row in cells]
         say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
-        _print_answers(trained, rows, batch_size, no_label)
-    for run_id, count in no_label.items():
+        predictor.print(rows)
+    for run_id, count in predictor.no_label.items():
         say(Console(stderr=True), f"note: {run_id} predicted texts that are not labels ({amount(count, 'row')}).")
 
 
@@ -88,41 +88,58 @@ def _require_output(output: Path, *, overwrite: bool) -> None:
         raise KronaError(f"--output {output} cannot be written, because the folder {output.parent} was not found.")
 
 
-def _write_answers(
-    out: BinaryIO,
-    ending: str,
-    trained: Sequence[Trained],
-    rows: Iterable[tuple[str, Any]],
-    batch_size: int,
-    no_label: Counter[str],
-) -> int:
-    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows.
+@dataclass(frozen=True)
+class Predictor:
+    """Predict rows with one or several trained models.
 
-    The predictions of each run that are not labels are counted in ``no_label``.
+    Args:
+        no_label: the number of predictions of each run that are not labels.
     """
-    done, began = 0, time.perf_counter()
-    with _bar(rows) as advance:
-        for part in batches(rows, PART):
-            text = format_answers(list(_answer(trained, part, batch_size, no_label)), ending, header=done == 0)
-            out.write((visible(text) if out.isatty() else text).encode("utf-8"))
-            out.flush()
-            done += len(part)
-            advance(rate(done / (time.perf_counter() - began)))
-    if not done:
-        raise KronaError(f"{getattr(rows, 'name', 'The input')} has no rows.")
-    return done
 
+    trained: Sequence[Trained]
+    batch_size: int
+    no_label: Counter[str] = field(default_factory=Counter)
 
-def _print_answers(
-    trained: Sequence[Trained], rows: Iterable[tuple[str, Any]], batch_size: int, no_label: Counter[str]
-) -> None:
-    try:
-        _write_answers(sys.stdout.buffer, ".tsv", trained, rows, batch_size, no_label)
-    except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest at exit
-        raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
+    def answer(self, rows: Sequence[tuple[str, Any]]) -> Iterator[Answer]:
+        """Yield the texts and the predictions of each row. A row is a tuple of its place in the input and its texts."""
+        columns = self.trained[0].task.columns
+        places, values = [place for place, _ in rows], [row for _, row in rows]
+        splits = [one.make_split(values, places=places) for one in self.trained]
+        predictions = {
+            one.origin.run_id: one.predict_texts(split, batch_size=self.batch_size)
+            for one, split in zip(self.trained, splits, strict=True)
+        }
+        for run_id, own in predictions.items():
+            if invalid := sum(bool(answer.probabilities) and answer.word is None for answer in own):
+                self.no_label[run_id] += invalid
+        for number, texts in enumerate(splits[0].texts):
+            by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
+            answer: Answer = dict(zip(columns, texts, strict=True))
+            yield answer | (by_run if len(self.trained) > 1 else next(iter(by_run.values())))
+
+    def write(self, out: BinaryIO, ending: str, rows: Iterable[tuple[str, Any]]) -> int:
+        """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
+        done, began = 0, time.perf_counter()
+        with _bar(rows) as advance:
+            for part in batches(rows, PART):
+                text = format_answers(list(self.answer(part)), ending, header=done == 0)
+                out.write((visible(text) if out.isatty() else text).encode("utf-8"))
+                out.flush()
+                done += len(part)
+                advance(rate(done / (time.perf_counter() - began)))
+        if not done:
+            raise KronaError(f"{getattr(rows, 'name', 'The input')} has no rows.")
+        return done
+
+    def print(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Write the predictions to standard output as TSV."""
+        try:
+            self.write(sys.stdout.buffer, ".tsv", rows)
+        except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest
+            raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
 def _common_task(found: Sequence[TrainedRun]) -> Task:
@@ -144,22 +161,6 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
         columns = quote_columns(task.columns)
         raise KronaError(f"--text has {amount(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
     return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
-
-
-def _answer(
-    trained: Sequence[Trained], rows: Sequence[tuple[str, Any]], batch_size: int, no_label: Counter[str]
-) -> Iterator[Answer]:
-    columns = trained[0].task.columns
-    places, values = [place for place, _ in rows], [row for _, row in rows]
-    splits = [one.make_split(values, places=places) for one in trained]
-    predictions = [one.predict_texts(split, batch_size=batch_size) for one, split in zip(trained, splits, strict=True)]
-    for one, own in zip(trained, predictions, strict=True):
-        if invalid := sum(bool(answer.probabilities) and answer.word is None for answer in own):
-            no_label[one.origin.run_id] += invalid
-    for number, texts in enumerate(splits[0].texts):
-        answer: Answer = dict(zip(columns, texts, strict=True))
-        by_run = {one.origin.run_id: _columns(own[number]) for one, own in zip(trained, predictions, strict=True)}
-        yield answer | (by_run if len(trained) > 1 else _columns(predictions[0][number]))
 
 
 def _columns(prediction: Prediction) -> Answer:
