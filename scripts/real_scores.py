@@ -81,16 +81,24 @@ BLOCKS = {  # in order of priority
         FEW,
     ),
     "minilm_cola": Block(
-        "minilm_l6", "cola", "trainer.max_epochs=3", {OTHERS: "1e-3,3e-3,1e-2", "full": "5e-5,1e-4"}, NARROW
+        "minilm_l6",
+        "cola",
+        "trainer.max_epochs=3",
+        {OTHERS: "1e-3,3e-3,1e-2", "full": "5e-5,1e-4", "krona_b": "2e-4,5e-4,1e-3"},
+        NARROW,
     ),
     "minilm_rte": Block(
-        "minilm_l6", "rte", f"trainer.max_epochs=5 {BF16}", {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4"}, NARROW
+        "minilm_l6",
+        "rte",
+        f"trainer.max_epochs=5 {BF16}",
+        {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4", "krona_b": "2e-4,1e-3"},
+        NARROW,
     ),
     "minilm_sst2": Block(
         "minilm_l6",
         "sst2",
         f"trainer.max_epochs=2 data.train_rows=16000 {BF16}",
-        {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4"},
+        {OTHERS: "3e-3,1e-2", "full": "5e-5,1e-4", "krona_b": "2e-4,1e-3"},
         NARROW,
     ),
     "mpnet_rte": Block(
