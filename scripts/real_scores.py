@@ -44,6 +44,10 @@ METHODS = {  # from the label of a method to its overrides
     "krona_b_only": f"method=krona_b {NO_NORMS}",
 }
 FEW = tuple(METHODS)[:7]
+UPDATES = {  # updates with as many parameters as LoRA of rank 1, and ranks from 1 to the width of the layer
+    f"rank_{file.stem}": f"variant=rank_at_budget/{file.stem} {NO_NORMS}"
+    for file in sorted((ROOT / "conf" / "variant" / "rank_at_budget").glob("*.yaml"))
+}
 OTHERS = "other methods"
 
 
@@ -57,6 +61,9 @@ class Block:
     rates: dict[str, str]  # from the label of a method to the learning rates to try, or `OTHERS`
     shapes: dict[str, str]
     methods: tuple[str, ...] = tuple(METHODS)
+
+    def overrides(self, label: str) -> list[str]:
+        return [self.shapes.get(word, word) for word in (METHODS | UPDATES)[label].split()]
 
     def rates_of(self, label: str) -> str:
         return self.rates.get(label, self.rates[OTHERS])
@@ -104,6 +111,14 @@ BLOCKS = {  # in order of priority
     "mpnet_rte": Block(
         "mpnet_base", "rte", "trainer.max_epochs=3", {OTHERS: "5e-4,1e-3", "full": "2e-5,5e-5"}, WIDE, FEW
     ),
+    "minilm_ranks": Block(
+        "minilm_l6",
+        "sst2",
+        f"trainer.max_epochs=2 data.train_rows=3000 {BF16}",
+        {OTHERS: "1e-3,3e-3,1e-2"},
+        {},
+        tuple(UPDATES),
+    ),
     # more epochs, or all rows of SST-2, to find out why full fine-tuning scores below published numbers
     "minilm_cola_long": Block("minilm_l6", "cola", "trainer.max_epochs=10", {OTHERS: "1e-4"}, NARROW, ("full",)),
     "minilm_sst2_long": Block("minilm_l6", "sst2", f"trainer.max_epochs=2 {BF16}", {OTHERS: "5e-5"}, NARROW, ("full",)),
@@ -142,6 +157,7 @@ def describe_run(label: str, run_id: str) -> dict[str, Any]:
     result = RunFolder(paths.OUTPUTS / run_id).read()
     assert result.dev, run_id  # a finished run has both scores
     assert result.test, run_id
+    learned = result.learned or {}
     return {
         "run": run_id,
         "label": label,
@@ -153,6 +169,8 @@ def describe_run(label: str, run_id: str) -> dict[str, Any]:
         "epochs": result.epochs,
         "trainable": result.trainable_params,
         "head": result.head_params,
+        "rank": result.provenance["update_rank"],
+        "update": {key: learned.get(key) for key in ("norm", "effective_rank", "stable_rank")},
         "train_seconds": round(result.times["train"]),
         "commit": result.provenance["git_commit"][:10],
         "dev": {"score": result.dev["score"], "outcomes": result.dev["outcomes"]},
@@ -173,7 +191,7 @@ def main() -> None:
             f"backbone.path={options.weights / block.backbone}",
         ]  # fmt: skip
         for label in block.methods:
-            method = [block.shapes.get(word, word) for word in METHODS[label].split()]
+            method = block.overrides(label)
             sweep = f"sweep=real_{name}_{label}"
             train(
                 *places,
