@@ -84,6 +84,15 @@ def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> N
         score(rte, task="rte", data=str(glue), split="validaton")
 
 
+def test_skipped_rows_are_counted(encoders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    good, bad = ({"sentence1": text, "sentence2": "It is wet.", "label": "entailment"} for text in ("It rains.", None))
+    file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad, good)))
+    found = score(encoders["rte"], source=str(file), overrides=["data.skip_bad_rows=true"])
+    assert found.count == 2
+    assert "skipped 1 of 3 rows" in found.lines()[-1]
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
@@ -184,7 +193,7 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
     result = read_result(folder / "result.json")
     assert result.test is not None
     one = score(folder)
-    assert (one.score, one.change) == (result.test["score"], None)
+    assert (one.score, one.notes) == (result.test["score"], [])
     alone = shutil.copy(folder / "adapter.safetensors", tmp_path / "a.safetensors")
     assert str(tmp_path) not in json.dumps(dict(find(alone).origin.task))  # a folder of this machine
     assert score(Path(alone), data=str(tmp_path), split="test").score == result.test["score"]
@@ -199,8 +208,8 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
             said = "\n".join(score(folder, overrides=overrides).lines())
             assert changed in said
             assert str(path) in said
-        assert score(folder, source=str(path)).change is None
-        assert score(folder, data=str(tmp_path)).change is None
+        assert score(folder, source=str(path)).notes == []
+        assert score(folder, data=str(tmp_path)).notes == []
 
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:
@@ -283,15 +292,21 @@ def test_overrides_without_a_run_are_refused() -> None:
 
 
 def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
-    def wrong(count: int, message: str, *, data: str | None = None, **changes: Path) -> None:
-        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64, **changes}
+    def wrong(count: int, message: str, **changes: Any) -> None:
+        choice = {key: value for key, value in changes.items() if key not in ("output", "submission_to")}
+        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64}
+        options |= {key: value for key, value in changes.items() if key not in choice}
         names = [str(encoders[name]) for name in ("rte", "qnli")[:count]]
         with pytest.raises(KronaError, match=message):
-            evaluate_runs(names, RowChoice(data=data), overwrite=False, console=Console(), **options)
+            evaluate_runs(names, RowChoice(**choice), overwrite=False, console=Console(), **options)
 
     answers, archive = tmp_path / "a.jsonl", tmp_path / "a.zip"
     wrong(2, "--output needs exactly one run", output=answers)
     wrong(2, r"--submission needs GLUE's test sets.*--data FOLDER", submission_to=archive)
+    glues = {"submission_to": archive, "data": str(tmp_path)}
+    wrong(1, "can't be used with --input, --map and --output", **glues, source="a.csv", mapping=["a=b"], output=answers)
+    wrong(1, "--submission can't be used with --task and --split", **glues, task="rte", split="dev")
+    wrong(1, "--input can't be used with --data and --split", source="a.csv", data="hub", split="dev")
     for file in (answers, archive):
         file.write_text("mine")
     wrong(1, r"a.jsonl exists", output=answers)

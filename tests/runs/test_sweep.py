@@ -65,6 +65,18 @@ def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path) ->
     assert not list((tmp_path / "sweeps").glob("jobs-*"))
 
 
+def test_a_command_for_some_runs_of_a_sweep_keeps_its_list_and_its_command(tmp_path: Path) -> None:
+    typed = ["profile=demo", "sweep=ranks", "method=krona,lora", "task=sample_rte", "seed=0,1"]
+    begin(tmp_path, *typed)
+    files = sweep.read_files(tmp_path, "ranks")
+    started = begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona", "task=sample_rte", "seed=0")
+    ledger.note_job(Job("krona-0", "failed", tmp_path / "krona-0", make_result("krona", "sample_rte")))
+    end(started, "ranks", tmp_path)
+    assert sweep.read_files(tmp_path, "ranks") == files
+    begin(tmp_path, "profile=demo", "sweep=ranks", "method=pa", "task=sample_rte")
+    assert len(sweep.load_run_ids(tmp_path, "ranks")) == 1  # another command replaces runs that were not started
+
+
 def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:
     first, *others = plan.plan(["profile=demo", "method=krona,lora", "task=sample_rte"], outputs=tmp_path)
     made = make_result("krona", "sample_rte", sweep="table1")

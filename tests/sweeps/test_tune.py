@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -18,7 +17,6 @@ from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import tune_study
-from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
@@ -232,21 +230,29 @@ def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:
 def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("optimizer.lr=0.003", "factors=2x384")
     best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
-    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
+    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: (Study("s", []), None))
+    monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [*[best] * 10, replace(best, state="running")]))
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     loop.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
-    first, line = capsys.readouterr().out.splitlines()
+    running, first, line = capsys.readouterr().out.splitlines()
+    assert running == "1 trial of this study still run in another process"
     assert first == "best of 10 trials: dev 71.50, krona-rte-1"
     words = shlex.split(line)
     assert words[1].endswith("train.py")
     assert words[2:] == [*typed, *own]
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_has_its_exit_code(
-    stop: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop, "tune", Mock(side_effect=stop))
+    def tune(*args: Any, **options: Any) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt as error:
+            raise SystemExit(1) from error  # as Lightning's trainer does
+
+    monkeypatch.setattr(loop, "tune", tune)
     with pytest.raises(SystemExit) as caught:
         loop.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
     assert caught.value.code == code

@@ -74,11 +74,12 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
     say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
     say(console, table(headings, cells, width=terminal_width(console)))
+    papers = " MNLI: score in the paper's Table 9." if any(row.paper_mnli for row in selected) else ""
     say(
         console,
         f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. Shapes with this number come first. adds: multiply-adds "
-        "for one token. % of layer: these multiply-adds in percent of the layer's own. MNLI: score in the paper's "
-        "Table 9. Shapes with a side of 1 are left out.",
+        f"for one token. % of layer: these multiply-adds in percent of the layer's own.{papers} Shapes with a side of "
+        "1 are left out.",
     )
     if others := len(rows) - len(selected):
         say(

@@ -35,7 +35,7 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
             interrupt(number, frame)
         raise Interrupted(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield started
     except (Interrupted, KeyboardInterrupt) as error:
@@ -46,7 +46,8 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
         _wait_all(started, forward_signal=False)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent(parent: int) -> None:

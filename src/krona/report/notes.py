@@ -7,7 +7,7 @@ from pathlib import Path
 
 from krona import paths
 from krona.formatting import below
-from krona.messages import amount, first_few
+from krona.messages import amount, first_few, shorten
 from krona.report.grouping import differing_data, format_differing
 from krona.report.labels import task_label
 from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
@@ -107,7 +107,7 @@ def next_commands(report: Report) -> list[Note]:
             best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
             for task in tasks if best else ():
                 if best and (run := best_run(best.cell(task.key))):
-                    text = f"The best run of {best.name} on {task_label(task.key)} by its dev score"
+                    text = f"The best run of {best.name} on {shorten(task.key)} by its dev score"
                     return [Note(f"{text}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
     return []
 

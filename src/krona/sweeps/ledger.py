@@ -51,6 +51,7 @@ class Ledger(Callback):
 
     def __init__(self) -> None:
         self.before: dict[Path, str | None] = {}  # the content of a named sweep's files before this command
+        self.repeats = False  # whether the command starts only some of the runs that the sweep's files list
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         overrides, name = list(config.hydra.overrides.task), config.sweep
@@ -79,8 +80,11 @@ class Ledger(Callback):
         if name is not None:
             self.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
-                sweep.save_command(outputs, name, overrides)
-                sweep.save_run_ids(outputs, name, plan.run_ids(jobs))
+                ids = set(plan.run_ids(jobs))
+                self.repeats = bool(ids) and ids < sweep.load_run_ids(outputs, name)
+                if not self.repeats:
+                    sweep.save_command(outputs, name, overrides)
+                    sweep.save_run_ids(outputs, name, ids)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         marker = Path(os.environ.pop(VARIABLE))
@@ -94,9 +98,9 @@ class Ledger(Callback):
         output.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _errors_end_the_multirun():
-            if ids:
+            if ids and not self.repeats:
                 sweep.save_run_ids(outputs, name, ids)
-            elif config.sweep is not None:  # no job has a result, because all were rejected
+            elif not ids and config.sweep is not None:  # no job has a result, because all were rejected
                 sweep.restore_files(self.before)
         with suppress(OSError):
             marker.parent.rmdir()  # no file of a sweep is in it

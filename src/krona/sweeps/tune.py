@@ -227,12 +227,16 @@ def tune_here(
         environment = {**os.environ, PARENT: str(os.getpid())}
         for number in range(1, workers):
             others.append(subprocess.Popen([*command, f"--seed={seed + 1000 * number}"], env=environment))
-        result, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        found, _ = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if parent is not None:
         return  # the parent process prints the result
     if any(other.returncode for other in others):
         raise KronaError("A process failed. Its error is above. Run the same command again to resume the study.")
-    say(console, f"best of {amount(len(result.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
+    result = read_study(study_path(OUTPUTS, found.name))  # with the last trials of the other processes
+    best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
+    if running:
+        say(console, f"{amount(running, 'trial')} of this study still run in another process")
+    say(console, f"best of {amount(len(result.trials) - running, 'trial')}: dev {best.value:.2f}, {best.run_id}")
     say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))

@@ -6,6 +6,7 @@ count. Before a suspicious row, it yields ``(line, Oddity)``. It raises `KronaEr
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -171,7 +172,8 @@ def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
     try:
         found = parse_json(text)
     except ValueError as error:
-        return BadRowError(f"the line is not a JSON object: {error}", kind="no JSON object")
+        reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
+        return BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
     if not isinstance(found, dict):
         return BadRowError(f"the line is not a JSON object with {', '.join(wanted.names)}", kind="no JSON object")
     for name in wanted.missing(found):

@@ -38,14 +38,15 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
     """Return a list of notes, with one sentence for each property of the rows that may affect the scores."""
     used = {split.part.name: split.part for split in splits.by_role.values()}  # dev and test may share a part
     return [
-        *(note for part in used.values() for note in _note_part(part)),
+        *(note for part in used.values() for note in part_notes(part)),
         *_note_other_rows(task, splits),
         *_note_labels(task, splits, train_rows),
         *_note_repeated(splits),
     ]
 
 
-def _note_part(part: Part) -> Iterator[str]:
+def part_notes(part: Part) -> Iterator[str]:
+    """Yield notes on the skipped rows and on the suspicious rows of an official part."""
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
         faults = [f"{fault.rows:,} {kind}, first {fault.first}" for kind, fault in part.skipped.items()]

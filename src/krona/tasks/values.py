@@ -33,7 +33,8 @@ def read_text(name: str, value: object) -> str:
 
 
 def read_label(value: object) -> str:
-    """Return a label as text, for example ``true`` for True and ``1`` for 1.0."""
+    """Return a label as text, for example ``true`` for True and ``1`` for 1.0. Raise `BadRowError` for None."""
+    _require_label(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -46,6 +47,7 @@ def read_number(value: object) -> str:
 
     Ties are rounded to the even digit, as in numpy. Raise `BadRowError` if the value is too large or not a number.
     """
+    _require_label(value)
     text = str(value).strip()
     try:
         number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
@@ -55,3 +57,8 @@ def read_number(value: object) -> str:
         raise BadRowError(f"label '{shorten(value)}' is not a number below {LARGEST:.0e}", kind="label is no number")
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0
+
+
+def _require_label(value: object) -> None:
+    if value is None:
+        raise BadRowError("the label is empty (null)", kind="no label")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
-from krona.tasks import Task
+from krona.tasks import Task, part_notes
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
 
@@ -35,7 +36,7 @@ class Evaluation:
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
     no_label: int  # the number of predictions that are not a label
-    change: str | None  # a message, if the run's data have changed since training
+    notes: Sequence[str]  # messages on skipped rows, and on data that have changed since training
 
     def lines(self) -> list[str]:
         """Return the evaluation as lines of text."""
@@ -45,9 +46,7 @@ class Evaluation:
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
             found.append(f"  {self.no_label:,} of {self.count:,} predictions are not labels and are scored as wrong")
-        if self.change:
-            found.append(f"  {self.change}")
-        return found
+        return [*found, *(f"  {note}" for note in self.notes)]
 
 
 def evaluate_runs(
@@ -72,9 +71,16 @@ def evaluate_runs(
     found = [find(run) for run in runs if "=" not in run]
     if not found:
         raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
+    split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
-        if rows.overrides:
-            raise KronaError(f"--submission can't be used with {' '.join(rows.overrides)}. Omit one of them.")
+        others = {
+            "--task": rows.task,
+            "--split": split,
+            "--input": rows.source,
+            "--map": rows.mapping,
+            "--output": output,
+        }
+        _require_none("--submission", others, *rows.overrides)
         if rows.data is None:
             raise KronaError(
                 "--submission needs GLUE's test sets. Add --data FOLDER with the folder of the GLUE download."
@@ -85,6 +91,8 @@ def evaluate_runs(
         for line in submission.format_sheets(sheets, submission_to):
             say(console, line)
         return
+    if rows.source is not None:
+        _require_none("--input", {"--data": rows.data, "--split": split})
     if output is not None:
         require_new(output, overwrite=overwrite)
         if len(found) > 1:
@@ -92,6 +100,12 @@ def evaluate_runs(
     for one in found:
         for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
             say(console, line)
+
+
+def _require_none(option: str, others: Mapping[str, Any], *overrides: str) -> None:
+    """Raise `KronaError` if an option is given together with options or overrides that it would ignore."""
+    if given := [*(name for name, value in others.items() if value), *overrides]:
+        raise KronaError(f"{option} can't be used with {join_names(given)}. Omit one of them.")
 
 
 def evaluate(
@@ -137,7 +151,7 @@ def evaluate(
         interval=(low, high),
         parts=parts,
         no_label=int((numbers.given < 0).sum()) if task.labels else 0,
-        change=describe_change(split, found, rows),
+        notes=[*part_notes(split.part), *describe_change(split, found, rows)],
     )
 
 

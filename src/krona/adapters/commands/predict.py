@@ -22,6 +22,7 @@ from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.formatting import rate, say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
+from krona.runs.predictions import invalid_predictions
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
@@ -76,8 +77,10 @@ def predict(
         say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
         predictor.print(rows)
-    for run_id, count in predictor.no_label.items():
-        say(Console(stderr=True), f"note: {run_id} predicted texts that are not labels ({amount(count, 'row')}).")
+    kind = "labels" if task.labels else "numbers"
+    for run_id, count in predictor.invalid.items():
+        if count:
+            say(Console(stderr=True), f"note: {run_id} predicted texts that are not {kind} ({amount(count, 'row')}).")
 
 
 def _require_output(output: Path, *, overwrite: bool) -> None:
@@ -93,12 +96,12 @@ class Predictor:
     """Predict rows with one or several trained models.
 
     Args:
-        no_label: the number of predictions of each run that are not labels.
+        invalid: the number of predictions of each run that are not labels or, for a regression, not numbers.
     """
 
     trained: Sequence[Trained]
     batch_size: int
-    no_label: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[str] = field(default_factory=Counter)
 
     def answer(self, rows: Sequence[tuple[str, Any]]) -> Iterator[Answer]:
         """Yield the texts and the predictions of each row. A row is a tuple of its place in the input and its texts."""
@@ -109,9 +112,10 @@ class Predictor:
             one.origin.run_id: one.predict_texts(split, batch_size=self.batch_size)
             for one, split in zip(self.trained, splits, strict=True)
         }
-        for run_id, own in predictions.items():
-            if invalid := sum(bool(answer.probabilities) and answer.word is None for answer in own):
-                self.no_label[run_id] += invalid
+        for one in self.trained:
+            own = predictions[one.origin.run_id]
+            invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
+            self.invalid[one.origin.run_id] += len(invalid)
         for number, texts in enumerate(splits[0].texts):
             by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
             answer: Answer = dict(zip(columns, texts, strict=True))

@@ -77,16 +77,16 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     return parts[rows.split], rows.split
 
 
-def describe_change(split: Split, found: TrainedRun, rows: RowChoice) -> str | None:
-    """Return a message if a split of the run's own data is not the split of the training. Otherwise return None."""
+def describe_change(split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
+    """Return a list with a message if a split of the run's own data has changed since the training."""
     own = RowChoice(split=rows.split, mapping=rows.mapping, overrides=rows.overrides)
     same_source = rows == own and all("data.skip_bad_rows=" in item for item in rows.overrides)
     if found.result is None or not same_source:
-        return None
+        return []
     recorded = found.result.splits.get(rows.split, {})
     is_subset = rows.split == "train" and found.result.config["data"].get("train_rows") is not None
     if is_subset or recorded.get("fingerprint", split.fingerprint) == split.fingerprint:
-        return None
+        return []
     before, now = recorded["rows"], len(split)
     change = f"{amount(now, 'row')} instead of {before:,}" if now != before else "other ids, texts or labels"
-    return f"the data have changed since training: {rows.split} has {change} (read from {split.part.origin})"
+    return [f"the data have changed since training: {rows.split} has {change} (read from {split.part.origin})"]
