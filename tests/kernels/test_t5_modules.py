@@ -46,7 +46,7 @@ def test_norm_is_the_library_s_to_the_bit_and_its_gradients_to_rounding(shape: t
 def test_the_weights_gradient_is_summed_as_exactly_as_the_library_s(rows: int) -> None:
     plain, quick = norms(width=64)
     errors = torch.zeros(2, dtype=torch.float64)
-    for seed in range(16):
+    for seed in range(160):  # with fewer, the ratio of the errors depends on the processor
         generator = torch.Generator().manual_seed(seed)
         x, g = torch.randn(2, rows, 64, generator=generator)
         h = x.double() * torch.rsqrt(x.double().pow(2).mean(-1, keepdim=True) + 1e-6)
