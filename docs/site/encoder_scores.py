@@ -17,8 +17,6 @@ from krona.runs.result import unpack_outcomes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BLOCKS = ("mpnet_cola", "minilm_cola", "minilm_rte", "minilm_sst2", "mpnet_rte")  # of scripts/real_scores.py
-LONGER = ("minilm_cola_long", "minilm_sst2_long")  # runs of full fine-tuning with more epochs or rows
-PUBLISHED = {"cola": 47.5, "sst2": 91.5}  # on dev, by MiniLM's authors for another checkpoint of 6 layers, 384 wide
 SCORES = {"cola": "matthews", "rte": "accuracy", "sst2": "accuracy"}
 COMPARED = (
     ("krona", "lora"), ("krona_only", "lora_only"), ("krona", "full"), ("lora", "full"), ("krona", "krona_only"),
@@ -54,7 +52,8 @@ def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
     found: dict[tuple[str, str], dict[str, Method]] = {}
     for block in BLOCKS:
         by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for run in read_runs(block):
+        file = RESULTS / f"real-scores-{block}.json"
+        for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
             by_label[run["label"]].append(run)
         for label, runs in by_label.items():
             by_rate: dict[float, list[dict[str, Any]]] = defaultdict(list)
@@ -66,11 +65,6 @@ def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
                 place = chosen[0]["backbone"].rpartition("/")[2], chosen[0]["task"]
                 found.setdefault(place, {})[label] = Method(chosen, len(by_rate), *splits)
     return found
-
-
-def read_runs(block: str) -> list[dict[str, Any]]:
-    file = RESULTS / f"real-scores-{block}.json"
-    return json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
 
 
 def _answers(part: dict[str, Any]) -> Answers:
@@ -86,17 +80,6 @@ def encoders() -> list[str]:
             cells = [spread(methods[label].scores(split)) for split in ("dev", "test")]
             trained = f"{runs[0]['trainable']:,} | {runs[0]['lr']:g}, {trials}"
             lines.append(f"| {backbone}, {TASK_LABELS[task]} | `{label}` | {trained} | {' | '.join(cells)} |")
-    return lines
-
-
-def longer() -> list[str]:
-    """Return the scores of full fine-tuning with more epochs or rows, beside published scores."""
-    lines = ["| task | training rows | epochs | dev | test | published, dev |", "|---|--:|--:|--:|--:|--:|"]
-    for run in [run for block in LONGER for run in read_runs(block)]:
-        metric = SCORES[run["task"]]
-        dev, test = (score_by_sums([metric], _answers(run[split]))[metric] for split in ("dev", "test"))
-        size = f"{run['train_rows']:,} | {run['epochs']} | {dev:.1f} | {test:.1f} | {PUBLISHED[run['task']]}"
-        lines.append(f"| {TASK_LABELS[run['task']]} | {size} |")
     return lines
 
 

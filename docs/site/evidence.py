@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from encoder_scores import RESULTS, comparisons, encoders, format_p, longer
+from encoder_scores import RESULTS, comparisons, encoders, format_p
 
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
@@ -97,7 +97,6 @@ TABLES = {
     "differences": differences,
     "encoders": encoders,
     "comparisons": comparisons,
-    "longer": longer,
     "training": training,
     "latency": latency,
     "memory": memory,

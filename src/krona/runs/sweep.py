@@ -80,7 +80,10 @@ def restore_files(before: dict[Path, str | None]) -> None:
 
 
 def load_command(outputs: Path, sweep: str) -> list[str]:
-    """Return the overrides of the command that listed a sweep's runs. Raise `KronaError` if its file is missing or damaged."""
+    """Return the overrides of the command that listed a sweep's runs.
+
+    Raise `KronaError` if the file of the command is missing or damaged.
+    """
     path = command_file(outputs, sweep)
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.json"))
