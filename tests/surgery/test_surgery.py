@@ -312,24 +312,30 @@ def test_training_one_adapter_leaves_the_other_alone() -> None:
 class Faulty(nn.Module):
     """A linear branch whose ``forward`` and ``delta`` are wrong in the given way."""
 
-    def __init__(self, d_in: int, d_out: int, *, width: int = 0, transposed: bool = False, factor: int = 1) -> None:
+    def __init__(self, d_in: int, d_out: int, *, width: int = 0, change: str = "") -> None:
         super().__init__()
         self.W = nn.Parameter(torch.zeros(width or d_out, d_in))
-        self.transposed, self.factor = transposed, factor
+        self.change = change
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ self.W.T
 
     def delta(self) -> torch.Tensor:
-        return self.factor * (self.W.T if self.transposed else self.W)
+        match self.change:
+            case "transposed":
+                return self.W.mT
+            case "failing":
+                return self.W.view(-1, 7)
+        return 2 * self.W
 
 
 @pytest.mark.parametrize(
     ("fault", "pattern", "words"),
     [
         ({"width": 1}, "q", ["forward() of Faulty at", "(1, 4, 1)", "(1, 4, 64)"]),  # broadcasts
-        ({"transposed": True}, "wi", ["delta() of Faulty at", "(64, 96)", "instead of (96, 64)"]),
-        ({"factor": 2}, "q", ["delta() of Faulty at", "differs from forward()"]),
+        ({"change": "transposed"}, "wi", ["delta() of Faulty at", "(64, 96)", "instead of (96, 64)"]),
+        ({"change": "failing"}, "q", ["delta() of Faulty at", "failed: shape '[-1, 7]' is invalid"]),
+        ({"change": "doubled"}, "q", ["delta() of Faulty at", "differs from forward()"]),
     ],
 )
 def test_a_branch_with_a_fault_is_found_before_it_trains(fault: dict[str, Any], pattern: str, words: list[str]) -> None:

@@ -42,7 +42,7 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
     device = next((p.device for p in branch.parameters()), torch.device("cpu"))
     branch = copy.deepcopy(branch).to(torch.float32).eval()
     generator = torch.Generator().manual_seed(0)
-    for parameter in branch.parameters():
+    for parameter in filter(Tensor.is_floating_point, branch.parameters()):
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device))
     x = torch.randn(1, 4, d_in, generator=generator).to(device)
     try:
@@ -59,7 +59,9 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
         matrix: Tensor | None = None if delta is None else delta()
     except KronaError:  # the branch is not equal to a matrix
         return None
-    if matrix is None:
+    except RuntimeError as error:
+        return f"delta() of {label} failed: {first_line(error)}."
+    if matrix is None or not y.isfinite().all():  # other random parameters may not be valid, such as negative roots
         return None
     must = "It must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
     if matrix.shape != (d_out, d_in):
