@@ -46,9 +46,12 @@ def sizes(*points):
 
 def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     write_all(tmp_path, results := sizes((158_208, 0.6), (489_984, 0.7), (1_817_088, 0.9)))
-    chart = words(drawn(tmp_path, sweep="ranks"))
-    assert {"LoRA", "KronA", "158k", "490k", "1.82M", "trainable parameters, log."} <= set(chart)
     assert drawn(tmp_path, sweep="ranks").count('class="interval"') == 6
+    write_all(
+        tmp_path, [make_result("bitfit", "rte", 0, rows=60, sweep="ranks")]
+    )  # a single size has its name beside it
+    chart = words(drawn(tmp_path, sweep="ranks"))
+    assert {"LoRA", "KronA", "BitFit", "158k", "490k", "1.82M", "trainable parameters, log."} <= set(chart)
     assert "!" not in " ".join(chart)
     results[0].splits["train"]["targets"] = {"1": 24}
     write_all(tmp_path, results[:1])

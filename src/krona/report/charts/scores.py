@@ -76,7 +76,8 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     points = {}
     for row, value in spent.items():
         x = value / QUANTITIES[cost].unit
-        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if row in front else ""
+        labelled = row in front or (lines and row.row.label not in lines)  # a line has its own name
+        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if labelled else ""
         more = f"; {x:,.5g}{'; on the Pareto front' if row in front else ''}"
         points[row] = row.point(x, more, label=label, hollow=bool(front) and row not in front)
     series = [
