@@ -51,8 +51,8 @@ def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
     """Return a dict from backbone and task to a dict from each method's label to its runs."""
     found: dict[tuple[str, str], dict[str, Method]] = {}
     for block in BLOCKS:
-        by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
         file = RESULTS / f"real-scores-{block}.json"
+        by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
             by_label[run["label"]].append(run)
         for label, runs in by_label.items():

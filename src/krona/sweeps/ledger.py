@@ -98,10 +98,10 @@ class Ledger(Callback):
         output.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _errors_end_the_multirun():
-            if ids and not self.repeats:
-                sweep.save_run_ids(outputs, name, ids)
-            elif not ids and config.sweep is not None:  # no job has a result, because all were rejected
+            if not ids and config.sweep is not None:  # no job has a result, because all were rejected
                 sweep.restore_files(self.before)
+            elif ids and not self.repeats:
+                sweep.save_run_ids(outputs, name, ids)
         with suppress(OSError):
             marker.parent.rmdir()  # no file of a sweep is in it
         if any(job.state == "failed" for job in jobs):

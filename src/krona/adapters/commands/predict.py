@@ -108,12 +108,9 @@ class Predictor:
         columns = self.trained[0].task.columns
         places, values = [place for place, _ in rows], [row for _, row in rows]
         splits = [one.make_split(values, places=places) for one in self.trained]
-        predictions = {
-            one.origin.run_id: one.predict_texts(split, batch_size=self.batch_size)
-            for one, split in zip(self.trained, splits, strict=True)
-        }
-        for one in self.trained:
-            own = predictions[one.origin.run_id]
+        predictions = {}
+        for one, split in zip(self.trained, splits, strict=True):
+            predictions[one.origin.run_id] = own = one.predict_texts(split, batch_size=self.batch_size)
             invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
             self.invalid[one.origin.run_id] += len(invalid)
         for number, texts in enumerate(splits[0].texts):
