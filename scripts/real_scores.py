@@ -91,7 +91,7 @@ BLOCKS = {  # in order of priority
         "minilm_l6",
         "cola",
         "trainer.max_epochs=3",
-        {OTHERS: "1e-3,3e-3,1e-2", "full": "5e-5,1e-4", "krona_b": "2e-4,5e-4,1e-3"},
+        {OTHERS: "1e-3,3e-3,1e-2", "full": "5e-5,1e-4", "krona_b": "5e-5,1e-4,2e-4,5e-4,1e-3"},
         NARROW,
     ),
     "minilm_rte": Block(
@@ -117,7 +117,7 @@ BLOCKS = {  # in order of priority
         f"trainer.max_epochs=2 data.train_rows=3000 {BF16}",
         {OTHERS: "1e-3,3e-3,1e-2"},
         {},
-        tuple(UPDATES),
+        ("untuned", *UPDATES),
     ),
     # more epochs, to find out why full fine-tuning scores below a published number
     "minilm_cola_long": Block("minilm_l6", "cola", "trainer.max_epochs=10", {OTHERS: "1e-4"}, NARROW, ("full",)),

@@ -47,23 +47,32 @@ class Method:
 
 
 @cache
+def block_methods(block: str) -> dict[str, Method]:
+    """Return a dict from each method's label in a block of scripts/real_scores.py to its runs."""
+    file = RESULTS / f"real-scores-{block}.json"
+    by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
+        by_label[run["label"]].append(run)
+    found = {}
+    for label, runs in by_label.items():
+        by_rate: dict[float, list[dict[str, Any]]] = defaultdict(list)
+        for run in sorted(runs, key=lambda run: run["seed"]):
+            by_rate[run["lr"]].append(run)
+        chosen = max(by_rate.values(), key=len)
+        if len(chosen) == SEEDS:
+            splits = [[_answers(run[split]) for run in chosen] for split in ("dev", "test")]
+            found[label] = Method(chosen, len(by_rate), *splits)
+    return found
+
+
+@cache
 def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
     """Return a dict from backbone and task to a dict from each method's label to its runs."""
-    found: dict[tuple[str, str], dict[str, Method]] = {}
+    found = {}
     for block in BLOCKS:
-        file = RESULTS / f"real-scores-{block}.json"
-        by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
-            by_label[run["label"]].append(run)
-        for label, runs in by_label.items():
-            by_rate: dict[float, list[dict[str, Any]]] = defaultdict(list)
-            for run in sorted(runs, key=lambda run: run["seed"]):
-                by_rate[run["lr"]].append(run)
-            chosen = max(by_rate.values(), key=len)
-            if len(chosen) == SEEDS:
-                splits = [[_answers(run[split]) for run in chosen] for split in ("dev", "test")]
-                place = chosen[0]["backbone"].rpartition("/")[2], chosen[0]["task"]
-                found.setdefault(place, {})[label] = Method(chosen, len(by_rate), *splits)
+        if methods := block_methods(block):
+            run = next(iter(methods.values())).runs[0]
+            found[run["backbone"].rpartition("/")[2], run["task"]] = methods
     return found
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from encoder_scores import RESULTS, comparisons, encoders, format_p
+from rank_study import correlations, updates
 
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
@@ -97,6 +98,8 @@ TABLES = {
     "differences": differences,
     "encoders": encoders,
     "comparisons": comparisons,
+    "updates": updates,
+    "correlations": correlations,
     "training": training,
     "latency": latency,
     "memory": memory,
