@@ -116,4 +116,4 @@ def format_p(p: float) -> str:
 
 
 def spread(values: list[float]) -> str:
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if stdev(values) else f"{mean(values):.1f}"
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"

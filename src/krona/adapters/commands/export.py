@@ -171,9 +171,8 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
-        lines.append(
-            f"the branches have {written.values:,} numbers in this form, and {written.own_values:,} in krona's own form"
-        )
+        form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "this form"
+        lines.append(f"the branches have {written.values:,} numbers in {form}, and {written.own_values:,} in krona's")
     if refused := refused_by_servers(written.config):
         lines.append(f"servers of adapters such as vLLM refuse {' and '.join(refused)}")
     return lines

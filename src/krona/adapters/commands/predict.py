@@ -87,8 +87,6 @@ def _require_output(output: Path, *, overwrite: bool) -> None:
     if output.suffix not in ENDINGS:
         raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
     require_new(output, overwrite=overwrite)
-    if not output.parent.is_dir():
-        raise KronaError(f"--output {output} cannot be written, because the folder {output.parent} was not found.")
 
 
 @dataclass(frozen=True)
