@@ -59,8 +59,6 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
     """The test covers names that code blocks import, and names in sentences, such as `surgery.merge(model)`."""
     names = set()
     for page in (*DOCS.glob("*.md"), *DOCS.glob("*.py"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        if page.stem == "notebook":  # describes experiments, also with earlier versions
-            continue
         text = page.read_text(encoding="utf-8")
         names |= {
             f"krona.{name}" for name in re.findall(r"`(?:krona\.)?((?:surgery|adapters|trackers)(?:\.\w+)+)", text)

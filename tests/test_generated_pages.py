@@ -3,14 +3,11 @@
 import json
 import re
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 from xml.etree import ElementTree
 
 import draw
 import pages
 import pytest
-from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
@@ -102,26 +99,6 @@ def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> Non
     best_cases = [pair["best"] for pair in printed["pairs"] if pair["best"] is not None]
     unclear = sum(p > 0.05 for p in best_cases)
     assert f"{len(best_cases)} pairs of neighbouring scores, and {unclear} of these pairs have" in text
-
-
-def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
-    runs = json.loads((DOCS / "results" / "rank-at-budget.json").read_text(encoding="utf-8"))["scores"]
-    by_update: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
-    for run in (run for run in runs if run["task"] == "sst2" and run["lr"] == 3e-3):
-        by_update.setdefault((run["update"], run["rank"]), []).append(run)
-    norms = by_update.pop(("LayerNorms alone", None))
-    means = {split: [fmean(run[split] for run in group) for group in by_update.values()] for split in ("dev", "test")}
-    trend = spearmanr([rank for _, rank in by_update], means["dev"]).statistic
-    directions = fmean(run["effective_rank"] for run in by_update["KronA 32×24", 256])
-    text = " ".join((DOCS / "claims.md").read_text(encoding="utf-8").split())
-    for number in (
-        f"{len(by_update)} configurations",
-        f"between {min(means['test']):.1f} and {max(means['test']):.1f}",
-    ):
-        assert number in text
-    assert f"LayerNorms alone score {fmean(run['test'] for run in norms):.1f}" in text
-    assert f"Spearman {trend:.2f}".replace("-", "−") in text
-    assert f"{directions:.0f} of 256 possible" in text
 
 
 def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_sweeps_and_conf_hold_nothing_else() -> None:
 
 
 def test_an_experiment_is_a_whole_setting() -> None:
-    typed = [  # as docs/notebook.md has it
+    typed = [
         "backbone=minilm_l6", "data=tsv", "task=sst2", "data.train_rows=8000", "batch_size=32", "optimizer.lr=3e-3",
         "optimizer.warmup_steps=100", "trainer.max_epochs=2", "trainer.precision=bf16-mixed",
         "trainer.bucket_by_length=true",
