@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.config.targets import KINDS
-from krona.paper import read_paper_table
-from krona.report.labels import METHOD_LABELS
+from krona.paper import METHOD_LABELS, read_paper_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

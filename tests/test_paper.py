@@ -3,8 +3,7 @@
 import pytest
 
 from krona.messages import KronaError
-from krona.paper import ERRATA, METHODS, TABLES, TASKS, read_paper_table
-from krona.report.labels import method_order, task_label, task_order
+from krona.paper import ERRATA, METHODS, TABLES, TASKS, method_order, read_paper_table, task_label, task_order
 
 WITH_TASKS = ("1", "4", "5", "8")
 

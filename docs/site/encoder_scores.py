@@ -12,7 +12,7 @@ from krona.metrics.answers import Answers, encode
 from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_by_sums
 from krona.metrics.statistics import holm, swap_test
-from krona.report.labels import TASK_LABELS
+from krona.paper import TASK_LABELS
 from krona.runs.result import unpack_outcomes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

@@ -7,11 +7,10 @@ from typing import Any
 from encoder_scores import RESULTS, comparisons, encoders, format_p
 from rank_study import correlations, updates
 
+from krona.cli.power_table import paper_differences
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
-from krona.paper import TASKS, read_paper_table
-from krona.report.labels import METHOD_LABELS, TASK_LABELS
-from krona.report.power_table import paper_differences
+from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
 
 PAIRS = {  # of rows, by table of the paper
     "1": (

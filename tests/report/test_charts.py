@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
+from krona.paper import METHOD_LABELS
 from krona.report.charts import looks
 from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, log_ticks, score_axis, short
 from krona.report.charts.draw import draw, to_svg
-from krona.report.labels import METHOD_LABELS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -86,8 +86,8 @@ def power(
     better method solves examples that the other method does not solve: with n such examples, p = 2 · 0.5^n. In the
     realistic case, both methods solve such examples, and p is computed by the exact McNemar test (see --unshared).
     """
+    from krona.cli import power_table as command
     from krona.metrics.power import Assumed
-    from krona.report import power_table as command
 
     known = {"unshared": unshared, "lasting": lasting}
     assumed = Assumed(**{name: value for name, value in known.items() if value is not None})

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import amount
-from krona.paper import ERRATA, TASKS
+from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import score_cells, times
 from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.grouping import add_paper, group_runs
-from krona.report.labels import task_label, task_order
 from krona.report.layouts import Layout, table_tasks
 from krona.report.missing_runs import make_command, repeat_overrides
 from krona.report.over_tasks import task_summary

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from krona.messages import first_few, shorten
-from krona.report.labels import method_label, task_label
+from krona.paper import method_label, task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.stored_runs import SPLITS, StoredRun, one_of_each
 from krona.report.table import Row

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.paper import METHODS, TASKS, PaperTable, read_paper_table
+from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import choice_files, typed_command
-from krona.report.labels import METHOD_LABELS, method_order, task_order
 from krona.report.stored_runs import StoredRun
 from krona.runs.run_id import as_text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from krona import paths
 from krona.formatting import below
 from krona.messages import amount, first_few, shorten
+from krona.paper import task_label
 from krona.report.grouping import differing_data, format_differing
-from krona.report.labels import task_label
 from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
 from krona.report.table import Cell, Column, Note, Report, Table
 from krona.runs.folder import RunFolder

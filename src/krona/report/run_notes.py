@@ -7,8 +7,8 @@ from functools import partial
 from krona.messages import amount, first_few
 from krona.metrics.power import detectable_difference, fewest_examples
 from krona.metrics.statistics import swap_test
+from krona.paper import method_label, task_label
 from krona.report.grouping import mixed_data_notes, setting_text
-from krona.report.labels import method_label, task_label
 from krona.report.stored_runs import StoredRun, count_unfinished, one_of_each
 from krona.report.table import AVERAGE, Cell, Table, common_answers
 from krona.report.wording import number

@@ -13,8 +13,8 @@ import numpy as np
 
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
+from krona.paper import task_label
 from krona.report.grouping import differing_data
-from krona.report.labels import task_label
 from krona.report.stored_runs import StoredRun
 from krona.report.table import ALPHA, AVERAGE, Cell, Column, Row
 from krona.runs.suspicious_scores import Remark, constant_scores

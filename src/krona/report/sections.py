@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from krona.messages import amount, first_few, join_names, shorten
+from krona.paper import task_label
 from krona.paths import choice_files
-from krona.report.labels import task_label
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
 

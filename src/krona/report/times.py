@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from krona.paper import method_label, task_label
 from krona.paths import typed_command
 from krona.report.costs import step_seconds
 from krona.report.grouping import add_paper
-from krona.report.labels import method_label, task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.safe_files import read_json

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from krona.formatting import NOTHING
 from krona.messages import amount, join_names
 from krona.metrics.statistics import Interval
-from krona.report.labels import task_label
+from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from krona.metrics.statistics import Interval
-from krona.report.labels import method_label, method_order, task_label, task_order
+from krona.paper import method_label, method_order, task_label, task_order
 from krona.report.stored_runs import StoredRun
 from krona.report.table import seed_interval
 from krona.report.wording import SEEDS

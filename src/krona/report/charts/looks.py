@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from krona.report.labels import METHOD_LABELS
+from krona.paper import METHOD_LABELS
 
 LIGHT = (  # each has a contrast of at least 3 on white and on black, because a terminal can have either background
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",

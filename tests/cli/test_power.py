@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
+from krona.cli.power_table import MNLI_DEV, TEST_SETS, choose_test_sets, paper_differences
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
 from krona.metrics.power import LEVEL, Assumed, Errors, smallest_difference
 from krona.metrics.statistics import swap_test
-from krona.report.power_table import MNLI_DEV, TEST_SETS, choose_test_sets, paper_differences
 from krona.tasks.notes import GLUE_ROWS
 from typed_run import krona
 

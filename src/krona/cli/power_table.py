@@ -23,8 +23,7 @@ from krona.metrics.power import (
     smallest_difference,
 )
 from krona.metrics.statistics import mcnemar
-from krona.paper import TASKS, read_paper_table
-from krona.report.labels import TASK_LABELS, method_label
+from krona.paper import TASK_LABELS, TASKS, method_label, read_paper_table
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
 TEST_SETS = {
