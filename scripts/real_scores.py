@@ -44,9 +44,17 @@ METHODS = {  # from the label of a method to its overrides
     "krona_b_only": f"method=krona_b {NO_NORMS}",
 }
 FEW = tuple(METHODS)[:7]
+NARROW_SHAPES = ((2, 192), (3, 128), (12, 32), (16, 24), (24, 16), (48, 8), (96, 4))  # of A, for layers of 384 × 384
 UPDATES = {  # updates with as many parameters as LoRA of rank 1, and ranks from 1 to the width of the layer
-    f"rank_{file.stem}": f"variant=rank_at_budget/{file.stem} {NO_NORMS}"
-    for file in sorted((ROOT / "conf" / "variant" / "rank_at_budget").glob("*.yaml"))
+    **{
+        f"rank_{file.stem}": f"variant=rank_at_budget/{file.stem} {NO_NORMS}"
+        for file in sorted((ROOT / "conf" / "variant" / "rank_at_budget").glob("*.yaml"))
+        if not file.stem.startswith("krona_")  # their shapes are for layers of 768 × 768
+    },
+    **{
+        f"rank_krona_{a1}x{a2}": f"method=krona method.kron_factors=[[{a1},{a2}]] {NO_NORMS}"
+        for a1, a2 in NARROW_SHAPES
+    },
 }
 OTHERS = "other methods"
 
