@@ -27,7 +27,7 @@ class Updates:
     Args:
         families: for example KronA for each of its shapes.
         ranks: the highest possible rank of the update.
-        norms: the mean Frobenius norm of a layer's update after training.
+        norms: the Frobenius norm of the whole update after training.
         scores: the mean score over the seeds, from the name of a split.
     """
 
