@@ -36,7 +36,8 @@ def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
         console = Console(file=file, width=200)
-        return tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+        study = tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+        return study, study.require_best()
 
 
 def trials_of(outputs: Path, name: str) -> list[Any]:

@@ -43,8 +43,15 @@ def named_targets(arguments: Iterable[str]) -> set[str]:
 
 
 def _read_targets(folders: Iterable[Path]) -> set[str]:
-    texts = (file.read_text("utf-8") for folder in folders for file in folder.rglob("*.yaml"))
-    return {path for text in texts for path in TARGET.findall(text)}
+    files = (file for folder in folders for file in folder.rglob("*.yaml"))
+    return {path for file in files for path in TARGET.findall(_read_utf8(file))}
+
+
+def _read_utf8(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert it.") from error
 
 
 def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:

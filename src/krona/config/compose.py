@@ -23,7 +23,7 @@ from krona.config.choices import choices, groups, is_overridden, remove_plugin_l
 from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import resolve_pooling
-from krona.messages import KronaError
+from krona.messages import KronaError, mask_passwords
 from krona.paths import CONF, OUTPUTS
 
 TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
@@ -44,8 +44,8 @@ class Composed:
         """Return a dict from the name of each file in a run's ``.hydra/`` folder to its content."""
         contents: dict[str, Any] = {"config.yaml": self.config, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:
-            contents["hydra.yaml"] = {"hydra": self.hydra}
-        return {name: OmegaConf.to_yaml(OmegaConf.create(content)) for name, content in contents.items()}
+            contents["hydra.yaml"] = {"hydra": OmegaConf.to_container(self.hydra, resolve=False)}
+        return {name: OmegaConf.to_yaml(OmegaConf.create(mask_passwords(part))) for name, part in contents.items()}
 
 
 def build_job(cfg: DictConfig) -> Composed:

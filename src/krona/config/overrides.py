@@ -103,7 +103,8 @@ def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
     chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
     known = choice_files("method")
     files = [known[method] for method in chosen.split(",") if method in known]
-    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files) or not chosen
+    values = [(yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("method") or {} for file in files]
+    return any(name not in own for own in values) or not chosen
 
 
 def find_sweep(overrides: Sequence[str]) -> str | None:

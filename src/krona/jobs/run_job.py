@@ -127,6 +127,8 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     """Run a claimed run and record in result.json how it ended."""
     forget_signals()
     folder, result = spec.folder, _new_result(spec)
+    if spec.run.checkpoint.is_file() and (earlier := spec.run.state(ignore_claim=True).result) is not None:
+        result.dev_curve, result.progress = earlier.dev_curve, earlier.progress  # until the end of its next epoch
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     if not spec.run.checkpoint.is_file():  # the run starts from the beginning, without earlier values
@@ -170,7 +172,7 @@ def _new_result(spec: JobSpec) -> Result:
         config={**settings.config, "logger": mask_passwords(settings.config.get("logger", {}))},
         notes=list(spec.notes),
         provenance={
-            **provenance(device=device_name(), threads=torch.get_num_threads()),
+            **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
             "backbone_fingerprint": source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),

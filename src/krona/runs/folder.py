@@ -195,9 +195,9 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     given = Path(name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read
         if (given / file_names.RESULT).is_file():
-            return RunFolder(given)
+            return RunFolder(given.absolute())
         if given.is_file() and given.name == file_names.RESULT:
-            return RunFolder(given.parent)
+            return RunFolder(given.absolute().parent)
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )

@@ -56,5 +56,6 @@ def signal_number(stop: BaseException) -> int:
 def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
     """Print how to resume, if ``announce`` is true, and exit with 128 + the signal's number."""
     if announce:
-        print("Interrupted. Run the same command again to resume.", file=sys.stderr)
+        without = ", without overwrite=true," if "overwrite=true" in sys.argv else ""
+        print(f"Interrupted. Run the same command again{without} to resume.", file=sys.stderr)
     leave(128 + signal_number(stop))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from krona.messages import KronaError, check_file_name, did_you_mean
+from krona.messages import KronaError, check_file_name, did_you_mean, mask_passwords
 from krona.safe_files import read_json, remove_below, write_whole
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
@@ -36,7 +36,7 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
         for run_id in found:
-            check_file_name("a run", run_id)
+            check_file_name("a run", run_id, longest=255)
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
             f"{path} does not contain the ids of a sweep's runs ({error}). Remove the file. The sweep's command writes "
@@ -61,7 +61,7 @@ def command_file(outputs: Path, sweep: str) -> Path:
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
-    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
+    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": mask_passwords(overrides)}) + "\n")
 
 
 def read_files(outputs: Path, sweep: str) -> dict[Path, str | None]:

@@ -30,7 +30,7 @@ from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.holder import this_process
 from krona.runs.interrupts import Interrupted
 from krona.runs.run_id import flatten
-from krona.runs.studies import Axis, Study, Trial, read_study
+from krona.runs.studies import Axis, Study, read_study
 from krona.runs.tune_study import (
     counted_trials,
     default_study_name,
@@ -86,8 +86,8 @@ def tune(
     console: Console,
     name: str | None = None,
     seed: int = 0,
-) -> tuple[Study, Trial]:
-    """Create or resume a study, run trials until it has ``trials`` trials, and return the study and its best trial.
+) -> Study:
+    """Create or resume a study, run trials until it has ``trials`` trials, and return the study.
 
     The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored.
 
@@ -117,8 +117,7 @@ def tune(
         tuning.say(f"  fixed: {' '.join(fixed)}")
     while (trial := next_trial(tuning, trials)) is not None:
         run_trial(tuning, trial)
-    result = read_study(study_path(outputs, name))
-    return result, result.require_best()
+    return read_study(study_path(outputs, name))
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
@@ -227,7 +226,7 @@ def tune_here(
         environment = {**os.environ, PARENT: str(os.getpid())}
         for number in range(1, workers):
             others.append(subprocess.Popen([*command, f"--seed={seed + 1000 * number}"], env=environment))
-        found, _ = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        found = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if parent is not None:

@@ -44,6 +44,8 @@ def check_kind(task: Task, kind: str) -> None:
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
     """Raise `KronaError` unless the data source contains the task and all local files exist. The Hub is not used."""
     check_kind(task, kind)
+    if task.kind != "own" and kind != "tsv" and path is not None:
+        raise KronaError(f"data.path={path} is not used with data={kind}. Add data=tsv, or remove data.path.")
     if task.kind == "glue" and kind == "tsv":
         tsv_files(task, path)
     for part, file in own_files(task, path).items():

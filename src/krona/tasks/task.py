@@ -213,7 +213,7 @@ class Task(BaseModel):
     @property
     def _numbers_as_words(self) -> bool:
         """Whether a label word is a number, such as "1" to "5". If so, a number in a file is a word and not an id."""
-        return any(word.lstrip("-").isdigit() for word in self.labels or ())
+        return any(re.fullmatch(r"-?\d+(\.\d+)?", word) for word in self.labels or ())
 
     def label_name(self, target: str) -> str:
         """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""

@@ -25,6 +25,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self.write = write
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a ModelCheckpoint of the user
         self.write(Path(path), partial(torch.save, checkpoint))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from krona import surgery
 from krona.backbones.families import Batch
+from krona.backbones.families.family import are_counted
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
@@ -120,7 +121,7 @@ class Learner(ScoringModule):
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
         rows = len(batch["labels"])
-        tokens = (batch["labels"] != -100).sum()
+        tokens = are_counted(batch["labels"]).sum()
         self.ranks.add_up([tokens])
         loss = torch.zeros((), device=self.device)
         optimizer.zero_grad()

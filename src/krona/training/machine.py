@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in glibc's malloc.h
@@ -86,11 +87,19 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
     ]
 
 
-def device_name() -> str:
-    """Return the name of the GPU. Without a GPU, return the architecture of the CPU, such as ``cpu (x86_64)``."""
+def device_name(kind: str) -> str:
+    """Return the name of the GPU for the kind cuda, and otherwise the kind and architecture: ``cpu (x86_64)``."""
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+    return torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
+
+
+@cache
+def default_threads() -> int:
+    """Return the number of threads that PyTorch used before the first run of this process."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def cpu_count() -> int:

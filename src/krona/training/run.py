@@ -24,7 +24,7 @@ from krona.surgery.operation_counts import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.final_measurements import measure_updates, require_finite
 from krona.training.learner import Learner
-from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
+from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights
@@ -128,10 +128,8 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     """
     trainer = settings.trainer
     keep_freed_memory()
-    if trainer.threads is not None:
-        torch.set_num_threads(trainer.threads)
-    elif ranks.size > 1:
-        torch.set_num_threads(max(1, cpu_count() // ranks.local_size))
+    threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
+    torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
     result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
     result.notes += bf16_notes(trainer.precision, trainer.accelerator)
     pl.seed_everything(settings.seed, verbose=False)

@@ -85,7 +85,9 @@ def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
     if not steps.total:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
         zero = zero if steps.epoch else "limit_train_batches"
-        return [f"trainer.{zero} is 0, so nothing is trained. The score is that of the initial weights."]
+        value = getattr(settings.trainer, zero)
+        few = f"{value:g}" if not value else f"{value:g}, which is less than one batch,"
+        return [f"trainer.{zero} is {few} so nothing is trained. The score is that of the initial weights."]
     if steps.warmup < 0.25 * steps.total or 1 == steps.warmup < steps.total:
         return []
     lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
+from krona.backbones.families.family import Batch, Family, are_counted, pad_batch, pad_rows, truncation_arguments
 from krona.tasks import Split
 
 
@@ -26,7 +26,7 @@ class Encoder(Family):
         super().__init__(task, tokenizer)
         self.targets: list[str] | None = task.target_strings()  # None for a regression
         self.label_type = "float32" if self.targets is None else "int32"
-        self.key = f"encoder 1 {','.join(self.targets or ['number'])}"
+        self.key = f"encoder 2 {','.join(self.targets or ['number'])} {','.join(task.columns)}"
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [[split.texts[row][i] for row in rows] for i in range(len(self.task.columns))]
@@ -41,7 +41,7 @@ class Encoder(Family):
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         batch = pad_batch(rows, self.tokenizer.pad_token_id)
         if self.targets is None:
-            batch["labels"] = pad_rows([row["labels"] for row in rows], IGNORED, dtype=torch.float32)  # (B, 1)
+            batch["labels"] = pad_rows([row["labels"] for row in rows], 0.0, dtype=torch.float32)  # (B, 1), no padding
         if rows and "token_type_ids" in rows[0]:
             batch["token_type_ids"] = pad_rows([row["token_type_ids"] for row in rows], 0)
         return batch
@@ -56,7 +56,7 @@ class Encoder(Family):
         if self.targets is not None:
             return super().summed_loss(model, batch)
         outputs, labels = self.logits(model, batch).flatten(), batch["labels"].flatten()
-        return ((outputs - labels)[labels != IGNORED] ** 2).sum()
+        return ((outputs - labels)[are_counted(labels)] ** 2).sum()
 
     @torch.no_grad()
     def predict_with_scores(

@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a label that the loss ignores
+IGNORED = -100  # a class or token that the loss ignores; among the numbers of a regression, NaN is ignored
 
 
 class Family(ABC):
@@ -47,8 +47,9 @@ class Family(ABC):
 
     def no_rows(self, batch: Batch) -> Batch:
         """Return a batch of one row without a label, whose loss has no gradient, on the device of ``batch``."""
-        one = batch["input_ids"].new_ones(1, 1)
-        return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
+        one, labels = batch["input_ids"].new_ones(1, 1), batch["labels"]
+        ignored = float("nan") if labels.is_floating_point() else IGNORED
+        return {"input_ids": one, "attention_mask": one, "labels": labels.new_full((1, 1), ignored)}
 
     @abstractmethod
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
@@ -102,6 +103,11 @@ class Family(ABC):
                     f"The tokenizer of {source} changes the label {label!r} of task {self.task.name} to {text!r}. "
                     "Check that its tokenizer.json (or spiece.model) is complete, or set backbone.tokenizer=FOLDER."
                 )
+
+
+def are_counted(labels: Tensor) -> Tensor:
+    """Return which labels are part of the loss, as booleans of the same shape."""
+    return ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -88,7 +88,11 @@ class Requeued:
             sys.exit(code)
 
     def checkpoint(self) -> Any:
-        """Return the job to put into the queue again. submitit calls this method."""
+        """Return the job to put into the queue again. submitit calls this method.
+
+        It has no ``overwrite=true``, which would start the run from the beginning instead of resuming it.
+        """
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self)
+        kept = tuple(item for item in self.job.overrides if item != "overwrite=true")
+        return DelayedSubmission(replace(self, job=replace(self.job, overrides=kept)))
