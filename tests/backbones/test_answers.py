@@ -92,4 +92,9 @@ def test_a_regression_has_no_labels_to_score() -> None:
     batch = family.collate([{**row, "labels": [0.0]} for row in sources(3)])
     answers, scores = family.predict_with_scores(model, batch, [], longest=1)
     assert scores.shape == (3, 0)
+    batch["labels"] = torch.tensor([[-100.0], [50.0], [float("nan")]])  # -100 is a number as any other
+    outputs = family.logits(model, batch).flatten()
+    loss = (outputs[0] + 100) ** 2 + (outputs[1] - 50) ** 2
+    torch.testing.assert_close(family.summed_loss(model, batch), loss)
+    assert family.summed_loss(model, family.no_rows(batch)) == 0
     assert answers == family.answers(model, batch, longest=1)

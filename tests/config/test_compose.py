@@ -90,6 +90,8 @@ SMALL = ["profile=demo", "method=lora", "task=sample_rte"]
 def test_the_record_composes_the_same_run() -> None:
     with hydra_session():
         run = compose_job([*SMALL, "method.rank=2", "seed=3"])
+        secret = compose_job([*SMALL, "logger=mlflow", "logger.mlflow.tracking_uri=https://me:secret@host/"])
+    assert not any("secret" in text for text in secret.record().values())
     files = run.record()
     assert yaml.safe_load(files["overrides.yaml"]) == [*SMALL, "method.rank=2", "seed=3"]
     assert check.settings(yaml.safe_load(files["config.yaml"])) == check.settings(run.config)

@@ -43,6 +43,8 @@ def end(started: ledger.Ledger, name: str, outputs: Path) -> None:
 
 def test_ids_are_added(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "ranks") == set()
+    sweep.save_run_ids(tmp_path, "long", ["a" * 150])
+    assert sweep.load_run_ids(tmp_path, "long") == {"a" * 150}
     sweep.save_run_ids(tmp_path, "ranks", ["b", "a"])
     (tmp_path / "b").mkdir()
     sweep.save_run_ids(tmp_path, "ranks", ["c", "a"])

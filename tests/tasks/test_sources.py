@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.tasks import Task, data_fingerprint
 from krona.tasks.sample import FOLDERS, sample_files
 from krona.tasks.sample import write as write_sample
-from krona.tasks.sources import own_files
+from krona.tasks.sources import own_files, require_files
 from tasks.glue_files import NAMES, label, task, text, write
 from tasks.own_task import lines, load, mood, read
 from typed_run import output_of
@@ -106,6 +106,8 @@ def test_folders_without_the_task(tmp_path: Path) -> None:
 def test_data_and_task_must_fit() -> None:
     with pytest.raises(KronaError, match=r"Add data=sample \(or profile=demo\), or use task=rte"):
         load(task("sample_rte"), kind="tsv", path=".")
+    with pytest.raises(KronaError, match=r"data.path=FOLDER is not used with data=hub. Add data=tsv"):
+        require_files(task("rte"), kind="hub", path="FOLDER")
     with pytest.raises(KronaError, match="Use task=sample_rte"):
         load(task("rte"), kind="sample")
     with pytest.raises(KronaError, match=re.escape("files: {train: FILE}")):

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from krona.training import machine
-from krona.training.machine import bf16_notes, keep_freed_memory
+from krona.training.machine import bf16_notes, default_threads, keep_freed_memory
 
 
 def test_a_malloc_variable_of_the_user_and_other_systems_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,6 +16,15 @@ def test_a_malloc_variable_of_the_user_and_other_systems_are_respected(monkeypat
         assert not keep_freed_memory()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+def test_the_number_of_threads_before_the_first_run_is_remembered() -> None:
+    before = default_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        assert default_threads() == before
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
