@@ -162,6 +162,16 @@ def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path)
     assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-frozen"])
+def test_runs_in_bf16_have_every_form(precision: str, backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, "method=krona", f"trainer.precision={precision}")
+    for form in FORMS:
+        export(found, to=form, out=tmp_path / form)
+    model = T5ForConditionalGeneration.from_pretrained(tmp_path / "merged", dtype="auto")
+    assert model.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("config", "refused"),
     [

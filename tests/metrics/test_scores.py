@@ -1,12 +1,15 @@
 """Test scores against scikit-learn and SciPy. Scores with predictions that are not a label are computed by hand."""
 
 import random
+import tracemalloc
 
+import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from krona.metrics.scores import score
+from krona.metrics.answers import Answers
+from krona.metrics.scores import score, score_by_sums
 
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
@@ -99,3 +102,14 @@ def test_what_cannot_be_scored_is_said(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         score(metrics, truth, answers, labels)
+
+
+def test_spearman_of_many_distinct_predictions_needs_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    answers = Answers(rng.integers(0, 50, 5000).astype(float), rng.normal(size=5000), classes=0)
+    tracemalloc.start()
+    (found,) = score_by_sums(["spearman"], answers).values()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == pytest.approx(100 * stats.spearmanr(answers.truth, answers.given).statistic)
+    assert peak < 10 * 2**20

@@ -15,16 +15,24 @@ from report.generate import make_result, write_all
 TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
 
 
-def summary(folder: Path, skills: dict[str, float], tasks: tuple[str, ...] = TASKS) -> list[str]:
+def summary(
+    folder: Path, skills: dict[str, float], tasks: tuple[str, ...] = TASKS, seeds: tuple[int, ...] = (0, 1)
+) -> list[str]:
     results = [
         make_result(method, task, seed, skill=skill, backbone="nano")
         for method, skill in skills.items()
         for task in tasks
-        for seed in (0, 1)
+        for seed in seeds
     ]
     write_all(folder, results)
     (table,) = collect(folder).tables
     return task_summary(table)
+
+
+def test_one_seed_has_no_interval_over_seeds(tmp_path: Path) -> None:
+    ranks, *pairs = summary(tmp_path, {"lora": 0.9, "krona": 0.7, "bitfit": 0.5}, seeds=(0,))
+    assert ranks.startswith("Mean rank over 3 tasks")
+    assert [pair.split()[0] for pair in pairs] == ["KronA", "BitFit"]
 
 
 def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def table(
     workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
+    from krona.report.formats import renderer
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
@@ -110,6 +111,7 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
+    renderer(form)  # raises an error before the runs start
     code = run_sweep(wanted, workers=workers)
     where = [f"method={RECIPE_TABLES[number]}"] if number in RECIPE_TABLES else None
     report(number="1" if where else number, sweep=None, form=form, out=None, where=where, outputs=None)

@@ -8,7 +8,7 @@ from krona.messages import KronaError, did_you_mean, visible
 from krona.paths import choice_files
 from krona.report.build_tables import build_tables, paper_table
 from krona.report.computed_values import ComputedValues
-from krona.report.formats import FORMATS, renderer
+from krona.report.formats import renderer
 from krona.report.layouts import Layout, find_layout
 from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, load_runs
 from krona.report.table import Note, Report
@@ -37,12 +37,11 @@ def build_report(
         format: the name of a module in `krona.report.formats`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
     """
-    if format not in FORMATS:
-        raise KronaError(f"The format {format!r} does not exist. Choose from {', '.join(FORMATS)}.")
+    render = renderer(format)
     if out is not None:
         require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
-    text = renderer(format)(report, out)
+    text = render(report, out)
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))

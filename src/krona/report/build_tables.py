@@ -136,7 +136,7 @@ def _score_table(layout: Layout, section: Section, rows: list[Row], tasks: list[
 
 
 def _score_columns(layout: Layout, section: Section, tasks: list[str], rows: list[Row]) -> list[Column]:
-    split = f" {layout.split}" if layout.beside else ""
+    split = " dev" if layout.split == "dev" else ""
     columns = []
     for task in tasks:
         columns.append(score_column(task, f"{task_label(task)}{split}", "task", rows))

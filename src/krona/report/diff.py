@@ -232,6 +232,8 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
         if variants != 1:
             remarks.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
         cells.append(score_cell(ours, "test") if variants == 1 else None)
+        if variants == 1 and cells[-1] is None:
+            remarks.append(f"{name} has no test score")
     one, two = cells
     if one is None or two is None:
         a, b = (None if cell is None else cell.value for cell in cells)

@@ -157,7 +157,7 @@ def _missing_notes(table: Table) -> Iterator[Note]:
         lacking += bool(absent)
         for command, keys in absent.items() if lacking <= MOST_MISSING else ():
             columns = ", ".join(first_few([labels[key] for key in keys], MOST_MISSING))
-            tasks = f"task={','.join(keys[:MOST_MISSING])}"
+            tasks = f"task={','.join(keys if len(keys) <= MOST_MISSING + 1 else keys[:MOST_MISSING])}"
             typed = shlex.join(tasks if word == "task=" else word for word in command)
             yield Note(f"Missing: {row.name} on {columns}.", typed, "missing")
     if lacking > MOST_MISSING:

@@ -9,7 +9,7 @@ from krona.messages import join_names
 from krona.metrics import over_tasks
 from krona.metrics.over_tasks import MARGIN, Estimate
 from krona.metrics.statistics import SWAPS
-from krona.report.table import ALPHA, Cell, Row, Table, common_answers
+from krona.report.table import ALPHA, AVERAGE, Cell, Row, Table, common_answers
 
 FEWEST_TASKS, FEWEST_ROWS = 3, 3
 MOST_ROWS = 12
@@ -22,7 +22,7 @@ UNCLEAR = f"neither significantly different nor equivalent within {MARGIN:g} poi
 def task_summary(table: Table) -> list[str]:
     """Return sentences about the rows with a score on every task, or [] for fewer than three tasks or rows."""
     tasks = [column.key for column in table.columns if column.kind == "task"]
-    compared = [row for row in table.rows if all(row.cell(task).compared for task in tasks)]
+    compared = [row for row in table.rows if row.cell(AVERAGE).compared]
     rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MOST_ROWS]
     if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
         return []
@@ -49,17 +49,21 @@ def _summarize(rows: Sequence[Row], tasks: Sequence[str], labels: Sequence[str],
     worse = [
         rows[place].name for place in order if ranks.mean[place] - ranks.mean[order[0]] > ranks.critical_difference
     ]
-    few = min(len(scores) for row in rows for scores in runs[id(row)]) < FEWEST_SEEDS
+    fewest = min(len(scores) for row in rows for scores in runs[id(row)])
+    too_narrow = ", which is too narrow for two seeds" if fewest < FEWEST_SEEDS else ""
+    over_seeds = [
+        f"Interquartile mean (the mean of the middle half of a row's scores on all tasks), with a 95 % bootstrap "
+        f"interval over seeds{too_narrow}: {means}.",
+        f"Share of the pairs of runs on the same task in which {best.name} scores higher, as the mean over tasks with "
+        f"an interval over seeds (0.50 means no difference): compared with {higher}.",
+    ]
     left_out = f"Of {compared} rows, the {MOST_ROWS} with the highest mean score are compared over the tasks."
     return [
         *([left_out] if compared > MOST_ROWS else []),
         f"Mean rank over {len(tasks)} tasks (1 is the best): {listed}. Friedman's test with {SWAPS:,} permutations: "
         f"p = {ranks.p:.2g}. Significantly worse than {best.name}, because the mean ranks are more than "
         f"{ranks.critical_difference:.2f} apart (Nemenyi's test, 5 % level): {join_names(worse) or 'no row'}.",
-        f"Interquartile mean (the mean of the middle half of a row's scores on all tasks), with a 95 % bootstrap "
-        f"interval over seeds{', which is too narrow for two seeds' if few else ''}: {means}.",
-        f"Share of the pairs of runs on the same task in which {best.name} scores higher, as the mean over tasks with "
-        f"an interval over seeds (0.50 means no difference): compared with {higher}.",
+        *(over_seeds if fewest > 1 else []),
         *_equivalence_sentences(best, others, tasks, labels),
     ]
 

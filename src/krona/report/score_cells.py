@@ -27,7 +27,7 @@ MOST_CELLS = 240  # only its first tables, with about this number of cells, have
 FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there are as many
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
-AMONG = "If a method has several rows, only its row with the best dev score can be marked as the best."
+AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_ROWS = "Runs with fewer training rows, or on other data, are not compared with the best."
 
 
@@ -83,7 +83,7 @@ def average(parts: Sequence[Cell]) -> Cell:
     seeds = sorted(parts[0].by_seed) if same else []
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in seeds}
     runs = [run for part in parts for run in part.runs]
-    cell = Cell(float(np.mean([part.value for part in parts])), runs, by_seed)
+    cell = Cell(float(np.mean([part.value for part in parts])), runs, by_seed, split=parts[0].split)
     for part in parts:
         task = task_label(part.runs[0].result.task)
         warnings = {remark: seeds for remark, seeds in part.remarks.items() if remark.warns}
@@ -101,7 +101,7 @@ def _average_draws(parts: Sequence[Cell]) -> Floats:
     return np.asarray(np.mean([rng.permutation(part.draws) for part in parts], axis=0))
 
 
-def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str], *, fit: Sequence[Row]) -> None:
+def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str]) -> None:
     """Mark the best cells, and the cells that are not significantly different from them after Holm's correction.
 
     The test swaps predictions within each task and averages the differences over the tasks.
@@ -109,16 +109,15 @@ def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str], *, fit: S
     Args:
         rows: the compared rows.
         tasks: the compared score is the mean over these tasks.
-        fit: the rows that can be the best.
     """
-    if len(rows) < 2 or not fit:  # a single cell is not marked
+    if len(rows) < 2:  # a single cell is not marked
         return
-    top = max(fit, key=lambda row: row.cells[column].value or 0.0)
+    top = max(rows, key=lambda row: row.cells[column].value or 0.0)
     found: list[tuple[Cell, float]] = []
     for row in rows:
         cell = row.cells[column]
         cell.compared = True
-        cell.best = row in fit and cell.value == top.cells[column].value
+        cell.best = cell.value == top.cells[column].value
         if row is top:
             continue
         pairs = [(row.cells[task], top.cells[task]) for task in tasks]
@@ -145,7 +144,7 @@ def mark_columns(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
         found = [row for row in comparable_rows(rows, task) if row.cells[task].value is not None]
         for row in found:
             row.cells[task].test_seed = place
-        _mark_best(found, task, [task], fit=_fit(found, [task], split))
+        _mark_best(_chosen_on_dev(found, [task], split), task, [task])
 
 
 def add_averages(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
@@ -156,7 +155,7 @@ def add_averages(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else average(parts)
     places = set.intersection(*({*comparable_rows(rows, task)} for task in tasks))
     compared = [row for row in rows if row in places and row.cells[AVERAGE].value is not None]
-    _mark_best(compared, AVERAGE, tasks, fit=_fit(compared, tasks, split))
+    _mark_best(_chosen_on_dev(compared, tasks, split), AVERAGE, tasks)
 
 
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
@@ -168,8 +167,8 @@ def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
     return [] if any(differing_data(first[most[0]], first[row]) for row in most) else most
 
 
-def _fit(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
-    """Return the rows that can be the best. For test scores, these are each method's row with the best dev score."""
+def _chosen_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
+    """Return the rows to compare. For test scores, these are each method's row with the best dev score."""
     if split != "test":
         return list(rows)
     of_method = defaultdict(list)

@@ -73,20 +73,20 @@ def export(
     with exported_folder(out, overwrite=overwrite) as part, _named_branch_faults(run, backbone):
         trained = load(run, backbone=backbone)
         expected = sample_logits(trained)
+        is_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
+        tolerance = max(TOLERANCE[dtype or "fp32"], TOLERANCE["bf16" if is_bf16 else "fp32"])
         try:
             lines = write(trained, part, DTYPES[dtype or "fp32"])
         except KronaError as error:
             raise KronaError(
                 f"--to {to} is not possible. {error} Or use --to adapter, which supports every method."
             ) from error
-        difference, tolerance = compare_logits(read(trained, part), expected), TOLERANCE[dtype or "fp32"]
+        difference = compare_logits(read(trained, part), expected)
         if to == "peft":
             try:
                 surgery.take_out(trained.model)
                 by_peft: Any = load_with_peft(trained.model, part)
                 difference = max(difference, compare_logits(replace(trained, model=by_peft), expected))
-                in_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
-                tolerance = TOLERANCE["bf16" if in_bf16 else "fp32"]  # peft computes its branches in fp32
             except NotComparedError as error:
                 lines.append(f"the logits were not compared with peft's. {error}")
         if not difference <= tolerance:
@@ -130,7 +130,9 @@ def sample_logits(trained: Trained) -> Tensor:
     split = trained.make_split(rows)
     ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
     batch = trained.batch(ids, range(len(split)))
-    logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
+    mixed = len({p.dtype for p in trained.model.parameters()}) > 1  # trainer.precision=bf16-frozen
+    with torch.autocast(trained.model.device.type, torch.bfloat16, enabled=mixed):
+        logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
     return logits.float().cpu()
 
 
@@ -167,7 +169,10 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # with a task type, peft would load a class of transformers
     task_type = None if has_pooled_head(trained.model.config) else found
-    written = write_peft(trained.model, folder, base_model=hub_name(trained.origin), task_type=task_type)
+    revision = trained.origin.backbone.get("revision")
+    written = write_peft(
+        trained.model, folder, base_model=hub_name(trained.origin), revision=revision, task_type=task_type
+    )
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:

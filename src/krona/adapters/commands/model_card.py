@@ -35,9 +35,9 @@ tokenizer = AutoTokenizer.from_pretrained("FOLDER")
     "peft": """from peft import PeftModel
 from transformers import {auto}, AutoTokenizer
 
-backbone = {auto}.from_pretrained("{base}", dtype="{dtype}"{labels})
+backbone = {auto}.from_pretrained("{base}"{revision}, dtype="{dtype}"{labels})
 model = PeftModel.from_pretrained(backbone, "FOLDER").eval()
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = AutoTokenizer.from_pretrained("{base}"{revision})
 {use}""",
     "adapter": """import krona
 
@@ -83,9 +83,9 @@ from peft import PeftModel
 from transformers import AutoModel, AutoTokenizer
 
 
-{cls}backbone = Classifier(AutoModel.from_pretrained("{base}", dtype="float32"{no_pooler}))
+{cls}backbone = Classifier(AutoModel.from_pretrained("{base}"{revision}, dtype="float32"{no_pooler}))
 model = PeftModel.from_pretrained(backbone, "FOLDER").eval()
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = AutoTokenizer.from_pretrained("{base}"{revision})
 print(model(**tokenizer({texts}, return_tensors="pt")))""",
 }
 
@@ -141,10 +141,12 @@ def _describe_task(origin: Origin, auto: str) -> str:
     names = origin.task_settings.columns
     columns = " and ".join(f"`{name}`" for name in names)
     words = label_words(origin.task)
-    labels = ", ".join(f'"{target}" is {word}' for target, word in words.items()) or "a number with one decimal place"
+    labels = ", ".join(f'"{target}" is {word}' for target, word in words.items())
     if "Classification" in auto:
-        reads, writes = "a sentence" if len(names) == 1 else "a pair", "The class"
+        reads, writes = "a sentence" if len(names) == 1 else "a pair", "The class" if words else "The output"
+        labels = labels or "a number"
     else:
+        labels = labels or "a number with one decimal place"
         text = origin.source_text({name: f"{{{name}}}" for name in names})
         reads, writes = f"the text `{text}{' label:' if 'Causal' in auto else ''}`", "It generates the label"
     return f"The model reads {columns} as {reads}, cut to {origin.max_source_length} tokens. {writes}: {labels}."
@@ -177,7 +179,7 @@ def _scores(run: TrainedRun) -> str:
 def hub_name(origin: Origin) -> str | None:
     """Return the backbone's name on the Hub, or None if it is not on the Hub."""
     name = str(origin.backbone["name"])
-    return name if "/" in name else None
+    return name if "/" in name and origin.backbone.get("pretrained", True) else None
 
 
 def needs_class(model: Any, form: str) -> bool:
@@ -188,7 +190,8 @@ def needs_class(model: Any, form: str) -> bool:
 def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
     """Return the code that loads an exported model or adapter and predicts for a row. See `model_card`."""
     columns = origin.task_settings.columns
-    values = {"base": hub_name(origin) or NO_HUB_NAME, "texts": ", ".join('"…"' for _ in columns)}
+    revision = f', revision="{origin.backbone["revision"]}"' if origin.backbone.get("revision") else ""
+    values = {"base": hub_name(origin) or NO_HUB_NAME, "revision": revision, "texts": ", ".join('"…"' for _ in columns)}
     if needs_class(model, form):
         no_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
         cls = CLASS.format(

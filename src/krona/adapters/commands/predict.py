@@ -27,6 +27,7 @@ from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
 PART = 1024  # the number of rows in a part; a part is read, predicted and written before the next
+ADDED = ("prediction", "word", "probabilities")  # columns that follow the texts; a clash adds the run id to their names
 ENDINGS = (".tsv", ".csv", ".jsonl")
 Answer = dict[str, Any]  # values by column name; probabilities, and the predictions of several runs, are dicts
 
@@ -57,6 +58,9 @@ def predict(
     if output is not None:
         _require_output(output, overwrite=overwrite)
     found = [find(run) for run in runs]
+    ids = [one.origin.run_id for one in found]
+    if twice := next((run_id for run_id in ids if ids.count(run_id) > 1), None):
+        raise KronaError(f"Two of the runs or files have the id {twice}. Use a separate command for each.")
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
@@ -114,7 +118,8 @@ class Predictor:
         for number, texts in enumerate(splits[0].texts):
             by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
             answer: Answer = dict(zip(columns, texts, strict=True))
-            yield answer | (by_run if len(self.trained) > 1 else next(iter(by_run.values())))
+            nested = len(self.trained) > 1 or not answer.keys().isdisjoint(ADDED)
+            yield answer | (by_run if nested else next(iter(by_run.values())))
 
     def write(self, out: BinaryIO, ending: str, rows: Iterable[tuple[str, Any]]) -> int:
         """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""

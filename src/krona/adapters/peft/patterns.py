@@ -23,6 +23,8 @@ def check_patterns(path: Path, config: Mapping[str, Any], names: Iterable[str]) 
         found = config.get(key) or []
         if isinstance(found, list) and key != "layers_pattern":  # a list of names
             continue
+        if not isinstance(found, str | list | dict):
+            raise KronaError(f"In {path}, {key}={found!r} is neither a text nor a list.")
         for expression in [found] if isinstance(found, str) else found:
             where = f"In {path}, {shorten(repr(expression), 200)} of {key}"
             try:

@@ -36,6 +36,7 @@ def write_peft(
     *,
     name: str | None = None,
     base_model: str | None,
+    revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
@@ -54,6 +55,7 @@ def write_peft(
     Args:
         name: the name of the adapter. None means the active adapter.
         base_model: None, or the name or the folder of the backbone, for peft's config.
+        revision: the commit, tag or branch of a backbone of the Hub.
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
@@ -73,6 +75,7 @@ def write_peft(
         "target_modules": shortest(form.places, names),
         "modules_to_save": shortest(saved, names, str.endswith) or None,  # peft compares the ends of names
         "base_model_name_or_path": base_model,
+        "revision": revision,
         "task_type": task_type,
         "inference_mode": True,
         **form.config,

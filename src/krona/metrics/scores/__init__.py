@@ -37,8 +37,14 @@ def score(
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """Return the same scores as `score`. They are computed from sums over examples, without scikit-learn and SciPy."""
-    sums = {name: compute_sums(name, [answers])[0] for name in metrics}
-    return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
+    return {name: _score_by_sums(get_metric(name, answers.classes), answers) for name in metrics}
+
+
+def _score_by_sums(metric: Metric, answers: Answers) -> float:
+    if metric.redrawn_scores is not None:  # its sums need a matrix of examples and distinct predictions
+        return float(metric.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0])
+    sums = metric.sums(answers, None)
+    return float(sums.value(sums.features.sum(0)))
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:

@@ -49,7 +49,8 @@ def redrawn_scores(runs: Sequence[Answers], weights: Floats) -> Floats:
 def _redrawn_ranks(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return each example's rank in the drawn test sets (draws, n), with mean 0, and the sums of their squares."""
     levels, where = np.unique(values, return_inverse=True)
-    counts = weights @ one_hot(where, len(levels))
+    order = np.argsort(where, kind="stable")
+    counts = np.add.reduceat(weights[:, order], np.searchsorted(where[order], np.arange(len(levels))), axis=1)
     by_level = _mid_ranks(counts) - (weights.sum(1, keepdims=True) + 1) / 2
     return by_level[:, where], (counts * by_level**2).sum(1)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
+from krona.messages import KronaError
+
 if TYPE_CHECKING:
     from krona.report.table import Report
 
@@ -16,6 +18,11 @@ FORMATS = tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
 def renderer(name: str) -> "Callable[[Report, Path | None], str]":
-    """Return the function ``render(report, out)`` of a format. ``out`` is the file, or None for standard output."""
+    """Return the function ``render(report, out)`` of a format. ``out`` is the file, or None for standard output.
+
+    Raise `KronaError` if the format does not exist.
+    """
+    if name not in (module.name for module in iter_modules(__path__)):
+        raise KronaError(f"The format {name!r} does not exist. Choose from {', '.join(FORMATS)}.")
     render: Callable[[Report, Path | None], str] = import_module(f"{__name__}.{name}").render
     return render

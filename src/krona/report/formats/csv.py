@@ -14,7 +14,7 @@ from krona.runs.suspicious_scores import SIGN
 FIELDS = (
     "table", "section", "row", "differs", "column", "metric", "value", "t_low", "t_high", "seeds",
     "test_low", "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "mark", "remarks", "caution",
-    "missing", "command", "runs",
+    "missing", "command", "runs", "split",
 )  # fmt: skip
 # The beginning of a formula, also behind blanks and invisible characters, with full-width signs, and behind a separator
 # at which a spreadsheet may split the line.
@@ -55,5 +55,5 @@ def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
     return (
         cell.value, low, high, " ".join(map(str, cell.seeds)), test_low, test_high, cell.paper, cell.difference,
         int(cell.best), int(cell.tied), cell.p, SIGN * cell.warned, " ".join(cell_remarks(cell)), caution,
-        cell.missing, cell.command, " ".join(run.result.run_id for run in cell.runs),
+        cell.missing, cell.command, " ".join(run.result.run_id for run in cell.runs), cell.split,
     )  # fmt: skip

@@ -47,7 +47,11 @@ def render(report: Report, out: Path | None) -> str:
     for table in report.tables:
         if columns := table.score_columns:
             return _table(table, columns[0], notes)
-    empty = f"{report.empty.text} {report.empty.command}" if report.empty else "No finished run."
+    empty = (
+        f"{report.empty.text} {report.empty.command}"
+        if report.empty
+        else "This table has no scores to draw. Use another format."
+    )
     return _picture(report.title, [empty, *notes])
 
 
