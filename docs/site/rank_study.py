@@ -47,11 +47,13 @@ def updates() -> list[str]:
     for label in sorted(methods, key=lambda label: (methods[label].runs[0]["rank"] or 0, label)):
         method = methods[label]
         run = method.runs[0]
-        size = f"{run['rank']} | {_learned(method, 'effective_rank'):.0f} | {_learned(method, 'norm'):.1f}"
+        size = "– | – | –"
+        if label.startswith(PREFIX):
+            size = f"{run['rank']} | {_learned(method, 'effective_rank'):.0f} | {_learned(method, 'norm'):.1f}"
         cells = [
             f"`{label.removeprefix(PREFIX)}`",
             f"{run['trainable']:,}",
-            size if label.startswith(PREFIX) else "– | – | –",
+            size,
             f"{run['lr']:g}",
             *(spread(method.scores(split)) for split in ("dev", "test")),
         ]

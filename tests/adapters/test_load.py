@@ -105,6 +105,9 @@ def test_every_name_of_a_run(rte: Path, outputs: Path, tmp_path: Path, monkeypat
     assert alone.origin == find(rte).origin
     monkeypatch.chdir(outputs)
     assert find(rte.name).adapter == Path(rte.name) / "adapter.safetensors"
+    monkeypatch.chdir(outputs / rte.name)
+    for here in (".", "result.json"):
+        assert find(here).adapter == rte.resolve() / "adapter.safetensors"
 
 
 def test_a_file_beside_another_runs_result(rte: Path, sst2: Path, tmp_path: Path) -> None:

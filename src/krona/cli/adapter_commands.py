@@ -18,7 +18,7 @@ class SeveralTexts(TyperCommand):
         spread: list[str] = []
         within = False
         for item in args:
-            if item == "--text" or item.startswith("--"):
+            if item.startswith("--"):
                 within = item == "--text"
                 spread += [] if within else [item]
             else:

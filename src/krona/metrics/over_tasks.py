@@ -52,7 +52,7 @@ def mean_ranks(scores: Floats) -> Ranks:
     ``scores`` (N, M) has one score of each of M ≥ 3 methods on each of N ≥ 2 tasks. Raise ValueError if there are
     fewer, or if a score is missing.
     """
-    from scipy.stats import studentized_range
+    from scipy.stats import rankdata, studentized_range
 
     tasks, methods = scores.shape
     if tasks < 2 or methods < 3 or not np.isfinite(scores).all():
@@ -60,8 +60,7 @@ def mean_ranks(scores: Floats) -> Ranks:
             f"Mean ranks need at least 2 tasks, at least 3 methods and every score. There are {tasks} tasks and "
             f"{methods} methods."
         )
-    higher, equal = (compare(scores[:, None], scores[..., None]).sum(2) for compare in (np.greater, np.equal))
-    ranks = higher + (equal + 1) / 2
+    ranks = rankdata(-scores, axis=1)
     rng, sums = np.random.default_rng(0), np.zeros((SWAPS, methods))
     for own in ranks:
         sums += rng.permuted(np.tile(own, (SWAPS, 1)), axis=1)
@@ -69,13 +68,6 @@ def mean_ranks(scores: Floats) -> Ranks:
     q = studentized_range.ppf(LEVEL, methods, np.inf) / np.sqrt(2)
     difference = q * np.sqrt(methods * (methods + 1) / (6 * tasks))
     return Ranks(ranks.mean(0), p, float(difference))
-
-
-def interquartile_mean(values: Floats) -> Floats:
-    """Return the mean (draws,) of the middle half of the n values of each draw (draws, n)."""
-    n = values.shape[1]
-    cut = n // 4
-    return np.asarray(np.partition(values, (cut, n - cut - 1), axis=1)[:, cut : n - cut].mean(1))
 
 
 def probability_of_improvement(x: Floats, y: Floats, drawn_x: Indices, drawn_y: Indices) -> Floats:
@@ -105,11 +97,12 @@ class Estimate:
 
 
 def interquartile_mean_of(runs: Runs) -> Estimate:
-    """Estimate the interquartile mean of all runs of a method on all tasks."""
+    """Estimate the interquartile mean (the mean of the middle half) of all runs of a method on all tasks."""
+    from scipy.stats import trim_mean
 
     def value(drawn: list[Indices]) -> Floats:
         scores = [task[indices] for task, indices in zip(runs, drawn, strict=True)]
-        return interquartile_mean(np.concatenate(scores, axis=1))
+        return np.asarray(trim_mean(np.concatenate(scores, axis=1), 0.25, axis=1))
 
     return _estimate(runs, value)
 

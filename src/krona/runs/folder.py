@@ -187,6 +187,11 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
         yield RunFolder(path)
 
 
+def _with_name(folder: Path) -> Path:
+    """Return the absolute path of a relative path without a name, such as ``.`` or ``..``."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
 def find_run(outputs: Path, name: str) -> RunFolder:
     """Return the folder of a run. Raise `KronaError` if no run has this name, or if several runs have it.
 
@@ -195,9 +200,9 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     given = Path(name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read
         if (given / file_names.RESULT).is_file():
-            return RunFolder(given.absolute())
+            return RunFolder(_with_name(given))
         if given.is_file() and given.name == file_names.RESULT:
-            return RunFolder(given.absolute().parent)
+            return RunFolder(_with_name(given.parent))
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )

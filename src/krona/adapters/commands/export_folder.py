@@ -129,11 +129,7 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
 
 def _files(folder: Path) -> set[str]:
     """Return the relative paths of all files and symbolic links in a folder."""
-    return {
-        os.path.relpath(os.path.join(where, name), folder)
-        for where, folders, names in os.walk(folder)
-        for name in (*names, *(one for one in folders if os.path.islink(os.path.join(where, one))))
-    }
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
 def _not_exported(folder: Path) -> set[str]:

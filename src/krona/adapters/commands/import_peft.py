@@ -12,7 +12,6 @@ from krona.adapters.load import Trained, load_backbone
 from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.comparison import load_with_peft
 from krona.adapters.peft.folder import open_folder
-from krona.adapters.peft.module_names import CONFIG
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError
 from krona.runs.file_names import ADAPTER
@@ -33,10 +32,6 @@ def import_peft(
         KronaError: the folder has an unsupported setting or a pickle file, or belongs to another backbone.
     """
     require_adapter_file(out, overwrite=overwrite)
-    if not folder.is_dir():
-        raise KronaError(f"The folder {folder} was not found.")
-    if not (folder / CONFIG).is_file():
-        raise KronaError(f"{folder} contains no adapter_config.json, so it is not a peft folder.")
     open_folder(folder)  # raises errors in the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
