@@ -74,7 +74,9 @@ class Block:
         return [self.shapes.get(word, word) for word in (METHODS | UPDATES)[label].split()]
 
     def rates_of(self, label: str) -> str:
-        return self.rates.get(label, self.rates[OTHERS])
+        """Return the rates to try. Without rates of its own, `NAME_only` tries those of `NAME`."""
+        own = label if label in self.rates else label.removesuffix("_only")
+        return self.rates.get(own, self.rates[OTHERS])
 
 
 WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768

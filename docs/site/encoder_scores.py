@@ -21,6 +21,7 @@ SCORES = {"cola": "matthews", "rte": "accuracy", "sst2": "accuracy"}
 COMPARED = (
     ("krona", "lora"), ("krona_only", "lora_only"), ("krona", "full"), ("lora", "full"), ("krona", "krona_only"),
     ("lora", "lora_only"), ("krona", "layer_norm"), ("lora", "layer_norm"), ("krona_b", "krona"),
+    ("krona_b", "krona_b_only"),
 )  # fmt: skip
 SEEDS = 3
 
