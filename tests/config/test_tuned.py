@@ -1,5 +1,6 @@
 """Test recipe=tuned: the values of a search, the note about their origin, and equal numbers of trials."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,20 @@ def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatc
 OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_factors=nearest")
 
 
-def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
+def study(
+    outputs: Path,
+    method: str,
+    *dev: float,
+    own: tuple[str, ...] = OWN,
+    name: str | None = None,
+    task: str = "sample_rte",
+) -> None:
     """Write a study of finished trials. The first trial has the values ``own``."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
     from krona.runs.tune_study import open_study
 
     name = name or f"{method}-sample_rte-nano"
-    opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)
+    opened = open_study(outputs, name, space="a space", base=f"{method} {task} nano seed 0 [1f3a]", seed=0)
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
@@ -123,6 +131,16 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
+
+
+def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:
+    """Its best run can have been removed."""
+    study(tmp_path, "krona", 80)
+    study(tmp_path, "lora", 90, own=("optimizer.lr=0.004",), name="other", task="sample_cola")
+    for folder in tmp_path.glob("lora-*"):
+        shutil.rmtree(folder)
+    _, note = best(tmp_path, "method=krona")
+    assert "80.00" in note
 
 
 def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:

@@ -129,14 +129,17 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
     """Return the studies of all methods on the config's task, data and backbone: those in ``names``, or all."""
     files = study_files(outputs)
-    own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
+    method, *place = (config[group]["name"] for group in ("method", "task", "backbone"))
+    ending = f" {' '.join(place)} seed "  # of the name of a method in the base of a study
     found = []
     for name in names or files:
         if name not in files:
             raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, files)}")
         study = read_study(files[name])
+        if ending not in study.base:  # another task or backbone
+            continue
         if study.best is None or study.best.value is None:
-            if study.base.startswith(f"{own} seed "):
+            if study.base.startswith(f"{method}{ending}"):
                 study.require_best()
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
