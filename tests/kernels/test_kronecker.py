@@ -27,6 +27,12 @@ def few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kron_gradients, "BLOCK", 40)  # two or three tokens in a block; the last block is smaller
 
 
+def test_a_sum_of_terms_is_the_sum_of_their_products() -> None:
+    A, B = torch.randn(3, 2, 5), torch.randn(3, 4, 3)
+    expected = torch.kron(A[0], B[0]) + torch.kron(A[1], B[1]) + torch.kron(A[2], B[2])
+    torch.testing.assert_close(kronecker.kron_product(A, B), expected)
+
+
 def factors(
     a1: int, a2: int, b1: int, b2: int, terms: int | None = None, dtype: torch.dtype = torch.float64
 ) -> list[Tensor]:

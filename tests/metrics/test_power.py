@@ -8,8 +8,9 @@ from scipy import stats
 
 from krona.metrics import power
 from krona.metrics.power import Assumed, Errors
-from krona.metrics.statistics import mcnemar
+from krona.metrics.statistics import SwapTest, mcnemar
 
+TOLERANCE = 0.003  # of a share of test sets
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
 
@@ -32,6 +33,34 @@ def test_one_seed_is_the_exact_mcnemar_test(unshared):
     d = max(unshared * 2 * 0.25, delta / 100)
     found = power.power(RTE, delta, score=75, seeds=1, assumed=assumed, draws=40_000)
     assert found == pytest.approx(exact_power(139, d, delta / 100), abs=4 * math.sqrt(0.25 / 40_000))
+
+
+def exact_swap_p(counts):
+    """Return the two-sided p-value of exchanging examples, for the numbers of examples with the sums -n … n."""
+    seeds = len(counts) // 2
+    distribution = np.ones(1)  # of the sum over examples, with 0 in the middle
+    for size in range(1, seeds + 1):
+        number = counts[seeds - size] + counts[seeds + size]
+        own = np.zeros(2 * size * number + 1)
+        own[:: 2 * size] = stats.binom.pmf(np.arange(number + 1), number, 0.5)
+        distribution = np.convolve(distribution, own)
+    gap = abs(counts @ np.arange(-seeds, seeds + 1))
+    return distribution[np.abs(np.arange(len(distribution)) - len(distribution) // 2) >= gap].sum()
+
+
+def test_several_seeds_are_the_exact_randomisation_test():
+    """The simulated test sets are the same, so only the approximation of the p-value can differ."""
+    examples, d, delta, seeds, lasting, draws = 60, 0.2, 0.1, 3, 0.3, 4000
+    chances = power.outcome_chances(d, delta, seeds, lasting)
+    counts = np.random.default_rng(0).multinomial(examples, chances / chances.sum(), size=draws)
+    expected = sum(exact_swap_p(one) <= 0.05 for one in counts) / draws
+    assert power._share_found(examples, d, delta, seeds, lasting, draws) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_the_detectable_difference_is_that_of_a_normal_null():
+    null = np.random.default_rng(0).normal(scale=2.0, size=10_000)
+    found = power.detectable_difference(SwapTest(0.0, null, 1.0))
+    assert found == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * null.std())
 
 
 def test_the_smallest_difference_has_the_power_and_large_sets_have_connors():
