@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from krona.backbones import source
 from krona.config.settings import Backbone
-from krona.runs.run_id import canonical, flatten, run_id
+from krona.runs.run_id import as_text, canonical, flatten, run_id
 
 CONFIG: dict[str, Any] = {
     "method": {"name": "krona", "kron_factors": [[32, 24], [24, 32]], "scaling": 1.0, "source": "Table 16"},
@@ -191,3 +191,12 @@ def test_random_weights_are_identified_by_their_sizes_and_tokenizer(tmp_path: Pa
         Backbone(name="t5", sizes={"d_model": 8}, pretrained=False, tokenizer=str(tmp_path)),
     ]
     assert len({source.fingerprint(backbone) for backbone in backbones}) == 5
+
+
+def test_a_value_is_written_as_on_the_command_line() -> None:
+    """Only pairs of numbers are the shapes of factors."""
+    assert as_text([[32, 24], [24, 32]]) == "32x24"
+    assert as_text([[1, 2, 3]]) == "1,2,3"
+    assert as_text([[1], [2]]) == "1,2"
+    assert as_text(["q", "v"]) == "q,v"
+    assert as_text(1e-3) == "0.001"

@@ -93,6 +93,13 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
         kind: ``.tsv``, ``.csv`` or ``.jsonl``; None: JSONL if the first line starts with ``{``, otherwise TSV.
         quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
     """
+    try:
+        yield from _read_lines(text, kind, wanted, quoting=quoting)
+    finally:  # also after an error, whose traceback would keep the file open
+        text.close()
+
+
+def _read_lines(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str | None) -> Iterator[Located]:
     lines = text.lines()
     if kind is None:
         first = next(lines, "")

@@ -67,6 +67,10 @@ class TextFile:
             return 0
         return (self.size or 0) if self._file.closed else self._file.tell()
 
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def lines(self) -> Iterator[str]:
         """Yield the lines with their line ends. The character CR ends a line only if the file has no character LF.
 
