@@ -70,8 +70,6 @@ def correlations() -> list[str]:
     """Return Spearman correlations of the scores with the rank and the norm of the update."""
     lines = ["| compared | score with | dev | p | test | p |", "|---|---|--:|--:|--:|--:|"]
     found = _read()
-    if found is None:
-        return lines
     names = sorted(set(found.families))
     groups = np.array([names.index(family) for family in found.families])
     everything = np.zeros(len(names), dtype=int)  # the families are one group, within which they are exchanged
@@ -92,11 +90,8 @@ def correlations() -> list[str]:
     return lines
 
 
-def _read() -> Updates | None:
-    """Return the updates whose runs are finished, or None if there are none."""
+def _read() -> Updates:
     methods = {label: method for label, method in block_methods(BLOCK).items() if label.startswith(PREFIX)}
-    if not methods:
-        return None
     return Updates(
         families=[label.split("_")[1] for label in methods],
         ranks=np.array([float(method.runs[0]["rank"]) for method in methods.values()]),

@@ -174,7 +174,7 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
 
 
 def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
-    columns = f"Task {task.name} reads {join_names([*map(repr, task.columns)])}."
+    columns = f"Task {task.name} reads {quote_columns(task.columns)}."
     if isinstance(row, Mapping):
         missing = [name for name in task.columns if name not in row]
         if missing:
@@ -186,3 +186,8 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
     if len(texts) != len(task.columns):
         raise BadRowError(f"the row has {len(texts)} texts. {columns}", kind="")
     return dict(zip(task.columns, texts, strict=True))
+
+
+def quote_columns(columns: Sequence[str]) -> str:
+    """Return the names as a text such as ``'sentence1' and 'sentence2'``."""
+    return join_names([*map(repr, columns)])

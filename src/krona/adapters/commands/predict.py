@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Prediction, Trained, load
+from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.formatting import rate, say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean, join_names, visible
+from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions
 from krona.safe_files import write_whole
@@ -153,8 +153,8 @@ def _common_task(found: Sequence[TrainedRun]) -> Task:
         columns = one.origin.task_settings.columns
         if columns != task.columns:
             raise KronaError(
-                f"{first.origin.run_id} reads {join_names([*map(repr, task.columns)])}, but {one.origin.run_id} reads "
-                f"{join_names([*map(repr, columns)])}. Use a separate command for each run."
+                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {one.origin.run_id} reads "
+                f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
 
@@ -162,7 +162,7 @@ def _common_task(found: Sequence[TrainedRun]) -> Task:
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     width = len(task.columns)
     if len(texts) % width:
-        columns = join_names([*map(repr, task.columns)])
+        columns = quote_columns(task.columns)
         raise KronaError(f"--text has {amount(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
     return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
 
