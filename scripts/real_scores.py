@@ -49,13 +49,13 @@ UPDATES = {  # updates with as many parameters as LoRA of rank 1, and ranks from
     **{
         f"rank_{file.stem}": f"variant=rank_at_budget/{file.stem} {NO_NORMS}"
         for file in sorted((ROOT / "conf" / "variant" / "rank_at_budget").glob("*.yaml"))
-        if not file.stem.startswith("krona_")  # their shapes are for layers of 768 × 768
     },
     **{
         f"rank_krona_{a1}x{a2}": f"method=krona method.kron_factors=[[{a1},{a2}]] {NO_NORMS}"
         for a1, a2 in NARROW_SHAPES
     },
 }
+WIDE_SHAPES = tuple(label for label in UPDATES if "variant=rank_at_budget/krona_" in UPDATES[label])  # 768 × 768
 OTHERS = "other methods"
 
 
@@ -95,7 +95,7 @@ BLOCKS = {  # in order of priority
             "krona_b": "2e-4,5e-4,1e-3,3e-3",
         },
         WIDE,
-        FEW,
+        (*FEW, "krona_b_only"),
     ),
     "minilm_cola": Block(
         "minilm_l6",
@@ -125,9 +125,17 @@ BLOCKS = {  # in order of priority
         "minilm_l6",
         "sst2",
         f"trainer.max_epochs=2 data.train_rows=3000 {BF16}",
+        {OTHERS: "1e-3,3e-3,1e-2,3e-2"},
+        {},
+        ("untuned", *(label for label in UPDATES if label not in WIDE_SHAPES)),
+    ),
+    "mpnet_ranks": Block(
+        "mpnet_base",
+        "cola",
+        f"trainer.max_epochs=1 {BF16}",
         {OTHERS: "1e-3,3e-3,1e-2"},
         {},
-        ("untuned", *UPDATES),
+        ("rank_krona_2x384", "rank_monarch_64", "rank_lora", "rank_krona_32x24", "rank_monarch_4", "rank_c3a"),
     ),
     # more epochs, to find out why full fine-tuning scores below a published number
     "minilm_cola_long": Block("minilm_l6", "cola", "trainer.max_epochs=10", {OTHERS: "1e-4"}, NARROW, ("full",)),

@@ -11,7 +11,7 @@ from typing import Any
 from krona.metrics.answers import Answers, encode
 from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_by_sums
-from krona.metrics.statistics import holm, swap_test
+from krona.metrics.statistics import SwapTest, holm, swap_test
 from krona.paper import TASK_LABELS
 from krona.runs.result import unpack_outcomes
 
@@ -59,7 +59,8 @@ def block_methods(block: str) -> dict[str, Method]:
         by_rate: dict[float, list[dict[str, Any]]] = defaultdict(list)
         for run in sorted(runs, key=lambda run: run["seed"]):
             by_rate[run["lr"]].append(run)
-        chosen = max(by_rate.values(), key=len)
+        best = max(sorted(by_rate), key=lambda rate: by_rate[rate][0]["dev"]["score"])  # with seed 0
+        chosen = by_rate[best]
         if len(chosen) == SEEDS:
             splits = [[_answers(run[split]) for run in chosen] for split in ("dev", "test")]
             found[label] = Method(chosen, len(by_rate), *splits)
@@ -95,20 +96,28 @@ def encoders() -> list[str]:
 
 def comparisons() -> list[str]:
     """Return paired tests of these scores on test, with Holm's correction over all rows of the table."""
-    rows, p_values = [], []
+    tests = []
     for (backbone, task), methods in encoder_runs().items():
         for first, second in COMPARED:
             if first in methods and second in methods:
                 test = swap_test(methods[first].test, methods[second].test, [SCORES[task]])
-                names = f"{backbone}, {TASK_LABELS[task]} | `{first}`, `{second}`"
-                rows.append((names, test.difference, detectable_difference(test)))
-                p_values.append(test.p)
-    lines = [
-        "| model, task | rows | difference on test | p | p after Holm | smallest difference found with power 80 % |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    for (names, difference, smallest), p, corrected in zip(rows, p_values, holm(p_values), strict=True):
-        lines.append(f"| {names} | {difference:+.1f} | {format_p(p)} | {format_p(corrected)} | {smallest:.1f} |")
+                tests.append((f"{backbone}, {TASK_LABELS[task]} | `{first}`, `{second}`", test))
+    return test_table("model, task | rows", tests)
+
+
+def test_table(names: str, tests: list[tuple[str, SwapTest]]) -> list[str]:
+    """Return a table of paired tests on test, with Holm's correction over all its rows.
+
+    Args:
+        names: the titles of the first columns.
+        tests: the first cells of each row, and its test.
+    """
+    corrected = holm([test.p for _, test in tests])
+    columns = f"{names} | difference on test | p | p after Holm | smallest difference found with power 80 %"
+    lines = [f"| {columns} |", f"|{'---|' * (names.count('|') + 1)}--:|--:|--:|--:|"]
+    for (cells, test), p in zip(tests, corrected, strict=True):
+        smallest = detectable_difference(test)
+        lines.append(f"| {cells} | {test.difference:+.1f} | {format_p(test.p)} | {format_p(p)} | {smallest:.1f} |")
     return lines
 
 

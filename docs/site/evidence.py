@@ -5,7 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from encoder_scores import RESULTS, comparisons, encoders, format_p
-from rank_study import correlations, updates
+from rank_study import correlations, updates, wide_comparisons, wide_updates
 
 from krona.cli.power_table import paper_differences
 from krona.metrics.power import Assumed
@@ -99,6 +99,8 @@ TABLES = {
     "comparisons": comparisons,
     "updates": updates,
     "correlations": correlations,
+    "wide_updates": wide_updates,
+    "wide_comparisons": wide_comparisons,
     "training": training,
     "latency": latency,
     "memory": memory,

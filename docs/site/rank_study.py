@@ -2,7 +2,7 @@
 
 All updates have about as many parameters as LoRA of rank 1. Several updates are of one family, for example KronA with
 seven shapes, so they are not independent. The correlations therefore compare either the updates within each family, or
-the means of the families.
+the means of the families. With MPNet, only six updates were trained. They are compared with LoRA by paired tests.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from encoder_scores import Method, block_methods, format_p, spread
+from encoder_scores import SCORES, Method, block_methods, format_p, spread, test_table
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from krona.metrics.statistics import swap_test
+
 Floats = NDArray[np.float64]
-BLOCK = "minilm_ranks"
+NARROW, WIDE = "minilm_ranks", "mpnet_ranks"  # blocks of scripts/real_scores.py
 PERMUTATIONS = 100_000
 PREFIX = "rank_"  # of the labels of updates
 
@@ -38,12 +40,21 @@ class Updates:
 
 
 def updates() -> list[str]:
-    """Return the scores of the updates, in ascending order of their rank."""
+    """Return the scores of the updates of MiniLM on SST-2, in ascending order of their rank."""
+    return _table(NARROW)
+
+
+def wide_updates() -> list[str]:
+    """Return the scores of the updates of MPNet on CoLA, in ascending order of their rank."""
+    return _table(WIDE)
+
+
+def _table(block: str) -> list[str]:
     lines = [
         "| update | trained | rank | effective rank | norm | rate | dev | test |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    methods = block_methods(BLOCK)
+    methods = block_methods(block)
     for label in sorted(methods, key=lambda label: (methods[label].runs[0]["rank"] or 0, label)):
         method = methods[label]
         run = method.runs[0]
@@ -64,6 +75,15 @@ def updates() -> list[str]:
 def _learned(method: Method, key: str) -> float:
     """Return the mean over the seeds of a value that describes the trained update."""
     return mean(run["update"][key] for run in method.runs)
+
+
+def wide_comparisons() -> list[str]:
+    """Return a paired test of each update of MPNet on CoLA with LoRA, with Holm's correction over the rows."""
+    methods = block_methods(WIDE)
+    others = [label for label in methods if label != f"{PREFIX}lora"]
+    tests = [swap_test(methods[label].test, methods[f"{PREFIX}lora"].test, [SCORES["cola"]]) for label in others]
+    pairs = [(f"`{label.removeprefix(PREFIX)}`, `lora`", test) for label, test in zip(others, tests, strict=True)]
+    return test_table("rows", pairs)
 
 
 def correlations() -> list[str]:
@@ -91,7 +111,7 @@ def correlations() -> list[str]:
 
 
 def _read() -> Updates:
-    methods = {label: method for label, method in block_methods(BLOCK).items() if label.startswith(PREFIX)}
+    methods = {label: method for label, method in block_methods(NARROW).items() if label.startswith(PREFIX)}
     return Updates(
         families=[label.split("_")[1] for label in methods],
         ranks=np.array([float(method.runs[0]["rank"]) for method in methods.values()]),
