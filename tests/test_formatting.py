@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.text import Text
 
 from krona.cli.krona import app
-from krona.formatting import KRONA, as_typed, say, table
+from krona.formatting import KRONA, as_typed, override_text, say, table
 from krona.messages import KronaError, did_you_mean, mask_passwords
 from krona.report.layouts import find_layout
 
@@ -109,3 +110,11 @@ def test_every_command_of_krona_is_known() -> None:
     assert {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} == {
         *KRONA.split("|")
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/tmp/a-b", "", "a b", "a,b", "it's", "a\\", "a\\'b", "\\\\'", "x=[1]", "{q}", "#1", "~/g", "é/x", "(1", "x\\y z"],
+)
+def test_hydra_reads_a_text_as_it_was(text: str) -> None:
+    assert OverridesParser.create().parse_override(f"key={override_text(text)}").value() == text

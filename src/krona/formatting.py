@@ -17,6 +17,7 @@ KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
     "sample|train|bench|init|doctor|list|show|rm|docs"
 )
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # a text that Hydra reads without quotes
 PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
@@ -141,6 +142,14 @@ def as_typed(text: str) -> str:
     """
     text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
+
+
+def override_text(text: str) -> str:
+    """Return a text as it is written in an override, in quotes if Hydra's grammar needs them."""
+    if PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)
+    return f"'{escaped}'"
 
 
 def _python(script: str) -> str:

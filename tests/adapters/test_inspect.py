@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +192,10 @@ def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
     one = inspect(job.run_id, outputs=tmp_path / "outputs")
     assert one.missing == "the run trained nothing"
     assert "untuned on rte" in text(one)
+
+
+@pytest.mark.parametrize("files", ["/data/reviews.csv", {"train": "/data/reviews.csv", "dev": None}])
+def test_an_adapter_names_data_files_without_their_folder(files: Any) -> None:
+    made = origin("lora", Backbone(name="nano"))
+    (note,) = replace(made, task={**made.task, "files": files}).as_note().values()
+    assert json.loads(note)["task"]["files"] == {"train": "reviews.csv"}

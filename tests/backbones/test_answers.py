@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.plugins import HalfPrecision
 
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from tiny_models import NAMES, family_for, tiny_of
@@ -92,9 +93,10 @@ def test_a_regression_has_no_labels_to_score() -> None:
     batch = family.collate([{**row, "labels": [0.0]} for row in sources(3)])
     answers, scores = family.predict_with_scores(model, batch, [], longest=1)
     assert scores.shape == (3, 0)
-    batch["labels"] = torch.tensor([[-100.0], [50.0], [float("nan")]])  # -100 is a number as any other
-    outputs = family.logits(model, batch).flatten()
-    loss = (outputs[0] + 100) ** 2 + (outputs[1] - 50) ** 2
+    numbers = [-100.0, 50.0, 1990.3]  # -100 is a number as any other
+    batch = family.collate([{**row, "labels": [number]} for row, number in zip(sources(3), numbers, strict=True)])
+    batch = HalfPrecision("bf16-true").convert_input(batch)  # Lightning must not round the numbers
+    loss = ((family.logits(model, batch).flatten() - torch.tensor(numbers)) ** 2).sum()
     torch.testing.assert_close(family.summed_loss(model, batch), loss)
     assert family.summed_loss(model, family.no_rows(batch)) == 0
     assert answers == family.answers(model, batch, longest=1)

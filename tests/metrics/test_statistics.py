@@ -155,3 +155,15 @@ def test_ties_with_the_observed_difference_count_over_several_seeds():
     a, b = ([answers("0" * 872, map(str, seed[side])) for seed in each] for side in (0, 1))
     found = np.mean([swap_test(a, b, ["accuracy"], swaps=20_000, seed=i).p for i in range(2)])
     assert found == pytest.approx(null[far].sum(), rel=0.1)
+
+
+def test_a_large_prediction_does_not_hide_the_others():
+    """The correlation and the spread after swaps equal those in double precision."""
+    rng = np.random.default_rng(0)
+    targets, first, second = (rng.uniform(0, 5, 300) for _ in range(3))
+    first[-1] = 1e6
+    a, b = ([answers(*([f"{x:.3f}" for x in one] for one in (targets, side)), None)] for side in (first, second))
+    null = swap_test(a, b, ["pearson"], swaps=2_000).null
+    swapped = [np.where(rng.random(300) < 0.5, (first, second), (second, first)) for _ in range(2_000)]
+    expected = [100 * (np.corrcoef(targets, x)[0, 1] - np.corrcoef(targets, y)[0, 1]) for x, y in swapped]
+    assert null.std() == pytest.approx(np.std(expected), rel=0.1)

@@ -5,7 +5,14 @@ import pytest
 
 from krona.metrics.answers import Answers
 from krona.metrics.scores import get_metric, score_by_sums
-from krona.runs.predictions import TOLERANCE, _check_scores, decode_label, invalid_predictions, label_words
+from krona.runs.predictions import (
+    TOLERANCE,
+    _check_scores,
+    decode_label,
+    invalid_predictions,
+    label_words,
+    score_metrics,
+)
 
 RTE = {"labels": {"not_entailment": 1, "entailment": 0}}
 
@@ -35,3 +42,8 @@ def test_sums_are_inexact_for_nearly_equal_predictions() -> None:
     _check_scores("dev", {"parts": {"pearson": exact}, "score": exact}, answers, ["pearson"])
     with pytest.raises(ValueError, match="Was the file edited"):
         _check_scores("dev", {"parts": {"pearson": exact + 1}, "score": exact + 1}, answers, ["pearson"])
+
+
+def test_a_single_metric_needs_no_list() -> None:
+    assert score_metrics({"metrics": "accuracy"}) == ["accuracy"]
+    assert score_metrics({"metrics": ["f1", "accuracy"], "score": "f1"}) == ["f1"]

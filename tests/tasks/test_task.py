@@ -160,3 +160,8 @@ def test_a_missing_key_is_named() -> None:
     for missing, hint in (("labels", r" \(a list of words, or null for a number\)"), ("columns", "")):
         with pytest.raises(KronaError, match=rf"^task \w+: the key '{missing}' is missing{hint}$"):
             Task.from_config({key: value for key, value in OWN.items() if key != missing})
+
+
+def test_blanks_around_a_label_are_ignored() -> None:
+    own = task("cola", labels=[" no", "yes "])
+    assert [own.target({"label": word}) for word in ("no", " yes")] == ["0", "1"]

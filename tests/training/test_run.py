@@ -450,3 +450,19 @@ def test_an_early_end_is_kept_after_a_kill(
     run_killed(processes, short, tmp_path / "b", ("written", 1 + 3 * len(steps)))
     run(short, tmp_path / "b")
     assert_same(tmp_path / "b" / job.run_id, job.folder)
+
+
+def test_an_untrained_model_is_scored_in_the_runs_precision(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types: set[torch.dtype] = set()
+
+    def record(learner: Learner, *arguments: Any) -> None:
+        types.update(p.dtype for p in learner.model.parameters())
+        recorded(learner, *arguments)
+
+    recorded = Learner.record
+    monkeypatch.setattr(Learner, "record", record)
+    trainer = {**values["trainer"], "precision": "bf16-true", "max_epochs": 0}
+    job, _ = run({**values, "trainer": trainer}, tmp_path / "outputs")
+    assert (job.state, types) == ("done", {torch.bfloat16})

@@ -95,8 +95,8 @@ class Origin:
     def as_note(self) -> dict[str, str]:
         """Return the origin as an entry for the header of the adapter's file, without folders of the data files."""
         task = dict(self.task)
-        if task.get("files"):
-            task["files"] = {split: Path(file).name for split, file in task["files"].items()}
+        if files := self.task_settings.files:
+            task["files"] = {split: Path(file).name for split, file in files.items()}
         return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
 
 

@@ -1,5 +1,6 @@
 """Load the weights of a checkpoint, and check that they fit the model."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from io import StringIO
@@ -38,9 +39,9 @@ def load_checkpoint(
     kind = model_class(config, settings)
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
-    tensors = _read_slices(folder) if bf16 and folder is not None else {}
-    arguments = {"state_dict": tensors} if tensors else {}
     try:
+        tensors = _read_slices(folder) if bf16 and folder is not None else {}
+        arguments = {"state_dict": tensors} if tensors else {}
         with _quiet_library(gguf=bool(gguf_arguments(settings))):
             model, keys = kind.from_pretrained(
                 None if tensors else str(folder or settings.name),
@@ -127,5 +128,8 @@ def _read_slices(folder: Path) -> dict[str, Any]:
 
     transformers would map the files into memory, and then need memory for the whole file in fp32.
     """
-    files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
+    paths = [whole] if whole.is_file() else [folder / name for name in sorted(shards)]
+    files: Any = [safe_open(path, framework="pt", backend="pread") for path in paths]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

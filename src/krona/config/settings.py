@@ -78,7 +78,7 @@ class Optimizer:
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
     """Number of warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
-    """Maximum norm of the gradient; null: no clipping."""
+    """Maximum norm of the gradient; null or 0: no clipping."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

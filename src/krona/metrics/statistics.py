@@ -25,7 +25,7 @@ SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
 SAME = 1e-4  # in points; single precision can cause smaller differences between equal scores
-LARGE = 1e30  # a sum of thousands of values of this size is far below the limit of single precision, 3.4e38
+LARGE = 1e6  # with larger values, sums in single precision lose the small ones
 BLOCK = 200_000  # the number of values that are scored together; they fit into the cache of a core
 
 
@@ -185,7 +185,6 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
         if 20 * len(kinds) < len(change):  # a binomial draw takes as long as about twenty random bits
             return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
     # Single precision is twice as fast and moves a score of a few thousand examples by less than 1e-4 points.
-    # It cannot hold sums of large squares.
     dtype: Any = np.float32 if len(change) < 4_000 and np.abs(change).max(initial=0) < LARGE else np.float64
 
     def bits(rows: int) -> NDArray[Any]:

@@ -1,11 +1,11 @@
 """Make the commands that start the missing runs of a table."""
 
-import re
 import shlex
 from collections.abc import Sequence
 
 import yaml
 
+from krona.formatting import override_text
 from krona.paths import OUTPUTS
 from krona.report.layouts import Layout
 from krona.report.sections import Section, merge_sections
@@ -15,7 +15,6 @@ from krona.runs.folder import RunFolder
 
 NOT_REPEATED = ("task", "seed", "sweep", "data.skip_bad_rows", "retry", "overwrite")  # overrides of a single run
 OF_ONE_TASK = ("task.", "optimizer.lr=tuned")  # overrides that another task must not have
-PLAIN = re.compile(r"[\w./-]+")  # a path that Hydra reads without quotes
 
 
 def make_command(layout: Layout, section: Section, row: Row, task: str) -> str:
@@ -47,7 +46,7 @@ def repeat_overrides(layout: Layout, row: Row, task: str, on_task: Sequence[Stor
         words.append("data.skip_bad_rows=true")
     folder = run.path.absolute().parents[1]
     if folder != OUTPUTS:
-        words.append(f"hydra.sweep.dir={folder if PLAIN.fullmatch(str(folder)) else repr(str(folder))}")
+        words.append(f"hydra.sweep.dir={override_text(str(folder))}")
     start = layout.command if " -m " in layout.command else f"{layout.command} -m"
     return shlex.join([*start.split(), *words, *_seed_words(_unfinished(runs) if runs else row.all_runs)])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from krona.formatting import override_text
 from krona.messages import amount, first_few, join_names, shorten
 from krona.paper import task_label
 from krona.paths import choice_files
@@ -103,7 +104,7 @@ def _hydra_text(value: Any) -> str:
         return f"{{{','.join(f'{key}:{_hydra_text(item)}' for key, item in value.items())}}}"
     if isinstance(value, list):
         return f"[{','.join(map(_hydra_text, value))}]"
-    return value if isinstance(value, str) else json.dumps(value)
+    return override_text(value) if isinstance(value, str) else json.dumps(value)
 
 
 @cache

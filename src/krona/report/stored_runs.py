@@ -125,7 +125,8 @@ class StoredRun:
             defaults = self.result.provenance.get("method_defaults") or {}
             part = self.shared.compute(("method", *map(id, both)), both, lambda: {**defaults, **part})
         elif key == "data" and self._draws_rows:
-            part = self.shared.compute(("data", id(part)), part, lambda: {**part, "subset_seed": None})
+            without = ("data without subset_seed", id(part))
+            part = self.shared.compute(without, part, lambda: {**part, "subset_seed": None})
         return self.shared.flatten(key, part)
 
     @property

@@ -82,7 +82,8 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
 
 def score_metrics(task: Mapping[str, Any]) -> list[str]:
     """Return the names of the metrics whose mean is the task's score in tables."""
-    return list(task.get("score") or task["metrics"])
+    names: str | list[str] = task.get("score") or task["metrics"]
+    return [names] if isinstance(names, str) else list(names)
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:

@@ -161,8 +161,8 @@ class MethodConfig(TypedDict):
 @read
 class TaskConfig(TypedDict):
     name: NotRequired[str]
-    metrics: Annotated[list[str], Len(1)]
-    score: NotRequired[list[str] | None]
+    metrics: str | Annotated[list[str], Len(1)]
+    score: NotRequired[str | list[str] | None]
     labels: NotRequired[list[Any] | dict[str, Integer] | None]
 
 

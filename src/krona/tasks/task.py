@@ -38,9 +38,10 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
             raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans. Put them in quotes")
         if isinstance(label_id, bool) or not isinstance(label_id, int):
             raise ValueError(f"labels: the id of '{word}' is {label_id!r}, which is not a whole number")
-        if str(word) in labels:
-            raise ValueError(f"labels contains '{word}' twice")
-        labels[str(word)] = label_id
+        name = str(word).strip()  # as a label in a data file is read
+        if name in labels:
+            raise ValueError(f"labels contains '{name}' twice")
+        labels[name] = label_id
     if len(labels) < 2:
         raise ValueError(f"labels needs at least two classes, but has {len(labels)}")
     if len(set(labels.values())) < len(labels):

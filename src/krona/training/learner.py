@@ -123,7 +123,7 @@ class Learner(ScoringModule):
         rows = len(batch["labels"])
         tokens = are_counted(batch["labels"]).sum()
         self.ranks.add_up([tokens])
-        loss = torch.zeros((), device=self.device)
+        loss = torch.zeros((), device=self.device, dtype=torch.float32)
         optimizer.zero_grad()
         parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
         if self.settings.trainer.strategy == "fsdp":  # all ranks must run the model the same number of times

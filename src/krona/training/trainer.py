@@ -83,6 +83,7 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
             raise _format_error(error) from error
     learner.to(device)  # Lightning moved the model to the CPU
     if not trains:
+        trainer.strategy.precision_plugin.convert_module(learner)  # to bf16 with bf16-true, as trainer.fit does
         learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
 
 

@@ -7,6 +7,7 @@ from krona import tasks
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import compose
 from krona.config import check
+from krona.formatting import override_text
 from krona.messages import KronaError, amount, did_you_mean
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import KINDS
@@ -34,7 +35,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
         name = run_task.sample  # a run on sample data reads GLUE's files as that task
     line = [f"task={name}"] if name else []
     if rows.data is not None:
-        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={rows.data}"]
+        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={override_text(rows.data)}"]
     if not line and not rows.overrides:
         return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]

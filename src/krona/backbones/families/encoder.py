@@ -41,7 +41,8 @@ class Encoder(Family):
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         batch = pad_batch(rows, self.tokenizer.pad_token_id)
         if self.targets is None:
-            batch["labels"] = pad_rows([row["labels"] for row in rows], 0.0, dtype=torch.float32)  # (B, 1), no padding
+            numbers = pad_rows([row["labels"] for row in rows], 0.0, dtype=torch.float32)  # (B, 1), no padding
+            batch["labels"] = numbers.view(torch.int32)  # with bf16-true, Lightning rounds each float tensor of a batch
         if rows and "token_type_ids" in rows[0]:
             batch["token_type_ids"] = pad_rows([row["token_type_ids"] for row in rows], 0)
         return batch
@@ -56,7 +57,7 @@ class Encoder(Family):
         if self.targets is not None:
             return super().summed_loss(model, batch)
         outputs, labels = self.logits(model, batch).flatten(), batch["labels"].flatten()
-        return ((outputs - labels)[are_counted(labels)] ** 2).sum()
+        return ((outputs - labels.view(torch.float32))[are_counted(labels)] ** 2).sum()
 
     @torch.no_grad()
     def predict_with_scores(

@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a class or token that the loss ignores; among the numbers of a regression, NaN is ignored
+IGNORED = -100  # a label that the loss ignores; as the bits of a float32, this is NaN
 
 
 class Family(ABC):
@@ -42,14 +42,16 @@ class Family(ABC):
         """Return the training label of a target: its token ids, or a list with its class's index or its value."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
-        """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T)."""
+        """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T).
+
+        All tensors are integers. The numbers of a regression are stored as the bits of float32.
+        """
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
         """Return a batch of one row without a label, whose loss has no gradient, on the device of ``batch``."""
-        one, labels = batch["input_ids"].new_ones(1, 1), batch["labels"]
-        ignored = float("nan") if labels.is_floating_point() else IGNORED
-        return {"input_ids": one, "attention_mask": one, "labels": labels.new_full((1, 1), ignored)}
+        one = batch["input_ids"].new_ones(1, 1)
+        return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
     @abstractmethod
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class Family(ABC):
 
 def are_counted(labels: Tensor) -> Tensor:
     """Return which labels are part of the loss, as booleans of the same shape."""
-    return ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
+    return labels != IGNORED
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
