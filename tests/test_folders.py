@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from krona import paths
 from krona.adapters.commands import export_folder
 from krona.adapters.commands.export_folder import MARKER, exported_folder
+from krona.cli.doctor import remove_left_overs
 from krona.cli.krona import app
-from krona.cli.left_overs import remove_left_overs
 from krona.messages import KronaError
 from krona.safe_files import remove_below
 from runs.made_runs import claimed, dead_pid, run, tree

@@ -11,10 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.cli import left_overs
-from krona.cli.doctor import Finding, check_packages, check_runs
+from krona.cli import doctor
+from krona.cli.doctor import Finding, check_packages, check_runs, find_abandoned, remove_left_overs
 from krona.cli.krona import app
-from krona.cli.left_overs import find_abandoned, remove_left_overs
 from krona.messages import KronaError
 from krona.runs import claim
 from runs.made_runs import aged, claimed, dead_pid, run, tree
@@ -203,6 +202,6 @@ def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
     found = find_abandoned(outputs)
     (outputs / "sweeps").rename(outputs / "before")
     (outputs / "sweeps").symlink_to(mine)
-    monkeypatch.setattr(left_overs, "find_abandoned", lambda outputs: found)
+    monkeypatch.setattr(doctor, "find_abandoned", lambda outputs: found)
     assert remove_left_overs(outputs) == []
     assert (mine / ".x.json.old").exists()

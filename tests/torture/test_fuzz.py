@@ -23,7 +23,7 @@ from pyarrow import parquet
 from rich.console import Console
 
 from krona import paths
-from krona.cli.damaged_runs import examine
+from krona.cli.doctor import examine
 from krona.cli.launch import _raised_by_hydra
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 
 from krona import paths
 from krona.cli import train
+from krona.cli.doctor import find_abandoned, remove_left_overs
 from krona.cli.krona import app
-from krona.cli.left_overs import find_abandoned, remove_left_overs
 from krona.config import check
 from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from krona.cli.damaged_runs import examine
+from krona.cli.doctor import examine
 from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 from one_job import config, typed

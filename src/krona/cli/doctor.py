@@ -1,11 +1,15 @@
 """Check the installed packages and the runs in outputs/, and remove files of dead processes (`krona doctor`)."""
 
 import json
+import os
 import platform
+import re
 import shlex
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import groupby
@@ -16,19 +20,29 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
-from krona.cli.damaged_runs import examine
-from krona.cli.left_overs import find_abandoned, find_exports, find_left_overs, remove_left_overs
+from krona.adapters.commands.export_folder import find_killed, remove_temporary
 from krona.formatting import as_typed, below, say
-from krona.messages import amount, first_few, shorten
+from krona.messages import KronaError, amount, first_few, join_names, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
+from krona.runs.predictions import check_answers
+from krona.runs.result import CHECKSUMS, Result
+from krona.safe_files import is_below, remove_below
 
 FIX = "krona doctor --fix"
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
+SHARED = {  # folders that several runs write to, and the names of incomplete files in them
+    ".": re.compile(r"\.report\.html\..+"),
+    ".index": re.compile(r"\.computed\.json\..+|[0-9a-f]{32}\.json"),  # the latter is from an earlier version of krona
+    ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
+    "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
+}
+YOUNG_S = 60.0  # seconds; a younger file may belong to a process that is about to take over the run
+ABANDONED_S = 3600.0  # seconds; in a folder of several runs, no claim shows whether the writer of a file is alive
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
     damaged, dead, silent, left = [], [], [], [*find_exports(outputs), *find_abandoned(outputs)]
     for run in run_folders(outputs):
         result, problems = examine(run)
-        if _is_live(run):
+        if run.is_owned():
             states["running"] += 1
             continue
         status = "damaged" if problems else result.status if result else "waiting"
@@ -136,8 +150,85 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         yield Finding("left-overs", f"{amount(len(left), 'file')} left by dead processes: {names}", "note", FIX)
 
 
-def _is_live(run: RunFolder) -> bool:
+def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
+    """Return a run's result and the run's problems. The result is None if it is missing or damaged."""
     try:
-        return run.owner() is not None
-    except OSError:  # the folder is read-only; `krona status` does the same
-        return run.claim_file.is_file()
+        if not os.path.lexists(run.result):
+            return None, []
+        if not run.result.is_file():
+            return None, [f"{below(run.result)} is not a regular file"]
+        result = run.read()
+        check_answers(result, run.result)
+        return result, list(_find_lost_files(run, result))
+    except KronaError as error:
+        return None, [shorten(error, 300)]
+    except Exception as error:  # a damaged file can raise any error
+        return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
+
+
+def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
+    if result.status != "done":
+        return
+    trains = bool(result.trainable_params or result.head_params)
+    recorded = result.provenance.get(CHECKSUMS) or {}  # missing in results of earlier versions
+    may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
+    keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
+    files = [run.predictions, *([run.adapter] if keeps_weights else [])]
+    if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
+        yield f"{below(run.path)} is done, but has no complete {join_names(lost)}"
+    if run.adapter.is_file() and run.adapter.name not in lost:
+        from safetensors import safe_open
+
+        try:
+            with safe_open(run.adapter, framework="numpy"):  # compares the header with the size of the file
+                pass
+        except Exception as error:  # safetensors has its own exceptions
+            yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
+
+
+def remove_left_overs(outputs: Path) -> list[Path]:
+    """Remove the files that dead processes left, and no other files. Return the removed paths.
+
+    Raises:
+        KronaError: a run's folder is not writable.
+    """
+    removed = [path for path in find_exports(outputs) if remove_temporary(path)]
+    removed += [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
+    for run in run_folders(outputs):
+        holder = run.holder()
+        if holder is None or is_dead(holder):
+            result, _ = examine(run)
+            done = result is not None and result.status == "done"
+            if find_left_overs(run, done=done):
+                removed += run.clean(done=done)
+    return removed
+
+
+def find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
+    """Return the files that a dead process left in a run's folder.
+
+    The list is empty if the folder is a symbolic link, because the link's target may belong to another user.
+    """
+    found = [] if run.path.is_symlink() else run.leftovers(done=done)
+    return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]
+
+
+def find_abandoned(outputs: Path) -> list[Path]:
+    """Return the incomplete files in folders that several runs write to, if they have not changed for an hour."""
+    found: list[Path] = []
+    for name, pattern in SHARED.items():
+        with suppress(OSError):  # missing, or not readable
+            found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
+    return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
+
+
+def find_exports(outputs: Path) -> list[Path]:
+    """Return the folders that killed exports left in ``outputs`` and in the working directory."""
+    return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:  # removed in the meantime
+        return 0.0

@@ -68,7 +68,7 @@ class RunFolder:
         name = self.path.name
         try:
             if not self.result.exists():
-                return RunState(name, "running" if not ignore_claim and self._is_owned() else "waiting")
+                return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting")
             result = self.read()
         except KronaError as error:
             return RunState(name, "failed", error=str(error))
@@ -80,11 +80,12 @@ class RunFolder:
         """Return the current status of a result. An unfinished run is running only while a live process claims it."""
         if result.status == "done":
             return "done"
-        if not ignore_claim and self._is_owned():
+        if not ignore_claim and self.is_owned():
             return "running"
         return "failed" if result.status == "failed" else "interrupted"
 
-    def _is_owned(self) -> bool:
+    def is_owned(self) -> bool:
+        """Return whether a live process works on the run."""
         try:
             return self.owner() is not None
         except OSError:  # the age of the claim can't be measured in a read-only folder
