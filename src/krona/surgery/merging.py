@@ -14,28 +14,22 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.surgery.branches import branch_delta
 from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
-from krona.surgery.state import active_adapter, adapted_modules, get_adapter, get_state
+from krona.surgery.state import active_adapter, adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
 
-def merge(model: nn.Module, name: str | None = None) -> None:
-    """Merge an adapter into the weights, so that the model is as fast as its backbone.
+def merge(model: nn.Module) -> None:
+    """Merge the active adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
 
-    Args:
-        name: the name of the adapter, which must be active. None means the active adapter.
-
     Raises:
-        KronaError: a branch cannot be merged into a weight, or an adapter is already merged. The model is then
-            unchanged.
+        KronaError: no adapter is active, a branch cannot be merged into a weight, or an adapter is already merged. The
+            model is then unchanged.
     """
-    state, name = get_state(model), name or active_adapter(model)
-    get_adapter(model, name)
+    state, name = get_state(model), active_adapter(model)
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
-    if name != state.active:
-        raise KronaError(f"Adapter {name!r} is not active. Call surgery.activate(model, {name!r}) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [merged_weight(place, adapted, name) for place, adapted in places]
     for (_, adapted), weight in zip(places, merged, strict=True):

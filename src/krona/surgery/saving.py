@@ -20,13 +20,10 @@ SAVERS = ("save_pretrained", "push_to_hub")
 RESIZE = "resize_token_embeddings"
 
 
-def bake(model: nn.Module, name: str | None = None) -> None:
+def bake(model: nn.Module) -> None:
     """Merge the active adapter permanently. The model then has the original modules and names, and no adapter.
 
     After this call, ``save_pretrained`` writes a checkpoint that transformers loads without krona.
-
-    Args:
-        name: the name of the adapter, which must be active. None means the active adapter.
 
     Raises:
         KronaError: a branch cannot be merged into a weight, or the model has more than one adapter. The model is then
@@ -39,7 +36,7 @@ def bake(model: nn.Module, name: str | None = None) -> None:
             f"There are {len(state.adapters)} adapters in this model ({names}). Remove adapters until only one remains."
         )
     if state.merged is None:
-        merge(model, name)
+        merge(model)
     for place, adapted in reversed(list(adapted_modules(model))):
         for adapter in list(adapted.branches):
             adapted.drop(adapter)

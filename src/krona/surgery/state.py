@@ -98,7 +98,7 @@ def active_adapter(model: nn.Module) -> str:
     """Return the name of the active adapter. Raises KronaError if none is active."""
     name = get_state(model).active
     if name is None:
-        raise KronaError("No adapter is active. Pass the name of an adapter, or call surgery.activate(model, name).")
+        raise KronaError("No adapter is active. Call surgery.activate(model, name) first.")
     return name
 
 
