@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from krona import paths
-from krona.cli import adapter_commands, count_commands, run_commands
+from krona.cli import adapter_commands, run_commands
 from krona.formatting import as_typed, show, terminal_width
 from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
@@ -206,5 +206,5 @@ def dashboard(
         show(*spec.write(folder or paths.OUTPUTS / "dashboard", project=project, entity=entity))
 
 
-for _others in (run_commands, count_commands, adapter_commands):
+for _others in (run_commands, adapter_commands):
     app.registered_commands += _others.app.registered_commands
