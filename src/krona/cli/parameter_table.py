@@ -55,9 +55,9 @@ class MethodRow:
     head_params: int = 0  # of a new head for a task with two classes, which every method trains
 
 
-def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
+def _count_method(model: nn.Module, method: Method, counterparts: Mapping[str, Any]) -> MethodRow:
     """Return the counts of one method. The model is on the meta device and is not changed."""
-    insert_method(model, method, counterparts=counterparts or {})
+    insert_method(model, method, counterparts=counterparts)
     try:
         count = surgery.count(model)
         return MethodRow(
@@ -105,7 +105,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
         for name in names:
             try:
                 settings = _compose([f"method={name}", f"backbone={backbone}", *others])
-                row = count_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
+                row = _count_method(model, settings.method, settings.backbone.factor_shapes)
                 found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except Exception as error:  # a user's branch can raise any error
                 left_out.append(f"{name}: {shorten(format_error(error), 120)}")
