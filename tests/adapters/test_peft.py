@@ -331,7 +331,7 @@ HOSTILE = "([a-zA-Z0-9.]+)+!"  # takes exponential time on a long name
 def test_what_krona_cannot_express_is_refused(
     change: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.adapters.peft.patterns.LIMIT_S", 0.1)
+    monkeypatch.setattr("krona.adapters.peft.reading.LIMIT_S", 0.1)
     method = "vera" if "projection_prng_key" in change else "lora"
     write_peft(trained(method, "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"

@@ -16,7 +16,7 @@ from krona.adapters.adapter import Adapter
 from krona.messages import KronaError
 from krona.methods.arguments import check_float
 from krona.methods.bitfit import Bias
-from krona.methods.fitted_lora import FittedLoRA, widen_factors
+from krona.methods.fitted_lora import FittedLoRA, fit_loras
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
@@ -156,12 +156,7 @@ def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
         )
         for label, branches in places.items()
     }
-    rank = max(A.shape[1] for A, _ in sums.values())
-    narrow = any(rank > min(len(A), B.shape[1]) for A, B in sums.values())
-    tensors = {}
-    for label, (A, B) in sums.items():
-        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
-    return FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0}, tensors
+    return fit_loras(sums, scaling=1.0)
 
 
 def _sum_products(places: Mapping[str, Weighted]) -> Sum:

@@ -3,6 +3,9 @@
 Imported peft folders and sums of adapters can have such ranks.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +20,22 @@ class FittedLoRA(LoRA):
         super().__init__(d_in, d_out, rank=min(rank, d_in, d_out), scaling=scaling)
 
 
-def widen_factors(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def fit_loras(
+    factors: Mapping[str, tuple[Tensor, Tensor]], scaling: float
+) -> tuple[type[LoRA], dict[str, Any], dict[str, Tensor]]:
+    """Return one class for LoRAs of several ranks, its arguments, and the tensors by name.
+
+    ``factors`` has the factors A (d_in, r) and B (r, d_out) of each module.
+    """
+    rank = max(A.shape[1] for A, _ in factors.values())
+    fits = all(rank <= min(len(A), B.shape[1]) for A, B in factors.values())
+    tensors = {}
+    for place, (A, B) in factors.items():
+        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = _widen(A, B, rank)
+    return LoRA if fits else FittedLoRA, {"rank": rank, "scaling": scaling}, tensors
+
+
+def _widen(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return two factors of rank ``min(rank, d_in, d_out)`` whose product equals A B, for A (d_in, r) and B (r, d_out).
 
     The rank r is at most ``rank``. If r is below the new rank, the factors are padded with zeros. If r is above the

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
-from krona.adapters.adapter import read_safetensors
+from krona.adapters.adapter import read_metadata, read_safetensors
 from krona.adapters.peft.module_names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
 from krona.messages import KronaError
 from krona.safe_files import read_json
@@ -97,7 +97,8 @@ def open_folder(path: Path) -> Folder:
             f"{path / PICKLE} is a pickle file, which could run code. krona never loads pickle files. Save the weights "
             f"as {WEIGHTS}."
         )
-    branch, tensors = read_safetensors(path / WEIGHTS, _read_weights)
+    branch = read_safetensors(path / WEIGHTS, read_metadata).get(BRANCH)
+    tensors = read_safetensors(path / WEIGHTS, load_file)
     shared = {key: tensors.pop(f"base_model.{key}") for key in SHARED if f"base_model.{key}" in tensors}
     if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
         raise KronaError(
@@ -106,11 +107,6 @@ def open_folder(path: Path) -> Folder:
         )
     named = {key.removeprefix(PREFIX): p for key, p in tensors.items()}
     return Folder(path, config["peft_type"], config, named, branch, shared)
-
-
-def _read_weights(path: Path) -> tuple[str | None, dict[str, Tensor]]:
-    with safe_open(path, framework="pt") as opened:
-        return (opened.metadata() or {}).get(BRANCH), {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,6 +1,11 @@
 """Read a peft folder as an adapter of krona."""
 
+import re
+import signal
+import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +16,8 @@ from torch import nn
 from krona.adapters.adapter import Adapter
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, shortest
-from krona.adapters.peft.patterns import check_patterns
 from krona.adapters.peft.type_readers import READERS, Tensors
-from krona.messages import KronaError
+from krona.messages import KronaError, shorten
 from krona.surgery.state import backbone_parameters, norm_modules
 
 PARTS = {
@@ -27,6 +31,11 @@ PARTS = {
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 BASE = ".base_layer."
+PATTERNS = (
+    "rank_pattern", "alpha_pattern", "block_size_pattern", "target_modules", "exclude_modules", "feedforward_modules",
+    "layers_pattern",
+)  # fmt: skip
+LIMIT_S = 5.0  # CPU time for all names of modules; a usual expression takes a millisecond
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_", "hira_")
 
 
@@ -61,7 +70,7 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
             to another backbone.
     """
     opened = open_folder(Path(folder))
-    check_patterns(opened.path, opened.config, module_names(model))
+    _check_patterns(opened.path, opened.config, module_names(model))
     placed, saved = _sort(model, opened)
     branch, config, tensors, placement = READERS[opened.peft_type](model, opened, placed)
     insertion = _trained(model, opened, saved) | placement
@@ -128,3 +137,43 @@ def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]
         if not (every and module in norms):
             head[next((w for w in whole if module == w or module.startswith(f"{w}.")), module)] = None
     return {"train_layer_norms": every, "head": list(head)}
+
+
+def _check_patterns(path: Path, config: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise KronaError if a regular expression is invalid, or takes too long on the modules' names.
+
+    A hostile expression can take hours.
+    """
+    for key in PATTERNS:
+        found = config.get(key) or []
+        if isinstance(found, list) and key != "layers_pattern":  # a list of names
+            continue
+        if not isinstance(found, str | list | dict):
+            raise KronaError(f"In {path}, {key}={found!r} is neither a text nor a list.")
+        for expression in [found] if isinstance(found, str) else found:
+            where = f"In {path}, {shorten(repr(expression), 200)} of {key}"
+            try:
+                with _time_limit(KronaError(f"{where} takes over {LIMIT_S:g} s. Simplify this regular expression.")):
+                    for name in names:
+                        re.match(rf"(.*\.)?({expression})$", name)
+            except (re.error, RecursionError, OverflowError) as error:
+                raise KronaError(f"{where} is not a regular expression: {error}.") from error
+
+
+@contextmanager
+def _time_limit(error: Exception) -> Iterator[None]:
+    """Raise ``error`` if the block takes over `LIMIT_S` of CPU time. Only the main thread of a program has a limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGVTALRM, stop)  # Python checks signals also within a match
+    signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -12,12 +12,11 @@ from krona.adapters.peft.folder import Folder
 from krona.adapters.peft.module_names import module_names, shortest
 from krona.messages import KronaError
 from krona.methods.c3a import C3A
-from krona.methods.fitted_lora import FittedLoRA, widen_factors
+from krona.methods.fitted_lora import fit_loras
 from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
-from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.methods.vera import VeRA
 from krona.surgery.targets import widths
@@ -43,17 +42,11 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     scaling, scaled = _common_scale(
         {place: opened.scaling(place, len(parts["lora_A.weight"])) for place, parts in placed.items()}, placed
     )
-    rank = max(len(parts["lora_A.weight"]) for parts in placed.values())
-    narrow = False
-    tensors: Tensors = {}
-    for place, parts in scaled.items():
-        A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
-        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = widen_factors(A, B, rank)
-        narrow |= rank > min(len(A), B.shape[1])
-        if dora:
-            tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
-    branch = FittedLoRA if narrow else LoRA
-    return branch, {"rank": rank, "scaling": scaling}, tensors, {"magnitude": dora}
+    factors = {place: (parts["lora_A.weight"].T, parts["lora_B.weight"].T) for place, parts in scaled.items()}
+    branch, config, tensors = fit_loras(factors, scaling)
+    if dora:
+        tensors |= {f"{place}.magnitude": parts["lora_magnitude_vector"] for place, parts in scaled.items()}
+    return branch, config, tensors, {"magnitude": dora}
 
 
 def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Parts:
