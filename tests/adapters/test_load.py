@@ -166,10 +166,9 @@ def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_
     (half / "result.json").write_text(json.dumps({**content, "status": "running"}))
     with pytest.raises(KronaError, match=f"{rte.name} is not finished. Its status is running"):
         load(rte.name, outputs=half.parent)
-    with pytest.raises(KronaError, match="No run 'nobody'"):
-        load("nobody", outputs=outputs)
-    with pytest.raises(KronaError, match="No run ''"):
-        load("", outputs=outputs)
+    for name in ("nobody", "", "long" * 100):
+        with pytest.raises(KronaError, match=f"No run '{name}'"):
+            load(name, outputs=outputs)
 
 
 def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
@@ -188,9 +187,6 @@ def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: 
     other = tiny_backbones.write(tmp_path / "other", "bert", seed=1, initializer_range=0.5)
     with pytest.raises(KronaError, match="belongs to another backbone, whose weights have the same shapes"):
         load(folder, backbone=other)
-    wider = tiny_backbones.write(tmp_path / "wider", "bert", hidden_size=48)
-    with pytest.raises(KronaError, match="weights have other names or shapes"):
-        load(folder, backbone=wider)
 
 
 def forged(source: Path, target: Path, change: Callable[[Any, Any], Any]) -> Path:

@@ -1,5 +1,6 @@
 """Find a trained adapter and its origin (run, task and backbone) by the id of a run, a folder, or a file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +59,9 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
 def adapter_file(run: str | Path) -> Path | None:
     """Return the adapter's file that a path names (a file, or a folder without result.json), or None."""
     path = Path(run)
-    if path.is_dir() and not (path / file_names.RESULT).is_file():
+    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
         path /= file_names.ADAPTER
-    return path if path.is_file() and path.name != file_names.RESULT else None
+    return path if os.path.isfile(path) and path.name != file_names.RESULT else None  # also for a name that is too long
 
 
 def _from_file(path: Path) -> TrainedRun:

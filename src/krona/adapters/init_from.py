@@ -1,6 +1,7 @@
 """Copy the trained weights of a run, an adapter's file or a peft folder into a new run (``init_from``)."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def _differences(
 
 
 def _is_peft(source: str) -> bool:
-    return (Path(source) / CONFIG).is_file()
+    return os.path.isfile(Path(source, CONFIG))
 
 
 def _find_adapter(source: str) -> tuple[str, Path]:
