@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,28 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 import one_job
+from adapters import conftest
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.commands import inspect_text
 from krona.adapters.commands.inspect import Inspection, inspect
-from krona.adapters.origin import Origin
 from krona.adapters.update import spectrum
 from krona.backbones.load import random_model
-from krona.backbones.with_method import insert_method
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from tasks.glue_files import config
 from tiny_backbones import write as write_other
-from tiny_t5 import METHODS, disturb, settings
+from tiny_t5 import METHODS
 from typed_run import krona
 
 TRAINED = [name for name in METHODS if name != "untuned"]
 NO_MATRIX = ("adapter", "bitfit", "compacter", "pa")
 
 
-def origin(method: str, backbone: Backbone) -> Origin:
-    return Origin(
-        run_id=f"{method}-rte", method=method, seed=0, task=config("rte"), backbone=asdict(backbone),
-        task_prefix=False, max_source_length=24, scores={"dev": {"accuracy": 61.234}},
-    )  # fmt: skip
-
-
 def saved(folder: Path, method: str, *, backbone: Backbone | None = None, **changes: Any) -> tuple[Path, Any]:
     """Return the file of an adapter whose weights differ from their start values, and its model."""
     backbone = backbone or Backbone(name="nano", pretrained=False)
     torch.manual_seed(0)
-    model = random_model(backbone)
-    insert_method(model, settings(method, **changes), counterparts={})
-    disturb(model)
-    file = folder / f"{method}.safetensors"
-    Adapter.of(model, notes=origin(method, backbone).as_note()).save(file)
-    return file, model
+    return conftest.saved(random_model(backbone), folder / f"{method}.safetensors", method, backbone, **changes)
 
 
 def text(one: Inspection, *, every: bool = False) -> str:
@@ -141,7 +127,7 @@ def test_sizes_of_the_yaml_need_no_network(tmp_path: Path, monkeypatch: pytest.M
     sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50}
     drawn = Backbone(name="google-t5/tiny", pretrained=False, sizes=sizes)
     file, model = saved(tmp_path, "lora", backbone=drawn)
-    notes = origin("lora", Backbone(name="google-t5/tiny", sizes=sizes)).as_note()
+    notes = conftest.origin("lora", "lora", Backbone(name="google-t5/tiny", sizes=sizes)).as_note()
     Adapter.of(model, notes=notes).save(file)
     monkeypatch.setattr("krona.backbones.model_config.unreachable", lambda: pytest.fail("asked the Hub"))
     assert len(inspect(file).places) == 12
@@ -173,23 +159,16 @@ def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
 
 
 def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
-    values = one_job.config(
-        *one_job.typed(tiny_folder, tmp_path / "rte"),
-        "method=krona",
-        "trainer.max_epochs=1",
-        "method.kron_factors=[[8,4],[4,8]]",
-    )
-    job, said = one_job.run(values, tmp_path / "outputs")
-    assert job.state == "done", said
-    content = json.loads(krona("inspect", job.folder, "--json"))
-    result = json.loads((job.folder / "result.json").read_text())
+    outputs, values = tmp_path / "outputs", one_job.typed(tiny_folder, tmp_path / "rte")
+    method = ["method=krona", "method.kron_factors=[[8,4],[4,8]]"]
+    folder = conftest.finished(outputs, *values, *method, "trainer.max_epochs=1")
+    content = json.loads(krona("inspect", folder, "--json"))
+    result = json.loads((folder / "result.json").read_text())
     assert content["parameters"]["all"] == result["trainable_params"]
     assert content["origin"]["scores"]["test"] == result["test"]["parts"]
     assert content["update"]["norm"] > 0
     assert {place["rank_bound"] for place in content["places"]} == {result["provenance"]["update_rank"]}
-    values = one_job.config(*one_job.typed(tiny_folder, tmp_path / "rte"), "method=untuned")
-    job, said = one_job.run(values, tmp_path / "outputs")
-    one = inspect(job.run_id, outputs=tmp_path / "outputs")
+    one = inspect(conftest.finished(outputs, *values, "method=untuned"))
     assert one.missing == "the run trained nothing"
     assert "untuned on rte" in text(one)
 

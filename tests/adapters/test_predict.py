@@ -8,7 +8,6 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -185,16 +184,6 @@ def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> N
     header, row = krona("predict", rte.name, *texts).splitlines()
     assert header == "sentence1\tsentence2\tprediction\tword\tp(entailment)\tp(not_entailment)"
     assert row.startswith("It rains.\tIt is wet.\t")
-
-
-@pytest.mark.parametrize(("labels", "texts"), [({"yes": 1, "no": 0}, ["1", "cat"]), (None, ["2.5", "cat"])])
-def test_predictions_without_a_label_or_a_number_are_counted(labels: Any, texts: list[str]) -> None:
-    trained = Mock(origin=Mock(run_id="mine", task={"labels": labels}), task=Mock(columns=["text"]))
-    trained.make_split.return_value = Mock(texts=[("a",), ("b",)])
-    trained.predict_texts.return_value = [Prediction(text, None, {}) for text in texts]
-    predictor = predict.Predictor([trained], batch_size=2)
-    assert [answer["prediction"] for answer in predictor.answer([("text 1", "a"), ("text 2", "b")])] == texts
-    assert predictor.invalid == {"mine": 1}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from krona import surgery
-from krona.adapters.measure import measure_updates
-from krona.adapters.update import Spectrum, spectrum
+from krona.adapters.update import Spectrum, measure_updates, spectrum
 from krona.messages import KronaError
 from tiny_t5 import batch, disturb, inserted, logits
 

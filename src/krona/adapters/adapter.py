@@ -71,7 +71,7 @@ class AdapterConfig(BaseModel):
 
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
-        entry = self.model_dump(exclude_unset=True)
+        entry = self.model_dump(exclude_defaults=True)
         return {"krona": json.dumps(entry, sort_keys=True)}  # safetensors writes several entries in random order
 
 
@@ -102,11 +102,11 @@ class Adapter:
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
-        more = {"notes": dict(notes)} if notes else {}
+        tensors = {key: p.detach() for key, p in adapter_state(model, name).items()}
+        backbone = backbone or take_fingerprint(model, trained=inserted.trained)
         return cls.create(
-            inserted.branch, inserted.branch_config, {key: p.detach() for key, p in adapter_state(model, name).items()},
-            inserted.insertion, backbone=backbone or take_fingerprint(model, trained=inserted.trained), **more,
-        )  # fmt: skip
+            inserted.branch, inserted.branch_config, tensors, inserted.insertion, backbone=backbone, notes=notes
+        )
 
     @classmethod
     def create(
@@ -117,12 +117,16 @@ class Adapter:
         insertion: dict[str, Any],
         *,
         backbone: Fingerprint | None = None,
-        **more: Any,
+        notes: Mapping[str, str] | None = None,
     ) -> "Adapter":
         """Return an adapter from its parts. `AdapterConfig` describes them."""
-        path = None if branch is None else class_path(branch)
         config = AdapterConfig(
-            format=FORMAT, branch=path, branch_config=branch_config, insertion=insertion, backbone=backbone, **more
+            format=FORMAT,
+            branch=None if branch is None else class_path(branch),
+            branch_config=branch_config,
+            insertion=insertion,
+            backbone=backbone,
+            notes=dict(notes or {}),
         )
         return cls(config, tensors)
 

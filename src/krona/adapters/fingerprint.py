@@ -44,13 +44,12 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprin
     """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``."""
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
-    pooling = _pooling(model)
     return Fingerprint(
         parameters=sum(weight.numel() for weight in weights.values()),
         shapes=_hash_shapes(weights),
         frozen=_hash_sample(frozen),
         marks=_hash_values(frozen, _possible_roundings(frozen)),
-        **({} if pooling is None else {"pooling": pooling}),
+        pooling=_pooling(model),
     )
 
 

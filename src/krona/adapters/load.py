@@ -1,10 +1,5 @@
 """Load a trained adapter and its backbone: `krona.load`.
 
-    import krona
-
-    trained = krona.load("krona-rte-t5_base-32x24-s0-1f3a5c7e9b")
-    trained.predict([{"sentence1": "It rains.", "sentence2": "It is wet."}])
-
 Adapters of the same backbone share its frozen weights in memory (`krona.backbones.shared`).
 """
 
@@ -108,10 +103,15 @@ class Trained:
         chosen = [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
 
+    def autocast(self) -> torch.autocast:
+        """Return the context of a forward pass: bf16 for weights of several dtypes (trainer.precision=bf16-frozen)."""
+        mixed = len({p.dtype for p in self.model.parameters()}) > 1
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=mixed)
+
     def _answer(self, batch: dict[str, Any], longest: int, probabilities: bool) -> list[Prediction]:
         targets = self.task.target_strings() if probabilities else None
-        words, low = label_words(self.origin.task), self.origin.precision == "bf16-frozen"
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=low):
+        words = label_words(self.origin.task)
+        with self.autocast():
             texts, scores = self.family.predict_with_scores(self.model, batch, targets or [], longest=longest)
         labels = [words[target] for target in targets or []]
         shares = [dict(zip(labels, row, strict=True)) for row in scores.softmax(-1).tolist()]

@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from krona import paths
 from krona.formatting import as_typed, show
 
 
@@ -107,9 +106,8 @@ def export(
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 
-    found = find(run, outputs=paths.OUTPUTS)
-    done = command(found, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
-    show(f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:]))
+    first, *others = command(find(run), to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
+    show(f"{out}: {first}", *(f"  {line}" for line in others))
 
 
 @app.command("import", context_settings={"ignore_unknown_options": True})
@@ -143,7 +141,7 @@ def inspect(
     from krona.adapters.commands import inspect_text
     from krona.adapters.commands.inspect import inspect as command
 
-    one = command(run, backbone=backbone, outputs=paths.OUTPUTS)
+    one = command(run, backbone=backbone)
     if as_json:
         print(inspect_text.as_json(one))
     else:
@@ -168,7 +166,7 @@ def merge(
     from krona.adapters.find import find
 
     lines = command.merge(
-        [find(run, outputs=paths.OUTPUTS) for run in runs], out, weights=command.parse_weights(weights),
-        task=task, backbone=backbone, overwrite=overwrite,
+        [find(run) for run in runs], out, weights=command.parse_weights(weights), task=task, backbone=backbone,
+        overwrite=overwrite,
     )  # fmt: skip
     print(*map(as_typed, lines), sep="\n")

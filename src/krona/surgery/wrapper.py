@@ -77,7 +77,7 @@ class Adapted(nn.Module):
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
-        self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.measure`
+        self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.update`
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from krona.adapters import measure
+from krona.adapters import update
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.training.evaluation import SplitEvaluation
@@ -40,7 +40,7 @@ def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
     """Measure the adapter's updates of the weights, and store the measurements in ``result.learned``.
 
-    `krona.adapters.measure` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
+    `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
     measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
     """
     rows: Any = dev.batches.dataset
@@ -52,6 +52,6 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
 
     try:
         with dev.inference(model):
-            result.learned = measure.measure_updates(model, pass_rows)
+            result.learned = update.measure_updates(model, pass_rows)
     except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.measure import mean
-from krona.adapters.update import spectrum
+from krona.adapters.update import mean, spectrum
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules

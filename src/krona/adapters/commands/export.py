@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,6 @@ SERVED_HEADS = ("score", "classifier")  # names of a head that vLLM loads from m
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """The result of `export`."""
-
-    folder: Path
-    lines: list[str]  # messages for the user
-    difference: float  # the largest difference of the logits, as a fraction of the largest logit
-
-
 def export(
     run: TrainedRun,
     *,
@@ -50,8 +41,10 @@ def export(
     dtype: str | None = None,
     backbone: str | None = None,
     overwrite: bool = False,
-) -> Export:
+) -> list[str]:
     """Write a run's model or adapter into a new folder, load it from this folder, and compare the logits.
+
+    Return messages for the user.
 
     Args:
         to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's file).
@@ -101,8 +94,7 @@ def export(
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} of the largest logit"
-    lines.append(f"the logits of the exported model are {same}")
-    return Export(folder=out, lines=lines, difference=difference)
+    return [*lines, f"the logits of the exported model are {same}"]
 
 
 @contextmanager
@@ -130,8 +122,7 @@ def sample_logits(trained: Trained) -> Tensor:
     split = trained.make_split(rows)
     ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
     batch = trained.batch(ids, range(len(split)))
-    mixed = len({p.dtype for p in trained.model.parameters()}) > 1  # trainer.precision=bf16-frozen
-    with torch.autocast(trained.model.device.type, torch.bfloat16, enabled=mixed):
+    with trained.autocast():
         logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
     return logits.float().cpu()
 
@@ -199,8 +190,6 @@ def refused_by_servers(config: Mapping[str, Any]) -> list[str]:
 def _read_peft(trained: Trained, folder: Path) -> Trained:
     surgery.take_out(trained.model)
     read_peft(trained.model, folder).adapter.insert(trained.model)
-    model: Any = trained.model
-    model.eval()
     return trained
 
 

@@ -44,7 +44,7 @@ class PlaceUpdate:
     norm: float | None = None  # this and the next two values and singular_values are None if the update is not a matrix
     effective_rank: float | None = None
     stable_rank: float | None = None
-    drift: float | None = None  # as the run measured it (`krona.adapters.measure`)
+    drift: float | None = None  # as the run measured it (`krona.adapters.update`)
     singular_values: list[float] | None = None
 
 
@@ -65,7 +65,7 @@ class Inspection:
         return None if self.adapter is None else self.adapter.path
 
 
-def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
+def inspect(run: str | Path, *, backbone: str | None = None) -> Inspection:
     """Return the content of a run's adapter or of an adapter's file.
 
     The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
@@ -75,7 +75,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     if file is not None and not (file.parent / file_names.RESULT).is_file():
         origin = read_origin(AdapterConfig.read(file).notes, file)
     else:
-        found = find(run, outputs=outputs)
+        found = find(run)
         origin, file, result = found.origin, found.adapter, found.result
     if file is None:
         return Inspection(origin=origin, missing="the run trained nothing")

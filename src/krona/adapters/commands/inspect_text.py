@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
-from krona.adapters.measure import mean
+from krona.adapters.update import mean
 from krona.formatting import say, table, terminal_width
 from krona.messages import amount
 from krona.methods.placement import list_placements
@@ -81,7 +81,7 @@ def as_json(one: Inspection) -> str:
         "file": None if one.file is None else str(one.file),
         "bytes": 0 if one.file is None else one.file.stat().st_size,
         "dtypes": _dtypes(one),
-        "header": {} if adapter is None else adapter.config.model_dump(exclude={"notes"}, exclude_unset=True),
+        "header": {} if adapter is None else adapter.config.model_dump(exclude={"notes"}, exclude_defaults=True),
         "merged": one.merged,
         "parameters": {"all": sum(one.parameters.values()), **one.parameters},
         "update": means(one.places),

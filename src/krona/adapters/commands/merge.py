@@ -5,9 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from krona.adapters.adapter import Adapter, AdapterConfig
+from krona.adapters.adapter import Adapter
 from krona.adapters.commands.import_peft import require_adapter_file
 from krona.adapters.find import TrainedRun
 from krona.adapters.fingerprint import OtherBackboneError
@@ -42,7 +41,9 @@ def merge(
     Raises:
         KronaError: the backbones differ, or the sum of the updates cannot be stored exactly as one adapter.
     """
-    shares = _check(runs, out, weights, overwrite=overwrite)
+    require_adapter_file(out, overwrite=overwrite)
+    _require_several(runs, weights)
+    shares = weights or [1 / len(runs)] * len(runs)
     origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
     if task is not None:
         origin = replace(origin, task=compose([f"task={task}"])["task"])
@@ -91,9 +92,7 @@ def parse_weights(text: str | None) -> list[float] | None:
         ) from error
 
 
-def _check(runs: Sequence[TrainedRun], out: Path, weights: Sequence[float] | None, *, overwrite: bool) -> list[float]:
-    """Return the weight of each run. Errors are raised before any weights are loaded."""
-    require_adapter_file(out, overwrite=overwrite)
+def _require_several(runs: Sequence[TrainedRun], weights: Sequence[float] | None) -> None:
     if len(runs) < 2:
         raise KronaError("merge needs at least two runs.")
     ids = [run.origin.run_id for run in runs]
@@ -103,26 +102,9 @@ def _check(runs: Sequence[TrainedRun], out: Path, weights: Sequence[float] | Non
         raise KronaError(
             f"--weights has {len(weights)} numbers, but there are {len(runs)} runs. Give one number for each run."
         )
-    first: Any = None
     for run in runs:
         if run.adapter is None:
             raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to merge.")
-        own: Any = AdapterConfig.read(run.adapter).backbone
-        first = first or own
-        if own.pooling != first.pooling:
-            raise KronaError(
-                f"merge needs adapters with the same backbone.pooling. {ids[0]} was trained with "
-                f"{first.pooling or 'null'}, but {run.origin.run_id} was trained with {own.pooling or 'null'}."
-            )
-        if own.shapes != first.shapes:
-            raise KronaError(
-                f"merge needs adapters of the same backbone. {_describe(runs[0], first)}, but {_describe(run, own)}."
-            )
-    return list(weights) if weights is not None else [1 / len(runs)] * len(runs)
-
-
-def _describe(run: TrainedRun, backbone: Any) -> str:
-    return f"{run.origin.run_id} was trained on {run.origin.backbone['name']} with {backbone.parameters:,} parameters"
 
 
 def _adapter_names(runs: Sequence[TrainedRun]) -> list[str]:

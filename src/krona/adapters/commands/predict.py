@@ -56,7 +56,9 @@ def predict(
             'The rows must come from one source. Use either --input FILE (- means standard input) or --text "…".'
         )
     if output is not None:
-        _require_output(output, overwrite=overwrite)
+        if output.suffix not in ENDINGS:
+            raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
+        require_new(output, overwrite=overwrite)
     found = [find(run) for run in runs]
     ids = [one.origin.run_id for one in found]
     if twice := next((run_id for run_id in ids if ids.count(run_id) > 1), None):
@@ -85,12 +87,6 @@ def predict(
     for run_id, count in predictor.invalid.items():
         if count:
             say(Console(stderr=True), f"note: {run_id} predicted texts that are not {kind} ({amount(count, 'row')}).")
-
-
-def _require_output(output: Path, *, overwrite: bool) -> None:
-    if output.suffix not in ENDINGS:
-        raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
-    require_new(output, overwrite=overwrite)
 
 
 @dataclass(frozen=True)

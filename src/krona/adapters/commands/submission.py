@@ -112,9 +112,9 @@ def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) 
     places, values = zip(*located, strict=True)
     answers = trained.predict_texts(trained.make_split(values, places=places), batch_size=batch_size)
     if not trained.task.labels:
-        ratings = [parse_rating(one.answer) for one in answers]
-        texts = [f"{LOWEST if rating is None else rating:.3f}" for rating in ratings]
-        return texts, (ratings.count(None), f"replaced by {LOWEST:.3f}, because the text was not a number")
+        numbers = [float(one.answer) if NUMBER.fullmatch(one.answer) else None for one in answers]
+        texts = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
+        return texts, (numbers.count(None), f"replaced by {LOWEST:.3f}, because the text was not a number")
     ids = {word: target for target, word in label_words(trained.origin.task).items()}
     likeliest = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
     replaced = (
@@ -122,8 +122,3 @@ def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) 
         "replaced by the most likely label, because the text was not a label",
     )
     return (likeliest if words else [ids[word] for word in likeliest]), replaced
-
-
-def parse_rating(answer: str) -> float | None:
-    """Return a rating, limited to the range of STS-B's ratings. Return None if the text is not a number."""
-    return min(HIGHEST, max(LOWEST, float(answer))) if NUMBER.fullmatch(answer) else None
