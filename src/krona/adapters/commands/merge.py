@@ -42,7 +42,7 @@ def merge(
         KronaError: the backbones differ, or the sum of the updates cannot be stored exactly as one adapter.
     """
     require_adapter_file(out, overwrite=overwrite)
-    _require_several(runs, weights)
+    _check_runs(runs, weights)
     shares = weights or [1 / len(runs)] * len(runs)
     origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
     if task is not None:
@@ -92,7 +92,7 @@ def parse_weights(text: str | None) -> list[float] | None:
         ) from error
 
 
-def _require_several(runs: Sequence[TrainedRun], weights: Sequence[float] | None) -> None:
+def _check_runs(runs: Sequence[TrainedRun], weights: Sequence[float] | None) -> None:
     if len(runs) < 2:
         raise KronaError("merge needs at least two runs.")
     ids = [run.origin.run_id for run in runs]
