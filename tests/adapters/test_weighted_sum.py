@@ -129,6 +129,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], st
     "after": ("lora", {"placement": "sequential"}, {"placement": "sequential"}, {}, "is not parallel to the layer"),
     "ways": ("lora", {"placement": "sequential", "rank": 1}, {}, {}, "have different placements: parallel, seq"),
     "no number": ("lora", {}, {}, {"weights": {"a": 1.0, "b": float("nan")}}, "weights=nan"),
+    "nothing": ("lora", {}, {}, {"weights": {}}, "no adapter to sum"),
     "unknown": ("lora", {}, {}, {"weights": {"a": 1.0, "c": 1.0}}, "no adapter 'c'"),
     "a name in use": ("lora", {}, {}, {"into": "a"}, "in this model already"),
 }  # fmt: skip

@@ -54,6 +54,8 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
 def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str, Insertion]:
     state = get_state(model)
     require_unmerged(state)
+    if not weights:
+        raise KronaError("There is no adapter to sum. Give the name and the weight of at least one.")
     adapters = {name: get_adapter(model, name) for name in weights}
     for name, adapter in adapters.items():
         check_float("weights", weights[name])
