@@ -175,6 +175,6 @@ def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", ["/data/reviews.csv", {"train": "/data/reviews.csv", "dev": None}])
 def test_an_adapter_names_data_files_without_their_folder(files: Any) -> None:
-    made = origin("lora", Backbone(name="nano"))
+    made = conftest.origin("lora-rte", "lora", Backbone(name="nano"))
     (note,) = replace(made, task={**made.task, "files": files}).as_note().values()
     assert json.loads(note)["task"]["files"] == {"train": "reviews.csv"}
