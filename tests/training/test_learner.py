@@ -94,10 +94,10 @@ def learner(
     return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), ranks=Ranks(), **calls)
 
 
-def fit(learner: Learner, folder: Path, *, epochs: int = 2) -> None:
+def fit(learner: Learner, folder: Path, *, epochs: int = 2, **more: Any) -> None:
     batches: Any = TrainingBatches(ROWS, batch_size=4, seed=0)
     loader: Any = DataLoader(rows(), batch_sampler=batches)  # type: ignore[arg-type]
-    trainer(max_epochs=epochs, use_distributed_sampler=False, default_root_dir=folder).fit(learner, loader)
+    trainer(max_epochs=epochs, use_distributed_sampler=False, default_root_dir=folder, **more).fit(learner, loader)
 
 
 def test_the_loss_is_t5s_own() -> None:

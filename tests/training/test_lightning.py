@@ -31,8 +31,12 @@ class Mine(pl.Callback):
     def __init__(self, *, stop_after: int) -> None:
         self.stop_after = stop_after
 
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.log("val/mine", 10.0 + trainer.current_epoch)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert 0 <= float(trainer.callback_metrics["val/score"]) <= 100
+        self.log("train/mine", 20.0 + trainer.current_epoch)
         trainer.should_stop = trainer.current_epoch + 1 >= self.stop_after
 
 
@@ -179,6 +183,15 @@ def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrid
     assert [row["step"] for row in rows if row["train/loss"] and not row["val/score"]] == ["6", "7", "8"]  # resumed
     assert any(row["lr-AdamW"] for row in rows)
     assert "optimizer/lr: 0.03" in (job.folder / "c" / "hparams.yaml").read_text()
+
+
+def test_a_logger_gets_the_values_that_a_callback_logs_at_the_end_of_an_epoch(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    job, _ = finish(tmp_path, *overrides, *MINE, CSV)
+    rows = list(csv.DictReader((job.folder / "c" / "metrics.csv").read_text().splitlines()))
+    epochs = [[float(row[key]) for key in ("epoch", "val/mine", "train/mine")] for row in rows if row["val/score"]]
+    assert epochs == [[0, 10, 20], [1, 11, 21]]
 
 
 def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(

@@ -45,9 +45,9 @@ def run(
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Args:
-        progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
-            when dev has been scored and ``result`` has been written. Lightning's own hooks for the end of an epoch are
-            called too early, because the learner has not recorded the epoch yet.
+        progress, trackers: callbacks of Lightning's trainer. ``progress.epoch`` is also called after each epoch, when
+            dev has been scored and ``result`` has been written. Lightning's own hook for the end of an epoch is called
+            too early, because the learner has not recorded the epoch yet.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
@@ -64,7 +64,6 @@ def run(
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
         files.write_epoch(result)
         progress.epoch(learner)
-        trackers.epoch(learner)
 
     learner = Learner(
         settings,

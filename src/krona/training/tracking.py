@@ -27,7 +27,8 @@ from krona.training.update_norms import gradient_norms, update_values
 class Trackers(pl.Callback):
     """The Lightning callback that calls a run's trackers.
 
-    It also calls ``after_epoch`` after each epoch, when its checkpoint exists, so that an error can stop the run.
+    It sends the values of an epoch when the next epoch starts or the training ends. Lightning has then written the
+    checkpoint and logged the values of all callbacks. After that it calls ``after_epoch``, which may stop the run.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class Trackers(pl.Callback):
         self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
         self._gradient_norms: dict[str, Tensor] = {}
-        self._callback_values: dict[str, float] = {}  # the values that callbacks logged since the last epoch
-        self._epoch_ended = False  # whether ``after_epoch`` must be called for an epoch
+        self._logged: dict[str, float] = {}  # the values that Lightning logged in the current epoch
+        self._epochs = 0  # the number of epochs whose values were sent
 
     @property
     def logger(self) -> Logger | None:
@@ -51,8 +52,9 @@ class Trackers(pl.Callback):
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
         """Send the values that Lightning logs in a step. Values of callbacks are sent again with the epoch's values."""
-        self._callback_values |= {key: value for key, value in values.items() if key not in ("epoch", "train/loss")}
-        self._call("step", number, values, when=f"step {number}")
+        self._logged |= values
+        if "val/score" not in values:  # the values of dev are sent with the epoch
+            self._call("step", number, values, when=f"step {number}")
 
     def open(self) -> None:
         self._record({"config": dict(self.about.config)})
@@ -67,6 +69,7 @@ class Trackers(pl.Callback):
         known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
+        self._epochs = len(pl_module.dev_curve)
 
     def after_backward(self, learner: Learner) -> None:
         """In the last step of an epoch, compute the gradient norms before clipping. The norms remain on the device."""
@@ -75,24 +78,26 @@ class Trackers(pl.Callback):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Send the values of the epoch that has just ended, which is the last of the dev curve."""
-        if self.guarded:
-            assert learner.best is not None
-            row = learner.dev_curve[-1]
-            values = epoch_values(row, learner.best["dev"]["score"])
-            values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradient_norms.items()}
-            values |= update_values(learner.model) | self._callback_values
-            self._gradient_norms, self._callback_values = {}, {}
-            curve = loss_curve(learner.step_losses, last=row["step"], total=learner.steps.total)
-            self._record({"epoch": row["epoch"], "values": values, "steps": curve})
-            self._send_epoch(row["epoch"], values, curve)
-        self._epoch_ended = True
+        """Send the values of the last epoch of the dev curve."""
+        if not self.guarded:
+            return
+        assert learner.best is not None
+        row = learner.dev_curve[-1]
+        own = ("epoch", "train/loss", "val/score", *(f"val/{name}" for name in row["parts"]))
+        values = epoch_values(row, learner.best["dev"]["score"])
+        values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradient_norms.items()}
+        values |= update_values(learner.model) | {key: self._logged[key] for key in self._logged if key not in own}
+        self._gradient_norms, self._logged = {}, {}
+        curve = loss_curve(learner.step_losses, last=row["step"], total=learner.steps.total)
+        self._record({"epoch": row["epoch"], "values": values, "steps": curve})
+        self._send_epoch(row["epoch"], values, curve)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Call ``after_epoch`` for the previous epoch. Its checkpoint exists now, so the run can stop safely."""
-        ended, self._epoch_ended = self._epoch_ended, False
-        if ended:
-            assert isinstance(pl_module, Learner)
+        """Send the values of the previous epoch, and call ``after_epoch``."""
+        assert isinstance(pl_module, Learner)
+        if len(pl_module.dev_curve) > self._epochs:
+            self._epochs = len(pl_module.dev_curve)
+            self.epoch(pl_module)
             self.after_epoch(pl_module)
 
     on_train_end = on_train_epoch_start  # for the last epoch
@@ -124,7 +129,7 @@ class Trackers(pl.Callback):
 
 
 class StepLogger(Logger):
-    """A Lightning logger that sends the values of steps and callbacks to ``send``, and ignores values of epochs."""
+    """A Lightning logger that sends all values to ``send``."""
 
     name, version = "krona", ""
 
@@ -136,8 +141,7 @@ class StepLogger(Logger):
         """Do nothing, because `Trackers.open` sends the hyperparameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if "val/score" not in metrics:  # `Trackers` sends the values of epochs, also of those before a resume
-            self._send(step or 0, dict(metrics))
+        self._send(step or 0, dict(metrics))
 
 
 @contextmanager
