@@ -18,7 +18,6 @@ from benchmarks.settings import Entrant
 from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.load import random_model
-from krona.backbones.source import find_folder
 from krona.backbones.with_method import insert_method
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
@@ -52,7 +51,7 @@ class LabelTokenizer:
 
 def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
     """Build a backbone with frozen random weights. Raise `KronaError` if its sizes are unknown."""
-    if settings.sizes is None and find_folder(settings) is None:
+    if settings.sizes is None and settings.folder is None:
         raise KronaError("The YAML of bench.options.backbone in conf/backbone has no sizes. Use t5_base, for example.")
     torch.manual_seed(seed)
     return random_model(settings, TASK).requires_grad_(False)

@@ -50,7 +50,7 @@ def test_mean_and_first_are_those_of_a_rows_own_tokens(
 ) -> None:
     for pooling in ("mean", "first"):
         found = loaded(folders[kind], pooling, bf16=bf16)
-        model, batch = found.model.eval(), rows(found.tokenizer, pair=pair)
+        model, batch = found.model.eval(), rows(found.family.tokenizer, pair=pair)
         states = model.base_model(**batch).last_hidden_state.float()
         lengths = batch["attention_mask"].sum(1).tolist()
         assert lengths[0] > lengths[1]

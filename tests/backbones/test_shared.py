@@ -88,10 +88,9 @@ def test_another_model_is_not_taken_from_the_cache(
 
     def load(settings: Backbone, task: Task, **_: object) -> Loaded:
         loaded.append(settings)
-        return Loaded(model=tiny_t5(), tokenizer=tokenizer, family=EncoderDecoder(task, tokenizer))
+        return Loaded(model=tiny_t5(), family=EncoderDecoder(task, tokenizer))
 
     monkeypatch.setattr("krona.backbones.load.load", load)
-    monkeypatch.setattr(shared, "has_head", lambda settings: False)
     for change in changes:
         values = {key: value.format(folder=tmp_path) for key, value in change.items()}
         shared.shared_backbone(Backbone(name="x", **values), task("rte"), seed=0, bf16=False)  # type: ignore[arg-type]

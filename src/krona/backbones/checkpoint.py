@@ -12,10 +12,9 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from krona.backbones.families import find_architecture, find_family, get_architecture
+from krona.backbones.families import find_architecture, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
-from krona.backbones.model_config import model_name
-from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments
+from krona.backbones.source import WAYS_OUT, gguf_arguments
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
 from krona.surgery.layers import is_norm
@@ -24,25 +23,25 @@ from krona.tasks.hub import download_error
 
 
 def load_checkpoint(
-    settings: Backbone, config: Any, task: Task, *, bf16: bool
+    settings: Backbone, kind: Any, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """Return a model with the weights of a checkpoint, and the names of the head's weights that it does not contain.
 
     Args:
+        kind: the class of the model.
         bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
 
     Raises:
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
             task have different numbers of classes.
     """
-    name, folder = f"the weights of {model_name(settings)}", find_folder(settings)
-    kind = model_class(config, settings)
+    name, folder, gguf = f"the weights of {settings.place}", settings.folder, gguf_arguments(settings)
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
     try:
         tensors = _read_slices(folder) if bf16 and folder is not None else {}
         arguments = {"state_dict": tensors} if tensors else {}
-        with _quiet_library(gguf=bool(gguf_arguments(settings))):
+        with _quiet_library(gguf=bool(gguf)):
             model, keys = kind.from_pretrained(
                 None if tensors else str(folder or settings.name),
                 config=config,
@@ -51,7 +50,7 @@ def load_checkpoint(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **arguments,
-                **gguf_arguments(settings),
+                **gguf,
             )
     except Exception as error:  # safetensors, json, torch and the Hub raise different classes
         raise download_error(name, error, WAYS_OUT) from error
@@ -69,9 +68,9 @@ def load_checkpoint(
     return model, new
 
 
-def model_class(config: Any, settings: Backbone) -> Any:
+def model_class(auto: Any, config: Any) -> Any:
     """Return the model class of transformers, or its subclass with krona's head for the poolings first and mean."""
-    library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
+    library = auto._model_mapping[type(config)]
     if not has_pooled_head(config):
         return library
     return pooled_class(library, tuple(get_architecture(config.model_type).head))

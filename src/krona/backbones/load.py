@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
-from krona.backbones.model_config import build_config, hub_or_cache_only, model_name
-from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, require_folders, tokenizer_folder
+from krona.backbones.model_config import build_config, hub_or_cache_only
+from krona.backbones.source import WAYS_OUT, gguf_arguments, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
@@ -22,12 +22,15 @@ from krona.tasks.hub import download_error
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded backbone with its tokenizer and its family."""
+    """A loaded backbone and its family, which has the tokenizer."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
     family: Family
     new_weights: tuple[str, ...] = ()  # names of the head's weights that the checkpoint does not contain
+
+    def has_outputs(self, number: int) -> bool:
+        """Return whether the model generates text, or has a head with this number of outputs."""
+        return self.family.writes or self.model.config.num_labels == number
 
 
 def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:
@@ -45,20 +48,21 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     with hub_or_cache_only(settings):
         config = build_config(settings, task, own=settings.pretrained)
         tokenizer = load_tokenizer(settings)
-        family = find_family(config, model_name(settings))(task, tokenizer)
+        family = find_family(config, settings.place)(task, tokenizer)
+        kind = model_class(family.auto, config)
         if settings.pretrained:
-            model, new = load_checkpoint(settings, config, task, bf16=bf16)
+            model, new = load_checkpoint(settings, kind, config, task, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
-        model = _build_untrained(config, settings, bf16=bf16)
+        model = _build_untrained(settings, kind, config, bf16=bf16)
     draw_weights(model, new, seed=seed)
     require_embeddings(tokenizer, model.config, settings)
-    return Loaded(model=model, tokenizer=tokenizer, family=family, new_weights=new)
+    return Loaded(model=model, family=family, new_weights=new)
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub."""
-    folder, texts = find_folder(settings), tokenizer_folder(settings)
+    folder, texts = settings.folder, settings.tokenizer_folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             settings.name if texts is None else str(texts),
@@ -83,7 +87,7 @@ def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings
     """Raise KronaError if the tokenizer has more tokens than the backbone has embeddings."""
     if len(tokenizer) > config.vocab_size:
         raise KronaError(
-            f"The tokenizer has {len(tokenizer)} tokens, but the backbone {model_name(settings)} has embeddings for "
+            f"The tokenizer has {len(tokenizer)} tokens, but the backbone {settings.place} has embeddings for "
             f"{config.vocab_size}. Use the tokenizer of this backbone."
         )
 
@@ -93,7 +97,8 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
     require_folders(settings)
     with hub_or_cache_only(settings):
         config = build_config(settings, task)
-    return _build_untrained(config, settings, bf16=False)
+    kind = model_class(find_family(config, settings.place).auto, config)
+    return _build_untrained(settings, kind, config, bf16=False)
 
 
 def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
@@ -118,13 +123,13 @@ def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None
         setattr(model.get_submodule(owner), attribute, nn.Parameter(value.to(old.device, old.dtype)))
 
 
-def _build_untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedModel:
+def _build_untrained(settings: Backbone, kind: Any, config: Any, *, bf16: bool) -> PreTrainedModel:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if bf16 else default)
     try:
-        model: PreTrainedModel = model_class(config, settings)(config)
+        model: PreTrainedModel = kind(config)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        key = f"backbone.sizes={dict(settings.sizes or {})}" if find_folder(settings) is None else model_name(settings)
+        key = f"backbone.sizes={dict(settings.sizes or {})}" if settings.folder is None else settings.place
         raise KronaError(
             f"Could not build a {config.model_type} model: {type(error).__name__}: {error}. Check {key}."
         ) from error

@@ -7,8 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.families.pooling import set_pooling
-from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, needs_hub
-from krona.config.pooling import folder_pooling
+from krona.backbones.source import WAYS_OUT, gguf_arguments
 from krona.config.settings import Backbone
 from krona.config.suggestions import unknown_key
 from krona.messages import KronaError, did_you_mean
@@ -26,10 +25,6 @@ UNDECLARED = (  # keys that models read, but that the config classes of transfor
 )  # fmt: skip
 
 
-def model_name(settings: Backbone) -> str:
-    return settings.path or settings.name
-
-
 def build_config(settings: Backbone, task: Task | None, *, own: bool = False) -> Any:
     """Return the model's config, with the backbone's pooling and the task's number of classes.
 
@@ -41,9 +36,9 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
         KronaError: the config cannot be read or is invalid, its architecture is unknown, or it contradicts the
             settings.
     """
-    from_sizes = settings.sizes is not None and find_folder(settings) is None and not own
+    from_sizes = settings.sizes is not None and settings.folder is None and not own
     config = _config_from_sizes(settings) if from_sizes else _read_config(settings)
-    name, kind = model_name(settings), getattr(config, "model_type", None)
+    name, kind = settings.place, getattr(config, "model_type", None)
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(
             f"Backbone {name} is a {kind}, but backbone.architecture is {settings.architecture}. Use backbone=local, "
@@ -52,19 +47,11 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
     find_family(config, name)
     if not from_sizes:
         _check_sizes(settings, config)
-    pooling = folder_pooling(settings.path) if settings.pooling == "auto" else settings.pooling
     architecture = get_architecture(config.model_type)
-    set_pooling(config, pooling, head=architecture.head, pooler=architecture.pooler, name=name)
+    set_pooling(config, settings.pooling, head=architecture.head, pooler=architecture.pooler, name=name)
     if task is not None:
         config.num_labels = num_outputs(task)
     return config
-
-
-def has_head(settings: Backbone) -> bool:
-    """Return whether the backbone has a head that is new for each task, such as the classifier of an encoder."""
-    with hub_or_cache_only(settings):
-        config = build_config(settings, None)
-    return bool(get_architecture(config.model_type).head)
 
 
 def num_outputs(task: Task) -> int:
@@ -82,7 +69,7 @@ def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str,
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
     """Return a context that restricts the libraries to the local cache if the Hub is unreachable, to save 30 s."""
-    return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
+    return offline() if settings.needs_hub and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
@@ -101,7 +88,7 @@ def _check_sizes(settings: Backbone, config: Any) -> None:
     ]
     if wrong:
         raise KronaError(
-            f"The checkpoint {model_name(settings)} is not {settings.name}, because it differs from backbone.sizes: "
+            f"The checkpoint {settings.place} is not {settings.name}, because it differs from backbone.sizes: "
             f"{', '.join(wrong)}. To use this model, set backbone=local backbone.path={settings.path}."
         )
 
@@ -128,10 +115,10 @@ def _config_from_sizes(settings: Backbone) -> Any:
 def _read_config(settings: Backbone) -> Any:
     try:
         return AutoConfig.from_pretrained(
-            str(find_folder(settings) or settings.name),
+            str(settings.folder or settings.name),
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers would ask the user
             **gguf_arguments(settings),
         )
     except Exception as error:  # JSON, the Hub and its client raise different classes
-        raise download_error(f"the config of {model_name(settings)}", error, WAYS_OUT) from error
+        raise download_error(f"the config of {settings.place}", error, WAYS_OUT) from error

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from krona.backbones import load
-from krona.backbones.model_config import has_head, num_outputs
+from krona.backbones.model_config import num_outputs
 from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
@@ -43,13 +43,15 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
 
     The weights are loaded only if the previous run used another backbone. The new weights of a head are not shared.
     """
-    content = fingerprint(settings), repr(replace(settings, factor_shapes={}, learning_rates=None))
-    with_head = cached("has a head", 8, content, lambda: has_head(settings))
-    key = (*content, None if settings.pretrained else seed, bf16, num_outputs(task) if with_head else None)
+    content = repr(replace(settings, factor_shapes={}, learning_rates=None))
+    key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16)
+    kept = cache_for("backbone")
+    if key in kept and not kept[key].has_outputs(num_outputs(task)):
+        del kept[key]  # its head belongs to another task
     loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw_weights(model, loaded.new_weights, seed=seed)
-    return replace(loaded, model=model, family=type(loaded.family)(task, loaded.tokenizer))
+    return replace(loaded, model=model, family=type(loaded.family)(task, loaded.family.tokenizer))
 
 
 def with_own_modules(model: Model) -> Model:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.paths import NANO
 
 WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
 
@@ -22,7 +21,7 @@ def fingerprint(settings: Backbone) -> str:
     A missing folder raises no error here, because every run needs an id. The error is raised when the backbone is
     loaded.
     """
-    folder, texts = find_folder(settings), tokenizer_folder(settings)
+    folder, texts = settings.folder, settings.tokenizer_folder
     tokenizer = f" tokenizer {_hash_folder(texts, weights=False)}" if texts not in (None, folder) else ""
     if not settings.pretrained:
         what = _hash_folder(folder, weights=False) if folder else json.dumps(dict(settings.sizes or {}), sort_keys=True)
@@ -32,27 +31,6 @@ def fingerprint(settings: Backbone) -> str:
     return f"hub {settings.name}@{settings.revision or 'main'}{tokenizer}"
 
 
-def find_folder(settings: Backbone) -> Path | None:
-    """Return the backbone's folder, or None for a model of the Hub or a model that is built from ``sizes``."""
-    if settings.name == "nano" and settings.path is None:
-        return NANO
-    if settings.path is None:
-        return None
-    path = Path(settings.path).expanduser()
-    return path.parent if path.suffix == ".gguf" and path.is_file() else path
-
-
-def tokenizer_folder(settings: Backbone) -> Path | None:
-    """Return the tokenizer's folder, or None for a tokenizer of the Hub.
-
-    A model that is built from the setting ``sizes``, with random weights, uses the tokenizer of the backbone nano.
-    """
-    if settings.tokenizer is not None:
-        return Path(settings.tokenizer).expanduser()
-    folder = find_folder(settings)
-    return NANO if folder is None and not settings.pretrained and settings.sizes is not None else folder
-
-
 def gguf_arguments(settings: Backbone) -> dict[str, str]:
     """Return the argument ``gguf_file`` of transformers as a dict. The dict is empty if the backbone is not in GGUF.
 
@@ -60,7 +38,7 @@ def gguf_arguments(settings: Backbone) -> dict[str, str]:
 
     Raise KronaError if the folder has several GGUF files, or if the package ``gguf`` is not installed.
     """
-    folder = find_folder(settings)
+    folder = settings.folder
     if folder is None or settings.path is None or not folder.is_dir():
         return {}
     files = [Path(settings.path)] if settings.path.endswith(".gguf") else sorted(folder.glob("*.gguf"))
@@ -78,14 +56,9 @@ def gguf_arguments(settings: Backbone) -> dict[str, str]:
     return {"gguf_file": files[0].name}
 
 
-def needs_hub(settings: Backbone) -> bool:
-    """Return whether the weights, the config or the tokenizer of the backbone come from the Hub."""
-    return find_folder(settings) is None and (settings.pretrained or tokenizer_folder(settings) is None)
-
-
 def require_folders(settings: Backbone) -> None:
     """Raise KronaError if the backbone's folder, its config.json, or the folder of the tokenizer is missing."""
-    folder, texts = find_folder(settings), tokenizer_folder(settings)
+    folder, texts = settings.folder, settings.tokenizer_folder
     if folder is not None and not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "was not found"
         raise KronaError(f"backbone.path={settings.path or folder} {problem}. Set it to the folder of the backbone.")

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le, Lt
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from krona.config.pooling import folder_pooling
 from krona.methods.placement import Placement as Placement
+from krona.paths import NANO
 from krona.tasks.data_settings import MAX_COUNT, Positive, Seed
 from krona.tasks.data_settings import Data as Data
 from krona.tasks.task import Task
@@ -64,6 +67,39 @@ class Backbone:
     """For each factor shape of the paper, the shape that replaces it on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
     """Learning rate of each method, ``default`` and ``source``; null: the methods' own rates, found on T5."""
+
+    @field_validator("pooling")
+    @classmethod
+    def _resolve_pooling(cls, pooling: str | None, others: ValidationInfo) -> str | None:
+        return folder_pooling(others.data.get("path")) if pooling == "auto" else pooling
+
+    @property
+    def place(self) -> str:
+        """The path or, for a model of the Hub, the name."""
+        return self.path or self.name
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the model; None for a model of the Hub or a model that is built from ``sizes``."""
+        if self.path is None:
+            return NANO if self.name == "nano" else None
+        path = Path(self.path).expanduser()
+        return path.parent if path.suffix == ".gguf" and path.is_file() else path
+
+    @property
+    def tokenizer_folder(self) -> Path | None:
+        """The folder of the tokenizer; None for a tokenizer of the Hub.
+
+        A model that is built from ``sizes``, with random weights, uses the tokenizer of the backbone nano.
+        """
+        if self.tokenizer is not None:
+            return Path(self.tokenizer).expanduser()
+        return NANO if self.folder is None and not self.pretrained and self.sizes is not None else self.folder
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether the weights, the config or the tokenizer come from the Hub."""
+        return self.folder is None and (self.pretrained or self.tokenizer_folder is None)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

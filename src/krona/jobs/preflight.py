@@ -132,7 +132,7 @@ def _check_lightning(settings: Run) -> None:
 
 def _check_downloads(settings: Run) -> None:
     task, data, backbone = settings.task, settings.data, settings.backbone
-    needs_model = source.needs_hub(backbone)
+    needs_model = backbone.needs_hub
     needs_data = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
     if not (needs_data or needs_model) or (reason := hub.unreachable()) is None:
         return
@@ -177,14 +177,14 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     """Insert the method without loading weights. Raise `KronaError` if factor shapes or targets do not fit."""
-    if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
+    if settings.backbone.folder is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
-    if not settings.backbone.pretrained and source.tokenizer_folder(settings.backbone) is not None:
+    if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
         load.require_embeddings(load.load_tokenizer(settings.backbone), model.config, settings.backbone)
     positions = max_positions(model.config)
     if positions is not None and settings.max_source_length > positions:

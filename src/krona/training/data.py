@@ -55,9 +55,7 @@ def build_data(
         splits = _first_batches(settings, splits)
     by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     targets = {target for split in by_name.values() for target in split.targets}
-    family.check_targets(
-        sorted(targets), source=settings.backbone.tokenizer or settings.backbone.path or settings.backbone.name
-    )
+    family.check_targets(sorted(targets), source=settings.backbone.tokenizer or settings.backbone.place)
     tokens = {
         name: tasks.tokenise(
             split,

@@ -18,7 +18,6 @@ from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.origin import Origin, read_origin
 from krona.adapters.update import spectrum
 from krona.backbones.load import meta_model
-from krona.backbones.source import find_folder
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.surgery.state import norm_modules
@@ -100,7 +99,7 @@ def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Modul
     The first config of the backbone that fits the adapter is used.
     """
     settings = origin.with_backbone(backbone).backbone_settings
-    folder, choices = find_folder(settings), [settings]
+    folder, choices = settings.folder, [settings]
     if backbone is None and settings.sizes is not None and (folder is None or not folder.is_dir()):
         # from the sizes, without network access
         choices.insert(0, replace(settings, path=None, pretrained=False, tokenizer=None))
