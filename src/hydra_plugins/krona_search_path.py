@@ -6,6 +6,9 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from krona.messages import KronaError
+from krona.paths import CONF, conf_folders
+
 PROVIDER = "krona, own"
 PRIMARY = ("config.yaml", "bench.yaml")  # the primary configs of train.py and bench.py
 
@@ -18,8 +21,6 @@ class OwnConfigs(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from krona.paths import CONF, conf_folders
-
         main = next((element.path for element in search_path.get_path() if element.provider == "main"), None)
         if main is None or Path(main) != CONF:
             return
@@ -30,15 +31,11 @@ class OwnConfigs(SearchPathPlugin):
 
 
 def _require_folder(given: str | None) -> None:
-    from krona.messages import KronaError
-
     if given and not Path(given).is_dir():
         raise KronaError(f"KRONA_CONF={given}: there is no such folder; KRONA_CONF is a folder of configs, like conf/")
 
 
 def _require_krona(conf: Path) -> None:
-    from krona.messages import KronaError
-
     for file in (conf / name for name in PRIMARY):
         if file.is_file() and "krona" not in file.read_text(encoding="utf-8", errors="replace"):
             raise KronaError(

@@ -223,6 +223,13 @@ def test_ways_around_the_allow_list(target: Any, message: str) -> None:
         check.settings(whole)
 
 
+def test_an_object_in_an_argument_of_the_optimizer_must_be_allowed() -> None:
+    whole = config("profile=demo", "method=lora", "task=sample_rte")
+    whole["optimizer"] |= {"_target_": "torch.optim.Optimizer", "defaults": {"x": [{"_target_": "os.system"}]}}
+    with pytest.raises(NotAllowedError, match=r"optimizer\.defaults\.x\[0\]\._target_='os\.system' is named by a file"):
+        check.settings(whole)
+
+
 def test_a_class_of_the_user_is_allowed_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_optimizer.py").write_text("import torch\n\n\nclass Mine(torch.optim.AdamW): ...\n")
     monkeypatch.syspath_prepend(tmp_path)

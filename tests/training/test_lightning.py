@@ -18,8 +18,8 @@ from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
-from krona.training.callbacks import build_callbacks
 from krona.training.schedule import build_schedule
+from krona.training.trainer import build_callbacks
 from one_job import config, finish, interrupt_after, run, same_files
 
 CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"

@@ -10,7 +10,7 @@ from typing import Any
 
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
-from krona.config.targets import find, find_inner, is_lightning_logger
+from krona.config.targets import find, find_inner, is_lightning_logger, require_inner
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
 from krona.messages import KronaError, check_file_name, did_you_mean
@@ -85,6 +85,7 @@ def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:
     optimizer = find(target, "optimizer._target_", "optimizer", own=own)
     plain = {key: config[key] for key in OPTIMIZER_KEYS if key in config}
     arguments = {key: config[key] for key in config if key not in (*OPTIMIZER_KEYS, "_target_", "_partial_")}
+    require_inner(arguments, "optimizer", own=own)
     problems = Problems(find_problems(s.Optimizer, "optimizer.", {"target": target, **plain}))
     problems += find_argument_problems(optimizer, "optimizer.", arguments, without=("params",), also=OPTIMIZER_KEYS)
     problems.raise_all()

@@ -22,7 +22,7 @@ from krona.config import tuned
 from krona.config.choices import choices, groups, is_overridden, remove_plugin_launchers, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
-from krona.config.pooling import resolve_pooling
+from krona.config.pooling import folder_pooling
 from krona.messages import KronaError, mask_passwords
 from krona.paths import CONF, OUTPUTS
 
@@ -50,8 +50,6 @@ class Composed:
 
 def build_job(cfg: DictConfig) -> Composed:
     """Return the job of a config that Hydra has composed. Raise `KronaError` for a missing value."""
-    if not HydraConfig.initialized():
-        return _resolve(cfg, overrides=[], chosen={})
     hydra = HydraConfig.get()
     overrides = [str(item) for item in hydra.overrides.task]
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
@@ -116,10 +114,12 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         raise KronaError(str(error).splitlines()[0]) from error
     require_choices(chosen, overrides)
     rates = None
-    if isinstance(config.get("backbone"), dict):
-        resolve_pooling(config["backbone"])
-        _require_sizes(config["backbone"], overrides)
-        rates = config["backbone"].pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
+    backbone = config.get("backbone")
+    if isinstance(backbone, dict):
+        if backbone.get("pooling") == "auto":
+            backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
+        _require_sizes(backbone, overrides)
+        rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
     if is_overridden("method.kron_factors", overrides) and "method" in config:
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from krona.messages import KronaError
 from krona.safe_files import read_json
@@ -10,12 +10,6 @@ from krona.safe_files import read_json
 Pooling = Literal["pooler", "first", "mean"]
 FILE = Path("1_Pooling", "config.json")  # the path that sentence-transformers uses
 MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "first", "cls_token": "first"}
-
-
-def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` in a backbone's config by the pooling in its folder. The run id depends on it."""
-    if backbone.get("pooling") == "auto":
-        backbone["pooling"] = folder_pooling(backbone.get("path"))
 
 
 def write_pooling(folder: Path, pooling: Pooling) -> None:

@@ -115,16 +115,20 @@ def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
     return find(path, where, *KINDS, own=own)
 
 
-def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False, **more: Any) -> Any:
-    """Build the object of a config node with ``_target_`` and the arguments ``more``, and the objects in its arguments.
+def require_inner(arguments: Mapping[str, Any], where: str, *, own: bool) -> None:
+    """Raise the errors of `find_inner` for the objects that `build` would build in the arguments of an object."""
+    for inner, node in _nodes(arguments, where):
+        find_inner(node["_target_"], f"{inner}._target_", own=own)
 
-    ``where``, ``kinds`` and ``own`` are as in `find`. Raise `KronaError` if `find` does not accept a class. Errors that
-    the class itself raises are not converted.
+
+def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
+    """Build the object of a checked config node with ``_target_`` and the arguments ``more``, and its inner objects.
+
+    ``where`` and ``kind`` are as in `find`. Raise `KronaError` if `find` does not accept a class. Errors that the class
+    itself raises are not converted.
     """
-    find(values.get("_target_"), f"{where}._target_", *kinds, own=own)
-    for inner, node in _nodes(values, where):
-        if node is not values:
-            find_inner(node["_target_"], f"{inner}._target_", own=own)
+    find(values["_target_"], f"{where}._target_", kind, own=True)
+    require_inner({key: value for key, value in values.items() if key != "_target_"}, where, own=True)
     try:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:
@@ -134,7 +138,7 @@ def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False,
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
     """Return a function that creates the optimizer of a run's settings from the parameters to train."""
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
-    builder: Callable[..., Any] = build(named, "optimizer", "optimizer", own=True, lr=settings.lr)
+    builder: Callable[..., Any] = build(named, "optimizer", "optimizer", lr=settings.lr)
     return builder
 
 

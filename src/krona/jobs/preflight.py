@@ -119,7 +119,7 @@ def _check_optimizer(settings: Run) -> None:
 
 def _check_lightning(settings: Run) -> None:
     if settings.callbacks:
-        from krona.training.callbacks import build_callbacks  # imports Lightning
+        from krona.training.trainer import build_callbacks  # imports Lightning
 
         build_callbacks(settings)
     if settings.scheduler != Scheduler():

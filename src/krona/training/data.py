@@ -1,6 +1,7 @@
 """Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,7 @@ class RunData:
 def load_splits(settings: Run, *, share: bool) -> Splits:
     """Return the rows of train, dev and test, which must not be changed. ``share`` keeps them for later jobs."""
     task, data = settings.task, settings.data
-
-    def load() -> Splits:
-        return tasks.load(task, data, prefix=settings.method.task_prefix)
-
+    load = partial(tasks.load, task, data, prefix=settings.method.task_prefix)
     if not share:
         return load()
     content = tasks.data_fingerprint(task, kind=data.kind, path=data.path, name=data.name, revision=data.revision)

@@ -1,4 +1,4 @@
-"""Evaluate a model on a split of the data: predict the text of each row, and score the predictions of all ranks."""
+"""Evaluate a model on a split of the data: predict and score the rows, check the weights, and measure the updates."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from krona.adapters import update
 from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
+from krona.runs.result import Result
 from krona.tasks import Split, Task
 from krona.training.batches import ShortToLong
 from krona.training.ranks import Ranks
+
+DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +142,44 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
     parts = compute(task.metrics, targets, predictions, task.target_strings())
     score, choice = task.table_score(parts), task.choice(parts)
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
+
+
+def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
+    """Raise `KronaError` if a trained weight or the loss of the first dev row is not finite.
+
+    The check during training is not sufficient. It tests the loss of each step, which is computed before the weights
+    are updated. Therefore it does not test the last update of the weights.
+    """
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not trained:
+        return
+    wrong = next((name for name, parameter in trained if not bool(torch.isfinite(parameter).all())), None)
+    if wrong is None:
+        with dev.inference(model):
+            first = dev.row_loss(model, 0)
+        wrong = None if bool(torch.isfinite(first)) else "the loss on the first row of dev"
+    if wrong is not None:
+        raise KronaError(
+            f"With the weights of the best epoch, {wrong} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
+            "method.scaling, or trainer.precision=32-true."
+        )
+
+
+def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
+    """Measure the adapter's updates of the weights, and store the measurements in ``result.learned``.
+
+    `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
+    measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
+    """
+    rows: Any = dev.batches.dataset
+    count = min(DRIFT_ROWS, len(rows))
+
+    def pass_rows() -> None:
+        for number in range(count):
+            dev.row_loss(model, number * len(rows) // count)
+
+    try:
+        with dev.inference(model):
+            result.learned = update.measure_updates(model, pass_rows)
+    except Exception as error:  # a user's own branch can raise any error
+        result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")

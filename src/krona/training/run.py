@@ -22,7 +22,7 @@ from krona.messages import KronaError
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.final_measurements import measure_updates, require_finite
+from krona.training.evaluation import measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.progress import Progress

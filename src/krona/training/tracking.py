@@ -179,5 +179,5 @@ def _build_tracker(name: str, values: Mapping[str, Any], about: About) -> Tracke
     cls = find(values["_target_"], f"{key}._target_", "tracker", "logger", own=True)
     if is_lightning_logger(cls):
         return LightningTracker(cls, name, {k: value for k, value in values.items() if k != "_target_"}, about)
-    tracker: Tracker = build(values, key, "tracker", own=True)
+    tracker: Tracker = build(values, key, "tracker")
     return tracker

@@ -1,20 +1,26 @@
-"""Build Lightning's trainer for a run, and train with it."""
+"""Build Lightning's trainer and callbacks for a run, and train with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+)
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from krona import surgery
 from krona.config.settings import Run
-from krona.messages import KronaError, shorten
-from krona.training.callbacks import build_callbacks
+from krona.config.targets import build
+from krona.messages import KronaError, did_you_mean, shorten
 from krona.training.checkpoint import AtomicCheckpoints
 from krona.training.data import RunData
 from krona.training.learner import Learner
@@ -25,6 +31,43 @@ PASSED = ("limit_train_batches", "log_every_n_steps", "enable_model_summary", "n
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
 }  # fmt: skip
+FIRST_RANK_ONLY = (LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar)
+
+
+def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
+    """Build the callbacks of a run. Only on the ``first`` rank, they include those that print or write files.
+
+    Raises:
+        KronaError: a callback cannot be built, monitors a value that is not logged, or needs a logger.
+    """
+    callbacks = {name: _build(name, values) for name, values in settings.callbacks.items()}
+    only_lightnings = all(type(one).__module__.startswith("pytorch_lightning.") for one in callbacks.values())
+    logged = ["train/loss", "val/score", *(f"val/{name}" for name in settings.task.metrics)]
+    for name, callback in callbacks.items():
+        # a user's own callback may log more values
+        monitor = getattr(callback, "monitor", None) if only_lightnings else None
+        if isinstance(callback, EarlyStopping | ModelCheckpoint) and monitor not in (None, *logged):
+            raise KronaError(
+                f"callbacks.{name}.monitor={monitor} is not a logged value: {did_you_mean(str(monitor), logged)}"
+            )
+        if isinstance(callback, LearningRateMonitor) and not settings.logger:
+            raise KronaError(
+                f"callbacks.{name} is a LearningRateMonitor, which needs a logger. Add logger=wandb or "
+                "+logger.c._target_=pytorch_lightning.loggers.CSVLogger. Without a logger, metrics.csv contains the "
+                "learning rate of each epoch."
+            )
+    return [one for one in callbacks.values() if first or not isinstance(one, FIRST_RANK_ONLY)]
+
+
+def _build(name: str, values: Mapping[str, Any]) -> pl.Callback:
+    try:
+        built: pl.Callback = build(values, f"callbacks.{name}", "callback")
+    except KronaError:
+        raise
+    except Exception as error:  # classes raise different errors
+        why = shorten(" ".join(str(error).split()), 200)
+        raise KronaError(f"The callback callbacks.{name} ({values['_target_']}) can't be built: {why}") from error
+    return built
 
 
 def build_trainer(

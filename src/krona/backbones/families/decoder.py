@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch
-from krona.backbones.families.greedy_decoding import CACHE, decode_greedily, log_likelihood
+from krona.backbones.families.family import CACHE, IGNORED, Batch, Family, decode_greedily, log_likelihood, pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split
 

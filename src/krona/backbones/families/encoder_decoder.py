@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
-from krona.backbones.families.family import Batch, Family, truncation_arguments
-from krona.backbones.families.greedy_decoding import CACHE, decode_greedily, log_likelihood
+from krona.backbones.families.family import CACHE, Batch, Family, decode_greedily, log_likelihood, truncation_arguments
 from krona.tasks import Split
 
 
