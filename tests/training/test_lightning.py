@@ -80,10 +80,6 @@ def test_null_removes_a_group(group: str, typed: str, overrides: list[str]) -> N
     assert identify(settings) == ids(overrides)
 
 
-def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path) -> None:
-    finish(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
-
-
 @pytest.mark.parametrize("monitor", ["val/accuracy", "val/f1", "val/score", "train/loss"])
 def test_a_callback_can_monitor_every_metric_of_the_task(monitor: str) -> None:
     typed = ["callbacks=early_stopping", f"callbacks.early_stopping.monitor={monitor}"]
@@ -207,7 +203,7 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
 
 
 def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
-    limited, _ = finish(tmp_path, *overrides, "trainer.limit_train_batches=2")
+    limited, _ = finish(tmp_path, *overrides, *normalize(["~logger"]), "trainer.limit_train_batches=2")
     assert [row["step"] for row in read_result(limited.folder / "result.json").dev_curve] == [2, 4, 6]
     summed, _ = finish(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
     whole, _ = finish(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")

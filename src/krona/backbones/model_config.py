@@ -6,7 +6,6 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
-from krona.backbones.families.pooling import set_pooling
 from krona.backbones.source import WAYS_OUT, gguf_arguments
 from krona.config.settings import Backbone
 from krona.config.suggestions import unknown_key
@@ -47,8 +46,7 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
     find_family(config, name)
     if not from_sizes:
         _check_sizes(settings, config)
-    architecture = get_architecture(config.model_type)
-    set_pooling(config, settings.pooling, head=architecture.head, pooler=architecture.pooler, name=name)
+    get_architecture(kind).set_pooling(config, settings.pooling, name=name)
     if task is not None:
         config.num_labels = num_outputs(task)
     return config

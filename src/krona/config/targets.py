@@ -124,15 +124,16 @@ def require_inner(arguments: Mapping[str, Any], where: str, *, own: bool) -> Non
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
     """Build the object of a checked config node with ``_target_`` and the arguments ``more``, and its inner objects.
 
-    ``where`` and ``kind`` are as in `find`. Raise `KronaError` if `find` does not accept a class. Errors that the class
-    itself raises are not converted.
+    ``where`` and ``kind`` are as in `find`. Raise `KronaError` if `find` does not accept a class, or if a class raises
+    an error.
     """
     find(values["_target_"], f"{where}._target_", kind, own=True)
     require_inner({key: value for key, value in values.items() if key != "_target_"}, where, own=True)
     try:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:
-        raise error.__cause__ or KronaError(f"{where}: {str(error).splitlines()[0]}") from error
+        why = shorten(" ".join(str(error.__cause__ or error).split()), 200)
+        raise KronaError(f"The {kind} {where} ({values['_target_']}) can't be built: {why}") from error
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:

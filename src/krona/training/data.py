@@ -29,7 +29,7 @@ class RunData:
 
 
 def load_splits(settings: Run, *, share: bool) -> Splits:
-    """Return the rows of train, dev and test, which must not be changed. ``share`` keeps them for later jobs."""
+    """Return the rows of train, dev and test, which must not be changed."""
     task, data = settings.task, settings.data
     load = partial(tasks.load, task, data, prefix=settings.method.task_prefix)
     if not share:

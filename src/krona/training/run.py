@@ -121,10 +121,7 @@ class Prepared:
 
 
 def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Prepared:
-    """Load the data and the backbone, insert the method, and record facts about them in ``result``.
-
-    ``share`` shares the backbone and the data with other jobs of this process (`krona.backbones.shared`).
-    """
+    """Load the data and the backbone, insert the method, and record facts about them in ``result``."""
     trainer = settings.trainer
     keep_freed_memory()
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)

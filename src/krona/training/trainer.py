@@ -1,6 +1,6 @@
 """Build Lightning's trainer and callbacks for a run, and train with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
     Raises:
         KronaError: a callback cannot be built, monitors a value that is not logged, or needs a logger.
     """
-    callbacks = {name: _build(name, values) for name, values in settings.callbacks.items()}
+    callbacks = {name: build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()}
     only_lightnings = all(type(one).__module__.startswith("pytorch_lightning.") for one in callbacks.values())
     logged = ["train/loss", "val/score", *(f"val/{name}" for name in settings.task.metrics)]
     for name, callback in callbacks.items():
@@ -57,17 +57,6 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
                 "learning rate of each epoch."
             )
     return [one for one in callbacks.values() if first or not isinstance(one, FIRST_RANK_ONLY)]
-
-
-def _build(name: str, values: Mapping[str, Any]) -> pl.Callback:
-    try:
-        built: pl.Callback = build(values, f"callbacks.{name}", "callback")
-    except KronaError:
-        raise
-    except Exception as error:  # classes raise different errors
-        why = shorten(" ".join(str(error).split()), 200)
-        raise KronaError(f"The callback callbacks.{name} ({values['_target_']}) can't be built: {why}") from error
-    return built
 
 
 def build_trainer(

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from torch import nn
 
-from krona.backbones.families.pooling import pooled_head
+from krona.backbones.families.pooling import KEY, get_pooling, has_pooled_head
+from krona.messages import KronaError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,31 @@ class Architecture:
                 )
         return notes
 
+    def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
+        """Write a pooling into a model's config. Raise KronaError if it needs a head or a pooler that is missing."""
+        config.__dict__.pop(KEY, None)  # an exported model has this key
+        if pooling is None:
+            return
+        kind = config.model_type
+        if not self.head:
+            raise KronaError(
+                f"backbone.pooling={pooling} is only for encoders, but {name} is a {kind}. Set backbone.pooling=null."
+            )
+        if pooling == "pooler" and self.pooler is None:
+            raise KronaError(
+                f"backbone.pooling=pooler is not possible, because the {kind} {name} has no pooler. Use null (the head "
+                "of transformers), first or mean."
+            )
+        setattr(config, KEY, pooling)
+
+    def find_head(self, config: Any) -> Sequence[str]:
+        """Return the names of the head's modules, which are new for each task, in a model of this config."""
+        if has_pooled_head(config):
+            return ["classifier"]
+        if get_pooling(config) == "pooler" and self.pooler is not None:
+            return list(dict.fromkeys([self.pooler, *self.head]))
+        return self.head
+
 
 TABLE = Path(__file__).parents[1] / "architectures.yaml"
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # by family and ``model_type`` of transformers
@@ -57,7 +83,7 @@ def find_architecture(model: nn.Module) -> Architecture:
     """Return the module names for a model. The head depends on the ``backbone.pooling`` of the model."""
     config = getattr(model, "config", None)
     architecture = get_architecture(getattr(config, "model_type", None))
-    return replace(architecture, head=pooled_head(config, architecture.head, architecture.pooler))
+    return replace(architecture, head=architecture.find_head(config))
 
 
 def max_positions(config: Any) -> int | None:

@@ -5,15 +5,12 @@ this state through its pooler. RoBERTa and MPNet pass this state through a dense
 was trained with another pooling, the state of its first token is not useful.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
-
-from krona.messages import KronaError
 
 KEY = "krona_pooling"  # the key in the model's config; krona.adapters.fingerprint also reads it
 DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # keys of the dropout rate in configs
@@ -28,37 +25,6 @@ def get_pooling(config: Any) -> str | None:
 def has_pooled_head(config: Any) -> bool:
     """Return whether krona's head replaces the head of transformers."""
     return get_pooling(config) in ("first", "mean")
-
-
-def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler: str | None, name: str) -> None:
-    """Write the pooling into a model's config.
-
-    ``head`` and ``pooler`` are the module names of the architecture. Raise KronaError if the architecture has no head,
-    or if it has no pooler and ``pooling`` is ``pooler``.
-    """
-    config.__dict__.pop(KEY, None)  # an exported model has this key
-    if pooling is None:
-        return
-    kind = config.model_type
-    if not head:
-        raise KronaError(
-            f"backbone.pooling={pooling} is only for encoders, but {name} is a {kind}. Set backbone.pooling=null."
-        )
-    if pooling == "pooler" and pooler is None:
-        raise KronaError(
-            f"backbone.pooling=pooler is not possible, because the {kind} {name} has no pooler. Use null (the head of "
-            "transformers), first or mean."
-        )
-    setattr(config, KEY, pooling)
-
-
-def pooled_head(config: Any, head: Sequence[str], pooler: str | None) -> list[str]:
-    """Return the names of the modules of the head, which is new for each task, in a model of this config."""
-    if has_pooled_head(config):
-        return ["classifier"]
-    if get_pooling(config) == "pooler" and pooler is not None:
-        return list(dict.fromkeys([pooler, *head]))
-    return list(head)
 
 
 @cache
