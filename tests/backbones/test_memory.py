@@ -57,9 +57,11 @@ def test_what_trains_is_fp32_and_the_loss_is_near(method: str) -> None:
         assert parameter.grad.dtype == torch.float32
 
 
-def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32(tiny_folder: Path, tmp_path: Path) -> None:
-    overrides = typed(tiny_folder, tmp_path / "rte")
-    job, _ = run(config("method=krona", *overrides, "trainer.precision=bf16-frozen"), tmp_path / "outputs")
+def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32_and_for_another_run(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    overrides = ["method=dora", *typed(tiny_folder, tmp_path / "rte"), "trainer.precision=bf16-frozen"]
+    job, _ = run(config(*overrides), tmp_path / "outputs")
     assert (job.state, job.error) == ("done", None)
     path = job.folder / "adapter.safetensors"
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float32}
@@ -67,3 +69,6 @@ def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32(tiny_folder: P
     Adapter.load(path).insert(model)
     assert surgery.count(model).trainable == sum(tensor.numel() for tensor in load_file(path).values())
     assert len((job.folder / "predictions.jsonl").read_text().splitlines()) == 9
+    again, _ = run(config(*overrides, "trainer.max_epochs=0", f"init_from={job.folder}"), tmp_path / "outputs")
+    copied = load_file(again.folder / "adapter.safetensors")
+    assert all(torch.equal(copied[name], tensor) for name, tensor in load_file(path).items())

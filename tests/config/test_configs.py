@@ -203,9 +203,6 @@ def test_factors_beat_method_and_recipe_and_are_exact() -> None:
     assert (typed.method.fit_factors, run("task=mnli").method.fit_factors) == ("exact", "nearest")
     assert run("factors=12x64", "method.fit_factors=nearest").method.fit_factors == "nearest"
     assert run(*expand(["sweeps=table9"])[0]).method.fit_factors == "nearest"
-
-
-def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:
     typed = run("task=mnli", "factors=12x64", "method.kron_factors=[[48,16]]")
     assert typed.method.branch_config["kron_factors"] == [[48, 16]]
     assert typed.method.fit_factors == "exact"

@@ -104,18 +104,9 @@ def test_a_run_with_an_unruly_tracker_is_the_same(
     assert sum("failed at" in line for line in lines) == 1
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["logger=wandb", "logger.wandb.timeout=soon"], "logger.wandb.timeout='soon' must be"),
-        (["logger=wandb", "logger.wandb.project=a/b"], "must not contain /"),
-        (["++logger.trackers=[1]"], "logger.trackers has no class"),
-    ],
-)
-def test_wrong_settings_are_refused_before_the_run(overrides: list[str], words: str, tmp_path: Path) -> None:
-    with pytest.raises(KronaError) as error:
-        one_run(tmp_path, *overrides)
-    assert words in str(error.value)
+def test_a_wrong_name_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="must not contain /"):
+        one_run(tmp_path, "logger=wandb", "logger.wandb.project=a/b")
     assert not list(tmp_path.glob("krona-*"))
 
 

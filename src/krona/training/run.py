@@ -141,13 +141,13 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     # Method
     start = None if settings.init_from is None else read_source(settings.init_from, backbone.model)
     _insert(settings, result, backbone.model, reversible=share)
+    if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
+        train_in_fp32(backbone.model)
     if start is not None:
         result.notes += copy_tensors(backbone.model, *start)
     fingerprint = Adapter.of(backbone.model).config.backbone
 
     # Options for large backbones
-    if trainer.frozen_in_bf16:
-        train_in_fp32(backbone.model)
     if trainer.gradient_checkpointing:
         recompute_blocks(backbone.model)
     if trainer.strategy == "fsdp":
