@@ -35,7 +35,7 @@ def load_checkpoint(
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
             task have different numbers of classes.
     """
-    name, folder, gguf = f"the weights of {settings.place}", settings.folder, gguf_arguments(settings)
+    name, folder, gguf = f"the weights of {settings.name_or_path}", settings.folder, gguf_arguments(settings)
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
     try:

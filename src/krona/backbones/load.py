@@ -48,7 +48,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     with hub_or_cache_only(settings):
         config = build_config(settings, task, own=settings.pretrained)
         tokenizer = load_tokenizer(settings)
-        family = find_family(config, settings.place)(task, tokenizer)
+        family = find_family(config, settings.name_or_path)(task, tokenizer)
         kind = model_class(family.auto, config)
         if settings.pretrained:
             model, new = load_checkpoint(settings, kind, config, task, bf16=bf16)
@@ -87,7 +87,7 @@ def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings
     """Raise KronaError if the tokenizer has more tokens than the backbone has embeddings."""
     if len(tokenizer) > config.vocab_size:
         raise KronaError(
-            f"The tokenizer has {len(tokenizer)} tokens, but the backbone {settings.place} has embeddings for "
+            f"The tokenizer has {len(tokenizer)} tokens, but the backbone {settings.name_or_path} has embeddings for "
             f"{config.vocab_size}. Use the tokenizer of this backbone."
         )
 
@@ -97,7 +97,7 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
     require_folders(settings)
     with hub_or_cache_only(settings):
         config = build_config(settings, task)
-    kind = model_class(find_family(config, settings.place).auto, config)
+    kind = model_class(find_family(config, settings.name_or_path).auto, config)
     return _build_untrained(settings, kind, config, bf16=False)
 
 
@@ -129,7 +129,7 @@ def _build_untrained(settings: Backbone, kind: Any, config: Any, *, bf16: bool) 
     try:
         model: PreTrainedModel = kind(config)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        key = f"backbone.sizes={dict(settings.sizes or {})}" if settings.folder is None else settings.place
+        key = f"backbone.sizes={dict(settings.sizes or {})}" if settings.folder is None else settings.name_or_path
         raise KronaError(
             f"Could not build a {config.model_type} model: {type(error).__name__}: {error}. Check {key}."
         ) from error

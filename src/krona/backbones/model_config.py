@@ -37,7 +37,7 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
     """
     from_sizes = settings.sizes is not None and settings.folder is None and not own
     config = _config_from_sizes(settings) if from_sizes else _read_config(settings)
-    name, kind = settings.place, getattr(config, "model_type", None)
+    name, kind = settings.name_or_path, getattr(config, "model_type", None)
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(
             f"Backbone {name} is a {kind}, but backbone.architecture is {settings.architecture}. Use backbone=local, "
@@ -86,7 +86,7 @@ def _check_sizes(settings: Backbone, config: Any) -> None:
     ]
     if wrong:
         raise KronaError(
-            f"The checkpoint {settings.place} is not {settings.name}, because it differs from backbone.sizes: "
+            f"The checkpoint {settings.name_or_path} is not {settings.name}, because it differs from backbone.sizes: "
             f"{', '.join(wrong)}. To use this model, set backbone=local backbone.path={settings.path}."
         )
 
@@ -119,4 +119,4 @@ def _read_config(settings: Backbone) -> Any:
             **gguf_arguments(settings),
         )
     except Exception as error:  # JSON, the Hub and its client raise different classes
-        raise download_error(f"the config of {settings.place}", error, WAYS_OUT) from error
+        raise download_error(f"the config of {settings.name_or_path}", error, WAYS_OUT) from error

@@ -74,7 +74,7 @@ class Backbone:
         return folder_pooling(others.data.get("path")) if pooling == "auto" else pooling
 
     @property
-    def place(self) -> str:
+    def name_or_path(self) -> str:
         """The path or, for a model of the Hub, the name."""
         return self.path or self.name
 

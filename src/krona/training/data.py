@@ -53,7 +53,7 @@ def build_data(
         splits = _first_batches(settings, splits)
     by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     targets = {target for split in by_name.values() for target in split.targets}
-    family.check_targets(sorted(targets), source=settings.backbone.tokenizer or settings.backbone.place)
+    family.check_targets(sorted(targets), source=settings.backbone.tokenizer or settings.backbone.name_or_path)
     tokens = {
         name: tasks.tokenise(
             split,
