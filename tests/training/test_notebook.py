@@ -43,11 +43,13 @@ def test_validate_test_and_predict_equal_the_run(overrides: list[str], done: Pat
         assert f'"prediction": "{text}"' in written[row]
 
 
-@pytest.mark.parametrize("with_dev", [True, False])
-def test_fit_trains_as_the_run_does(with_dev: bool, overrides: list[str], done: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("with_dev", "options"), [(True, {}), (False, {}), (True, {"val_check_interval": 2})])
+def test_fit_trains_as_the_run_does(
+    with_dev: bool, options: dict[str, Any], overrides: list[str], done: Path, tmp_path: Path
+) -> None:
     result = read_result(done / "result.json")
     module, loaders = module_and_loaders(config(*overrides))
-    lightning = trainer(max_epochs=3, default_root_dir=tmp_path)
+    lightning = trainer(max_epochs=3, default_root_dir=tmp_path, **options)
     lightning.fit(module, *([loaders.train, loaders.dev] if with_dev else [loaders.train]))
     assert [row["loss"] for row in module.dev_curve] == [row["loss"] for row in result.dev_curve]
     scores = [row["score"] for row in result.dev_curve]

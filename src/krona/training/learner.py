@@ -158,12 +158,15 @@ class Learner(ScoringModule):
             self._end_steps()
 
     def _end_steps(self) -> None:
-        """Record the losses of the epoch's steps and the time at which the steps ended.
+        """Record the losses of the epoch's steps and the time at which the steps ended. A validation may follow.
+
+        With ``val_check_interval`` of Lightning's trainer, a validation can also be within an epoch.
 
         Raises:
             KronaError: a loss is not finite.
         """
-        if self._steps_ended or not self._losses:  # already recorded, or a sanity check before the first step
+        recorded = len(self.step_losses) if self._steps_ended else 0
+        if recorded == len(self._losses):
             return
         # The losses are read once per epoch. Reading the loss in every step would make the CPU wait for the GPU.
         losses = torch.stack(self._losses).float().cpu()
@@ -175,12 +178,12 @@ class Learner(ScoringModule):
                 "trainer.precision=32-true."
             )
         self.step_losses = losses.tolist()
-        self._loss, self._steps_ended = losses.mean().item(), time.perf_counter()
+        self._loss, self._steps_ended, self.validated = losses.mean().item(), time.perf_counter(), None
 
     def on_train_epoch_end(self) -> None:
         self._end_steps()
         dev = self.validated
-        if dev is None:  # there is no validation loader, or this rank has no batch of it
+        if dev is None:  # there was no validation after the last step, or this rank has no batch of it
             dev = self.evaluations[0](self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began
