@@ -155,7 +155,7 @@ def tracking(
         method=settings.method.name,
         task=settings.task.name,
         sweep=settings.sweep,
-        config=flat_config(result.config, result.run_id) if settings.logger else {},
+        config=flat_config(result.config, result.run_id),
         resumed=RunFolder(folder).checkpoint.is_file(),
         label_words=label_words(settings.config["task"]),
     )
