@@ -2,17 +2,16 @@
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from krona.report.stored_runs import load_runs
 from krona.runs import index
+from krona.runs.cache import FOLDER, read_cache
 from krona.runs.index import strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
@@ -32,10 +31,9 @@ def make_old(file: Path) -> None:
     os.utime(file, (time.time() - 60,) * 2)
 
 
-def stored(outputs: Path) -> dict[str, str]:
-    """Return a dict from each run to its summary in the cache."""
-    with closing(sqlite3.connect(outputs / index.FILE)) as opened:
-        return dict(opened.execute("SELECT name, content FROM results"))
+def stored(outputs: Path) -> set[str]:
+    """Return the names of the runs in the cache."""
+    return set(read_cache(outputs, index.FILE, version=index.VERSION)[1])
 
 
 def from_files(outputs: Path) -> list[Result]:
@@ -98,42 +96,29 @@ def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
     assert len(load_runs([outputs])[1]) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "other byte", "empty", "no database", "other tables"])
-def test_a_damaged_cache_is_made_again(outputs: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_used_is_not_needed(outputs: Path) -> None:
     summaries(outputs)
-    file = outputs / index.FILE
-    whole = file.read_bytes()
-    if damage == "other tables":
-        with closing(sqlite3.connect(file)) as opened, opened:
-            opened.execute("UPDATE results SET content = '[]'")
-    else:
-        damaged = {"cut": whole[:-10], "other byte": whole.replace(b'"krona"', b'"korna"', 1)}
-        file.write_bytes({**damaged, "empty": b"", "no database": bytes(range(256)) * 40}[damage])
-    expected = from_files(outputs)
-    assert summaries(outputs) == expected
-    forbid_reading(monkeypatch)
-    assert summaries(outputs) == expected
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_results_are_read_if_the_cache_cannot_be_stored(kind: str, outputs: Path) -> None:
-    place = (outputs / index.FILE).parent
-    if kind == "file":
-        place.write_text("a file in the place of the folder")
-    else:
-        (outputs.parent / "elsewhere").mkdir()
-        place.symlink_to(outputs.parent / "elsewhere")
+    file = outputs / FOLDER / index.FILE
+    file.write_text("damaged")
     assert summaries(outputs) == from_files(outputs)
-    assert kind == "file" or not list(place.iterdir())
-
-
-def test_a_cache_that_another_process_has_locked_is_not_needed(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "BUSY_S", 0.1)
-    summaries(outputs)
-    with closing(sqlite3.connect(outputs / index.FILE, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        assert summaries(outputs) == from_files(outputs)
     assert len(stored(outputs)) == 12
+    file.unlink()
+    file.mkdir()
+    assert summaries(outputs) == from_files(outputs)
+
+
+def test_an_interrupted_command_keeps_what_it_has_read(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> Result:
+        if len(read_before) == 8:
+            raise KeyboardInterrupt
+        read_before.append(path.parent.name)
+        return read_result(path)
+
+    read_before: list[str] = []
+    monkeypatch.setattr(index, "read_result", read)
+    with pytest.raises(KeyboardInterrupt):
+        summaries(outputs)
+    assert stored(outputs) == set(read_before)
 
 
 def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
@@ -142,7 +127,7 @@ def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
     write_all(outputs, [running, recent])
     make_old(outputs / running.run_id / "result.json")
     summaries(outputs)
-    assert not {running.run_id, recent.run_id} & stored(outputs).keys()
+    assert not {running.run_id, recent.run_id} & stored(outputs)
 
 
 def test_a_missing_folder_has_no_results(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
     ".": re.compile(r"\.report\.html\..+"),
-    ".index": re.compile(r"\.computed\.json\..+|[0-9a-f]{32}\.json"),  # the latter is from an earlier version of krona
+    # the last two are files of earlier versions of krona
+    ".index": re.compile(r"\.(computed|results)\.json\..+|[0-9a-f]{32}\.json|results-[\d-]+\.sqlite(-journal)?"),
     ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }

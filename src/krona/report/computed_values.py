@@ -1,20 +1,16 @@
 """Compute values once: tests and intervals in all reports of a folder, and parts of configs in one report."""
 
-import json
-import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError
+from krona.runs.cache import read_cache, write_cache
 from krona.runs.run_id import canonical, flatten
-from krona.safe_files import MAX_JSON, is_below, parse_json, read_text, write_whole
 
-FILE = Path(".index", "computed.json")
+FILE = "computed.json"
 PACKAGE = Path(__file__).parents[1]
 WORTH = 100  # smallest number of new values that is stored
 MOST = 20_000  # the number of values in the file; those that were not used for the longest time are removed
@@ -29,7 +25,8 @@ class ComputedValues:
 
     def __init__(self, outputs: Path | None = None) -> None:
         self._outputs = outputs
-        self._stored = self._read()
+        stored = None if outputs is None else read_cache(outputs, FILE, version=_code())
+        self._stored: dict[str, Any] = stored or {}
         self._used: dict[str, Any] = {}
 
     def get(self, kind: str, sources: Any, compute: Callable[[], Any]) -> Any:
@@ -46,29 +43,11 @@ class ComputedValues:
         return self._used[key]
 
     def save(self) -> None:
-        """Write the values. Do nothing for a few new values, a folder that is read-only, or a full disk."""
+        """Write the values if there are enough new ones."""
         if self._outputs is None or len(self._used.keys() - self._stored.keys()) < WORTH:
             return
-        file = self._outputs / FILE
         values = {key: value for key, value in self._stored.items() if key not in self._used} | self._used
-        text = json.dumps(dict([*values.items()][-MOST:]))
-        with suppress(OSError, KronaError):
-            file.parent.mkdir(exist_ok=True)
-            if is_below(self._outputs, file) and not file.is_symlink():
-                write_whole(file, partial(Path.write_text, data=f"{_heading(text)}\n{text}", encoding="utf-8"))
-
-    def _read(self) -> dict[str, Any]:
-        if self._outputs is None or not is_below(self._outputs, self._outputs / FILE):
-            return {}
-        try:
-            heading, _, text = read_text(self._outputs / FILE, limit=MAX_JSON).partition("\n")
-            return dict(parse_json(text)) if heading == _heading(text) else {}
-        except (OSError, ValueError, TypeError):
-            return {}
-
-
-def _heading(text: str) -> str:
-    return f"{_code()} {zlib.crc32(text.encode())}"
+        write_cache(self._outputs, FILE, dict([*values.items()][-MOST:]), version=_code())
 
 
 @cache

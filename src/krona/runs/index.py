@@ -1,51 +1,38 @@
-"""Read the summaries of all results, with a cache in SQLite. With the cache, 100,000 runs are read in seconds.
+"""Read the summaries of all results, with a cache. With the cache, 100,000 runs are read in seconds.
 
 A cached summary is used only if its result.json still has the same modification time and size. All other results are
-read from their result.json, so the cache in `outputs/.index` can be deleted at any time.
-
-SQLite's locks fail on some network file systems. So every entry has a checksum, and a damaged cache is removed.
+read from their result.json.
 """
 
 import gc
 import json
-import marshal
 import os
-import sqlite3
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
 from krona.runs import file_names
+from krona.runs.cache import read_cache, write_cache
 from krona.runs.predictions import DamagedRunError, check_answers
 from krona.runs.result import CHECKSUMS, SCHEMA, Result, read_result
-from krona.safe_files import is_below, remove_below
 
-FILE = Path(".index", f"results-2-{SCHEMA}.sqlite")  # 2 is the version of the tables, SCHEMA that of the results
-TABLES = """
-CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE, checksum INTEGER);
-CREATE TABLE IF NOT EXISTS results (
-    name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, content TEXT, checksum INTEGER
-);
-"""
+FILE = "results.json"
+VERSION = f"3 {SCHEMA}"  # 3 is the version of the cache, SCHEMA that of the results
 WORTH = 100  # smallest number of new summaries that is stored
-BATCH = 2_000  # summaries in one transaction; an interrupted command keeps the summaries of finished transactions
-CHUNK = 1_000  # stored summaries that are parsed together
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
-BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
 # Many results have equal values in these fields, so equal values are stored only once.
 SHARED = tuple(map(FIELDS.index, ("config", "splits", "progress", "provenance")))
 OWN = ("seed",)  # keys of these fields whose values are stored with each result
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
-Stamp = tuple[int, int]  # mtime in ns, size
-Entry = tuple[str, Stamp, list[Any]]  # name, stamp, and the values of `_separate`
+Stamp = list[int]  # mtime in ns, size
+Entry = tuple[Stamp, list[Any]]  # a stamp, and the values of `SharedParts.separate`
 
 
 def summaries(outputs: Path) -> list[Result | DamagedRunError]:
@@ -59,24 +46,22 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
         return []
     with _without_garbage_collection():
         stamps, unreadable = _read_stamps(outputs)
-        found: dict[str, Result | DamagedRunError] = {**_load(outputs, stamps)}
-        known: dict[Any, Any] = {}
-        new: list[Entry] = []
+        parts, entries = _load(outputs, stamps)
+        found: dict[str, Result | DamagedRunError] = {name: parts.join(entry[1]) for name, entry in entries.items()}
+        known = len(entries)
         now = time.time()
-        for name in _with_progress(sorted(stamps.keys() - found.keys())):
-            item = _read(Path(f"{outputs}/{name}/{file_names.RESULT}"))
-            if isinstance(item, DamagedRunError):
-                found[name] = item
-                continue
-            values = _separate(item, known)
-            found[name] = _join(values, known)
-            if now - stamps[name][0] / 1e9 > SETTLED_S and item.status != "running":
-                new.append((name, stamps[name], values))
-            if len(new) == BATCH:
-                _store(outputs, new)
-                new.clear()
-        if len(new) >= WORTH:
-            _store(outputs, new)
+        try:
+            for name in _with_progress(sorted(stamps.keys() - found.keys())):
+                found[name] = item = _read(outputs / name / file_names.RESULT)
+                if isinstance(item, DamagedRunError):
+                    continue
+                values = parts.separate(item)
+                found[name] = parts.join(values)
+                if now - stamps[name][0] / 1e9 > SETTLED_S and item.status != "running":
+                    entries[name] = (stamps[name], values)
+        finally:  # an interrupted command keeps the summaries that it has read
+            if len(entries) >= known + WORTH:
+                write_cache(outputs, FILE, [parts.parts, entries], version=VERSION)
         return [found[name] for name in sorted(stamps)] + unreadable
 
 
@@ -122,7 +107,7 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[DamagedRunError]
                 file = f"{folder.path}/{file_names.RESULT}"
                 try:
                     about = os.stat(file)
-                    found[folder.name] = (about.st_mtime_ns, about.st_size)
+                    found[folder.name] = [about.st_mtime_ns, about.st_size]
                 except (FileNotFoundError, NotADirectoryError):  # the folder has no result.json
                     continue
                 except OSError as error:
@@ -132,99 +117,48 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[DamagedRunError]
     return found, unreadable
 
 
-def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
-    """Return a dict from run folders' names to the stored summaries that are still valid. Remove a damaged cache."""
-    found: dict[str, Result] = {}
-    if not is_below(outputs, outputs / FILE) or not (outputs / FILE).is_file():
-        return found
-    try:
-        with closing(_connect(outputs / FILE, "ro")) as index:
-            rows = index.execute("SELECT id, content, checksum FROM shared").fetchall()
-            shared = dict(zip((row[0] for row in rows), _parse([row[1:] for row in rows]), strict=True))
-            parts: dict[str, Any] = {}
-            shared = {number: _share_parts(inner, parts) for number, inner in shared.items()}
-            stored = index.execute("SELECT name, mtime, size, content, checksum FROM results")
-            while rows := stored.fetchmany(CHUNK):
-                valid = [row for row in rows if stamps.get(row[0]) == row[1:3]]
-                parsed = _parse([row[3:] for row in valid])
-                found |= {row[0]: _join(values, shared) for row, values in zip(valid, parsed, strict=True)}
-    except sqlite3.OperationalError:  # another process uses the cache, or the file system has no locks
-        return {}
-    except (sqlite3.DatabaseError, ValueError, LookupError, TypeError):
-        remove_below(outputs, outputs / FILE)
-        return {}
-    return found
+def _load(outputs: Path, stamps: dict[str, Stamp]) -> tuple["SharedParts", dict[str, Entry]]:
+    """Return the stored parts of summaries, and a dict from run folders' names to the entries that are still valid."""
+    stored, entries = read_cache(outputs, FILE, version=VERSION) or ([], {})
+    parts = SharedParts()
+    for part in stored:
+        parts.add(part)
+    return parts, {name: entry for name, entry in entries.items() if stamps.get(name) == entry[0]}
 
 
-def _parse(rows: list[tuple[str, int]]) -> list[Any]:
-    """Parse JSON texts in one call, which is faster than one call for each. Raise ValueError if a checksum differs."""
-    if any(_checksum(text) != checksum for text, checksum in rows):
-        raise ValueError("a checksum differs")
-    values: list[Any] = json.loads(f"[{','.join(text for text, _ in rows)}]")
-    return values
+class SharedParts:
+    """The parts that many summaries have in common. Equal parts, and equal values in them, are one object."""
 
+    def __init__(self) -> None:
+        self.parts: list[dict[str, Any]] = []
+        self._numbers: dict[str, int] = {}  # by the JSON of the part
+        self._values: dict[str, Any] = {}
 
-def _store(outputs: Path, entries: list[Entry]) -> None:
-    """Add summaries to the cache in one transaction. Do nothing if the folder is read-only or the disk is full."""
-    with suppress(sqlite3.Error, OSError):
-        (outputs / FILE).parent.mkdir(exist_ok=True)
-        if not is_below(outputs, outputs / FILE):
-            return
-        with closing(_connect(outputs / FILE, "rwc")) as index, index:
-            index.executescript(TABLES)
-            index.execute("BEGIN IMMEDIATE")
-            numbers: dict[str, int] = dict(index.execute("SELECT content, id FROM shared"))
-            known = len(numbers)
-            for name, stamp, values in entries:
-                for place in SHARED:
-                    text, own = values[place]
-                    values[place] = numbers.setdefault(text, len(numbers)), own
-                content = json.dumps(values)
-                row = (name, *stamp, content, _checksum(content))
-                index.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
-            added = [(number, text, _checksum(text)) for text, number in [*numbers.items()][known:]]
-            index.executemany("INSERT INTO shared VALUES (?, ?, ?)", added)
+    def add(self, part: dict[str, Any]) -> int:
+        """Add a part unless an equal part is known. Return its number."""
+        text = json.dumps(part)
+        if text not in self._numbers:
+            self._numbers[text] = len(self.parts)
+            shared = {key: self._values.setdefault(json.dumps(value), value) for key, value in part.items()}
+            self.parts.append(shared)
+        return self._numbers[text]
 
+    def separate(self, result: Result) -> list[Any]:
+        """Return a summary's fields. Fields of `SHARED` are pairs: the number of a part, and the values of `OWN`."""
+        values = [getattr(result, name) for name in FIELDS]
+        for place in SHARED:
+            inner = {key: value for key, value in values[place].items() if key not in OWN}
+            own = {key: value for key, value in values[place].items() if key in OWN}
+            values[place] = (self.add(inner), own)
+        return values
 
-def _separate(result: Result, known: dict[Any, Any]) -> list[Any]:
-    """Return a summary's fields, and add the values in fields of `SHARED` to ``known``, by their JSON.
-
-    Each field of `SHARED` is a list of this JSON and a dict of the values of `OWN`.
-    """
-    values = [getattr(result, name) for name in FIELDS]
-    for place in SHARED:
-        inner = {key: value for key, value in values[place].items() if key not in OWN}
-        own = {key: value for key, value in values[place].items() if key in OWN}
-        mark = marshal.dumps(inner, 2)  # faster than JSON
-        if mark not in known:
-            known[mark] = json.dumps(inner)
-            known[known[mark]] = _share_parts(inner, known)
-        values[place] = [known[mark], own]
-    return values
-
-
-def _share_parts(inner: dict[str, Any], known: dict[Any, Any]) -> dict[str, Any]:
-    """Return a dict in which a value that is equal to one in ``known`` is the same object. Add the others to it."""
-    return {key: known.setdefault(json.dumps(value), value) for key, value in inner.items()}
-
-
-def _join(values: list[Any], known: dict[Any, Any]) -> Result:
-    """Return the summary that `_separate` took apart. Results with equal parts share one object."""
-    joined = [*values]
-    for place in SHARED:
-        key, own = values[place]
-        joined[place] = {**known[key], **own} if own else known[key]
-    return Result(*joined)
-
-
-def _connect(file: Path, mode: str) -> sqlite3.Connection:
-    index = sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None)
-    index.execute("PRAGMA trusted_schema = OFF")
-    return index
-
-
-def _checksum(text: str) -> int:
-    return zlib.crc32(text.encode())
+    def join(self, values: list[Any]) -> Result:
+        """Return the summary that `separate` took apart. Results with equal parts share one object."""
+        joined = [*values]
+        for place in SHARED:
+            number, own = values[place]
+            joined[place] = {**self.parts[number], **own} if own else self.parts[number]
+        return Result(*joined)
 
 
 @contextmanager
