@@ -77,11 +77,14 @@ def scores(dev: float | None, test: float | None) -> str:
     return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
-def say(console: Console, line: Cell) -> None:
-    """Print one line without markup and highlighting. A long line is wrapped only in a terminal."""
+def say(console: Console, line: Cell, *, wrap: bool = True) -> None:
+    """Print one line without markup and highlighting.
+
+    A long line is wrapped only in a terminal, and not if ``wrap`` is false or ``console`` does not wrap lines.
+    """
     if console.is_terminal:
-        console.print(escape(line), highlight=False, markup=False)
-    else:
+        console.print(escape(line), highlight=False, markup=False, soft_wrap=None if wrap else True)
+    elif not console.quiet:
         print(visible(str(line)), file=console.file)
 
 

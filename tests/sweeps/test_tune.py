@@ -36,7 +36,8 @@ def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
         console = Console(file=file, width=200)
-        study = tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+        name = tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+        study = read_study(study_path(outputs, name))
         return study, study.require_best()
 
 
@@ -231,7 +232,7 @@ def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:
 def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("optimizer.lr=0.003", "factors=2x384")
     best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
-    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: Study("s", []))
+    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: "s")
     monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [*[best] * 10, replace(best, state="running")]))
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     loop.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)

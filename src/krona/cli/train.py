@@ -18,7 +18,7 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
-from krona.formatting import escape, say
+from krona.formatting import say
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
@@ -102,7 +102,7 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
         say(console, Ledger.progress.end_line(done))
         return
     if done.state == "skipped":
-        console.print(escape(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
+        say(console, f"{done.run_id}: {'; '.join(done.messages)}")
     if multirun:
         if failed:
             say(console, f"  {WORDS[done.state]}: {done.error}")

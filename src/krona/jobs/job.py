@@ -100,29 +100,25 @@ def identify(settings: Run) -> str:
 
 
 @contextmanager
-def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
     """Claim a run's folder on the first rank (process), and inform the other ranks whether the run starts.
 
-    If it starts, the context yields the claim on the first rank and None on all other ranks. Otherwise, it yields a job
-    with the outcome.
+    Yield the claim, or a job with the outcome if the run does not start.
     """
-    if not ranks.first:
-        starts = ranks.gather(False)[0]
-        yield None if starts else Job(spec.run_id, "skipped", spec.folder)
-        return
-    with ExitStack() as cleanup:
-        try:
-            found: Claim | Job | None = None
+    starts = False
+    try:
+        with ExitStack() as cleanup:
             try:
                 found = _claim(spec, cleanup)
+                starts = isinstance(found, Claim)
             finally:
-                ranks.gather(isinstance(found, Claim))
+                ranks.gather(starts)
             yield found
-        except OSError as error:
-            raise KronaError(
-                f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
-                "same command to resume the run."
-            ) from error
+    except OSError as error:
+        raise KronaError(
+            f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
+            "same command to resume the run."
+        ) from error
 
 
 def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:

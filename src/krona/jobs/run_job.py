@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from krona.backbones import source
-from krona.formatting import escape, say
+from krona.formatting import say
 from krona.jobs.job import Job, JobSpec, claimed, find_outcome
 from krona.jobs.preflight import count_devices, devices_wanted, require
 from krona.jobs.start_ranks import run_by_ranks
@@ -73,7 +73,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
         error, hint = job.error, _trace_hint(log)
         if error is not None and error.endswith(hint):
             text, error = log.read_text(encoding="utf-8"), error.removesuffix(hint)
-            console.print(escape(text[text.index("Traceback") :]), highlight=False, markup=False)
+            say(console, text[text.index("Traceback") :])
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"
@@ -82,12 +82,14 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
 
 
 def _run_rank(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
+    if not ranks.first:  # trains without files and output
+        if not ranks.gather(False)[0]:
+            return Job(spec.run_id, "skipped", spec.folder)
+        _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
+        return Job(spec.run_id, "done", spec.folder, result)
     with claimed(spec, ranks) as claim:
         if isinstance(claim, Job):
             return claim
-        if claim is None:  # another rank than the first: it trains without files and output
-            _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
-            return Job(spec.run_id, "done", spec.folder, result)
         with spec.run.log.open("a", encoding="utf-8") as log:
             return _run_claimed(spec, claim, ranks, console, log)
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, escape, rate, say
+from krona.formatting import as_typed, rate, say
 from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
@@ -45,7 +45,7 @@ def print_summary(job: Job, console: Console) -> None:
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
     for line in lines:  # not wrapped, so that they can be copied
-        console.print(escape(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
+        say(console, f"  {line}", wrap=False)
 
 
 def show_run(run: RunFolder, console: Console) -> None:

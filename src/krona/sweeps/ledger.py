@@ -14,6 +14,7 @@ from rich.console import Console
 
 from krona.config.compose import runs_folder
 from krona.config.multirun import list_jobs, sweeper_params
+from krona.formatting import say
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.runs import sweep
@@ -75,12 +76,12 @@ class Ledger(Callback):
                 remove_below(outputs, old)
         Ledger.jobs, Ledger.progress = [], None
         if jobs:
-            Console().print(amount(len(jobs), "run"), highlight=False)
+            say(Console(), amount(len(jobs), "run"))
             Ledger.progress = SweepProgress(len(jobs))
         if name is not None:
             self.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
-                ids = set(plan.run_ids(jobs))
+                ids = {run.run_id for run in plan.plan_jobs(jobs, outputs=outputs) if run.state != "wrong"}
                 self.repeats = bool(ids) and ids < sweep.load_run_ids(outputs, name)
                 if not self.repeats:
                     sweep.save_command(outputs, name, overrides)

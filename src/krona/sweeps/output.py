@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from krona.formatting import as_typed, duration, escape, say, scores, table, terminal_width
+from krona.formatting import as_typed, duration, say, scores, table, terminal_width
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
@@ -76,11 +76,10 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     say(console, "")
     for job in jobs:
         if job.result is not None:
-            console.print(escape(str(RunFolder(job.folder).result)), highlight=False, markup=False, soft_wrap=True)
+            say(console, str(RunFolder(job.folder).result), wrap=False)
     for line in (_counts(jobs), *_warnings(jobs), *_notes(jobs), *_failures(jobs)):
         say(console, line)
-    command = as_typed(next_command(jobs, sweep, named=named))
-    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # one line is easy to copy
+    say(console, f"next: {as_typed(next_command(jobs, sweep, named=named))}", wrap=False)
 
 
 def _outcome(job: Job) -> str:

@@ -1,7 +1,6 @@
 """List the runs of a sweep and the state of each run."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,13 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
     If the overrides were read from a file, ``source``, they must not name a user's own classes.
     """
     with hydra_session():
-        composer = Composer()
-        return [_plan_run(job, outputs, composer, source) for job in expand(normalize(["-m", *overrides])[1:])]
+        return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
+
+
+def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
+    """Return the runs of these jobs with their states. Call this function only while Hydra is initialised."""
+    composer = Composer()
+    return [_plan_run(job, outputs, composer, source) for job in jobs]
 
 
 def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> RunState:
@@ -31,23 +35,13 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
 
     config: dict[str, Any] | None = None
     try:
-        config = composer.job(job).config
+        with translate_errors(job):
+            config = composer.job(job).config
         run_id = identify(check.settings(config, own=source is None))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
         return RunState(" ".join(job), "wrong", error=message, config=config)
     return replace(RunFolder(outputs / run_id).state(), config=config)
-
-
-def run_ids(jobs: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the run id of each job that has a valid config. Call this function only while Hydra is initialised."""
-    from krona.jobs.job import identify  # imported here because it imports torch, which takes seconds
-
-    composer, found = Composer(), []
-    for job in jobs:
-        with suppress(KronaError), translate_errors(job):  # an error is reported when the job runs
-            found.append(identify(check.settings(composer.job(job).config, own=True)))
-    return found
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from krona.formatting import as_typed, duration, escape, say, table, terminal_width
+from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.filters import filter_runs
 from krona.runs.folder import OPEN, RunFolder, RunState, State
@@ -81,7 +81,7 @@ def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int
     say(console, "")
     say(console, counts_line(runs, outputs))
     for line in _problems(runs, outputs):
-        console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
+        say(console, line, wrap=False)
 
 
 def counts_line(runs: Sequence[RunState], outputs: Path) -> str:

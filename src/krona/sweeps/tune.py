@@ -20,7 +20,7 @@ from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
-from krona.formatting import as_typed, escape, say
+from krona.formatting import as_typed, say
 from krona.jobs.child_processes import PARENT, children, end_with_parent
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.library_warnings import quiet_libraries
@@ -30,7 +30,7 @@ from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.holder import this_process
 from krona.runs.interrupts import Interrupted
 from krona.runs.run_id import flatten
-from krona.runs.studies import Axis, Study, read_study
+from krona.runs.studies import Axis, read_study
 from krona.runs.tune_study import (
     counted_trials,
     default_study_name,
@@ -65,9 +65,6 @@ class Tuning:
     console: Console
     failures: list[str] = field(default_factory=list)
 
-    def say(self, line: str) -> None:
-        self.console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
-
     def end_trial(self, trial: Any, state: str, *, error: str | None = None) -> None:
         """Record that a trial ended without a score. ``state`` is ``PRUNED`` or ``FAIL``."""
         from optuna.trial import TrialState
@@ -86,8 +83,8 @@ def tune(
     console: Console,
     name: str | None = None,
     seed: int = 0,
-) -> Study:
-    """Create or resume a study, run trials until it has ``trials`` trials, and return the study.
+) -> str:
+    """Create or resume a study, run trials until it has ``trials`` trials, and return the name of the study.
 
     The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored.
 
@@ -112,19 +109,19 @@ def tune(
     line, digest, settings = describe_axes(axes), fingerprint(base, constant), dict(flatten(constant))
     study = open_study(outputs, name, space=line, base=digest, settings=settings, seed=seed)
     tuning = Tuning(typed, axes, name, study, outputs, console)
-    tuning.say(f"study {name}: {line}")
+    say(tuning.console, f"study {name}: {line}")
     if fixed:
-        tuning.say(f"  fixed: {' '.join(fixed)}")
+        say(tuning.console, f"  fixed: {' '.join(fixed)}")
     while (trial := next_trial(tuning, trials)) is not None:
         run_trial(tuning, trial)
-    return read_study(study_path(outputs, name))
+    return name
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
     """Return a new trial, or None if the study has ``trials`` trials. Trials of dead processes are repeated first."""
     study = tuning.study
     if resumed := repeat_dead_trials(study, tuning.outputs):
-        tuning.say(f"  {resumed} unfinished trial(s) will be resumed")
+        say(tuning.console, f"  {resumed} unfinished trial(s) will be resumed")
     if len(counted_trials(study)) >= trials:
         return None
     trial = study.ask()
@@ -150,7 +147,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             pruned = True
             raise Interrupted
 
-    tuning.say(f"trial {trial.number}: {' '.join(values)}")
+    say(tuning.console, f"trial {trial.number}: {' '.join(values)}")
     try:
         run = compose_run([*tuning.typed, *values, "score_test=false", f"sweep={tuning.name}"])
         spec = JobSpec(
@@ -162,7 +159,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
         if not pruned:
             raise  # the trial remains unfinished, and the next command repeats it
         tuning.end_trial(trial, "PRUNED")
-        tuning.say(f"trial {trial.number}: pruned")
+        say(tuning.console, f"trial {trial.number}: pruned")
     except KronaError as error:
         tuning.end_trial(trial, "FAIL", error=str(error))
         remove_unused(tuning.study, tuning.outputs, tuning.name)
@@ -175,7 +172,7 @@ def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
     if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
         error = job.error or job.state
         tuning.end_trial(trial, "FAIL", error=error)
-        tuning.say(f"trial {trial.number}: {job.state}: {error}")
+        say(tuning.console, f"trial {trial.number}: {job.state}: {error}")
         tuning.failures.append(error)
         if len(tuning.failures) == len(counted_trials(tuning.study)) >= MAX_FIRST_FAILURES:
             raise KronaError(f"The first {len(tuning.failures)} trials all failed: {error}")
@@ -183,7 +180,7 @@ def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
     score = float(job.result.dev["choice"])
     tuning.study.tell(trial, score)
     best = tuning.study.best_trial
-    tuning.say(f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
+    say(tuning.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
@@ -226,14 +223,14 @@ def tune_here(
         environment = {**os.environ, PARENT: str(os.getpid())}
         for number in range(1, workers):
             others.append(subprocess.Popen([*command, f"--seed={seed + 1000 * number}"], env=environment))
-        found = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        name = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if parent is not None:
         return  # the parent process prints the result
     if any(other.returncode for other in others):
         raise KronaError("A process failed. Its error is above. Run the same command again to resume the study.")
-    result = read_study(study_path(OUTPUTS, found.name))  # with the last trials of the other processes
+    result = read_study(study_path(OUTPUTS, name))  # with the last trials of the other processes
     best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
     if running:
         say(console, f"{amount(running, 'trial')} of this study still run in another process")
