@@ -64,9 +64,10 @@ def test_the_id_of_earlier_versions() -> None:
 
 
 def test_values_as_the_command_line_writes_them() -> None:
-    value = {"a": {"b": [[32, 24], [24, 32]]}, "c": {}, "d": [1, "x", [2]], "e": [], "f": "text", "g": None}
-    texts = [("a.b", "32x24"), ("c", "{}"), ("d", "1,x,2"), ("e", ""), ("f", "text"), ("g", "null")]
+    value = {"a": {"b": [[32, 24], [24, 32]]}, "c": {}, "d": [1, "x", [2]], "e": [], "f": "text", "g": None, "h": 1e-3}
+    texts = [("a.b", "32x24"), ("c", "{}"), ("d", "1,x,2"), ("e", ""), ("f", "text"), ("g", "null"), ("h", "0.001")]
     assert list(flatten(value)) == texts
+    assert [as_text([[1, 2, 3]]), as_text([[1], [2]])] == ["1,2,3", "1,2"]  # not shapes, which are pairs of numbers
 
 
 @pytest.mark.parametrize(
@@ -191,12 +192,3 @@ def test_random_weights_are_identified_by_their_sizes_and_tokenizer(tmp_path: Pa
         Backbone(name="t5", sizes={"d_model": 8}, pretrained=False, tokenizer=str(tmp_path)),
     ]
     assert len({source.fingerprint(backbone) for backbone in backbones}) == 5
-
-
-def test_a_value_is_written_as_on_the_command_line() -> None:
-    """Only pairs of numbers are the shapes of factors."""
-    assert as_text([[32, 24], [24, 32]]) == "32x24"
-    assert as_text([[1, 2, 3]]) == "1,2,3"
-    assert as_text([[1], [2]]) == "1,2"
-    assert as_text(["q", "v"]) == "q,v"
-    assert as_text(1e-3) == "0.001"

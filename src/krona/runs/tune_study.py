@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krona.messages import KronaError, check_file_name
+from krona.messages import KronaError, check_file_name, first_line
 from krona.runs import claim, heartbeat, holder
 from krona.safe_files import remove_below
 
@@ -67,7 +67,7 @@ def open_study(
         )
     except Exception as error:  # the file system, JSON and Optuna raise different classes
         raise KronaError(
-            f"The study {path} can't be opened ({str(error).splitlines()[0]}). To start a new study, move the file to "
+            f"The study {path} can't be opened ({first_line(error)}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME."
         ) from error
     # the seed depends on the number of trials, so that a resumed search does not draw the same values again

@@ -42,7 +42,6 @@ from krona.runs.tune_study import (
 )
 from krona.sweeps.tune_space import (
     constant_settings,
-    describe_axes,
     fingerprint,
     read_space,
     split_typed,
@@ -106,7 +105,8 @@ def tune(
         )
     name = name or default_study_name(base)
     constant = constant_settings(base, axes)
-    line, digest, settings = describe_axes(axes), fingerprint(base, constant), dict(flatten(constant))
+    line = ", ".join(axis.words() for axis in axes)
+    digest, settings = fingerprint(base, constant), dict(flatten(constant))
     study = open_study(outputs, name, space=line, base=digest, settings=settings, seed=seed)
     tuning = Tuning(typed, axes, name, study, outputs, console)
     say(tuning.console, f"study {name}: {line}")

@@ -63,11 +63,6 @@ def _has_key(config: Mapping[str, Any], key: str) -> bool:
     return True
 
 
-def describe_axes(axes: tuple[Axis, ...]) -> str:
-    """Return the search space as one line. Equal search spaces have equal lines."""
-    return ", ".join(axis.words() for axis in axes)
-
-
 def trial_overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
     """Return the values of a trial as overrides for the command line."""
     used = [axis for axis in axes if axis.key in params]

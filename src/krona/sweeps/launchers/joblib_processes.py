@@ -66,6 +66,10 @@ class Slot:
         self.future = self.executor.submit(run_job, job, os.getpid())
 
     def outcome(self) -> Job | str | None:
+        """Return the outcome of the job, or why it has no outcome, or None while it runs.
+
+        Do not call the method again for the same job after it has returned an outcome.
+        """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         if not self.future.done():

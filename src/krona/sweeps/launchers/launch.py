@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
@@ -17,6 +17,7 @@ from krona.sweeps.output import SweepProgress
 from krona.training.machine import cpu_count
 
 POLL_S = 0.1  # seconds between two checks of the running jobs
+RunningJob = joblib_processes.Slot | submitted.Submitted
 
 
 def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
@@ -55,19 +56,6 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
         with joblib_processes.open_slots(count, cores=cores) as start:
             run_here(start=start)
     return [outcomes[job.number] for job in jobs]
-
-
-class RunningJob(Protocol):
-    """A job that has been started."""
-
-    def outcome(self) -> Job | str | None:
-        """Return the outcome of the job, or a text that explains why it has no outcome. Return None while it runs.
-
-        After it has returned an outcome, it must not be called again.
-        """
-
-    def terminate(self) -> None:
-        """Send SIGTERM to the job."""
 
 
 def run_pool(
