@@ -32,7 +32,7 @@ from cosmic_ray.work_item import TestOutcome
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {  # from the name of a group to the sources to mutate, and the tests that should fail
     "methods": (["src/krona/methods"], ["tests/methods/test_branches.py", "tests/methods", "tests/test_contract.py"]),
-    "metrics": (["src/krona/metrics"], ["tests/metrics/test_sums.py", "tests/metrics"]),
+    "metrics": (["src/krona/metrics"], ["tests/metrics/test_scores.py", "tests/metrics"]),
     "kronecker": (["src/krona/kernels/kronecker.py"], ["tests/kernels", "tests/methods/test_kronecker.py"]),
     "splits": (["src/krona/tasks/splits.py"], ["tests/tasks"]),
     "claim": (["src/krona/runs/claim.py"], ["tests/runs/test_claim.py", "tests/runs/test_fencing.py"]),

@@ -33,7 +33,7 @@ def _sums(answers, values):
     return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 
 
-METRIC = Metric(score=lambda answers: float((answers.truth != answers.given).mean()), sums=_sums)
+METRIC = Metric(sums=_sums)
 ''',
 }
 FORMAT = {

@@ -1,47 +1,59 @@
-"""Test scores against scikit-learn and SciPy. Scores with predictions that are not a label are computed by hand."""
+"""Test scores against scikit-learn and SciPy, also for predictions that are not a label. Other scores are by hand."""
 
 import random
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from krona.metrics.answers import Answers
-from krona.metrics.scores import score, score_by_sums
+from krona.metrics import scores
+from krona.metrics.answers import Answers, encode
+from krona.metrics.scores import METRICS, compute_sums, score, score_by_sums
+from krona.metrics.scores.spearman import redrawn_scores
+from krona.metrics.statistics import predicted_values
 
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
+STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
+FITTING = [(name, kind) for name, metric in METRICS.items()
+           for kind in ((0,) if metric.of_numbers else (2, 3)) if metric.classes in (None, kind)]  # fmt: skip
 
 
-def drawn(labels: list[str], rows: int, seed: int) -> tuple[list[str], list[str]]:
-    rng = random.Random(seed)
-    return rng.choices(labels, k=rows), rng.choices(labels, k=rows)
-
-
-@pytest.mark.parametrize("labels", [TWO, FIVE], ids=["two", "five"])
-@pytest.mark.parametrize("seed", range(4))
-def test_valid_predictions_score_as_scikit_learn_scores_them(seed: int, labels: list[str]) -> None:
-    truth, answers = drawn(labels, 97, seed)
-    expected = {
-        "accuracy": 100 * reference.accuracy_score(truth, answers),
-        "macro_f1": 100 * reference.f1_score(truth, answers, average="macro"),
-        "matthews": 100 * reference.matthews_corrcoef(truth, answers),
+def library_score(name: str, answers: Answers) -> float:
+    """Return a score of encoded predictions from scikit-learn or SciPy. A new metric needs a line here."""
+    truth, given, wrong = answers.truth, answers.given, answers.as_wrong
+    constant = min(len(np.unique(truth)), len(np.unique(given))) == 1
+    seen = [i for i in range(answers.classes) if i in truth or i in wrong]
+    compute = {
+        "accuracy": lambda: reference.accuracy_score(truth, given),
+        "f1": lambda: reference.f1_score(truth, wrong, labels=[0, 1], pos_label=1, zero_division=0.0),
+        "macro_f1": lambda: reference.f1_score(truth, wrong, labels=seen, average="macro", zero_division=0.0),
+        "matthews": lambda: 0.0 if constant else reference.matthews_corrcoef(truth, given),
+        "pearson": lambda: 0.0 if constant else stats.pearsonr(truth, given).statistic,
+        "spearman": lambda: 0.0 if constant else stats.spearmanr(truth, given).statistic,
     }
-    if labels == TWO:
-        expected["f1"] = 100 * reference.f1_score(truth, answers, pos_label="1")
-    assert score(list(expected), truth, answers, labels) == pytest.approx(expected)
+    return 100.0 * float(compute[name]())
 
 
-def test_correlations_are_scipys() -> None:
-    rng = random.Random(0)
-    truth = [f"{rng.uniform(0, 5):.1f}" for _ in range(60)]
-    answers = [f"{float(t) + rng.gauss(0, 1):.1f}" for t in truth]
-    numbers = [float(t) for t in truth], [float(a) for a in answers]
-    got = score(["pearson", "spearman"], truth, answers, None)
-    assert got["pearson"] == pytest.approx(100 * stats.pearsonr(*numbers).statistic)
-    assert got["spearman"] == pytest.approx(100 * stats.spearmanr(*numbers).statistic)
+def strings(kind: int, n: int, seed: int) -> tuple[list[str], list[str], list[str] | None]:
+    rng = random.Random(seed)
+    pool = {2: TWO, 3: FIVE[:3], 0: [f"{i / 10:.1f}" for i in range(51)]}[kind]
+    targets = [rng.choice(pool) for _ in range(n)]
+    predictions = [t if rng.random() < 0.6 else rng.choice(pool + STRANGE) for t in targets]
+    return targets, predictions, (pool if kind else None)
+
+
+@pytest.mark.parametrize("constant", [None, *TWO, "rubbish"])
+@pytest.mark.parametrize(("name", "kind"), FITTING)
+def test_scores_are_the_librarys(name: str, kind: int, constant: str | None) -> None:
+    for seed in range(4):
+        targets, predictions, labels = strings(kind, 90, seed)
+        predictions = predictions if constant is None else [constant] * 90
+        expected = library_score(name, encode(targets, predictions, labels))
+        assert score([name], targets, predictions, labels)[name] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +125,43 @@ def test_spearman_of_many_distinct_predictions_needs_little_memory() -> None:
     tracemalloc.stop()
     assert found == pytest.approx(100 * stats.spearmanr(answers.truth, answers.given).statistic)
     assert peak < 10 * 2**20
+
+
+def test_the_six_metrics_are_found_and_one_file_adds_a_seventh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(METRICS) == ["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"]
+    same = "from krona.metrics.scores.accuracy import METRIC\n"
+    (tmp_path / "exact_match.py").write_text(same)
+    monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
+    assert scores.find_metrics()["exact_match"] is METRICS["accuracy"]
+
+
+def test_a_constant_that_does_not_round_well_has_no_correlation() -> None:
+    targets = [str(i / 10) for i in range(30)]
+    assert score_by_sums(["pearson"], encode(targets, ["0.1"] * 30, None)) == {"pearson": 0.0}
+
+
+def test_spearman_of_weighted_examples_is_that_of_repeated_ones() -> None:
+    targets, predictions, _ = strings(0, 40, 1)
+    weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
+    for row, got in zip(weights, redrawn_scores([encode(targets, predictions, None)], weights)[0], strict=True):
+        again = [i for i, times in enumerate(row) for _ in range(int(times))]
+        expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
+        assert got == pytest.approx(expected["spearman"], abs=1e-9)
+
+
+def test_many_distinct_numbers_are_merged_and_stay_close() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=3000)
+    answers = encode([str(round(x, 5)) for x in truth], [str(round(x, 5)) for x in truth + rng.normal(size=3000)], None)
+    (merged,) = compute_sums("spearman", [answers], predicted_values([answers]))
+    assert merged.features.shape == (3000, 512)
+    assert float(merged.value(merged.features.sum(0))) == pytest.approx(
+        score_by_sums(["spearman"], answers)["spearman"], abs=0.1
+    )
+
+
+@pytest.mark.parametrize("predictions", [["0", "1", "1"], ["0", "", "11"], ["0", " ", "x"], ["0", "é", "1 "]])
+def test_one_character_labels_and_others_are_read_alike(predictions: list[str]) -> None:
+    expected = [{"0": 0, "1": 1}.get(text.strip(), -1) for text in predictions]
+    assert encode(["0", "1", "1"], predictions, ["0", "1"]).given.tolist() == expected
+    assert encode(["10", "1", "1"], ["10", "2", "1"], ["1", "10"]).given.tolist() == [1, -1, 0]

@@ -1,10 +1,9 @@
 """Define the classes that describe a metric.
 
-A metric is implemented twice. The first implementation computes a single score with a library. The second
-implementation computes the scores of thousands of resampled test sets from sums over examples.
+A metric is a function of sums over examples, so that the scores of thousands of resampled test sets are computed
+together.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,6 @@ class Metric:
     function returns their scores (runs, draws), from the number of times (draws, n) that each example was drawn.
     """
 
-    score: Callable[[Answers], float]  # with scikit-learn or SciPy; a perfect score is 1
     sums: Callable[[Answers, Floats | None], Sums]  # of all values that a prediction can have; None: that occur
     of_numbers: bool = False  # for regressions
     classes: int | None = None  # the number of classes for which the metric is defined; None: any number
@@ -54,18 +52,5 @@ def split(sums: Floats, parts: int) -> list[Floats]:
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
-    """Return 100 · top / bottom, or 0 where bottom is not positive."""
-    safe = np.where(bottom > 0, bottom, 1.0)
-    return np.asarray(np.where(bottom > 0, 100.0 * top / safe, 0.0))
-
-
-def correlation(name: str, answers: Answers) -> float:
-    """Return SciPy's ``pearsonr`` or ``spearmanr``. If the targets or the predictions are constant, return 0."""
-    from scipy import stats
-
-    if min(len(np.unique(values)) for values in (answers.truth, answers.given)) == 1:
-        return 0.0
-    with warnings.catch_warnings():
-        # SciPy warns that the result is inexact for numbers such as 1e20 and 1e20 + 20000. Such predictions are wrong.
-        warnings.simplefilter("ignore", stats.NearConstantInputWarning)
-        return float(getattr(stats, name)(answers.truth, answers.given).statistic)
+    """Return top / bottom, or 0 where bottom is not positive."""
+    return np.asarray(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0))

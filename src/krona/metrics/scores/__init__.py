@@ -27,24 +27,25 @@ METRICS = find_metrics()
 def score(
     metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
 ) -> dict[str, float]:
-    """Return a dict from the name of each metric to its score, computed with scikit-learn and SciPy.
+    """Return a dict from the name of each metric to its score.
 
     The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
-    answers = encode(targets, predictions, labels)
-    return {name: 100.0 * get_metric(name, answers.classes).score(answers) for name in metrics}
+    return score_by_sums(metrics, encode(targets, predictions, labels))
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Return the same scores as `score`. They are computed from sums over examples, without scikit-learn and SciPy."""
+    """Return a dict from the name of each metric to the score of encoded predictions."""
     return {name: _score_by_sums(get_metric(name, answers.classes), answers) for name in metrics}
 
 
 def _score_by_sums(metric: Metric, answers: Answers) -> float:
     if metric.redrawn_scores is not None:  # its sums need a matrix of examples and distinct predictions
-        return float(metric.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0])
-    sums = metric.sums(answers, None)
-    return float(sums.value(sums.features.sum(0)))
+        found = metric.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0]
+    else:
+        sums = metric.sums(answers, None)
+        found = sums.value(sums.features.sum(0))
+    return float(np.clip(found, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:

@@ -9,12 +9,6 @@ from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
 
 
-def _score(answers: Answers) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(answers.truth, answers.as_wrong, labels=[0, 1], pos_label=1, zero_division=0.0))
-
-
 def mean_f1(answers: Answers, first: int) -> Sums:
     """Return the `Sums` of the mean F1 over the classes with index ``first`` and above.
 
@@ -28,7 +22,7 @@ def _value(sums: Floats) -> Floats:
     hits, truth, given = split(sums, 3)
     each = ratio(2 * hits, truth + given)
     seen = (truth + given) > 0
-    return np.asarray(each.sum(-1) / np.maximum(seen.sum(-1), 1))
+    return np.asarray(100.0 * (each.sum(-1) / np.maximum(seen.sum(-1), 1)))
 
 
-METRIC = Metric(score=_score, sums=lambda answers, values: mean_f1(answers, 1), classes=2)
+METRIC = Metric(sums=lambda answers, values: mean_f1(answers, 1), classes=2)

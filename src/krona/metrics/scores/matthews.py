@@ -6,14 +6,6 @@ from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
 
 
-def _score(answers: Answers) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    if min(len(np.unique(ids)) for ids in (answers.truth, answers.given)) == 1:
-        return 0.0
-    return float(matthews_corrcoef(answers.truth, answers.given))
-
-
 def _sums(answers: Answers, values: Floats | None) -> Sums:
     n = answers.classes + 1
     hits = (answers.truth == answers.given)[:, None]
@@ -24,7 +16,7 @@ def _value(sums: Floats) -> Floats:
     hits, (truth, given) = sums[..., 0], split(sums[..., 1:], 2)
     n = truth.sum(-1)
     spread = (n**2 - (truth**2).sum(-1)) * (n**2 - (given**2).sum(-1))
-    return ratio(hits * n - (truth * given).sum(-1), np.sqrt(spread))
+    return 100.0 * ratio(hits * n - (truth * given).sum(-1), np.sqrt(spread))
 
 
-METRIC = Metric(score=_score, sums=_sums)
+METRIC = Metric(sums=_sums)

@@ -3,12 +3,15 @@
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, correlation, ratio
+from krona.metrics.metric import Floats, Metric, Sums, ratio
 
 
 def _sums(answers: Answers, values: Floats | None) -> Sums:
     middle = answers.truth.mean()
-    x, y = answers.truth - middle, answers.given - middle
+    # Without its mean, the sums of a run are exact also if its predictions are nearly equal. The sums of two runs that
+    # exchange predictions need the same origin.
+    origin = answers.given.mean() if values is None else middle
+    x, y = answers.truth - middle, answers.given - origin
     return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
 
 
@@ -17,7 +20,7 @@ def _value(sums: Floats) -> Floats:
     spread_x, spread_y = n * xx - x * x, n * yy - y * y
     # A variance that is only the rounding error of constant values is set to 0.
     flat = (spread_x <= 1e-12 * n * xx) | (spread_y <= 1e-12 * n * yy)
-    return ratio(n * xy - x * y, np.where(flat, 0.0, np.sqrt(np.abs(spread_x * spread_y))))
+    return 100.0 * ratio(n * xy - x * y, np.where(flat, 0.0, np.sqrt(np.abs(spread_x * spread_y))))
 
 
-METRIC = Metric(score=lambda answers: correlation("pearsonr", answers), sums=_sums, of_numbers=True)
+METRIC = Metric(sums=_sums, of_numbers=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, correlation, one_hot, ratio, split
+from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
 
 
 def _sums(answers: Answers, values: Floats | None) -> Sums:
@@ -27,7 +27,7 @@ def _sums(answers: Answers, values: Floats | None) -> Sums:
         ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
         together = np.einsum("...k,...k->...", ranks, truth_sums)
         ties = np.einsum("...k,...k->...", counts * counts, counts)
-        return ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
+        return 100.0 * ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
 
     return Sums(np.hstack([given, given * truth[:, None]]), value)
 
@@ -42,7 +42,7 @@ def redrawn_scores(runs: Sequence[Answers], weights: Floats) -> Floats:
     scores = []
     for run in runs:
         given, spread = _redrawn_ranks(run.given, weights)
-        scores.append(ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
+        scores.append(100.0 * ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
     return np.stack(scores)
 
 
@@ -66,6 +66,4 @@ def _mid_ranks(counts: Floats) -> Floats:
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
-METRIC = Metric(
-    score=lambda answers: correlation("spearmanr", answers), sums=_sums, of_numbers=True, redrawn_scores=redrawn_scores
-)
+METRIC = Metric(sums=_sums, of_numbers=True, redrawn_scores=redrawn_scores)
