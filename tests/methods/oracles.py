@@ -8,24 +8,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def eq_1(A: Array, B: Array) -> Array:
-    """Return A ⊗ B (Eq. 1), computed block by block."""
-    (m1, n1), (m2, n2) = A.shape, B.shape
-    W = np.zeros((m1 * m2, n1 * n2))
-    for i in range(m1):
-        for j in range(n1):
-            W[i * m2 : (i + 1) * m2, j * n2 : (j + 1) * n2] = A[i, j] * B
-    return W
-
-
-def eq_2(x: Array, A: Array, B: Array) -> Array:
-    """Return Y = Aᵀ X B (Eq. 2) for one row vector x, where X is x as an (a1, b1) matrix in row-major order."""
-    X = x.reshape(A.shape[0], B.shape[0])
-    return (A.T @ X @ B).reshape(-1)
-
-
 def eq_6(X: Array, ffn_of_X: Array, A: Array, B: Array, s: float, s_res: float) -> Array:
-    return ffn_of_X + s * (X @ eq_1(A, B)) + s_res * X
+    return ffn_of_X + s * (X @ np.kron(A, B)) + s_res * X
 
 
 def between_products(x: Array, A: Array, B: Array, b_inner: Array, sigma: str | None) -> Array:
@@ -40,7 +24,7 @@ def bottleneck(h: Array, down: Array, down_bias: Array, up: Array, up_bias: Arra
 
 def phm_weight(rule: Array, left: Array, right: Array) -> Array:
     """Return a weight of Compacter, W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)."""
-    return np.sum([eq_1(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
+    return np.sum([np.kron(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
 
 
 def summed_parts(x: Array, rank: int) -> Array:

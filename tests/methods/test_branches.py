@@ -86,7 +86,7 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
     if kind is LoKr:
         W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
         W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
-        return arguments["alpha"] / arguments["rank"] * (x @ oracles.eq_1(W1, W2).T)
+        return arguments["alpha"] / arguments["rank"] * (x @ np.kron(W1, W2).T)
     if kind is MiSS:
         return arguments["scaling"] * oracles.summed_parts(x, arguments["rank"]) @ p["D"]
     if kind is C3A:
@@ -96,14 +96,14 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
     if kind is KAdaptation:
         return arguments.get("scaling", 1.0) * (x @ oracles.phm_weight(p["rule"], p["u"], p["v"]))
     if kind is CDKA:
-        delta = np.sum([oracles.eq_1(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
+        delta = np.sum([np.kron(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
         return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
     if kind is Kronecker:
         pairs = zip(p["A"].reshape(-1, *p["A"].shape[-2:]), p["B"].reshape(-1, *p["B"].shape[-2:]), strict=True)
-        return arguments["scaling"] * sum(x @ oracles.eq_1(A, B) for A, B in pairs)
+        return arguments["scaling"] * sum(x @ np.kron(A, B) for A, B in pairs)
     if kind is MoKA:
         gates = np.exp(p["gates"]) / np.exp(p["gates"]).sum()
-        return arguments["scaling"] * sum(w * (x @ oracles.eq_1(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))
+        return arguments["scaling"] * sum(w * (x @ np.kron(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))
     if kind is VeRA:
         return (x @ p["A"].T * p["d"]) @ p["B"].T * p["b"]
     if kind is HiRA:

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.arguments import check_int
-from krona.methods.non_linearity import get_non_linearity
+from krona.methods.arguments import check_int, get_non_linearity
 
 
 class Adapter(nn.Module):

@@ -4,9 +4,21 @@ The functions raise KronaError. The message contains ``method.<key>``, the value
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor
 
 from krona.messages import KronaError, did_you_mean
+
+NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {  # Table 6 of the KronA paper
+    "mish": F.mish,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 def check_float(key: str, value: object) -> float:
@@ -45,3 +57,9 @@ def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
             f"divisor is {math.gcd(d_in, d_out)}."
         )
     return number
+
+
+def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the function with this name. Raises KronaError if the name is unknown."""
+    check_choice("non_linearity", name, NON_LINEARITIES)
+    return NON_LINEARITIES[name]

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.arguments import check_choice, check_float, check_int
+from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
-from krona.methods.non_linearity import get_non_linearity
 
 
 class Kronecker(nn.Module):
