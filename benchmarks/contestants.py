@@ -103,13 +103,13 @@ def with_layer_norms(model: nn.Module) -> Any:
     return tuned
 
 
-def perturb(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
+def perturb(model: nn.Module, *, seed: int) -> None:
     """Add random numbers to the trainable weights, so that the branches are not zero as at the start."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(by * torch.randn(parameter.shape, generator=generator))
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
 
 
 def peft_is_installed() -> bool:

@@ -1,21 +1,28 @@
-"""Run a benchmark from a composed config, and write its results as JSON and as a table."""
+"""Run a benchmark from a composed config, and write its results as JSON and as a table.
 
-from collections.abc import Mapping
+The module of a benchmark must define `COLUMNS`, a dict from the key of each column to its heading in the table. It can
+define `SHOWN`, the names of the rows in the table, and the function `conclusions`, which returns sentences to print
+below the table.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks import memory, training
 from benchmarks.contestants import peft_is_installed
-from benchmarks.report import show, write_json
 from benchmarks.settings import Bench, Compose, Entrant, Row, Work
 from benchmarks.timing import machine_facts, pin_threads, require_quiet
 from krona.config import check
 from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
 from krona.paper import read_paper_table
+from krona.safe_files import write_whole
 
 NAMES = ("training", "latency", "kronecker", "memory")  # modules of this package
 MIN_MINUTES = 0.05
@@ -58,7 +65,10 @@ def run_bench(
         _add_paper_values(rows, PAPER_COLUMNS[bench.name])
     names = {name: backbone.name for name, backbone in backbones.items()}
     facts = {"machine": machine_facts(threads), "backbones": names, "settings": dict(config)}
-    file = write_json(outputs / "bench", bench.name, rows, facts)
+    text = json.dumps({"name": bench.name, "rows": rows, **facts}, indent=1) + "\n"
+    file = outputs / "bench" / f"{bench.name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
     on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
     show(module, rows, title=f"bench={bench.name}{on}", console=console, disturbed=disturbed)
@@ -100,3 +110,32 @@ def _add_paper_values(rows: list[Row], column: str) -> None:
         percent = table_2.value(row["name"].split("/")[0].split(" ")[0], column)
         if percent is not None:
             row["paper"] = percent / 100
+
+
+def show(module: Any, rows: Sequence[Row], *, title: str, console: Console, disturbed: bool) -> None:
+    """Print the table and the conclusions of a benchmark."""
+    if disturbed:
+        console.print("Other processes ran during the measurement. Do not use these results.", style="bold red")
+    table = Table(title=title, title_justify="left")
+    for position, heading in enumerate(module.COLUMNS.values()):
+        table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
+    names = getattr(module, "SHOWN", None)
+    for row in rows:
+        if names is None or row["name"] in names:
+            table.add_row(*(format_cell(key, row.get(key)) for key in module.COLUMNS))
+    console.print(table)
+    for line in module.conclusions(rows) if hasattr(module, "conclusions") and not disturbed else ():
+        console.print(line, highlight=False, markup=False)
+
+
+def format_cell(key: str, value: Any) -> str:
+    """Format a value of a row for the table."""
+    if value is None:
+        return "–"
+    if key == "peak_memory":
+        return f"{value / 2**20:,.0f}"
+    if isinstance(value, float):
+        if key.endswith("_s"):
+            return f"{1000 * value:,.1f} ms"
+        return f"{100 * value:.1f} %" if key == "spread" else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

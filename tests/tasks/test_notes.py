@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from krona.tasks import Splits, Task, notes, official_rows
+from krona.tasks.notes import GLUE_ROWS
 from tasks.glue_files import CONF, NAMES, config, task, write
 from tasks.own_task import lines, load, made_up, mood, read
-from tasks.test_splits import OFFICIAL
+from tasks.test_splits import SIZES
 
 GLUE = Path(__file__).parents[3] / "shared" / "glue"
 
@@ -33,12 +34,12 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 
 
 def test_official_rows_are_glues(tmp_path: Path) -> None:
-    """The numbers equal those in tests/tasks/test_splits.py and in the comments of conf/task."""
+    """The numbers equal those in the comments of conf/task. tests/tasks/test_splits.py checks their splits."""
     for name in NAMES:
-        found = official_rows(task(name), made_up(**OFFICIAL[name]).parts)
-        assert found == {part: [rows, rows] for part, rows in OFFICIAL[name].items()}
+        found = official_rows(task(name), made_up(**GLUE_ROWS[name]).parts)
+        assert found == {part: [rows, rows] for part, rows in GLUE_ROWS[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):
-            assert int(text.replace(",", "")) == OFFICIAL[name]["train"]
+            assert int(text.replace(",", "")) == GLUE_ROWS[name]["train"]
     write(tmp_path, "rte")
     own = Task.from_config(config("rte") | {"hub_name": None})
     assert official_rows(own, load(own, kind="tsv", path=str(tmp_path)).parts) == {}
@@ -157,6 +158,5 @@ def test_the_real_files_give_the_papers_splits_and_their_duplicates() -> None:
         assert not [note for note in notes(task(name), got) if "Repeated" not in note]
         counted[name] = (got.facts["dev"]["also_in_train"], got.facts["test"]["also_in_train"])
         assert got.train.skipped_rows == got.test.skipped_rows == 0
-        sizes = {"cola": (8551, 521, 522), "rte": (2490, 138, 139), "sst2": (66349, 1000, 872)}
-        assert (len(got.train), len(got.dev), len(got.test)) == sizes[name]
+        assert (len(got.train), len(got.dev), len(got.test)) == SIZES["table1"][name]
     assert counted == {"sst2": (13, 0), "cola": (6, 10), "rte": (0, 0)}

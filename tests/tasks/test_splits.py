@@ -10,6 +10,7 @@ import torch
 
 from krona.messages import KronaError
 from krona.tasks import Split
+from krona.tasks.notes import GLUE_ROWS
 from krona.tasks.splits import divide
 from tasks.glue_files import task, write
 from tasks.own_task import load
@@ -20,16 +21,6 @@ def part(name: str, rows: int) -> Split:
     return Split(ids=ids, sources=ids, targets=["0"] * rows, texts=[(text,) for text in ids])
 
 
-OFFICIAL = {
-    "rte": {"train": 2490, "validation": 277},
-    "mrpc": {"train": 3668, "validation": 408},
-    "cola": {"train": 8551, "validation": 1043},
-    "stsb": {"train": 5749, "validation": 1500},
-    "sst2": {"train": 67349, "validation": 872},
-    "qnli": {"train": 104743, "validation": 5463},
-    "qqp": {"train": 363846, "validation": 40430},
-    "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
-}
 SIZES = {
     "table1": {
         "rte": (2490, 138, 139),
@@ -52,7 +43,7 @@ SIZES = {
 
 
 def slow_if_large(protocol: str, name: str) -> Any:
-    marks = [pytest.mark.slow] if OFFICIAL[name]["train"] > 100_000 else []
+    marks = [pytest.mark.slow] if GLUE_ROWS[name]["train"] > 100_000 else []
     return pytest.param(protocol, name, marks=marks)
 
 
@@ -60,7 +51,7 @@ def slow_if_large(protocol: str, name: str) -> Any:
     ("protocol", "name"), [slow_if_large(protocol, name) for protocol, sizes in SIZES.items() for name in sizes]
 )
 def test_real_sizes(protocol: str, name: str) -> None:
-    parts = {key: part(key, rows) for key, rows in OFFICIAL[name].items()}
+    parts = {key: part(key, rows) for key, rows in GLUE_ROWS[name].items()}
     got = divide(parts, split=task(name).split, protocol=protocol, seed=42, task=name)
     assert tuple(len(split) for split in got) == SIZES[protocol][name]
     used = [row for split in got for row in split.ids]

@@ -18,9 +18,6 @@ def test_source_texts_are_those_of_the_protocol() -> None:
     assert task("rte").source(pair) == "sentence1: A cat. sentence2: A pet."
     assert task("rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
     assert task("sample_rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
-    assert task("cola").source({"sentence": "A cat."}) == "sentence: A cat."
-    assert task("qqp").source({"question1": "Why?", "question2": "Who?"}) == "question1: Why? question2: Who?"
-    assert task("qnli").source({"question": "Why?", "sentence": "So."}) == "question: Why? sentence: So."
     nli = {"premise": "A cat.", "hypothesis": "A pet."}
     assert task("mnli").source(nli) == "premise: A cat. hypothesis A pet."
     colon = task("mnli", template="premise: {premise} hypothesis: {hypothesis}")

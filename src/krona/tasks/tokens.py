@@ -58,6 +58,8 @@ def tokenise(
 
     Source texts have at most ``max_source_length`` tokens, including the end of sequence. Targets are never truncated.
     """
+    import datasets
+
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
@@ -67,7 +69,8 @@ def tokenise(
         if new or damage:
             _write(split, encoding, max_source_length=max_source_length, folder=folder)
         mended = f"The token cache {folder} was damaged ({damage}). It was written again." if damage else None
-        return _read(folder, mended)
+        rows = datasets.Dataset.from_file(str(folder / "rows.arrow"))
+        return Tokenised(rows=rows, truncated=read_json(folder / "counts.json")["truncated"], mended=mended)
     except OSError as error:
         raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
 
@@ -86,13 +89,6 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return None if found == rows else f"rows.arrow has {found} rows and the split has {rows}"
-
-
-def _read(folder: Path, mended: str | None) -> Tokenised:
-    import datasets
-
-    truncated = read_json(folder / "counts.json")["truncated"]
-    return Tokenised(rows=datasets.Dataset.from_file(str(folder / "rows.arrow")), truncated=truncated, mended=mended)
 
 
 def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> None:
