@@ -22,6 +22,7 @@ from krona.backbones.with_method import insert_method
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
+from krona.methods.factor_shapes import shape_name
 from krona.surgery.targets import find_places
 from krona.surgery.trainable import trained_names
 from krona.tasks import Task
@@ -86,7 +87,7 @@ def inserted_shape(model: nn.Module) -> str | None:
     """Return the shape of A in this model, which may differ from the paper's shape. Return None if there is no A."""
     state = model.__dict__.get("krona")
     factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
-    return "x".join(map(str, factors[0])) if factors else None
+    return shape_name(factors[0]) if factors else None
 
 
 def with_fast_modules(model: nn.Module) -> Any:

@@ -9,6 +9,7 @@ it is ten times slower than the best order.
 weight is computed too.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, Product
 from krona.kernels.kronecker import kron_linear, low_rank_linear
-from krona.methods.factor_shapes import factor_shapes, fitting_shapes
+from krona.methods.factor_shapes import Shape, factor_b, factor_shapes, fitting_shapes, shape_name
 from krona.tasks.data_settings import Positive
 
 COLUMNS = {
@@ -33,7 +34,6 @@ PLANNED = "krona"  # the contestant that uses the order which the planner choose
 SHOWN = (PLANNED, "lora", "krona/built")
 MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
 MERGEABLE = ("b_first", "a_first")  # orders that can use the merged weight
-Shape = tuple[int, int]
 Call = Callable[[], None]
 
 
@@ -64,7 +64,7 @@ class BenchLayer:
 
     @property
     def shape_b(self) -> Shape:
-        return self.d_in // self.shape[0], self.d_out // self.shape[1]
+        return factor_b(self.shape, self.d_in, self.d_out)
 
 
 def measure(work: Work) -> list[Row]:
@@ -83,16 +83,13 @@ def measure(work: Work) -> list[Row]:
 
 
 def build_layers(options: Options, *, seed: int) -> list[BenchLayer]:
-    """Return the layers with the paper's shapes, then the layers with random shapes.
-
-    Oblong layers are included in both directions.
-    """
+    """Return the layers with the paper's shapes, then those with random shapes, oblong layers in both directions."""
     drawn, width, inner = random.Random(seed), options.width, options.inner
     paper = [(a1, a2) for a1, a2 in options.shapes]
 
     def draw(kind: str, d_in: int, d_out: int, count: int) -> list[BenchLayer]:
         # only shapes with at most eight times the smallest possible number of parameters
-        size = {a: a[0] * a[1] + (d_in // a[0]) * (d_out // a[1]) for a in fitting_shapes(d_in, d_out, smallest=2)}
+        size = {a: math.prod(a) + math.prod(factor_b(a, d_in, d_out)) for a in fitting_shapes(d_in, d_out, smallest=2)}
         near = sorted(a for a, parameters in size.items() if parameters <= 8 * min(size.values()) and a not in paper)
         return [BenchLayer(kind, d_in, d_out, shape) for shape in drawn.sample(near, min(count, len(near)))]
 
@@ -114,7 +111,7 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
     planned = f"{order} merged" if merged else order
     return [
         {
-            **timed.row(name, shape=f"{layer.shape[0]}x{layer.shape[1]}"),
+            **timed.row(name, shape=shape_name(layer.shape)),
             "kind": layer.kind,
             "d_in": layer.d_in,
             "d_out": layer.d_out,

@@ -48,10 +48,7 @@ class Options:
 
 
 def measure(work: Work) -> list[Row]:
-    """Return the rows for the paper's batch (1 row of 10 tokens), then the rows for a larger batch.
-
-    The larger batch is measured without peft's models.
-    """
+    """Return the rows for the paper's batch (1 row of 10 tokens), then the rows for a larger batch."""
     bench, options = work.bench, work.bench.own(Options)
     backbone = frozen_backbone(work.backbone, seed=bench.seed)
     backbone.eval()

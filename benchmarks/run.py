@@ -21,6 +21,7 @@ from benchmarks.timing import machine_facts, pin_threads, require_quiet
 from krona.config import check
 from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
+from krona.methods.factor_shapes import shape_name
 from krona.paper import read_paper_table
 from krona.safe_files import write_whole
 
@@ -95,7 +96,7 @@ def _build_entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant
     # use only the YAML of the method, as in `krona params`, and not the recipe of the default task
     method = check.method(compose([f"method={name}", "~recipe", *overrides])["method"], own=True)
     factors = method.branch_config.get("kron_factors")
-    return Entrant(name=name, method=method, shape="x".join(map(str, factors[0])) if factors else None)
+    return Entrant(name=name, method=method, shape=shape_name(factors[0]) if factors else None)
 
 
 def _backbones(bench: Bench) -> list[str]:
