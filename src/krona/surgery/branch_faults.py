@@ -25,9 +25,7 @@ def find_branch_fault(model: nn.Module) -> str | None:
     for place, adapted in adapted_modules(model):
         if name is None or name not in adapted.branches:
             continue
-        d_in, d_out = widths_at(adapted, name)
-        sizes = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}
-        size = sizes[adapted.places[name].placement]
+        size = adapted.places[name].widths(*widths_at(adapted, name))
         for branch in adapted.branches[name].children():
             key = type(branch), size, tuple(p.shape for p in branch.parameters())
             label = f"{type(branch).__name__} at {public_name(place)}"

@@ -44,14 +44,13 @@ def build(
             continue
         entry = None if match.entry is None else unwrap(model.get_submodule(match.entry))
         _check_place(model, place, entry, placement)
-        d_in, d_out = widths_of_part(base, entry)
-        sizes = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[placement]
+        at = BranchPlacement(placement, options.inner_residual)
+        sizes = at.widths(*widths_of_part(base, entry))
         modules = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
         _bind(place, modules, base, placement)
         weight = _weight_at(place, end_layers(base)[1] if placement == "sequential" else end_layers(entry or base)[0])
         modules.to(device=weight.device, dtype=weight.dtype)
         magnitude = _magnitude(place, base, modules, placement) if options.magnitude else None
-        at = BranchPlacement(placement, options.inner_residual)
         built.append(BuiltBranches(place, modules, at, magnitude, entry))
     branches = [branch for at in built for branch in at.branches]
     for name in getattr(branches[0], "shared", ()) if branches else ():

@@ -12,7 +12,7 @@ from krona.messages import KronaError
 from krona.methods.placement import InsertOptions
 from krona.surgery.branches import BuiltBranches, build
 from krona.surgery.merging import unmerge
-from krona.surgery.parameter_swapping import copy_trained, follow, swap
+from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
 from krona.surgery.saving import refuse_methods, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
@@ -69,7 +69,7 @@ def insert(
         if reversible:
             state.originals[parameter_name] = original
     state.adapters[name] = adapter
-    follow(model)
+    model.__dict__["_apply"] = ApplyToAll(model)
     use_fast_modules(model)
     refuse_methods(model)
     activate(model, name)

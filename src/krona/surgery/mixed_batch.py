@@ -38,7 +38,7 @@ class MixedBatch:
         slots = current_slots(model, self.state)
         for name, adapter in self.adapters.items():
             if not adapter.insertion["train_backbone"]:
-                require_trained(model, name, slots)
+                require_trained(self.state, name, slots)
                 for key in adapter.trained:
                     for module, attribute in slots[key]:
                         self.trained.setdefault(module, {})[attribute] = key

@@ -14,14 +14,14 @@ weight has several slots. A parameter is put back into all slots of its weight, 
 """
 
 import weakref
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.state import Inserted, Slot, backbone_modules, get_state
-from krona.surgery.wrapper import is_in_adapter, public_name
+from krona.surgery.state import Inserted, Slot, backbone_modules, backbone_parameters, get_state
 
 
 class ApplyToAll:
@@ -61,17 +61,6 @@ class ApplyToAll:
         return model
 
 
-def follow(model: nn.Module) -> None:
-    """Let every cast or move of the model also cast or move the parameters that are swapped out."""
-    model.__dict__.setdefault("_apply", ApplyToAll(model))
-
-
-def unfollow(model: nn.Module) -> None:
-    """Undo `follow`."""
-    if isinstance(model.__dict__.get("_apply"), ApplyToAll):
-        del model.__dict__["_apply"]
-
-
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     """Return a dict from each trained weight's name to the slots that still contain this weight.
 
@@ -103,7 +92,7 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
     slots = current_slots(model, state)
     trained = state.adapters[name].trained if name is not None else {}
     if name is not None:
-        require_trained(model, name, slots)
+        require_trained(state, name, slots)
     wanted = {key: trained.get(key, state.originals.get(key)) for key in slots}
     for key, parameter in wanted.items():
         for slot in slots[key]:
@@ -124,10 +113,8 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
                 module._parameters[attribute] = parameter
 
 
-def require_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]] | None = None) -> None:
+def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]]) -> None:
     """Raise KronaError if a weight that an adapter trains is no longer in the model."""
-    state = get_state(model)
-    slots = current_slots(model, state) if slots is None else slots
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
@@ -164,15 +151,8 @@ def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
 
 def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
     """Return a dict from the name of each of the backbone's parameters to its slots (see the module docstring)."""
-    by_parameter: dict[int, list[Slot]] = {}
-    names: dict[str, int] = {}
-    for module_name, module in model.named_modules(remove_duplicate=False):
-        prefix = f"{module_name}." if module_name else ""
+    slots: dict[int, list[Slot]] = defaultdict(list)
+    for _, module in backbone_modules(model):
         for attribute, parameter in module._parameters.items():
-            if parameter is None or is_in_adapter(prefix):
-                continue
-            slots = by_parameter.setdefault(id(parameter), [])
-            if (module, attribute) not in slots:
-                slots.append((module, attribute))
-            names[public_name(f"{prefix}{attribute}")] = id(parameter)
-    return {name: by_parameter[identity] for name, identity in names.items()}
+            slots[id(parameter)].append((module, attribute))
+    return {name: slots[id(parameter)] for name, parameter in backbone_parameters(model, tied=True)}

@@ -12,7 +12,6 @@ from torch import nn
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.merging import merge
-from krona.surgery.parameter_swapping import unfollow
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, replace
 
@@ -70,7 +69,7 @@ def restore(model: nn.Module) -> None:
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
-    unfollow(model)
+    model.__dict__.pop("_apply", None)
     allow_methods(model)
     del model.__dict__["krona"]
 

@@ -79,10 +79,9 @@ def norm_modules(model: nn.Module) -> list[str]:
 
 def get_state(model: nn.Module) -> Inserted:
     """Return the adapter state of a model. Raises KronaError if the model has no adapter."""
-    state = model.__dict__.get("krona")
+    state: Inserted | None = model.__dict__.get("krona")
     if state is None:
         raise KronaError("There is no adapter in this model. Call surgery.insert(model, …) first.")
-    assert isinstance(state, Inserted)
     return state
 
 

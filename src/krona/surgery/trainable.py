@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear
-from krona.surgery.parameter_swapping import require_trained
-from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, norm_modules
+from krona.surgery.parameter_swapping import current_slots, require_trained
+from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, get_state, norm_modules
 from krona.surgery.targets import widths, widths_at
 from krona.surgery.wrapper import Adapted, public_name
 
@@ -88,8 +88,8 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
 
     Raises KronaError if a weight that the adapter trains is no longer in the model.
     """
-    adapter = get_adapter(model, name)
-    require_trained(model, name)
+    adapter, state = get_adapter(model, name), get_state(model)
+    require_trained(state, name, current_slots(model, state))
     owned: dict[int, tuple[str, Tensor]] = {}
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):

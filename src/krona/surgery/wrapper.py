@@ -23,6 +23,10 @@ class BranchPlacement:
     placement: Position
     inner_residual: bool  # the output of a sequential or before branch is added to its input, and does not replace it
 
+    def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
+        """Return the widths of a branch at a module d_in → d_out."""
+        return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
+
 
 class InputCapture:
     """A forward pre-hook that stores the input of a part of the model, which consists of several modules.
