@@ -36,7 +36,7 @@ def test_constant_predictions_are_compared_with_the_best_constant() -> None:
 
 
 @pytest.mark.parametrize(("task", "targets"), [("cola", "011"), ("mnli", "0122"), ("mrpc", "011")])
-def test_constant_scores_equal_the_library_metrics(task: str, targets: str) -> None:
+def test_constant_scores_are_those_of_the_labels_as_predictions(task: str, targets: str) -> None:
     config = make_result("krona", task).config["task"]
     labels = label_ids(config)
     found = constant_scores(encode([*targets], [*targets], labels), score_metrics(config))
