@@ -74,7 +74,7 @@ def collect(
     report = Report(layout.title, tables, studies=studies, problems=[*problems, *damaged])
     if layout.paper is None and (subject := describe_subject(report.tables)):
         report.title += f": {subject}"
-    belonging = [run for run in runs if layout.row(run) is not None]
+    belonging = [run for run in runs if layout.row(run.result) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
     report.unfinished = [run for run in belonging if run.status != "done"]
     begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}

@@ -9,9 +9,9 @@ from typing import Any
 
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
-from krona.report import score_cells, times
-from krona.report.costs import QUANTITIES, quantity_cell, same_digits
-from krona.report.grouping import add_paper, group_runs
+from krona.report import score_cells
+from krona.report.costs import add_quantities, benchmark_tables, fill_times
+from krona.report.grouping import group_runs
 from krona.report.layouts import Layout, table_tasks
 from krona.report.missing_runs import make_command, repeat_overrides
 from krona.report.over_tasks import task_summary
@@ -33,12 +33,12 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
     for run in runs:
         # Tables of GLUE and of the sample data have the paper's columns. The user's own data have other columns.
         fits = not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
-        if fits and layout.row(run) is not None:
+        if fits and layout.row(run.result) is not None:
             by_section[run.section].append(run)
     _join_uncounted(by_section)
     many = sum(map(len, by_section.values())) > score_cells.MOST_RUNS
     most_cells = score_cells.MOST_CELLS // len(by_section) if many else None
-    tables, problems = times.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
+    tables, problems = benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
     for section in sorted(by_section, key=lambda one: one.order):
         spent = sum(len(row.cells) for one in tables for row in one.rows)
         seeds = None if not many else score_cells.MOST_SEEDS if spent < score_cells.MOST_CELLS else 0
@@ -96,43 +96,41 @@ def _build_table(
         most = max(score_cells.FEWEST_ROWS, most_cells // columns)
         rows, left_out = score_cells.best_rows(rows, layout.split, most=most, seeds=seeds or 0)
         notes = left_out + notes
+    table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, split=layout.split)
     if layout.quantity == "score":
-        table = _score_table(layout, section, rows, tasks, seeds=seeds)
         if any(len(score_cells.comparable_rows(rows, task)) < sum(task in row.runs for row in rows) for task in tasks):
             notes = [score_cells.OTHER_ROWS, *notes]
-        table.notes = [*layout.notes, *notes, *table.notes]
+        table.notes = [*layout.notes, *notes, *_fill_scores(layout, section, table, tasks, seeds)]
     else:
-        table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section)
-        times.fill_times(layout, table, tasks)
-        table.notes += notes
+        table.notes = [*layout.notes, *fill_times(layout, table, tasks), *notes]
+    if layout.paper and section.comparable:
+        for row in rows:
+            row.add_paper(layout.paper)
     table.notes += describe_runs(runs, shapes=not layout.by_shape)
     table.other_notes += [Note(line, kind="power") for line in power_note(table)]
     table.other_notes += [Note(line, kind="tasks") for line in task_summary(table)]
     return table
 
 
-def _score_table(layout: Layout, section: Section, rows: list[Row], tasks: list[str], *, seeds: int | None) -> Table:
-    """Return a table of scores. Of each cell, ``seeds`` seeds are resampled and compared (None means all)."""
+def _fill_scores(layout: Layout, section: Section, table: Table, tasks: list[str], seeds: int | None) -> list[str]:
+    """Fill a table with scores, and return notes. Of each cell, ``seeds`` seeds are compared (None means all)."""
+    rows = table.rows
     for row in rows:
         for task in tasks:
             cell = score_cell(row.runs.get(task, []), layout.split, seeds)
             row.cells[task] = cell or _missing_cell(layout, section, row, task, rows)
-    for row in rows if layout.beside else ():
-        for task in tasks:
-            cell = score_cell(row.runs.get(task, []), layout.beside or "", seeds)
-            row.cells[f"{task} {layout.beside}"] = cell or Cell(missing="")
+            if layout.beside:
+                beside = score_cell(row.runs.get(task, []), layout.beside, seeds)
+                row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
     score_cells.mark_columns(rows, tasks, layout.split)
     if layout.average and len(tasks) > 1:
         score_cells.add_averages(rows, tasks, layout.split)
-    columns = _score_columns(layout, section, tasks, rows)
-    table = Table(layout.name, layout.title, section.heading, layout.axis, columns, rows, section, split=layout.split)
-    _add_quantities(layout, table)
-    for row in rows:
-        add_paper(layout, row, comparable=section.comparable)
-    table.notes = describe_limits(table, tasks)
+    table.columns = _score_columns(layout, section, tasks, rows)
+    add_quantities(layout, table)
+    notes = describe_limits(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
-        table.notes.insert(0, "The scores are dev scores, because these runs were not scored on test.")
-    return table
+        notes.insert(0, "The scores are dev scores, because these runs were not scored on test.")
+    return notes
 
 
 def _score_columns(layout: Layout, section: Section, tasks: list[str], rows: list[Row]) -> list[Column]:
@@ -148,26 +146,6 @@ def _score_columns(layout: Layout, section: Section, tasks: list[str], rows: lis
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
         columns.append(Column(AVERAGE, f"{label}{split}", "average"))
     return columns
-
-
-def _add_quantities(layout: Layout, table: Table) -> None:
-    """Add the columns of costs and other quantities. The column of parameters is the first of the table."""
-    relative = times.relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
-    for name in layout.extras:
-        quantity = QUANTITIES[name]
-        for row in table.rows:
-            if relative:
-                row.cells[name] = times.mean_cell([*relative[row].values()], 1)
-            else:
-                row.cells[name] = quantity_cell(name, row.all_runs)
-        known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
-        if known or quantity.always:
-            place = 0 if name == "params" else len(table.columns)
-            table.columns.insert(place, Column(name, quantity.heading, name))
-        if quantity.digits < 0:
-            digits = same_digits(cell.value for cell in known)
-            for cell in known:
-                cell.digits = digits
 
 
 def _missing_cell(layout: Layout, section: Section, row: Row, task: str, rows: list[Row]) -> Cell:

@@ -39,7 +39,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
     """
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
-        if (key := layout.row(run)) is not None:
+        if (key := layout.row(run.result)) is not None:
             cells[key][run.result.task][run.variant].append(run)
     rows: list[Row] = []
     notes: list[str] = []
@@ -139,16 +139,6 @@ def _name_row(layout: Layout, row: Row) -> None:
     if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
         row.label, words = used or row.label, [f"the paper's {row.key}", *words]
     row.differs = ", ".join(words)
-
-
-def add_paper(layout: Layout, row: Row, *, comparable: bool) -> None:
-    """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
-    if layout.paper is None or not comparable or row.settings:
-        return
-    for key, cell in row.cells.items():
-        if all(run.section.comparable for run in cell.runs):
-            cell.paper = layout.paper.value(row.key, "training_time" if key == "time" else key)
-            cell.comparable = key != "params"
 
 
 def differing_data(a: StoredRun, b: StoredRun) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval
+from krona.paper import PaperTable
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun
 from krona.runs.studies import Study
@@ -176,6 +177,13 @@ class Row:
     def cell(self, column: str) -> Cell:
         """Return the cell of a column. If the row has no cell there, return an empty cell."""
         return self.cells.get(column) or Cell()
+
+    def add_paper(self, paper: PaperTable) -> None:
+        """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
+        for key, cell in self.cells.items() if not self.settings else ():
+            if all(run.section.comparable for run in cell.runs):
+                cell.paper = paper.value(self.key, "training_time" if key == "time" else key)
+                cell.comparable = key != "params"
 
 
 @dataclass(frozen=True)
