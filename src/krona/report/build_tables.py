@@ -11,9 +11,8 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import score_cells
 from krona.report.costs import add_quantities, benchmark_tables, fill_times
-from krona.report.grouping import group_runs
+from krona.report.grouping import group_runs, make_command, repeat_overrides
 from krona.report.layouts import Layout, table_tasks
-from krona.report.missing_runs import make_command, repeat_overrides
 from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
 from krona.report.score_cells import score_cell, score_column

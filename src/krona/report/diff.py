@@ -8,9 +8,8 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import holm, mcnemar, swap_test
-from krona.report.grouping import differing_data, format_differing
 from krona.report.score_cells import score_cell
-from krona.report.stored_runs import StoredRun, load_runs, stored_run
+from krona.report.stored_runs import StoredRun, differing_data, format_differing, load_runs, stored_run
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.index import summaries
@@ -240,7 +239,7 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
         return TaskDiff(section, task, a, b, remark="; ".join(remarks))
     seeds = sorted(one.answers.keys() & two.answers.keys())
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
-    if differing := differing_data(one.runs[0], two.runs[0]):
+    if differing := differing_data([one.runs[0], two.runs[0]]):
         return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
     test = one.test_against(two)
     if test is None:

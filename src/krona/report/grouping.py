@@ -1,26 +1,32 @@
-"""Group the runs of a table into rows.
+"""Group the runs of a table into rows, and make the commands that start the missing runs of a row.
 
 A cell contains the runs of one configuration with several seeds. Runs that differ in a setting other than the seed are
 in separate rows.
 """
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 
+import yaml
+
+from krona.formatting import override_text
 from krona.messages import first_few, shorten
-from krona.paper import method_label, task_label
+from krona.paper import task_label
+from krona.paths import OUTPUTS
 from krona.report.layouts import Layout, row_order
-from krona.report.stored_runs import SPLITS, StoredRun, one_of_each
+from krona.report.sections import Section, merge_sections
+from krona.report.stored_runs import DATA, StoredRun
 from krona.report.table import Row
+from krona.runs.folder import RunFolder
 from krona.runs.provenance import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
-DATA = (*(f"{name} set" for name in SPLITS), "rows left out")
-# Runs of a task with equal values of these settings should use the same data.
-DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")
+NOT_REPEATED = ("task", "seed", "sweep", "data.skip_bad_rows", "retry", "overwrite")  # overrides of a single run
+OF_ONE_TASK = ("task.", "optimizer.lr=tuned")  # overrides that another task must not have
 Variants = dict[tuple[str, ...], list[StoredRun]]
 
 
@@ -141,42 +147,53 @@ def _name_row(layout: Layout, row: Row) -> None:
     row.differs = ", ".join(words)
 
 
-def differing_data(a: StoredRun, b: StoredRun) -> list[str]:
-    """Return the properties in which the data of two runs differ, such as ``train set`` and ``rows left out``.
+def make_command(layout: Layout, section: Section, row: Row, task: str) -> str:
+    """Return the command of a table of the paper or of a sweep, for a row's missing runs on a task."""
+    runs = row.runs.get(task, [])
+    chosen = any(key.startswith(("backbone.", "data.")) for key in row.settings)
+    own = runs or ([row.first] if chosen and row.first else [])  # otherwise use the overrides of the whole table
+    overrides = (merge_sections([run.section for run in own]) if own else section).overrides
+    words = [*layout.command.split(), *overrides, *layout.override(row.key), f"task={task}"]
+    for key, value in row.settings.items():
+        if " " not in key and not key.startswith(("backbone.", "data.")):  # no content, no override
+            words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
+    return shlex.join([*words, *_seed_words(_unfinished(runs))])
 
-    Unknown values do not count as different.
+
+def repeat_overrides(layout: Layout, row: Row, task: str, on_task: Sequence[StoredRun]) -> str:
+    """Return the command for a row's missing runs on a task, with the overrides of a stored run of this row.
+
+    ``on_task`` are the runs of all rows on this task. The command is empty if the stored overrides do not suffice.
     """
-    if _has_prefix(a) != _has_prefix(b):  # texts with and without the task's name have different fingerprints
-        return []
-    pairs = [(key, a.content[key], b.content[key]) for key in DATA]
-    return [key for key, x, y in pairs if x != y and None not in (x, y)]
+    runs = row.runs.get(task, [])
+    run = runs[0] if runs else row.first
+    overrides = _read_overrides(run) if run else None
+    if run is None or overrides is None or (not runs and any(item.startswith(OF_ONE_TASK) for item in overrides)):
+        return ""
+    words = [item for item in overrides if item.lstrip("+").partition("=")[0] not in NOT_REPEATED]
+    words.append(f"task={task}")
+    if any(one.setting("data.skip_bad_rows") == "true" for one in runs or on_task):
+        words.append("data.skip_bad_rows=true")
+    folder = run.path.absolute().parents[1]
+    if folder != OUTPUTS:
+        words.append(f"hydra.sweep.dir={override_text(str(folder))}")
+    start = layout.command if " -m " in layout.command else f"{layout.command} -m"
+    return shlex.join([*start.split(), *words, *_seed_words(_unfinished(runs) if runs else row.all_runs)])
 
 
-def format_differing(keys: Sequence[str]) -> str:
-    """Return text such as ``train set and dev set differ``."""
-    return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
+def _read_overrides(run: StoredRun) -> list[str] | None:
+    """Return the overrides that a run was started with, or None if the run has not recorded them."""
+    try:
+        found = yaml.safe_load((RunFolder(run.path.parent).record / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
 
 
-def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
-    """Return a note for each task on which methods with the same data settings did not use the same data."""
-    first: dict[tuple[str | bool | None, ...], StoredRun] = {}
-    keys: dict[str, dict[str, None]] = defaultdict(dict)
-    methods: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in one_of_each(run for run in runs if run.status == "done"):
-        task = run.result.task
-        other = first.setdefault((task, _has_prefix(run), *map(run.setting, DATA_SETTINGS)), run)
-        if found := differing_data(other, run):
-            keys[task] |= dict.fromkeys(found)
-            methods[task] |= dict.fromkeys(method_label(one.result.method) for one in (other, run))
-    notes = []
-    for task, differing_keys in keys.items():
-        if len(methods[task]) > 1:  # variants of a single method have separate rows
-            who, differing = " and ".join(methods[task]), format_differing([*differing_keys])
-            notes.append(f"{task_label(task)}: {who} were not run on the same data ({differing}).")
-    return notes
+def _unfinished(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    return [run for run in runs if run.status in ("failed", "interrupted")]
 
 
-def _has_prefix(run: StoredRun) -> bool:
-    task, method = run.result.config["task"], run.result.config["method"]
-    given = task.get("prefix")
-    return bool(method.get("task_prefix") if given is None else given)
+def _seed_words(runs: Sequence[StoredRun]) -> list[str]:
+    seeds = sorted({run.result.seed for run in runs})
+    return [f"seed={','.join(map(str, seeds))}"] if seeds not in ([], [0]) else []

@@ -9,8 +9,7 @@ from krona import paths
 from krona.formatting import below
 from krona.messages import amount, first_few, shorten
 from krona.paper import task_label
-from krona.report.grouping import differing_data, format_differing
-from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
+from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished, differing_data, format_differing
 from krona.report.table import Cell, Column, Note, Report, Table
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
@@ -171,9 +170,9 @@ def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
     made = [run for run in runs if run.sweep == study.name and run.status == "done"]
-    if odd := dict.fromkeys(key for run in made for key in differing_data(made[0], run)):
+    if odd := differing_data(made):
         lines.append(
-            f"The trials were not run on the same data ({format_differing([*odd])}), so do not compare their scores."
+            f"The trials were not run on the same data ({format_differing(odd)}), so do not compare their scores."
         )
     if study.best is None:
         return [*lines, "No trial has finished yet."]

@@ -1,6 +1,7 @@
 """Build the notes on the runs of a table: seeds, settings, code, machine, and the smallest difference a test finds."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,8 +9,8 @@ from krona.messages import amount, first_few
 from krona.metrics.power import detectable_difference, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
-from krona.report.grouping import mixed_data_notes, setting_text
-from krona.report.stored_runs import StoredRun, count_unfinished, one_of_each
+from krona.report.grouping import setting_text
+from krona.report.stored_runs import StoredRun, count_unfinished, differing_data, format_differing, one_of_each
 from krona.report.table import AVERAGE, Cell, Table, common_answers
 from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
@@ -19,6 +20,8 @@ TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # at most this number of notes on tuned settings
 SWAPS = 400  # enough to estimate the standard deviation of the null differences to 4 %
 POWER_NOTE = "The paired test finds a difference of this size four times out of five, and a smaller one less often"
+# Runs of a task with equal values of these settings should use the same data.
+DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -31,12 +34,30 @@ def describe_runs(runs: Sequence[StoredRun], *, shapes: bool) -> list[str]:
     With ``shapes``, there is also a note on shapes of A that did not fit the layers.
     """
     return [
-        *mixed_data_notes(runs),
+        *_mixed_data_notes(runs),
         *_head_note(runs),
         *_settings_note(runs),
         *(_shapes_note(runs) if shapes else []),
         *_tuned_notes(runs),
         _code_note(runs),
+    ]
+
+
+def _mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
+    """Return a note for each task on which methods with the same data settings did not use the same data."""
+    first: dict[tuple[str | bool | None, ...], StoredRun] = {}
+    keys: dict[str, dict[str, None]] = defaultdict(dict)
+    methods: dict[str, dict[str, None]] = defaultdict(dict)
+    for run in one_of_each(run for run in runs if run.status == "done"):
+        task = run.result.task
+        other = first.setdefault((task, run.has_prefix, *map(run.setting, DATA_SETTINGS)), run)
+        if found := differing_data([other, run]):
+            keys[task] |= dict.fromkeys(found)
+            methods[task] |= dict.fromkeys(method_label(one.result.method) for one in (other, run))
+    return [
+        f"{task_label(task)}: {' and '.join(names)} were not run on the same data ({format_differing([*keys[task]])})."
+        for task, names in methods.items()
+        if len(names) > 1  # variants of a single method have separate rows
     ]
 
 

@@ -14,8 +14,7 @@ import numpy as np
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
-from krona.report.grouping import differing_data
-from krona.report.stored_runs import StoredRun
+from krona.report.stored_runs import StoredRun, differing_data
 from krona.report.table import ALPHA, AVERAGE, Cell, Column, Row
 from krona.runs.suspicious_scores import Remark, constant_scores
 
@@ -164,7 +163,7 @@ def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
     sizes = {row: run.setting("data.train_rows") or "" for row, run in first.items()}
     numbers = {row: float(size) if size.isdigit() else float("inf") for row, size in sizes.items()}
     most = [row for row in first if numbers[row] == max(numbers.values())]
-    return [] if any(differing_data(first[most[0]], first[row]) for row in most) else most
+    return [] if differing_data([first[row] for row in most]) else most
 
 
 def _chosen_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:

@@ -22,6 +22,7 @@ from krona.runs.suspicious_scores import Remark, remarks
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
+DATA = (*(f"{name} set" for name in SPLITS), "rows left out")
 KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")  # suggestions for --where
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 
@@ -145,6 +146,30 @@ class StoredRun:
     @property
     def metrics(self) -> list[str]:
         return score_metrics(self.result.config["task"])
+
+    @property
+    def has_prefix(self) -> bool:
+        """True if the texts begin with the task's name. They have other fingerprints than texts without it."""
+        task, method = self.result.config["task"], self.result.config["method"]
+        given = task.get("prefix")
+        return bool(method.get("task_prefix") if given is None else given)
+
+
+def differing_data(runs: Sequence[StoredRun]) -> list[str]:
+    """Return the properties in which the data of runs differ from those of the first, such as ``train set``.
+
+    Unknown values do not count as different.
+    """
+    found: dict[str, None] = {}
+    for run in runs[1:]:
+        pairs = [(key, runs[0].content[key], run.content[key]) for key in DATA if run.has_prefix == runs[0].has_prefix]
+        found |= {key: None for key, x, y in pairs if x != y and None not in (x, y)}
+    return [*found]
+
+
+def format_differing(keys: Sequence[str]) -> str:
+    """Return text such as ``train set and dev set differ``."""
+    return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
 
 
 def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -> tuple[list[StoredRun], list[str]]:
