@@ -8,8 +8,20 @@ import pytest
 from matplotlib.figure import Figure
 
 from krona.paper import METHOD_LABELS
-from krona.report.charts import looks
-from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, log_ticks, score_axis, short
+from krona.report.charts.chart import (
+    Axis,
+    Chart,
+    Point,
+    Series,
+    dark_style,
+    fit_ends,
+    log_ticks,
+    method_look,
+    row_looks,
+    score_axis,
+    short,
+    slot,
+)
 from krona.report.charts.draw import draw, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,7 +42,7 @@ def words(svg):
 
 
 def chart(points, axis=None, **kwargs):
-    series = [Series(name, looks.method_look(name), [point]) for name, point in points.items()]
+    series = [Series(name, method_look(name), [point]) for name, point in points.items()]
     return Chart("A chart", axis or Axis("cost"), score_axis("score", [*points.values()]), series, **kwargs)
 
 
@@ -100,7 +112,7 @@ def test_marks_have_tooltips_and_lie_where_their_values_are():
 
 def test_names_at_the_ends_of_lines_are_moved_apart():
     series = [
-        Series(name, looks.method_look(name), [Point(1, 60, text="a"), Point(2, 70.1, text="b")], line=True, named=True)
+        Series(name, method_look(name), [Point(1, 60, text="a"), Point(2, 70.1, text="b")], line=True, named=True)
         for name in ("lora", "krona", "pa")
     ]
     svg = draw(Chart("Lines", Axis("k", "whole"), score_axis("score", series[0].points), series))
@@ -116,14 +128,14 @@ def test_the_same_chart_is_the_same_bytes_without_a_date():
 
 
 def test_colors_follow_the_scheme_and_differ():
-    every = {(one.light, one.mark) for one in map(looks.method_look, METHOD_LABELS)}
+    every = {(one.light, one.mark) for one in map(method_look, METHOD_LABELS)}
     assert len(every) == len(METHOD_LABELS)
-    assert looks.slot("mine") == looks.slot("mine") >= len(METHOD_LABELS)
-    same = looks.row_looks(["krona", "lora", "krona"])
+    assert slot("mine") == slot("mine") >= len(METHOD_LABELS)
+    same = row_looks(["krona", "lora", "krona"])
     assert same[0] != same[2]
-    look = looks.method_look("lora")
+    look = method_look("lora")
     assert f"fill: {look.light}" in draw(chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")}))
-    style = looks.dark_style([look])
+    style = dark_style([look])
     assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
 

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
@@ -170,7 +169,8 @@ def paper_table(layout: Layout) -> Table | None:
     """Return a table of the paper's own numbers, or None if the layout is not a table of the paper."""
     if (paper := layout.paper) is None:
         return None
-    columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
+    keys = sorted(paper.columns, key=lambda key: (key != "params", task_order(key)))
+    columns = [Column(key, PRINTED.get(key, task_label(key))) for key in keys]
     heading = "The printed numbers (T5-base, GLUE, single runs)"
     table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     digits = 0 if layout.quantity == "cost" else 2
@@ -185,7 +185,3 @@ def paper_table(layout: Layout) -> Table | None:
         which = "other" if table.notes else "paper's"
         table.notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")
     return table
-
-
-def _paper_order(key: str) -> tuple[int, Any]:
-    return (0, 0) if key == "params" else (1, task_order(key)) if key in TASKS else (2, key)

@@ -237,7 +237,6 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
 
 
 def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
-    """Return the mean of the cells' values times ``scale``."""
     if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
     runs = [run for cell in cells for run in cell.runs]

@@ -92,7 +92,7 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 
 def diff_runs(a: Path, b: Path) -> RunDiff:
     """Compare the runs in two folders. Raise KronaError if a run can't be read."""
-    one, two = (stored_run(run.read(), str(run.result)) for run in (RunFolder(a), RunFolder(b)))
+    one, two = (stored_run(run.read(), run.result) for run in (RunFolder(a), RunFolder(b)))
     settings, scores = _differing_settings(one, two), list(_scores(one, two))
     found = RunDiff(one, two, settings, scores, untested=_why_untested(one, two))
     if found.untested is None:
@@ -227,7 +227,7 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
     for name in methods:
         wanted = (section, task, name)
         ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
-        variants = len({run.variant for run in ours})
+        variants = len({run.common.variant for run in ours})
         if variants != 1:
             remarks.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
         cells.append(score_cell(ours, "test") if variants == 1 else None)

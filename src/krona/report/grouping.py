@@ -46,7 +46,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
         if (key := layout.row(run.result)) is not None:
-            cells[key][run.result.task][run.variant].append(run)
+            cells[key][run.result.task][run.common.variant].append(run)
     rows: list[Row] = []
     notes: list[str] = []
     for key in sorted({*cells, *(layout.rows if whole else ())}, key=lambda name: row_order(layout, name)):

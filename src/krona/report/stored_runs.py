@@ -13,6 +13,7 @@ from krona.messages import KronaError, amount
 from krona.metrics.answers import Answers
 from krona.report.computed_values import ComputedValues, SharedParts
 from krona.report.sections import Section, find_section
+from krona.runs import file_names
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.predictions import check_answers, score_metrics, unusable_result
@@ -41,12 +42,8 @@ class StoredRun:
 
     result: Result  # a summary, without outcomes and with only the last epoch of the dev curve
     section: Section
-    place: str  # the path of its result.json
+    path: Path  # of its result.json
     shared: SharedParts = field(default_factory=SharedParts)
-
-    @property
-    def path(self) -> Path:
-        return Path(self.place)
 
     @property
     def whole(self) -> Result:
@@ -88,10 +85,6 @@ class StoredRun:
     @property
     def content(self) -> dict[str, str | None]:
         return self.common.content
-
-    @property
-    def variant(self) -> tuple[Any, ...]:
-        return self.common.variant
 
     @cached_property
     def common(self) -> Common:
@@ -188,28 +181,28 @@ def load_runs(outputs: Sequence[Path], computed: ComputedValues | None = None) -
             try:
                 if isinstance(found, KronaError):
                     raise found
-                run = stored_run(found, f"{folder}/{found.run_id}/result.json", shared)
+                run = stored_run(found, folder / found.run_id / file_names.RESULT, shared)
             except KronaError as error:
                 problems.append(str(error))
                 continue
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
-                problems.append(f"{run.place} and {other.place} are different results of one run. Neither is used.")
+                problems.append(f"{run.path} and {other.path} are different results of one run. Neither is used.")
     gc.freeze()  # the results stay in use, so the garbage collector need not check them again
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
-def stored_run(result: Result, place: str, shared: SharedParts | None = None) -> StoredRun:
+def stored_run(result: Result, path: Path, shared: SharedParts | None = None) -> StoredRun:
     """Return a result and its section of the report. Raise KronaError if the config or provenance can't be used."""
     shared = shared or SharedParts()
     try:
         parts = [result.config.get(name) for name in ("task", "backbone", "data")]
         parts += [result.provenance, result.splits]
         key = (result.status == "done", *map(id, parts))
-        return StoredRun(result, shared.compute(key, parts, lambda: find_section(result)), place, shared)
+        return StoredRun(result, shared.compute(key, parts, lambda: find_section(result)), path, shared)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise unusable_result(Path(place), error) from error
+        raise unusable_result(path, error) from error
 
 
 def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from krona.messages import visible
-from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
-from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
+from krona.report.charts.chart import GRID, INK, PAPER, SOFT, Axis, Chart, Look, Point, Series, score_axis, short
 from krona.report.charts.scores import Scored
 
 RING = Look("#c47a00", "#efb118")  # the ring around the paper's number
@@ -88,7 +87,6 @@ def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
 
 
 def _write_beside(axes: Any, text: str, y: float, **style: Any) -> None:
-    """Write a text to the right of the chart."""
     place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
     axes.annotate(text, (1, y), xycoords=("axes fraction", "data"), **place, **style)
 
@@ -102,7 +100,6 @@ def _prepare(axes: Any, *, grid: str) -> None:
 
 
 def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[float]) -> None:
-    """Set the label, scale, ends and ticks of an axis so that they fit the drawn values."""
     from matplotlib import ticker
 
     one, low, high = getattr(axes, f"{side}axis"), axis.low, axis.high

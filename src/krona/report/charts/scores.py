@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
-from krona.report.charts.chart import Axis, Chart, Point, Series, fit_ends, log_ticks, score_axis
+from krona.report.charts.chart import (
+    Axis,
+    Chart,
+    Look,
+    Point,
+    Series,
+    fit_ends,
+    log_ticks,
+    method_look,
+    row_looks,
+    score_axis,
+)
 from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
-from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.wording import cell_mark, cell_value, format_range, format_seeds, number, plain_label

@@ -13,10 +13,9 @@ from urllib.parse import quote
 from krona.formatting import NOTHING
 from krona.report import wording
 from krona.report.charts import scores
-from krona.report.charts.chart import Chart
+from krona.report.charts.chart import Chart, dark_style, row_looks
 from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw
-from krona.report.charts.looks import dark_style, row_looks
 from krona.report.charts.scores import PRUNED, Scored, study_charts
 from krona.report.notes import best_run_notes, cell_remarks, closing_notes, describe_provenance, table_notes
 from krona.report.stored_runs import StoredRun
@@ -123,7 +122,6 @@ def _table_charts(report: Report, number: int) -> str:
 
 
 def _key(row: Scored) -> str:
-    """Return the mark and the name of a row."""
     style = f"--light:{row.look.light};--dark:{row.look.dark}"
     mark = f'<span class="mark" style="{style}" aria-hidden="true">{row.look.sign}</span>'
     return f"<span>{mark} {_label(row.row)}</span>"

@@ -3,18 +3,9 @@
 import re
 from pathlib import Path
 
+from krona.report import wording
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Note, Report, Table
-from krona.report.wording import (
-    cell_details,
-    cell_mark,
-    cell_value,
-    legend,
-    paper_lines,
-    summarize,
-    tagged_label,
-    tagged_sentence,
-)
 
 
 def render(report: Report, out: Path | None) -> str:
@@ -22,10 +13,10 @@ def render(report: Report, out: Path | None) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_note(report.empty))
-    parts += [tagged_sentence(line, _escape) for line in (*summarize(report), report.counts)]
+    parts += [wording.tagged_sentence(line, _escape) for line in (*wording.summarize(report), report.counts)]
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
-        parts.append(_escape(legend(report)))
+        parts.append(_escape(wording.legend(report)))
     for heading, notes in closing_notes(report):
         parts.append(f"## {_escape(heading)}\n\n" + "\n".join(f"- {_note(note)}" for note in notes))
     return "\n\n".join(parts) + "\n"
@@ -38,7 +29,9 @@ def _table(table: Table) -> str:
     lines.append(f"| {_escape(table.axis)} | " + " | ".join(map(_heading, table.columns)) + " |")
     lines.append("|:--|" + "--:|" * len(table.columns))
     for row in table.rows:
-        label = tagged_label(row.label, _escape) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
+        label = wording.tagged_label(row.label, _escape) + (
+            f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else ""
+        )
         lines.append(f"| {label} | " + " | ".join(_cell(row.cell(column.key)) for column in table.columns) + " |")
     lines.append("")
     lines += [f"- {_note(note)}" for note in table_notes(table)]
@@ -50,14 +43,14 @@ def _heading(column: Column) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    shown = f"**{cell_value(cell)}**" if cell.best or cell.tied else cell_value(cell)
-    details = [*cell_details(cell), *paper_lines(cell)]
-    return "<br>".join([shown + _escape(cell_mark(cell)), *(f"<sub>{line}</sub>" for line in details)])
+    shown = f"**{wording.cell_value(cell)}**" if cell.best or cell.tied else wording.cell_value(cell)
+    details = [*wording.cell_details(cell), *wording.paper_lines(cell)]
+    return "<br>".join([shown + _escape(wording.cell_mark(cell)), *(f"<sub>{line}</sub>" for line in details)])
 
 
 def _note(note: Note) -> str:
     """Return a sentence, and its command as code, because GitHub would change quotes and dashes in text."""
-    text = tagged_sentence(note.text, _escape)
+    text = wording.tagged_sentence(note.text, _escape)
     if not note.command:
         return text
     fence = "`" * (max(map(len, re.findall("`+", note.command)), default=0) + 1)

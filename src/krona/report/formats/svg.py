@@ -8,10 +8,9 @@ from typing import Any
 
 from krona.messages import amount
 from krona.report.charts import scores
-from krona.report.charts.chart import Chart
+from krona.report.charts.chart import INK, PAPER, SOFT, Chart, Look, dark_style
 from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw_points, draw_rows, new_figure, to_svg
-from krona.report.charts.looks import INK, PAPER, SOFT, Look, dark_style
 from krona.report.charts.scores import Scored
 from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table

@@ -15,13 +15,12 @@ from rich.text import Text
 
 from krona.formatting import as_typed, escape
 from krona.messages import visible
-from krona.report.charts.looks import LIGHT, slot
+from krona.report.charts.chart import LIGHT, slot
 from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.report.wording import cell_details, cell_mark, cell_value, difference, legend, summarize
 
 MOST_LINES = 20  # a section below the tables shows at most this number of notes
-STYLES = {"warning": "yellow"}  # styles of notes by kind; other kinds are dim
 
 
 def render(report: Report, out: Path | None) -> str:
@@ -45,7 +44,7 @@ def render(report: Report, out: Path | None) -> str:
         for grid in _grids(console, table):
             console.print(grid)
         for note in table_notes(table):
-            _print_note(console, note, STYLES.get(note.kind, "dim"))
+            _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
     if any(table.section for table in report.tables):
         _print(console, f"\n{legend(report)}", "dim")
     for heading, notes in closing_notes(report):
