@@ -11,7 +11,7 @@ from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import score_cells
 from krona.report.costs import add_quantities, benchmark_tables, fill_times
 from krona.report.grouping import group_runs, make_command, repeat_overrides
-from krona.report.layouts import Layout, table_tasks
+from krona.report.layouts import Layout
 from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
 from krona.report.score_cells import score_cell, score_column
@@ -79,9 +79,12 @@ def _build_table(
 ) -> Table:
     # Show missing runs if the user wanted to make this table, but not if a run of another sweep only fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
-    # Runs on GLUE with another backbone or split need not cover all tasks. Show only the tasks that they have.
-    all_tasks = whole and (section.comparable or section.kind != "glue")
-    tasks = table_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
+    shown = {run.result.task for run in runs}
+    if section.comparable:  # runs on GLUE with another backbone or split need not cover all tasks
+        shown |= {*layout.tasks}
+    elif whole and section.kind == "sample":
+        shown |= {f"sample_{task}" for task in layout.tasks}
+    tasks = sorted(shown, key=task_order)
     rows, notes = group_runs(runs, layout, whole=whole)
     counts = Counter(row.key for row in rows if row.runs).values()  # number of settings of each method
     on_test = layout.split == "test"

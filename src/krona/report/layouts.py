@@ -1,10 +1,10 @@
 """The layouts of tables: the rows and columns of the tables of the paper, of a sweep and of all runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
+from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table
 from krona.paths import choice_files, typed_command
 from krona.runs.result import Result
 from krona.runs.run_id import as_text
@@ -184,17 +184,3 @@ _TABLES: dict[str, dict[str, Any]] = {
 def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
     """Return a sort key: rows of the layout in its order, then all other rows."""
     return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))
-
-
-def table_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
-    """Return the tasks of a table in their order.
-
-    Args:
-        kind: the kind of data, as in `krona.report.sections.Section`.
-        found: the tasks of the runs.
-        whole: add the tasks of the layout, or for sample data the corresponding sample tasks, even without runs.
-    """
-    if not whole:
-        return sorted(found, key=task_order)
-    always = {"glue": layout.tasks, "sample": tuple(f"sample_{t}" for t in layout.tasks)}.get(kind, ())
-    return sorted({*always, *found}, key=task_order)

@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from krona import paths
@@ -101,13 +102,13 @@ def next_commands(report: Report) -> list[Note]:
     The run is the row's best run on its first task, because scores of different tasks can't be compared.
     """
     for table in report.tables:
-        tasks = [column for column in table.score_columns if column.kind == "task"]
-        for column in table.score_columns[:1]:
-            best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
-            for task in tasks if best else ():
-                if best and (run := best_run(best.cell(task.key))):
-                    text = f"The best run of {best.name} on {shorten(task.key)} by its dev score"
-                    return [Note(f"{text}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
+        columns = table.score_columns
+        tasks = [column for column in columns if column.kind == "task"]
+        best = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
+        for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
+            if run := best_run(row.cell(task.key)):
+                text = f"The best run of {row.name} on {shorten(task.key)} by its dev score"
+                return [Note(f"{text}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
     return []
 
 

@@ -13,8 +13,7 @@ from krona.runs.suspicious_scores import SIGN
 
 SEEDS = "the range of two, or Student's t interval (95 %) of more"  # intervals over seeds
 MOST_NAMED = 4  # longer lists of rows, methods or tasks are shortened
-UNITS = {"params": "% of the parameters", "time": "s of training"}
-DIGITS = {"params": -3, "time": 0}
+COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, and digits as in `number`
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -197,8 +196,8 @@ def _score(row: Row, column: Column) -> str:
 def _cost_words(rows: Sequence[Row]) -> str:
     """Return the costs of rows as text, such as `` (0.071 % of the parameters, 70 to 74 s of training)``."""
     words = []
-    for key, unit in UNITS.items():
+    for key, (unit, digits) in COSTS.items():
         values = sorted(cell.value for row in rows if (cell := row.cell(key)).value is not None)
-        shown = [number(value, DIGITS[key]) for value in values]
+        shown = [number(value, digits) for value in values]
         words += [f"{' to '.join(dict.fromkeys([shown[0], shown[-1]]))} {unit}"] if shown else []
     return f" ({', '.join(words)})" if words else ""

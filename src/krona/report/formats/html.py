@@ -174,8 +174,8 @@ def _cell(cell: Cell) -> str:
     shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else shown
     details = [*wording.cell_details(cell), *wording.paper_lines(cell)]
     value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
-    told = [cell.missing or "", f"p against the best: {cell.p:.4f} (Holm)" if cell.p is not None else ""]
-    title = f' title="{escape("".join(told))}"' if any(told) else ""
+    told = cell.missing if cell.p is None else f"p against the best: {cell.p:.4f} (Holm)"
+    title = f' title="{escape(told)}"' if told else ""
     return f"<td{value}{title}>{shown}{''.join(f'<small>{line}</small>' for line in details)}</td>"
 
 
