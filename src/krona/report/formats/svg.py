@@ -1,10 +1,10 @@
 """The SVG format: one picture of curves over a setting, or of a table's scores and charts of their costs."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from krona.messages import amount
 from krona.report.charts import scores
@@ -23,15 +23,12 @@ LETTERS = 105  # the maximum number of characters in a line of text
 LINE = 17  # the height of a line of text
 
 
-@dataclass(frozen=True)
-class RowChart:
-    """A chart with one score and its intervals in each row. ``label`` is the label of the axis of scores."""
+class Part(NamedTuple):
+    """A part of the picture. The parts are below one another."""
 
-    label: str
-    rows: Sequence[Scored]
-
-
-Part = str | RowChart | Sequence[Chart]  # a sentence, a chart of rows, or charts side by side
+    height: float
+    draw: Callable[[Any], object]  # draws the part in a subfigure of matplotlib
+    looks: Sequence[Look] = ()
 
 
 def render(report: Report, out: Path | None) -> str:
@@ -41,8 +38,8 @@ def render(report: Report, out: Path | None) -> str:
         [f"{amount(count, 'file')} could not be used. Other formats of the report give the reasons."] if count else []
     )
     for curves in find_curves(report.runs):
-        charts = [[chart] for chart in scores.curve_charts(curves)]
-        return _picture(curves.title, [*charts, curves.explain_bars(), *notes])
+        charts = [part for chart in scores.curve_charts(curves) for part in _charts([chart], headings=True)]
+        return _picture(curves.title, [*charts, *_texts(curves.explain_bars(), *notes)])
     for table in report.tables:
         if columns := table.score_columns:
             return _table(table, columns[0], notes)
@@ -51,7 +48,7 @@ def render(report: Report, out: Path | None) -> str:
         if report.empty
         else "This table has no scores to draw. Use another format."
     )
-    return _picture(report.title, [empty, *notes])
+    return _picture(report.title, _texts(empty, *notes))
 
 
 def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
@@ -62,12 +59,15 @@ def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
     seeds = any(row.cell.over_seeds for row in rows)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
         bars = f"Bars: over seeds ({SEEDS})." if seeds else ""
-        return _picture(title, [_head(table, rows, bold=False), charts[:1], bars, *notes], headings=False)
-    score_rows = RowChart(f"{column.label}, score (0–100)", rows)
+        return _picture(title, [*_texts(_head(table, rows, bold=False)), *_charts(charts[:1]), *_texts(bars, *notes)])
+    label = f"{column.label}, score (0–100)"
+    row_chart = Part(
+        30.0 * len(rows) + 54, lambda place: draw_rows(place.subplots(), label, rows), [row.look for row in rows]
+    )
     below = _rank_charts(column, rows, charts) or charts
     front = FRONT if any(chart.front for chart in below) else ""
-    parts: list[Part] = [_head(table, rows, bold=True), score_rows, _explain_lines(rows), below, front, *notes]
-    return _picture(title, parts, headings=False)
+    above = [*_texts(_head(table, rows, bold=True)), row_chart, *_texts(_explain_lines(rows))]
+    return _picture(title, [*above, *_charts(below), *_texts(front, *notes)])
 
 
 def _rank_charts(column: Column, rows: Sequence[Scored], charts: Sequence[Chart]) -> list[Chart]:
@@ -95,45 +95,36 @@ def _explain_lines(rows: Sequence[Scored]) -> str:
     return " ".join(words)
 
 
-def _picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
-    """Return the text of an SVG file with the parts below one another. With ``headings``, charts have their titles."""
-    shown: list[Part] = [part for part in parts if part]
-    heights = [34.0, *map(_height, shown)]
-    with new_figure(WIDTH, sum(heights)) as figure:
-        figure.patch.set(facecolor=PAPER.light)
-        rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False, facecolor="none")[:, 0]
-        rows[0].text(0.02, 0.5, title, fontsize=15, fontweight="bold", color=INK.light, va="center")
-        for part, place in zip(shown, rows[1:], strict=True):
-            _draw_part(place, part, headings=headings)
-        return to_svg(figure, title, style=f"text{{font-family:system-ui,sans-serif}}{dark_style(_looks(shown))}")
+def _texts(*lines: str) -> list[Part]:
+    """Return a part for each line of text that is not empty."""
+    parts = []
+    for wrapped in (textwrap.wrap(line, LETTERS) for line in lines if line):
+        draw = methodcaller("text", 0.02, 0.5, "\n".join(wrapped), fontsize=12, color=SOFT.light, va="center")
+        parts.append(Part(LINE * len(wrapped) + 6.0, draw))
+    return parts
 
 
-def _height(part: Part) -> float:
-    if isinstance(part, str):
-        return LINE * len(textwrap.wrap(part, LETTERS)) + 6.0
-    if isinstance(part, RowChart):
-        return 30.0 * len(part.rows) + 54
-    return 320.0 if len(part) == 1 else 240.0
+def _charts(charts: Sequence[Chart], *, headings: bool = False) -> list[Part]:
+    """Return a part with the charts side by side, or no part without charts. With ``headings``, they have titles."""
 
-
-def _draw_part(place: Any, part: Part, *, headings: bool) -> None:
-    if isinstance(part, str):
-        lines = "\n".join(textwrap.wrap(part, LETTERS))
-        place.text(0.02, 0.5, lines, fontsize=12, color=SOFT.light, va="center")
-    elif isinstance(part, RowChart):
-        draw_rows(place.subplots(), part.label, part.rows)
-    else:
-        for axes, chart in zip(place.subplots(1, len(part), squeeze=False)[0], part, strict=True):
+    def draw(place: Any) -> None:
+        for axes, chart in zip(place.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
             draw_points(axes, chart)
             if headings:
                 axes.set_title(chart.title, loc="left", fontsize=12, color=INK.light)
 
+    looks = [series.look for chart in charts for series in chart.series]
+    return [Part(320.0 if len(charts) == 1 else 240.0, draw, looks)] if charts else []
 
-def _looks(parts: Iterable[Part]) -> list[Look]:
-    found: list[Look] = []
-    for part in parts:
-        if isinstance(part, RowChart):
-            found += [row.look for row in part.rows]
-        elif not isinstance(part, str):
-            found += [series.look for chart in part for series in chart.series]
-    return found
+
+def _picture(title: str, parts: Sequence[Part]) -> str:
+    """Return the text of an SVG file with the parts below one another."""
+    heights = [34.0, *(part.height for part in parts)]
+    style = dark_style(look for part in parts for look in part.looks)
+    with new_figure(WIDTH, sum(heights)) as figure:
+        figure.patch.set(facecolor=PAPER.light)
+        rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False, facecolor="none")[:, 0]
+        rows[0].text(0.02, 0.5, title, fontsize=15, fontweight="bold", color=INK.light, va="center")
+        for part, place in zip(parts, rows[1:], strict=True):
+            part.draw(place)
+        return to_svg(figure, title, style=f"text{{font-family:system-ui,sans-serif}}{style}")
