@@ -10,7 +10,7 @@ from krona.report.build_tables import build_tables, paper_table
 from krona.report.computed_values import ComputedValues
 from krona.report.formats import renderer
 from krona.report.layouts import Layout, find_layout
-from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, load_runs
+from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, finished, load_runs
 from krona.report.table import Note, Report
 from krona.report.wording import describe_subject
 from krona.runs import sweep as sweep_runs
@@ -75,7 +75,7 @@ def collect(
     if layout.paper is None and (subject := describe_subject(report.tables)):
         report.title += f": {subject}"
     belonging = [run for run in runs if layout.row(run.result) is not None]
-    report.runs = [run for run in belonging if run.status == "done"]
+    report.runs = finished(belonging)
     report.unfinished = [run for run in belonging if run.status != "done"]
     begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
     report.counts = count_states(belonging, 0 if filters else len(planned - begun))

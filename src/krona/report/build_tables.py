@@ -16,7 +16,7 @@ from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
 from krona.report.score_cells import score_cell, score_column
 from krona.report.sections import Section, merge_sections
-from krona.report.stored_runs import StoredRun
+from krona.report.stored_runs import StoredRun, finished
 from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
@@ -41,7 +41,7 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun], folders: Sequence[Pa
         spent = sum(len(row.cells) for one in tables for row in one.rows)
         seeds = None if not many else score_cells.MOST_SEEDS if spent < score_cells.MOST_CELLS else 0
         split, scored, asides = _choose_split(layout, by_section[section])
-        known = [run for run in by_section[section] if run.status == "done"] or by_section[section]
+        known = finished(by_section[section]) or by_section[section]
         whole = merge_sections([run.section for run in known])
         tables.append(_build_table(replace(layout, split=split), whole, scored, most_cells, seeds))
         tables[-1].other_notes += asides

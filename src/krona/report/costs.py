@@ -12,7 +12,7 @@ import numpy as np
 from krona.paper import method_label, task_label
 from krona.paths import typed_command
 from krona.report.layouts import Layout, row_order
-from krona.report.stored_runs import StoredRun
+from krona.report.stored_runs import StoredRun, finished
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.file_names import ADAPTER
 from krona.safe_files import read_json
@@ -110,7 +110,7 @@ def _quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     """Return the cell of a quantity: its mean over finished runs or, if it does not depend on the seed, its maximum."""
     one = QUANTITIES[name]
     value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
-    found = [known / one.unit for run in runs if run.status == "done" and (known := value(run)) is not None]
+    found = [known / one.unit for run in finished(runs) if (known := value(run)) is not None]
     if not found or (name == "time" and not any(found)):
         return Cell(missing="")
     shown = fmean(found) if one.average else float(max(found))

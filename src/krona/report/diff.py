@@ -9,7 +9,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import holm, mcnemar, swap_test
 from krona.report.score_cells import score_cell
-from krona.report.stored_runs import StoredRun, differing_data, format_differing, load_runs, stored_run
+from krona.report.stored_runs import StoredRun, differing_data, finished, format_differing, load_runs, stored_run
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.index import summaries
@@ -206,7 +206,7 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     If a method has no run or several variants on a task, the task has a remark instead of a test.
     """
     runs, problems = load_runs([outputs])
-    done = [run for run in runs if run.result.status == "done"]
+    done = finished(runs)
     for name in (a, b):
         if not any(run.result.method == name for run in done):
             known = sorted({run.result.method for run in done})

@@ -17,7 +17,7 @@ from krona.paper import task_label
 from krona.paths import OUTPUTS
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section, merge_sections
-from krona.report.stored_runs import DATA, StoredRun
+from krona.report.stored_runs import DATA, StoredRun, finished
 from krona.report.table import Row
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import asked_shape, used_shape
@@ -84,7 +84,7 @@ def _join_unknown(variants: Variants) -> None:
 
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
     """Return the variants with finished runs, or of these only the variants with runs of the table's sweep, if any."""
-    variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
+    variants = [runs for runs in variants if finished(runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
 

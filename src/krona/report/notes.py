@@ -10,7 +10,7 @@ from krona import paths
 from krona.formatting import below
 from krona.messages import amount, first_few, shorten
 from krona.paper import task_label
-from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished, differing_data, format_differing
+from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished, differing_data, finished, format_differing
 from krona.report.table import Cell, Column, Note, Report, Table
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
@@ -52,14 +52,13 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
 
 def best_run(cell: Cell) -> StoredRun | None:
     """Return the finished run with the best dev score. The test score is never used for the choice."""
-    done = [run for run in cell.runs if run.status == "done"]
-    return max(done, key=lambda run: run.score("dev") or 0.0, default=None)
+    return max(finished(cell.runs), key=lambda run: run.score("dev") or 0.0, default=None)
 
 
 def best_run_notes(table: Table) -> Iterator[list[Note]]:
     """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
     for row in table.rows:
-        for column in (column for column in table.columns if column.kind == "task"):
+        for column in table.task_columns:
             cells = [one.cell(column.key) for one in table.rows]
             cell, best = row.cell(column.key), next((one for one in cells if one.best), None)
             if (run := best_run(cell)) is None:
@@ -170,7 +169,7 @@ def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
-    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
+    made = [run for run in runs if run.sweep == study.name]
     if odd := differing_data(made):
         lines.append(
             f"The trials were not run on the same data ({format_differing(odd)}), so do not compare their scores."

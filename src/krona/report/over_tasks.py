@@ -21,12 +21,12 @@ UNCLEAR = f"neither significantly different nor equivalent within {MARGIN:g} poi
 
 def task_summary(table: Table) -> list[str]:
     """Return sentences about the rows with a score on every task, or [] for fewer than three tasks or rows."""
-    tasks = [column.key for column in table.columns if column.kind == "task"]
+    tasks = [column.key for column in table.task_columns]
     compared = [row for row in table.rows if row.cell(AVERAGE).compared]
     rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MOST_ROWS]
     if table.section is None or len(tasks) < FEWEST_TASKS or len(rows) < FEWEST_ROWS:
         return []
-    labels = [column.label for column in table.columns if column.kind == "task"]
+    labels = [column.label for column in table.task_columns]
     cells = [row.cell(task) for row in rows for task in tasks]
     sources = len(compared), labels, [row.name for row in rows], [(cell.sources, cell.by_seed) for cell in cells]
     found: list[str] = cells[0].compute("summary", sources, partial(_summarize, rows, tasks, labels, len(compared)))

@@ -10,7 +10,14 @@ from krona.metrics.power import detectable_difference, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import method_label, task_label
 from krona.report.grouping import setting_text
-from krona.report.stored_runs import StoredRun, count_unfinished, differing_data, format_differing, one_of_each
+from krona.report.stored_runs import (
+    StoredRun,
+    count_unfinished,
+    differing_data,
+    finished,
+    format_differing,
+    one_of_each,
+)
 from krona.report.table import AVERAGE, Cell, Table, common_answers
 from krona.report.wording import number
 from krona.runs.provenance import asked_shape, used_shape
@@ -48,7 +55,7 @@ def _mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
     first: dict[tuple[str | bool | None, ...], StoredRun] = {}
     keys: dict[str, dict[str, None]] = defaultdict(dict)
     methods: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in one_of_each(run for run in runs if run.status == "done"):
+    for run in one_of_each(finished(runs)):
         task = run.result.task
         other = first.setdefault((task, run.has_prefix, *map(run.setting, DATA_SETTINGS)), run)
         if found := differing_data([other, run]):
@@ -113,7 +120,7 @@ def _head_note(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
-    done = [run.result for run in one_of_each(run for run in runs if run.status == "done")]
+    done = [run.result for run in one_of_each(finished(runs))]
     fitted = sorted({f"{asked} → {used_shape(result)}" for result in done if (asked := asked_shape(result))})
     return [f"Shapes of A, the paper's → those used on this backbone: {', '.join(fitted)}."] if fitted else []
 
@@ -126,15 +133,15 @@ def _version(result: Result) -> str:
 
 
 def _code_note(runs: Sequence[StoredRun]) -> str:
-    done = [run for run in runs if run.status == "done"]
+    done = finished(runs)
     commits = sorted({_version(run.result) for run in done or runs})
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
     devices = sorted({str(run.result.provenance.get("device")) for run in done or runs})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
     code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
-    finished = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
+    words = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
     others = count_unfinished(runs)
-    return f"{finished} Not finished: {others}." if others else finished
+    return f"{words} Not finished: {others}." if others else words
 
 
 def power_note(table: Table) -> list[str]:
@@ -143,7 +150,7 @@ def power_note(table: Table) -> list[str]:
     It depends on the examples for which these rows have different predictions, so other pairs have other differences.
     """
     found = []
-    for column in (column for column in table.columns if column.kind == "task"):
+    for column in table.task_columns:
         rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).p is not None]
         rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0)))
         if len(rows) < 2:

@@ -14,7 +14,7 @@ import numpy as np
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
-from krona.report.stored_runs import StoredRun, differing_data
+from krona.report.stored_runs import StoredRun, differing_data, finished
 from krona.report.table import ALPHA, AVERAGE, Cell, Column, Row
 from krona.runs.suspicious_scores import Remark, constant_scores
 
@@ -178,7 +178,7 @@ def _chosen_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> lis
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:
     """Return the mean over tasks of the mean dev score over seeds. A run without a dev score counts as 0."""
-    scores = [[run.score("dev") or 0.0 for run in row.runs[task] if run.status == "done"] for task in tasks]
+    scores = [[run.score("dev") or 0.0 for run in finished(row.runs[task])] for task in tasks]
     return float(np.mean([np.mean(found) for found in scores]))
 
 

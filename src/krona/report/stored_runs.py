@@ -205,6 +205,11 @@ def stored_run(result: Result, path: Path, shared: SharedParts | None = None) ->
         raise unusable_result(path, error) from error
 
 
+def finished(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return the runs that have finished, in the same order."""
+    return [run for run in runs if run.status == "done"]
+
+
 def one_of_each(runs: Iterable[StoredRun]) -> list[StoredRun]:
     """Return one run, the first, for each value of `StoredRun.common`."""
     found: dict[int, StoredRun] = {}

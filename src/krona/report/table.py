@@ -12,7 +12,7 @@ from krona.metrics.metric import Floats
 from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval
 from krona.paper import PaperTable
 from krona.report.sections import Section
-from krona.report.stored_runs import StoredRun
+from krona.report.stored_runs import StoredRun, finished
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import Remark
 
@@ -163,7 +163,7 @@ class Row:
     def first(self) -> StoredRun | None:
         """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
         runs = self.all_runs
-        return next((run for run in runs if run.status == "done"), next(iter(runs), None))
+        return next(iter(finished(runs) or runs), None)
 
     @property
     def name(self) -> str:
@@ -213,6 +213,10 @@ class Table:
     @property
     def caution(self) -> str | None:
         return self.section.caution if self.section else None
+
+    @property
+    def task_columns(self) -> list[Column]:
+        return [column for column in self.columns if column.kind == "task"]
 
     @property
     def score_columns(self) -> list[Column]:

@@ -128,9 +128,9 @@ def describe_subject(tables: Sequence[Table]) -> str:
     """Return the methods and tasks of a report, such as ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
     tables = [table for table in tables if table.section is not None]
     rows = [row for table in tables for row in table.rows]
-    columns = [column for table in tables for column in table.columns]
+    columns = [column for table in tables for column in table.task_columns]
     labels = list(dict.fromkeys(row.label for row in rows))
-    tasks = list(dict.fromkeys(task_label(column.key) for column in columns if column.kind == "task"))
+    tasks = list(dict.fromkeys(task_label(column.key) for column in columns))
     if not labels or not tasks:
         return ""
     methods = join_names(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} methods"

@@ -53,11 +53,10 @@ class Curves:
 
 
 def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
-    """Return the curves of methods with finished runs that differ only in the setting and have three values of it."""
+    """Return the curves of methods whose finished runs differ only in the setting and have three values of it."""
     places: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
-        if run.status == "done":
-            places[run.section.heading, run.result.task].append(run)
+        places[run.section.heading, run.result.task].append(run)
     found = []
     for heading, task in sorted(places, key=lambda place: (place[0], task_order(place[1]))):
         here = places[heading, task]
