@@ -164,7 +164,9 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
                 ratio = row["ratio_to_full"]  # null if full fine-tuning was not measured
                 str(row["name"]), None if ratio is None else float(ratio)
             machine = content["machine"]["gpu"] or content["machine"]["processor"]
-            found[path.stem] = {**content, "machine": str(machine)}
+            options = (content.get("settings") or {}).get("options") or {}
+            backbone = str(options.get("backbone", PAPER_BACKBONE))
+            found[path.stem] = {**content, "machine": str(machine), "backbone": backbone}
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -175,7 +177,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
 
 def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
     by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
-    others = {kind: name for kind, bench in benches.items() if (name := _backbone_name(bench)) != PAPER_BACKBONE}
+    others = {kind: bench["backbone"] for kind, bench in benches.items() if bench["backbone"] != PAPER_BACKBONE}
     machines = " and ".join(dict.fromkeys(bench["machine"] for bench in benches.values()))
     table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, TIMES, [])
     names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
@@ -198,11 +200,6 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
             f"bench={kind} ran on {name}. It is not compared with the paper's numbers, which are for {PAPER_BACKBONE}."
         )
     return table
-
-
-def _backbone_name(bench: dict[str, Any]) -> str:
-    options = (bench.get("settings") or {}).get("options") or {}
-    return str(options.get("backbone", PAPER_BACKBONE))
 
 
 def _benchmark_cell(found: dict[str, Any] | None, kind: str) -> Cell:

@@ -80,7 +80,6 @@ def _factor_shape(result: Result) -> str | None:
 
 
 def _step(result: Result) -> str | None:
-    """Return the row of Table 5 that fits the run's settings."""
     method = result.config["method"]
     if not result.method.startswith("krona_b") or method.get("residual"):
         return None

@@ -39,17 +39,15 @@ def _summarize(rows: Sequence[Row], tasks: Sequence[str], labels: Sequence[str],
     order = [int(place) for place in np.argsort(ranks.mean, kind="stable")]
     best, others = rows[order[0]], [rows[place] for place in order[1:]]
     listed = ", ".join(f"{rows[place].name} {ranks.mean[place]:.2f}" for place in order)
-    runs = {id(row): [np.array([*row.cell(task).by_seed.values()]) for task in tasks] for row in rows}
+    runs = {row: [np.array([*row.cell(task).by_seed.values()]) for task in tasks] for row in rows}
     means = ", ".join(
-        f"{row.name} {_format(over_tasks.interquartile_mean_of(runs[id(row)]), 1)}" for row in (best, *others)
+        f"{row.name} {_format(over_tasks.interquartile_mean_of(runs[row]), 1)}" for row in (best, *others)
     )
-    higher = ", ".join(
-        f"{row.name} {_format(over_tasks.improvement_of(runs[id(best)], runs[id(row)]), 2)}" for row in others
-    )
+    higher = ", ".join(f"{row.name} {_format(over_tasks.improvement_of(runs[best], runs[row]), 2)}" for row in others)
     worse = [
         rows[place].name for place in order if ranks.mean[place] - ranks.mean[order[0]] > ranks.critical_difference
     ]
-    fewest = min(len(scores) for row in rows for scores in runs[id(row)])
+    fewest = min(len(scores) for row in rows for scores in runs[row])
     too_narrow = ", which is too narrow for two seeds" if fewest < FEWEST_SEEDS else ""
     over_seeds = [
         f"Interquartile mean (the mean of the middle half of a row's scores on all tasks), with a 95 % bootstrap "

@@ -120,7 +120,7 @@ def _read_choice(group: str, stem: str) -> dict[str, Any]:
     return content
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
