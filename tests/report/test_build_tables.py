@@ -330,8 +330,9 @@ def test_table_2_takes_the_benchmarks_and_names_a_damaged_one(tmp_path):
     assert table.cell("krona", "latency").value == pytest.approx(102)
     assert table.cell("krona", "launches").value == 0
     assert table.cell("pa", "latency").command == "python bench.py bench=latency"
-    (tmp_path / "bench" / "training.json").write_text('{"rows": [{"nome": 1}]}')
-    assert "training.json is not a result of a benchmark" in collect(tmp_path, table="2").problems[0]
+    for damaged in ('{"rows": [{"nome": 1}]}', '{"rows": [], "machine": {"gpu": "a GPU"}, "settings": [1]}'):
+        (tmp_path / "bench" / "training.json").write_text(damaged)
+        assert "training.json is not a result of a benchmark" in collect(tmp_path, table="2").problems[0]
 
 
 @pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])

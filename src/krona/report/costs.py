@@ -169,7 +169,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             found[path.stem] = {**content, "machine": str(machine), "backbone": backbone}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
     return [_benchmark_table(layout, found)] if found else [], problems
