@@ -18,6 +18,7 @@ from krona.runs.result import read_result
 from krona.trackers.tracker import About, Guarded
 from krona.training.learner import Learner
 from krona.training.tracking import Trackers
+from krona.training.trainer import AfterEpoch
 from krona.training.update_norms import gradient_norms
 
 
@@ -57,7 +58,7 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
         warmup=0,
         after_backward=after_backward,
     )
-    fit(tuned, tmp_path, callbacks=[trackers])
+    fit(tuned, tmp_path, callbacks=[trackers, AfterEpoch(trackers.epoch)])
     trackers.close("done")
     assert [row["step"] for row in tuned.dev_curve] == last
     assert len({str(one) for one in norms}) == steps

@@ -21,6 +21,7 @@ from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts
+from krona.training.trainer import AfterEpoch
 from one_job import config
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5, without_dropout
 from training.test_notebook import trainer
@@ -168,12 +169,8 @@ def test_neighbouring_seeds_are_far_apart() -> None:
 
 def test_the_earliest_best_epoch_is_restored(tmp_path: Path) -> None:
     model, after = inserted("krona"), []
-    tuned = learner(
-        model,
-        dev=scores(50.0, 70.0, 70.0, 60.0),
-        after_epoch=lambda learner: after.append(snapshot(learner.model)),
-    )
-    fit(tuned, tmp_path, epochs=4)
+    tuned = learner(model, dev=scores(50.0, 70.0, 70.0, 60.0))
+    fit(tuned, tmp_path, epochs=4, callbacks=[AfterEpoch(lambda learner: after.append(snapshot(learner.model)))])
     assert tuned.best["epoch"] == 2
     assert [row["score"] for row in tuned.dev_curve] == [50.0, 70.0, 70.0, 60.0]
     assert not same_bits(snapshot(model), after[1])

@@ -30,6 +30,7 @@ from krona.runs.interrupts import Interrupted, interrupt
 from krona.runs.result import Result, read_result, unpack_outcomes
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
+from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
 from one_job import config, run, run_in_a_process, same_files, typed
 from runs.made_runs import claimed, dead_pid
@@ -172,10 +173,11 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
 KILLS = [  # most are slow, and the others detect most of the same errors
     pytest.param(("step", 2), marks=pytest.mark.slow),  # before any epoch has ended
     ("step", 5),
-    ("write", 4),  # while the first checkpoint is written
-    pytest.param(("write", 7), marks=pytest.mark.slow),  # the second checkpoint
+    ("write", 2),  # while the first checkpoint is written
+    pytest.param(("write", 5), marks=pytest.mark.slow),  # the second checkpoint
+    ("write", 9),  # the metrics of the last epoch, whose checkpoint exists
     ("written", 10),  # after the training, before test is scored
-    ("write", 13),  # the result
+    ("write", 14),  # the result
 ]
 
 
@@ -207,9 +209,8 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert_same(folder, done)
     log = (folder / "train.log").read_text()
     assert log.count(done.name) == 2
-    went_on = kill not in (("step", 2), ("write", 4))
-    assert ("resumes after epoch" in log) == (went_on and kill[1] < 10)
-    assert log.count("  epoch  1/3") == (1 if went_on else 2 if kill == ("write", 4) else 1)
+    assert ("resumes after epoch" in log) == (kill in (("step", 5), ("write", 5)))  # in the middle of the training
+    assert log.count("  epoch  1/3") == 1
 
 
 def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], killed: Path, tmp_path: Path) -> None:
@@ -466,3 +467,18 @@ def test_an_untrained_model_is_scored_in_the_runs_precision(
     trainer = {**values["trainer"], "precision": "bf16-true", "max_epochs": 0}
     job, _ = run({**values, "trainer": trainer}, tmp_path / "outputs")
     assert (job.state, types) == ("done", {torch.bfloat16})
+
+
+def test_a_printed_epoch_is_in_the_checkpoint(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = []
+
+    def epoch(progress: Progress, learner: Learner) -> None:
+        (checkpoint,) = tmp_path.glob("*/last.ckpt")
+        saved = torch.load(checkpoint, weights_only=True)["krona"]["dev_curve"]
+        epochs.append((saved[-1]["epoch"], learner.dev_curve[-1]["epoch"]))
+
+    monkeypatch.setattr(Progress, "epoch", epoch)
+    job, _ = run(values, tmp_path)
+    assert (job.state, epochs) == ("done", [(1, 1), (2, 2), (3, 3)])

@@ -117,10 +117,10 @@ def _train(
     progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     try:
-        with tracking(settings, result, spec.folder, say=progress.say, after_epoch=after_epoch) as trackers:
+        with tracking(settings, result, spec.folder, say=progress.say) as trackers:
             files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
             share = spec.multirun and ranks.size == 1  # the process of a rank runs only one run
-            run(settings, result, files, progress=progress, trackers=trackers, share=share)
+            run(settings, result, files, progress=progress, trackers=trackers, after_epoch=after_epoch, share=share)
     finally:
         progress.close()
 

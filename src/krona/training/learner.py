@@ -33,8 +33,7 @@ class Learner(ScoringModule):
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
     each epoch. The scores are those that a validation loader would give.
 
-    ``after_backward`` is called in each step when the gradients are complete and not clipped yet, and ``after_epoch``
-    after each epoch, when dev has been scored.
+    ``after_backward`` is called in each step when the gradients are complete and not clipped yet.
     """
 
     # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.
@@ -48,7 +47,6 @@ class Learner(ScoringModule):
         steps: StepCounts,
         *,
         after_backward: Callable[["Learner"], None] = lambda learner: None,
-        after_epoch: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks,
     ) -> None:
         super().__init__(backbone.model, [data.dev, data.test])
@@ -60,7 +58,7 @@ class Learner(ScoringModule):
         if settings.trainer.accumulate_grad_batches > 1:
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
-        self.after_backward, self.after_epoch = after_backward, after_epoch
+        self.after_backward = after_backward
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -203,7 +201,6 @@ class Learner(ScoringModule):
             },
             dev,
         )
-        self.after_epoch(self)
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:

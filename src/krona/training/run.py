@@ -1,6 +1,7 @@
 """Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, count_steps, schedule_notes
 from krona.training.tracking import Trackers
-from krona.training.trainer import build_trainer, train
+from krona.training.trainer import AfterEpoch, build_trainer, train
 
 
 def run(
@@ -40,14 +41,15 @@ def run(
     *,
     progress: Progress,
     trackers: Trackers,
+    after_epoch: Callable[[Learner], None],
     share: bool = False,
 ) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Args:
-        progress, trackers: callbacks of Lightning's trainer. ``progress.epoch`` is also called after each epoch, when
-            dev has been scored and ``result`` has been written. Lightning's own hook for the end of an epoch is called
-            too early, because the learner has not recorded the epoch yet.
+        progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
+            when its checkpoint and ``result`` have been written.
+        after_epoch: a function that is called last, and may stop the run.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
@@ -59,22 +61,17 @@ def run(
     progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
 
     # Training
-    def after_epoch(learner: Learner) -> None:
+    def end_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
         files.write_epoch(result)
         progress.epoch(learner)
+        trackers.epoch(learner)
+        after_epoch(learner)
 
-    learner = Learner(
-        settings,
-        prepared.backbone,
-        data,
-        steps,
-        after_backward=trackers.after_backward,
-        after_epoch=after_epoch,
-        ranks=ranks,
-    )
-    trainer = build_trainer(settings, files, [progress, trackers], logger=trackers.logger)
+    learner = Learner(settings, prepared.backbone, data, steps, after_backward=trackers.after_backward, ranks=ranks)
+    callbacks = [progress, trackers, AfterEpoch(end_epoch)]
+    trainer = build_trainer(settings, files, callbacks, logger=trackers.logger)
     train(trainer, learner, data, checkpoint=files.checkpoint())
 
     # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.

@@ -70,8 +70,7 @@ class RunFiles:
         if self.claim is None:
             return
         run, write = self.run, self.claim.write
-        if result.best_epoch == 0:  # nothing was trained, so `write_epoch` was not called
-            write_metrics(run.metrics, result.dev_curve, write)
+        write_metrics(run.metrics, result.dev_curve, write)  # a killed run has not written its last epoch
         write_predictions(run.predictions, predictions, write)
         if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)

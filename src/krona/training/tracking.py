@@ -25,25 +25,13 @@ from krona.training.update_norms import gradient_norms, update_values
 
 
 class Trackers(pl.Callback):
-    """The Lightning callback that calls a run's trackers.
+    """The Lightning callback that calls a run's trackers. `run` calls ``epoch`` after each epoch."""
 
-    It sends the values of an epoch when the next epoch starts or the training ends. Lightning has then written the
-    checkpoint and logged the values of all callbacks. After that it calls ``after_epoch``, which may stop the run.
-    """
-
-    def __init__(
-        self,
-        guarded: list[Guarded],
-        *,
-        about: About,
-        say: Callable[[str], None],
-        after_epoch: Callable[[Learner], None] = lambda learner: None,
-    ) -> None:
-        self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
+    def __init__(self, guarded: list[Guarded], *, about: About, say: Callable[[str], None]) -> None:
+        self.guarded, self.about, self.say = guarded, about, say
         self.history = History(about.folder)
         self._gradient_norms: dict[str, Tensor] = {}
         self._logged: dict[str, float] = {}  # the values that Lightning logged in the current epoch
-        self._epochs = 0  # the number of epochs whose values were sent
 
     @property
     def logger(self) -> Logger | None:
@@ -69,7 +57,6 @@ class Trackers(pl.Callback):
         known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
-        self._epochs = len(pl_module.dev_curve)
 
     def after_backward(self, learner: Learner) -> None:
         """In the last step of an epoch, compute the gradient norms before clipping. The norms remain on the device."""
@@ -91,16 +78,6 @@ class Trackers(pl.Callback):
         curve = loss_curve(learner.step_losses, last=row["step"], total=learner.steps.total)
         self._record({"epoch": row["epoch"], "values": values, "steps": curve})
         self._send_epoch(row["epoch"], values, curve)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the values of the previous epoch, and call ``after_epoch``."""
-        assert isinstance(pl_module, Learner)
-        if len(pl_module.dev_curve) > self._epochs:
-            self._epochs = len(pl_module.dev_curve)
-            self.epoch(pl_module)
-            self.after_epoch(pl_module)
-
-    on_train_end = on_train_epoch_start  # for the last epoch
 
     def end(self, result: Result) -> None:
         summary = summary_values(result)
@@ -145,9 +122,7 @@ class StepLogger(Logger):
 
 
 @contextmanager
-def tracking(
-    settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: Callable[[Learner], None]
-) -> Iterator[Trackers]:
+def tracking(settings: Run, result: Result, folder: Path, *, say: Callable[[str], None]) -> Iterator[Trackers]:
     """Open the trackers of a run, and close them when the run ends, even with an error."""
     about = About(
         run_id=result.run_id,
@@ -160,7 +135,7 @@ def tracking(
         label_words=label_words(settings.config["task"]),
     )
     guarded = [Guarded(name, _build_tracker(name, values, about), say=say) for name, values in settings.logger.items()]
-    trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
+    trackers = Trackers(guarded, about=about, say=say)
     ending: Ending = "interrupted"
     try:
         trackers.open()

@@ -1,6 +1,6 @@
 """Build Lightning's trainer and callbacks for a run, and train with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,30 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
                 "learning rate of each epoch."
             )
     return [one for one in callbacks.values() if first or not isinstance(one, FIRST_RANK_ONLY)]
+
+
+class AfterEpoch(pl.Callback):
+    """Calls ``function`` after each epoch.
+
+    It calls it when the next epoch starts or the training ends. Lightning has then written the epoch's checkpoint and
+    logged the values of all callbacks. At its own hook for the end of an epoch, this is not the case yet.
+    """
+
+    def __init__(self, function: Callable[[Learner], None]) -> None:
+        self.function = function
+        self._epochs = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
+        self._epochs = len(pl_module.dev_curve)  # the finished epochs of a resumed run
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
+        if len(pl_module.dev_curve) > self._epochs:
+            self._epochs = len(pl_module.dev_curve)
+            self.function(pl_module)
+
+    on_train_end = on_train_epoch_start  # for the last epoch
 
 
 def build_trainer(
