@@ -86,3 +86,19 @@ def test_the_charts_are_drawn(tmp_path):
         assert words in picture
     assert picture.count("<title>LoRA</title>") == 3, "a line in three charts"
     assert "LoRA: " in build_report(tmp_path, format="html"), "a tooltip"
+
+
+@pytest.mark.parametrize("of_seed", [False, True])
+def test_a_row_has_all_seeds_of_a_subset(of_seed, tmp_path):
+    """The subset is the same for all seeds (subset_seed=0), or each seed has its own (subset_seed=${seed})."""
+    results = []
+    for seed in (0, 1, 2):
+        subset = seed if of_seed else 0
+        change = {"data.train_rows": 100, "data.subset_seed": subset}
+        result = make_result("lora", "rte", seed, rows=60, change=change)
+        result.splits["train"] |= {"rows": 100, "fingerprint": f"subset {subset}"}
+        results.append(result)
+    runs = runs_in(tmp_path, results)
+    assert len({run.common.variant for run in runs}) == 1
+    assert runs[0].content["train set"] == ("drawn by seed" if of_seed else "subset 0")
+    assert ("data.subset_seed" in runs[0].settings) == (not of_seed)

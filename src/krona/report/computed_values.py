@@ -68,6 +68,8 @@ class SharedParts:
         self.computed = computed or ComputedValues()
         self._known: dict[Any, tuple[Any, Any]] = {}
         self._flat: dict[Any, dict[str, str]] = {}
+        # The subsets of training rows of runs with another seed than data.subset_seed, which is the same for all seeds.
+        self.fixed_subsets: set[tuple[Any, ...]] = set()
 
     def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
         """Return the cached value of ``key``, which contains the ids of ``part``, or compute it with ``make``."""

@@ -110,7 +110,9 @@ class StoredRun:
 
     @property
     def _draws_rows(self) -> bool:
-        return (self.result.config.get("data") or {}).get("subset_seed") == self.result.seed is not None
+        """Whether the run's seed also draws its subset of the training rows."""
+        data = self.result.config.get("data") or {}
+        return data.get("subset_seed") == self.result.seed and _subset(self.result) not in self.shared.fixed_subsets
 
     def _flatten(self, key: str) -> dict[str, str]:
         part = self.result.config[key]
@@ -199,10 +201,18 @@ def stored_run(result: Result, path: Path, shared: SharedParts | None = None) ->
     try:
         parts = [result.config.get(name) for name in ("task", "backbone", "data")]
         parts += [result.provenance, result.splits]
+        if (result.config.get("data") or {}).get("subset_seed") not in (None, result.seed):
+            shared.fixed_subsets.add(_subset(result))
         key = (result.status == "done", *map(id, parts))
         return StoredRun(result, shared.compute(key, parts, lambda: find_section(result)), path, shared)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(path, error) from error
+
+
+def _subset(result: Result) -> tuple[Any, ...]:
+    """Return what identifies the subset of the training rows of a method on a task."""
+    data = result.config["data"]
+    return result.method, result.task, data.get("train_rows"), data["subset_seed"]
 
 
 def finished(runs: Iterable[StoredRun]) -> list[StoredRun]:
