@@ -61,12 +61,12 @@ def shorten(value: object, width: int = 60) -> str:
 
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
-    """Return `did you mean 'label'? (there are: idx, label)`, or `there are idx, label` if no name is similar."""
+    """Return `did you mean 'label'? (choose from idx, label)`, or `choose from idx, label` if no name is similar."""
     known = [shorten(name) for name in names]
     folded = {name.casefold(): name for name in known}
     near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
-    all_names = shorten(", ".join(known), 1000) or "none"
-    return f"did you mean '{folded[near[0]]}'? (there are: {all_names})" if near else f"there are {all_names}"
+    choices = f"choose from {shorten(', '.join(known), 1000)}" if known else "there are none"
+    return f"did you mean '{folded[near[0]]}'? ({choices})" if near else choices
 
 
 def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:

@@ -102,7 +102,7 @@ def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
     ("config", "message"),
     [
         ({"name": "training", "methods": ["kronna"]}, r"bench\.methods: 'kronna' is not .*did you mean 'krona'"),
-        ({"name": "speed"}, r"bench\.name=speed: there are training, "),
+        ({"name": "speed"}, r"bench\.name=speed: choose from training, "),
         ({"name": "training", "rounds": 0}, r"bench\.rounds=0 must be"),
         ({"name": "training", "minutes": 0.01}, r"bench\.minutes=0\.01 must be at least 0\.05"),
         ({"name": "training", "options": {"shape": [[2, 2]]}}, r"Unknown key bench\.options\.shape: did you mean"),

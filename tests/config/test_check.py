@@ -55,17 +55,17 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "suggestion"),
     [
-        ("typo", "there are backbone"),
+        ("typo", "choose from backbone"),
         ("sede", "did you mean 'seed'"),
         ("method.scalling", "did you mean 'scaling'"),
-        ("method.rank", "there are bias"),
+        ("method.rank", "choose from bias"),
         ("method.target_module", "did you mean 'target_modules'"),
         ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
         ("optimizer.weight_decays", "did you mean 'weight_decay'"),
-        ("optimizer.params", "there are "),
+        ("optimizer.params", "choose from "),
         ("task.tsv.folders", "did you mean 'folder'"),
         ("logger.wandb.projekt", "did you mean 'project'"),
-        ("logger.typo", "there are wandb"),
+        ("logger.typo", "choose from wandb"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, configs: dict[str, Any]) -> None:
@@ -181,3 +181,21 @@ def test_the_placement_has_the_arguments_of_insert() -> None:
 def test_a_list_fits_a_tuple_of_its_length(betas: Any, problems: int) -> None:
     found = find_argument_problems(torch.optim.AdamW, "optimizer.", {"betas": betas}, without=("params",))
     assert len(found) == problems
+
+
+def test_a_yaml_without_its_package_is_one_message(configs: dict[str, Any]) -> None:
+    config = configs["lora"]
+    wrong = {**config, "method": {"optimizer": config["optimizer"], "method": config["method"]}}
+    assert refusal(wrong, {}).startswith("Unknown key method.method. Is `# @package _global_` missing")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("optimizer.warmup_steps", -1, "=-1 must be greater than or equal to 0"),
+        ("optimizer.betas", [0.9], "=[0.9] has too few values"),
+        ("trainer.devices", 0, "=0 must be greater than or equal to 1, or 'auto'"),
+    ],
+)
+def test_types_of_a_union_are_listed_once(key: str, value: Any, message: str, configs: dict[str, Any]) -> None:
+    assert refusal(configs["lora"], {key: value}) == key + message

@@ -236,5 +236,5 @@ def test_an_experiment_is_a_whole_setting() -> None:
     for method in ("method=lora", "method=krona"):
         assert run(*chosen, method) == run(*typed, *where, method)
     assert run(*chosen, "task=rte", "optimizer.lr=1e-3").task.name == "rte"
-    with pytest.raises(KronaError, match=r"experiment=nothing does not exist: there are lora_ga_t5, minilm_rank"):
+    with pytest.raises(KronaError, match=r"experiment=nothing does not exist: choose from lora_ga_t5, minilm_rank"):
         compose_job(["experiment=nothing"])

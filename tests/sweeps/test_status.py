@@ -56,8 +56,8 @@ def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("task=rtee", "--where task=rtee matches no run: did you mean 'rte'? (there are: cola, rte)"),
-        ("state=wrong", "--where state=wrong matches no run: there are done, failed, interrupted"),
+        ("task=rtee", "--where task=rtee matches no run: did you mean 'rte'? (choose from cola, rte)"),
+        ("state=wrong", "--where state=wrong matches no run: choose from done, failed, interrupted"),
         ("taks=rte", "--where taks=rte: no run has the key 'taks': did you mean 'task'?"),
         ("rte", "--where rte is not KEY=VALUE"),
     ],

@@ -111,7 +111,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "open.csv": (LABELLED + b'"x,sad\nx,sad\n', "open.csv:3: the row is not valid CSV"),
     "label.csv": (b"text,label\nx,sat\n", "label.csv:2: label 'sat' is not one of sad (0), calm (1)"),
     "small.csv": (LABELLED, "no rows are left for"),
-    "no_rows.csv": (b"text,label\n", "has no rows for a split, because it has columns but no rows"),
+    "no_rows.csv": (b"text,label\n", "has columns but no rows"),
     "empty.csv": (b"", "is empty (0 bytes)"),
     "bom_alone.csv": (MARK + b"\n", "is empty (4 bytes)"),
     "no_json.jsonl": (

@@ -101,7 +101,7 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val_loss"], "there are train/loss, val/score"),
+        (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val_loss"], "from train/loss, val/score"),
         (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
         (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "can't be built: `mode` can be"),
         (["callbacks=lr_monitor"], "LearningRateMonitor, which needs a logger"),

@@ -101,8 +101,11 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     if multirun and Ledger.progress is not None:
         say(console, Ledger.progress.end_line(done))
         return
-    if done.state == "skipped":
-        say(console, f"{done.run_id}: {'; '.join(done.messages)}")
+    if done.state == "skipped" and done.messages:
+        first, *others = done.messages
+        say(console, f"{done.run_id}: {first}")
+        for message in others:
+            say(console, f"  {message}")
     if multirun:
         if failed:
             say(console, f"  {WORDS[done.state]}: {done.error}")

@@ -41,6 +41,10 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
         with problems.collect():
             if not isinstance(values, Mapping):
                 raise KronaError(f"{name}={values!r} must have keys and values{find_habit(name, values)}")
+            if name in values:
+                raise KronaError(
+                    f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
+                )
             parts[name] = build_part(values, own)
     if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))

@@ -112,14 +112,15 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         if problem["type"] == "value_error":
             lines[key] = str(problem["ctx"]["error"])
         elif problem["type"] == "missing":
-            lines[key] = f"{key} is missing"
+            has_too_few = path and path[0] in values
+            lines[key] = f"{key}={values[str(path[0])]!r} has too few values" if has_too_few else f"{key} is missing"
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             lines[key] = unknown_key(key, known, value=values[str(path[0])])
         elif key not in lines:
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[key] = f"{key}={values[str(path[0])]!r}{item} {expected}"
-        elif len(path) == 1:  # another type of the same union
-            lines[key] += f" or {expected}"
+        elif len(path) == 1 and expected not in lines[key]:  # another type of the same union
+            lines[key] += f", or {expected.removeprefix('must be ')}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]
 

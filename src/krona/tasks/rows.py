@@ -119,9 +119,10 @@ class Reading:
                 _count(oddities, Oddity.EMPTY, f"{origin}:{line}")
                 empty.add(ids[-1])
         if not ids:
-            why = f"none of its {amount(place, 'row')} can be used" if place else "it has columns but no rows"
+            if not place:
+                raise KronaError(f"{origin} has columns but no rows.")
             first = next((f" ({fault.first})" for fault in skipped.values()), "")
-            raise KronaError(f"{origin} has no rows for a split, because {why}{first}.")
+            raise KronaError(f"{origin}: none of its {amount(place, 'row')} can be used{first}.")
         part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, oddities=oddities, empty=frozenset(empty))
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
 

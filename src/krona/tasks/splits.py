@@ -68,7 +68,8 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
         train = _balance(train, data.train_rows, seed=chosen, by_label=task.labels is not None)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
-            raise KronaError(f"task {task.name}: no rows are left for {role}. Use a larger data set.")
+            rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
+            raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
 

@@ -54,7 +54,8 @@ def read_number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        raise BadRowError(f"label '{shorten(value)}' is not a number below {LARGEST:.0e}", kind="label is no number")
+        limit = f" below {LARGEST:.0e}" if abs(number) >= LARGEST else ""
+        raise BadRowError(f"label '{shorten(value)}' is not a number{limit}", kind="label is no number")
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0
 

@@ -57,7 +57,7 @@ def test_a_machine_without_slurm(commands: Callable[..., None]) -> None:
 def test_a_partition_that_does_not_exist(commands: Callable[..., None]) -> None:
     commands(sbatch="", srun="", squeue="", sinfo="printf 'work\\nurgent\\nwork\\n'")
     slurm.require({**SLURM, "partition": "urgent,work"})
-    with pytest.raises(KronaError, match=r"partition=wrok .*did you mean 'work'\? \(there are: work, urgent\)"):
+    with pytest.raises(KronaError, match=r"partition=wrok .*did you mean 'work'\? \(choose from work, urgent\)"):
         slurm.require({**SLURM, "partition": "wrok"})
 
 
