@@ -3,6 +3,8 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,63 +23,76 @@ FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that sele
 NAMED = 3  # a note lists at most this number of tensors
 
 
-def hash_source(source: str) -> str:
-    """Return the hash of the source's files, or "absent" if they were not found. The hash is part of the run's id."""
-    digest = hashlib.blake2b(digest_size=8)
-    try:
-        folder = Path(source)
-        files = [folder / CONFIG, folder / WEIGHTS] if _is_peft(source) else [_find_adapter(source)[1]]
-        for file in files:
-            digest.update(file.read_bytes())
-    except (OSError, KronaError):
-        return "absent"
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class InitialWeights:
+    """The trained weights from which a run starts: those of a run, of an adapter's file or of a peft folder."""
 
+    source: str  # the value of init_from
 
-def require_source(source: str, branch: str | None) -> None:
-    """Raise `KronaError` if the source cannot be read, or if the class of its branches is not ``branch``."""
-    if _is_peft(source):
-        open_folder(Path(source))
-    else:
-        run_id, adapter = _find_adapter(source)
-        _require_class(run_id, AdapterConfig.read(adapter).branch, branch)
+    @classmethod
+    def of(cls, source: str | None) -> "InitialWeights | None":
+        return None if source is None else cls(source)
 
+    @cached_property
+    def found(self) -> tuple[str, Path]:
+        """The name, and the adapter's file or the peft folder. Raises `KronaError` if the source was not found."""
+        if os.path.isfile(Path(self.source, CONFIG)):
+            return self.source, Path(self.source)
+        found = find(self.source)
+        if found.adapter is None:
+            raise KronaError(f"init_from={self.source} cannot be used, because {found.origin.run_id} trained nothing.")
+        return found.origin.run_id, found.adapter
 
-def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
-    """Return the name and the adapter of a source: a run, an adapter's file, or a peft folder of a backbone."""
-    if _is_peft(source):
-        return source, read_peft(model, source).adapter
-    run_id, adapter = _find_adapter(source)
-    return run_id, Adapter.load(adapter)
+    def hash(self) -> str:
+        """Return the hash of the files, or "absent" if they were not found. The hash is part of the run's id."""
+        digest = hashlib.blake2b(digest_size=8)
+        try:
+            _, path = self.found
+            for file in (path / CONFIG, path / WEIGHTS) if path.is_dir() else (path,):
+                digest.update(file.read_bytes())
+        except (OSError, KronaError):
+            return "absent"
+        return digest.hexdigest()
 
+    def require(self, branch: str | None) -> None:
+        """Raise `KronaError` if the files cannot be read, or if the class of the branches is not ``branch``."""
+        name, path = self.found
+        if path.is_dir():
+            open_folder(path)
+        else:
+            _require_class(name, AdapterConfig.read(path).branch, branch)
 
-def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
-    """Copy a source's tensors into the trainable parameters with the same names and shapes.
+    def copy_into(self, model: nn.Module) -> list[str]:
+        """Copy the tensors into the trainable parameters with the same names and shapes.
 
-    Return notes on parameters that were not copied, and on tensors that were not used. Raises KronaError, and copies
-    nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
-    """
-    own = surgery.adapter_state(model, "default")
-    inserted = model.__dict__["krona"].adapters["default"]
-    config, label = source.config, f"init_from={name}"
-    _require_class(name, config.branch, class_path(inserted.branch) if inserted.branch else None)
-    if config.backbone is not None:
-        require_pooling(model, config.backbone, label)
-        same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
-        if same_flags and has_values(model, config.backbone, trained=inserted.trained) is False:
+        Return notes on parameters that were not copied, and on tensors that were not used. Raises KronaError, and
+        copies nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
+        """
+        name, path = self.found
+        source = read_peft(model, path).adapter if path.is_dir() else Adapter.load(path)
+        own = surgery.adapter_state(model, "default")
+        inserted = model.__dict__["krona"].adapters["default"]
+        config, label = source.config, f"init_from={name}"
+        _require_class(name, config.branch, class_path(inserted.branch) if inserted.branch else None)
+        if config.backbone is not None:
+            require_pooling(model, config.backbone, label)
+            same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
+            if same_flags and has_values(model, config.backbone, trained=inserted.trained) is False:
+                raise KronaError(
+                    f"{label} was trained on another backbone, whose weights have other values. Use the source's "
+                    "backbone."
+                )
+        fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
+        branches = own.keys() - inserted.trained.keys()
+        if not fits or (branches and not branches & fits):
+            kind = "branches' tensors" if branches else "tensors"
             raise KronaError(
-                f"{label} was trained on another backbone, whose weights have other values. Use the source's backbone."
+                f"None of this run's {len(branches or own):,} {kind} has the same name and shape as a tensor in "
+                f"{label}."
             )
-    fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
-    branches = own.keys() - inserted.trained.keys()
-    if not fits or (branches and not branches & fits):
-        kind = "branches' tensors" if branches else "tensors"
-        raise KronaError(
-            f"None of this run's {len(branches or own):,} {kind} has the same name and shape as a tensor in {label}."
-        )
-    for key in fits:
-        own[key].data.copy_(source.tensors[key])
-    return [f"{label}: {line}" for line in _differences(own, source, fits, inserted.branch_config)]
+        for key in fits:
+            own[key].data.copy_(source.tensors[key])
+        return [f"{label}: {line}" for line in _differences(own, source, fits, inserted.branch_config)]
 
 
 def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
@@ -110,14 +125,3 @@ def _differences(
         if key in branch_config and branch_config[key] != value
     ]
     return lines + ([f"the source was trained with other settings: {', '.join(other)}"] if other else [])
-
-
-def _is_peft(source: str) -> bool:
-    return os.path.isfile(Path(source, CONFIG))
-
-
-def _find_adapter(source: str) -> tuple[str, Path]:
-    found = find(source)
-    if found.adapter is None:
-        raise KronaError(f"init_from={source} cannot be used, because {found.origin.run_id} trained nothing.")
-    return found.origin.run_id, found.adapter

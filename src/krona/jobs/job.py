@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona import tasks
-from krona.adapters.init_from import hash_source
+from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
@@ -66,8 +66,12 @@ class JobSpec:
         return check.settings(self.config, own=True)
 
     @cached_property
+    def initial(self) -> InitialWeights | None:
+        return InitialWeights.of(self.settings.init_from)
+
+    @cached_property
     def run_id(self) -> str:
-        return identify(self.settings)
+        return identify(self.settings, self.initial)
 
     @property
     def folder(self) -> Path:
@@ -85,11 +89,14 @@ class JobSpec:
                 write(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def identify(settings: Run) -> str:
-    """Return the run id, computed from the config and the contents of data, backbone and initial adapter."""
+def identify(settings: Run, initial: InitialWeights | None = None) -> str:
+    """Return the run id, computed from the config and the contents of data, backbone and initial weights.
+
+    ``initial`` are the weights of ``settings.init_from``, if the caller uses them again.
+    """
     data, config = settings.data, dict(settings.config)
-    if settings.init_from is not None:
-        config["init_from"] = hash_source(settings.init_from)
+    if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
+        config["init_from"] = initial.hash()
     return run_id(
         config,
         data_fingerprint=tasks.data_fingerprint(
@@ -128,7 +135,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
             with suppress(KronaError, OSError):  # the folder may be read-only
                 spec.run.clean(done=True)
         return outcome
-    require(spec.settings)
+    require(spec.settings, spec.initial)
     claim = spec.run.claim()
     if claim is None:
         error = f"{spec.run_id} is already running in {describe(spec.run.owner() or {})}. Wait until it has ended."

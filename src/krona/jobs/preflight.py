@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from krona.adapters.init_from import require_source
+from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build_optimizer
@@ -26,10 +26,13 @@ OFFLINE_ADVICE = (
 )
 
 
-def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tuple[dict[str, Any], list[str]]:
+def require(
+    settings: Run, initial: InitialWeights | None = None, *, from_hub: bool = True, insert: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     """Check a run's settings against this machine and the run's files and backbone.
 
     Args:
+        initial: the weights of ``settings.init_from``, if the caller uses them again.
         from_hub: also check whether the files that must be downloaded are available.
         insert: also insert the method into the backbone, whose weights are not loaded, and return the result of
             `insert_method`. Both of its parts are empty otherwise, or if the backbone's config must be downloaded.
@@ -37,10 +40,11 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
     """
+    initial = initial or InitialWeights.of(settings.init_from)
     checks: list[Callable[[Run], None]] = [
         lambda run: require_files(run.task, kind=run.data.kind, path=run.data.path),
         lambda run: source.require_folders(run.backbone),
-        lambda run: require_source(run.init_from, run.method.branch) if run.init_from is not None else None,
+        lambda run: initial.require(run.method.branch) if initial is not None else None,
         _check_devices,
         _check_loaders,
         _check_freezing,

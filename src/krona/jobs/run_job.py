@@ -54,7 +54,7 @@ def run_on_devices(spec: JobSpec, console: Console) -> Job:
         return _run_rank(spec, Ranks(), console)
     if (known := find_outcome(spec)) is not None:
         return known
-    require(spec.settings)
+    require(spec.settings, spec.initial)
     if spec.after_epoch is not None:
         raise KronaError("A trial of a study can't use several devices. Use trainer.devices=1 and several --workers.")
     return run_by_ranks(spec, devices=devices)
@@ -120,7 +120,16 @@ def _train(
         with tracking(settings, result, spec.folder, say=progress.say) as trackers:
             files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
             share = spec.multirun and ranks.size == 1  # the process of a rank runs only one run
-            run(settings, result, files, progress=progress, trackers=trackers, after_epoch=after_epoch, share=share)
+            run(
+                settings,
+                result,
+                files,
+                initial=spec.initial,
+                progress=progress,
+                trackers=trackers,
+                after_epoch=after_epoch,
+                share=share,
+            )
     finally:
         progress.close()
 

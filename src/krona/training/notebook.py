@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from krona.adapters.init_from import InitialWeights
 from krona.config import check
 from krona.paths import OUTPUTS
 from krona.runs.result import Result
@@ -46,7 +47,8 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
     unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))
-    prepared = prepare(settings, unused, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
+    initial = InitialWeights.of(settings.init_from)
+    prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
     data = prepared.data
     module = Learner(settings, prepared.backbone, data, prepared.steps, ranks=Ranks())
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -12,7 +12,7 @@ import torch
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
-from krona.adapters.init_from import copy_tensors, read_source
+from krona.adapters.init_from import InitialWeights
 from krona.backbones import load as backbones
 from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.model_config import describe_backbone
@@ -39,6 +39,7 @@ def run(
     result: Result,
     files: RunFiles,
     *,
+    initial: InitialWeights | None,
     progress: Progress,
     trackers: Trackers,
     after_epoch: Callable[[Learner], None],
@@ -47,6 +48,7 @@ def run(
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Args:
+        initial: the weights of ``settings.init_from``.
         progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
             when its checkpoint and ``result`` have been written.
         after_epoch: a function that is called last, and may stop the run.
@@ -55,7 +57,7 @@ def run(
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
     cache, ranks = files.run.path.parent / ".cache" / "tokens", files.ranks
-    prepared = prepare(settings, result, cache=cache, ranks=ranks, share=share)
+    prepared = prepare(settings, result, initial=initial, cache=cache, ranks=ranks, share=share)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
@@ -117,7 +119,9 @@ class Prepared:
     fingerprint: Fingerprint | None  # the fingerprint of the backbone, computed before FSDP shards its weights
 
 
-def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Prepared:
+def prepare(
+    settings: Run, result: Result, *, initial: InitialWeights | None, cache: Path, ranks: Ranks, share: bool = False
+) -> Prepared:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``."""
     trainer = settings.trainer
     keep_freed_memory()
@@ -136,12 +140,11 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     result.notes += schedule_notes(settings, steps)
 
     # Method
-    start = None if settings.init_from is None else read_source(settings.init_from, backbone.model)
     _insert(settings, result, backbone.model, reversible=share)
     if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
         train_in_fp32(backbone.model)
-    if start is not None:
-        result.notes += copy_tensors(backbone.model, *start)
+    if initial is not None:
+        result.notes += initial.copy_into(backbone.model)
     fingerprint = Adapter.of(backbone.model).config.backbone
 
     # Options for large backbones
