@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,23 +69,27 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
         KronaError: krona does not support the type or a setting, the weights are a pickle file, or the folder belongs
             to another backbone.
     """
+    names, norms = module_names(model), set(norm_modules(model))
+    own = dict(backbone_parameters(model, tied=True))
     opened = open_folder(Path(folder))
-    _check_patterns(opened.path, opened.config, module_names(model))
-    placed, saved = _sort(model, opened)
+    _check_patterns(opened.path, opened.config, names)
+    placed, saved = _sort(own, set(names), opened)
     branch, config, tensors, placement = READERS[opened.peft_type](model, opened, placed)
-    insertion = _trained(model, opened, saved) | placement
+    insertion = _trained(names, norms, opened, saved) | placement
     if branch is not None and "target_modules" not in insertion:
-        insertion["target_modules"] = shortest(placed, module_names(model))
+        insertion["target_modules"] = shortest(placed, names)
     adapter = Adapter.create(branch, config, tensors | saved, insertion)
     modules = tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     return PeftImport(opened.peft_type, len(placed), modules, replace(adapter, path=opened.path))
 
 
-def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
-    """Return the branches' tensors by module and name, and the tensors of complete modules by the backbone's names."""
-    own = dict(backbone_parameters(model, tied=True))
+def _sort(own: Mapping[str, nn.Parameter], names: set[str], opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
+    """Return the branches' tensors by module and name, and the tensors of complete modules by the backbone's names.
+
+    ``own`` are the parameters of the backbone by name, and ``names`` are the names of its modules.
+    """
     tied = Counter(map(id, own.values()))
-    names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
+    words = opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
     saved: Tensors = {}
     for key, tensor in opened.tensors.items():
@@ -127,11 +131,10 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
     return placed, saved
 
 
-def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
+def _trained(names: Sequence[str], norms: set[str], opened: Folder, saved: Tensors) -> dict[str, Any]:
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
-    norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)
-    whole = [word for word in opened.config.get("modules_to_save") or [] if word in known]
+    whole = [word for word in opened.config.get("modules_to_save") or [] if word in names]
     head: dict[str, None] = {}
     for module in modules:
         if not (every and module in norms):
