@@ -13,9 +13,9 @@ from safetensors import safe_open
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.backbones.memory import recompute_blocks
 from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
+from krona.training.memory import recompute_blocks
 from tiny_models import evaluate as output
 from tiny_models import train
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5

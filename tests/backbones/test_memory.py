@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones import load
-from krona.backbones.memory import train_in_fp32
 from krona.config.settings import Backbone
+from krona.surgery.trainable import train_in_fp32
 from one_job import config, run, typed
 from tasks.glue_files import task
 from tiny_backbones import SIZES

@@ -16,11 +16,10 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import Origin
 from krona.backbones.families import Family, max_positions
 from krona.backbones.load import Loaded
-from krona.backbones.memory import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError, join_names
 from krona.runs.predictions import label_words
-from krona.surgery.trainable import adapter_state, copy_into
+from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
 

@@ -1,4 +1,4 @@
-"""Count the trainable parameters of a model with an adapter, get them by name, and copy values into them."""
+"""Count the trainable parameters of a model with an adapter, get and convert them, and copy values into them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +81,13 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     it is listed once, under its first name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def train_in_fp32(model: nn.Module) -> None:
+    """Convert the trained parameters, such as the magnitude of DoRA, to fp32."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:

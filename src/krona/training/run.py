@@ -14,7 +14,6 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import load as backbones
-from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
@@ -22,10 +21,12 @@ from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.result import Result, now, outcomes
 from krona.surgery.operation_counts import launches, multiply_adds
+from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.evaluation import measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
+from krona.training.memory import recompute_blocks, shard_frozen
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights

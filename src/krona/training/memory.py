@@ -1,7 +1,6 @@
-"""Reduce the memory of a large frozen backbone: weights in bf16, gradient checkpointing, and sharding.
+"""Reduce the memory of a large frozen backbone by gradient checkpointing and sharding.
 
-The settings of the trainer select these options. With each option, the trained parameters stay in fp32, and every
-device has all trained parameters.
+The settings of the trainer select these options. With each option, every device has all trained parameters.
 """
 
 from collections.abc import Iterator
@@ -9,13 +8,6 @@ from typing import Any
 
 import torch.distributed as dist
 from torch import nn
-
-
-def train_in_fp32(model: nn.Module) -> None:
-    """Convert the trained parameters, such as the magnitude of DoRA, to fp32 (``precision=bf16-frozen``)."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
 
 
 def recompute_blocks(model: Any) -> None:
