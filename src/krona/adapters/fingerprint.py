@@ -6,7 +6,7 @@ Files of earlier versions contain only a hash of 64 values of each weight.
 """
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,15 +40,21 @@ class Fingerprint(BaseModel):
     pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
 
 
-def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
-    """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``."""
+def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Fingerprint | None = None) -> Fingerprint:
+    """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``.
+
+    With ``wanted``, it has only the hash of the most precise rounding that ``wanted`` also has, if there is one.
+    """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
+    roundings = _possible_roundings(frozen)
+    if wanted is not None:
+        roundings = _common(roundings, wanted)[:1] or roundings
     return Fingerprint(
         parameters=sum(weight.numel() for weight in weights.values()),
         shapes=_hash_shapes(weights),
         frozen=_hash_sample(frozen),
-        marks=_hash_values(frozen, _possible_roundings(frozen)),
+        marks=_hash_values(frozen, roundings),
         pooling=_pooling(model),
     )
 
@@ -61,15 +67,14 @@ def require_backbone(
     Raise KronaError if the values cannot be compared. The values of the weights ``trained`` are not compared, and with
     ``any_values`` no values are compared.
     """
-    weights, label = _weights(model), str(path or "The adapter")
-    require_pooling(model, wanted, label)
-    if _hash_shapes(weights) != wanted.shapes:
-        here = sum(weight.numel() for weight in weights.values())
+    here, label = take_fingerprint(model, trained=trained, wanted=wanted), str(path or "The adapter")
+    require_pooling(here, wanted, label)
+    if here.shapes != wanted.shapes:
         raise OtherBackboneError(
             f"{label} belongs to another backbone, whose weights have other names or shapes. That backbone has "
-            f"{wanted.parameters:,} parameters, and this backbone has {here:,}. Load the adapter's backbone."
+            f"{wanted.parameters:,} parameters, and this backbone has {here.parameters:,}. Load the adapter's backbone."
         )
-    same = True if any_values else has_values(model, wanted, trained=trained)
+    same = True if any_values else has_values(here, wanted)
     if same is None:
         raise KronaError(
             f"{label} has no hash that can be compared with weights of this model's dtype. Load the backbone in fp32, "
@@ -82,34 +87,36 @@ def require_backbone(
         )
 
 
-def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the pooling differs from the fingerprint. The message begins with ``label``."""
-    there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
-    if there != here:
+def require_pooling(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
+    """Raise OtherBackboneError if the poolings of two fingerprints differ. The message begins with ``label``."""
+    there, own = (fingerprint.pooling or "null" for fingerprint in (wanted, here))
+    if there != own:
         raise OtherBackboneError(
-            f"{label} was trained with backbone.pooling={there}, but this backbone has backbone.pooling={here}. Set "
+            f"{label} was trained with backbone.pooling={there}, but this backbone has backbone.pooling={own}. Set "
             f"backbone.pooling={there}."
         )
+
+
+def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
+    """Return whether two backbones have the same values after rounding to a dtype.
+
+    The result is None if no hash of ``wanted`` can be compared with weights of the dtype of ``here``.
+    """
+    marks, possible = wanted.marks or {}, here.marks or {}
+    if common := _common(possible, wanted):
+        return possible[common[0]] == marks[common[0]]
+    if here.frozen == wanted.frozen:
+        return True
+    return None if marks or list(possible) == ["float16"] else False
+
+
+def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
+    return [rounding for rounding in roundings if rounding in (wanted.marks or {})]
 
 
 def _pooling(model: nn.Module) -> str | None:
     found = getattr(getattr(model, "config", None), "krona_pooling", None)
     return None if found is None else str(found)
-
-
-def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
-    """Return whether the weights have the values that the fingerprint records, after rounding to a dtype.
-
-    The result is None if the fingerprint has no hash that can be compared with weights of this model's dtype.
-    """
-    frozen = {key: weight for key, weight in _weights(model).items() if key not in trained}
-    possible = _possible_roundings(frozen)
-    common = [rounding for rounding in possible if rounding in (wanted.marks or {})]
-    if wanted.marks and common:
-        return _hash_values(frozen, common[:1])[common[0]] == wanted.marks[common[0]]
-    if _hash_sample(frozen) == wanted.frozen:
-        return True
-    return None if wanted.marks or possible == ["float16"] else False
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

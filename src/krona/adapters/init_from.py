@@ -2,16 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from krona import surgery
-from krona.adapters.adapter import Adapter, AdapterConfig, class_path
+from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_pooling
 from krona.adapters.peft.folder import open_folder
@@ -62,37 +60,36 @@ class InitialWeights:
         else:
             _require_class(name, AdapterConfig.read(path).branch, branch)
 
-    def copy_into(self, model: nn.Module) -> list[str]:
-        """Copy the tensors into the trainable parameters with the same names and shapes.
+    def copy_into(self, model: nn.Module, own: Adapter) -> list[str]:
+        """Copy the tensors into the model's own adapter, to the parameters with the same names and shapes.
 
         Return notes on parameters that were not copied, and on tensors that were not used. Raises KronaError, and
         copies nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
         """
         name, path = self.found
         source = read_peft(model, path).adapter if path.is_dir() else Adapter.load(path)
-        own = surgery.adapter_state(model, "default")
-        inserted = model.__dict__["krona"].adapters["default"]
-        config, label = source.config, f"init_from={name}"
-        _require_class(name, config.branch, class_path(inserted.branch) if inserted.branch else None)
-        if config.backbone is not None:
-            require_pooling(model, config.backbone, label)
-            same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
-            if same_flags and has_values(model, config.backbone, trained=inserted.trained) is False:
+        theirs, ours, label = source.config, own.config, f"init_from={name}"
+        _require_class(name, theirs.branch, ours.branch)
+        if theirs.backbone is not None and ours.backbone is not None:
+            require_pooling(ours.backbone, theirs.backbone, label)
+            same_flags = all(theirs.insertion.get(flag, ()) == ours.insertion.get(flag, ()) for flag in FLAGS)
+            if same_flags and has_values(ours.backbone, theirs.backbone) is False:
                 raise KronaError(
                     f"{label} was trained on another backbone, whose weights have other values. Use the source's "
                     "backbone."
                 )
-        fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
-        branches = own.keys() - inserted.trained.keys()
-        if not fits or (branches and not branches & fits):
-            kind = "branches' tensors" if branches else "tensors"
-            raise KronaError(
-                f"None of this run's {len(branches or own):,} {kind} has the same name and shape as a tensor in "
-                f"{label}."
-            )
-        for key in fits:
-            own[key].data.copy_(source.tensors[key])
-        return [f"{label}: {line}" for line in _differences(own, source, fits, inserted.branch_config)]
+        fits = {
+            key: value
+            for key, value in source.tensors.items()
+            if key in own.tensors and own.tensors[key].shape == value.shape
+        }
+        branches = own.tensors.keys() - model.__dict__["krona"].adapters["default"].trained.keys()
+        if not fits or (branches and not branches & fits.keys()):
+            kind = f"{len(branches):,} branches' tensors" if branches else f"{len(own.tensors):,} tensors"
+            raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
+        for key, value in fits.items():
+            own.tensors[key].copy_(value)
+        return [f"{label}: {line}" for line in _differences(own, source, fits)]
 
 
 def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
@@ -104,24 +101,25 @@ def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
         )
 
 
-def _differences(
-    own: Mapping[str, Tensor], source: Adapter, fits: set[str], branch_config: Mapping[str, Any]
-) -> list[str]:
-    lines = [f"copied {len(fits)} of {amount(len(own), 'tensor')}"]
+def _differences(own: Adapter, source: Adapter, fits: Container[str]) -> list[str]:
     shapes = {name: f" instead of {tuple(value.shape)}" for name, value in source.tensors.items()}
     new = [
-        f"{name} {tuple(own[name].shape)}{shapes[name]}" if name in shapes else name for name in own if name not in fits
+        f"{name} {tuple(value.shape)}{shapes[name]}" if name in shapes else name
+        for name, value in own.tensors.items()
+        if name not in fits
     ]
+    lines = [f"copied {len(own.tensors) - len(new)} of {amount(len(own.tensors), 'tensor')}"]
     if new:
         lines[0] += f"; with new initial values: {'; '.join(first_few(new, NAMED))}"
-    if unused := sorted(source.tensors.keys() - own.keys()):
+    if unused := sorted(source.tensors.keys() - own.tensors.keys()):
         lines.append(
             f"this run does not use {amount(len(unused), 'tensor')} of the source: "
             f"{'; '.join(first_few(unused, NAMED))}"
         )
+    ours = own.config.branch_config
     other = [
-        f"{key} {value} instead of {branch_config[key]}"
+        f"{key} {value} instead of {ours[key]}"
         for key, value in source.config.branch_config.items()
-        if key in branch_config and branch_config[key] != value
+        if key in ours and ours[key] != value
     ]
     return lines + ([f"the source was trained with other settings: {', '.join(other)}"] if other else [])

@@ -144,16 +144,16 @@ def prepare(
     _insert(settings, result, backbone.model, reversible=share)
     if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
         train_in_fp32(backbone.model)
+    adapter = Adapter.of(backbone.model)
     if initial is not None:
-        result.notes += initial.copy_into(backbone.model)
-    fingerprint = Adapter.of(backbone.model).config.backbone
+        result.notes += initial.copy_into(backbone.model, adapter)
 
     # Options for large backbones
     if trainer.gradient_checkpointing:
         recompute_blocks(backbone.model)
     if trainer.strategy == "fsdp":
         shard_frozen(backbone.model, device=ranks.device)
-    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=fingerprint)
+    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)
 
 
 def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:
