@@ -58,11 +58,11 @@ def num_outputs(task: Task) -> int:
     return 1 if targets is None else len(targets)
 
 
-def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
-    """Return the entry of result.json by which a report distinguishes backbones of the same name."""
+def describe_backbone(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the architecture and the sizes by which a report distinguishes backbones of the same name."""
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
-    return {"architecture": config.model_type, "parameters": parameters, "sizes": known}
+    return {"architecture": config.model_type, "sizes": known}
 
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:

@@ -162,13 +162,14 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
     branch_config, notes = insert_method(
         model, method, counterparts=settings.backbone.factor_shapes, reversible=reversible
     )
-    count = surgery.count(model)
     result.notes += notes
+    defaults, described = method_defaults(method), describe_backbone(model.config)
+    count = surgery.count(model)
     result.provenance |= {
         "branch_config": branch_config,
-        "method_defaults": method_defaults(method),
+        "method_defaults": defaults,
         "update_rank": surgery.update_rank(model),
-        "backbone": describe_backbone(model.config, parameters=count.backbone),
+        "backbone": {**described, "parameters": count.backbone},
     }
     with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
         if fault := surgery.find_branch_fault(model):
