@@ -12,6 +12,7 @@ from krona.config.choices import choices
 from krona.config.compose import Composed, Composer, hydra_session
 from krona.config.multirun import expand
 from krona.config.settings import Run
+from krona.config.targets import find
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, read_result, write_result
@@ -102,7 +103,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     for file in files:
         variant: Any = OmegaConf.to_container(OmegaConf.load(file))
         method = settings(variant["defaults"][0]["override /method"], **variant.get("method", {}))
-        branch: Any = method.branch
+        branch: Any = find(method.branch, "method._target_", "branch")
         for width, counterparts in shapes.items():
             arguments = dict(method.branch_config)
             if "kron_factors" in arguments:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from krona.adapters.adapter import Adapter, AdapterConfig, class_path
+from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_pooling
 from krona.adapters.peft.folder import open_folder
@@ -52,13 +52,13 @@ class InitialWeights:
             return "absent"
         return digest.hexdigest()
 
-    def require(self, branch: type[nn.Module] | None) -> None:
+    def require(self, branch: str | None) -> None:
         """Raise `KronaError` if the files cannot be read, or if the class of the branches is not ``branch``."""
         name, path = self.found
         if path.is_dir():
             open_folder(path)
         else:
-            _require_class(name, AdapterConfig.read(path).branch, class_path(branch) if branch else None)
+            _require_class(name, AdapterConfig.read(path).branch, branch)
 
     def copy_into(self, model: nn.Module, own: Adapter) -> list[str]:
         """Copy the tensors into the model's own adapter, to the parameters with the same names and shapes.

@@ -15,6 +15,7 @@ from krona import surgery
 from krona.backbones.families import find_architecture, target_patterns
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method
+from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.targets import match_places, widths_of_part
 
@@ -36,7 +37,7 @@ def insert_method(
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
     notes = find_architecture(model).fused_layers(method.placement["target_modules"])
-    branch = method.branch
+    branch = _branch_class(method.branch)
     config: dict[str, Any] = dict(method.branch_config)
     widths = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
     if widths and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):
@@ -57,9 +58,14 @@ def method_defaults(method: Method) -> dict[str, Any]:
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}
     if method.branch is not None:
-        parameters |= signature(method.branch).parameters
+        parameters |= signature(_branch_class(method.branch)).parameters
     given = {**method.placement, **method.branch_config}
     return {key: p.default for key, p in parameters.items() if key not in given and isinstance(p.default, PLAIN)}
+
+
+def _branch_class(path: str) -> type[nn.Module]:
+    found: type[nn.Module] = find(path, "method._target_", "branch", own=True)
+    return found
 
 
 def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:

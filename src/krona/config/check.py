@@ -81,7 +81,7 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
             problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
-    return s.Method(**plain, branch=branch, branch_config=branch_config, placement=placement)
+    return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
 def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:

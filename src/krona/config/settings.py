@@ -30,8 +30,8 @@ class Method:
     """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
     """The paper, or the table of the KronA paper, from which the values were taken."""
-    branch: type[Any] | None = None
-    """The branch's class, whose dotted path is ``_target_``; null: no branch."""
+    branch: str | None = None
+    """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `Placement` that the config sets."""

@@ -19,7 +19,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from krona.jobs.child_processes import Child
@@ -43,7 +42,7 @@ def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
 
     with tempfile.TemporaryDirectory(prefix="krona-") as name:
         folder = Path(name)
-        (folder / "spec").write_bytes(pickle.dumps(replace(spec)))  # without the cached settings, which contain a class
+        (folder / "spec").write_bytes(pickle.dumps(spec))
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # 0 chooses a free port
         ranks = [_start(folder, rank, devices, store.port) for rank in range(devices)]
         try:
