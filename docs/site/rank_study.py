@@ -117,7 +117,10 @@ def _read() -> Updates:
         ranks=np.array([float(method.runs[0]["rank"]) for method in methods.values()]),
         norms=np.array([_learned(method, "norm") for method in methods.values()]),
         scores={
-            split: np.array([mean(method.scores(split)) for method in methods.values()]) for split in ("dev", "test")
+            split: np.array(
+                [round(mean(method.scores(split)), 9) for method in methods.values()]
+            )  # equal ones are ties
+            for split in ("dev", "test")
         },
     )
 
