@@ -15,9 +15,9 @@ def main(cfg: DictConfig) -> None:
 
     from benchmarks.run import run_bench
     from krona.config.choices import choices
-    from krona.jobs.library_warnings import quiet_libraries
     from krona.messages import KronaError
     from krona.paths import OUTPUTS
+    from krona.training.jobs.library_warnings import quiet_libraries
 
     quiet_libraries()
     config: Any = OmegaConf.to_container(cfg.bench, resolve=True)

@@ -190,7 +190,7 @@ def test_the_command_refuses_before_a_model_loads(tmp_path: Path, monkeypatch: p
     outputs = tmp_path / "outputs"
     folder = run(outputs)
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
-    monkeypatch.setattr("krona.adapters.find.find", lambda name, outputs: SimpleNamespace(adapter=folder / "x"))
+    monkeypatch.setattr("krona.adapters.find.find", lambda name: SimpleNamespace(adapter=folder / "x"))
     monkeypatch.setattr("krona.adapters.commands.export.load", lambda *_, **__: pytest.fail("a model was loaded"))
     before = tree(tmp_path)
     for out in (outputs, folder, tmp_path):

@@ -14,8 +14,8 @@ import tiny_backbones
 from krona.adapters.commands.export import export
 from krona.adapters.find import find
 from krona.config import check
-from krona.jobs.job import identify
 from krona.messages import KronaError
+from krona.training.jobs.job import identify
 from tiny_backbones import write_backbone
 
 

@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from krona.config import check
 from krona.config.compose import Composer, build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
-from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
 from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.runs.result import Result, write_result
+from krona.training.jobs.job import JobSpec, claimed
 from krona.training.ranks import Ranks
 
 JOBS = (

@@ -11,9 +11,9 @@ from krona.config import check, tuned
 from krona.config.compose import TUNED, Composer, hydra_session, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
-from krona.jobs.job import identify
 from krona.messages import KronaError
 from krona.runs.result import Result, outcomes, write_result
+from krona.training.jobs.job import identify
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,14 +5,13 @@ The model is small, but the placement of the branches is the real one.
 
 from typing import Any
 
-import hydra
 import pytest
 import torch
 
 from krona import surgery
 from krona.backbones.with_method import insert_method
 from krona.config import check
-from krona.config.compose import build_job
+from krona.config.compose import compose_job, hydra_session
 from krona.methods.kronecker import Kronecker
 from krona.paths import CONF
 from tiny_t5 import batch, logits, tiny_t5
@@ -23,8 +22,8 @@ def built(*overrides: str) -> tuple[Any, Any]:
 
     The factors fit the tiny width.
     """
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = build_job(hydra.compose("config", list(overrides))).config
+    with hydra_session():
+        config = compose_job(overrides).config
     settings = check.settings(config)
     model = tiny_t5()
     torch.manual_seed(0)

@@ -7,11 +7,11 @@ import pytest
 from krona.config import check
 from krona.config.compose import Composer, compose_job, hydra_session
 from krona.config.multirun import expand
-from krona.jobs.job import identify
 from krona.report.build import collect
 from krona.report.sections import override_words
 from krona.runs.result import write_result
 from krona.sweeps.plan import table_overrides
+from krona.training.jobs.job import identify
 from report.generate import make_result
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from krona.jobs import run_job
 from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
@@ -21,6 +20,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.heartbeat import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training.checkpoint import AtomicCheckpoints
+from krona.training.jobs import run_job
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles
 from one_job import config, run, typed
@@ -69,7 +69,7 @@ def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
-    """Write all files of a run in the order of `krona.jobs.run_job`."""
+    """Write all files of a run in the order of `krona.training.jobs.run_job`."""
     mine = claim(folder)
     if mine is None:
         return

@@ -8,11 +8,11 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from krona.config.compose import hydra_session
-from krona.jobs.job import Job
 from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.result import write_result
 from krona.sweeps import ledger, plan
+from krona.training.jobs.job import Job
 from report.generate import make_result
 
 

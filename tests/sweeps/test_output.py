@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from krona.jobs import summary
-from krona.jobs.job import Job
 from krona.sweeps.output import SweepProgress, next_command, show
+from krona.training.jobs import summary
+from krona.training.jobs.job import Job
 from report.generate import make_result
 from typed_run import printed
 

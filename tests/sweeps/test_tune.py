@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import tune_study
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
+from krona.training.jobs.library_warnings import quiet_libraries
 from runs.made_runs import dead_pid
 from trackers.one_run import SMALL
 

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from krona.cli import launch
-from krona.jobs.child_processes import PARENT
 from krona.sweeps import workers
 from krona.sweeps.workers import run_sweep
+from krona.training.jobs.child_processes import PARENT
 from one_job import typed
 from typed_run import wait_for
 

@@ -35,6 +35,7 @@ from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.diff_text import render as render_diff
 from krona.runs import index
+from krona.runs.cache import FOLDER
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
@@ -130,7 +131,7 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
     size = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:size])
     entry = json.loads(header["__metadata__"]["krona"])
-    in_run = partial(inspect, copied.name, outputs=copied.parent)
+    in_run = partial(inspect, copied)
     expected = in_run()
 
     def with_header(text: str) -> bytes:
@@ -156,8 +157,8 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     """A run's command renames a damaged last.ckpt before it trains, or reads the saved values from it."""
     import torch
 
-    from krona.jobs.job import JobSpec, claimed
     from krona.training.checkpoint import AtomicCheckpoints
+    from krona.training.jobs.job import JobSpec, claimed
     from krona.training.ranks import Ranks
 
     spec = JobSpec(config=values, outputs=outputs)
@@ -218,7 +219,7 @@ def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 @pytest.mark.parametrize("cache", [index.FILE, computed_values.FILE])
-def test_caches_of_results(cache: Path, full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
+def test_caches_of_results(cache: str, full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
     """A report is the same with a damaged cache."""
     for module in (index, computed_values):
         monkeypatch.setattr(module, "WORTH", 1)
@@ -226,14 +227,14 @@ def test_caches_of_results(cache: Path, full: bool, outputs: Path, monkeypatch: 
     for result in outputs.glob("*/result.json"):
         aged(result)
     report = partial(build_report, [outputs], format="md")
-    expected, file = report(), outputs / cache
+    expected, file = report(), outputs / FOLDER / cache
     content = file.read_bytes()
 
     def read(raw: bytes) -> str | None:
         file.write_bytes(raw)
         return judge(report, expected)
 
-    with book(f"damaged {cache.stem}") as found:
+    with book(f"damaged {cache}") as found:
         try_each(damaged(content), 500 if full else 10, found, read)
 
 

@@ -29,7 +29,6 @@ from krona.cli.krona import app
 from krona.config import check
 from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError
-from krona.jobs.job import _prepare
 from krona.messages import KronaError
 from krona.runs import index
 from krona.runs.folder import RunFolder
@@ -37,6 +36,7 @@ from krona.runs.index import summaries
 from krona.runs.result import read_result, write_result
 from krona.sweeps.ledger import Ledger
 from krona.tasks import hub
+from krona.training.jobs.job import _prepare
 from one_job import config, run
 from runs.made_runs import aged, claimed, dead_pid, tree
 from torture.damage import judge, run_command

@@ -13,11 +13,11 @@ import torch
 from krona.config import check
 from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
-from krona.jobs.job import Job, identify
-from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
+from krona.training.jobs.job import Job, identify
+from krona.training.jobs.preflight import require
 from krona.training.schedule import build_schedule
 from krona.training.trainer import build_callbacks
 from one_job import config, finish, interrupt_after, run, same_files

@@ -311,7 +311,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     def stop() -> None:
         if lost == "disk":
             full = Mock(side_effect=KronaError("no space left"))
-            monkeypatch.setattr("krona.jobs.run_job.write_result", full)
+            monkeypatch.setattr("krona.training.jobs.run_job.write_result", full)
         else:
             (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
         raise Interrupted(signal.SIGINT)

@@ -16,10 +16,10 @@ from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import WRONG_INPUT, explain, normalize
 from krona.formatting import as_typed
-from krona.jobs.child_processes import PARENT, end_with_parent
 from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
+from krona.training.jobs.child_processes import PARENT, end_with_parent
 
 
 def launch(

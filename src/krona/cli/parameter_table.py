@@ -24,10 +24,10 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
 from krona.formatting import say, table, terminal_width
-from krona.jobs.run_job import format_error
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import launches, multiply_adds
+from krona.training.jobs.run_job import format_error
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject

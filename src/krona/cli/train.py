@@ -19,13 +19,13 @@ from krona.cli import launch
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
 from krona.formatting import say
-from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
+from krona.training.jobs.library_warnings import quiet_libraries
 
 if TYPE_CHECKING:  # torch, which --help does not need
     from krona.config.settings import Run
-    from krona.jobs.job import Job
+    from krona.training.jobs.job import Job
 
 SHAPES = re.compile(  # overrides with which a method may not fit its backbone
     r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length)"
@@ -66,9 +66,9 @@ def job(cfg: DictConfig) -> "Job":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
-    from krona.jobs.job import JobSpec
-    from krona.jobs.run_job import run_job
     from krona.sweeps.ledger import Ledger, require_outputs
+    from krona.training.jobs.job import JobSpec
+    from krona.training.jobs.run_job import run_job
 
     require_outputs()
     run = build_job(cfg)
@@ -86,16 +86,16 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
 
 
 def _failed(overrides: Sequence[str], error: str) -> "Job":
-    from krona.jobs.job import Job
+    from krona.training.jobs.job import Job
 
     return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
 
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
-    from krona.jobs.job import WORDS
-    from krona.jobs.summary import print_summary
     from krona.sweeps.ledger import Ledger
+    from krona.training.jobs.job import WORDS
+    from krona.training.jobs.summary import print_summary
 
     failed = done.state in ("failed", "claimed_by_other")
     if multirun and Ledger.progress is not None:
@@ -130,8 +130,8 @@ def render_config(options: Namespace) -> str | None:
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
     from krona.config import check
-    from krona.jobs.job import identify
-    from krona.jobs.preflight import require
+    from krona.training.jobs.job import identify
+    from krona.training.jobs.preflight import require
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]

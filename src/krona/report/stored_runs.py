@@ -121,8 +121,7 @@ class StoredRun:
             defaults = self.result.provenance.get("method_defaults") or {}
             part = self.shared.compute(("method", *map(id, both)), both, lambda: {**defaults, **part})
         elif key == "data" and self._draws_rows:
-            without = ("data without subset_seed", id(part))
-            part = self.shared.compute(without, part, lambda: {**part, "subset_seed": None})
+            part = self.shared.compute(("drawn rows", id(part)), part, lambda: {**part, "subset_seed": None})
         return self.shared.flatten(key, part)
 
     @property
@@ -199,8 +198,7 @@ def stored_run(result: Result, path: Path, shared: SharedParts | None = None) ->
     """Return a result and its section of the report. Raise KronaError if the config or provenance can't be used."""
     shared = shared or SharedParts()
     try:
-        parts = [result.config.get(name) for name in ("task", "backbone", "data")]
-        parts += [result.provenance, result.splits]
+        parts = [*map(result.config.get, ("task", "backbone", "data")), result.provenance, result.splits]
         if (result.config.get("data") or {}).get("subset_seed") not in (None, result.seed):
             shared.fixed_subsets.add(_subset(result))
         key = (result.status == "done", *map(id, parts))

@@ -15,7 +15,6 @@ from rich.console import Console
 from krona.config.compose import runs_folder
 from krona.config.multirun import list_jobs, sweeper_params
 from krona.formatting import say
-from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.runs import sweep
 from krona.runs.folder import RunFolder
@@ -23,6 +22,7 @@ from krona.safe_files import remove_below
 from krona.sweeps import output, plan
 from krona.sweeps.launchers.settings import require
 from krona.sweeps.output import SweepProgress
+from krona.training.jobs.job import Job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # the environment variable with the path of the marker, which child processes inherit

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, scores, table, terminal_width
-from krona.jobs.job import WORDS, Job
-from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder
 from krona.runs.suspicious_scores import remark_lines
+from krona.training.jobs.job import WORDS, Job
+from krona.training.jobs.summary import heading, outputs_option
 
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared

@@ -21,10 +21,6 @@ from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_se
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import as_typed, say
-from krona.jobs.child_processes import PARENT, children, end_with_parent
-from krona.jobs.job import Job, JobSpec
-from krona.jobs.library_warnings import quiet_libraries
-from krona.jobs.run_job import run_job
 from krona.messages import KronaError, amount
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.holder import this_process
@@ -47,6 +43,10 @@ from krona.sweeps.tune_space import (
     split_typed,
     trial_overrides,
 )
+from krona.training.jobs.child_processes import PARENT, children, end_with_parent
+from krona.training.jobs.job import Job, JobSpec
+from krona.training.jobs.library_warnings import quiet_libraries
+from krona.training.jobs.run_job import run_job
 from krona.training.machine import cpu_count
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops

@@ -4,9 +4,9 @@ import os
 import subprocess
 from collections.abc import Sequence
 
-from krona.jobs.child_processes import PARENT, children, exit_code
 from krona.messages import KronaError
 from krona.paths import program
+from krona.training.jobs.child_processes import PARENT, children, exit_code
 
 
 def run_sweep(overrides: Sequence[str], *, workers: int) -> int:

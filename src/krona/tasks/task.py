@@ -56,9 +56,8 @@ def _parse_files(value: Any) -> dict[str, str] | None:
         raise ValueError(f"files={value!r} must be a file name, or a map from train, dev and test to file names")
     named = {"train": value} if isinstance(value, str) else value
     files = {str(key): str(path) for key, path in named.items() if path is not None}
-    for key in files:
-        if key not in FILE_KEYS:
-            raise ValueError(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
+    if unknown := [key for key in files if key not in FILE_KEYS]:
+        raise ValueError(f"files.{unknown[0]}: {did_you_mean(unknown[0], FILE_KEYS)}")
     if "train" not in files:
         raise ValueError("files has no 'train'. Name at least files.train")
     return files

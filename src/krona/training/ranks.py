@@ -3,8 +3,8 @@
 Each rank has the whole model and processes its share of every batch. The ranks exchange gradients, numbers of label
 tokens and predictions. torch's DistributedDataParallel is not used, because it averages the gradients of the ranks.
 krona sums the gradients over all rows of the batch, so the result is exact even if a rank has fewer rows or no rows.
-A run with a single process has only rank 0. Ranks are started by `krona.jobs.start_ranks` (``trainer.devices=4``),
-torchrun or srun.
+A run with a single process has only rank 0. Ranks are started by `krona.training.jobs.start_ranks`
+(``trainer.devices=4``), torchrun or srun.
 """
 
 import os
@@ -69,7 +69,7 @@ class Ranks:
 
 
 def num_processes() -> int:
-    """Return the number of processes that torchrun, srun or `krona.jobs.start_ranks` started for this run."""
+    """Return the number of processes that torchrun, srun or `krona.training.jobs.start_ranks` started for this run."""
     return _read_environment()[1]
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import submitit
 
-from krona.jobs import child_processes
 from krona.runs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.launch import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
+from krona.training.jobs import child_processes
 from one_job import same_files, typed
 from typed_run import start, train, wait_for
 

@@ -58,9 +58,8 @@ class Scored:
 
 def scored_rows(table: Table, column: Column) -> list[Scored]:
     """Return the rows that have a score in the column."""
-    looks = row_looks([row.method for row in table.rows])
     cells = [row.cell(column.key) for row in table.rows]
-    found = zip(table.rows, cells, looks, strict=True)
+    found = zip(table.rows, cells, row_looks([row.method for row in table.rows]), strict=True)
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
 
@@ -80,7 +79,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     In the chart of parameters, each method with several sizes is a line instead, and no front is drawn.
     """
     lines = _group_by_size(spent) if cost == "params" else {}
-    compared = [] if lines else [row for row in spent if row.cell.compared]
+    compared = [row for row in spent if row.cell.compared and not lines]
     fits = on_front([(row.score, spent[row]) for row in compared])
     front = {row for row, fit in zip(compared, fits, strict=True) if fit}
     points = {}
@@ -115,9 +114,8 @@ def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
         known = {row: rank for row in rows if (rank := row.row.cell(name).value)}
         if len({*known.values()}) > 1:
             points = {row: row.point(rank, f"; rank {number(rank, 1)}") for row, rank in known.items()}
-            charts.append(
-                _against(name, column, [Series(row.name, row.look, [point]) for row, point in points.items()])
-            )
+            series = [Series(row.name, row.look, [point]) for row, point in points.items()]
+            charts.append(_against(name, column, series))
     return charts
 
 
@@ -229,10 +227,10 @@ def study_charts(study: Study) -> list[Chart]:
 def _trial_chart(title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], best: Sequence[Point] = ()) -> Chart:
     points: dict[str, list[Point]] = {"finished": [], "pruned": []}
     for x, one in trials:
-        score = one.value or 0.0
-        points[one.state].append(Point(x, score, None, f"trial {one.number}, {one.state}: {number(score)}"))
-    looks = (method_look("full"), PRUNED)
-    series = [Series(state, look, points[state]) for state, look in zip(points, looks, strict=True) if points[state]]
+        text = f"trial {one.number}, {one.state}: {number(one.value or 0.0)}"
+        points[one.state].append(Point(x, one.value or 0.0, None, text))
+    looks = {"finished": method_look("full"), "pruned": PRUNED}
+    series = [Series(state, looks[state], found) for state, found in points.items() if found]
     detail = "dots: finished trials, crosses: pruned trials, line: best score so far" if best else ""
     return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
 

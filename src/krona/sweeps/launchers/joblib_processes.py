@@ -10,10 +10,10 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from krona.jobs.child_processes import end_with_parent
-from krona.jobs.job import Job
 from krona.runs.interrupts import interrupt
 from krona.sweeps.launchers.sweep_job import SweepJob
+from krona.training.jobs.child_processes import end_with_parent
+from krona.training.jobs.job import Job
 
 
 @contextlib.contextmanager

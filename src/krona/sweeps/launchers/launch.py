@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from krona.formatting import say
-from krona.jobs.job import Job
 from krona.paths import OUTPUTS
 from krona.sweeps.launchers import joblib_processes, submitted
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.output import SweepProgress
+from krona.training.jobs.job import Job
 from krona.training.machine import cpu_count
 
 POLL_S = 0.1  # seconds between two checks of the running jobs

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.safe_files import remove_below
 from krona.sweeps.launchers import slurm
 from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
+from krona.training.jobs.job import Job
 
 POLL_S = 1.0
 QUEUE_POLL_S = 15.0

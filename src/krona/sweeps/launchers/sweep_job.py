@@ -14,8 +14,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from krona.config.choices import remove_plugin_launchers
-from krona.jobs.job import Job
 from krona.runs.interrupts import Interrupted, interrupt
+from krona.training.jobs.job import Job
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from krona.jobs.job import Job
-from krona.jobs.summary import heading, print_summary
 from krona.runs.result import Result
+from krona.training.jobs.job import Job
+from krona.training.jobs.summary import heading, print_summary
 from report.generate import make_result
 from typed_run import printed
 

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from krona.backbones import source
 from krona.formatting import say
-from krona.jobs.job import Job, JobSpec, claimed, find_outcome
-from krona.jobs.preflight import count_devices, devices_wanted, require
-from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError, first_line, mask_passwords
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.interrupts import Interrupted, forget_signals, stop_if_interrupted
 from krona.runs.provenance import provenance
 from krona.runs.result import Result, Status, now, write_result
+from krona.training.jobs.job import Job, JobSpec, claimed, find_outcome
+from krona.training.jobs.preflight import count_devices, devices_wanted, require
+from krona.training.jobs.start_ranks import run_by_ranks
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 

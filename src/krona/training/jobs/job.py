@@ -15,7 +15,6 @@ from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
-from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
@@ -23,6 +22,7 @@ from krona.runs.provenance import code_version
 from krona.runs.result import Result
 from krona.runs.run_id import run_id
 from krona.safe_files import Write, write_whole
+from krona.training.jobs.preflight import require
 from krona.training.ranks import Ranks
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]

@@ -7,7 +7,6 @@ import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, rate, say
-from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
 from krona.report.notes import run_commands
@@ -15,6 +14,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result
 from krona.runs.suspicious_scores import remark_lines
+from krona.training.jobs.job import Job
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 

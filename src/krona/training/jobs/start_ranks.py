@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from krona.jobs.child_processes import Child
-from krona.jobs.job import Job, JobSpec
+from krona.training.jobs.child_processes import Child
+from krona.training.jobs.job import Job, JobSpec
 from krona.training.ranks import LOST
 
 POLL_S = 0.1  # seconds between two checks of the ranks
@@ -79,7 +79,7 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
     }  # fmt: skip
     with (folder / f"rank-{rank}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "krona.jobs.rank", str(folder / "spec"), str(folder / "outcome")],
+            [sys.executable, "-P", "-m", "krona.training.jobs.rank", str(folder / "spec"), str(folder / "outcome")],
             env={**os.environ, **{name: str(value) for name, value in variables.items()}},
             stdin=subprocess.PIPE,
             stdout=None if rank == 0 else log,

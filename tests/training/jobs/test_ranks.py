@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from krona.adapters.adapter import AdapterConfig
-from krona.jobs import start_ranks
-from krona.jobs.job import Job
 from krona.messages import KronaError
 from krona.runs.result import read_result
+from krona.training.jobs import start_ranks
+from krona.training.jobs.job import Job
 from krona.training.ranks import RankLostError, join_ranks, my_rank, num_processes, require_one_launch
 from one_job import config, finish, run, typed
 from tasks import glue_files
@@ -171,7 +171,7 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
 def test_mistakes(
     more: list[str], expected: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.jobs.preflight.cpu_count", lambda: 4)
+    monkeypatch.setattr("krona.training.jobs.preflight.cpu_count", lambda: 4)
     with pytest.raises(KronaError) as caught:
         run(config(*overrides, *more), tmp_path / "outputs")
     assert expected in str(caught.value)

@@ -1,6 +1,7 @@
-"""Run one rank of a run on several devices (``python -m krona.jobs.rank SPEC_FILE OUTCOME_FILE``).
+"""Run one rank of a run on several devices (``python -m krona.training.jobs.rank SPEC_FILE OUTCOME_FILE``).
 
-`krona.jobs.start_ranks` starts this module in one process per device. Rank 0 writes the outcome to OUTCOME_FILE.
+`krona.training.jobs.start_ranks` starts this module in one process per device. Rank 0 writes the outcome to
+OUTCOME_FILE.
 """
 
 import os
@@ -13,11 +14,11 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from krona.jobs.job import Job
-from krona.jobs.library_warnings import quiet_libraries
-from krona.jobs.run_job import run_on_devices
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted, interrupt
+from krona.training.jobs.job import Job
+from krona.training.jobs.library_warnings import quiet_libraries
+from krona.training.jobs.run_job import run_on_devices
 from krona.training.ranks import my_rank
 
 

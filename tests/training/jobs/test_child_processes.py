@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from krona.jobs.child_processes import children, exit_code
 from krona.messages import KronaError
+from krona.training.jobs.child_processes import children, exit_code
 from typed_run import wait_for
 
 CHILD = """
@@ -36,7 +36,7 @@ time.sleep(60)
 """
 PARENT = """
 import signal, subprocess, sys
-from krona.jobs.child_processes import children, exit_code
+from krona.training.jobs.child_processes import children, exit_code
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background
 folder, takes_s, number, child = sys.argv[1:]
