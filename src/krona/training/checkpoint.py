@@ -2,7 +2,6 @@
 
 import pickle
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,11 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self.write = write
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a ModelCheckpoint of the user
-        self.write(Path(path), partial(torch.save, checkpoint))
+        def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a ModelCheckpoint of the user
+            torch.save(checkpoint, part)
+
+        self.write(Path(path), fill)
 
 
 def find_damage(checkpoint: Path) -> str | None:
