@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from krona.messages import KronaError
+from krona.messages import KronaError, first_line
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=10)  # a rank that does not respond for this time counts as lost
@@ -158,7 +158,7 @@ def _exchange(exchange: Callable[[], Any]) -> None:
     try:
         exchange()
     except RuntimeError as error:  # the most specific error that gloo, NCCL and torch's store raise
-        why = str(error).strip().splitlines()[0]
+        why = first_line(error)
         raise RankLostError(
             f"{LOST} ({why}). Run the same command again to resume after the last complete epoch."
         ) from error
