@@ -178,8 +178,7 @@ def _summarize_column(table: Table, column: Column) -> str:
     shown += [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
     if leader := _leader(table, column):
         lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {cell_value(leader.cell(column.key))}"
-        scored = [cell for row in table.rows if (cell := row.cell(column.key)).value is not None]
-        others = "others" if all(cell.compared for cell in scored) else "other compared rows"
+        others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
         return f"{lead}; all {others} are significantly worse."
     if len(named) > 1:
         return f"No row leads on {subject}: {join_names(shown)} are not significantly different{_cost_words(named)}."

@@ -78,10 +78,15 @@ class Ledger(Callback):
         if jobs:
             say(Console(), amount(len(jobs), "run"))
             Ledger.progress = SweepProgress(len(jobs))
+        with _errors_end_the_multirun():
+            planned = plan.plan_jobs(jobs, outputs=outputs)
+        wrong = [run for run in planned if run.state == "wrong"]
+        if 0 < len(wrong) < len(planned):  # otherwise the first job shows the error at once
+            say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
         if name is not None:
             self.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
-                ids = {run.run_id for run in plan.plan_jobs(jobs, outputs=outputs) if run.state != "wrong"}
+                ids = {run.run_id for run in planned if run.state != "wrong"}
                 self.repeats = bool(ids) and ids < sweep.load_run_ids(outputs, name)
                 if not self.repeats:
                     sweep.save_command(outputs, name, overrides)
