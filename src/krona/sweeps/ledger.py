@@ -79,7 +79,7 @@ class Ledger(Callback):
             say(Console(), amount(len(jobs), "run"))
             Ledger.progress = SweepProgress(len(jobs))
         with _errors_end_the_multirun():
-            planned = plan.plan_jobs(jobs, outputs=outputs)
+            planned = plan.plan_jobs(jobs, outputs=outputs) if jobs else []
         wrong = [run for run in planned if run.state == "wrong"]
         if 0 < len(wrong) < len(planned):  # otherwise the first job shows the error at once
             say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
