@@ -32,7 +32,7 @@ OWN = ("seed",)  # keys of these fields whose values are stored with each result
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = list[int]  # mtime in ns, size
-Entry = tuple[Stamp, list[Any]]  # a stamp, and the values of `SharedParts.separate`
+Entry = tuple[Stamp, list[Any]]  # a stamp, and the values of `SummaryParts.separate`
 
 
 def summaries(outputs: Path) -> list[Result | DamagedRunError]:
@@ -117,16 +117,16 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[DamagedRunError]
     return found, unreadable
 
 
-def _load(outputs: Path, stamps: dict[str, Stamp]) -> tuple["SharedParts", dict[str, Entry]]:
+def _load(outputs: Path, stamps: dict[str, Stamp]) -> tuple["SummaryParts", dict[str, Entry]]:
     """Return the stored parts of summaries, and a dict from run folders' names to the entries that are still valid."""
     stored, entries = read_cache(outputs, FILE, version=VERSION) or ([], {})
-    parts = SharedParts()
+    parts = SummaryParts()
     for part in stored:
         parts.add(part)
     return parts, {name: entry for name, entry in entries.items() if stamps.get(name) == entry[0]}
 
 
-class SharedParts:
+class SummaryParts:
     """The parts that many summaries have in common. Equal parts, and equal values in them, are one object."""
 
     def __init__(self) -> None:
