@@ -35,6 +35,7 @@ SECTIONS = {
 }
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
+NOT_EXPLAINED = ("Config", "Forgetting")  # configuration.md explains the first, and no run writes the second
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 LARGEST = 2**31 - 1  # a limit that no reader needs to know
 
@@ -132,7 +133,7 @@ def result() -> list[str]:
     parts: dict[str, None] = {}
     for name, field in schema["properties"].items():
         part = _part_of(field)
-        if part and part != "Config":
+        if part and part not in NOT_EXPLAINED:
             parts[part] = None
         link = f"[`{name}`](#{part.lower()})" if part in parts else f"`{name}`"
         text.append(f"- {link}: {_meaning(field)}")

@@ -58,7 +58,7 @@ class Result:
     error: str | None = None
     """The error of a failed run, or the lost process of an interrupted run."""
     notes: list[str] = field(default_factory=list)
-    """Messages of the run that are important for its score."""
+    """Messages that are important for the score."""
     splits: Annotated[dict[str, dict[str, Any]], CheckedAs(parts.Splits)] = field(default_factory=dict)
     """Rows, fingerprints and faults of the data."""
     trainable_params: Count | None = None
@@ -68,7 +68,7 @@ class Result:
     head_params: Count | None = None
     """Number of parameters of a head that is new for each task."""
     best_epoch: Count | None = None
-    """The epoch with the highest choice on dev, or the earliest of several equal ones; 0 is the untrained model."""
+    """The earliest epoch with the highest choice on dev; 0 is the untrained model."""
     dev: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
     """Scores of the best epoch on dev; null until the run is done."""
     test: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
@@ -76,7 +76,7 @@ class Result:
     dev_curve: Annotated[list[dict[str, Any]], CheckedAs(list[parts.Epoch])] = field(default_factory=list)
     """One row per epoch."""
     progress: Annotated[dict[str, Any], CheckedAs(dict[str, Count])] = field(default_factory=dict)
-    """Until the run is done: the last finished epoch, the current step and the total number of steps."""
+    """Until the run is done: the last finished epoch, the current step and the number of steps."""
     times: dict[str, Positive] = field(default_factory=dict)
     """The seconds of setup, train, evaluate and total, and examples_per_s in training."""
     peak_memory: dict[str, Count] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Result:
     learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None
     """Size and rank of the trained update; null without branches."""
     forgetting: Annotated[dict[str, Any] | None, CheckedAs(parts.Forgetting | None)] = None
-    """Loss on held-out text, which only version 0.1 measured; otherwise null."""
+    """null, except in results of version 0.1."""
 
     @property
     def epochs(self) -> int:

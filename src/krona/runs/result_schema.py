@@ -65,7 +65,7 @@ class Fault(TypedDict):
 
 @written
 class SplitFacts(TypedDict):
-    """The data of a split. Splits that are from the same source file have the same bad rows."""
+    """The data of a split. Splits of one source file have the same bad rows."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
@@ -136,12 +136,12 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     """glue, sample or own."""
     official_rows: NotRequired[dict[str, Annotated[list[Count], Len(2, 2)]]]
-    """For GLUE's tasks: for each part of the source, the number of usable rows and the number of rows in GLUE."""
+    """For each part of a GLUE task, the number of usable rows and the number of rows in GLUE."""
     branch_config: NotRequired[BranchConfig]
     method_defaults: NotRequired[Words]
     """Arguments that are not in the config, with their default values."""
     update_rank: NotRequired[Count | None]
-    """The highest possible rank of the update of one layer or block; null if the update is not linear."""
+    """The highest possible rank of the update of a layer; null if the update is not linear."""
     multiply_adds: NotRequired[Count]
     """Multiply-adds that the unmerged branches need for one token."""
     launches: NotRequired[Count]
@@ -208,12 +208,12 @@ class Measures(TypedDict):
     stable_rank: NotRequired[Number | None]
     """The squared Frobenius norm, divided by the squared spectral norm."""
     drift: NotRequired[Number | None]
-    """The squared norm of the change of a layer's output, divided by that of the output, on rows of dev."""
+    """The squared norm of the change of the layer's output, relative to that of the output, on dev."""
 
 
 @written
 class Learned(Measures):
-    """Measurements of the trained branches: the norm of the whole update, and means over the modules (places)."""
+    """The norm of the whole update, and means over the modules (places)."""
 
     effective_rank: Number | None  # type: ignore[misc]
     places: NotRequired[Count]
