@@ -29,7 +29,7 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
-    """The paper, or the table of the KronA paper, from which the values were taken."""
+    """Where the values are from: a paper, or a table of the KronA paper."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Backbone:
     name: str
     """Name of the model. If ``path`` is null, it is a name on the Hub."""
     architecture: str | None = None
-    """Model type in transformers, for a backbone that is given only by ``sizes``; null: t5."""
+    """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
     """Folder or GGUF file with the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
@@ -56,15 +56,15 @@ class Backbone:
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
-    """Values of the model's config, such as d_model. With them, krona counts parameters without loading weights."""
+    """Values of the model's config, to count parameters without loading weights."""
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None
-    """Whether the output layer shares the weight of the embeddings, for a backbone that is given only by ``sizes``."""
+    """Whether the output layer shares the weight of the embeddings, if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
-    """Input of an encoder's classifier; null: as in transformers; auto: as in the file 1_Pooling/config.json."""
+    """Input of an encoder's classifier; null: as in transformers; auto: as in 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
-    """For each factor shape of the paper, the shape that replaces it on this backbone."""
+    """For a factor shape of the paper, the shape that replaces it on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
     """Learning rate of each method, ``default`` and ``source``; null: the methods' own rates, found on T5."""
 
@@ -112,7 +112,7 @@ class Optimizer:
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Number of warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""
+    """Warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -131,11 +131,11 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    """Number of passes over the training rows."""
+    """Passes over the training rows."""
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
-    """Number of epochs without a better dev score after which training stops; null: never."""
+    """Epochs without a better dev score after which training stops; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
     """Number format. With bf16-frozen, only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
@@ -145,23 +145,23 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How several devices share the work. With fsdp, each device stores only a part of the frozen weights."""
+    """How devices share the work. With fsdp, each stores only a part of the frozen weights."""
     num_workers: NonNegative
-    """Number of processes that load rows."""
+    """Processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Number of rows in a batch of an evaluation."""
+    """Rows in a batch of an evaluation."""
     bucket_by_length: bool = False
     """Make batches of rows of similar length."""
     compile: bool = False
-    """Compile the computation of the loss into one graph with torch.compile."""
+    """Compile the computation of the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Number of batches of each epoch that are used, or their share as a fraction."""
+    """Batches of each epoch that are used, or their share as a fraction."""
     accumulate_grad_batches: Positive = 1
-    """Number of batches of batch_size rows in one step."""
+    """Batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
-    """Run one batch, or this number of batches, of each split without saving results."""
+    """Run this number of batches of each split without saving results; true: one."""
     log_every_n_steps: Positive = 50
     """Steps between two values of train/loss in Lightning's loggers."""
     enable_progress_bar: bool = True
@@ -169,7 +169,7 @@ class Trainer:
     enable_model_summary: bool = False
     """Print Lightning's table of the model before training."""
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
-    """Number of dev batches that Lightning evaluates before training; -1: all."""
+    """Dev batches that Lightning evaluates before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     """Write Lightning's profile to the run's folder."""
     detect_anomaly: bool = False
@@ -204,11 +204,11 @@ class Run:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
-    """Number of rows in a batch, over all devices."""
+    """Rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Maximum number of rows in one forward pass, to save memory. The gradient remains that of the whole batch."""
+    """Maximum number of rows in one forward pass. The gradient remains that of the whole batch."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
-    """Maximum number of tokens in a source text, including the end-of-sequence token."""
+    """Maximum number of tokens in a source text."""
     seed: Seed
     """Seed of the new weights, the order of the rows and the dropout."""
     init_from: str | None = None
@@ -216,7 +216,7 @@ class Run:
     keep: Literal["auto", "adapter", "all"] = "auto"
     """With all, save the weights of full fine-tuning; adapter: do not; auto: if below 500 MB and test is scored."""
     score_test: bool = True
-    """Whether to score test. A search for hyper-parameters scores only dev."""
+    """Whether to score test."""
     overwrite: bool = False
     """Run again even if the run is done."""
     retry: Literal["failed"] | None = None

@@ -22,13 +22,13 @@ class Placement:
     """
 
     target_modules: list[str] = field(default_factory=list)
-    """The names of the modules that get a branch, such as [q, v], or patterns of names (`krona.surgery.targets`)."""
+    """Names of the modules that get a branch, or patterns (`krona.surgery.targets`)."""
     placement: Position | list[Position] = "parallel"
-    """parallel, sequential or before for all target modules, or a list with one of these for each target module."""
+    """One position for all target modules, or a list with one for each."""
     inner_residual: bool = True
-    """Whether the output of a sequential or before branch is added to its input. If false, it replaces the input."""
+    """Whether the output of a sequential or before branch is added to its input, or replaces it."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
-    """The number of branches at each target module. All of them have the same arguments."""
+    """The number of branches at each target module."""
     magnitude: bool = False
     """Whether to train the norm of each row of the merged weight, as DoRA does."""
     train_layer_norms: bool = True

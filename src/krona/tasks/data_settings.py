@@ -27,7 +27,7 @@ class Data:
     protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
     """Division of the rows into train, dev and test."""
     train_rows: Positive | None = None
-    """Number of training rows, which are a subset with balanced classes; null: all rows."""
+    """Size of a subset of train with balanced classes; null: all rows."""
     subset_seed: Seed | None = None
     """Seed of the subset; null: data.seed."""
     skip_bad_rows: bool = False
