@@ -137,6 +137,14 @@ BLOCKS = {  # in order of priority
         {},
         ("rank_krona_2x384", "rank_monarch_64", "rank_lora", "rank_krona_32x24", "rank_monarch_4", "rank_c3a"),
     ),
+    "minilm_cola_ranks": Block(
+        "minilm_l6",
+        "cola",
+        f"trainer.max_epochs=3 {BF16}",
+        {OTHERS: "1e-3,3e-3,1e-2"},
+        {},
+        ("rank_krona_2x192", "rank_monarch_64", "rank_lora", "rank_krona_16x24", "rank_monarch_4", "rank_c3a"),
+    ),
     # more epochs, to find out why full fine-tuning scores below a published number
     "minilm_cola_long": Block("minilm_l6", "cola", "trainer.max_epochs=10", {OTHERS: "1e-4"}, NARROW, ("full",)),
 }
