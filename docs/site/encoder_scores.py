@@ -24,6 +24,11 @@ COMPARED = (
     ("krona_b", "krona_b_only"),
 )  # fmt: skip
 SEEDS = 3
+LONGER = {  # single runs that explain the score of full fine-tuning on CoLA: from the block to its label on the page
+    "minilm_cola_long": "MiniLM, 10 epochs",
+    "mpnet_cola_long": "MPNet, 4 epochs",
+    "mpnet_cola_half": "every second layer of MPNet, 4 epochs",
+}
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,16 @@ class Method:
         return [score_by_sums([metric], answers)[metric] for answers in getattr(self, split)]
 
 
+def read_runs(block: str) -> list[dict[str, Any]]:
+    file = RESULTS / f"real-scores-{block}.json"
+    return list(json.loads(file.read_text(encoding="utf-8"))["runs"]) if file.exists() else []
+
+
 @cache
 def block_methods(block: str) -> dict[str, Method]:
     """Return a dict from each method's label in a block of scripts/real_scores.py to its runs."""
-    file = RESULTS / f"real-scores-{block}.json"
     by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else ():
+    for run in read_runs(block):
         by_label[run["label"]].append(run)
     found = {}
     for label, runs in by_label.items():
@@ -91,6 +100,17 @@ def encoders() -> list[str]:
             cells = [spread(methods[label].scores(split)) for split in ("dev", "test")]
             trained = f"{runs[0]['trainable']:,} | {runs[0]['lr']:g}, {trials}"
             lines.append(f"| {backbone}, {TASK_LABELS[task]} | `{label}` | {trained} | {' | '.join(cells)} |")
+    return lines
+
+
+def longer() -> list[str]:
+    """Return the scores of full fine-tuning on CoLA with more epochs, also of MPNet with half of its layers."""
+    lines = ["| model | parameters | rate | dev | test |", "|---|--:|--:|--:|--:|"]
+    for block, label in LONGER.items():
+        for run in read_runs(block):
+            scores = [score_by_sums(["matthews"], _answers(run[split]))["matthews"] for split in ("dev", "test")]
+            cells = f"{run['trainable']:,} | {run['lr']:g} | {scores[0]:.1f} | {scores[1]:.1f}"
+            lines.append(f"| {label} ([data](results/real-scores-{block}.json)) | {cells} |")
     return lines
 
 

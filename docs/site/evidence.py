@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from encoder_scores import RESULTS, comparisons, encoders, format_p
+from encoder_scores import RESULTS, comparisons, encoders, format_p, longer
 from rank_study import correlations, updates, wide_comparisons, wide_updates
 
 from krona.cli.power_table import paper_differences
@@ -96,6 +96,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 TABLES = {
     "differences": differences,
     "encoders": encoders,
+    "longer": longer,
     "comparisons": comparisons,
     "updates": updates,
     "correlations": correlations,
