@@ -118,10 +118,10 @@ def test_ia3_biases_norms_and_a_head_are_means(method: str, kind: str) -> None:
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
-    "pa": ("pa", {}, {}, {}, "ParallelAdapter is not linear in its input"),
-    "adapter": ("adapter", {}, {}, {}, "Adapter is not linear"),
-    "monarch": ("monarch", {}, {}, {}, "Monarch cannot represent the sum of its updates"),
-    "compacter": ("compacter", {"bottleneck_dim": 8}, {"bottleneck_dim": 8}, {}, "Compacter is not linear"),
+    "pa": ("pa", {}, {}, {}, "the updates of ParallelAdapter, because they are not linear"),
+    "adapter": ("adapter", {}, {}, {}, "the updates of Adapter, because they are not linear"),
+    "monarch": ("monarch", {}, {}, {}, "krona cannot sum the updates of Monarch."),
+    "compacter": ("compacter", {"bottleneck_dim": 8}, {"bottleneck_dim": 8}, {}, "Compacter, because they are not"),
     "dora": ("dora", {}, {}, {}, "DoRA's magnitude"),
     "shapes": ("krona", {"kron_factors": [[8, 4]]}, {"kron_factors": [[4, 8]]}, {}, r"A is \(8, 4\) at .* \(4, 8\) at"),
     "between": ("krona_b", {"non_linearity": "relu"}, {}, {}, "has a non-linearity between its products"),

@@ -124,6 +124,21 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     assert charts.count('class="front"') >= 1
 
 
+def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
+    settings = [(shape, lr) for shape in ([[2, 384]], [[12, 64]]) for lr in (0.01, 0.003)]
+    results = [
+        make_result("krona", "rte", 0, change={"method.kron_factors": shape, "optimizer.lr": lr})
+        for shape, lr in settings
+    ]
+    for number, result in enumerate(results):
+        result.test["score"] = 60.0 + number
+        result.test.pop("outcomes")
+        result.times["train"] = 10.0 + number
+    write_all(tmp_path, results)
+    page = build_report(tmp_path, format="html")
+    assert {"KronA 2x384, 0.01", "KronA 12x64, 0.01"} <= {*re.findall(r">(KronA [\w, .]+)</text>", page)}
+
+
 @pytest.mark.parametrize(
     "methods", [["full", "lora"], ["full", "bitfit", "layer_norm"], ["untuned", "lora"], ["krona"]]
 )

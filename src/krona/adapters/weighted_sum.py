@@ -77,9 +77,10 @@ def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
         raise KronaError(f"Adapters of different kinds cannot be summed exactly ({pairs}).")
     name, kind = next(iter(kinds.items()))
     if kind not in SUMS:
-        why = "cannot represent the sum of its updates" if hasattr(kind, "delta") else "is not linear in its input"
+        why = "" if hasattr(kind, "delta") else ", because they are not linear in the input"
         raise KronaError(
-            f"{words[name]} {why}, so it cannot be summed. LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms can be."
+            f"krona cannot sum the updates of {words[name]}{why}. It can sum those of LoRA, KronA, LoKr, (IA)³, BitFit "
+            "and LayerNorms."
         )
     return kind
 

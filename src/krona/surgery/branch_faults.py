@@ -67,4 +67,4 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
     difference = float((x @ matrix.T - y).abs().max() / y.abs().max().clamp(min=1e-30))
     if difference <= TOLERANCE:
         return None
-    return f"delta() of {label} differs from forward() by {difference:.2g} of the largest output. {must}"
+    return f"delta() of {label} differs from forward() by {difference:.2g} times the largest output. {must}"

@@ -52,9 +52,7 @@ def predict(
         output: the file to write, or None for standard output.
     """
     if (source is None) == (not texts):
-        raise KronaError(
-            'The rows must come from one source. Use either --input FILE (- means standard input) or --text "…".'
-        )
+        raise KronaError('Give the rows with either --input FILE (- means standard input) or --text "…".')
     if output is not None:
         if output.suffix not in ENDINGS:
             raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")

@@ -76,7 +76,7 @@ def cost_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Chart:
     """Return a chart of the score against a cost, with the Pareto front of the rows that can be compared.
 
-    In the chart of parameters, each method with several sizes is a line instead, and no front is drawn.
+    In the chart of parameters, each method with several sizes is a line with one label, and no front is drawn.
     """
     lines = _group_by_size(spent) if cost == "params" else {}
     compared = [row for row in spent if row.cell.compared and not lines]
@@ -85,8 +85,8 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     points = {}
     for row, value in spent.items():
         x = value / QUANTITIES[cost].unit
-        labelled = row in front or (lines and row.row.label not in lines)  # a line has its own name
-        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if labelled else ""
+        values = ", ".join(setting.rpartition("=")[2] for setting in row.row.differs.split(", "))
+        label = f"{row.name} {values}".strip() if row in front or (lines and row.row.label not in lines) else ""
         more = f"; {x:,.5g}{'; on the Pareto front' if row in front else ''}"
         points[row] = row.point(x, more, label=label, hollow=bool(front) and row not in front)
     series = [
@@ -131,14 +131,14 @@ def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
     if not series:
         return []
     detail = "mean, lowest and highest seed" + (f"; the best {MOST_LINES} rows" if len(rows) > MOST_LINES else "")
-    return [score_chart("Dev score by epoch", Axis("epoch", "whole"), "dev score (0–100)", series, detail=detail)]
+    return [score_chart("Dev score by epoch", Axis("epoch", "whole"), "dev score", series, detail=detail)]
 
 
 def _epoch_points(row: Scored) -> list[Point]:
     by_epoch: dict[int, list[float]] = {}
-    for entry in (entry for run in row.cell.runs for entry in run.whole.dev_curve):
-        if entry.get("score") is not None:
-            by_epoch.setdefault(entry["epoch"], []).append(entry["score"])
+    entries = [entry for run in row.cell.runs for entry in run.whole.dev_curve if entry.get("score") is not None]
+    for entry in entries:
+        by_epoch.setdefault(entry["epoch"], []).append(entry["score"])
     points = []
     for epoch, scores in sorted(by_epoch.items()):
         mean, ends = fmean(scores), (min(scores), max(scores))
@@ -156,8 +156,8 @@ def curve_charts(curves: Curves) -> list[Chart]:
         for name, points in curves.lines.items()
     }
     axis = Axis(f"{setting}, log.", "log", ticks=log_ticks(values))
-    split = curves.split
-    charts = [_line_chart(f"{split.capitalize()} score by {setting}", axis, f"{split} score (0–100)", lines, looks)]
+    title = f"{curves.split.capitalize()} score by {setting}"
+    charts = [_line_chart(title, axis, f"{curves.split} score", lines, looks)]
     if curves.setting != RATE:
         return charts
     best = {name: expect_best(points) for name, points in curves.lines.items()}
@@ -195,7 +195,7 @@ def _against(
         low, high = fit_ends(values[0], values[-1], least=0.1 * values[-1])
         axis = Axis(quantity.axis, low=low, high=high)
     title = f"Score against {quantity.axis.partition(' (')[0]}"
-    return score_chart(title, axis, f"{column.label}, score (0–100)", series, detail=detail, front=front)
+    return score_chart(title, axis, f"{column.label}, score", series, detail=detail, front=front)
 
 
 def score_chart(
@@ -232,7 +232,7 @@ def _trial_chart(title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], 
     looks = {"finished": method_look("full"), "pruned": PRUNED}
     series = [Series(state, looks[state], found) for state, found in points.items() if found]
     detail = "dots: finished trials, crosses: pruned trials, line: best score so far" if best else ""
-    return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
+    return score_chart(title, axis, "dev score", series, detail=detail, front=best)
 
 
 def _chart_axis(axis: studies.Axis) -> Axis:

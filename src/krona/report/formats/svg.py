@@ -60,7 +60,7 @@ def _table(table: Table, column: Column, below_all: Sequence[str]) -> str:
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
         bars = f"Bars: over seeds ({SEEDS})." if seeds else ""
         return _picture(title, [*_texts(_head(table, rows, bold=False)), *_charts(charts[:1]), *_texts(bars, *notes)])
-    label = f"{column.label}, score (0–100)"
+    label = f"{column.label}, score"
     row_chart = Part(
         30.0 * len(rows) + 54, lambda place: draw_rows(place.subplots(), label, rows), [row.look for row in rows]
     )
