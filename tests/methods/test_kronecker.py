@@ -75,17 +75,6 @@ def test_start_of_table_4() -> None:
         assert factor.std().item() == pytest.approx(1 / math.sqrt(768), rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("shape", "rank"),
-    [((2, 384), 4), ((3, 256), 9), ((192, 4), 16), ((12, 64), 144), ((48, 16), 256), ((32, 24), 576), ((24, 32), 576)],
-)
-def test_rank_of_the_papers_shapes(shape: tuple[int, int], rank: int) -> None:
-    branch = filled(Kronecker(768, 768, kron_factors=[list(shape)]))
-    assert branch.update_rank == rank
-    ranks = [torch.linalg.matrix_rank(factor).item() for factor in (branch.A, branch.B)]
-    assert ranks[0] * ranks[1] == rank
-
-
 @settings(max_examples=40, deadline=None)
 @given(d_in=st.integers(1, 60), d_out=st.integers(1, 60))
 def test_every_fitting_shape_fits_and_no_other(d_in: int, d_out: int) -> None:
