@@ -121,14 +121,6 @@ def test_a_typed_axis_replaces_that_of_the_sweep() -> None:
     assert all("method=lora" in job for job in jobs)
 
 
-def test_factor_shapes_have_lora_rank_ones_parameters() -> None:
-    for job in expand("sweeps=factor_shapes"):
-        (shape,) = [item for item in job if item.startswith("method.kron_factors=")]
-        ((a1, a2),) = json.loads(shape.split("=", 1)[1])
-        assert a1 * a2 + (768 // a1) * (768 // a2) == 2 * 768
-        assert min(a1, a2, 768 // a1, 768 // a2) >= 2
-
-
 def test_a_demo_of_a_table_uses_the_sample_tasks_unless_a_task_is_typed() -> None:
     assert plan.table_overrides("9", ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
     typed = ["profile=demo", "task=sample_rte"]

@@ -98,14 +98,6 @@ def test_missing_splits_are_rows_of_train(rows: int, share: int) -> None:
     assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
 
 
-def test_splits_do_not_depend_on_torchs_own_seed(tmp_path: Path) -> None:
-    write(tmp_path, "rte")
-    torch.manual_seed(1)
-    one = load(task("rte"), kind="tsv", path=str(tmp_path))
-    torch.manual_seed(2)
-    assert load(task("rte"), kind="tsv", path=str(tmp_path)) == one
-
-
 def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_path: Path) -> None:
     write(tmp_path, "mnli", train=90)
     whole = load(task("mnli"), kind="tsv", path=str(tmp_path))
@@ -136,12 +128,6 @@ def test_a_part_of_a_regression(tmp_path: Path) -> None:
     write(tmp_path, "stsb", train=30)
     some = load(task("stsb"), kind="tsv", path=str(tmp_path), train_rows=10)
     assert len(set(some.train.ids)) == 10
-
-
-def test_a_part_that_cannot_be_taken(tmp_path: Path) -> None:
-    write(tmp_path, "rte")
-    with pytest.raises(KronaError, match="only 12 rows"):
-        load(task("rte"), kind="tsv", path=str(tmp_path), train_rows=13)
 
 
 def test_splits_with_no_rows(tmp_path: Path) -> None:
