@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from krona.report import build, score_cells, stored_runs
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 
@@ -58,8 +58,8 @@ def test_of_many_sections_only_the_first_are_resampled(tmp_path, monkeypatch):
     monkeypatch.setattr(score_cells, "MOST_RUNS", 1)
     monkeypatch.setattr(score_cells, "MOST_CELLS", 1)
     names = ("a", "b")
-    write_all(tmp_path, [make_result("lora", "rte", 0, rows=30, backbone=name, sweep=None) for name in names])
-    tables = build.collect(tmp_path).tables
+    results = [make_result("lora", "rte", 0, rows=30, backbone=name, sweep=None) for name in names]
+    tables = collected(tmp_path, results).tables
     assert [table.rows[0].cells["rte"].test_interval is not None for table in tables] == [True, False]
     assert [any("without intervals" in note for note in table.notes) for table in tables] == [False, True]
     assert all(table.rows[0].cells["rte"].value is not None for table in tables)

@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 import pytest
 
-from krona.report.build import build_report, collect
+from krona.report.build import build_report
 from krona.report.charts.curves import CurvePoint, expect_best, find_curves
 from krona.report.wording import SEEDS
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)
 
@@ -36,13 +36,8 @@ def sweep_of_rows():
     return found
 
 
-def runs_in(folder, results):
-    write_all(folder, results)
-    return collect(folder).runs
-
-
 def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
-    (curves,) = find_curves(runs_in(tmp_path, sweep_of_rates()))
+    (curves,) = find_curves(collected(tmp_path, sweep_of_rates()).runs)
     assert (curves.setting, curves.split, list(curves.lines)) == ("optimizer.lr", "dev", ["LoRA", "KronA"])
     for points in curves.lines.values():
         assert [point.x for point in points] == list(RATES)
@@ -54,12 +49,12 @@ def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
 
 
 def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
-    assert find_curves(runs_in(tmp_path / "two", sweep_of_rates(rates=RATES[:2]))) == []
+    assert find_curves(collected(tmp_path / "two", sweep_of_rates(rates=RATES[:2])).runs) == []
     others = [
         make_result("krona", "rte", 2, rows=60, change=change)
         for change in ({"optimizer.lr": 1e-2, "method.scaling": 4.0}, {"optimizer.lr": "x"})
     ]
-    (curves,) = find_curves(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), *others]))
+    (curves,) = find_curves(collected(tmp_path / "other", [*sweep_of_rates(("krona",)), *others]).runs)
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 
@@ -74,7 +69,7 @@ def test_the_expect_best_k_is_the_mean_over_all_draws():
 
 
 def test_subsets_of_each_seed_are_one_point(tmp_path):
-    (curves,) = find_curves(runs_in(tmp_path, sweep_of_rows()))
+    (curves,) = find_curves(collected(tmp_path, sweep_of_rows()).runs)
     assert [(point.x, len(point.runs)) for point in curves.lines["LoRA"]] == [(16, 2), (128, 2), (2490, 2)]
     assert curves.split == "test"
 
@@ -98,7 +93,7 @@ def test_a_row_has_all_seeds_of_a_subset(of_seed, tmp_path):
         result = make_result("lora", "rte", seed, rows=60, change=change)
         result.splits["train"] |= {"rows": 100, "fingerprint": f"subset {subset}"}
         results.append(result)
-    runs = runs_in(tmp_path, results)
+    runs = collected(tmp_path, results).runs
     assert len({run.common.variant for run in runs}) == 1
     assert runs[0].content["train set"] == ("drawn by seed" if of_seed else "subset 0")
     assert ("data.subset_seed" in runs[0].settings) == (not of_seed)

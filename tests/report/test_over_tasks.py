@@ -8,9 +8,9 @@ import pytest
 
 from krona.metrics.statistics import SwapTest, swap_test
 from krona.report import over_tasks
-from krona.report.build import build_report, collect
+from krona.report.build import build_report
 from krona.report.over_tasks import DIFFERENT, EQUIVALENT, compare_within_margin, task_summary
-from report.generate import make_result, write_all
+from report.generate import collected, make_result
 
 TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
 
@@ -24,8 +24,7 @@ def summary(
         for task in tasks
         for seed in seeds
     ]
-    write_all(folder, results)
-    (table,) = collect(folder).tables
+    (table,) = collected(folder, results).tables
     return task_summary(table)
 
 
@@ -73,8 +72,8 @@ def test_the_summary_uses_the_tests_of_the_table(tmp_path: Path, monkeypatch: py
 def test_opposite_differences_on_two_tasks_are_not_significant_in_the_mean(tmp_path: Path) -> None:
     skills = {("lora", "sample_rte"): 0.9, ("krona", "sample_rte"): 0.4}
     skills |= {("lora", "sample_mnli"): 0.4, ("krona", "sample_mnli"): 0.9}
-    write_all(tmp_path, [make_result(*names, skill=skill, backbone="nano") for names, skill in skills.items()])
-    (table,) = collect(tmp_path).tables
+    results = [make_result(*names, skill=skill, backbone="nano") for names, skill in skills.items()]
+    (table,) = collected(tmp_path, results).tables
     assert sorted(cell.tied for row in table.rows for key, cell in row.cells.items() if key in TASKS) == [False] * 2
     assert any(row.cell("avg").tied for row in table.rows)
 
@@ -89,10 +88,8 @@ def test_few_tasks_or_methods_have_no_summary(tmp_path: Path, skills: dict[str, 
 
 
 def test_the_same_predictions_are_equivalent_and_others_different(tmp_path: Path) -> None:
-    write_all(
-        tmp_path, [make_result(m, "sample_rte", skill=s, backbone="nano") for m, s in (("lora", 0.9), ("krona", 0.5))]
-    )
-    (table,) = collect(tmp_path).tables
+    results = [make_result(m, "sample_rte", skill=s, backbone="nano") for m, s in (("lora", 0.9), ("krona", 0.5))]
+    (table,) = collected(tmp_path, results).tables
     one, two = (row.cell("sample_rte") for row in table.rows)
     assert compare_within_margin(one, one) == EQUIVALENT
     assert compare_within_margin(one, two) == DIFFERENT

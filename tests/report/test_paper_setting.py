@@ -79,8 +79,8 @@ def test_a_run_that_has_not_finished_is_taken_for_what_its_config_says() -> None
 
 
 def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> None:
-    write_all(tmp_path, [make_result("krona"), make_result("lora", change={"data.seed": 7})])
-    (table, *_) = collect(tmp_path, table="1").tables
+    results = [make_result("krona"), make_result("lora", change={"data.seed": 7})]
+    (table, *_) = collected(tmp_path, results, table="1").tables
     assert table.cell("krona", "rte").difference is not None
     assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
     assert table.section.caution.startswith("1 run of 2 can't be compared")
@@ -114,17 +114,15 @@ def test_a_run_that_did_not_count_its_rows_yet_is_in_the_table_of_those_that_did
 
 
 def test_a_mean_over_other_rows_than_glues_is_not_glues_average(tmp_path) -> None:
-    write_all(tmp_path, [few_rows("krona", task, rows=40) for task in TASKS])
-    (table,) = (one for one in collect(tmp_path, table="1").tables if one.section)
+    report = collected(tmp_path, [few_rows("krona", task, rows=40) for task in TASKS], table="1")
+    (table,) = (one for one in report.tables if one.section)
     assert [column.label for column in table.columns][-1] == "Mean of 8"
 
 
 def test_a_missing_run_of_a_row_that_departs_is_made_in_the_papers_setting(tmp_path) -> None:
     seven = {"change": {"data.seed": 7}}
-    write_all(
-        tmp_path, [make_result("krona"), make_result("lora", **seven), make_result("pa", status="failed", **seven)]
-    )
-    (table, *_) = collect(tmp_path, table="1").tables
+    results = [make_result("krona"), make_result("lora", **seven), make_result("pa", status="failed", **seven)]
+    (table, *_) = collected(tmp_path, results, table="1").tables
     assert table.cell("lora", "cola").command == "krona table 1 method=lora task=cola"
     assert table.cell("lora", "cola").paper == 64.76
     assert table.cell("pa", "rte").command == "krona table 1 data.seed=7 method=pa task=rte retry=failed"

@@ -7,7 +7,7 @@ import pytest
 from krona.report.build import build_report, collect
 from krona.report.charts.scores import study_charts
 from krona.report.notes import study_sentences
-from report.generate import make_result, write_all
+from report.generate import collected, make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -84,10 +84,9 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
 
 
 def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(tmp_path):
-    write_all(tmp_path, [make_result("lora", "rte", rows=40)])
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "mine.journal").write_text("no database")
-    report = collect(tmp_path)
+    report = collected(tmp_path, [make_result("lora", "rte", rows=40)])
     (problem,) = report.problems
     assert "mine.journal can't be read" in problem
     assert len(report.runs) == 1
