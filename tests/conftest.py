@@ -16,6 +16,14 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the overrides of a small run on this T5. A test that changes the data needs files of its own."""
+    from one_job import typed
+
+    return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
+
+
+@pytest.fixture(scope="session")
 def processes() -> Any:
     """Return a context for processes that start with the modules of a run already imported."""
     context = multiprocessing.get_context("forkserver")

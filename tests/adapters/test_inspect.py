@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-import one_job
 from adapters import conftest
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
@@ -158,17 +157,16 @@ def test_a_damaged_file_and_values_that_are_not_finite(tmp_path: Path) -> None:
     json.loads(inspect_text.as_json(one), parse_constant=lambda name: pytest.fail(name))
 
 
-def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
-    outputs, values = tmp_path / "outputs", one_job.typed(tiny_folder, tmp_path / "rte")
+def test_the_command_on_a_run(small: list[str], tmp_path: Path) -> None:
     method = ["method=krona", "method.kron_factors=[[8,4],[4,8]]"]
-    folder = conftest.finished(outputs, *values, *method, "trainer.max_epochs=1")
+    folder = conftest.finished(tmp_path, *small, *method, "trainer.max_epochs=1")
     content = json.loads(krona("inspect", folder, "--json"))
     result = json.loads((folder / "result.json").read_text())
     assert content["parameters"]["all"] == result["trainable_params"]
     assert content["origin"]["scores"]["test"] == result["test"]["parts"]
     assert content["update"]["norm"] > 0
     assert {place["rank_bound"] for place in content["places"]} == {result["provenance"]["update_rank"]}
-    one = inspect(conftest.finished(outputs, *values, "method=untuned"))
+    one = inspect(conftest.finished(tmp_path, *small, "method=untuned"))
     assert one.missing == "the run trained nothing"
     assert "untuned on rte" in text(one)
 

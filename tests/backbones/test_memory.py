@@ -12,7 +12,7 @@ from krona.adapters.adapter import Adapter
 from krona.backbones import load
 from krona.config.settings import Backbone
 from krona.surgery.trainable import train_in_fp32
-from one_job import config, run, typed
+from one_job import config, run
 from tasks.glue_files import task
 from tiny_backbones import SIZES
 from tiny_t5 import batch, disturb, inserted, summed_loss
@@ -58,9 +58,9 @@ def test_what_trains_is_fp32_and_the_loss_is_near(method: str) -> None:
 
 
 def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32_and_for_another_run(
-    tiny_folder: Path, tmp_path: Path
+    small: list[str], tiny_folder: Path, tmp_path: Path
 ) -> None:
-    overrides = ["method=dora", *typed(tiny_folder, tmp_path / "rte"), "trainer.precision=bf16-frozen"]
+    overrides = ["method=dora", *small, "trainer.precision=bf16-frozen"]
     job, _ = run(config(*overrides), tmp_path / "outputs")
     assert (job.state, job.error) == ("done", None)
     path = job.folder / "adapter.safetensors"

@@ -24,12 +24,12 @@ def nothing_kept() -> None:
 
 
 def results(
-    jobs: list[list[str]], tiny_folder: Path, tmp_path: Path, name: str, *, multirun: bool
+    jobs: list[list[str]], small: list[str], outputs: Path, *, multirun: bool
 ) -> dict[str, tuple[bytes, bytes]]:
     written = {}
     for overrides in jobs:
-        values = one_job.config(*one_job.typed(tiny_folder, tmp_path / "rte"), "trainer.max_epochs=2", *overrides)
-        job, said = one_job.run(values, tmp_path / name, multirun=multirun)
+        values = one_job.config(*small, "trainer.max_epochs=2", *overrides)
+        job, said = one_job.run(values, outputs, multirun=multirun)
         assert job.state == "done", said
         files = [job.folder / file for file in ("adapter.safetensors", "predictions.jsonl")]
         written[job.run_id] = tuple(file.read_bytes() if file.exists() else b"" for file in files)
@@ -37,15 +37,15 @@ def results(
 
 
 @pytest.mark.slow
-def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> None:
+def test_order_and_company_change_no_bit(small: list[str], tmp_path: Path) -> None:
     jobs = [["method=krona"], ["method=full", "keep=all"], ["method=layer_norm", "seed=1"], ["method=adapter"]]
     alone = {}
     for job in jobs:
-        alone |= results([job], tiny_folder, tmp_path, f"alone-{job[0]}", multirun=False)
+        alone |= results([job], small, tmp_path / f"alone-{job[0]}", multirun=False)
         shared.cache_for.cache_clear()
-    together = results(jobs, tiny_folder, tmp_path, "together", multirun=True)
+    together = results(jobs, small, tmp_path / "together", multirun=True)
     shared.cache_for.cache_clear()
-    turned = results(jobs[::-1], tiny_folder, tmp_path, "turned", multirun=True)
+    turned = results(jobs[::-1], small, tmp_path / "turned", multirun=True)
     assert together == turned == alone
     assert len(alone) == 4
 

@@ -17,18 +17,10 @@ from krona.cli import krona
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalize
 from krona.messages import KronaError
-from krona.paths import PROJECT
+from krona.paths import NANO, PROJECT
 from one_job import config, run, typed
-from tasks import glue_files
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "glue"
-    glue_files.write(folder, "rte", train=12, dev=9)
-    return folder
 
 
 @pytest.fixture
@@ -87,6 +79,7 @@ TYPED = [
     (["~batch_size"], "batch_size is missing"),
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
+    ([*DRAWN, f"backbone.tokenizer={NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
 ]
 
@@ -101,15 +94,15 @@ def test_wrong_arguments_are_one_message(arguments: list[str], expected: str, ou
     assert not outputs.exists()
 
 
-def test_missing_data(tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
-    arguments = [item for item in typed(tiny_folder, data) if not item.startswith("data.path")]
+def test_missing_data(small: list[str], outputs: Path, tmp_path: Path) -> None:
+    arguments = [item for item in small if not item.startswith("data.path")]
     assert "data.path=FOLDER" in wrong(outputs, *arguments)
     missing = f"data.path={tmp_path}/nowhere"
     assert f"{missing}: no such folder" in wrong(outputs, *arguments, missing)
     assert "sample_rte" in wrong(outputs, "data=sample", "backbone=nano", "task=rte")
-    assert "Add data=sample" in wrong(outputs, *arguments, f"data.path={data}", "task=sample_rte")
+    assert "Add data=sample" in wrong(outputs, *small, "task=sample_rte")
     assert not outputs.exists()
-    assert "train has only 12 rows" in wrong(outputs, *typed(tiny_folder, data), "data.train_rows=13")
+    assert "train has only 12 rows" in wrong(outputs, *small, "data.train_rows=13")
 
 
 def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
@@ -156,9 +149,9 @@ BACKBONES = {
 
 
 @pytest.mark.parametrize("what", BACKBONES)
-def test_damaged_backbone(what: str, tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
+def test_damaged_backbone(what: str, tiny_folder: Path, outputs: Path, tmp_path: Path) -> None:
     folder = broken_backbone(tiny_folder, tmp_path / "broken", what)
-    message = wrong(outputs, *typed(folder, data))
+    message = wrong(outputs, *typed(folder, tmp_path / "glue"))
     assert all(part in message for part in BACKBONES[what]), message
     assert str(folder) in message
     assert len(message.splitlines()) == 1
@@ -173,7 +166,7 @@ def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("typed_", "expected"),
+    ("setting", "expected"),
     [
         ("trainer.accelerator=cuda", "is not available on this machine. It has cpu"),
         ("trainer.accelerator=mps", "is not available on this machine"),
@@ -181,19 +174,17 @@ def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: P
     ],
 )
 def test_a_device_that_does_not_exist(
-    typed_: str, expected: str, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, expected: str, small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert expected in wrong(outputs, *typed(tiny_folder, data), typed_)
+    assert expected in wrong(outputs, *small, setting)
     assert not outputs.exists()
 
 
 @pytest.mark.parametrize("number", [1, 4, 12])
-def test_no_space_left(
-    number: int, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values, full = config("method=krona", *typed(tiny_folder, data)), OSError(errno.ENOSPC, "No space left on device")
+def test_no_space_left(number: int, small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, full = config("method=krona", *small), OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as disk:
         disk.setattr(safe_files.os, "fsync", Mock(side_effect=[None] * (number - 1) + [full] * 99))
         with pytest.raises(KronaError, match="could not be written: No space left on device"):

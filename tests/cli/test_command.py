@@ -18,7 +18,6 @@ from krona.cli.krona import app
 from krona.config.choices import choices
 from krona.paths import PROJECT
 from krona.runs.result import read_result
-from one_job import typed
 from tasks.test_hub import glue_repository
 from typed_run import start, train
 
@@ -84,10 +83,10 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
-    number: signal.Signals, code: int, tiny_folder: Path, tmp_path: Path
+    number: signal.Signals, code: int, small: list[str], tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
-    command = [*typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=40"]
+    command = [*small, "trainer.max_epochs=40"]
     process = start(outputs, *command)
     wait_for(process, "epoch  2/")
     if number == signal.SIGINT:

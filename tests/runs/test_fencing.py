@@ -23,7 +23,7 @@ from krona.training.checkpoint import AtomicCheckpoints
 from krona.training.jobs import run_job
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles
-from one_job import config, run, typed
+from one_job import config, run
 
 
 class Stops:
@@ -54,14 +54,14 @@ def stops() -> Stops:
 
 
 @pytest.fixture(scope="module")
-def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def end(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the arguments with which a real run writes its final files."""
     kept: dict[str, Any] = {}
 
     def keep(self: RunFiles, settings: Any, result: Any, model: Any, predictions: Any, *, backbone: Any) -> None:
         kept.update(settings=settings, result=result, model=model, predictions=predictions, backbone=backbone)
 
-    values = config("method=lora", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue"))
+    values = config("method=lora", *small)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFiles, "write_end", keep)
         run({**values, "trainer": {**values["trainer"], "max_epochs": 1}}, tmp_path_factory.mktemp("outputs"))

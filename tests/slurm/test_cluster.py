@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from one_job import typed
 from typed_run import start, train, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -94,11 +93,6 @@ def begin() -> Iterator[Begin]:
     while asked("squeue", "--me", "--noheader"):
         asked("scancel", "--me")
         time.sleep(1)
-
-
-@pytest.fixture(scope="module")
-def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
 
 
 def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(

@@ -9,7 +9,6 @@ import pytest
 from hydra.core.singleton import Singleton
 
 from krona.cli.train import train
-from one_job import typed
 
 Multirun = Callable[..., int]
 
@@ -34,9 +33,9 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multir
 
 
 def test_a_sweep_continues_after_failures(
-    multirun: Multirun, tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = [*typed(tiny_folder, tmp_path / "glue"), "method=lora,full"]
+    command = [*small, "method=lora,full"]
     outputs = tmp_path / "outputs"
     assert multirun(*command, "batch_size=0,6") == 1
     out, err = capfd.readouterr()

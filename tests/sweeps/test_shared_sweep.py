@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 
 from krona.runs.result import read_result
-from one_job import compose_all, take_part, typed
+from one_job import compose_all, take_part
 from typed_run import start, wait_for
-
-
-@pytest.fixture(scope="module")
-def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
 
 
 def test_four_processes_started_together_do_each_of_six_runs_once(

@@ -14,7 +14,6 @@ from krona.cli import launch
 from krona.sweeps import workers
 from krona.sweeps.workers import run_sweep
 from krona.training.jobs.child_processes import PARENT
-from one_job import typed
 from typed_run import wait_for
 
 TWO = ["method=lora", "seed=0,1", "score_test=false"]
@@ -30,10 +29,10 @@ sys.exit(run_sweep(sys.argv[1:], workers=2))
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_an_interrupt_is_recorded_by_all_workers(
-    number: signal.Signals, to_all: bool, tiny_folder: Path, tmp_path: Path
+    number: signal.Signals, to_all: bool, small: list[str], tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
-    overrides = [*TWO, *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=500"]
+    overrides = [*TWO, *small, "trainer.max_epochs=500"]
     process = subprocess.Popen(
         [sys.executable, "-c", RUN_SWEEP, *overrides],
         env={**os.environ, "KRONA_OUTPUTS": str(outputs)},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from one_job import config, run, typed
+from one_job import config, run
 
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
 FULL_SIZE = re.compile(r"[\[-]full[\]-]")  # in the id of a test
@@ -38,8 +38,8 @@ def _alike(lost: list[tuple[str, str]]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return config("method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue"), "trainer.max_epochs=1")
+def values(small: list[str]) -> dict[str, Any]:
+    return config("method=krona", *small, "trainer.max_epochs=1")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from krona.cli.doctor import examine
 from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
-from one_job import config, typed
+from one_job import config
 from torture.child import CRASHED, DONE, NO_DISK, run_on_small_disk, run_with
 from torture.conftest import pytest_terminal_summary
 
@@ -66,9 +66,9 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Undisturbed:
+def sound(small: list[str], tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Undisturbed:
     folder = tmp_path_factory.mktemp("sound")
-    values = config("method=krona", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=2")
+    values = config("method=krona", *small, "trainer.max_epochs=2")
     first = Undisturbed(values, folder, 0, processes)
     assert first.wait(first.start(folder / "outputs", count_to=folder / "count")) == DONE
     (result,) = (folder / "outputs").glob("*/result.json")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from krona.paths import PROJECT
-from one_job import config, run, typed
+from one_job import config, run
 
 # modules that torch, transformers, urllib3 and others import if they find them, and a plugin of Hydra
 PLANTED = ("brotli", "flash_attn", "triton", "zstandard", "torch_xla", "google", "xformers", "hydra_plugins/evil")
@@ -47,9 +47,9 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
 
 
 def test_no_module_of_the_folder_runs(
-    slow_full: bool, strange: Path, tiny_folder: Path, tmp_path: Path, outputs: Path, book: Any
+    slow_full: bool, strange: Path, small: list[str], tmp_path: Path, outputs: Path, book: Any
 ) -> None:
-    values = config("method=lora", *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=1")
+    values = config("method=lora", *small, "trainer.max_epochs=1")
     job, messages = run(values, outputs)
     assert job.state == "done", messages
     every = commands(job.run_id, tmp_path / "export")

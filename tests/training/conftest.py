@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from one_job import config, finish, typed
+from one_job import config, finish
 
 
 @pytest.fixture(scope="session")
-def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
+def overrides(small: list[str]) -> list[str]:
+    return ["method=krona", *small]
 
 
 @pytest.fixture(scope="session")

@@ -135,8 +135,8 @@ class TwoColumns(LoRA):
         return (x @ self.A @ self.B)[..., :2]
 
 
-def test_a_wrong_shape_of_a_users_branch_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    values = config(*typed(tiny_folder, tmp_path / "data"), "method=lora", f"method._target_={__name__}.TwoColumns")
+def test_a_wrong_shape_of_a_users_branch_is_named(small: list[str], tmp_path: Path) -> None:
+    values = config(*small, "method=lora", f"method._target_={__name__}.TwoColumns")
     job, _ = run(values, tmp_path / "outputs")
     assert job.state == "failed"
     assert re.search(
@@ -408,10 +408,9 @@ def test_measuring_updates_does_not_change_the_run(
 
 
 @pytest.mark.parametrize("method", ["full", "full keep=adapter", "lora", "untuned"])
-def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
-    overrides = typed(tiny_folder, Path(values["data"]["path"]))
+def test_the_other_methods(method: str, small: list[str], tmp_path: Path) -> None:
     extra = [] if method != "untuned" else ["trainer.max_epochs=0"]
-    job, said = run(config(*f"method={method}".split(), *overrides, *extra), tmp_path)
+    job, said = run(config(*f"method={method}".split(), *small, *extra), tmp_path)
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
     assert (job.folder / "adapter.safetensors").exists() == (method in ("full", "lora"))
     assert ("add keep=all" in said) == (method == "full keep=adapter")

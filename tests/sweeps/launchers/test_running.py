@@ -17,7 +17,7 @@ from krona.runs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.launch import run_pool
 from krona.sweeps.launchers.sweep_job import Requeued
 from krona.training.jobs import child_processes
-from one_job import same_files, typed
+from one_job import same_files
 from typed_run import start, train, wait_for
 
 EIGHT = ["-m", "method=lora", "seed=0,1,2,3,4,5,6,7", "score_test=false"]
@@ -35,9 +35,9 @@ def claims(outputs: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path, tmp_path: Path) -> None:
+def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
-    command = [*EIGHT, *typed(tiny_folder, tmp_path / "glue"), "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    command = [*EIGHT, *small, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = start(outputs, *command)
     begun = wait_for(process, lambda: claims(outputs))
     os.kill(next(iter(begun.values())), signal.SIGKILL)
@@ -55,16 +55,16 @@ def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path
 
 
 @pytest.mark.slow
-def test_a_run_at_its_time_limit_resumes_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
-    small = [*typed(tiny_folder, tmp_path / "glue"), "method=lora", "trainer.max_epochs=60"]
-    process = start(tmp_path / "told", "-m", *small, "hydra/launcher=submitit_local")
+def test_a_run_at_its_time_limit_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> None:
+    command = [*small, "method=lora", "trainer.max_epochs=60"]
+    process = start(tmp_path / "told", "-m", *command, "hydra/launcher=submitit_local")
     wait_for(process, lambda: list((tmp_path / "told").glob("*/last.ckpt")))
     (pid,) = claims(tmp_path / "told").values()
     os.kill(pid, signal.SIGUSR2)  # submitit's controller and SLURM send this signal before the limit
     out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), (out, err)
     assert "1 run: 1 done" in out
-    whole = train(tmp_path / "whole", *small)
+    whole = train(tmp_path / "whole", *command)
     assert whole.returncode == 0
     (a,), (b,) = ((tmp_path / name).glob("lora-*") for name in ("told", "whole"))
     assert "resumes after epoch" in (a / "train.log").read_text()
