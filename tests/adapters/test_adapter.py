@@ -91,8 +91,11 @@ def test_saved_from_a_model_that_keeps_no_copy(dtype: torch.dtype, tmp_path: Pat
 def test_saved_while_merged_and_loaded_into_bf16(tmp_path: Path) -> None:
     model = inserted("krona")
     disturb(model)
+    beside, other = logits(model), tiny_t5()
     surgery.merge(model)
     Adapter.of(model).save(tmp_path / "a.safetensors")
+    Adapter.load(tmp_path / "a.safetensors").insert(other)
+    assert torch.equal(logits(other), beside)
     Adapter.load(tmp_path / "a.safetensors").insert(tiny_t5().to(torch.bfloat16))  # the same backbone, rounded
 
 

@@ -69,10 +69,3 @@ def test_a_tied_output_layer_that_is_baked_stays_untied(kind: str, tied: bool, t
         model.tie_weights()
     for one in (model, loaded.eval()):
         assert (output(one) - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
-def test_of_two_adapters_none_is_baked() -> None:
-    model: Any = inserted("lora", tiny("bert"))
-    surgery.insert(model, name="other")
-    with pytest.raises(KronaError, match="There are 2 adapters"):
-        surgery.bake(model)
