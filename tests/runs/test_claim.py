@@ -88,18 +88,6 @@ def test_of_eight_started_together_exactly_one_has_the_claim(dead: bool, tmp_pat
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_owner_is_followed_immediately(tmp_path: Path) -> None:
-    (other,) = claimants(tmp_path, 1)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "got it\n"
-    assert claim(tmp_path) is None
-    other.kill()
-    other.communicate()
-    assert (tmp_path / "claim.json").exists()
-    assert owner(tmp_path) is None
-    owned(tmp_path).release()
-
-
 @pytest.mark.parametrize(
     ("host", "pid", "age", "lapses"),
     [

@@ -64,13 +64,6 @@ def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytes
     assert run.state().state == "running"
 
 
-def test_a_damaged_result_is_a_failure_with_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text("{")
-    found = RunFolder(tmp_path).state()
-    assert (found.state, found.result) == ("failed", None)
-    assert "result.json" in str(found.error)
-
-
 @pytest.mark.parametrize(
     "name", ["../RUN/result", "/tmp/x", "..", "a\\b", "", ".hidden", "-m", "a\x1b]0;x\x07", "a\nb", "x" * 101]
 )

@@ -11,7 +11,7 @@ import pytest
 
 from krona.report.stored_runs import load_runs
 from krona.runs import index
-from krona.runs.cache import FOLDER, read_cache
+from krona.runs.cache import read_cache
 from krona.runs.index import strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
@@ -94,17 +94,6 @@ def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
     assert found[1].notes == ["again"]
     assert third not in [one.run_id for one in found if isinstance(one, Result)]
     assert len(load_runs([outputs])[1]) == 1
-
-
-def test_a_cache_that_cannot_be_used_is_not_needed(outputs: Path) -> None:
-    summaries(outputs)
-    file = outputs / FOLDER / index.FILE
-    file.write_text("damaged")
-    assert summaries(outputs) == from_files(outputs)
-    assert len(stored(outputs)) == 12
-    file.unlink()
-    file.mkdir()
-    assert summaries(outputs) == from_files(outputs)
 
 
 def test_an_interrupted_command_keeps_what_it_has_read(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
