@@ -23,21 +23,21 @@ def rows(outputs, **kwargs):
     return {row.differs: row.cells["rte"].seeds for row in table.rows}
 
 
-def test_the_default_typed_in_one_sweep_is_no_row_of_its_own(tmp_path):
-    pair(tmp_path, "method.terms", 2.0, [{"terms": 2}])
-    assert rows(tmp_path) == {"": [0, 1]}
-    assert rows(tmp_path, filters=["terms=2"]) == {"": [0, 1]}
-
-
-def test_another_value_is_a_row_and_what_was_left_out_is_named(tmp_path):
-    pair(tmp_path, "method.terms", 4.0, [{"terms": 2.0}])
-    assert rows(tmp_path) == {"terms=2": [0], "terms=4": [1]}
-
-
-@pytest.mark.parametrize(("records", "shown"), [([], "not set"), ([{"terms": 1.0}, {"terms": 2.0}], "1")])
-def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records, shown):
-    pair(tmp_path, "method.terms", 2.0, records)
-    assert rows(tmp_path) == {f"terms={shown}": [0], "terms=2": [1]}
+@pytest.mark.parametrize(
+    ("value", "records", "expected"),
+    [
+        (2.0, [{"terms": 2}], {"": [0, 1]}),
+        (4.0, [{"terms": 2.0}], {"terms=2": [0], "terms=4": [1]}),
+        (2.0, [], {"terms=not set": [0], "terms=2": [1]}),
+        (2.0, [{"terms": 1.0}, {"terms": 2.0}], {"terms=1": [0], "terms=2": [1]}),
+    ],
+    ids=["the default", "another value", "no record", "a default that changed"],
+)
+def test_only_a_known_equal_default_joins_a_row(tmp_path, value, records, expected):
+    pair(tmp_path, "method.terms", value, records)
+    assert rows(tmp_path) == expected
+    if "" in expected:
+        assert rows(tmp_path, filters=["terms=2"]) == expected
 
 
 def test_a_diff_of_two_runs_does_not_name_it(tmp_path):
