@@ -1,7 +1,4 @@
-"""Run the code blocks of a documentation page in the working directory: python run_page.py PAGE.
-
-`krona` commands and Python code run in this process, which saves the time of imports. train.py runs in a new process.
-"""
+"""Run the code blocks of a page, in this process except for train.py, which saves imports: run_page.py PAGE."""
 
 import re
 import shlex

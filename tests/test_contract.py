@@ -32,10 +32,7 @@ NO_GRADIENT = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed"
 
 @torch.no_grad()
 def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
-    """Check an adapter's start, training, file, merge and removal on a backbone that ``make`` returns.
-
-    Return the count of parameters, and whether the adapter could be merged.
-    """
+    """Check the life of an adapter on a backbone that ``make`` returns. Return its counts, and whether it merges."""
     model, bare = make(), make()
     bits, start = snapshot(bare), output(bare)
     names = [(n, p.requires_grad, id(p)) for n, p in model.named_parameters()]

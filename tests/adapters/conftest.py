@@ -67,10 +67,7 @@ def rte(outputs: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Return overrides of short runs on a random encoder, decoder and T5.
-
-    Their predictions differ from row to row.
-    """
+    """Return overrides of short runs on a random encoder, decoder and T5, whose predictions differ from row to row."""
     folder = tmp_path_factory.mktemp("tiny")
     kinds = ("bert", "llama")
     written = {kind: tiny_backbones.write(folder / kind, kind, initializer_range=0.5) for kind in kinds}

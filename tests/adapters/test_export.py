@@ -60,10 +60,7 @@ def trained(backbones: dict[str, Path], *overrides: str, kind: str = "t5", outpu
 
 
 def cell(found: TrainedRun, form: str, folder: Path) -> str:
-    """Export a run and return the cell of the page's table.
-
-    The export itself checks the logits and loads the folder again.
-    """
+    """Export a run, which compares the logits and loads the folder again. Return the cell of the page's table."""
     out = folder / form
     try:
         *_, compared = export(found, to=form, out=out)

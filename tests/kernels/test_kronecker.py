@@ -1,7 +1,4 @@
-"""Test every order of the Kronecker product: values, gradients in float64, and error messages.
-
-The reference is the product with the full matrix A ⊗ B.
-"""
+"""Test every order of the Kronecker product (values, gradients and errors) against the full matrix A ⊗ B."""
 
 from collections.abc import Callable
 

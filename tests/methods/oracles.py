@@ -36,10 +36,7 @@ def summed_parts(x: Array, rank: int) -> Array:
 
 
 def circulant_blocks(w: Array) -> Array:
-    """Return the matrix of C3A, computed entry by entry.
-
-    Block (m, n) has w[m, n, (j - k) mod b] at row k and column j.
-    """
+    """Return the matrix of C3A: block (m, n) has w[m, n, (j - k) mod b] at row k and column j."""
     M, N, b = w.shape
     C = np.zeros((M * b, N * b))
     for row in range(M * b):
@@ -49,10 +46,7 @@ def circulant_blocks(w: Array) -> Array:
 
 
 def monarch(R: Array, L: Array) -> Array:
-    """Return the matrix of MoRe, to be multiplied from the right.
-
-    It is the product of two block-diagonal matrices, each followed by a permutation matrix.
-    """
+    """Return the matrix of MoRe: two block-diagonal matrices, each followed by a permutation matrix."""
     (N, block, r), (_, _, out) = R.shape, L.shape
     first, second = np.zeros((N * block, N * r)), np.zeros((N * r, N * out))
     between, after = np.zeros((N * r, N * r)), np.zeros((N * out, N * out))

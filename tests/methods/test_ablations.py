@@ -1,7 +1,4 @@
-"""Test the ablations of the paper (Tables 4 to 7 and 9), configured by overrides alone.
-
-The model is small, but the placement of the branches is the real one.
-"""
+"""Test the paper's ablations (Tables 4 to 7 and 9) by overrides alone, on a small model with the real places."""
 
 from typing import Any
 
@@ -18,10 +15,7 @@ from tiny_t5 import batch, logits, tiny_t5
 
 
 def built(*overrides: str) -> tuple[Any, Any]:
-    """Return a tiny T5 with the adapter that these overrides compose, and the settings.
-
-    The factors fit the tiny width.
-    """
+    """Return a tiny T5 with the adapter that these overrides compose, whose factors fit its width, and the settings."""
     with hydra_session():
         config = compose_job(overrides).config
     settings = check.settings(config)

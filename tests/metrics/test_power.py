@@ -15,10 +15,7 @@ RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
 
 def exact_power(n, d, delta):
-    """Return the power of the exact McNemar test.
-
-    It is a sum over all numbers of discordant examples and all their outcomes.
-    """
+    """Return the power of the exact McNemar test, a sum over all numbers of discordant examples and outcomes."""
     found = 0.0
     for total in range(1, n + 1):
         better = np.arange(total + 1)

@@ -64,10 +64,7 @@ def test_bootstrap_is_the_plain_one(metrics):
 
 
 def brute_force(targets, a, b, metrics, labels):
-    """Return the observed difference of two methods, and the array of the differences for all 2^n swaps.
-
-    Each swap is scored separately. a and b are lists of predictions with one entry for each seed.
-    """
+    """Return the difference of two methods, and that of each of the 2^n swaps. a and b have a list for each seed."""
 
     def gap(swapped):
         total = 0.0

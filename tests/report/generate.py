@@ -1,7 +1,4 @@
-"""Create plausible results without training, for tests and measurements of reports.
-
-Their configs are composed from conf/ like those of real runs, so they contain all keys that a report reads.
-"""
+"""Create plausible results without training. Their configs are composed from conf/ like those of real runs."""
 
 import copy
 import json
@@ -34,10 +31,7 @@ MADE = {  # of a run that has finished
 
 
 def _composed(method: str, task: str, backbone: str, kind: str) -> dict[str, Any]:
-    """The config of `train.py` with these words; a name without a YAML has KronA's, RTE's or a folder's values.
-
-    A composition takes a fifth of a second. So KronA is composed for each task, and the other methods for RTE alone.
-    """
+    """Return a config from few compositions. A name without a YAML has KronA's, RTE's or a folder's values."""
     method = method if (CONF / "method" / f"{method}.yaml").is_file() else "krona"
     task = task if (CONF / "task" / f"{task}.yaml").is_file() else "rte"
     of_task = _compose("krona", task, backbone, kind)
@@ -71,10 +65,7 @@ def make_result(
     change: dict[str, Any] | None = None,
     status: str = "done",
 ) -> Result:
-    """Return the result of one run.
-
-    ``change`` sets config keys with dots. ``kind`` is by default sample for sample_*, else glue.
-    """
+    """Return the result of a run. ``change`` sets config keys with dots. ``kind`` is glue, or sample for sample_*."""
     kind = kind or ("sample" if task.startswith("sample_") else "glue")
     config = {**copy.deepcopy(_composed(method, task, backbone, kind)), "seed": seed, "sweep": sweep}
     config["method"]["name"], config["task"]["name"], config["trainer"]["max_epochs"] = method, task, epochs
@@ -163,10 +154,7 @@ def _split(task: str, name: str, rows: int) -> dict[str, Any]:
 
 
 def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = False) -> list[Result]:
-    """Write each result to ``outputs/<run id>/result.json``, and return all results.
-
-    With ``predictions``, also write the predictions.jsonl that a diff reads.
-    """
+    """Write each result, and with ``predictions`` the predictions.jsonl that a diff reads. Return all results."""
     written = list(results)
     for result in written:
         write_result(outputs / result.run_id, result)

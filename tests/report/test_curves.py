@@ -1,7 +1,4 @@
-"""Test charts of the score against the learning rate and the number of training rows.
-
-The tests check the points, the expected best of k trials, and the charts.
-"""
+"""Test charts of scores against learning rates and numbers of rows, and the expected best of k trials."""
 
 import itertools
 

@@ -8,10 +8,7 @@ from report.generate import make_result, write_all
 
 
 def pair(outputs, key, value, records=()):
-    """Write results of seed 0 without ``key`` and of seed 1 with it.
-
-    ``records`` are the method defaults that the runs recorded.
-    """
+    """Write results of seed 0 without ``key`` and of seed 1 with it. ``records`` are their recorded defaults."""
     results = [make_result("krona", "rte", 0), make_result("krona", "rte", 1, sweep="other", change={key: value})]
     for result, record in zip(results, records, strict=False):
         result.provenance["method_defaults"] = record

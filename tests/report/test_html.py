@@ -43,10 +43,7 @@ def page(folder):
 
 
 def run_in_browser(file, script, tmp_path, *, width=1280, dark=False):
-    """Return the value of a function body in Chromium. It can use the document ``page`` and its window ``view``.
-
-    Fail if the console has a message, such as an error.
-    """
+    """Return the value of a function body in Chromium, which can use ``page`` and ``view``. The console stays empty."""
     call = f"(function (page, view) {{ {script} }})(this.contentDocument, this.contentWindow)"
     load = escape(f"document.body.textContent = JSON.stringify({call})")
     frame = f'<body><iframe src="{file.as_uri()}" style="width: {width}px; height: 900px" onload="{load}"></iframe>'

@@ -1,7 +1,4 @@
-"""Test which results are compared with the numbers of the paper.
-
-The backbone and the rows decide this, and never a name.
-"""
+"""Test that the backbone and the rows, and never a name, decide what is compared with the paper's numbers."""
 
 import re
 

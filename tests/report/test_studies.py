@@ -17,10 +17,7 @@ SHAPES = ["32x24", "2x384", "12x64"]
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """Return the folder of a study with twelve trials.
-
-    The last two were pruned after one epoch. Higher rates have better dev scores.
-    """
+    """Return the folder of a study with twelve trials. The last two were pruned. Higher rates have better scores."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 

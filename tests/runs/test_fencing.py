@@ -1,7 +1,4 @@
-"""Test an owner of a run that was stopped at any file operation and continues later.
-
-It must not change any file of the next owner.
-"""
+"""Test an owner that was stopped at any file operation. It must not change any file of the next owner."""
 
 import os
 import sys

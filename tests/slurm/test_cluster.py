@@ -76,10 +76,7 @@ def the_same(one: Path, other: Path) -> None:
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """Yield the function `start`.
-
-    After the test, its processes and their jobs are ended, so the next test has an empty queue.
-    """
+    """Yield the function `start`. After the test, its processes and jobs are ended, so that the queue is empty."""
     begun: list[subprocess.Popen[str]] = []
 
     def start_one(outputs: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -1,7 +1,4 @@
-"""A run in its own process that is killed, is stopped, or has a full disk at the n-th change of a file.
-
-Counted changes are files that are opened for writing, renamed, removed or flushed to the disk, and created folders.
-"""
+"""A run that is killed, stopped or has a full disk at the n-th open, rename, removal, flush or new folder."""
 
 import builtins
 import ctypes

@@ -1,7 +1,4 @@
-"""Test files from untrusted sources: commands read them, but import, construct and run nothing that the files name.
-
-Commands also change nothing outside the outputs folder, even if a link leads there.
-"""
+"""Test untrusted files: nothing that they name is imported or run, and nothing behind a link is changed."""
 
 import json
 import os

@@ -32,10 +32,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return overrides for 20 steps in one epoch, without dropout.
-
-    The last batch of train has one row, of dev 4, of test 5.
-    """
+    """Return overrides for 20 steps in one epoch without dropout. The last batches have 1, 4 and 5 rows."""
     folder = tmp_path_factory.mktemp("two")
     backbone = write_backbone(folder / "backbone", dropout_rate=0.0)
     glue_files.write(folder / "rte", "rte", train=77, dev=9)
