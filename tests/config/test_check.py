@@ -1,6 +1,5 @@
 """Test the check of a config: unknown and missing keys, wrong types, ranges and classes, each with one message."""
 
-import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +12,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Placement, Run
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
+from nested import with_values
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +22,9 @@ def configs() -> dict[str, dict[str, Any]]:
         return {name: compose_job([f"method={name}", "logger=wandb"]).config for name in methods}
 
 
-def change(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy with some changed values. The value ``...`` deletes a key."""
-    config = copy.deepcopy(config)
-    for path, value in changes.items():
-        *parents, key = path.split(".")
-        node = config
-        for parent in parents:
-            node = node[parent]
-        node[key] = value
-        if value is ...:
-            del node[key]
-    return config
-
-
 def refusal(config: dict[str, Any], changes: dict[str, Any]) -> str:
     with pytest.raises(KronaError) as caught:
-        check.settings(change(config, changes), own=True)
+        check.settings(with_values(config, changes), own=True)
     return str(caught.value)
 
 

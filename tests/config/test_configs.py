@@ -1,15 +1,14 @@
 """Test the YAML files of conf/: each is valid, recipes equal Tables 10-18, and later choices have precedence."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from config.conftest import compose_job
 from krona.config import check
 from krona.config.choices import choices
-from krona.config.compose import Composed, Composer, hydra_session
 from krona.config.multirun import expand
 from krona.config.settings import Run
 from krona.config.targets import find
@@ -18,7 +17,7 @@ from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
 
-pytestmark = pytest.mark.slow  # `make check` runs this file
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("composer")]  # `make check` runs this file
 
 GIVEN = {  # values that the user must set
     "backbone=local": ["backbone.path=FOLDER"],
@@ -28,19 +27,6 @@ GIVEN = {  # values that the user must set
     "experiment=minilm_rank": ["data.path=FOLDER"],
 }
 OTHERS = ("recipe", "bench", "hydra", "callbacks")  # other tests check them
-
-COMPOSERS: list[Composer] = []  # a single composer, which reads the files once
-
-
-@pytest.fixture(autouse=True, scope="module")
-def session() -> Iterator[None]:
-    with hydra_session():
-        COMPOSERS[:] = [Composer()]
-        yield
-
-
-def compose_job(overrides: Sequence[str]) -> Composed:
-    return COMPOSERS[0].job(overrides)
 
 
 def run(*overrides: str) -> Run:

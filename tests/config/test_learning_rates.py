@@ -1,17 +1,9 @@
 """Test the learning rate and the warm-up outside the paper's setting, and the notes on their origin."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from krona.config.choices import choices
-from krona.config.compose import Composed, Composer, hydra_session
-
-
-@pytest.fixture(scope="module")
-def composer() -> Iterator[Composer]:
-    with hydra_session():
-        yield Composer()
+from krona.config.compose import Composed, Composer
 
 
 def values(job: Composed) -> tuple[float, float]:

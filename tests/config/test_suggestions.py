@@ -1,22 +1,17 @@
 """Test that errors for keys and choices of other tools contain krona's own key, which can be typed unchanged."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from krona.config import check
-from krona.config.compose import Composer, hydra_session
+from krona.config.compose import Composer
 from krona.config.overrides import normalize, translate_errors
 from krona.config.suggestions import find_habit, habits
 from krona.messages import KronaError
 
 
-@pytest.fixture(scope="module")
-def composer() -> Iterator[Composer]:
-    with hydra_session(), pytest.MonkeyPatch.context() as patch:
-        one = Composer()
-        patch.setattr("krona.config.overrides.compose_job", one.job)  # reads the files once for all messages
-        yield one
+@pytest.fixture(autouse=True)
+def messages_from_one_composer(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krona.config.overrides.compose_job", composer.job)
 
 
 def refusal(composer: Composer, *arguments: str) -> str:

@@ -1,33 +1,25 @@
 """Test recipe=tuned: the values of a search, the note about their origin, and equal numbers of trials."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from config.conftest import compose_job
 from krona.config import check, tuned
-from krona.config.compose import TUNED, Composer, hydra_session, set_tuned_values
+from krona.config.compose import TUNED, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.runs.result import Result, outcomes, write_result
 from krona.training.jobs.job import identify
 
-
-@pytest.fixture(autouse=True, scope="module")
-def session() -> Iterator[None]:
-    with hydra_session():
-        COMPOSERS[:] = [Composer()]
-        yield
-
-
-COMPOSERS: list[Composer] = []  # a single composer, which reads the files once
+pytestmark = pytest.mark.usefixtures("composer")
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
-    return COMPOSERS[0].job(["profile=demo", *overrides]).config
+    return compose_job(["profile=demo", *overrides]).config
 
 
 def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
@@ -84,9 +76,9 @@ def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatc
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     (job,) = expand(["profile=demo", "method=krona", TUNED])
-    composed = COMPOSERS[0].job(job)
+    composed = compose_job(job)
     with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates and no study is done"):
-        COMPOSERS[0].job(["profile=demo", "method=lora", TUNED])
+        compose_job(["profile=demo", "method=lora", TUNED])
     assert composed.config["optimizer"]["lr"] == 3e-3
     assert composed.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
 
@@ -195,7 +187,7 @@ def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytes
     study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     (job,) = expand(["profile=demo", "method=krona", *normalize(["recipe=tuned/krona-wide"])])
-    composed = COMPOSERS[0].job(job)
+    composed = compose_job(job)
     assert composed.config["optimizer"]["lr"] == 0.004
     assert composed.notes[0].endswith("study krona-wide")
 

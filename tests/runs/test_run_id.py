@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from krona.backbones import source
 from krona.config.settings import Backbone
 from krona.runs.run_id import as_text, canonical, flatten, run_id
+from nested import with_values
 
 CONFIG: dict[str, Any] = {
     "method": {"name": "krona", "kron_factors": [[32, 24], [24, 32]], "scaling": 1.0, "source": "Table 16"},
@@ -42,13 +43,7 @@ def identity(config: Any = CONFIG, *, data: str = "d", backbone: str = "b") -> s
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads(json.dumps(CONFIG))
-    *parents, key = path.split(".")
-    node = config
-    for parent in parents:
-        node = node.setdefault(parent, {})
-    node[key] = value
-    return config
+    return with_values(CONFIG, {path: value})
 
 
 def test_readable_words_then_a_hash() -> None:
