@@ -121,11 +121,19 @@ def test_a_typed_axis_replaces_that_of_the_sweep() -> None:
     assert all("method=lora" in job for job in jobs)
 
 
-def test_a_demo_of_a_table_uses_the_sample_tasks_unless_a_task_is_typed() -> None:
-    assert plan.table_overrides("9", ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
-    typed = ["profile=demo", "task=sample_rte"]
-    assert plan.table_overrides("9", typed) == ["sweeps=table9", *typed]
-    assert plan.table_overrides("1", []) == ["sweeps=table1"]
+@pytest.mark.parametrize(
+    ("number", "typed", "overrides"),
+    [
+        ("1", [], ["sweeps=table1"]),
+        ("lora_ga", [], ["sweeps=lora_ga"]),
+        ("9", ["profile=demo"], ["sweeps=table9", "profile=demo", "task=sample_mnli"]),
+        ("9", ["profile=demo", "task=sample_rte"], ["sweeps=table9", "profile=demo", "task=sample_rte"]),
+    ],
+)
+def test_the_overrides_of_a_table(number: str, typed: list[str], overrides: list[str]) -> None:
+    assert plan.table_overrides(number, typed) == overrides
+    with pytest.raises(KronaError, match=r"Table 3 has no runs.*lora_ga, 10, "):
+        plan.table_overrides("3", typed)
 
 
 @pytest.mark.parametrize(("number", "method"), [("14", "lora"), ("16", "krona"), ("18", "krona_b_res")])
@@ -133,12 +141,6 @@ def test_a_table_of_hyper_parameters_runs_its_methods_row_of_table_1(number: str
     jobs = expand(*plan.table_overrides(number, ["seed=0,1"]))
     assert len(jobs) == 16
     assert all({f"method={method}", f"sweep=table{number}"} <= set(job) for job in jobs)
-
-
-def test_lora_gas_table_runs_its_sweep_and_an_unknown_table_names_the_others() -> None:
-    assert plan.table_overrides("lora_ga", []) == ["sweeps=lora_ga"]
-    with pytest.raises(KronaError, match=r"Table 3 has no runs.*lora_ga, 10, "):
-        plan.table_overrides("3", [])
 
 
 def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:

@@ -101,16 +101,13 @@ def fit(learner: Learner, folder: Path, *, epochs: int = 2, **more: Any) -> None
     trainer(max_epochs=epochs, use_distributed_sampler=False, default_root_dir=folder, **more).fit(learner, loader)
 
 
-def test_the_loss_is_t5s_own() -> None:
+def test_the_loss_is_t5s_own_and_fp32_under_bf16() -> None:
     model, one = tiny_t5(), batch()
     one["labels"][1, 2:] = -100
     tokens = (one["labels"] != -100).sum()
     torch.testing.assert_close(summed_loss(model, one) / tokens, model(**one).loss, rtol=1e-6, atol=0)
-
-
-def test_the_loss_is_fp32_under_bf16() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert summed_loss(tiny_t5(), batch()).dtype == torch.float32
+        assert summed_loss(model, one).dtype == torch.float32
 
 
 def test_a_run_with_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> None:
