@@ -77,14 +77,12 @@ def run(root: Path, *command: str) -> str:
 @pytest.fixture(scope="module")
 def printed(copy: Path) -> dict[str, str]:
     """Return the output of commands of the copy, which run in one process."""
-    found: dict[str, str] = json.loads(run(copy, "-c", PRINT, *COMMANDS))
-    return found
+    return json.loads(run(copy, "-c", PRINT, *COMMANDS))
 
 
 def result(copy: Path) -> dict[str, dict[str, dict[str, float]]]:
     (path,) = copy.glob("outputs/block_diagonal-*/result.json")
-    found: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow

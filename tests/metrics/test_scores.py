@@ -63,12 +63,7 @@ def test_scores_are_the_librarys(name: str, kind: int, constant: str | None) -> 
         (["1", "1", "0", "0"], ["1", "yes", "", "0"], TWO, {"accuracy": 50, "f1": 50}),
         # An invalid prediction is no false alarm. Class 0: recall 1/2, precision 1. Classes 1 and 2 are right.
         (["0", "0", "1", "2"], ["0", "seven", "1", "2"], FIVE[:3], {"accuracy": 75, "macro_f1": 100 * (2 / 3 + 2) / 3}),
-        (["1", "0"], ["0", "0"], TWO, {"f1": 0}),
         (["0", "1"], [" 0", "1\n"], TWO, {"accuracy": 100}),
-        (["0", "1", "1", "0"], ["1"] * 4, TWO, {"matthews": 0}),
-        (["0", "1", "1", "0"], ["what"] * 4, TWO, {"matthews": 0}),
-        (["0", "1", "2", "3"], ["2.5"] * 4, None, {"pearson": 0, "spearman": 0}),
-        (["0", "1", "2", "3"], ["what"] * 4, None, {"pearson": 0, "spearman": 0}),
         (["1.0", "1.0"], ["0.0", "2.0"], None, {"pearson": 0, "spearman": 0}),
         (["1.0"], ["1.0"], None, {"pearson": 0, "spearman": 0}),
         (["1.0", "2.0"], ["0.0", "2.0"], None, {"pearson": 100, "spearman": 100}),

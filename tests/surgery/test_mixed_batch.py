@@ -58,8 +58,7 @@ def inputs(model: nn.Module, rows: int = len(ROWS)) -> dict[str, Any]:
 
 @torch.no_grad()
 def logits(model: nn.Module, rows: int = len(ROWS)) -> torch.Tensor:
-    found: torch.Tensor = model(**inputs(model, rows)).logits
-    return found
+    return model(**inputs(model, rows)).logits
 
 
 def one_by_one(model: nn.Module, names: Sequence[str | None] = ROWS) -> torch.Tensor:
@@ -81,8 +80,7 @@ def generated(model: Any, rows: int = len(ROWS), **settings: Any) -> torch.Tenso
     batch = tiny_models.family_batch(model, rows=rows, length=7, tokens=3)
     given = {key: batch[key] for key in ("input_ids", "attention_mask")}
     fixed = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": 1}
-    found: torch.Tensor = model.generate(**given, **fixed, **settings)
-    return found
+    return model.generate(**given, **fixed, **settings)
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
