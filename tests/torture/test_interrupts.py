@@ -78,7 +78,7 @@ def sound(small: list[str], tmp_path_factory: pytest.TempPathFactory, processes:
 
 
 @pytest.mark.parametrize(
-    ("part", "acts", "small"),
+    ("part", "acts", "share"),
     [
         ("kills", ["kill"], 0.9),
         ("SIGTERM and Ctrl-C", ["term", "int"], 0.5),
@@ -87,10 +87,10 @@ def sound(small: list[str], tmp_path_factory: pytest.TempPathFactory, processes:
     ],
 )
 def test_the_same_command_again_has_the_same_result(
-    part: str, acts: list[str], small: float, slow_full: bool, sound: Undisturbed, tmp_path: Path, book: Any
+    part: str, acts: list[str], share: float, slow_full: bool, sound: Undisturbed, tmp_path: Path, book: Any
 ) -> None:
     with book(part) as found:
-        for n in range(1, sound.changes + 1) if slow_full else [int(small * sound.changes)]:
+        for n in range(1, sound.changes + 1) if slow_full else [int(share * sound.changes)]:
             outputs, act = tmp_path / str(n), acts[n % len(acts)]
             loss = stop_and_continue(sound, outputs, n) if act == "stop" else repeat(sound, outputs, act, n)
             found.add(loss, f"{act} {n} of {sound.changes}")
