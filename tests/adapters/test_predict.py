@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.adapters.commands import predict
+from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
 from krona.messages import KronaError
 from tasks import glue_files, own_task
@@ -71,6 +73,17 @@ def test_all_rows_in_order_in_every_form(
     assert len({one.answer for one in expected}) > 2  # otherwise the order would not be tested
     assert shares == [pytest.approx(dict(one.probabilities), abs=1e-5) for one in expected]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
+
+
+def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = find(sst2)
+    assert trained.result is not None
+    config = trained.result.config
+    quoted = replace(trained.result, config={**config, "data": {**config["data"], "quoting": "csv"}})
+    monkeypatch.setattr(predict, "find", lambda run: replace(trained, result=quoted))
+    (tmp_path / "rows.tsv").write_text('"sentence"\n"He said ""no"", twice"\n')
+    ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.jsonl")
+    assert json.loads((tmp_path / "answers.jsonl").read_text())["sentence"] == 'He said "no", twice'
 
 
 def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst2: Path) -> None:

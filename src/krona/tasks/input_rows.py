@@ -17,10 +17,11 @@ class InputRows:
     """The rows of a file, or of standard input (``-``), for the prediction of labels.
 
     The iterator yields pairs of `FILE:LINE`, for use in messages, and a dict from each column to the row's text. It
-    raises `KronaError` for a bad row.
+    raises `KronaError` for a bad row. ``quoting`` is the setting data.quoting.
     """
 
-    def __init__(self, source: str, task: Task) -> None:
+    def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
+        self._quoting = quoting
         self._path = None if source == STDIN else Path(source)
         self._wanted = wanted_columns(task, task.columns, to_predict=True)
         self._kind = None if self._path is None else "folder" if self._path.is_dir() else file_kind(self._path)
@@ -39,7 +40,7 @@ class InputRows:
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         rows: Iterator[Located]
         if self._text is not None:
-            rows = read_text(self._text, self._kind, self._wanted)
+            rows = read_text(self._text, self._kind, self._wanted, quoting=self._quoting)
         else:
             assert self._path is not None
             rows = read_rows(self._path, self._wanted)

@@ -63,7 +63,7 @@ def predict(
         raise KronaError(f"Two of the runs or files have the id {twice}. Use a separate command for each.")
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
-    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
+    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=_quoting(found))
     predictor = Predictor([load(one, backbone=backbone) for one in found], batch_size)
     if output is not None:
         done = 0
@@ -151,6 +151,12 @@ def _common_task(found: Sequence[TrainedRun]) -> Task:
                 f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
+
+
+def _quoting(found: Sequence[TrainedRun]) -> str | None:
+    """Return the setting data.quoting of the runs, so that a TSV is read like the file on which they were trained."""
+    recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
+    return next(filter(None, recorded), None)
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
