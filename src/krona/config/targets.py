@@ -6,7 +6,7 @@ and the classes in a YAML of conf/. For any other class, an error is raised, and
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from traceback import extract_tb
 from typing import Any
@@ -57,6 +57,12 @@ UNSUPPORTED = {
     "or constant.",
     "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
     "GradientAccumulationScheduler": "all steps have the same number of rows. Use trainer.accumulate_grad_batches=2.",
+    "WeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
+    "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
+    "LearningRateFinder": "krona tune and sweeps=learning_rates search for a learning rate.",
+    "BatchSizeFinder": "batch_size is part of the run id. To save memory, set micro_batch_size.",
+    "BackboneFinetuning": "the method determines the trained weights.",
+    "ModelPruning": "the method determines the trained weights.",
     "Timer": "a run must be repeatable. Limit it with trainer.max_epochs or trainer.max_steps.",
 }
 
@@ -137,10 +143,22 @@ def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
-    """Return a function that creates the optimizer of a run's settings from the parameters to train."""
+    """Return a function that creates the optimizer of a run's settings from the parameters to train.
+
+    The function raises `KronaError` if the class does not accept the parameters or the arguments of the settings.
+    """
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
     builder: Callable[..., Any] = build(named, "optimizer", "optimizer", lr=settings.lr)
-    return builder
+
+    def create(parameters: Sequence[Any]) -> Any:
+        try:
+            return builder(parameters)
+        except (ValueError, TypeError) as error:
+            raise KronaError(
+                f"{settings.target} does not accept the weights or the arguments in optimizer.…: {error}"
+            ) from error
+
+    return create
 
 
 def is_lightning_logger(found: Any) -> bool:

@@ -21,6 +21,8 @@ from krona.training.evaluation import ScoringModule
 from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts, build_schedule
 
+HIGHEST_RATE = 1e30  # a step of a higher rate is too long for fp32, and optimizers raise an error about overflow
+
 
 class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
@@ -134,8 +136,13 @@ class Learner(ScoringModule):
         self.after_backward(self)
         if (most := self.settings.optimizer.gradient_clip) is not None:
             self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
-        optimizer.step()
         self._lr = scheduler.get_last_lr()[0]
+        if not abs(self._lr) <= HIGHEST_RATE:
+            raise KronaError(
+                f"The learning rate of step {self.global_step + 1} is {self._lr:g}, which is too high. Try a lower "
+                f"optimizer.lr (now {self.settings.optimizer.lr:g}) or other arguments of the scheduler."
+            )
+        optimizer.step()
         scheduler.step()
         self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)

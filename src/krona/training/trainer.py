@@ -121,7 +121,7 @@ def build_trainer(
             default_root_dir=folder,
             **{name: getattr(options, name) for name in PASSED},
         )
-    except MisconfigurationException as error:
+    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError: two callbacks with the same settings
         raise _format_error(error) from error
 
 
@@ -143,5 +143,5 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
         learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
 
 
-def _format_error(error: MisconfigurationException) -> KronaError:
+def _format_error(error: Exception) -> KronaError:
     return KronaError(f"Lightning does not accept these settings: {shorten(' '.join(str(error).split()), 300)}")

@@ -110,15 +110,19 @@ def _check_freezing(settings: Run) -> None:
 
 
 def _check_optimizer(settings: Run) -> None:
-    """Build the optimizer once, because some optimizers reject an argument with an error of another class."""
-    if (settings.optimizer.target, settings.optimizer.arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
+    """Build the optimizer and update a weight, because some optimizers reject an argument only in their first step."""
+    target, arguments = settings.optimizer.target, settings.optimizer.arguments
+    if (target, arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
         return  # the default of conf/config.yaml; an optimizer imports torch._dynamo, which takes a second
+    weight = torch.nn.Parameter(torch.zeros(1, 1))
+    weight.grad = torch.zeros_like(weight)
+    optimizer = build_optimizer(settings.optimizer)([weight])
+    if arguments.get("capturable") and torch.cuda.is_available():
+        return  # needs weights on the GPU
     try:
-        build_optimizer(settings.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
-    except (ValueError, TypeError) as error:
-        raise KronaError(
-            f"{settings.optimizer.target} does not accept the arguments in optimizer.…: {error}"
-        ) from error
+        optimizer.step()
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise KronaError(f"{target} can't be used with these arguments in optimizer.…: {error}") from error
 
 
 def _check_lightning(settings: Run) -> None:
