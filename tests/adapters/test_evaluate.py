@@ -260,6 +260,8 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     assert sheets["STS-B"].predictions[:5] == ["2.500", "0.000", "5.000", "0.000", "2.500"]
     said = "\n".join(format_sheets(list(sheets.values()), tmp_path / "a.zip"))
     assert re.findall(r"(\d+) predictions had to be replaced", said) == ["267", "100"]
+    one = score(runs[1])
+    assert f"  {one.count // 4} of {one.count} predictions are not numbers and are scored as wrong" in one.lines()
 
 
 def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:

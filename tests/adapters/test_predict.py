@@ -152,6 +152,8 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     assert there.read_text() == "mine"
     ask(sst2, source=rows, output=there, overwrite=True)
     assert len(there.read_text().splitlines()) == len(SENTENCES) + 1
+    with pytest.raises(KronaError, match=r"rows.tsv is the input file. Choose another name"):
+        ask(sst2, source=rows, output=rows.parent / "." / rows.name, overwrite=True)
     with pytest.raises(KronaError, match=r"--output .*a.xlsx has an unknown ending: choose from .tsv, .csv, .jsonl"):
         ask(sst2, source=rows, output=tmp_path / "a.xlsx")
     with pytest.raises(KronaError, match=rf"Two of the runs or files have the id {sst2.name}"):

@@ -125,6 +125,8 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
     [
         ("seed", 2**32, "less than or equal to 4294967295"),
         ("keep", "everything", "'adapter' or 'all'"),
+        ("overwrite", "yes", "must be true or false"),
+        ("method.kron_factors", [32, 24], "item 0 must be a list"),
         ("trainer.precision", "16-mixed", "Instead: trainer.precision=bf16-mixed"),
         ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
         ("method._target_", "krona.methods.nothing.Nothing", "can't be imported"),

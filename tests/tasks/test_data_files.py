@@ -105,6 +105,7 @@ LABELLED = b"text,label\nx,sad\n"
 BAD: dict[str, tuple[bytes, str]] = {
     "column.tsv": (b"text\tlable\nx\tsad\n", "has no column 'label': did you mean 'lable'?"),
     "semicolons.csv": (b"text;label\nx;sad\n", "has no column 'text' (in a CSV, commas separate the columns)"),
+    "blank.tsv": (b"\ntext\tlabel\nx\tsad\n", "blank.tsv: the first line is blank, but it must name the columns"),
     "no_names.tsv": (b"It rains.\tsad\n", "The first line names the columns"),
     "few.tsv": (b"text\tlabel\nx\tsad\none\n", "few.tsv:3: the row has 1 field, but the file has 2 columns"),
     "many.csv": (LABELLED + b"x,y,sad\n", "many.csv:3: the row has 3 fields, but the file has 2 columns"),
@@ -144,7 +145,7 @@ def test_a_bad_file_is_one_message(name: str, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=re.escape(message)) as caught:
         read(tmp_path / name)
     assert len(str(caught.value)) < 500
-    if not any(word in message for word in ("label", "no rows", "null")):  # the prediction of these rows fails too
+    if not any(word in message for word in ("label", "no rows", "null", "blank")):  # the prediction fails too
         with pytest.raises(KronaError, match=re.escape(message)):
             list(InputRows(str(tmp_path / name), mood(name)))
 

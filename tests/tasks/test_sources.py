@@ -98,6 +98,7 @@ def test_folders_without_the_task(tmp_path: Path) -> None:
         ("rte", tmp_path / "file", "not a folder"),
         ("rte", tmp_path / "glue", "It contains MRPC."),
         ("mrpc", tmp_path / "glue", "does not contain all files of task mrpc. It has neither"),
+        ("mrpc", tmp_path / "glue", f"{inner} contains train.tsv."),
     ):
         with pytest.raises(KronaError, match=re.escape(message)):
             load(task(name), kind="tsv", path=None if path is None else str(path))

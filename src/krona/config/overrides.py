@@ -149,7 +149,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
             "hydra.run.dir or hydra.sweep.dir) must be writable."
         )
     text = str(error)
-    if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
+    if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.*?)'", text):
         return unknown_choice(option[1], option[2])
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _explain_key(key[1], arguments)
@@ -159,7 +159,9 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return f"The command has several choices for {twice[1]}. Write {twice[1]}=NAME once and without +."
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
         name, value = merge.groups()
-        if "," in value and not value.startswith("["):
+        if value.startswith("{"):
+            return f"{name}={value} must be a list, such as {name}=[VALUE]."
+        if re.match(r"\w+\(", value) or ("," in value and not value.startswith("[")):
             return _explain_values(f"{name}={value}")
         habit = find_habit(name, value) or f" must have keys and values, such as {name}={{KEY: VALUE}}"
         return f"{name}={value}{habit}"
@@ -174,7 +176,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 def _explain_values(item: str) -> str:
     key, _, values = item.partition("=")
-    return f"{item} has several values. To start several runs, add -m. To set a list, write {key}=[{values}]."
+    as_list = "" if "(" in values else f" To set a list, write {key}=[{values}]."
+    return f"{item} has several values. To start several runs, add -m.{as_list}"
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:

@@ -109,6 +109,7 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         path = _path_in(values, problem["loc"])
         key = f"{prefix}{path[0]}" if path else prefix
         expected = problem["msg"].replace("Input should be", "must be")
+        expected = expected.replace("a valid boolean", "true or false").replace("a valid array", "a list")
         if problem["type"] == "value_error":
             lines[key] = str(problem["ctx"]["error"])
         elif problem["type"] == "missing":

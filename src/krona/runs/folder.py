@@ -235,8 +235,13 @@ def require_out(path: Path) -> None:
         raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def require_new(path: Path, *, overwrite: bool) -> None:
-    """Do the checks of `require_out`. Also raise `KronaError` if the file exists and ``overwrite`` is false."""
+def require_new(path: Path, *, overwrite: bool, source: str | None = None) -> None:
+    """Do the checks of `require_out`. Also raise `KronaError` if the file exists and ``overwrite`` is false.
+
+    ``source`` is the input file of the command, which the output must not replace.
+    """
     require_out(path)
+    if source is not None and os.path.exists(source) and path.exists() and path.samefile(source):
+        raise KronaError(f"{path} is the input file. Choose another name for the output.")
     if path.exists() and not overwrite:
         raise KronaError(f"{path} exists. Use --overwrite to replace it.")

@@ -51,15 +51,16 @@ class Wanted:
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
         """Return a dict from each column to its name in a file. Raise `KronaError` for a missing or repeated column."""
+        if found and not "".join(found).strip():
+            raise KronaError(f"{where}: the first line is blank, but it must name the columns. Remove the line.")
         for column in self.missing(found):
-            names = self.names[column]
-            either = " or ".join(f"'{name}'" for name in names)
+            either = " or ".join(f"'{name}'" for name in self.names[column])
             commas = " (in a CSV, commas separate the columns)" if ";" in "".join(found) else ""
-            raise KronaError(f"{where} has no column {either}{commas}: {did_you_mean(names[0], found)}{hint}")
+            near = did_you_mean(self.names[column][0], found)
+            raise KronaError(f"{where} has no column {either}{commas}: {near}{hint}")
         chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
-        for name in chosen.values():
-            if (count := list(found).count(name)) > 1:
-                raise KronaError(f"{where} has {count} columns named '{name}'.")
+        if twice := [name for name in chosen.values() if list(found).count(name) > 1]:
+            raise KronaError(f"{where} has {list(found).count(twice[0])} columns named '{twice[0]}'.")
         return chosen
 
 

@@ -121,10 +121,11 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
         if all(file.is_file() for file in files.values()):
             return files
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
-    there = ", ".join(sorted(entry.name for entry in itertools.islice(root.iterdir(), 20))) or "nothing"
+    nearest = next(folder for folder in candidates if folder.is_dir())
+    there = ", ".join(sorted(entry.name for entry in itertools.islice(nearest.iterdir(), 20))) or "nothing"
     raise KronaError(
         f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. "
-        f"It contains {there}."
+        f"{'It' if nearest == root else nearest} contains {there}."
     )
 
 

@@ -139,16 +139,16 @@ class Task(BaseModel):
     def _check(self) -> Self:
         if not 1 <= len(self.columns) <= 2:
             raise ValueError(f"columns has {len(self.columns)} names, but a task has one or two text columns")
+        if self.columns[1:] == self.columns[:1]:
+            raise ValueError(f"columns contains '{self.columns[0]}' twice")
         used = FIELD.findall(self.template)
-        for name in used:
-            if name not in self.columns:
-                near = did_you_mean(name, self.columns)
-                raise ValueError(f"the template uses {{{name}}}, which is not in columns: {near}")
+        if unknown := [name for name in used if name not in self.columns]:
+            near = did_you_mean(unknown[0], self.columns)
+            raise ValueError(f"the template uses {{{unknown[0]}}}, which is not in columns: {near}")
         for name in self.columns:
             if name not in used:
-                raise ValueError(
-                    f"the template '{self.template}' does not use the column '{name}'. Insert {{{name}}} for its text"
-                )
+                problem = f"the template '{self.template}' does not use the column '{name}'"
+                raise ValueError(f"{problem}. Insert {{{name}}} for its text")
         if not self.metrics:
             raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
         for metric in self.metrics:

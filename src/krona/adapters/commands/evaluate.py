@@ -17,7 +17,7 @@ from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
-from krona.runs.predictions import label_words
+from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
 from krona.tasks import Task, part_notes
 
@@ -35,7 +35,8 @@ class Evaluation:
     score: float  # the mean of the task's metrics, as in krona's tables
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
-    no_label: int  # the number of predictions that are not a label
+    no_label: int  # the number of predictions that are not a label or, for a regression, not a number
+    kind: str  # "labels", or "numbers" for a regression
     notes: Sequence[str]  # messages on skipped rows, and on data that have changed since training
 
     def lines(self) -> list[str]:
@@ -45,7 +46,9 @@ class Evaluation:
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(f"  {self.no_label:,} of {self.count:,} predictions are not labels and are scored as wrong")
+            found.append(
+                f"  {self.no_label:,} of {self.count:,} predictions are not {self.kind} and are scored as wrong"
+            )
         return [*found, *(f"  {note}" for note in self.notes)]
 
 
@@ -94,7 +97,7 @@ def evaluate_runs(
     if rows.source is not None:
         _require_none("--input", {"--data": rows.data, "--split": split})
     if output is not None:
-        require_new(output, overwrite=overwrite)
+        require_new(output, overwrite=overwrite, source=rows.source)
         if len(found) > 1:
             raise KronaError("--output needs exactly one run. Give one run, or omit --output.")
     for one in found:
@@ -150,7 +153,8 @@ def evaluate(
         score=task.table_score(parts),
         interval=(low, high),
         parts=parts,
-        no_label=int((numbers.given < 0).sum()) if task.labels else 0,
+        no_label=len(invalid_predictions(predictions, dict(task))),
+        kind="labels" if task.labels else "numbers",
         notes=[*part_notes(split.part), *describe_change(split, found, rows)],
     )
 

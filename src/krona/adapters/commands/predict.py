@@ -56,7 +56,7 @@ def predict(
     if output is not None:
         if output.suffix not in ENDINGS:
             raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
-        require_new(output, overwrite=overwrite)
+        require_new(output, overwrite=overwrite, source=source)
     found = [find(run) for run in runs]
     ids = [one.origin.run_id for one in found]
     if twice := next((run_id for run_id in ids if ids.count(run_id) > 1), None):
