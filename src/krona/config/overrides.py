@@ -157,7 +157,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return _explain_values(several[1])
     if twice := re.search(r"Multiple values for (\w+)\.", text):
         return f"The command has several choices for {twice[1]}. Write {twice[1]}=NAME once and without +."
-    if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
+    if merge := re.search(r"Error merging override \+*([^=]+)=(.*)", text):
         name, value = merge.groups()
         if value.startswith("{"):
             return f"{name}={value} must be a list, such as {name}=[VALUE]."
