@@ -144,3 +144,11 @@ def test_a_method_that_keeps_its_parents_name_is_noted(
     with hydra_session():
         job = compose_job(["profile=demo", "method=mine"])
     assert any("name: lora" in note for note in job.notes) == noted
+
+
+def test_a_yaml_file_that_is_a_list_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task/mine.yaml").write_text("- name: mine\n")
+    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
+    with hydra_session(), pytest.raises(KronaError, match=r"conf/task/mine.yaml is a list, but it must have keys"):
+        compose_job(["task=mine"])

@@ -111,6 +111,8 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
     assert [stars.target({"label": value}) for value in (1, "2", 3.0)] == ["0", "1", "2"]
     with pytest.raises(BadRowError, match="label '0' is not one of 1, 2, 3"):
         stars.target({"label": 0})
+    with pytest.raises(BadRowError, match=r"label '-1' is not one of 1, 2, 3 \(GLUE's test sets on the Hub have -1"):
+        stars.target({"label": -1})
     truth = Task.from_config(OWN | {"labels": ["false", "true"]})
     assert [truth.target({"label": value}) for value in (False, True)] == ["0", "1"]
 

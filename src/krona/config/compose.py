@@ -106,6 +106,9 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     Set the values that conf/ alone does not determine: the pooling of the checkpoint, the best values of a search
     (recipe=tuned), and ``method.fit_factors``.
     """
+    for group, name in chosen.items():
+        if OmegaConf.is_list(cfg.get(group)):
+            raise KronaError(f"conf/{group}/{name}.yaml is a list, but it must have keys and values.")
     try:
         if missing := sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra")):
             raise KronaError("; ".join(f"{key} must be given{EXAMPLES.get(key, '')}: {key}=…" for key in missing))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from krona.messages import KronaError, did_you_mean, shorten
 from krona.metrics.scores import METRICS, get_metric
-from krona.tasks.values import BadRowError, read_label, read_number, read_text
+from krona.tasks.values import NO_LABEL, BadRowError, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
@@ -200,7 +200,7 @@ class Task(BaseModel):
         if target is None:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
-            what = f"label '{shorten(text)}' is not one of {shorten(words, 500)}"
+            what = f"label '{shorten(text)}' is not one of {shorten(words, 500)}{NO_LABEL.get(text, '')}"
             raise BadRowError(what, kind="unknown label")
         return target
 

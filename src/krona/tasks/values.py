@@ -8,6 +8,7 @@ from krona.messages import shorten
 
 LARGEST = 1e15  # limit of the targets of a regression, because larger floats have no exact decimal
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
+NO_LABEL = {"-1": " (GLUE's test sets on the Hub have -1 instead of a label)"}
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
