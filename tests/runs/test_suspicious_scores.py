@@ -57,6 +57,13 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, un
         assert (remark.warns, remark.unlearned) == (True, unlearned)
 
 
+def test_many_labels_are_shortened() -> None:
+    result = make_result("krona", "rte", change={"task.labels": {f"label {i}": i for i in range(300)}})
+    (text,) = texts(result, set_answers(result, ["0", "1"], ["true", "true"]))
+    assert "not a label of rte (0, 1, 2, " in text
+    assert len(text) < 400
+
+
 def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
     result = make_result("krona", "rte")
     answers = set_answers(result, ["0", "1"] * 60, ["x"] * 5 + ["0"] * 115)

@@ -59,6 +59,8 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
     assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report --sweep factor_shapes")
     assert said(jobs)[-1].startswith("next: ")
     assert next_command(jobs[:2], "sweep-1", named=False) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
+    other = [jobs[0], job(tmp_path, task="cola")]
+    assert next_command(other, "sweep-1", named=False) == "krona report --sweep sweep-1"
     assert next_command(jobs[:2], "mine") == "krona report --sweep mine"
     assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import amount, join_names
+from krona.messages import amount, join_names, shorten
 from krona.metrics.answers import Answers
 from krona.metrics.scores import score_by_sums
 from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics
@@ -96,7 +96,8 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
         invalid = invalid_predictions(unpack_outcomes(getattr(result, split)["outcomes"])[1], task)
     if len(invalid) > MAX_INVALID_SHARE * count:
         ((commonest, times),) = Counter(invalid).most_common(1)
-        kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
+        words = shorten(", ".join(label_words(task)), 200)
+        kind = f"label of {result.task} ({words})" if task.get("labels") else "number"
         problem = f"are not a {kind} and count as wrong (most frequent: {times:,} × {commonest[:40]!r})"
         share, unlearned = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count
     else:

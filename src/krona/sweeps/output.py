@@ -109,14 +109,14 @@ def _measures(job: Job) -> list[str]:
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
     """Return the command that the user will probably need next.
 
-    If exactly two runs of an unnamed sweep are done, the command compares them. If no run is done, the command shows
-    the status. Otherwise, the command prints the report of the sweep.
+    If exactly two runs of an unnamed sweep are done, and their task is the same, the command compares them. If no run
+    is done, the command shows the status. Otherwise, the command prints the report of the sweep.
     """
     done = _done_jobs(jobs)
     if not done:
         return "krona status"
     option = outputs_option(done[0])
-    if len(done) == 2 and not named:
+    if len(done) == 2 and not named and len({job.result.task for job in done if job.result is not None}) == 1:
         return f"krona diff {done[0].run_id} {done[1].run_id}{option}"
     return f"krona report --sweep {sweep}{option}"
 
