@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from krona.backbones.families.encoder import Encoder
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.families.family import pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, tokenise
+from tasks import glue_files
 from tasks.letters import END, Letters, tokens
+from tiny_backbones import words
 
 
 def test_cut_sources_are_counted_and_targets_stay_whole(tmp_path: Path) -> None:
@@ -40,6 +43,15 @@ def test_the_second_run_reads_the_cache(tmp_path: Path) -> None:
         tokens(tmp_path, tokenizer, **change)
         assert tokenizer.calls > 0
         tokenizer.calls = 0
+
+
+def test_an_encoder_distinguishes_the_columns_of_equal_sources(tmp_path: Path) -> None:
+    found = []
+    for texts in [("a b", "c")], [("a", "b c")]:
+        some = Split(ids=["a"], sources=["a b c"], targets=["0"], texts=texts)
+        family: Any = Encoder(glue_files.task("rte"), words(pair=True))
+        found.append(tokenise(some, family, max_source_length=9, cache_dir=tmp_path, tokenizer_fingerprint="w"))
+    assert list(found[0].rows["token_type_ids"]) != list(found[1].rows["token_type_ids"])
 
 
 def test_a_tokenizer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Compute the token ids of splits, and cache them in Arrow files that all runs share.
 
-The key of the cache is a hash of the encoding's key, the fingerprints of the split and of the tokenizer, and the
-maximum length. Each run writes to a temporary folder and then moves the files. Several runs may do this at the same
-time, because they write the same files.
+The key of the cache is a hash of the encoding's key, the fingerprints of the texts that the backbone reads and of the
+tokenizer, and the maximum length. Each run writes to a temporary folder and then moves the files. Several runs may do
+this at the same time, because they write the same files.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,8 @@ class Encoding(Protocol):
     label_type: str  # int32 or float32
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]: ...
+
+    def texts(self, split: Split) -> list[str]: ...
 
     def label(self, target: str) -> list[Any]: ...
 
@@ -60,7 +62,8 @@ def tokenise(
     """
     import datasets
 
-    key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
+    texts = replace(split, sources=encoding.texts(split))  # an encoder reads the columns, not the source text
+    key_parts = [encoding.key, texts.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
     try:
