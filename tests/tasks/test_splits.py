@@ -140,6 +140,12 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
             load(task("sst2"), kind="tsv", path=str(tmp_path), protocol=protocol)
 
 
+def test_own_files_with_the_split_of_a_glue_task_are_explained() -> None:
+    own = {"train": part("train", 9), "dev": part("dev", 4)}
+    with pytest.raises(KronaError, match=r"not contain 'validation': .* For files of your own, set task.split=given\."):
+        divide(own, split="halve_validation", protocol="table1", seed=42, task="rte")
+
+
 def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
     inner = write(tmp_path, "rte")
     one = load(task("rte"), kind="tsv", path=str(tmp_path))

@@ -131,7 +131,8 @@ def permutation(rows: int, seed: int) -> list[int]:
 
 def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
     if name not in parts:
-        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, parts)}")
+        hint = "" if name == "train" else ". For files of your own, set task.split=given"
+        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, parts)}{hint}.")
     return parts[name]
 
 
