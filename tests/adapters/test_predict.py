@@ -15,6 +15,8 @@ from rich.console import Console
 
 from krona import paths
 from krona.adapters.commands import predict
+from krona.adapters.commands.evaluate import evaluate
+from krona.adapters.commands.row_choice import RowChoice
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
 from krona.messages import KronaError
@@ -84,6 +86,15 @@ def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, mon
     (tmp_path / "rows.tsv").write_text('"sentence"\n"He said ""no"", twice"\n')
     ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.jsonl")
     assert json.loads((tmp_path / "answers.jsonl").read_text())["sentence"] == 'He said "no", twice'
+
+
+def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{text}\n" for text in ["sentence", *SENTENCES[:9], "word " * 500]))
+    ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")
+    assert f"{sst2.name} read only the first 128 tokens of 1 row." in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "labelled.tsv").write_text("sentence\tlabel\nwell\t1\n" + "word " * 500 + "\t0\n")
+    one = evaluate(find(sst2), RowChoice(source=str(tmp_path / "labelled.tsv")))
+    assert one.notes == ["Sources longer than max_source_length=128 were cut: 1 of 2."]
 
 
 def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst2: Path) -> None:

@@ -96,6 +96,11 @@ class Trained:
             found |= zip(rows, answers, strict=True)
         return [found[row] for row in range(len(split))]
 
+    def count_cut(self, split: Split) -> int:
+        """Return the number of rows that have more tokens than the run's max_source_length, and are therefore cut."""
+        ids = self.family.sources(split, range(len(split)), longest=None)["input_ids"]
+        return sum(len(row) > self.origin.max_source_length for row in ids)
+
     def batch(self, ids: Mapping[str, Any], rows: Iterable[int]) -> dict[str, Any]:
         """Return a batch of tokenised rows. A batch needs labels, so every row gets the first label of the task."""
         label = self.family.label((self.task.target_strings() or ["0.0"])[0])

@@ -11,7 +11,7 @@ from krona.adapters.commands import submission
 from krona.adapters.commands.predict import format_answers
 from krona.adapters.commands.row_choice import RowChoice, describe_change, find_task_and_data, load_rows
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import load
+from krona.adapters.load import Trained, load
 from krona.formatting import say
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import encode
@@ -19,7 +19,7 @@ from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
-from krona.tasks import Task, part_notes
+from krona.tasks import Split, Task, part_notes
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
 
@@ -155,8 +155,13 @@ def evaluate(
         parts=parts,
         no_label=len(invalid_predictions(predictions, dict(task))),
         kind="labels" if task.labels else "numbers",
-        notes=[*part_notes(split.part), *describe_change(split, found, rows)],
+        notes=[*part_notes(split.part), *_describe_cut(trained, split), *describe_change(split, found, rows)],
     )
+
+
+def _describe_cut(trained: Trained, split: Split) -> list[str]:
+    cut, longest = trained.count_cut(split), trained.origin.max_source_length
+    return [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:

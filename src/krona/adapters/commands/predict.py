@@ -85,6 +85,10 @@ def predict(
     for run_id, count in predictor.invalid.items():
         if count:
             say(Console(stderr=True), f"note: {run_id} predicted texts that are not {kind} ({amount(count, 'row')}).")
+    for origin in (one.origin for one in predictor.trained):
+        if count := predictor.cut[origin.run_id]:
+            text = f"note: {origin.run_id} read only the first {origin.max_source_length} tokens"
+            say(Console(stderr=True), f"{text} of {amount(count, 'row')}.")
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,13 @@ class Predictor:
 
     Args:
         invalid: the number of predictions of each run that are not labels or, for a regression, not numbers.
+        cut: the number of rows of each run with more tokens than its max_source_length.
     """
 
     trained: Sequence[Trained]
     batch_size: int
     invalid: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
 
     def answer(self, rows: Sequence[tuple[str, Any]]) -> Iterator[Answer]:
         """Yield the texts and the predictions of each row. A row is a tuple of its place in the input and its texts."""
@@ -109,6 +115,7 @@ class Predictor:
             predictions[one.origin.run_id] = own = one.predict_texts(split, batch_size=self.batch_size)
             invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
             self.invalid[one.origin.run_id] += len(invalid)
+            self.cut[one.origin.run_id] += one.count_cut(split)
         for number, texts in enumerate(splits[0].texts):
             by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
             answer: Answer = dict(zip(columns, texts, strict=True))
