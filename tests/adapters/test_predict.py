@@ -77,15 +77,23 @@ def test_all_rows_in_order_in_every_form(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
 
 
-def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quoted_tsv_is_read_as_in_the_training(
+    sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, answers = tmp_path / "rows.tsv", tmp_path / "answers.jsonl"
+    rows.write_text('sentence\n"He said ""no"", twice"\n')
+    ask(sst2, source=rows, output=answers)
+    assert json.loads(answers.read_text())["sentence"] == '"He said ""no"", twice"'
+    assert "has quotes as a spreadsheet writes them (1 row)" in " ".join(capsys.readouterr().err.split())
+
     trained = find(sst2)
     assert trained.result is not None
     config = trained.result.config
     quoted = replace(trained.result, config={**config, "data": {**config["data"], "quoting": "csv"}})
     monkeypatch.setattr(predict, "find", lambda run: replace(trained, result=quoted))
-    (tmp_path / "rows.tsv").write_text('"sentence"\n"He said ""no"", twice"\n')
-    ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.jsonl")
-    assert json.loads((tmp_path / "answers.jsonl").read_text())["sentence"] == 'He said "no", twice'
+    ask(sst2, source=rows, output=answers, overwrite=True)
+    assert json.loads(answers.read_text())["sentence"] == 'He said "no", twice'
+    assert "spreadsheet" not in capsys.readouterr().err
 
 
 def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

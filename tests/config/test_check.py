@@ -52,6 +52,7 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
         ("task.tsv.folders", "did you mean 'folder'"),
         ("logger.wandb.projekt", "did you mean 'project'"),
         ("logger.typo", "choose from wandb"),
+        ("conf", "choose from backbone, batch_size, callbacks, data, "),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, configs: dict[str, Any]) -> None:

@@ -128,9 +128,9 @@ def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Map
 
 def _check_object(where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
-        near = did_you_mean(where.partition(".")[2], others)
+        near = f": {did_you_mean(where.partition('.')[2], others)}" if others else ""
         raise KronaError(
-            f"{where} has no class, because the key {where}._target_ is missing: {near}. To use your own class, add "
+            f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "
             f"+{where}._target_=package.Class"
         )
     found = find(values["_target_"], f"{where}._target_", *kinds, own=own)

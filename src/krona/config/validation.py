@@ -53,7 +53,8 @@ def find_problems(cls: type, prefix: str, values: Mapping[str, Any]) -> list[str
     try:
         cls(**values)
     except ValidationError as error:
-        return _describe(error, prefix, values, typing.get_type_hints(cls))
+        known = typing.get_type_hints(cls).keys() - {"config"}  # only krona sets this field of `Run`
+        return _describe(error, prefix, values, known)
     return []
 
 

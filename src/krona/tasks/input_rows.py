@@ -27,6 +27,7 @@ class InputRows:
         self._kind = None if self._path is None else "folder" if self._path.is_dir() else file_kind(self._path)
         self._text = None if self._kind in ("folder", ".parquet") else TextFile(self._path)
         self.name = "standard input" if self._path is None else source
+        self.quoted = 0  # rows of a TSV with quotes as a spreadsheet writes them, which are read as part of the text
 
     @property
     def size(self) -> int | None:
@@ -47,7 +48,9 @@ class InputRows:
         for line, row in rows:
             if isinstance(row, BadRowError):
                 raise KronaError(f"{self.name}:{line}: {row}.")
-            if not isinstance(row, Oddity):
+            if isinstance(row, Oddity):
+                self.quoted += row is Oddity.QUOTED
+            else:
                 yield f"{self.name}:{line}", row
 
 
