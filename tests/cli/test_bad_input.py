@@ -75,6 +75,8 @@ TYPED = [
     (["--mulitrun"], "--mulitrun is not an option: did you mean '--multirun'?"),
     (["-m", "--dry-run"], "--dry-run is an option of krona table"),
     (["method.kron_factors=[[32,24"], "can't be read"),
+    (["data.path=/a (b)"], "texts with commas, brackets or quotes as \"KEY='TEXT'\"."),
+    (["seed=ä"], "seed='ä' must be a valid integer"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs and needs -m. Run: python train.py -m sweeps=table1"),
     (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4 names several sweeps"),
     (["method=null"], "method=null is not possible, because a run needs a method"),

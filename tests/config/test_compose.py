@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from krona.config import check
 from krona.config.compose import Composer, build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
+from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.runs.result import Result, write_result
@@ -152,3 +153,9 @@ def test_a_yaml_file_that_is_a_list_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("KRONA_CONF", str(tmp_path))
     with hydra_session(), pytest.raises(KronaError, match=r"conf/task/mine.yaml is a list, but it must have keys"):
         compose_job(["task=mine"])
+
+
+@pytest.mark.parametrize("path", ["~/glue", "/home/müller/a & b", "/a~b\\"])
+def test_a_path_that_hydra_reads_only_in_quotes(path: str) -> None:
+    with hydra_session():
+        assert compose_job(normalize([f"data.path={path}"])).config["data"]["path"] == path

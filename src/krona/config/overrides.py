@@ -15,6 +15,7 @@ from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session
 from krona.config.hydra_internals import option_parser
 from krona.config.multirun import list_jobs
 from krona.config.suggestions import find_habit, unknown_key
+from krona.formatting import override_text
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
@@ -26,6 +27,8 @@ CFG = ("job", "hydra", "all")
 WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # errors without a stack trace
 RERUN = "--experimental-rerun"
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
+PLAIN_VALUE = re.compile(r"(\+{0,2}[A-Za-z_][\w.]*)=([^\[\]{}(),='\"$]*)")  # not a list, dict, sweep or interpolation
+UNREADABLE = re.compile(r"[^\x00-\x7f]|[~#&;!<>^`]")  # characters that Hydra reads only in quotes
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
@@ -38,7 +41,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
     ready, known = [], groups()
-    for item in arguments:
+    for item in map(_quote, arguments):
         key = item.lstrip("+~").split("=", 1)[0]
         _check_item(item, key, known, multirun=multirun)
         if item in ("recipe=null", "callbacks=null", "logger=null"):  # these have a default; Hydra needs ~
@@ -50,6 +53,14 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # print plain values
     return _move_flags_first(ready)
+
+
+def _quote(item: str) -> str:
+    """Return an override with quotes around its value if Hydra could not read it, as in ``data.path=~/glue``."""
+    found = PLAIN_VALUE.fullmatch(item)
+    if found is None or not UNREADABLE.search(found[2]):
+        return item
+    return f"{found[1]}={override_text(found[2])}"
 
 
 def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) -> None:
@@ -167,7 +178,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
         return (
-            f"{cause.override} can't be read: {text.splitlines()[0]}. Write KEY=VALUE, and lists as [[32,24],[24,32]]."
+            f"{cause.override} can't be read: {text.splitlines()[0]}. Write KEY=VALUE, lists as [[32,24],[24,32]], and "
+            "texts with commas, brackets or quotes as \"KEY='TEXT'\"."
         )
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
     hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
