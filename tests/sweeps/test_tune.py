@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from krona.runs import tune_study
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
+from krona.training.jobs.job import Job, JobSpec
 from krona.training.jobs.library_warnings import quiet_libraries
 from runs.made_runs import dead_pid
 from trackers.one_run import SMALL
@@ -180,6 +182,23 @@ def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
     assert [trial.number for trial in counted_trials(study)] == [1, 2]
     again = study.ask(axis)
     assert again.params == dead.params
+
+
+def test_a_trial_with_the_values_of_another_process_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_job(spec: JobSpec, console: Console) -> Job:
+        ids.append(spec.run_id)
+        result = SimpleNamespace(dev={"choice": 50.0})
+        state = "claimed_by_other" if len(ids) == 1 else "done"
+        return Job(spec.run_id, state, spec.folder, None if len(ids) == 1 else result)  # type: ignore[arg-type]
+
+    ids: list[str] = []
+    monkeypatch.setattr(loop, "run_job", run_job)
+    monkeypatch.setattr(loop, "REDRAW_S", 0.0)
+    study, _ = small(tmp_path, trials=1)
+    assert [(trial.number, trial.state, trial.run_id) for trial in study.trials] == [(1, "finished", ids[1])]
+    assert "trial 0: another process runs these values" in (tmp_path / "said.txt").read_text()
 
 
 def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:

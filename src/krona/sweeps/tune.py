@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ from krona.training.jobs.run_job import run_job
 from krona.training.machine import cpu_count
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
+REDRAW_S = 10.0  # seconds before a process draws other values because another process runs the same ones
 
 
 @dataclass
@@ -169,6 +171,11 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
 
 
 def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
+    if job.state == "claimed_by_other":
+        discard_trial(tuning.study, trial.number)
+        say(tuning.console, f"trial {trial.number}: another process runs these values; other values will be drawn")
+        time.sleep(REDRAW_S)
+        return
     if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
         error = job.error or job.state
         tuning.end_trial(trial, "FAIL", error=error)
