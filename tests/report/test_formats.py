@@ -58,7 +58,8 @@ def test_terminal_text_fits_its_width(outputs, terminal, width):
     assert "\x1b" not in text
     assert "KronA^B_res" in text, "no name is cut"
     words = " ".join(text.split())
-    for part in ("GLUE on google-t5/t5-base", "task=rte retry=failed", "loss is nan at step 12"):
+    advice = 'PA on RTE: failed. Correct the cause, which is listed under "Not finished"'
+    for part in ("GLUE on google-t5/t5-base", "task=rte retry=failed", "loss is nan at step 12", advice):
         assert part in words
     assert re.search(r"\d\d\.\d\d\*", text), "the best is marked without colour too"
 

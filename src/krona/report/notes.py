@@ -22,6 +22,7 @@ STATES = ("finished", "pruned", "failed", "running")  # states of trials
 MOST_PRUNED = 12
 MOST_MISSING = 12  # number of rows with missing runs, and of their tasks, that have a command
 ABSENT = ("no run", "not measured")
+CORRECT = ' Correct the cause, which is listed under "Not finished", before you repeat the run.'
 
 
 def table_notes(table: Table) -> list[Note]:
@@ -152,7 +153,8 @@ def _missing_notes(table: Table) -> Iterator[Note]:
                 words = shlex.split(cell.command)
                 absent[tuple("task=" if word == f"task={key}" else word for word in words)].append(key)
             elif cell.command is not None:
-                failures.append(Note(f"{row.name} on {label}: {cell.missing}.", cell.command, "missing"))
+                advice = CORRECT if cell.missing == "failed" else ""
+                failures.append(Note(f"{row.name} on {label}: {cell.missing}.{advice}", cell.command, "missing"))
         lacking += bool(absent)
         for command, keys in absent.items() if lacking <= MOST_MISSING else ():
             columns = ", ".join(first_few([labels[key] for key in keys], MOST_MISSING))
