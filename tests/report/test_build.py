@@ -23,7 +23,7 @@ BAD = {
     "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
     "an edited score": (edited("test.score", 99.0), "test.score is 99.0000"),
     "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000"),
-    "damaged predictions": (edited("test.outcomes.predictions", "eNoLS"), "can't be used"),
+    "damaged predictions": (edited("test.outcomes.predictions", "eNoLS"), "is damaged"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
     "no task": (edited("config.task", None), "is not a result: config.task is None"),
     "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),

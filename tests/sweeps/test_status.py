@@ -48,9 +48,11 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "broken").mkdir()
     (outputs / "broken" / "result.json").write_text("{")
-    lines = said(outputs, "state=failed").splitlines()
+    lines = said(outputs, "state=damaged").splitlines()
     assert sum("is not a result" in line for line in lines) == 1
-    assert any(line.split()[:2] == ["broken", "failed"] for line in lines)
+    assert any(line.split()[:2] == ["broken", "damaged"] for line in lines)
+    assert "To repeat a damaged run, remove it, then run its command again." in lines
+    assert lines[-1].endswith("krona rm broken")
 
 
 @pytest.mark.parametrize(

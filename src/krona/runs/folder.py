@@ -14,7 +14,7 @@ from krona.runs.holder import Holder, read_holder
 from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result
 from krona.safe_files import link_target, sha256
 
-State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
+State = Literal["done", "running", "interrupted", "failed", "damaged", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
 
 
@@ -71,9 +71,9 @@ class RunFolder:
                 return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting")
             result = self.read()
         except KronaError as error:
-            return RunState(name, "failed", error=str(error))
+            return RunState(name, "damaged", error=str(error))
         except OSError as error:
-            return RunState(name, "failed", error=f"{self.path} can't be read: {error.strerror or error}")
+            return RunState(name, "damaged", error=f"{self.path} can't be read: {error.strerror or error}")
         return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:

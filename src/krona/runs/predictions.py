@@ -65,7 +65,7 @@ def check_answers(result: Result, path: Path) -> dict[str, Answers]:
 def unusable_result(path: Path, error: Exception) -> KronaError:
     """Return the error for a result that has valid types but contradictory content."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return KronaError(f"{path} can't be used: {reason}")
+    return KronaError(f"{path} is damaged: {reason}")
 
 
 def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:

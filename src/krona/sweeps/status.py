@@ -17,9 +17,10 @@ from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 
+BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
-COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
-ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
+COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
+ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # of runs that take a similar time
 KEYS = ("method", "task", "seed", "state", "run")
 
@@ -44,11 +45,11 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
 
 
 def all_runs(outputs: Path) -> list[RunState]:
-    """Return every run in a folder with its state. A result that cannot be read is ``failed``."""
+    """Return every run in a folder with its state. A result that cannot be read is ``damaged``."""
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
-            runs.append(RunState(item.run_id, "failed", error=str(item)))
+            runs.append(RunState(item.run_id, "damaged", error=str(item)))
         elif item.status == "done":
             runs.append(RunState(item.run_id, "done", item))
         else:
@@ -148,15 +149,17 @@ def _row(run: RunState) -> list[str | Text]:
 
 
 def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
-    bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
+    bad = [run for run in runs if run.state in BAD and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
         lines.append(
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
             "command starts a new run, and the failed run stays."
         )
+    if any(run.state == "damaged" for run in bad):
+        lines.append("To repeat a damaged run, remove it, then run its command again.")
     removable = [run.run_id for run in bad if (outputs / run.run_id).is_dir()]
     if removable:
         more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
-        lines.append(as_typed(f"To remove failed runs: krona rm {' '.join(removable[:3])}{more}"))
+        lines.append(as_typed(f"To remove these runs: krona rm {' '.join(removable[:3])}{more}"))
     return lines

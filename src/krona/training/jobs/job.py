@@ -157,7 +157,7 @@ def find_outcome(spec: JobSpec) -> Job | None:
         return None
     known = spec.run.state(ignore_claim=True)
     result = known.result
-    if known.state == "failed" and result is None:
+    if known.state == "damaged":
         raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
     if known.state == "done" and result is not None:
         return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
