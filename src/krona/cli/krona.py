@@ -18,7 +18,18 @@ from krona.report.formats import FORMATS
 
 
 class Commands(TyperGroup):
-    """The commands of `krona`. For a command name of another tool, the error suggests the equivalent command."""
+    """The commands of `krona`. A wrong value raises `KronaError`.
+
+    For a command name of another tool, the error suggests the equivalent command.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if type(error) is not typer.BadParameter:  # a missing argument
+                raise
+            raise KronaError(f"{error.format_message().rstrip('.')}.") from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
