@@ -28,9 +28,10 @@ class ProcessLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        from krona.messages import KronaError
         from krona.sweeps.launchers.launch import launch
         from krona.sweeps.launchers.sweep_job import SweepJob
-        from krona.sweeps.ledger import note_job
+        from krona.sweeps.ledger import note_job, undo_start
 
         jobs = [
             SweepJob(
@@ -47,7 +48,11 @@ class ProcessLauncher(Launcher):
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in self.settings.items()
         }
-        done = launch(self.engine, jobs, settings)
+        try:
+            done = launch(self.engine, jobs, settings)
+        except KronaError:  # the cluster rejected the jobs
+            undo_start(self.config)
+            raise
         for job in done:
             note_job(job)
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=job) for job in done]

@@ -35,6 +35,16 @@ def note_job(job: Job) -> None:
         Ledger.jobs.append(job)
 
 
+def undo_start(config: Any) -> None:
+    """Remove the files that the start of a multirun wrote, unless jobs of the multirun have ended."""
+    if Ledger.jobs == []:
+        marker = Path(os.environ.pop(VARIABLE))
+        _remove_temporary(marker, config)
+        sweep.restore_files(Ledger.before)
+        with suppress(OSError):  # the folder contains other files
+            marker.parent.rmdir()
+
+
 def require_outputs() -> None:
     """End the multirun if its outputs folder has disappeared, for example because a file system was unmounted."""
     if path := os.environ.get(VARIABLE):
@@ -48,10 +58,10 @@ class Ledger(Callback):
     """
 
     jobs: ClassVar[list[Job] | None] = None  # the jobs that ended; None outside the process that started the multirun
+    before: ClassVar[dict[Path, str | None]] = {}  # the content of a named sweep's files before this command
     progress: ClassVar[SweepProgress | None] = None  # None if the number of jobs is unknown, without the basic sweeper
 
     def __init__(self) -> None:
-        self.before: dict[Path, str | None] = {}  # the content of a named sweep's files before this command
         self.repeats = False  # whether the command starts only some of the runs that the sweep's files list
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
@@ -74,7 +84,7 @@ class Ledger(Callback):
         for old in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # markers of interrupted multiruns
             if time.time() - old.lstat().st_mtime > KEPT_S:  # not earlier: its jobs may still run on a cluster
                 remove_below(outputs, old)
-        Ledger.jobs, Ledger.progress = [], None
+        Ledger.jobs, Ledger.before, Ledger.progress = [], {}, None
         if jobs:
             say(Console(), amount(len(jobs), "run"))
             Ledger.progress = SweepProgress(len(jobs))
@@ -84,7 +94,7 @@ class Ledger(Callback):
         if 0 < len(wrong) < len(planned):  # otherwise the first job shows the error at once
             say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
         if name is not None:
-            self.before = sweep.read_files(outputs, name)
+            Ledger.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
                 ids = {run.run_id for run in planned if run.state != "wrong"}
                 self.repeats = bool(ids) and ids < sweep.load_run_ids(outputs, name)
@@ -96,22 +106,26 @@ class Ledger(Callback):
         marker = Path(os.environ.pop(VARIABLE))
         _require(marker)
         outputs = marker.parents[1]
-        remove_below(outputs, marker)
+        _remove_temporary(marker, config)
         jobs = [_add_result(job) for job in Ledger.jobs or []]
-        written = Path(config.hydra.sweep.dir).absolute()
-        remove_below(written.parent, written / "multirun.yaml")  # of Hydra's sweeper; nothing reads it
         name = config.sweep or sweep.default_sweep_name(config.hydra.overrides.task)
         output.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _errors_end_the_multirun():
             if not ids and config.sweep is not None:  # no job has a result, because all were rejected
-                sweep.restore_files(self.before)
+                sweep.restore_files(Ledger.before)
             elif ids and not self.repeats:
                 sweep.save_run_ids(outputs, name, ids)
         with suppress(OSError):
             marker.parent.rmdir()  # no file of a sweep is in it
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
+
+
+def _remove_temporary(marker: Path, config: Any) -> None:
+    written = Path(config.hydra.sweep.dir).absolute()
+    remove_below(written.parent, written / "multirun.yaml")  # of Hydra's sweeper; nothing reads it
+    remove_below(marker.parents[1], marker)
 
 
 def _require(marker: Path) -> None:
