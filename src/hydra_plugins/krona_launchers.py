@@ -31,7 +31,7 @@ class ProcessLauncher(Launcher):
         from krona.messages import KronaError
         from krona.sweeps.launchers.launch import launch
         from krona.sweeps.launchers.sweep_job import SweepJob
-        from krona.sweeps.ledger import note_job, undo_start
+        from krona.sweeps.ledger import Ledger, note_job, undo_start
 
         jobs = [
             SweepJob(
@@ -40,6 +40,7 @@ class ProcessLauncher(Launcher):
                 function=self.task_function,
                 overrides=tuple(overrides),
                 number=number,
+                total=None if Ledger.progress is None else Ledger.progress.total,
                 singletons=Singleton.get_state(),
             )
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)

@@ -15,6 +15,8 @@ from omegaconf import DictConfig, open_dict
 
 from krona.config.choices import remove_plugin_launchers
 from krona.runs.interrupts import Interrupted, interrupt
+from krona.sweeps.ledger import Ledger
+from krona.sweeps.output import SweepProgress
 from krona.training.jobs.job import Job
 
 
@@ -30,6 +32,7 @@ class SweepJob:
     function: Callable[[DictConfig], Job]
     overrides: tuple[str, ...]
     number: int
+    total: int | None  # the number of jobs of the multirun, if it is known
     singletons: Mapping[Any, Any]
 
     def __call__(self) -> Job:
@@ -41,6 +44,7 @@ class SweepJob:
             config.hydra.job.num = self.number
             config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
         HydraConfig.instance().set_config(config)
+        Ledger.progress = None if self.total is None else SweepProgress(self.total, ended=self.number)
         signal.signal(signal.SIGTERM, interrupt)
         done = run_job(
             hydra_context=self.hydra_context,
