@@ -6,7 +6,6 @@ count. Before a suspicious row, it yields ``(line, Oddity)``. It raises `KronaEr
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.safe_files import parse_json
+from krona.tasks.json_rows import parse_json_row
 from krona.tasks.text_lines import MAX_LINE, MAX_UNPACKED, TextFile, check_unpacked, read_limit, require_file
 from krona.tasks.values import BadRowError
 
@@ -107,7 +106,9 @@ def _read_lines(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: st
         kind, lines = ".jsonl" if first.lstrip().startswith("{") else ".tsv", chain([first], lines)
     if kind == ".jsonl":
         numbered = enumerate(lines, start=1)
-        return ((number, _parse_json(line.removesuffix("\n"), wanted)) for number, line in numbered if line.strip())
+        return (
+            (number, parse_json_row(line.removesuffix("\n"), wanted.names)) for number, line in numbered if line.strip()
+        )
     if kind == ".csv" or quoting == "csv":
         records = _split_quoted(text.name, lines, delimiter="," if kind == ".csv" else "\t")
         return _select_columns(text.name, records, wanted)
@@ -174,27 +175,6 @@ def _split_quoted(where: str, lines: Iterator[str], *, delimiter: str) -> Iterat
             f"{where}:{line + 1}: the row is not valid CSV: {error}. Put a field that contains a quote, a comma or a "
             'line end in quotes, and double the quotes in it: "say ""yes""".'
         ) from error
-
-
-def _parse_json(text: str, wanted: Wanted) -> Row | BadRowError:
-    try:
-        found = parse_json(text)
-    except ValueError as error:
-        reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
-        return BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
-    if not isinstance(found, dict):
-        return BadRowError(f"the line is not a JSON object with {', '.join(wanted.names)}", kind="no JSON object")
-    for name in wanted.missing(found):
-        return BadRowError(f"the key '{name}' is missing: {did_you_mean(name, found)}", kind="missing column")
-    row = {column: next(found[name] for name in names if name in found) for column, names in wanted.names.items()}
-    for name, value in row.items() if "\\u" in text else ():
-        if isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                problem = f"the column '{name}' has half of a surrogate pair, \\u{ord(value[error.start]):04x}"
-                return BadRowError(problem, kind="half of a surrogate pair")
-    return row
 
 
 def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Located]:
