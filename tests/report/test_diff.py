@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
+from krona.report.build import collect
 from krona.report.diff import compare, diff_runs
 from krona.report.diff_text import render
 from krona.runs.folder import find_run
@@ -32,6 +33,15 @@ def test_settings_scores_and_the_paired_test(tmp_path, pair):
     assert (found.only_a, found.only_b) == (only_a, only_b)
     assert found.mcnemar == pytest.approx(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
     assert found.p == pytest.approx(found.mcnemar, abs=0.01)
+
+
+def test_reports_have_the_same_p_values(tmp_path):
+    results = write_all(tmp_path, grid(["krona", "lora"], ["rte", "cola"], [0]))
+    (table,) = collect(tmp_path).tables
+    for krona in results[:2]:
+        (lora,) = (one for one in results if (one.method, one.task) == ("lora", krona.task))
+        found = [table.cell(method, krona.task).p for method in ("krona", "lora")]
+        assert diff_runs(tmp_path / krona.run_id, tmp_path / lora.run_id).p in found
 
 
 def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):

@@ -6,6 +6,7 @@ reports.
 """
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,6 +99,14 @@ class SwapTest:
     difference: float  # score(a) - score(b) in points
     null: Floats  # the difference in each random arrangement, (swaps,)
     p: float  # two-sided
+
+
+def task_seed(task: str) -> int:
+    """Return the seed of a task's tests, so that reports and `krona diff` give the same p-values.
+
+    The tasks have different seeds, because a test of their mean assumes that the swaps of two tasks are independent.
+    """
+    return zlib.crc32(task.encode())
 
 
 def swap_test(

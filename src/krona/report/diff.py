@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from krona.messages import KronaError
-from krona.metrics.statistics import holm, mcnemar, swap_test
+from krona.metrics.statistics import holm, mcnemar, swap_test, task_seed
 from krona.report.score_cells import score_cell
 from krona.report.stored_runs import StoredRun, differing_data, finished, format_differing, load_runs, stored_run
 from krona.report.table import Cell
@@ -144,7 +144,7 @@ def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
 
 def _test(found: RunDiff) -> None:
     one, two, metrics = found.a.predictions[0]["test"], found.b.predictions[0]["test"], found.a.metrics
-    found.p = swap_test([one], [two], metrics).p
+    found.p = swap_test([one], [two], metrics, seed=task_seed(found.a.result.task)).p
     if one.classes:
         right_a, right_b = one.given == one.truth, two.given == two.truth
         found.only_a, found.only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())

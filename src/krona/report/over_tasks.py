@@ -89,7 +89,7 @@ def compare_within_margin(a: Cell, b: Cell) -> str | None:
     """
     if not b.best:  # in the direction of the column's tests
         a, b = b, a
-    found: str | None = a.compute("margin", (b.sources, a.test_seed), partial(_decide, a, b))
+    found: str | None = a.compute("margin", (b.sources,), partial(_decide, a, b))
     return found
 
 

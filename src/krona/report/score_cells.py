@@ -120,7 +120,7 @@ def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str]) -> None:
         if row is top:
             continue
         pairs = [(row.cells[task], top.cells[task]) for task in tasks]
-        others = [(a.sources, b.sources, a.test_seed) for a, b in pairs]
+        others = [(a.sources, b.sources) for a, b in pairs]
         p = pairs[0][0].compute("test", others, partial(_combined_p, pairs))
         if p is not None:
             found.append((cell, p))
@@ -139,10 +139,8 @@ def _combined_p(pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
 
 def mark_columns(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
     """Mark the best row of each task and the rows that tie with it."""
-    for place, task in enumerate(tasks):
+    for task in tasks:
         found = [row for row in comparable_rows(rows, task) if row.cells[task].value is not None]
-        for row in found:
-            row.cells[task].test_seed = place
         _mark_best(_chosen_on_dev(found, [task], split), task, [task])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval
+from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval, task_seed
 from krona.paper import PaperTable
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun, finished
@@ -39,7 +39,6 @@ class Cell:
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
-    test_seed: int = 0  # the random seed of its tests, which is the same for all cells of a column
     tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
     missing: str | None = None
     command: str | None = None  # the command that starts the missing runs; "" if it is not known
@@ -114,7 +113,7 @@ class Cell:
             return None
         a, b = common_answers(self, other)
         try:
-            return swap_test(a, b, metrics, seed=self.test_seed)
+            return swap_test(a, b, metrics, seed=task_seed(self.runs[0].result.task))
         except ValueError:  # no common seed, or different test sets
             return None
 
