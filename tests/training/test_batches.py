@@ -47,6 +47,14 @@ def test_the_order_depends_on_seed_and_epoch_only(lengths: list[int] | None) -> 
     assert draw(1, 2, lengths=lengths) != first
 
 
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_a_limit_cuts_the_epoch_within_a_batch(lengths: list[int] | None) -> None:
+    whole = draw(lengths=lengths)
+    assert draw(lengths=lengths, limit=25) == [*whole[:2], whole[2][:5]]
+    assert draw(lengths=lengths, limit=999) == whole
+    assert draw(lengths=lengths, limit=0) == []
+
+
 def test_buckets_have_little_padding_in_random_order() -> None:
     longest = [max(LENGTHS[row] for row in batch) for batch in draw(lengths=LENGTHS)]
     padding = sum(longest) * 10 / sum(LENGTHS) - 1

@@ -215,6 +215,9 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
 def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
     limited, _ = finish(tmp_path, *overrides, *normalize(["~logger"]), "trainer.limit_train_batches=2")
     assert [row["step"] for row in read_result(limited.folder / "result.json").dev_curve] == [2, 4, 6]
+    both = ["batch_size=2", "trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=3"]
+    steps = read_result(finish(tmp_path, *overrides, *both)[0].folder / "result.json").dev_curve
+    assert [(row["step"], row["examples_seen"]) for row in steps] == [(2, 6), (4, 12), (6, 18)]  # as Lightning does
     summed, _ = finish(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
     whole, _ = finish(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
     assert summed.run_id != whole.run_id

@@ -23,12 +23,22 @@ class TrainingBatches(Sampler[list[int]]):
 
     All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
     some ranks get one row fewer, or none of the last rows.
+
+    If ``limit`` is given, an epoch ends after at most this number of rows.
     """
 
     def __init__(
-        self, rows: int, *, batch_size: int, seed: int, lengths: Sequence[int] | None = None, ranks: Ranks | None = None
+        self,
+        rows: int,
+        *,
+        batch_size: int,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+        ranks: Ranks | None = None,
+        limit: int | None = None,
     ) -> None:
         self.rows, self.batch_size, self.seed, self.lengths = rows, batch_size, seed, lengths
+        self.limit = rows if limit is None else min(rows, limit)
         self.ranks = ranks or Ranks()
         self.epoch = 0
         self.sampler = self  # Lightning looks for `set_epoch` here
@@ -38,11 +48,13 @@ class TrainingBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
+        return -(-self.limit // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self._batches():
-            yield batch[self.ranks.rank :: self.ranks.size]
+        left = self.limit
+        for batch in self._batches()[: len(self)]:
+            yield batch[:left][self.ranks.rank :: self.ranks.size]
+            left -= len(batch)
 
     def _batches(self) -> list[list[int]]:
         seed = mix_seeds(self.seed, self.epoch)

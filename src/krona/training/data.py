@@ -17,6 +17,7 @@ from krona.tasks import Splits
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
 from krona.training.evaluation import SplitEvaluation
 from krona.training.ranks import Ranks
+from krona.training.schedule import count_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,7 @@ def build_data(
         seed=settings.seed,
         lengths=source_lengths(tokens["train"]) if trainer.bucket_by_length else None,
         ranks=ranks,
+        limit=settings.batch_size * count_batches(settings, len(tokens["train"])),
     )
     train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
     return RunData(train=train, dev=evaluation("dev"), test=evaluation("test"))

@@ -22,11 +22,15 @@ class StepCounts:
     total: int
 
 
-def count_steps(settings: Run, batches: int) -> StepCounts:
-    """Compute the numbers of optimizer steps of a run whose training data has this number of batches."""
+def count_batches(settings: Run, rows: int) -> int:
+    """Return the number of batches of ``batch_size`` rows in an epoch, as Lightning's ``limit_train_batches`` does."""
+    batches, limit = -(-rows // settings.batch_size), settings.trainer.limit_train_batches
+    return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
+
+
+def count_steps(settings: Run, epoch: int) -> StepCounts:
+    """Compute the numbers of optimizer steps of a run whose epochs have this number of steps."""
     trainer = settings.trainer
-    limit = trainer.limit_train_batches
-    epoch = min(limit, batches) if isinstance(limit, int) else int(batches * limit)
     total = trainer.max_epochs * epoch
     if trainer.max_steps >= 0:
         total = min(total, trainer.max_steps)

@@ -26,8 +26,8 @@ from krona.training.data import RunData
 from krona.training.learner import Learner
 from krona.training.run_files import RunFiles
 
-PASSED = ("limit_train_batches", "log_every_n_steps", "enable_model_summary", "num_sanity_val_steps", "detect_anomaly",
-          "deterministic", "benchmark")  # fmt: skip
+PASSED = ("log_every_n_steps", "enable_model_summary", "num_sanity_val_steps", "detect_anomaly", "deterministic",
+          "benchmark")  # fmt: skip
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
 }  # fmt: skip
