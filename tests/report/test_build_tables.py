@@ -245,6 +245,14 @@ def test_missing_failed_and_running_cells_say_so(tmp_path):
     assert table.cell("krona", "avg").missing.startswith("without CoLA, MRPC")
 
 
+def test_the_settings_of_all_runs_are_listed_with_numbers_first(tmp_path):
+    steps = {"trainer.max_steps": 40, "data.train_rows": 100}
+    runs = [make_result("krona", "rte"), make_result("lora", "rte", change=steps)]
+    (note,) = [note for note in collected(tmp_path, runs).tables[0].notes if note.startswith("Settings: ")]
+    assert "maximum steps 40 or no limit, " in note
+    assert "training rows 100 or all" in note
+
+
 def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
     failed = make_result("krona", "rte", 1, status="failed")
     failed.provenance.pop("backbone_fingerprint")

@@ -23,7 +23,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
-WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
+WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
 NOT_REPEATED = ("task", "seed", "sweep", "data.skip_bad_rows", "retry", "overwrite")  # overrides of a single run
 OF_ONE_TASK = ("task.", "optimizer.lr=tuned")  # overrides that another task must not have

@@ -30,7 +30,7 @@ POWER_NOTE = "The paired test finds a difference of this size four times out of 
 # Runs of a task with equal values of these settings should use the same data.
 DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")
 SETTINGS = {
-    "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
+    "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
 }  # fmt: skip
 
@@ -109,6 +109,7 @@ def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
     for key, name in SETTINGS.items():
         values = sorted({run.setting(key) or "null" for run in training}, key=lambda value: (len(value), value))
         if values not in (["null"], ["-1"]):
+            values.sort(key=lambda value: value in ("null", "-1"))  # numbers before words such as "no limit"
             words.append(f"{name} {' or '.join(setting_text(key, value) for value in values[:4])}")
     return [f"Settings: {', '.join(words)}."] if words else []
 
