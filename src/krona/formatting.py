@@ -147,6 +147,11 @@ def as_typed(text: str) -> str:
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
 
+def error_lines(message: str) -> str:
+    """Return the text of an error for the terminal. Each line of the message is a problem and gets ``error:``."""
+    return as_typed("\n".join(f"error: {line}" for line in message.split("\n")))
+
+
 def override_text(text: str) -> str:
     """Return a text as it is written in an override, in quotes if Hydra's grammar needs them."""
     if PLAIN.fullmatch(text):

@@ -228,3 +228,13 @@ def test_a_folder_that_cant_be_used_is_one_line(
         krona.main()
     assert end.value.code == 1
     assert capsys.readouterr().err == f"error: {error.filename}: {error.strerror}\n"
+
+
+def test_each_problem_is_a_line_that_begins_with_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(krona, "app", Mock(side_effect=KronaError("a=1 is wrong.\nb=2 is wrong.")))
+    monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
+    with pytest.raises(SystemExit):
+        krona.main()
+    assert capsys.readouterr().err == "error: a=1 is wrong.\nerror: b=2 is wrong.\n"

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, run_commands
-from krona.formatting import as_typed, show, terminal_width
+from krona.formatting import as_typed, error_lines, show, terminal_width
 from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
 from krona.report.formats import FORMATS
@@ -61,7 +61,7 @@ def main() -> None:
             error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, WRONG_INPUT):
             raise
-        print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)
+        print(error_lines(explain(error, sys.argv[1:])), file=sys.stderr)
         sys.exit(1)
 
 

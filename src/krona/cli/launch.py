@@ -15,7 +15,7 @@ from krona.config.choices import named_targets, remove_plugin_launchers
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import WRONG_INPUT, explain, normalize
-from krona.formatting import as_typed
+from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
@@ -82,7 +82,7 @@ def _search_also(arguments: list[str]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(as_typed(f"error: {message}"), file=sys.stderr)
+    print(error_lines(message), file=sys.stderr)
     leave(1)
 
 
