@@ -31,7 +31,8 @@ class ProcessLauncher(Launcher):
         from krona.messages import KronaError
         from krona.sweeps.launchers.launch import launch
         from krona.sweeps.launchers.sweep_job import SweepJob
-        from krona.sweeps.ledger import Ledger, note_job, undo_start
+        from krona.sweeps.ledger import note_job, undo_start
+        from krona.sweeps.output import SweepProgress
 
         jobs = [
             SweepJob(
@@ -40,7 +41,7 @@ class ProcessLauncher(Launcher):
                 function=self.task_function,
                 overrides=tuple(overrides),
                 number=number,
-                total=None if Ledger.progress is None else Ledger.progress.total,
+                total=None if SweepProgress.current is None else SweepProgress.current.total,
                 singletons=Singleton.get_state(),
             )
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)

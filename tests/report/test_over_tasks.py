@@ -66,9 +66,8 @@ def test_the_summary_uses_the_tests_of_the_table(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("krona.report.table.swap_test", count)
     summary(tmp_path, {"lora": 0.9, "krona": 0.7, "bitfit": 0.5})
-    assert sorted(seeds) == sorted(
-        2 * [task_seed(task) for task in TASKS]
-    )  # each of the others against LoRA, once on each task
+    # each of the others against LoRA, once on each task
+    assert sorted(seeds) == sorted(2 * [task_seed(task) for task in TASKS])
 
 
 def test_opposite_differences_on_two_tasks_are_not_significant_in_the_mean(tmp_path: Path) -> None:

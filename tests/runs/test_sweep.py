@@ -12,6 +12,7 @@ from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.result import write_result
 from krona.sweeps import ledger, plan
+from krona.sweeps.output import SweepProgress
 from krona.training.jobs.job import Job
 from report.generate import make_result
 
@@ -19,8 +20,8 @@ from report.generate import make_result
 @pytest.fixture(autouse=True)
 def _restore_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ledger.VARIABLE, "")  # the ledger sets it
-    for name in ("jobs", "progress"):
-        monkeypatch.setattr(ledger.Ledger, name, None)
+    monkeypatch.setattr(ledger.Ledger, "jobs", None)
+    monkeypatch.setattr(SweepProgress, "current", None)
 
 
 def begin(outputs: Path, *overrides: str) -> ledger.Ledger:

@@ -66,13 +66,14 @@ def job(cfg: DictConfig) -> "Job":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
-    from krona.sweeps.ledger import Ledger, require_outputs
+    from krona.sweeps.ledger import require_outputs
+    from krona.sweeps.output import SweepProgress
     from krona.training.jobs.job import JobSpec
     from krona.training.jobs.run_job import run_job
 
     require_outputs()
     run = build_job(cfg)
-    counted = Ledger.progress if multirun else None
+    counted = SweepProgress.current if multirun else None
     spec = JobSpec(
         config=run.config,
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
@@ -93,13 +94,13 @@ def _failed(overrides: Sequence[str], error: str) -> "Job":
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
-    from krona.sweeps.ledger import Ledger
+    from krona.sweeps.output import SweepProgress
     from krona.training.jobs.job import WORDS
     from krona.training.jobs.summary import print_summary
 
     failed = done.state in ("failed", "claimed_by_other")
-    if multirun and Ledger.progress is not None:
-        say(console, Ledger.progress.end_line(done))
+    if multirun and SweepProgress.current is not None:
+        say(console, SweepProgress.current.end_line(done))
         return
     if done.state == "skipped" and done.messages:
         first, *others = done.messages

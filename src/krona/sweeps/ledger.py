@@ -59,7 +59,6 @@ class Ledger(Callback):
 
     jobs: ClassVar[list[Job] | None] = None  # the jobs that ended; None outside the process that started the multirun
     before: ClassVar[dict[Path, str | None]] = {}  # the content of a named sweep's files before this command
-    progress: ClassVar[SweepProgress | None] = None  # None if the number of jobs is unknown, without the basic sweeper
 
     def __init__(self) -> None:
         self.repeats = False  # whether the command starts only some of the runs that the sweep's files list
@@ -84,10 +83,10 @@ class Ledger(Callback):
         for old in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # markers of interrupted multiruns
             if time.time() - old.lstat().st_mtime > KEPT_S:  # not earlier: its jobs may still run on a cluster
                 remove_below(outputs, old)
-        Ledger.jobs, Ledger.before, Ledger.progress = [], {}, None
+        Ledger.jobs, Ledger.before, SweepProgress.current = [], {}, None
         if jobs:
             say(Console(), amount(len(jobs), "run"))
-            Ledger.progress = SweepProgress(len(jobs))
+            SweepProgress.current = SweepProgress(len(jobs))
         with _errors_end_the_multirun():
             planned = plan.plan_jobs(jobs, outputs=outputs) if jobs else []
         wrong = [run for run in planned if run.state == "wrong"]

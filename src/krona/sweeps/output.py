@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from rich.console import Console
 
@@ -23,6 +24,8 @@ MAX_LINES = 5  # maximum number of warnings, and of notes
 class SweepProgress:
     """A counter of the jobs of a multirun. ``at_a_time`` jobs run at the same time."""
 
+    # the counter of this process; None in a single run, or if the sweeper does not tell the number of jobs
+    current: ClassVar["SweepProgress | None"] = None
     total: int
     at_a_time: int = 1
     started: int = 0

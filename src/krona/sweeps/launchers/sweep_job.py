@@ -15,7 +15,6 @@ from omegaconf import DictConfig, open_dict
 
 from krona.config.choices import remove_plugin_launchers
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.sweeps.ledger import Ledger
 from krona.sweeps.output import SweepProgress
 from krona.training.jobs.job import Job
 
@@ -44,7 +43,7 @@ class SweepJob:
             config.hydra.job.num = self.number
             config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
         HydraConfig.instance().set_config(config)
-        Ledger.progress = None if self.total is None else SweepProgress(self.total, ended=self.number)
+        SweepProgress.current = None if self.total is None else SweepProgress(self.total, ended=self.number)
         signal.signal(signal.SIGTERM, interrupt)
         done = run_job(
             hydra_context=self.hydra_context,
