@@ -32,6 +32,7 @@ from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
 from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
+from krona.training.tracking import Trackers
 from one_job import config, run, run_in_a_process, same_files, typed
 from runs.made_runs import claimed, dead_pid
 from tiny_backbones import SIZES
@@ -336,6 +337,18 @@ def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
     assert (result.status, result.dev, result.test) == ("interrupted", None, None)
     assert result.progress["epoch"] == len(result.dev_curve) > 0
     assert result.progress["step"] == result.progress["steps"] > 0
+
+
+@pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), OSError("no connection")])
+def test_an_error_after_the_last_file_keeps_the_finished_run(
+    error: BaseException, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trackers, "end", Mock(side_effect=error))  # uploading to a tracker may take minutes
+    with suppress(Interrupted):
+        job, said = run(values, tmp_path)
+        assert job.state == "done"
+        assert "the run is done, but then an error occurred: OSError: no connection" in said
+    assert_same(tmp_path / done.name, done)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

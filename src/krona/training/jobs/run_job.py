@@ -150,7 +150,8 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
         try:
-            _finish(result, folder, claim, "interrupted", None)
+            if not _is_done(spec):  # otherwise a tracker is sending its last values
+                _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
         # Lightning ends a run with SystemExit if a SIGTERM arrived while Python could not raise an exception
@@ -161,11 +162,18 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     except Exception as error:
         log.write(traceback.format_exc())
         message = format_error(error)
+        if _is_done(spec):
+            say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
+            return Job(spec.run_id, "done", folder, result)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
             message += _trace_hint(spec.run.log)
         return Job(spec.run_id, "failed", folder, result, message)
     return Job(spec.run_id, "done", folder, result)
+
+
+def _is_done(spec: JobSpec) -> bool:
+    return spec.run.state(ignore_claim=True).state == "done"
 
 
 def _trace_hint(log: Path) -> str:
