@@ -1,10 +1,13 @@
 """Handle Ctrl-C and SIGTERM: raise `Interrupted`, and exit with a matching exit code."""
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
 from typing import NoReturn
+
+OVERWRITE = re.compile(r"\+*overwrite=true", re.IGNORECASE)  # Hydra passes overwrite=True to the jobs of a multirun
 
 
 class Interrupted(BaseException):
@@ -56,6 +59,6 @@ def signal_number(stop: BaseException) -> int:
 def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
     """Print how to resume, if ``announce`` is true, and exit with 128 + the signal's number."""
     if announce:
-        without = ", without overwrite=true," if "overwrite=true" in sys.argv else ""
+        without = ", without overwrite=true," if any(map(OVERWRITE.fullmatch, sys.argv)) else ""
         print(f"Interrupted. Run the same command again{without} to resume.", file=sys.stderr)
     leave(128 + signal_number(stop))

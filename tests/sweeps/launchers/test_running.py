@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import submitit
 
+from krona.config.compose import hydra_session
+from krona.config.multirun import expand
 from krona.runs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.launch import run_pool
-from krona.sweeps.launchers.sweep_job import Requeued
+from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 from krona.training.jobs import child_processes
 from one_job import same_files
 from typed_run import start, train, wait_for
@@ -90,6 +92,25 @@ def test_a_requeued_run_ends_by_the_signal_of_slurm(monkeypatch: pytest.MonkeyPa
     finally:
         for number, known in before.items():
             signal.signal(number, known)
+
+
+def test_a_requeued_run_resumes_although_its_command_overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hydra_session():
+        first, _ = expand(["seed=0,1", "overwrite=true", "++overwrite=true"])
+    job = SweepJob(None, None, print, first, 0, 2, {})  # type: ignore[arg-type]
+    requeued = Requeued(job).checkpoint()
+    assert requeued.function.job.overrides == ("seed=0",)
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(SweepJob, "__call__", lambda job: started.append(job.overrides))
+    monkeypatch.setattr(submitit, "JobEnvironment", lambda: SimpleNamespace(USR_SIG="USR2"))
+    before = signal.getsignal(signal.SIGUSR2)
+    try:
+        Requeued(job)()
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # SLURM itself has requeued the job
+        Requeued(job)()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert started == [first, ("seed=0",)]
 
 
 TWO_JOBS = """

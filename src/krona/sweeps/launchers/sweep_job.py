@@ -1,5 +1,6 @@
 """Pass a job of a multirun to another process, together with Hydra's state, and run it there."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from krona.config.choices import remove_plugin_launchers
-from krona.runs.interrupts import Interrupted, interrupt
+from krona.runs.interrupts import OVERWRITE, Interrupted, interrupt
 from krona.sweeps.output import SweepProgress
 from krona.training.jobs.job import Job
 
@@ -84,18 +85,20 @@ class Requeued:
             raise Interrupted(number)
 
         signal.signal(number, stop)
+        restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0  # perhaps by SLURM, without `checkpoint`
         try:
-            return self.job()
+            return (self.without_overwrite() if restarted else self).job()
         except Interrupted:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends SIGTERM when it requeues a job
             sys.exit(code)
 
     def checkpoint(self) -> Any:
-        """Return the job to put into the queue again. submitit calls this method.
-
-        It has no ``overwrite=true``, which would start the run from the beginning instead of resuming it.
-        """
+        """Return the job to put into the queue again. submitit calls this method."""
         from submitit.helpers import DelayedSubmission
 
-        kept = tuple(item for item in self.job.overrides if item != "overwrite=true")
-        return DelayedSubmission(replace(self, job=replace(self.job, overrides=kept)))
+        return DelayedSubmission(self.without_overwrite())
+
+    def without_overwrite(self) -> "Requeued":
+        """Return the job without ``overwrite=true``, which would start the run from the beginning."""
+        kept = tuple(item for item in self.job.overrides if not OVERWRITE.fullmatch(item))
+        return replace(self, job=replace(self.job, overrides=kept))
