@@ -17,6 +17,7 @@ from rich.console import Console
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import tune_study
+from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, Study, Trial, read_study
 from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
@@ -89,6 +90,20 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
     (result,) = (read_result(path) for path in tmp_path.glob("*/result.json"))
     assert result.status == "interrupted"
     assert asked == [0]
+
+
+def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_job(spec: JobSpec, console: Console) -> Job:
+        assert spec.after_epoch is not None
+        with pytest.raises(Interrupted):
+            spec.after_epoch(SimpleNamespace(best={"choice": 50.0}, dev_curve=[{}]))
+        raise Interrupted(signal.SIGINT)  # while the run records that it was pruned
+
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: True)
+    monkeypatch.setattr(loop, "run_job", run_job)
+    with pytest.raises(Interrupted):
+        small(tmp_path, trials=1)
+    assert trials_of(tmp_path, "krona-sample_sst2-nano")[0].state.name == "RUNNING"  # the next command repeats it
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,8 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
         )
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, tuning.console)
-    except Interrupted:
-        if not pruned:
+    except Interrupted as stop:
+        if not pruned or stop.args:  # a signal, which has its number
             raise  # the trial remains unfinished, and the next command repeats it
         tuning.end_trial(trial, "PRUNED")
         say(tuning.console, f"trial {trial.number}: pruned")
