@@ -62,6 +62,7 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
     other = [jobs[0], job(tmp_path, task="cola")]
     assert next_command(other, "sweep-1", named=False) == "krona report --sweep sweep-1"
     assert next_command(jobs[:2], "mine") == "krona report --sweep mine"
+    assert next_command(jobs[:2], "my sweep") == "krona report --sweep 'my sweep'"
     assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
     assert next_command(jobs, "x") == f"krona report --sweep x --outputs {tmp_path}"

@@ -46,13 +46,13 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
 
 
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
-    (outputs / "broken").mkdir()
-    (outputs / "broken" / "result.json").write_text("{")
+    (outputs / "a broken run").mkdir()
+    (outputs / "a broken run" / "result.json").write_text("{")
     lines = said(outputs, "state=damaged").splitlines()
     assert sum("is not a result" in line for line in lines) == 1
-    assert any(line.split()[:2] == ["broken", "damaged"] for line in lines)
+    assert any(line.startswith("a broken run  damaged") for line in lines)
     assert "To repeat a damaged run, remove it, then run its command again." in lines
-    assert lines[-1].endswith("krona rm broken")
+    assert lines[-1].endswith("krona rm 'a broken run'")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Format the progress lines of a multirun (a command with several jobs), and print its closing table."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
     option = outputs_option(done[0])
     if len(done) == 2 and not named and len({job.result.task for job in done if job.result is not None}) == 1:
         return f"krona diff {done[0].run_id} {done[1].run_id}{option}"
-    return f"krona report --sweep {sweep}{option}"
+    return f"krona report --sweep {shlex.quote(sweep)}{option}"
 
 
 def _done_jobs(jobs: Iterable[Job]) -> list[Job]:

@@ -1,5 +1,6 @@
 """Show the states of the runs of a sweep or of the outputs folder (`krona status`)."""
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,5 +162,5 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     removable = [run.run_id for run in bad if (outputs / run.run_id).is_dir()]
     if removable:
         more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
-        lines.append(as_typed(f"To remove these runs: krona rm {' '.join(removable[:3])}{more}"))
+        lines.append(as_typed(f"To remove these runs: krona rm {shlex.join(removable[:3])}{more}"))
     return lines

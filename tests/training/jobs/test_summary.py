@@ -30,6 +30,10 @@ def test_the_next_command_uses_the_weights_if_they_were_kept(tmp_path: Path) -> 
     assert f"{result.run_id} --input FILE\n" in said(result, tmp_path).partition("next: ")[2]
 
 
+def test_the_name_of_a_sweep_is_quoted_in_a_command() -> None:
+    assert "krona report --sweep 'my sweep' --outputs /outputs\n" in said(make_result(sweep="my sweep"))
+
+
 def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:
     result = make_result()
     del result.provenance["official_rows"]

@@ -36,7 +36,7 @@ def print_summary(job: Job, console: Console) -> None:
     for line in lines:
         say(console, f"  {line}")
     sweep, outputs = result.config.get("sweep"), outputs_option(job)
-    chosen = f"--sweep {sweep}" if sweep else f"--where task={result.task}"
+    chosen = f"--sweep {shlex.quote(sweep)}" if sweep else f"--where task={shlex.quote(result.task)}"
     use = run_commands(job.folder, result)[0]
     lines = [
         str(RunFolder(job.folder).result),
@@ -61,7 +61,7 @@ def show_run(run: RunFolder, console: Console) -> None:
     if known.error:
         say(console, f"  {known.error}")
     if result is None and known.error:
-        say(console, as_typed(f"  To train it again: krona rm {run.path.name}; then repeat its command"))
+        say(console, as_typed(f"  To train it again: krona rm {shlex.quote(run.path.name)}; then repeat its command"))
     if result is not None and known.state == "done":
         print_summary(Job(result.run_id, "done", run.path, result), console)
 
