@@ -179,6 +179,7 @@ def test_without_a_test_score_the_remarks_are_on_dev() -> None:
         ({"max_epochs": 5, "max_steps": 9}, "more trainer.max_steps (now 9) or"),
         ({"max_epochs": 5, "max_steps": 10}, "more trainer.max_steps (now 10) and trainer.max_epochs (now 5) or"),
         ({"max_epochs": 5, "max_steps": 300}, "more trainer.max_epochs (now 5) or"),
+        ({"max_epochs": 5, "max_steps": 9, "accumulate_grad_batches": 2}, "more trainer.max_epochs (now 5) or"),
     ],
 )
 def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int], more: str) -> None:

@@ -63,7 +63,8 @@ def advice(result: Result) -> str:
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
     epochs, steps = trainer["max_epochs"], trainer.get("max_steps", -1)
     rows = result.splits.get("train", {}).get("rows", 0)
-    epoch_steps = epochs * math.ceil(rows / result.config["batch_size"])
+    step_rows = result.config["batch_size"] * trainer.get("accumulate_grad_batches", 1)
+    epoch_steps = epochs * math.ceil(rows / step_rows)
     longer = []
     if 0 <= steps <= epoch_steps:
         longer.append(f"trainer.max_steps (now {steps})")
