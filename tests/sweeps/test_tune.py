@@ -6,6 +6,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +22,14 @@ from krona.runs import tune_study
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, Study, Trial, read_study
-from krona.runs.tune_study import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
+from krona.runs.tune_study import (
+    counted_trials,
+    discard_trial,
+    open_storage,
+    open_study,
+    repeat_dead_trials,
+    study_path,
+)
 from krona.training.jobs.job import Job, JobSpec
 from krona.training.jobs.library_warnings import quiet_libraries
 from runs.made_runs import dead_pid
@@ -197,6 +206,52 @@ def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
     assert [trial.number for trial in counted_trials(study)] == [1, 2]
     again = study.ask(axis)
     assert again.params == dead.params
+
+
+@pytest.fixture
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that changes the time zone of this process."""
+
+    def change(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield change
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_young_trial_of_a_machine_in_another_time_zone_is_alive(
+    tmp_path: Path, time_zone: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(tuning: Any, trial: Any) -> None:
+        time_zone("UTC-5")  # five hours later on the clock
+        monkeypatch.setattr("krona.runs.holder.is_local", lambda worker: False)
+        assert repeat_dead_trials(tuning.study, tmp_path) == 0
+        raise KronaError("alive")
+
+    monkeypatch.setattr(loop, "run_trial", end)
+    time_zone("UTC")
+    with pytest.raises(KronaError, match="alive"):
+        small(tmp_path, trials=1)
+
+
+def test_a_trial_that_another_process_has_discarded_does_not_stop_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_job(spec: JobSpec, console: Console) -> Job:
+        study = open_study(tmp_path, "mine", **known)
+        if len(study.trials) < 3:
+            assert discard_trial(study, len(study.trials) - 1)  # as if this process were dead
+        result = SimpleNamespace(dev={"choice": 50.0})
+        state = "failed" if len(study.trials) == 1 else "done"
+        return Job(spec.run_id, state, spec.folder, None if state == "failed" else result)  # type: ignore[arg-type]
+
+    known: dict[str, Any] = {}
+    monkeypatch.setattr(loop, "open_study", lambda *args, **named: known.update(named) or open_study(*args, **named))
+    monkeypatch.setattr(loop, "run_job", run_job)
+    study, _ = small(tmp_path, trials=1, name="mine")
+    assert [(trial.number, trial.state) for trial in study.trials] == [(2, "finished")]
 
 
 def test_a_trial_with_the_values_of_another_process_does_not_count(

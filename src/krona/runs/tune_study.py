@@ -5,9 +5,9 @@ several processes can write.
 """
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -121,6 +121,11 @@ def discard_trial(study: Any, number: int) -> bool:
     return True
 
 
+def is_discarded(study: Any, number: int) -> bool:
+    """Return whether a trial was discarded, perhaps by another process that treated its process as dead."""
+    return bool(study.trials[number].user_attrs.get("void"))
+
+
 def repeat_dead_trials(study: Any, outputs: Path) -> int:
     """Queue the trials of dead processes again, so that their runs resume. Return the number of these trials."""
     dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _is_dead(trial, outputs)]
@@ -133,10 +138,10 @@ def repeat_dead_trials(study: Any, outputs: Path) -> int:
 
 def _is_dead(trial: Any, outputs: Path) -> bool:
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
-    age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
     if holder.is_local(worker):
         return worker["pid"] == os.getpid() or not holder.is_alive(int(worker["pid"]))
-    if age < heartbeat.LAPSE_S:
+    start = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
+    if time.time() - worker.get("asked", start) < heartbeat.LAPSE_S:  # `start` is in the other machine's time zone
         return False
     run_id = trial.user_attrs.get("run_id")
     return run_id is None or claim.owner(outputs / run_id) is None

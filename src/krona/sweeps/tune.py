@@ -32,6 +32,7 @@ from krona.runs.tune_study import (
     counted_trials,
     default_study_name,
     discard_trial,
+    is_discarded,
     open_study,
     remove_unused,
     repeat_dead_trials,
@@ -70,9 +71,10 @@ class Tuning:
         """Record that a trial ended without a score. ``state`` is ``PRUNED`` or ``FAIL``."""
         from optuna.trial import TrialState
 
-        if error is not None:
-            trial.set_user_attr("error", error)
-        self.study.tell(trial, state=TrialState[state])
+        if not is_discarded(self.study, trial.number):
+            if error is not None:
+                trial.set_user_attr("error", error)
+            self.study.tell(trial, state=TrialState[state])
 
 
 def tune(
@@ -126,8 +128,8 @@ def next_trial(tuning: Tuning, trials: int) -> Any:
         say(tuning.console, f"  {resumed} unfinished trial(s) will be resumed")
     if len(counted_trials(study)) >= trials:
         return None
-    trial = study.ask()
-    trial.set_user_attr("worker", this_process())  # set first: a trial without a worker does not count
+    trial = study.ask()  # does not count until it has a worker
+    trial.set_user_attr("worker", this_process() | {"asked": time.time()})
     for axis in tuning.axes:
         axis.suggest(trial)
     if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was first
@@ -171,6 +173,9 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
 
 
 def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
+    if is_discarded(tuning.study, trial.number):
+        say(tuning.console, f"trial {trial.number}: does not count, because another process repeats it")
+        return
     if job.state == "claimed_by_other":
         discard_trial(tuning.study, trial.number)
         say(tuning.console, f"trial {trial.number}: another process runs these values; other values will be drawn")
