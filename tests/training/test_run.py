@@ -1,6 +1,7 @@
 """Test a complete run: its files, and the same bits after a kill at any point."""
 
 import csv
+import errno
 import io
 import json
 import math
@@ -337,6 +338,15 @@ def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
     assert (result.status, result.dev, result.test) == ("interrupted", None, None)
     assert result.progress["epoch"] == len(result.dev_curve) > 0
     assert result.progress["step"] == result.progress["steps"] > 0
+
+
+def test_a_run_whose_output_is_not_read_any_more_is_interrupted(values: dict[str, Any], tmp_path: Path) -> None:
+    closed = Mock(spec=io.StringIO, write=Mock(side_effect=BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    closed.isatty.return_value = False
+    with pytest.raises(Interrupted) as caught:
+        run(values, tmp_path, file=closed)
+    assert caught.value.args == (signal.SIGPIPE,)
+    assert [result.status for result in summaries(tmp_path) if isinstance(result, Result)] == ["interrupted"]
 
 
 @pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), OSError("no connection")])

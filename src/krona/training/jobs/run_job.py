@@ -148,14 +148,16 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         _train(spec, result, console, ranks, claim=claim, log=log)
     except ClaimLostError:
         raise
-    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
+    except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         try:
             if not _is_done(spec):  # otherwise a tracker is sending its last values
                 _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
-        # Lightning ends a run with SystemExit if a SIGTERM arrived while Python could not raise an exception
-        raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
+        # Lightning ends a run with SystemExit if a SIGTERM arrived while Python could not raise an exception. A pipe is
+        # broken if the reader of the output has ended, such as head.
+        number = {SystemExit: signal.SIGTERM, BrokenPipeError: signal.SIGPIPE}.get(type(stop))
+        raise Interrupted(*(stop.args if number is None else [number])) from None
     except RankLostError as error:  # this is not an error of the run, so the same command resumes it
         _finish(result, folder, claim, "interrupted", str(error))
         return Job(spec.run_id, "failed", folder, result, str(error))
