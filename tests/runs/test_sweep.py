@@ -68,6 +68,17 @@ def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path) ->
     assert not list((tmp_path / "sweeps").glob("jobs-*"))
 
 
+def test_a_sweep_whose_runs_were_all_killed_keeps_its_files(tmp_path: Path) -> None:
+    started = begin(tmp_path, "profile=demo", "method=krona,lora", "task=sample_rte", "sweep=ranks")
+    files, run_ids = sweep.read_files(tmp_path, "ranks"), sweep.load_run_ids(tmp_path, "ranks")
+    for run_id in run_ids:  # they were claimed, and perhaps have a checkpoint
+        (tmp_path / run_id).mkdir()
+        ledger.note_job(Job("method=…", "failed", tmp_path, error="process 7 was killed"))
+    end(started, "ranks", tmp_path)
+    assert len(run_ids) == 2
+    assert sweep.read_files(tmp_path, "ranks") == files
+
+
 def test_a_command_for_some_runs_of_a_sweep_keeps_its_list_and_its_command(tmp_path: Path) -> None:
     typed = ["profile=demo", "sweep=ranks", "method=krona,lora", "task=sample_rte", "seed=0,1"]
     begin(tmp_path, *typed)

@@ -61,6 +61,7 @@ class Ledger(Callback):
     before: ClassVar[dict[Path, str | None]] = {}  # the content of a named sweep's files before this command
 
     def __init__(self) -> None:
+        self.planned: set[str] = set()  # the run ids of a named sweep's command
         self.repeats = False  # whether the command starts only some of the runs that the sweep's files list
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
@@ -95,7 +96,7 @@ class Ledger(Callback):
         if name is not None:
             Ledger.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
-                ids = {run.run_id for run in planned if run.state != "wrong"}
+                self.planned = ids = {run.run_id for run in planned if run.state != "wrong"}
                 self.repeats = bool(ids) and ids < sweep.load_run_ids(outputs, name)
                 if not self.repeats:
                     sweep.save_command(outputs, name, overrides)
@@ -111,7 +112,7 @@ class Ledger(Callback):
         output.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _errors_end_the_multirun():
-            if not ids and config.sweep is not None:  # no job has a result, because all were rejected
+            if not ids and not any((outputs / run_id).is_dir() for run_id in self.planned):  # all jobs were rejected
                 sweep.restore_files(Ledger.before)
             elif ids and not self.repeats:
                 sweep.save_run_ids(outputs, name, ids)
