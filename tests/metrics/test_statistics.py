@@ -113,6 +113,20 @@ def test_how_many_swaps_are_scored_at_once_changes_no_bit(monkeypatch):
     assert np.array_equal(swap_test(a, b, ["pearson", "spearman"], swaps=300).null, whole)
 
 
+@pytest.mark.parametrize(("offset", "spread"), [(0, 0.01), (1000, 0.001)])
+def test_correlations_of_nearly_equal_predictions_against_all_swaps(offset, spread):
+    """Rounding errors break no ties with the observed difference, also far from the targets."""
+    rng = np.random.default_rng(0)
+    targets, *given = (
+        [f"{x:.6f}" for x in row] for row in [rng.normal(size=4), *offset + spread * rng.normal(size=(4, 4))]
+    )
+    a, b = given[:2], given[2:]
+    observed, null = brute_force(targets, a, b, ["pearson"], None)
+    test = swap_test(*([answers(targets, p, None) for p in side] for side in (a, b)), ["pearson"])
+    assert test.difference == pytest.approx(observed)
+    assert test.p == pytest.approx((np.abs(null) >= abs(observed) - 1e-6).mean(), abs=0.02)
+
+
 def test_a_huge_prediction_does_not_overflow():
     rng = np.random.default_rng(0)
     targets, *given = ([f"{value:.3f}" for value in rng.uniform(0, 5, 200)] for _ in range(3))

@@ -25,7 +25,8 @@ DRAWS = 2_000  # the number of bootstrapped test sets
 SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
-SAME = 1e-4  # in points; single precision can cause smaller differences between equal scores
+SAME = 1e-4  # in points; rounding can cause smaller differences between equal scores
+FEW = 64  # with fewer examples, an arrangement often has exactly the observed difference
 LARGE = 1e6  # with larger values, sums in single precision lose the small ones
 BLOCK = 200_000  # the number of values that are scored together; they fit into the cache of a core
 
@@ -193,8 +194,9 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
         kinds, counts = np.unique(change, axis=0, return_counts=True)
         if 20 * len(kinds) < len(change):  # a binomial draw takes as long as about twenty random bits
             return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
-    # Single precision is twice as fast and moves a score of a few thousand examples by less than 1e-4 points.
-    dtype: Any = np.float32 if len(change) < 4_000 and np.abs(change).max(initial=0) < LARGE else np.float64
+    # Single precision is twice as fast. With few examples, its errors would break ties with the observed difference.
+    single = FEW <= len(change) < 4_000 and np.abs(change).max(initial=0) < LARGE
+    dtype: Any = np.float32 if single else np.float64
 
     def bits(rows: int) -> NDArray[Any]:
         packed = np.frombuffer(rng.bytes(rows * ((len(change) + 7) // 8)), dtype=np.uint8)

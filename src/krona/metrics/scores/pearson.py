@@ -9,8 +9,8 @@ from krona.metrics.metric import Floats, Metric, Sums, ratio
 def _sums(answers: Answers, values: Floats | None) -> Sums:
     middle = answers.truth.mean()
     # Without its mean, the sums of a run are exact also if its predictions are nearly equal. The sums of two runs that
-    # exchange predictions need the same origin.
-    origin = answers.given.mean() if values is None else middle
+    # exchange predictions need the same origin, and the median ignores a very large prediction.
+    origin = answers.given.mean() if values is None else np.median(values)
     x, y = answers.truth - middle, answers.given - origin
     return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
 
