@@ -17,6 +17,7 @@ from krona.adapters.peft.reading import PeftImport, read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
+from krona.methods.ia3 import IA3
 from krona.methods.lora import LoRA
 from krona.surgery.state import norm_modules
 from tiny_models import combinations
@@ -150,6 +151,19 @@ def test_a_product_that_peft_lacks_is_the_lora_of_its_rank(
     expected, config = output(model), write_peft(model, tmp_path, base_model="tiny").config
     assert (config["peft_type"], config["r"]) == ("LORA", rank)
     assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [("t5", "o", "wo"), ("bert", "output.dense", "dense")],  # the end of another name, and other modules of this name
+)
+def test_an_ia3_before_modules_with_similar_names(kind: str, before: str, after: str, tmp_path: Path) -> None:
+    model = fresh(kind)
+    places = {"target_modules": [before, after], "placement": ["before", "sequential"], "inner_residual": False}
+    surgery.insert(model, IA3, **places)
+    tiny_t5.disturb(model, by=0.2)
+    write_peft(model, tmp_path, base_model=None)
+    assert close(output(in_peft(kind, tmp_path).get_base_model()), output(model))
 
 
 def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> None:

@@ -102,16 +102,17 @@ def _norms(model: nn.Module, trained: Mapping[str, Tensor], *, head: Sequence[st
 
 def _ia3(places: Mapping[str, Adapted], name: str, names: Sequence[str]) -> Form:
     first = next(iter(places.values()))
-    form, feedforward = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places)), []
+    form, after, before = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places)), [], []
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
             raise KronaError(f"The output of (IA)³ at {label} is added to the activations. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
-        before = how.placement == "before"
-        form.tensors[f"{label}.ia3_l"] = scale[None] if before else scale[:, None]
-        feedforward += [label] if before else []
-    form.config["feedforward_modules"] = shortest(feedforward, names)  # the modules whose input is scaled
+        is_before = how.placement == "before"
+        form.tensors[f"{label}.ia3_l"] = scale[None] if is_before else scale[:, None]
+        (before if is_before else after).append(label)
+    scaled_inputs = shortest(before, names, str.endswith)  # peft compares the ends of names
+    form.config |= {"feedforward_modules": scaled_inputs, "target_modules": [*shortest(after, names), *scaled_inputs]}
     return form
 
 
