@@ -210,9 +210,9 @@ def test_mokas_shapes_are_fitted_or_refused() -> None:
     assert [list(A.shape) for A in fitted.A] == [[2, 192], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]
     with pytest.raises(KronaError, match="384"):
         MoKA(384, 384, shapes=SHAPES)
-    for wrong in ([], "32x24", [[32]], [[0, 3]]):
+    for wrong in ([], "32x24", [[32]], [[0, 3]], [32, 24], 5):
         with pytest.raises(KronaError, match=r"shapes|kron_factors"):
-            MoKA(384, 384, shapes=wrong, fit="nearest")
+            MoKA(384, 384, shapes=wrong, fit="nearest")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -77,7 +77,8 @@ def fitted_pairs(shapes: Sequence[Sequence[int]], d_in: int, d_out: int, *, near
     Raises:
         KronaError: the list is empty, or a shape does not fit and is not replaced.
     """
-    if isinstance(shapes, str) or not shapes:
+    are_lists = isinstance(shapes, Sequence) and all(isinstance(a, Sequence) for a in shapes)
+    if isinstance(shapes, str) or not shapes or not are_lists:
         raise KronaError(
             f"method.shapes={shapes!r} is not a list of shapes of A. Use a list such as [[32, 24], [2, 384]]."
         )
