@@ -144,6 +144,13 @@ def test_bfloat16_to_its_precision(order: Order | None) -> None:
     assert (actual.double() - expected).abs().max() <= 5e-2 * expected.abs().max()
 
 
+def test_tensors_without_values() -> None:
+    A, B = (factor.to("meta") for factor in factors(4, 3, 3, 5, dtype=torch.float32))
+    layer, x = nn.Linear(12, 15, device="meta").requires_grad_(False), torch.randn(70, 12, device="meta")
+    assert kron_linear(layer, x, A, B).shape == kron_matmul(x, A, B).shape == (70, 15)
+    assert low_rank_linear(layer, x, A.new_ones(12, 2).requires_grad_(), A.new_ones(2, 15)).shape == (70, 15)
+
+
 def test_a_layer_that_trains_keeps_its_gradient() -> None:
     A, B = factors(2, 3, 2, 2, dtype=torch.float32)
     layer, x = nn.Linear(4, 6), torch.randn(5, 4)

@@ -70,6 +70,11 @@ def test_gradients_under_autocast_are_in_single_precision() -> None:
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-4)
 
 
+def test_a_norm_without_values() -> None:
+    _, quick = norms()
+    quick.to("meta")(torch.empty(2, 24, device="meta")).sum().backward()
+
+
 @pytest.mark.parametrize("kind", NORMS)
 def test_each_librarys_norm_keeps_its_output_to_the_bit_in_every_mix_of_dtypes(kind: type[nn.Module]) -> None:
     dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

@@ -136,12 +136,13 @@ def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor
 def own_gradients_apply(x: Tensor, *others: Tensor) -> bool:
     """Return whether to use the explicit gradients of `krona.kernels.gradients`.
 
-    The explicit gradients are used if a gradient is needed, x is not empty, all tensors have the same dtype, and
+    The explicit gradients are used if a gradient is needed, x has values, all tensors have the same dtype, and
     neither ``torch.compile`` nor ``torch.func`` nor autocast is active.
     """
     return (
         torch.is_grad_enabled()
         and x.numel() > 0
+        and not x.is_meta
         and (x.requires_grad or any(other.requires_grad for other in others))
         and all(other.dtype == x.dtype for other in others)
         and not torch.compiler.is_compiling()

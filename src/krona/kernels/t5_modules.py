@@ -57,6 +57,7 @@ class RootMeanSquareNorm(nn.Module):
             torch.is_grad_enabled()
             and (x.requires_grad or w.requires_grad)
             and x.dtype == w.dtype == torch.float32
+            and not x.is_meta
             and not torch.compiler.is_compiling()
             and not under_functorch()
         ):
