@@ -1,5 +1,6 @@
 """Test updates, their spectra and their measures against plain matrix algebra."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from krona import surgery
+from krona.adapters.peft.writing import write_peft
 from krona.adapters.update import Spectrum, measure_updates, spectrum
 from krona.messages import KronaError
 from tiny_t5 import batch, disturb, inserted, logits
@@ -127,6 +129,15 @@ def test_branches_that_are_not_a_matrix_have_a_drift() -> None:
         _, adapted = next(iter(surgery.adapted_modules(moved(method, **changes))))
         with pytest.raises(KronaError, match="not linear"):
             spectrum(adapted)
+
+
+def test_an_update_that_depends_on_the_layers_weight_is_not_read_from_a_merged_weight(tmp_path: Path) -> None:
+    model = moved("hira", modules_per_target=2)
+    _, adapted = next(iter(surgery.adapted_modules(model)))
+    surgery.merge(model)
+    for read in (lambda: spectrum(adapted), lambda: write_peft(model, tmp_path, base_model=None)):
+        with pytest.raises(KronaError, match="HiRA's update depends on the layer's own weight"):
+            read()
 
 
 def test_without_branches_nothing_is_measured() -> None:

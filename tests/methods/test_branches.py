@@ -263,6 +263,7 @@ def test_magnitude_is_doras_equation() -> None:
     magnitude = Magnitude(W, 0 * delta)
     np.testing.assert_allclose(magnitude.magnitude.detach(), np.linalg.norm(W, axis=1))
     assert torch.equal(magnitude(x @ W.T, W, 0 * delta), x @ W.T)  # the start equals the backbone to the bit
+    assert not Magnitude(0 * W, 0 * delta)(0 * x @ W.T, 0 * W, 0 * delta).any()  # rows of zeros stay zero
     magnitude.magnitude.data = m
     weight = oracles.dora_weight(W.numpy(), delta.numpy(), m.numpy())
     y = x @ (W + delta).T

@@ -160,6 +160,23 @@ def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
     assert adapted.base.weight is own
 
 
+def test_a_row_of_zeros_merges_with_a_magnitude_and_too_large_values_do_not() -> None:
+    model = tiny_t5()
+    for layer in map(model.get_submodule, places(model, *QV)):
+        nn.init.zeros_(layer.get_parameter("weight")[0].detach())
+    surgery.insert(model, LoRA, target_modules=QV, magnitude=True)
+    beside = logits(model)
+    surgery.merge(model)
+    assert (logits(model) - beside).abs().max() <= 1e-5 * beside.abs().max()
+    surgery.take_out(model)
+    surgery.insert(model.half(), LoRA, target_modules=QV)
+    for parameter in surgery.trainable_state(model).values():
+        nn.init.constant_(parameter, 300.0)
+    with pytest.raises(KronaError, match=r"NaN, infinite or too large for float16"):
+        surgery.merge(model)
+    assert not any(adapted.merged for _, adapted in surgery.adapted_modules(model))
+
+
 @pytest.mark.parametrize("placement", ["parallel", "sequential", "before"])
 def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> None:
     model = tiny_t5()

@@ -21,7 +21,7 @@ from krona.messages import KronaError
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.merging import add_update
+from krona.surgery.merging import add_update, require_own_weight
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
@@ -67,8 +67,10 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     The backbone's weights are not needed.
 
     Raises:
-        KronaError: a branch is not equal to a matrix, or a tensor contains NaN or infinite values.
+        KronaError: a branch is not equal to a matrix or depends on a weight that is merged, or a tensor contains NaN or
+            infinite values.
     """
+    require_own_weight(adapted, name)
     branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
     placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)

@@ -32,5 +32,6 @@ class Magnitude(nn.Module):
 
 @torch.no_grad()
 def row_norms(weight: Tensor, delta: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(weight + delta.to(weight.dtype), dim=1)  # (d_out,)
-    return norms
+    """Return the norm of each row of the sum, (d_out,). For a row of zeros, return the smallest positive number."""
+    norms: Tensor = torch.linalg.vector_norm(weight + delta.to(weight.dtype), dim=1)
+    return norms.clamp(min=torch.finfo(norms.dtype).tiny)

@@ -95,6 +95,23 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
         )
     if name in adapted.magnitudes:
         magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(wide)
-        W = magnitude[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
+        norms = torch.linalg.vector_norm(W, dim=1, keepdim=True)
+        W = magnitude[:, None] * W / norms.clamp(min=torch.finfo(wide).tiny)  # a row of zeros stays zero
     merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
+    if not merged.is_meta and not bool(torch.isfinite(merged).all()):
+        kind = str(dtype).removeprefix("torch.")
+        raise KronaError(
+            f"{label}: the merged weight contains values that are NaN, infinite or too large for {kind}. Use the "
+            "adapter unmerged, or merge it into a model in fp32."
+        )
     return merged
+
+
+def require_own_weight(adapted: Adapted, name: str) -> None:
+    """Raise KronaError if an update depends on its layer's own weight (HiRA), and an adapter is merged into it."""
+    kinds = [type(branch).__name__ for branch in adapted.branches[name].children() if hasattr(branch, "bind")]
+    if adapted.merged and kinds:
+        raise KronaError(
+            f"{kinds[0]}'s update depends on the layer's own weight, into which an adapter is merged. Call "
+            "surgery.unmerge(model) first."
+        )

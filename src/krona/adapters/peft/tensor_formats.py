@@ -21,6 +21,7 @@ from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.methods.vera import VeRA
 from krona.surgery.layers import is_conv1d, is_linear
+from krona.surgery.merging import require_own_weight
 from krona.surgery.state import adapted_modules, get_adapter, norm_modules
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, public_name
@@ -102,7 +103,8 @@ def _norms(model: nn.Module, trained: Mapping[str, Tensor], *, head: Sequence[st
 
 def _ia3(places: Mapping[str, Adapted], name: str, names: Sequence[str]) -> Form:
     first = next(iter(places.values()))
-    form, after, before = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places)), [], []
+    form = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places))
+    after, before = list[str](), list[str]()
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
@@ -126,6 +128,7 @@ def _lora(places: Mapping[str, Adapted], name: str) -> Form:
         if len(branches) == 1 and isinstance(branches[0], LoRA):
             down, up, scaling = branches[0].A.T, branches[0].B.T, branches[0].scaling
         else:
+            require_own_weight(adapted, name)
             down, up = low_rank(branches, *widths(adapted.base))
             scaling = 1.0
         form.tensors |= {f"{label}.lora_A.weight": down, f"{label}.lora_B.weight": up}
