@@ -143,8 +143,11 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
         torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T)  # type: ignore[operator]
     if hasattr(branch, "low_rank"):
         left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
-        assert left.shape[1] == branch.update_rank
+        assert branch.update_rank == min(left.shape[1], d_in, d_out)
         np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
+    if hasattr(branch, "singular_values") and (values := branch.singular_values()) is not None:  # type: ignore[operator]
+        found = np.linalg.svd(delta, compute_uv=False)[: len(values)]
+        np.testing.assert_allclose(values.detach()[: len(found)], found, atol=1e-10)
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,11 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_product
+from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError
-from krona.methods.kronecker import Kronecker
-from krona.methods.lokr import LoKr
-from krona.methods.lora import LoRA
 from krona.surgery.merging import add_update, require_own_weight
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
@@ -99,74 +96,35 @@ def branch_matrix(branch: nn.Module) -> Tensor:
     return found
 
 
-def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
+def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
     """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
-    The factors are exact, because no matrix decomposition is computed. For a Kronecker product, they come from
-    ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with ``A = L_A R_A`` and ``B = L_B R_B``. In each pair L, R, one matrix is the
-    factor (A or B) and the other is the identity. The rank r is then ``min(a1, a2) · min(b1, b2)``. The factors of
-    several branches and terms are concatenated. U or V is the identity if r would be larger than a width of the layer,
-    or if a branch is neither low-rank nor a Kronecker product.
+    The factors are exact, because no matrix decomposition is computed. They are the concatenated factors that the
+    ``low_rank()`` of the branches returns. U or V is the identity if r would be larger than a width of the layer, or if
+    a branch has no such factors.
     """
-    pairs = [_factors(branch) for branch in branches]
+    pairs = [branch.low_rank() if hasattr(branch, "low_rank") else None for branch in branches]
     if all(pair is not None for pair in pairs):
         left = torch.cat([pair[0] for pair in pairs if pair is not None], dim=1)
         right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
         if left.shape[1] <= min(d_in, d_out):
             return left.T, right.T
     first, *others = [branch_matrix(branch) for branch in branches]
-    U, V = _with_identity(sum(others, first))
+    U, V = with_identity(sum(others, first))
     return V, U
-
-
-def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
-    """Return the factors (d_in, r) and (r, d_out) of a branch, or None if the branch does not have this form."""
-    if hasattr(branch, "low_rank"):
-        found: tuple[Tensor, Tensor] = branch.low_rank()
-        return found
-    if isinstance(branch, LoRA):
-        return branch.A, branch.scaling * branch.B
-    if isinstance(branch, LoKr):
-        W1, W2 = branch.factors()
-        one = (branch.w1_b.T, branch.w1_a.T) if branch.low_rank_w1 else _with_identity(W1.T)
-        two = (branch.w2_b.T, branch.w2_a.T) if branch.low_rank_w2 else _with_identity(W2.T)
-        return kron_product(one[0], two[0]), branch.scaling * kron_product(one[1], two[1])
-    if _is_sum_of_products(branch):
-        A, B = (p if p.dim() == 3 else p[None] for p in (branch.A, branch.scaling * branch.B))
-        pairs = [(_with_identity(a), _with_identity(b)) for a, b in zip(A, B, strict=True)]
-        left = torch.cat([kron_product(a[0], b[0]) for a, b in pairs], dim=1)
-        return left, torch.cat([kron_product(a[1], b[1]) for a, b in pairs], dim=0)
-    return None
-
-
-def _is_sum_of_products(branch: nn.Module) -> bool:
-    return isinstance(branch, Kronecker) and branch.residual_scale is None and branch.non_linearity is None
-
-
-def _with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two matrices whose product is M. One of them is the identity of M's smaller dimension."""
-    one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
-    return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
 
 
 def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
     """Return the singular values of the sum of the branches, computed from the factors if that is faster."""
-    first = branches[0]
-    if len(branches) == 1 and isinstance(first, LoKr):
-        return _svdvals_of_product(*first.factors(), first.scaling)
-    if len(branches) == 1 and _is_sum_of_products(first) and first.A.dim() == 2:
-        return _svdvals_of_product(first.A, first.B, first.scaling)
+    if len(branches) == 1 and hasattr(branches[0], "singular_values"):
+        own: Tensor | None = branches[0].singular_values()
+        if own is not None:
+            return own
     V, U = low_rank(branches, d_in, d_out)
     if 2 * len(V) > min(d_in, d_out):
         return _svdvals(U @ V)
     (_, R), (_, S) = torch.linalg.qr(U, mode="r"), torch.linalg.qr(V.T, mode="r")
     return _svdvals(R @ S.T)
-
-
-def _svdvals_of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
-    """Return the singular values of s · A ⊗ B: the products of the singular values of A and of s · B."""
-    products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(scaling * B))
-    return torch.sort(products.flatten(), descending=True).values
 
 
 def _svdvals(M: Tensor) -> Tensor:

@@ -50,6 +50,18 @@ def kron_product(A: Tensor, B: Tensor) -> Tensor:
     return (A[:, None, :, None] * B[None, :, None, :]).reshape(A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
 
 
+def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
+    """Return the singular values of ``A ⊗ B`` in descending order: the products of those of A and of B."""
+    products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(B))
+    return torch.sort(products.flatten(), descending=True).values
+
+
+def with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two matrices whose product is M. One of them is the identity of M's smaller dimension."""
+    one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
+    return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
+
+
 def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) -> Tensor:
     """Return ``x (A ⊗ B)``, (..., a2·b2).
 

@@ -31,7 +31,10 @@ A branch may also have these members:
 ``linear_part()``
     Return the matrix of an update that is linear except for a bias. Norms and ranks are computed from this matrix.
 ``low_rank()``
-    Return factors (d_in, r) and (r, d_out) of the update. The export to peft's LoRA uses them.
+    Return factors (d_in, r) and (r, d_out) of the update without its bias, or None. The export to peft's LoRA uses
+    them.
+``singular_values()``
+    Return the singular values of the update without its bias, or None if they are not known faster than from a matrix.
 ``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
     A static method that returns factor shapes for a layer with the widths d_in and d_out: ``kron_factors`` if these
     shapes fit the layer, otherwise other shapes (``method.fit_factors: nearest``). ``counterparts`` is a dict from

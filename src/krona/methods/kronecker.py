@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, kron_product
+from krona.kernels.kronecker import (
+    kron_add,
+    kron_linear,
+    kron_matmul,
+    kron_product,
+    kron_singular_values,
+    with_identity,
+)
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
@@ -141,6 +148,25 @@ class Kronecker(nn.Module):
         if self.residual_scale is not None:
             D = D + self.gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
         return D
+
+    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+        """Return factors of the update without its bias. They come from ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``.
+
+        In each pair, L_A R_A = A and L_B R_B = B, one matrix is the factor (A or B) and the other is the identity.
+        """
+        if self.non_linearity is not None or self.residual_scale is not None:
+            return None
+        lefts, rights = [], []
+        for A, B in [(self.A, self.B)] if self.A.dim() == 2 else zip(self.A, self.B, strict=True):
+            (left_a, right_a), (left_b, right_b) = with_identity(A), with_identity(self.scaling * B)
+            lefts.append(kron_product(left_a, left_b))
+            rights.append(kron_product(right_a, right_b))
+        return torch.cat(lefts, dim=1), torch.cat(rights, dim=0)  # (d_in, r), (r, d_out)
+
+    def singular_values(self) -> Tensor | None:
+        if self.non_linearity is not None or self.residual_scale is not None or self.A.dim() == 3:
+            return None
+        return kron_singular_values(self.A, self.scaling * self.B)
 
     @staticmethod
     def fit_to_layer(

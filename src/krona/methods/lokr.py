@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product
+from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
 
 
@@ -79,6 +79,16 @@ class LoKr(nn.Module):
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
         W1, W2 = self.factors()
         return kron_linear(layer, x, W1.T, self.scaling * W2.T)
+
+    def low_rank(self) -> tuple[Tensor, Tensor]:
+        """Return factors of the update, which are Kronecker products of factors of W1ᵀ and W2ᵀ."""
+        left1, right1 = (self.w1_b.T, self.w1_a.T) if self.low_rank_w1 else with_identity(self.w1.T)
+        left2, right2 = (self.w2_b.T, self.w2_a.T) if self.low_rank_w2 else with_identity(self.w2.T)
+        return kron_product(left1, left2), self.scaling * kron_product(right1, right2)  # (d_in, r), (r, d_out)
+
+    def singular_values(self) -> Tensor:
+        W1, W2 = self.factors()
+        return kron_singular_values(W1, self.scaling * W2)
 
     def delta(self) -> Tensor:
         return self.scaling * kron_product(*self.factors())  # (d_out, d_in)

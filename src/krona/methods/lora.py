@@ -42,5 +42,8 @@ class LoRA(nn.Module):
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
         return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
+    def low_rank(self) -> tuple[Tensor, Tensor]:
+        return self.A, self.scaling * self.B  # (d_in, rank), (rank, d_out)
+
     def delta(self) -> Tensor:
         return self.scaling * (self.A @ self.B).T  # (d_out, d_in)
