@@ -9,6 +9,7 @@ import pytest
 
 from krona import paths
 from krona.cli import launch
+from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
@@ -145,7 +146,9 @@ def test_only_a_module_that_a_target_names_and_its_imports_are_imported(here: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def x(:", r"invalid syntax \(broken\.py, line 1\)"),
+        ("def x(:", r"SyntaxError: invalid syntax \(.*/broken\.py, line 1\)$"),
+        ("\nimport no_such", r"ModuleNotFoundError: No module named 'no_such' \(.*/broken\.py, line 2\)$"),
+        ("import math\nmath.nothing", r"AttributeError: .*'nothing' \(.*/broken\.py, line 2\)$"),
         ("x = 1 / 0", r"ZeroDivisionError: .*broken\.py, line 1\)"),
     ],
 )
@@ -153,6 +156,14 @@ def test_an_own_module_with_an_error_is_named_with_the_line(text: str, message: 
     write(here / "broken.py", text)
     with pytest.raises(KronaError, match=message):
         find("broken.Mine", "method._target_", "branch", own=True)
+    with pytest.raises(KronaError, match=r"No module named 'brokn'\. Check the name.*working directory.*PYTHONPATH"):
+        find("brokn.inner.Mine", "method._target_", "branch", own=True)
+
+
+def test_an_error_of_a_task_contains_its_file(here: Path) -> None:
+    write(here / "conf" / "task" / "mood.yaml", "name: mood")
+    with pytest.raises(KronaError, match=r"^task mood: .* is missing.* \(.*/conf/task/mood\.yaml\)$"):
+        check.task({"name": "mood", "columns": ["text"], "metrics": ["f1"]}, own=True)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from krona.config.targets import find, find_inner, is_lightning_logger, require_
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
 from krona.messages import KronaError, check_file_name, did_you_mean
+from krona.paths import choice_files
 from krona.tasks.task import Task
 
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
@@ -82,6 +83,15 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
+
+
+def task(config: Mapping[str, Any], own: bool = False) -> Task:
+    """Return the task of a config's ``task`` section. With ``own``, an error contains the task's YAML file."""
+    try:
+        return Task.from_config(config)
+    except KronaError as error:
+        file = choice_files("task").get(str(config.get("name"))) if own else None
+        raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
 
 
 def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:
@@ -160,7 +170,7 @@ def _find_object_problems(
 OPTIONAL = ("logger", "callbacks", "scheduler")
 PARTS: Mapping[str, Callable[[Mapping[str, Any], bool], Any]] = {
     "method": method,
-    "task": lambda values, own: Task.from_config(values),
+    "task": task,
     "backbone": lambda values, own: build(s.Backbone, "backbone", values),
     "data": lambda values, own: build(s.Data, "data", values),
     "optimizer": _optimizer,

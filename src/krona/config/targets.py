@@ -5,6 +5,7 @@ A config that was read from another file (a result, a sweep's command or a study
 and the classes in a YAML of conf/. For any other class, an error is raised, and the class's module is not imported.
 """
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from krona import paths
 from krona.config.choices import own_targets
 from krona.config.settings import Optimizer
 from krona.config.validation import NotAllowedError as NotAllowedError
 from krona.messages import KronaError, shorten
-from krona.paths import import_own
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,20 @@ def _import(path: Any, where: str) -> Any:
     if not module:
         raise KronaError(f"{where}={path!r} can't be imported, because it names no module. Write MODULE.CLASS.")
     try:
-        return getattr(import_own(module), name)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
+        return getattr(paths.import_own(module), name)
     except Exception as error:  # a user's module can raise any error
-        last = extract_tb(error.__traceback__)[-1]
-        place = f"{last.filename}, line {last.lineno}"
-        raise KronaError(f"{where}={path!r} can't be imported: {type(error).__name__}: {error} ({place})") from error
+        raise KronaError(f"{where}={path!r} can't be imported: {_explain_import(error, module)}") from error
+
+
+def _explain_import(error: Exception, module: str) -> str:
+    """Return the message of an error that importing a module raised, with the file and line of the module's code."""
+    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+        return (
+            f"{error}. Check the name. A module of your own must be in the working directory or in a folder of "
+            "PYTHONPATH."
+        )
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    importers = (__file__, paths.__file__, importlib.__file__)
+    calls = [one for one in extract_tb(error.__traceback__) if not one.filename.startswith(("<frozen ", *importers))]
+    return f"{type(error).__name__}: {error} ({calls[-1].filename}, line {calls[-1].lineno})" if calls else str(error)

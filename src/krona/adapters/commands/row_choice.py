@@ -51,7 +51,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
             "with --task. Choose the task with --task NAME and the data with --data."
         )
     config = compose([*line, *rows.overrides])
-    task = Task.from_config(config["task"]) if name else run_task
+    task = check.task(config["task"], own=True) if name else run_task
     if own is None:
         return task, check.build(Data, "data", config["data"])
     if rows.data is not None or "data" in keys:  # other data, which are split like the data of the run

@@ -12,11 +12,12 @@ from pathlib import Path
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import compose
+from krona.config import check
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import NUMBER
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
-from krona.tasks import InputRows, Task
+from krona.tasks import InputRows
 
 # for each task: the test files in the download's folder, their names in a submission, and their numbers of rows
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
@@ -66,7 +67,7 @@ def submit(
                 raise KronaError(f"{folder / file} was not found. Set --data to the folder of the GLUE download.")
     sheets: list[Sheet] = []
     for name, run in by_task.items():
-        trained, task = load(run, backbone=backbone), Task.from_config(compose([f"task={name}"])["task"])
+        trained, task = load(run, backbone=backbone), check.task(compose([f"task={name}"])["task"], own=True)
         for file, sheet, official in FILES[name]:
             rows = InputRows(str(folder / file), task)
             predictions, replaced = _answer(trained, rows, words=name in WORDS, batch_size=batch_size)
