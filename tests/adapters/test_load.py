@@ -200,9 +200,13 @@ def forged(source: Path, target: Path, change: Callable[[Any, Any], Any]) -> Pat
 
 FORGED: list[tuple[Callable[[Any, Any], Any], str]] = [
     (lambda header, note: note.clear(), "`krona_run` in the header of .* is invalid"),
-    (lambda header, note: note.update(seed="one"), "`krona_run` in the header of .* is invalid: seed: "),
-    (lambda header, note: note.update(max_source_length="x"), "max_source_length: "),
-    (lambda header, note: note["task"].update(columns=5), "columns must be a list of words"),
+    (
+        lambda header, note: note.update(seed="one"),
+        "`krona_run` in the header of .* is invalid: seed is 'one': should be a valid integer",
+    ),
+    (lambda header, note: note.update(max_source_length="x"), "max_source_length is 'x': should be a valid integer"),
+    (lambda header, note: note["task"].update(columns=5), "forged.safetensors is invalid: .*columns must be a list"),
+    (lambda header, note: note["backbone"].update(name=5), "forged.safetensors is invalid: backbone.name=5 must be"),
     (lambda header, note: note.update(backbone=5), "`krona_run` in the header of .* is invalid"),
     (lambda header, note: header["branch_config"].update(rank=10**9), "rank=1000000000"),
 ]

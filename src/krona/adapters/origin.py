@@ -18,6 +18,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize, translate_errors
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from krona.runs.checked_types import list_faults
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
@@ -46,9 +47,8 @@ class Origin:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-            raise KronaError(f"{label} is invalid: {'; '.join(problems)}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise KronaError(f"{label} is invalid: {'; '.join(list_faults(error))}") from error
+        except (KronaError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise KronaError(f"{label} is invalid: {error}") from error
         return origin
 

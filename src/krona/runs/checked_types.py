@@ -62,10 +62,15 @@ def find_faults(model: Any, content: dict[str, Any]) -> list[str]:
     try:
         model.validate_python(content)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        named = [_describe(one) for one in found[:MAX_FAULTS]]
-        return named + ([f"{len(found) - MAX_FAULTS} more"] if len(found) > MAX_FAULTS else [])
+        return list_faults(error)
     return []
+
+
+def list_faults(error: Any) -> list[str]:
+    """Return messages for the first fields in a ValidationError of pydantic."""
+    found = error.errors(include_url=False, include_context=False)
+    named = [_describe(one) for one in found[:MAX_FAULTS]]
+    return named + ([f"{len(found) - MAX_FAULTS} more"] if len(found) > MAX_FAULTS else [])
 
 
 def _describe(fault: Any) -> str:
@@ -75,4 +80,6 @@ def _describe(fault: Any) -> str:
             return f"{place} is missing"
         case "unexpected_keyword_argument":
             return f"{place} is unknown"
+        case "json_invalid":
+            return str(fault["msg"])
     return f"{place} is {shorten(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"
