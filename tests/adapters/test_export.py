@@ -118,9 +118,11 @@ def test_a_folder_that_peft_reads_differently_is_refused(
             folder, tmp_path / "a.safetensors", overrides=[], backbone=str(backbones["t5"]), overwrite=True
         )
 
-    export(found, to="peft", out=folder)
+    backbone = {**found.origin.backbone, "revision": "main"}  # without an effect on a folder
+    export(replace(found, origin=replace(found.origin, backbone=backbone)), to="peft", out=folder)
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] is None
+    assert (config["base_model_name_or_path"], config["revision"]) == (None, None)
+    assert "revision=" not in (folder / "README.md").read_text()
     (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q"]}))
     with pytest.raises(KronaError, match=r"was not imported.* differ by"):
         take_in()

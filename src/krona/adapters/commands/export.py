@@ -14,7 +14,15 @@ from torch import Tensor
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.commands.export_folder import exported_folder
-from krona.adapters.commands.model_card import ORIGIN, POOLING_NOTE, hub_name, model_card, needs_class, origin_json
+from krona.adapters.commands.model_card import (
+    ORIGIN,
+    POOLING_NOTE,
+    hub_name,
+    hub_revision,
+    model_card,
+    needs_class,
+    origin_json,
+)
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
@@ -160,10 +168,8 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # with a task type, peft would load a class of transformers
     task_type = None if has_pooled_head(trained.model.config) else found
-    revision = trained.origin.backbone.get("revision")
-    written = write_peft(
-        trained.model, folder, base_model=hub_name(trained.origin), revision=revision, task_type=task_type
-    )
+    base, revision = hub_name(trained.origin), hub_revision(trained.origin)
+    written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:

@@ -182,6 +182,11 @@ def hub_name(origin: Origin) -> str | None:
     return name if "/" in name and origin.backbone.get("pretrained", True) else None
 
 
+def hub_revision(origin: Origin) -> str | None:
+    """Return the branch, tag or commit of a backbone on the Hub, or None for the default or another backbone."""
+    return None if hub_name(origin) is None else origin.backbone.get("revision")
+
+
 def needs_class(model: Any, form: str) -> bool:
     """Return whether transformers has no class for the exported model. This is the case for krona's own poolings."""
     return has_pooled_head(model.config) and form in POOLED_LOADING
@@ -190,7 +195,7 @@ def needs_class(model: Any, form: str) -> bool:
 def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
     """Return the code that loads an exported model or adapter and predicts for a row. See `model_card`."""
     columns = origin.task_settings.columns
-    revision = f', revision="{origin.backbone["revision"]}"' if origin.backbone.get("revision") else ""
+    revision = f', revision="{found}"' if (found := hub_revision(origin)) else ""
     values = {"base": hub_name(origin) or NO_HUB_NAME, "revision": revision, "texts": ", ".join('"…"' for _ in columns)}
     if needs_class(model, form):
         no_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
