@@ -80,6 +80,7 @@ def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> N
     assert official.score == dev.score  # dev.tsv is the dev split of the sample task
     matched = score(encoders["mnli"], task="mnli", data=str(glue), split="validation_matched")
     assert matched.score == score(encoders["mnli"]).score
+    assert not any("encoder reads" in note for note in read_result(encoders["mnli"] / "result.json").notes)
     with pytest.raises(KronaError, match=r"--split validaton was not found: did you mean 'validation'"):
         score(rte, task="rte", data=str(glue), split="validaton")
 
@@ -186,12 +187,15 @@ def test_a_label_of_the_other_task_alone_does_not_count(
 def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
     words, path = ("sad", "glad"), tmp_path / "days.csv"
     path.write_text("".join(["text,label\n", *(f"day {n} the cat sat on {n % 5},{words[n % 2]}\n" for n in range(60))]))
-    named = {"name": "mood", "columns": ["text"], "labels": list(words), "metrics": ["accuracy"]}
+    named = {"name": "mood", "columns": ["text"], "labels": list(words), "metrics": ["accuracy"], "prefix": False}
+    named |= {"template": "mood of {text}"}
     values = config(*(value for value in tiny["bert"] if value != "data=sample"), "method=lora", "task=sst2")
     job, _ = run({**values, "task": {**named, "files": {"train": str(path)}}}, outputs)
     folder = job.folder
     result = read_result(folder / "result.json")
     assert result.test is not None
+    unread = "An encoder reads only the texts of the columns, without task.template and task.prefix."
+    assert unread in result.notes
     one = score(folder)
     assert (one.score, one.notes) == (result.test["score"], [])
     alone = shutil.copy(folder / "adapter.safetensors", tmp_path / "a.safetensors")
@@ -210,6 +214,9 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
             assert str(path) in said
         assert score(folder, source=str(path)).notes == []
         assert score(folder, data=str(tmp_path)).notes == []
+    path.write_text("".join([*lines, ",sad\n"]))
+    assert not any("empty texts" in note for note in score(folder).notes)  # not in these rows
+    assert score(folder, source=str(path)).notes[0].startswith("empty texts in 1 of 61 rows of train (first ")
 
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:

@@ -12,8 +12,9 @@ from krona.backbones.families import max_positions
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
 from krona.config.settings import Run
+from krona.messages import join_names
 from krona.runs.result import Result
-from krona.tasks import Splits
+from krona.tasks import Splits, Task
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
 from krona.training.evaluation import SplitEvaluation
 from krona.training.ranks import Ranks
@@ -75,6 +76,8 @@ def build_data(
         result.provenance["official_rows"] = official
     result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
     result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
+    if not family.writes and (unread := _unread_keys(settings.task)):
+        result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")
     cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
     if cut:
         result.notes.append(
@@ -107,6 +110,13 @@ def build_data(
     )
     train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
     return RunData(train=train, dev=evaluation("dev"), test=evaluation("test"))
+
+
+def _unread_keys(task: Task) -> list[str]:
+    """Return the keys of a task that an encoder does not read, if they add words to the names and the texts."""
+    plain = " ".join(f"{column} {{{column}}}" for column in task.columns)
+    own_template = task.template.replace(":", "") != plain.replace(":", "")
+    return ["task.template"] * own_template + ["task.prefix"] * (task.prefix is not None)
 
 
 def _first_batches(settings: Run, splits: Splits) -> Splits:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.adapters.commands import submission
 from krona.adapters.commands.predict import format_answers
-from krona.adapters.commands.row_choice import RowChoice, describe_change, find_task_and_data, load_rows
+from krona.adapters.commands.row_choice import RowChoice, describe_rows, find_task_and_data, load_rows
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Trained, load
 from krona.formatting import say
@@ -19,7 +19,7 @@ from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
-from krona.tasks import Split, Task, part_notes
+from krona.tasks import Split, Task
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
 
@@ -155,7 +155,7 @@ def evaluate(
         parts=parts,
         no_label=len(invalid_predictions(predictions, dict(task))),
         kind="labels" if task.labels else "numbers",
-        notes=[*part_notes(split.part), *_describe_cut(trained, split), *describe_change(split, found, rows)],
+        notes=[*_describe_cut(trained, split), *describe_rows(split, found, rows)],
     )
 
 

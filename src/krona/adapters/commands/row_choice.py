@@ -78,8 +78,18 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     return parts[rows.split], rows.split
 
 
-def describe_change(split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
-    """Return a list with a message if a split of the run's own data has changed since the training."""
+def describe_rows(split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
+    """Return messages on skipped and suspicious rows, and on a change of the run's own data since the training.
+
+    The counts are those of an official part of the data. They are left out if the rows are only some of a part of the
+    run's own data, because the run reported them.
+    """
+    is_own = rows.task is rows.data is rows.source is None
+    notes = [] if is_own and len(split) < split.part.rows else list(tasks.part_notes(split.part))
+    return notes + _describe_change(split, found, rows)
+
+
+def _describe_change(split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
     own = RowChoice(split=rows.split, mapping=rows.mapping, overrides=rows.overrides)
     same_source = rows == own and all("data.skip_bad_rows=" in item for item in rows.overrides)
     if found.result is None or not same_source:
