@@ -106,7 +106,7 @@ def load_into(model: torch.nn.Module, file: Path, **options: bool) -> Callable[[
 def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.safetensors")
     other = tiny_t5(seed=5)
-    refused(other, load_into(other, file), "another backbone.*other_backbone=True")
+    refused(other, load_into(other, file), "another backbone.*other_backbone=True to Adapter.insert in Python")
     load_into(other, file, other_backbone=True)()
     for model in (tiny_t5(d_ff=128), tiny_t5(gated=True), small := tiny_t5(num_layers=1)):
         refused(model, load_into(model, file, other_backbone=model is small), "other names or shapes")

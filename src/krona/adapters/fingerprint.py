@@ -78,12 +78,12 @@ def require_backbone(
     if same is None:
         raise KronaError(
             f"{label} has no hash that can be compared with weights of this model's dtype. Load the backbone in fp32, "
-            "or pass other_backbone=True if you know that it is the adapter's backbone."
+            "or pass other_backbone=True to Adapter.insert in Python if you know that it is the adapter's backbone."
         )
     if not same:
         raise OtherBackboneError(
             f"{label} belongs to another backbone, whose weights have the same shapes but other values. Load the "
-            "adapter's own backbone, or pass other_backbone=True."
+            "adapter's own backbone, or pass other_backbone=True to Adapter.insert in Python."
         )
 
 
