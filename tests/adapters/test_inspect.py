@@ -126,10 +126,13 @@ def test_sizes_of_the_yaml_need_no_network(tmp_path: Path, monkeypatch: pytest.M
     sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50}
     drawn = Backbone(name="google-t5/tiny", pretrained=False, sizes=sizes)
     file, model = saved(tmp_path, "lora", backbone=drawn)
-    notes = conftest.origin("lora", "lora", Backbone(name="google-t5/tiny", sizes=sizes)).as_note()
-    Adapter.of(model, notes=notes).save(file)
+    origin = conftest.origin("lora", "lora", drawn)
+    backbone = {"name": "google-t5/tiny", "sizes": sizes}  # a YAML may lack the other keys
+    Adapter.of(model, notes=replace(origin, backbone=backbone).as_note()).save(file)
     monkeypatch.setattr("krona.backbones.model_config.unreachable", lambda: pytest.fail("asked the Hub"))
-    assert len(inspect(file).places) == 12
+    one = inspect(file)
+    assert len(one.places) == 12
+    assert "backbone   google-t5/tiny, " in text(one)
 
 
 def test_a_file_without_origin(tmp_path: Path) -> None:

@@ -152,14 +152,14 @@ def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
     if not typed:
         return
     found = read_model_config(backbone)
-    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone["name"] != "nano"
+    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone.get("name") != "nano"
     for key in typed:
         value = sizes[key]
         if of_hub or found.get(key) != value:
             reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
             raise KronaError(
-                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone['name']} {reason}. To "
-                "use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
+                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone.get('name')} {reason}. "
+                "To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
             )
 
 

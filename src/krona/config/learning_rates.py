@@ -58,7 +58,7 @@ def rate_notes(
     if not has_recipe and not _is_row_of_table(config):
         used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
         notes = [f"no recipe {chosen['recipe']} in conf/recipe: the run uses {used}"]
-    backbone = config.get("backbone") or {"name": ""}
+    backbone = config.get("backbone") or {}
     architecture = str(backbone.get("architecture") or read_model_config(backbone).get("model_type") or "t5")
     if lr and not is_set and rates is None and "t5" not in architecture:
         notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")
@@ -67,12 +67,13 @@ def rate_notes(
 
 def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
-    folder = NANO if backbone["name"] == "nano" else backbone.get("path")
-    if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
+    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
+    if isinstance(folder, str | Path) and (file := Path(folder).expanduser() / "config.json").is_file():
         with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
             content = read_json(file)
             return content if isinstance(content, dict) else {}
-    return dict(backbone.get("sizes") or {})
+    sizes = backbone.get("sizes")
+    return dict(sizes) if isinstance(sizes, Mapping) else {}  # another type is reported later
 
 
 def _is_row_of_table(config: Mapping[str, Any]) -> bool:

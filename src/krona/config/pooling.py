@@ -24,8 +24,10 @@ def folder_pooling(path: str | None) -> Pooling | None:
 
     Raise `KronaError` if the file is damaged.
     """
-    file = Path(path or "").expanduser() / FILE
-    if path is None or not file.is_file():
+    if not isinstance(path, str):  # another type is reported later
+        return None
+    file = Path(path).expanduser() / FILE
+    if not file.is_file():
         return None
     try:
         content = read_json(file)

@@ -39,7 +39,7 @@ def lines(one: Inspection) -> list[str]:
         size = f"{one.file.stat().st_size:,} bytes"
         content["file"] = f"{one.file}, format {adapter.config.format}, {size}, {dtypes}"
     content["merged of"] = ", ".join(f"{weight:g} × {run}" for run, weight in one.merged.items())
-    backbone = [] if origin is None else [str(origin.backbone["path"] or origin.backbone["name"])]
+    backbone = [] if origin is None else [origin.backbone_settings.name_or_path]
     if adapter is not None and (mark := adapter.config.backbone) is not None:
         hashes = f"{mark.shapes} (names and shapes) {(mark.marks or {}).get('float32', mark.frozen)} (frozen weights)"
         backbone.append(f"{mark.parameters:,} parameters, fingerprint {hashes}")
