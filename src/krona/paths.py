@@ -53,6 +53,11 @@ def choice_files(group: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def expand(path: str | Path) -> Path:
+    """Return a path with the home folder in place of ``~``. A ``~NAME`` is kept if there is no user of this name."""
+    return Path(os.path.expanduser(path))
+
+
 def find_first(folders: list[Path], name: str) -> Path:
     """Return the first existing file with this name in ``folders``, or else the file's path in the last folder."""
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[-1] / name)

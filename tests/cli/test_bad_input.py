@@ -85,6 +85,8 @@ TYPED = [
     (["~backbone.name"], "backbone.name is missing"),
     (["backbone=local", "backbone.path=3"], "backbone.path=3 must be a valid string"),
     (["backbone.sizes=3"], "backbone.sizes=3 must be a valid dict"),
+    (["profile=demo", "backbone=local", 'backbone.path="~nobody/m"'], "backbone.path=~nobody/m was not found"),
+    (["backbone=nano", "data=tsv", 'data.path="~nobody/x"'], "data.path=~nobody/x: no such folder"),
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
     ([*DRAWN, f"backbone.tokenizer={NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),

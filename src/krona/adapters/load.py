@@ -18,6 +18,7 @@ from krona.backbones.families import Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError, join_names
+from krona.paths import expand
 from krona.runs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
@@ -167,7 +168,7 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
     Raises KronaError if it was not found, or has fewer positions than the ``max_source_length`` of the origin.
     """
     settings = origin.backbone_settings
-    if settings.path is not None and not Path(settings.path).expanduser().exists():
+    if settings.path is not None and not expand(settings.path).exists():
         raise KronaError(
             f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
             "(in Python: backbone=FOLDER)."

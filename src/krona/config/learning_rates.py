@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from krona.paths import NANO
+from krona.paths import NANO, expand
 from krona.safe_files import read_json
 
 WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
@@ -68,7 +68,7 @@ def rate_notes(
 def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
     folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
-    if isinstance(folder, str | Path) and (file := Path(folder).expanduser() / "config.json").is_file():
+    if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
         with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
             content = read_json(file)
             return content if isinstance(content, dict) else {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from krona.messages import KronaError
+from krona.paths import expand
 from krona.safe_files import read_json
 
 Pooling = Literal["pooler", "first", "mean"]
@@ -26,7 +27,7 @@ def folder_pooling(path: str | None) -> Pooling | None:
     """
     if not isinstance(path, str):  # another type is reported later
         return None
-    file = Path(path).expanduser() / FILE
+    file = expand(path) / FILE
     if not file.is_file():
         return None
     try:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from krona.config.pooling import folder_pooling
 from krona.methods.placement import Placement as Placement
-from krona.paths import NANO
+from krona.paths import NANO, expand
 from krona.tasks.data_settings import MAX_COUNT, Positive, Seed
 from krona.tasks.data_settings import Data as Data
 from krona.tasks.task import Task
@@ -83,7 +83,7 @@ class Backbone:
         """The folder of the model; None for a model of the Hub or a model that is built from ``sizes``."""
         if self.path is None:
             return NANO if self.name == "nano" else None
-        path = Path(self.path).expanduser()
+        path = expand(self.path)
         return path.parent if path.suffix == ".gguf" and path.is_file() else path
 
     @property
@@ -93,7 +93,7 @@ class Backbone:
         A model that is built from ``sizes``, with random weights, uses the tokenizer of the backbone nano.
         """
         if self.tokenizer is not None:
-            return Path(self.tokenizer).expanduser()
+            return expand(self.tokenizer)
         return NANO if self.folder is None and not self.pretrained and self.sizes is not None else self.folder
 
     @property

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from krona.messages import KronaError
+from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_files import Wanted, read_rows, require_saved
 from krona.tasks.data_settings import Data
@@ -96,9 +97,9 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
     Relative paths start at `path` (the setting data.path) or, if `path` is None, at the working directory. If the
     task's only path is the folder of a saved DatasetDict, the dict contains the folder of each split instead.
     """
-    folder = Path(path).expanduser() if path else Path()
+    folder = expand(path) if path else Path()
     named = task.files or {}
-    files = {key: folder / Path(named[key]).expanduser() for key in FILE_KEYS if key in named}
+    files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
     return (split_folders(files["train"]) if list(files) == ["train"] else {}) or files
 
 
@@ -112,7 +113,7 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
         raise KronaError(
             f"data=tsv needs the folder of the GLUE download, which contains {layout.folder}/. Set data.path=FOLDER."
         )
-    root = Path(path).expanduser()
+    root = expand(path)
     if not root.is_dir():
         raise KronaError(f"data.path={path}: {'not a folder' if root.exists() else 'no such folder'}")
     candidates = (root / layout.folder, root)
