@@ -266,7 +266,7 @@ def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda D: 1.5 * D, r"differs from forward\(\) by 0\.5 of"),
+        (lambda D: 1.5 * D, r"differs from forward\(\) by 0\.5 times"),
         (lambda D: D[:-1], r"\(31, 32\) instead of \(32, 32\)"),
     ],
 )

@@ -118,7 +118,9 @@ def test_counterparts_on_other_widths() -> None:
         ({"kron_factors": [[32, 24]], "non_linearity": "gelu_nw"}, ["method.non_linearity", "mish", "mean 'gelu_new'"]),
         ({"kron_factors": [[32, 24]], "residual": "gate"}, ["method.residual", "sigmoid"]),
         ({"kron_factors": [[32, 24]], "init": "zero"}, ["method.init", "kaiming"]),
-        ({"kron_factors": [[32, 24]], "terms": 0}, ["method.terms=0", "at least 1"]),
+        ({"kron_factors": [[True, 24]]}, ["whole numbers"]),
+        ({"kron_factors": [[32, 24]], "terms": 0}, ["method.terms=0", "from 1 to 768"]),
+        ({"kron_factors": [[32, 24]], "terms": 10**6}, ["method.terms=1000000", "from 1 to 768"]),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, object], words: list[str]) -> None:

@@ -83,9 +83,9 @@ def test_no_label_is_one_class_of_its_own_for_matthews() -> None:
 
 
 def test_no_number_counts_as_minus_one_and_huge_numbers_give_no_warning() -> None:
-    truth = ["1.0", "2.0", "3.0", "4.0", "5.0", "0.0", "0.5", "3.3"]
-    answers = ["1.0", "two", "3.0", "nan", "inf", "", "1_0", "9" * 400]
-    numbers = [1.0, -1.0, 3.0, -1.0, -1.0, -1.0, -1.0, -1.0]
+    truth = ["1.0", "2.0", "3.0", "4.0", "5.0", "0.0", "0.5", "3.3", "2.5"]
+    answers = ["1.0", "two", "3.0", "nan", "inf", "", "1_0", "9" * 400, "١"]
+    numbers = [1.0, -1.0, 3.0, *[-1.0] * 6]
     expected = stats.pearsonr([float(t) for t in truth], numbers).statistic
     assert score(["pearson"], truth, answers, None)["pearson"] == pytest.approx(100 * expected)
     huge = ["1" + "0" * 20, "1" + "0" * 20, "1" + "0" * 15 + "90000"]

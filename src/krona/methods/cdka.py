@@ -31,7 +31,7 @@ class CDKA(nn.Module):
         self, d_in: int, d_out: int, *, components: int = 1, r1: int = 2, r2: int = 2, alpha: float = 1.0
     ) -> None:
         super().__init__()
-        check_int("components", components, low=1)
+        check_int("components", components, low=1, high=min(d_in, d_out), why="the smaller width of the layer")
         for key, value, side, width in (("r1", r1, "output", d_out), ("r2", r2, "input", d_in)):
             if width % check_int(key, value, low=1):
                 raise KronaError(f"method.{key}={value} does not divide the {side} width of a layer {d_in} → {d_out}.")

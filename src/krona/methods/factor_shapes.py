@@ -50,7 +50,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
     """
     try:
         shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
-        positive = all(isinstance(side, int) and side >= 1 for pair in kron_factors for side in pair)
+        positive = all(type(side) is int and side >= 1 for pair in kron_factors for side in pair)
     except (TypeError, ValueError):
         shapes, positive = [], False
     if not positive or len(shapes) not in (1, 2):

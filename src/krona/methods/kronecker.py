@@ -63,7 +63,7 @@ class Kronecker(nn.Module):
         super().__init__()
         shape_a, shape_b = factor_shapes(kron_factors, d_in, d_out)
         check_int("bias", bias, low=0, high=2)
-        check_int("terms", terms, low=1)
+        check_int("terms", terms, low=1, high=min(d_in, d_out), why="the smaller width of the layer")
         check_choice("residual", residual, (None, "scale", "sigmoid"))
         check_choice("init", init, ("kaiming", "normal"))
         if residual is not None and d_in != d_out:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # float() also accepts "nan", "inf", "1_0" and "1e999".
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 NO_LABEL = -1
 NO_NUMBER = -1.0
 

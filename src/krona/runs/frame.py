@@ -73,7 +73,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder = Path(outputs if outputs is not None else paths.OUTPUTS).expanduser()
+    folder = paths.expand(outputs if outputs is not None else paths.OUTPUTS)
     if not folder.is_dir():
         raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
     found = summaries(folder)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from krona.formatting import below
 from krona.messages import KronaError, check_name, first_line
+from krona.paths import expand
 from krona.runs.folder import RunFolder
 from krona.safe_files import remove_below
 from krona.trackers.logged_values import PREDICTION_COLUMNS, STEP, STEP_LOSS, read_predictions
@@ -111,7 +112,7 @@ class WeightsAndBiases:
         }
         known = {key: value for key, value in settings.items() if key in wandb.Settings.model_fields}
         agent = "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already chosen the id
-        place = about.outputs if self.dir is None else Path(self.dir).expanduser()
+        place = about.outputs if self.dir is None else expand(self.dir)
         place.mkdir(parents=True, exist_ok=True)  # otherwise W&B would use a temporary folder
         # Lightning's logger would reuse a run that is open in this process, and resume a run that should start again.
         run = wandb.init(
