@@ -76,6 +76,16 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     assert "skipped 3 of 23 rows of train: 2 unknown label" in said
 
 
+def test_bad_rows_that_leave_too_few_are_told_with_the_first_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([*rows(1), "x,2", "y,2"]))
+    with pytest.raises(KronaError) as caught:
+        check_data("cola", own(tmp_path / "a.csv"), Console(file=io.StringIO()))
+    first, second = str(caught.value).splitlines()
+    assert "a.csv:3: label '2'" in first
+    assert "With data.skip_bad_rows=true: " in second
+    assert "The data have 1 row in train, without 2 bad rows." in second
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -38,8 +38,10 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     except KronaError as error:
         try:
             splits = _load(settings, replace(settings.data, skip_bad_rows=True))
-        except KronaError:
-            raise error from None
+        except KronaError as rest:
+            if str(rest) == str(error):
+                raise error from None
+            raise KronaError(f"{error}\nWith data.skip_bad_rows=true: {rest}") from None
         say(console, "A run would stop at the first bad row. These are the counts with data.skip_bad_rows=true.\n")
         _print_counts(settings.task, settings.data, splits, console)
         raise

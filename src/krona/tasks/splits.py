@@ -69,6 +69,8 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
+            skipped = sum(part.skipped_rows for part in parts.values())
+            rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
