@@ -49,8 +49,9 @@ def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(small: list[str],
     assert re.search(r"seed=\d.*: process \d+ was killed", out)
     done = {path: path.stat().st_mtime_ns for path in outputs.glob("*/predictions.jsonl")}
     assert len(done) == 7
-    logs = [path.read_text() for path in outputs.glob("*/train.log")]
-    assert {log.split()[0] for log in logs} == {f"{number}/8" for number in range(1, 9)}
+    places = {path.with_name("train.log").read_text().split()[0] for path in done}  # the killed run may have no line
+    assert len(places) == 7
+    assert places < {f"{number}/8" for number in range(1, 9)}
     again = train(outputs, *command)
     assert (again.returncode, again.stderr) == (0, "")
     assert "8 runs: 1 done, 7 done already" in again.stdout
