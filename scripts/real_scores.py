@@ -99,6 +99,7 @@ BLOCKS = {  # in order of priority
             "lora_only": "1e-3,3e-3,1e-2",
             "krona_only": "5e-4,1e-3,3e-3,1e-2",
             "krona_b": "2e-4,5e-4,1e-3,3e-3",
+            "krona_b_only": "2e-4,5e-4",
         },
         WIDE,
         (*FEW, "krona_b_only"),
