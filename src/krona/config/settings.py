@@ -29,7 +29,7 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
-    """Where the values are from: a paper, or a table of the KronA paper."""
+    """The paper, or the table of the KronA paper, with the values."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How devices share the work. With fsdp, each stores only a part of the frozen weights."""
+    """The division of work among devices. With fsdp, each stores only a part of the frozen weights."""
     num_workers: NonNegative
     """Processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
