@@ -13,7 +13,13 @@ CONTROL = re.compile(
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
+PASSWORD = re.compile(r"(\w\\?://[^/@:\s]*:)[^/@\s]+@")  # Hydra writes the colons in a sweep's overrides as \\:
+SECRET = (  # names of keys whose values are secret; eos_token is not such a name
+    r"(?:\w*_)?(?:api_?key|access_?key|private_?key|secret\w*|password|passwd|credentials|"
+    r"(?:access|api|auth|bearer|bot|hf|refresh|wandb)_token)|token"
+)
+SERVICES = re.compile(r"\b(logger|callbacks)\b")  # the sections of a config that may contain secrets
+ASSIGNED = re.compile(rf"((?<![\w-])(?:{SECRET})[\"']?\s*[=:]\s*)(?!\$\{{)[^\s,}}]+", re.IGNORECASE)
 
 
 class KronaError(Exception):
@@ -89,10 +95,22 @@ def check_name(key: str, value: str | None, *, forbidden: str, longest: int = 12
         raise KronaError(f"{key}={value!r} has {len(value)} characters. Use 1 to {longest} characters.")
 
 
-def mask_passwords(value: Any) -> Any:
-    """Return a value, list or mapping in which ``***`` replaces the password of each URL."""
+def mask_secrets(value: Any) -> Any:
+    """Return a value, list or mapping in which ``***`` replaces each secret.
+
+    Secrets are the password of a URL and the value of a key with a name such as ``api_key``, also in an override
+    (``logger.x.api_key=…``). An interpolation such as ``${oc.env:KEY}`` is not a secret.
+    """
     if isinstance(value, Mapping):
-        return {key: mask_passwords(item) for key, item in value.items()}
+        return {key: "***" if _is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [mask_passwords(item) for item in value]
-    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
+        return [mask_secrets(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = PASSWORD.sub(r"\1***@", value)
+    return ASSIGNED.sub(r"\1***", text) if SERVICES.search(text) else text
+
+
+def _is_secret(key: Any, value: Any) -> bool:
+    is_set = isinstance(value, str) and value != "" and not value.startswith("${")
+    return is_set and re.fullmatch(SECRET, str(key), re.IGNORECASE) is not None

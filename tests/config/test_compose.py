@@ -1,5 +1,6 @@
 """Test the composition of jobs and sweeps, the folders of the runs, and the files in .hydra/."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -91,12 +92,22 @@ SMALL = ["profile=demo", "method=lora", "task=sample_rte"]
 def test_the_record_composes_the_same_run() -> None:
     with hydra_session():
         run = compose_job([*SMALL, "method.rank=2", "seed=3"])
-        secret = compose_job([*SMALL, "logger=mlflow", "logger.mlflow.tracking_uri=https://me:secret@host/"])
-    assert not any("secret" in text for text in secret.record().values())
     files = run.record()
     assert yaml.safe_load(files["overrides.yaml"]) == [*SMALL, "method.rank=2", "seed=3"]
     assert check.settings(yaml.safe_load(files["config.yaml"])) == check.settings(run.config)
     assert "hydra.yaml" not in files  # Hydra did not start this one
+
+
+def test_secrets_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "s3cret")
+    service = "{_target_: my.Tracker, api_key: '${oc.env:KEY}', parts: [1, '${oc.env:KEY}'], password: s3cret}"
+    typed = [r"logger.mlflow.tracking_uri=https\://me\:s3cret@host/", f"+logger.mine={service}"]  # as in a multirun
+    with hydra_session():
+        job = compose_job([*SMALL, "logger=mlflow", *typed])
+    assert job.config["logger"]["mine"]["api_key"] == "s3cret"
+    assert job.stored["logger"]["mine"]["api_key"] == "${oc.env:KEY}"
+    assert job.stored["logger"]["mine"]["parts"] == [1, "${oc.env:KEY}"]
+    assert not any("s3cret" in text for text in [*job.record().values(), json.dumps(job.stored)])
 
 
 def test_the_record_is_written_once(tmp_path: Path) -> None:

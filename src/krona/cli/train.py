@@ -76,6 +76,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     counted = SweepProgress.current if multirun else None
     spec = JobSpec(
         config=run.config,
+        stored=run.stored,
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -23,11 +23,12 @@ from krona.config.choices import choices, groups, is_overridden, remove_plugin_l
 from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import folder_pooling
-from krona.messages import KronaError, mask_passwords
+from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS
 
 TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
+SERVICES = ("logger", "callbacks")  # sections whose environment variables may be secrets
 EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
 
 
@@ -39,13 +40,14 @@ class Composed:
     notes: list[str]  # messages for the user, about a missing recipe or the values that recipe=tuned set
     overrides: Sequence[str] = ()
     hydra: Any = None  # Hydra's own settings if Hydra started the job
+    stored: dict[str, Any] = field(default_factory=dict)  # the config that files may contain: without secrets
 
     def record(self) -> dict[str, str]:
-        """Return a dict from the name of each file in a run's ``.hydra/`` folder to its content."""
-        contents: dict[str, Any] = {"config.yaml": self.config, "overrides.yaml": list(self.overrides)}
+        """Return the contents of the files in a run's ``.hydra/`` folder, by file name."""
+        contents: dict[str, Any] = {"config.yaml": self.stored, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:
             contents["hydra.yaml"] = {"hydra": OmegaConf.to_container(self.hydra, resolve=False)}
-        return {name: OmegaConf.to_yaml(OmegaConf.create(mask_passwords(part))) for name, part in contents.items()}
+        return {name: OmegaConf.to_yaml(OmegaConf.create(mask_secrets(part))) for name, part in contents.items()}
 
 
 def build_job(cfg: DictConfig) -> Composed:
@@ -137,7 +139,22 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         notes.append(
             f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in it"
         )
-    return Composed(config=config, notes=notes, overrides=overrides)
+    written: Any = OmegaConf.to_container(cfg, resolve=False)
+    stored = {
+        name: _as_written(value, written.get(name)) if name in SERVICES else value for name, value in config.items()
+    }
+    return Composed(config=config, notes=notes, overrides=overrides, stored=mask_secrets(stored))
+
+
+def _as_written(value: Any, written: Any) -> Any:
+    """Return a value with the interpolation of each environment variable, such as ``${oc.env:KEY}``, in its place."""
+    if isinstance(written, str) and "${oc.env:" in written:
+        return written
+    if isinstance(value, dict) and isinstance(written, dict):
+        return {key: _as_written(item, written.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(written, list):
+        return [_as_written(*pair) for pair in zip(value, written, strict=True)]
+    return value
 
 
 def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from krona.messages import KronaError, check_file_name, did_you_mean, mask_passwords
+from krona.messages import KronaError, check_file_name, did_you_mean, mask_secrets
 from krona.safe_files import read_json, remove_below, write_whole
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
@@ -61,7 +61,7 @@ def command_file(outputs: Path, sweep: str) -> Path:
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
-    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": mask_passwords(overrides)}) + "\n")
+    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": mask_secrets(overrides)}) + "\n")
 
 
 def read_files(outputs: Path, sweep: str) -> dict[Path, str | None]:

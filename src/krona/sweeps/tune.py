@@ -155,7 +155,12 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     try:
         run = compose_run([*tuning.typed, *values, "score_test=false", f"sweep={tuning.name}"])
         spec = JobSpec(
-            config=run.config, outputs=tuning.outputs, notes=run.notes, record=run.record(), after_epoch=report
+            config=run.config,
+            stored=run.stored,
+            outputs=tuning.outputs,
+            notes=run.notes,
+            record=run.record(),
+            after_epoch=report,
         )
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, tuning.console)

@@ -52,6 +52,7 @@ class JobSpec:
     """The specification of a job. Without ``after_epoch``, it can be passed to another process."""
 
     config: Mapping[str, Any]  # composed from the user's command, so it can name any class
+    stored: Mapping[str, Any] = field(default_factory=dict)  # the config in result.json; empty: ``config``
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from krona.backbones import source
 from krona.formatting import say
-from krona.messages import KronaError, first_line, mask_passwords
+from krona.messages import KronaError, first_line, mask_secrets
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.interrupts import Interrupted, forget_signals, stop_if_interrupted
 from krona.runs.provenance import provenance
@@ -190,7 +190,7 @@ def _new_result(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config={**settings.config, "logger": mask_passwords(settings.config.get("logger", {}))},
+        config=dict(spec.stored or mask_secrets(settings.config)),
         notes=list(spec.notes),
         provenance={
             **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
