@@ -182,16 +182,15 @@ def test_the_place_on_the_line_changes_nothing() -> None:
     )
 
 
-def test_factors_beat_method_and_recipe_and_are_exact() -> None:
+def test_factors_beat_method_and_recipe_and_only_typed_numbers_are_exact() -> None:
     assert run("task=mnli").method.branch_config["kron_factors"] == [[2, 384], [384, 2]]
     typed = run("task=mnli", "factors=12x64")
     assert typed.method.branch_config["kron_factors"][0] == [12, 64]
-    assert (typed.method.fit_factors, run("task=mnli").method.fit_factors) == ("exact", "nearest")
-    assert run("factors=12x64", "method.fit_factors=nearest").method.fit_factors == "nearest"
-    assert run(*expand(["sweeps=table9"])[0]).method.fit_factors == "nearest"
-    typed = run("task=mnli", "factors=12x64", "method.kron_factors=[[48,16]]")
-    assert typed.method.branch_config["kron_factors"] == [[48, 16]]
-    assert typed.method.fit_factors == "exact"
+    assert (typed.method.fit_factors, run("task=mnli").method.fit_factors) == ("nearest", "nearest")
+    numbers = ("task=mnli", "factors=12x64", "method.kron_factors=[[48,16]]")
+    assert run(*numbers).method.branch_config["kron_factors"] == [[48, 16]]
+    assert run(*numbers).method.fit_factors == "exact"
+    assert run(*numbers, "method.fit_factors=nearest").method.fit_factors == "nearest"
 
 
 def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:

@@ -65,3 +65,16 @@ def test_a_sweep_continues_after_failures(
     assert (err, "2 done already" in out) == ("", True)
     assert not [path for path in outputs.rglob("multirun.yaml") if path.parent.name != ".hydra"]
     assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
+
+
+def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(
+    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert multirun(*small, "method=krona", "factors=32x24,3x256,2x384") == 0
+    out, err = capfd.readouterr()
+    assert (err, "3 runs: 2 done, 1 done already" in out) == ("", True)
+    assert "  note: factors=2x384 is the same run as factors=3x256 on this backbone, and is not repeated." in out
+    assert len(list((tmp_path / "outputs").glob("krona-*"))) == 2
+    assert "The paper's factor shape (32, 24) becomes (" in out
+    assert multirun(*small, "method=krona", "method.kron_factors=[[32,24]],[[24,32]]") == 1
+    assert "method.fit_factors=nearest replaces" in capfd.readouterr().out, "a typed shape is never changed"

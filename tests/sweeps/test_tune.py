@@ -149,7 +149,7 @@ def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> No
 
 def test_a_trial_is_composed_as_in_train_py() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
-    typed = ["method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384", "method.fit_factors=nearest"]
+    typed = ["method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384"]
     method = compose_run([*SMALL, *typed]).config["method"]
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 

@@ -13,8 +13,9 @@ from torch import nn
 
 from krona import surgery
 from krona.backbones.families import find_architecture, target_patterns
+from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
-from krona.config.settings import Method
+from krona.config.settings import Method, Run
 from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.targets import match_places, widths_of_part
@@ -48,6 +49,22 @@ def insert_method(
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
+
+
+def fitted_factors(settings: Run) -> Any:
+    """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
+
+    Before a backbone without ``sizes`` is downloaded, its layers are unknown, and the shapes are returned unchanged.
+    """
+    method, backbone = settings.method, settings.backbone
+    factors = method.branch_config["kron_factors"]
+    if method.branch is None or (backbone.folder is None and backbone.sizes is None):
+        return factors
+    branch, model = _branch_class(method.branch), meta_model(backbone, settings.task)
+    if not hasattr(branch, "fit_to_layer"):
+        return factors
+    patterns = _translate_targets(model, method).get("target_modules", method.placement["target_modules"])
+    return _fit_factors(branch, factors, _find_widths(model, patterns), backbone.factor_shapes)[0]
 
 
 def method_defaults(method: Method) -> dict[str, Any]:

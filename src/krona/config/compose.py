@@ -125,7 +125,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
             backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
         _require_sizes(backbone, overrides)
         rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
-    if is_overridden("method.kron_factors", overrides) and "method" in config:
+    if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
     if asked is None:

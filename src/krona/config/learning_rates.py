@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from krona.paths import NANO, expand
 from krona.safe_files import read_json
 
+WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 
 

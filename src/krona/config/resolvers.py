@@ -7,12 +7,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
-from krona.config.learning_rates import choose_rate, choose_warmup, read_model_config
+from krona.config.learning_rates import WIDTHS, choose_rate, choose_warmup, read_model_config
 from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command
-
-WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:

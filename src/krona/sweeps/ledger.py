@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,9 @@ from rich.console import Console
 from krona.config.compose import runs_folder
 from krona.config.multirun import list_jobs, sweeper_params
 from krona.formatting import say
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, amount, first_few
 from krona.runs import sweep
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove_below
 from krona.sweeps import output, plan
 from krona.sweeps.launchers.settings import require
@@ -93,6 +93,8 @@ class Ledger(Callback):
         wrong = [run for run in planned if run.state == "wrong"]
         if 0 < len(wrong) < len(planned):  # otherwise the first job shows the error at once
             say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
+        for line in _find_equal_runs(jobs, planned):
+            say(Console(), f"  note: {line}")
         if name is not None:
             Ledger.before = sweep.read_files(outputs, name)
             with _errors_end_the_multirun():
@@ -120,6 +122,18 @@ class Ledger(Callback):
             marker.parent.rmdir()  # no file of a sweep is in it
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
+
+
+def _find_equal_runs(jobs: Sequence[tuple[str, ...]], planned: Sequence[RunState]) -> list[str]:
+    """Return a note for each job with the run of an earlier job, such as two factor shapes that become the same."""
+    first: dict[str, tuple[str, ...]] = {}
+    notes = []
+    for job, run in zip(jobs, planned, strict=True):
+        earlier = first.setdefault(run.run_id, job)
+        if run.state != "wrong" and (different := [item for item in job if item not in earlier]):
+            other = " ".join(item for item in earlier if item not in job)
+            notes.append(f"{' '.join(different)} is the same run as {other} on this backbone, and is not repeated.")
+    return first_few(notes, output.MAX_LINES)
 
 
 def _remove_temporary(marker: Path, config: Any) -> None:

@@ -3,6 +3,7 @@
 A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from krona import tasks
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config import check
+from krona.config.learning_rates import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.messages import KronaError
+from krona.methods.factor_shapes import shape_name
 from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version
@@ -98,6 +101,8 @@ def identify(settings: Run, initial: InitialWeights | None = None) -> str:
     data, config = settings.data, dict(settings.config)
     if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
         config["init_from"] = initial.hash()
+    if settings.method.fit_factors == "nearest" and settings.method.branch_config.get("kron_factors"):
+        config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}
     return run_id(
         config,
         data_fingerprint=tasks.data_fingerprint(
@@ -105,6 +110,20 @@ def identify(settings: Run, initial: InitialWeights | None = None) -> str:
         ),
         backbone_fingerprint=source.fingerprint(settings.backbone),
     )
+
+
+def _find_factors(settings: Run) -> Any:
+    """Return the factor shapes on the backbone's layers, so that two shapes that become the same shape are one run."""
+    factors = settings.method.branch_config["kron_factors"]
+    if counterpart := settings.backbone.factor_shapes.get(shape_name(factors[0])):
+        return [counterpart]
+    sizes = read_model_config(settings.config["backbone"])
+    widths = {sizes[key] for key in WIDTHS if sizes.get(key)}
+    if widths == {math.prod(sides) for sides in zip(*factors, strict=True)} and "num_key_value_heads" not in sizes:
+        return factors  # the shapes fit; the imports below take seconds
+    from krona.backbones.with_method import fitted_factors
+
+    return fitted_factors(settings)
 
 
 @contextmanager
