@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import stat
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,13 +71,13 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
         if part_in is None:
             path = link_target(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=part_in or path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        part = Path(name)
+        temporary = (part_in or path.parent) / f".{path.name}.{uuid.uuid4().hex[:8]}"
+        temporary.touch(exist_ok=False)  # not tempfile.mkstemp, which ignores the umask
+        part, mode = temporary, stat.S_IMODE(temporary.stat().st_mode)
         write(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        part.chmod(0o644)
+        part.chmod(mode)  # safetensors writes files that only their owner can read
         part.replace(path)
     except KronaError:
         raise

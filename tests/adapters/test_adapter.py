@@ -38,12 +38,13 @@ def test_the_header_rebuilds_the_adapter(tmp_path: Path) -> None:
 
 def test_mode_and_size(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
-    mask = os.umask(0o077)
-    try:
-        saved(file)
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    for umask, mode in ((0o077, 0o600), (0o002, 0o664)):
+        earlier = os.umask(umask)
+        try:
+            saved(file)
+        finally:
+            os.umask(earlier)
+        assert stat.S_IMODE(file.stat().st_mode) == mode
     for name in ("krona_b", "compacter", "dora", "layer_norm", "bitfit"):
         adapter = Adapter.of(inserted(name))
         adapter.save(file)

@@ -45,7 +45,8 @@ def test_show_has_the_state_the_command_line_and_the_notes_of_a_run(outputs: Pat
     lines = [line.strip() for line in typed("show", "lora").output.splitlines()]
     assert lines[0].startswith("lora-rte-s0: failed")
     assert lines[1:] == ["overrides: method=lora seed=0", "note: few rows", "loss is nan"]
-    (folder / "result.json").write_text("{")
+    text = (folder / "result.json").read_text()
+    (folder / "result.json").write_text(text[: len(text) // 2])
     assert "krona rm lora-rte-s0" in typed("show", "lora").output.splitlines()[-1]
 
 
@@ -73,6 +74,48 @@ def test_rm_refuses_a_run_that_a_process_has_claimed_and_a_link(outputs: Path, t
         assert isinstance(done.exception, KronaError)
         assert name in str(done.exception)
     assert tree(tmp_path) == before
+
+
+def test_rm_removes_only_runs_of_krona_in_outputs(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "lora"
+    for folder in (own, outputs / "mine"):
+        folder.mkdir()
+        (folder / "result.json").write_text("{}")
+        (folder / "thesis.tex").write_text("x")
+    copied = run(tmp_path, "copied")
+    (outputs / "renamed").mkdir()
+    (outputs / "renamed" / "result.json").write_text((copied / "result.json").read_text())
+    monkeypatch.chdir(own)
+    before = tree(tmp_path)
+    for name in ("../lora", ".", "mine", "renamed", str(copied)):
+        done = typed("rm", name, "--yes")
+        assert isinstance(done.exception, KronaError)
+        assert "Only runs in this folder" in str(done.exception) or "krona did not write" in str(done.exception)
+    assert tree(tmp_path) == before
+
+
+def test_rm_prefers_a_run_id_to_a_path_and_lists_files_that_krona_did_not_write(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = run(tmp_path, "krona-rte-s0")
+    (outputs / "krona-rte-s0" / "thesis.tex").write_text("x")
+    shown = typed("rm", "krona-rte-s0", answer="y\n").output
+    assert "not written by krona: thesis.tex\n" in shown
+    assert other.is_dir()
+    assert not (outputs / "krona-rte-s0").exists()
+
+
+def test_no_command_advises_to_remove_the_folder_of_another_program(outputs: Path) -> None:
+    (outputs / "mine").mkdir()
+    (outputs / "mine" / "result.json").write_text("{}")
+    assert "mine: " in typed("list").output
+    for command in ("list", "show mine", "doctor"):
+        advice = [line for line in typed(*command.split()).output.splitlines() if "krona rm" in line or "rm -r" in line]
+        assert not [line for line in advice if "mine" in line]
+    assert "krona rm krona-rte-s0 krona-rte-s1\n" in typed("list").output
 
 
 def test_docs_prints_a_page_by_its_name_or_its_path() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from krona.messages import KronaError
 from report.generate import grid, make_result, write_all
 from typed_run import krona
 
@@ -28,6 +29,12 @@ def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path
     out = tmp_path / "new" / "table.csv"
     assert krona("report", "--format", "csv", "--outputs", outputs, "--out", out).strip() == str(out)
     assert out.read_text().startswith("table,section,row")
+    out.write_text("mine")
+    with pytest.raises(KronaError, match="table.csv exists. Use --overwrite to replace it"):
+        krona("report", "--format", "csv", "--outputs", outputs, "--out", out)
+    assert out.read_text() == "mine"
+    krona("report", "--format", "csv", "--outputs", outputs, "--out", out, "--overwrite")
+    assert out.read_text() != "mine"
 
 
 def test_diff_of_runs_and_of_methods(outputs):

@@ -1,6 +1,5 @@
 import errno
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,6 @@ def test_a_written_result_is_read(file: Path) -> None:
     assert write_result(file.parent, result()) == file
     assert read_result(file) == result()
     assert "é ⊗" in file.read_text(encoding="utf-8")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [one.name for one in file.parent.iterdir()] == ["result.json"]
 
 

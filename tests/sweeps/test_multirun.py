@@ -47,6 +47,17 @@ def test_a_sweep_that_the_cluster_rejects_leaves_no_files(
     assert list((tmp_path / "outputs").iterdir()) == []
 
 
+def test_a_sweep_keeps_a_users_multirun_yaml(
+    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    file = tmp_path / "outputs" / "multirun.yaml"
+    file.write_text("mine: 1\n")
+    assert multirun(*small, "seed=0,1") == 1
+    assert f"{file} exists" in capfd.readouterr().err
+    assert [path.read_text() for path in file.parent.iterdir()] == ["mine: 1\n"]
+
+
 def test_a_sweep_continues_after_failures(
     multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

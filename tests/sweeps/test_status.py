@@ -47,7 +47,7 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
 
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "a broken run").mkdir()
-    (outputs / "a broken run" / "result.json").write_text("{")
+    (outputs / "a broken run" / "result.json").write_text('{"run_id": "a broken run", "status": "do')
     lines = said(outputs, "state=damaged").splitlines()
     assert sum("is not a result" in line for line in lines) == 1
     assert any(line.startswith("a broken run  damaged") for line in lines)

@@ -133,8 +133,9 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             continue
         status = "damaged" if problems else result.status if result else "waiting"
         states["interrupted" if status == "running" else status] += 1
-        fix = f"rm -r {shlex.quote(below(run.path))}; then repeat the command of the run"
-        damaged += [Finding("damaged run", problem, "broken", fix) for problem in problems]
+        fix = f"krona rm {shlex.quote(run.path.name)}; then repeat the command of the run"
+        advice = fix if run.is_written_by_krona() else None  # the folder may belong to another program
+        damaged += [Finding("damaged run", problem, "broken", advice) for problem in problems]
         holder = run.holder()
         if holder is None or is_dead(holder):
             found = find_left_overs(run, done=status == "done")

@@ -140,10 +140,14 @@ def report(
         typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
     outputs: Annotated[list[Path] | None, typer.Option(help="folder with runs (repeatable); default: outputs/")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.report.build import build_report
+    from krona.runs.folder import require_new
 
+    if out is not None:
+        require_new(out, overwrite=overwrite)
     folders = outputs or [paths.OUTPUTS]
     target = out or (folders[0] / "report.html" if form == "html" else None)
     text = build_report(folders, table=number, sweep=sweep, format=form, out=target, filters=where or [])

@@ -16,10 +16,11 @@ from rich.console import Console
 
 from krona import paths
 from krona.formatting import as_typed, below, show
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, amount, did_you_mean, first_few
 from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
+MAX_NAMES = 10  # maximum number of files in a list of names
 HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
@@ -111,8 +112,14 @@ def rm(
 
     runs = list({run.path: run for run in (find_run(paths.OUTPUTS, name) for name in names)}.values())
     for run in runs:
+        if run.path.resolve().parent != paths.OUTPUTS.resolve():
+            raise KronaError(f"{run.path} is not in {paths.OUTPUTS}. Only runs in this folder can be removed.")
+        if not run.is_written_by_krona():
+            raise KronaError(f"krona did not write {run.result}, so {run.path} was not removed.")
         files = [file for file in run.path.rglob("*") if file.is_file()]
         show(f"{below(run.path)}: {amount(len(files), 'file')}, {sum(f.stat().st_size for f in files) / 1e6:,.1f} MB")
+        if others := run.other_files():
+            show(f"  not written by krona: {', '.join(first_few(others, MAX_NAMES))}")
     if not yes and not typer.confirm(f"Remove {amount(len(runs), 'run')}?"):
         raise typer.Exit(1)
     for run in runs:

@@ -1,6 +1,8 @@
 """Read, check and clean the folder of one run, and find run folders by name."""
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +49,22 @@ class RunFolder:
     def read(self) -> Result:
         """Return the run's result. Raise `KronaError` if it is missing or damaged."""
         return read_result(self.result)
+
+    def is_written_by_krona(self) -> bool:
+        """Return whether result.json begins as krona writes it, with this folder's name. The rest may be damaged."""
+        try:
+            with self.result.open(encoding="utf-8", errors="replace") as file:
+                head = file.read(1000)
+        except OSError:
+            return False
+        name = re.escape(json.dumps(self.path.name, ensure_ascii=False))
+        return re.match(rf'\{{\s*"run_id": {name},\s*"status": "', head) is not None
+
+    def other_files(self) -> list[str]:
+        """Return the names of files and folders in this folder that krona did not write."""
+        own = {*file_names.OWN, file_names.RECORD}
+        names = sorted(os.listdir(self.path))
+        return [name for name in names if name not in own and not file_names.LEFT_OVER.fullmatch(name)]
 
     def owner(self) -> Holder | None:
         """Return the live process that works on the run, or None."""
@@ -196,9 +214,12 @@ def _with_name(folder: Path) -> Path:
 def find_run(outputs: Path, name: str) -> RunFolder:
     """Return the folder of a run. Raise `KronaError` if no run has this name, or if several runs have it.
 
-    ``name`` is the path of the run's folder or of its result.json, its run id, or the beginning of its run id.
+    ``name`` is a run id, the path of a run's folder or of its result.json, or the beginning of a run id. This order
+    decides if a name has several of these meanings.
     """
     given = Path(name)
+    if given.name == name and (outputs / name / file_names.RESULT).is_file():
+        return RunFolder(outputs / name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read
         if (given / file_names.RESULT).is_file():
             return RunFolder(_with_name(given))
@@ -207,9 +228,8 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )
-    exact = [path for path in matches if path.name == name]
-    if len(exact or matches) == 1:
-        return RunFolder((exact or matches)[0])
+    if len(matches) == 1:
+        return RunFolder(matches[0])
     if not matches:
         raise KronaError(
             f"No run {name!r} was found in {outputs}. Give a run's id, the beginning of an id, or a folder."

@@ -26,6 +26,7 @@ from krona.training.jobs.job import Job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # the environment variable with the path of the marker, which child processes inherit
+CALLBACK = "krona.sweeps.ledger.Ledger"  # in Hydra's multirun.yaml, if krona started the multirun
 KEPT_S = 30 * 86400.0  # seconds for which the marker of an interrupted multirun is kept
 
 
@@ -70,6 +71,7 @@ class Ledger(Callback):
         with _errors_end_the_multirun():  # errors must be found before anything is written
             outputs = runs_folder(config.hydra, multirun=True)
             folder = outputs / "sweeps"
+            _require_replaceable(_multirun_file(config))
             launcher = config.hydra.launcher
             if "engine" in launcher:
                 require(str(launcher.engine), dict(launcher))
@@ -136,9 +138,22 @@ def _find_equal_runs(jobs: Sequence[tuple[str, ...]], planned: Sequence[RunState
     return first_few(notes, output.MAX_LINES)
 
 
+def _multirun_file(config: Any) -> Path:
+    """Return the path of the file that Hydra's sweeper writes at the start of each multirun. Nothing reads it."""
+    return Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
+
+
+def _require_replaceable(file: Path) -> None:
+    """Raise `KronaError` if the multirun would replace and then remove a file of the user."""
+    if os.path.lexists(file) and CALLBACK not in file.read_text(encoding="utf-8", errors="replace"):
+        raise KronaError(
+            f"{file} exists, and Hydra would replace it. Move or rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."
+        )
+
+
 def _remove_temporary(marker: Path, config: Any) -> None:
-    written = Path(config.hydra.sweep.dir).absolute()
-    remove_below(written.parent, written / "multirun.yaml")  # of Hydra's sweeper; nothing reads it
+    file = _multirun_file(config)
+    remove_below(file.parents[1], file)
     remove_below(marker.parents[1], marker)
 
 

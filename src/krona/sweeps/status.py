@@ -157,9 +157,10 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
             "command starts a new run, and the failed run stays."
         )
-    if any(run.state == "damaged" for run in bad):
+    own = [run for run in bad if RunFolder(outputs / run.run_id).is_written_by_krona()]
+    if any(run.state == "damaged" for run in own):
         lines.append("To repeat a damaged run, remove it, then run its command again.")
-    removable = [run.run_id for run in bad if (outputs / run.run_id).is_dir()]
+    removable = [run.run_id for run in own]
     if removable:
         more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
         lines.append(as_typed(f"To remove these runs: krona rm {shlex.join(removable[:3])}{more}"))

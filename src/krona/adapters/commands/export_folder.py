@@ -41,11 +41,11 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         (temporary / file_names.CLAIM).write_text(claim_text(uuid.uuid4().hex))
         part.mkdir()
         yield part
-        part.chmod(0o755)
         files = sorted(_files(part))
         (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
-        for name in (*files, MARKER):
-            (part / name).chmod(0o644)  # transformers writes weights that only their owner can read
+        mode = (part / MARKER).stat().st_mode  # according to the umask
+        for name in files:
+            (part / name).chmod(mode)  # transformers writes weights that only their owner can read
         if earlier:
             _replace(part, out, temporary / OLD)
         else:

@@ -60,7 +60,7 @@ def show_run(run: RunFolder, console: Console) -> None:
         say(console, f"  note: {note}")
     if known.error:
         say(console, f"  {known.error}")
-    if result is None and known.error:
+    if result is None and known.error and run.is_written_by_krona():
         say(console, as_typed(f"  To train it again: krona rm {shlex.quote(run.path.name)}; then repeat its command"))
     if result is not None and known.state == "done":
         print_summary(Job(result.run_id, "done", run.path, result), console)
