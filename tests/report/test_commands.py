@@ -30,7 +30,7 @@ def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path
     assert krona("report", "--format", "csv", "--outputs", outputs, "--out", out).strip() == str(out)
     assert out.read_text().startswith("table,section,row")
     out.write_text("mine")
-    with pytest.raises(KronaError, match="table.csv exists. Use --overwrite to replace it"):
+    with pytest.raises(KronaError, match=r"table\.csv exists\. Use --overwrite"):
         krona("report", "--format", "csv", "--outputs", outputs, "--out", out)
     assert out.read_text() == "mine"
     krona("report", "--format", "csv", "--outputs", outputs, "--out", out, "--overwrite")

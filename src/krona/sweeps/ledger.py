@@ -147,7 +147,7 @@ def _require_replaceable(file: Path) -> None:
     """Raise `KronaError` if the multirun would replace and then remove a file of the user."""
     if os.path.lexists(file) and CALLBACK not in file.read_text(encoding="utf-8", errors="replace"):
         raise KronaError(
-            f"{file} exists, and Hydra would replace it. Move or rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."
+            f"{file} exists, and Hydra would replace it. Rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."
         )
 
 
