@@ -133,6 +133,15 @@ def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Pa
     assert official.dev.sources != shipped.dev.sources
 
 
+def test_the_sample_files_replace_no_file(tmp_path: Path) -> None:
+    real = write(tmp_path, "rte") / "train.tsv"
+    before = real.read_text()
+    with pytest.raises(KronaError, match=r"Nothing was written.*RTE/train\.tsv"):
+        write_sample(tmp_path)
+    assert real.read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["RTE"]
+
+
 def test_own_files_are_divided_and_relative_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("\n".join(lines(100)))
     (tmp_path / "b.csv").write_text("\n".join(lines(9)))

@@ -73,8 +73,11 @@ def init(folder: Annotated[Path, typer.Argument(help="output folder; files are n
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the layout of GLUE's download")]) -> None:
-    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
+def sample(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")]) -> None:
+    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels.
+
+    Existing files are never replaced.
+    """
     from krona.tasks.sample import write
 
     show(*write(folder))

@@ -5,9 +5,11 @@ The tasks have GLUE's columns and file layout, but generated rows, so their scor
 """
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 from krona.messages import KronaError
+from krona.safe_files import write_new
 
 FINGERPRINT = "sample-1-315002c8a97a"  # hash of the rows; a test compares it with the hash of the generated rows
 FILES = Path(__file__).with_name("sample_tasks")
@@ -32,12 +34,14 @@ def write(folder: Path) -> list[Path]:
 
     The folders and files have the names of GLUE's download. For MNLI, dev_matched.tsv contains the test split of the
     sample task and dev_mismatched.tsv its dev split.
+
+    Raises:
+        KronaError: one of the files exists. Nothing was written.
     """
-    written = []
-    for task in FOLDERS.values():
-        for packed in sorted((FILES / task).glob("*.tsv.gz")):
-            path = folder / task / packed.stem
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(gzip.decompress(packed.read_bytes()))
-            written.append(path)
-    return written
+    packed = {Path(task, file.stem): file for task in FOLDERS.values() for file in sorted(FILES.glob(f"{task}/*.gz"))}
+    write_new(folder, {name: partial(_unpack, file) for name, file in packed.items()})
+    return [folder / name for name in packed]
+
+
+def _unpack(packed: Path, path: Path) -> None:
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
