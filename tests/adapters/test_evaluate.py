@@ -87,7 +87,10 @@ def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> N
 
 def test_skipped_rows_are_counted(encoders: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    good, bad = ({"sentence1": text, "sentence2": "It is wet.", "label": "entailment"} for text in ("It rains.", None))
+    good, bad = (
+        {"sentence1": text, "sentence2": "It is wet.", "label": "entailment"}
+        for text in ("It rains.", ["It", "rains."])
+    )
     file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad, good)))
     found = score(encoders["rte"], source=str(file), overrides=["data.skip_bad_rows=true"])
     assert found.count == 2
@@ -214,9 +217,13 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
             assert str(path) in said
         assert score(folder, source=str(path)).notes == []
         assert score(folder, data=str(tmp_path)).notes == []
-    path.write_text("".join([*lines, ",sad\n"]))
-    assert not any("empty texts" in note for note in score(folder).notes)  # not in these rows
-    assert score(folder, source=str(path)).notes[0].startswith("empty texts in 1 of 61 rows of train (first ")
+    path.write_text("".join([*lines, '"two\nlines",sad\n']))
+    assert not any("line end" in note for note in score(folder).notes)  # not in these rows
+    assert (
+        score(folder, source=str(path))
+        .notes[0]
+        .startswith("fields with a line end inside in 1 of 61 rows of train (first ")
+    )
 
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:

@@ -142,7 +142,7 @@ def test_the_fields_of_a_prediction(sst2: Path) -> None:
         (["It rains."], "row 1: the row has 1 texts. Task sample_rte reads 'sentence1' and 'sentence2'"),
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
-        ([("a", None)], r"row 1: the column 'sentence2' is empty"),
+        ([("", None)], r"row 1: the row has no text: 'sentence1' and 'sentence2' are empty"),
         ([("a", ["b"])], "row 1: the column 'sentence2' contains a list"),
         ([5], "row 1: a row cannot be of type int"),
     ],

@@ -1,14 +1,16 @@
 """Test the row counts in result.json, and the notes about the rows."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from krona.messages import KronaError
 from krona.tasks import Splits, Task, notes, official_rows
 from krona.tasks.notes import GLUE_ROWS
 from tasks.glue_files import CONF, NAMES, config, task, write
-from tasks.own_task import lines, load, made_up, mood, read
+from tasks.own_task import MOODS, lines, load, made_up, mood, read
 from tasks.test_splits import SIZES
 
 GLUE = Path(__file__).parents[3] / "shared" / "glue"
@@ -72,17 +74,27 @@ def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
     assert "1 of 10 rows of validation: " in find_note(task("rte"), got, "skip")
 
 
-def test_empty_texts_are_counted_in_their_splits(tmp_path: Path) -> None:
-    file = tmp_path / "a.csv"
-    rows = lines(40)
-    for place in (3, 17, 30):
-        rows[place] = f"{' ' * (place % 2)},sad"
-    file.write_text("\n".join(rows))
-    got = read(file)
-    empty = {name: sum(not source[6:].strip() for source in getattr(got, name).sources) for name in got.facts}
-    assert {name: facts["empty_texts"] for name, facts in got.facts.items()} == empty
-    assert sum(empty.values()) == 3
-    assert find_note(mood("a.csv"), got, "empty") == f"empty texts in 3 of 40 rows of train (first {file}:4)"
+def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
+    pair = {"columns": ["a", "b"]}
+    rows = [{"a": f"day {i}", "b": "" if i == 7 else "x", "label": MOODS[i % 3]} for i in range(40)]
+    empty = {"a": " ", "b": "", "label": "sad"}
+    for name, text in (
+        ("a.csv", "\n".join(["a,b,label", *(",".join(row.values()) for row in [*rows, empty])])),
+        ("a.tsv", "\n".join(["a\tb\tlabel", *("\t".join(row.values()) for row in [*rows, empty])])),
+        ("a.jsonl", "\n".join(json.dumps(row) for row in [*rows, empty | {"b": None}])),
+    ):
+        file = tmp_path / name
+        file.write_text(text)
+        with pytest.raises(KronaError, match=r"a\.\w+:4[12]: the row has no text: 'a' and 'b' are empty\. Correct"):
+            read(file, task=pair)
+        got = read(file, task=pair, skip_bad_rows=True)
+        assert (got.train.skipped_rows, got.train.part.rows) == (1, 40)
+        line = 8 if name == "a.jsonl" else 9
+        assert find_note(mood(name, **pair), got, "empty texts") == (
+            f"empty texts in 1 of 41 rows of train (first {file}:{line})"
+        )
+        empty_in = {role: sum(not b for _, b in split.texts) for role, split in got.by_role.items()}
+        assert {role: facts["empty_texts"] for role, facts in got.facts.items()} == empty_in
 
 
 @pytest.mark.parametrize(
@@ -120,7 +132,14 @@ def test_one_class_in_train_is_noted(tmp_path: Path) -> None:
     regression = {"labels": None, "metrics": ["pearson"]}
     got = read(tmp_path / "a.csv", task=regression)
     assert got.facts["train"]["targets"] == {"1.0": 16}
-    assert "target 1.0" in find_note(mood("a.csv", **regression), got, "rounded to one decimal")
+    assert "so the model learns to predict only this number" in find_note(
+        mood("a.csv", **regression), got, "target 1.0"
+    )
+
+
+def test_a_class_without_rows_in_train_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(row.replace("calm", "sad") for row in lines(20)))
+    assert find_note(mood("a.csv"), read(tmp_path / "a.csv"), "class").startswith("train has no rows of calm (1), so")
 
 
 def test_a_subset_that_cannot_be_balanced_is_noted(tmp_path: Path) -> None:

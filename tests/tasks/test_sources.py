@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import Task, data_fingerprint
+from krona.tasks import Data, Task, data_fingerprint
 from krona.tasks.sample import FOLDERS, sample_files
 from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import own_files, require_files
@@ -53,7 +53,6 @@ def test_each_layout_is_read_by_column_name(name: str, tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("\n4\t", "\n4\textra\t", ":6: the row has 5 fields, but the file has 4 columns"),
-        ("\n4\t", "\n\n4\t", ":6: the row has 1 field, but the file has 4 columns"),
         ("ünder 4.\tentailment", "x\tperhaps", ":6: label 'perhaps' is not one of entailment (0), not_entailment (1)"),
     ],
 )
@@ -67,7 +66,7 @@ def test_a_bad_row_is_an_error_with_its_line_or_counted(old: str, new: str, mess
     assert "data.skip_bad_rows=true" in str(caught.value)
     got = load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
     assert (got.train.skipped_rows, got.dev.skipped_rows) == (1, 0)
-    assert len(got.train) == (12 if new == "\n\n4\t" else 11)
+    assert len(got.train) == 11
     assert "train-11" in got.train.ids  # ids are positions in the file
 
 
@@ -174,46 +173,45 @@ def test_a_regression_with_two_columns_and_other_names(tmp_path: Path) -> None:
     got = read(tmp_path / "pairs.jsonl", task=changes)
     i = int(got.train.ids[0].removeprefix("train-"))
     assert got.train.sources[0] == f"a: x {i} b: {i}"
-    assert abs(float(got.train.targets[0]) - i / 4) <= 0.05 + 1e-9
+    assert got.train.targets[0] == str(i / 4)
 
 
 def test_the_fingerprint_depends_on_the_content_only(tmp_path: Path) -> None:
     inner, other = write(tmp_path / "a", "rte"), write(tmp_path / "b", "rte")
-    first = data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "a"))
-    assert first == data_fingerprint(task("rte"), kind="tsv", path=str(inner))
-    assert first == data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "b"))
+    first = data_fingerprint(task("rte"), Data(kind="tsv", path=str(tmp_path / "a")))
+    assert first == data_fingerprint(task("rte"), Data(kind="tsv", path=str(inner)))
+    assert first == data_fingerprint(task("rte"), Data(kind="tsv", path=str(tmp_path / "b")))
     file = other / "dev.tsv"
     file.write_text(file.read_text().replace("cat", "dog", 1))
     os.utime(file, ns=(1, 1))
-    assert first != data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "b"))
+    assert first != data_fingerprint(task("rte"), Data(kind="tsv", path=str(tmp_path / "b")))
 
 
 def test_fingerprints_of_own_files_and_of_the_hub(tmp_path: Path) -> None:
     own = task("rte", files={"train": "a.csv"})
     assert own_files(own, str(tmp_path)) == {"train": tmp_path / "a.csv"}
-    assert data_fingerprint(own, kind="hub", path=str(tmp_path)) == "own:absent"
+    assert data_fingerprint(own, Data(kind="hub", path=str(tmp_path))) == "own:absent"
     (tmp_path / "a.csv").write_text("x")
-    assert data_fingerprint(own, kind="hub", path=str(tmp_path)).startswith("own:")
+    assert data_fingerprint(own, Data(kind="hub", path=str(tmp_path))).startswith("own:")
     hub = {"kind": "hub", "name": "nyu-mll/glue"}
-    assert data_fingerprint(task("rte"), **hub) == "hub:nyu-mll/glue/rte@main"
-    assert data_fingerprint(task("rte"), **hub, revision="abc") == "hub:nyu-mll/glue/rte@abc"
-    assert data_fingerprint(task("sample_rte"), kind="sample").startswith("sample:")
+    assert data_fingerprint(task("rte"), Data(**hub)) == "hub:nyu-mll/glue/rte@main"
+    assert data_fingerprint(task("rte"), Data(**hub, revision="abc")) == "hub:nyu-mll/glue/rte@abc"
+    assert data_fingerprint(task("sample_rte"), Data(kind="sample")).startswith("sample:")
 
 
 @pytest.mark.parametrize("path", [None, "/nowhere", "\0", __file__])
 def test_the_fingerprint_never_raises(path: str | None) -> None:
-    assert data_fingerprint(task("rte"), kind="tsv", path=path) == "tsv:absent"
-    assert isinstance(data_fingerprint(task("rte"), kind="what", path=path), str)
+    assert data_fingerprint(task("rte"), Data(kind="tsv", path=path)) == "tsv:absent"
 
 
 def test_the_fingerprint_needs_neither_torch_nor_datasets(tmp_path: Path) -> None:
     write(tmp_path, "rte")
     code = f"""
 import sys
-from krona.tasks import Task, data_fingerprint
+from krona.tasks import Data, Task, data_fingerprint
 values = dict(name="rte", columns=["sentence1"], labels=["a", "b"], metrics=["f1"], tsv=dict(folder="RTE"))
 task = Task.from_config(values)
-print(data_fingerprint(task, kind="tsv", path={str(tmp_path)!r})[:4])
+print(data_fingerprint(task, Data(kind="tsv", path={str(tmp_path)!r}))[:4])
 print([m for m in ("torch", "datasets", "evaluate", "sklearn", "scipy", "transformers", "pandas") if m in sys.modules])
 """
     assert output_of(sys.executable, "-c", code).split("\n")[:2] == ["tsv:", "[]"]

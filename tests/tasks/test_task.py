@@ -7,7 +7,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Task
-from krona.tasks.values import BadRowError
+from krona.tasks.values import BadRowError, round_number
 from tasks.glue_files import NAMES, task
 
 OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "metrics": ["accuracy", "macro_f1"]}
@@ -43,39 +43,45 @@ GLUE_IDS = {
 @pytest.mark.parametrize("name", GLUE_IDS)
 def test_label_words_and_ids_are_glues(name: str) -> None:
     for word, target in GLUE_IDS[name].items():
-        for value in (word, f" {word} ", target, int(target), float(target)):
+        for value in (word, f" {word} ", target, int(target), float(target), f"{target}.0"):
             assert task(name).target({"label": value}) == target
     assert task(name).target_strings() == list(GLUE_IDS[name].values())
 
 
 @pytest.mark.parametrize(
-    ("value", "target"),
+    ("value", "target", "rounded"),
     [
-        ("5.000", "5.0"),
-        (3.25, "3.2"),
-        (3.75, "3.8"),
-        ("2.45", "2.4"),
-        (2.450000047683716, "2.4"),  # the same score as a float32
-        (-0.01, "0.0"),
-        ("1234.56", "1234.6"),
-        (4, "4.0"),
+        ("5.000", "5.0", "5.0"),
+        (3.25, "3.25", "3.2"),
+        (3.75, "3.75", "3.8"),
+        ("2.45", "2.45", "2.4"),
+        (2.450000047683716, "2.45", "2.4"),  # the same score as a float32
+        (-0.01, "-0.01", "0.0"),
+        ("0.1634", "0.1634", "0.2"),
+        ("1234.56", "1234.56", "1234.6"),
+        (4, "4.0", "4.0"),
+        ("1e14", "100000000000000.0", "100000000000000.0"),
     ],
 )
-def test_a_regressions_target_has_one_decimal(value: object, target: str) -> None:
+def test_a_regressions_target_keeps_its_value_unless_it_is_rounded(value: object, target: str, rounded: str) -> None:
     assert task("stsb").target({"label": value}) == target
+    assert round_number(target, 1) == rounded
     assert task("stsb").target_strings() is None
 
 
 WRONG = {
-    "rte": (["-", "2", -1, "Entailment", "", 0.5], "is not one of entailment (0), not_entailment (1)"),
-    "stsb": (["good", "", "nan", "inf", 1e300, "1_0"], "is not a number"),
+    "rte": (["-", "2", -1, "Entailment", "1.01", 0.5], "is not one of entailment (0), not_entailment (1)"),
+    "stsb": (["good", "nan", "inf", 1e300, "1_0"], "is not a number"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_label_is_an_error(name: str) -> None:
     values, message = WRONG[name]
-    for value, expected in [*((value, message) for value in values), (None, "the label is empty (null)")]:
+    for value, expected in [
+        *((value, message) for value in values),
+        *((value, "the label is empty") for value in (None, "", " ")),
+    ]:
         with pytest.raises(BadRowError, match=re.escape(expected)):
             task(name).target({"label": value})
 
@@ -108,11 +114,13 @@ def test_a_users_task_needs_four_keys() -> None:
 
 def test_numbers_as_label_words_are_words_and_never_ids() -> None:
     stars = Task.from_config(OWN | {"labels": [1, 2, 3]})
-    assert [stars.target({"label": value}) for value in (1, "2", 3.0)] == ["0", "1", "2"]
+    assert [stars.target({"label": value}) for value in (1, "2", 3.0, "3.0")] == ["0", "1", "2", "2"]
     with pytest.raises(BadRowError, match="label '0' is not one of 1, 2, 3"):
         stars.target({"label": 0})
     with pytest.raises(BadRowError, match=r"label '-1' is not one of 1, 2, 3 \(GLUE's test sets on the Hub have -1"):
         stars.target({"label": -1})
+    halves = Task.from_config(OWN | {"labels": ["1.0", "1.5"]})
+    assert [halves.target({"label": value}) for value in ("1.0", 1.0, 1.5)] == ["0", "0", "1"]
     truth = Task.from_config(OWN | {"labels": ["false", "true"]})
     assert [truth.target({"label": value}) for value in (False, True)] == ["0", "1"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import InputRows, data_fingerprint
+from krona.tasks import Data, InputRows, data_fingerprint
 from krona.tasks.sources import require_files
 from tasks.own_task import lines, mood, read, texts
 
@@ -41,7 +41,7 @@ def test_files_that_are_not_regular(tmp_path: Path) -> None:
             require_files(mood(name), kind="hub", path=str(tmp_path))
         with pytest.raises(KronaError, match=message):
             InputRows(str(tmp_path / name), mood(name))
-        assert data_fingerprint(mood(name), kind="hub", path=str(tmp_path)) == "own:absent"
+        assert data_fingerprint(mood(name), Data(kind="hub", path=str(tmp_path))) == "own:absent"
 
 
 @pytest.mark.parametrize("content", [b"text\tlabel\n" + b"x\tsad\n" * 400_000, b"\0" * 3_000_000, b"\n" * 3_000_000])

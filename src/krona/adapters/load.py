@@ -22,7 +22,7 @@ from krona.paths import expand
 from krona.runs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
-from krona.tasks.values import BadRowError
+from krona.tasks.values import BadRowError, read_text
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the origin has no targets
@@ -79,7 +79,7 @@ class Trained:
                 sources.append(self.task.source(columns, prefix=prefix))
             except BadRowError as error:
                 raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
-            texts.append(tuple(str(columns[name]) for name in self.task.columns))
+            texts.append(tuple(read_text(name, columns[name]) for name in self.task.columns))
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:

@@ -130,6 +130,7 @@ class Provenance(TypedDict):
     """CPU threads of each process."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneFacts]
+    data_fingerprint: NotRequired[str]
     backbone_fingerprint: NotRequired[str]
     pretrained: NotRequired[Flag]
     """False if the backbone has random weights."""

@@ -42,7 +42,7 @@ class Wanted:
     names: Mapping[str, Sequence[str]]  # each column's possible names in a file, the preferred name first
     header: Sequence[str] | None = None  # the column names of a file without a header line
     headless: bool = False  # use ``header`` even if the first line contains the column names
-    to_predict: bool = False  # the rows are the input of ``krona predict``, and blank lines are skipped
+    to_predict: bool = False  # the rows are the input of ``krona predict``
 
     def missing(self, found: Iterable[str]) -> list[str]:
         known = {*found}
@@ -50,8 +50,6 @@ class Wanted:
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
         """Return a dict from each column to its name in a file. Raise `KronaError` for a missing or repeated column."""
-        if found and not "".join(found).strip():
-            raise KronaError(f"{where}: the first line is blank, but it must name the columns. Remove the line.")
         for column in self.missing(found):
             either = " or ".join(f"'{name}'" for name in self.names[column])
             commas = " (in a CSV, commas separate the columns)" if ";" in "".join(found) else ""
@@ -113,7 +111,7 @@ def _read_lines(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: st
         records = _split_quoted(text.name, lines, delimiter="," if kind == ".csv" else "\t")
         return _select_columns(text.name, records, wanted)
     hint = "" if wanted.to_predict else ". If a spreadsheet wrote the quotes, set data.quoting=csv"
-    return _select_columns(text.name, _split_plain(lines, blank=not wanted.to_predict), wanted, hint=hint)
+    return _select_columns(text.name, _split_plain(lines), wanted, hint=hint)
 
 
 def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hint: str = "") -> Iterator[Located]:
@@ -139,17 +137,12 @@ def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hi
         yield line, BadRowError(problem, kind="wrong number of fields")
 
 
-def _split_plain(lines: Iterator[str], *, blank: bool) -> Iterator[Record]:
-    """Split lines at tabs. Skip blank lines at the end and, if ``blank`` is false, all other blank lines too."""
-    waiting = list[int]()
+def _split_plain(lines: Iterator[str]) -> Iterator[Record]:
+    """Split lines at tabs, and skip blank lines."""
     for number, line in enumerate(lines, start=1):
         text = line.removesuffix("\n").removesuffix("\r")
         if not text.strip("\r"):
-            waiting.append(number)
             continue
-        if blank:
-            yield from ((blank_line, blank_line, [""], None) for blank_line in waiting)
-        waiting.clear()
         fields = text.split("\t")
         odd = '""' in text and any(field[:1] == '"' == field[-1:] and '""' in field[1:-1] for field in fields)
         yield number, number, fields, Oddity.QUOTED if odd else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from krona.messages import amount
+from krona.messages import amount, join_names
 from krona.tasks.data_files import Oddity
 from krona.tasks.rows import Part
 from krona.tasks.splits import Splits
@@ -71,13 +71,13 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
     if not counts:  # a regression
         if len(found) == 1:
             (target,) = found
-            yield (
-                f"train has only the target {target}. Targets are rounded to one decimal. If they differ in the file, "
-                "multiply them, for example by 100."
-            )
+            yield f"train has only the target {target}, so the model learns to predict only this number."
     elif len(found) == 1:
         (target,) = found
         yield f"train has only one class, {task.label_name(target)}, so the model learns to predict only this class."
+    elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
+        classes = "this class" if len(missing) == 1 else "these classes"
+        yield f"train has no rows of {join_names(missing)}, so the model cannot learn to predict {classes}."
     elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."

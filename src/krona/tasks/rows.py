@@ -10,7 +10,7 @@ from krona.messages import KronaError, amount
 from krona.tasks.data_files import Located, Oddity
 from krona.tasks.data_settings import Data
 from krona.tasks.task import Task
-from krona.tasks.values import BadRowError
+from krona.tasks.values import BadRowError, read_text, round_number
 
 Kind = TypeVar("Kind")
 
@@ -67,6 +67,10 @@ class Split:
         }
         return replace(self, **columns)
 
+    def round_targets(self, decimals: int) -> "Split":
+        """Return the split of a regression with rounded targets."""
+        return replace(self, targets=[round_number(target, decimals) for target in self.targets])
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the ids, source texts and target texts."""
@@ -114,7 +118,7 @@ class Reading:
             ids.append(f"{name}-{place - 1}")
             sources.append(source)
             targets.append(target)
-            texts.append(tuple(str(row[column]) for column in self.task.columns))
+            texts.append(tuple(read_text(column, row[column]) for column in self.task.columns))
             if not all(text.strip() for text in texts[-1]):
                 _count(oddities, Oddity.EMPTY, f"{origin}:{line}")
                 empty.add(ids[-1])

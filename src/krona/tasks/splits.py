@@ -6,7 +6,7 @@ does not depend on the seed of the training, so all runs of a task have the same
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,11 @@ class Splits:
     @property
     def by_role(self) -> dict[str, Split]:
         return {role: getattr(self, role) for role in ROLES}
+
+    def round_targets(self, decimals: int) -> "Splits":
+        """Return the splits of a regression with rounded targets."""
+        rounded: dict[str, Any] = {role: split.round_targets(decimals) for role, split in self.by_role.items()}
+        return replace(self, **rounded)
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from krona.tasks.values import NO_LABEL, BadRowError, read_label, read_number, r
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
 FIELD = re.compile(r"\{([^{}]*)\}")
+WHOLE = re.compile(r"(?<=\d)\.0+$")  # the decimals of a whole number such as 1.0
 
 
 def _parse_words(value: Any) -> Any:
@@ -94,7 +95,12 @@ class Task(BaseModel):
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
     """A map from each label word to its id, or a list of words. The target text is the id.
 
-    If the value is null, the task is a regression, and the target text is a number with one decimal.
+    If the value is null, the task is a regression, and the target text is a number.
+    """
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
+    """The number of decimals to which the targets of a regression are rounded if the backbone generates them as text.
+
+    Encoders predict numbers, so their targets are not rounded. If the value is null, no target is rounded.
     """
     metrics: Words
     """The names of the metrics. The epoch with the highest mean of these metrics on dev is chosen."""
@@ -175,9 +181,15 @@ class Task(BaseModel):
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
         """Return the source text of a row, after the task's name if ``prefix`` is true.
 
-        Raise `BadRowError` if a text is missing.
+        Raises:
+            BadRowError: all texts are empty, or a value is not text.
         """
         texts = {name: read_text(name, row.get(name)) for name in self.columns}
+        if not any(text.strip() for text in texts.values()):
+            columns = " and ".join(f"'{name}'" for name in self.columns)
+            raise BadRowError(
+                f"the row has no text: {columns} {'is' if len(texts) == 1 else 'are'} empty", kind="no text"
+            )
         text = self._format % tuple(texts[name] for name in self._fields)
         return f"{self.sample or self.name} {text}" if prefix else text
 
@@ -191,12 +203,15 @@ class Task(BaseModel):
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the target text of a row. Raise `BadRowError` for an unknown label or an invalid number."""
+        """Return the target text of a row. Raise `BadRowError` for an unknown label or an invalid number.
+
+        In all formats, the labels 1, 1.0, "1" and "1.0" are equal.
+        """
         value = row.get(self.label_column)
         if self.labels is None:
             return read_number(value)
         text = read_label(value)
-        target = self._targets.get(text)
+        target = self._targets.get(text) or self._targets.get(WHOLE.sub("", text))
         if target is None:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])

@@ -4,9 +4,11 @@ import datetime
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 
+import numpy as np
+
 from krona.messages import shorten
 
-LARGEST = 1e15  # limit of the targets of a regression, because larger floats have no exact decimal
+LARGEST = 1e15  # limit of the targets of a regression
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NO_LABEL = {"-1": " (GLUE's test sets on the Hub have -1 instead of a label)"}
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
@@ -21,11 +23,15 @@ class BadRowError(Exception):
 
 
 def read_text(name: str, value: object) -> str:
-    """Return a column's value as text. Raise `BadRowError` unless it is a text, a date or a finite number."""
+    """Return a column's value as text: a text, a date or a finite number. A missing value (null) is an empty text.
+
+    Raises:
+        BadRowError: the value has another type.
+    """
     if type(value) is str:
         return value
     if value is None:
-        raise BadRowError(f"the column '{name}' is empty (null)", kind="no text")
+        return ""
     if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     words = next((words for kind, words in NOT_TEXTS.items() if isinstance(value, kind)), None)
@@ -34,22 +40,22 @@ def read_text(name: str, value: object) -> str:
 
 
 def read_label(value: object) -> str:
-    """Return a label as text, for example ``true`` for True and ``1`` for 1.0. Raise `BadRowError` for None."""
-    _require_label(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    """Return a label as text, for example ``true`` for True. Raise `BadRowError` for a missing label."""
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
+    if not text:
+        raise BadRowError("the label is empty", kind="no label")
+    return text
 
 
 def read_number(value: object) -> str:
-    """Return a number as text with one decimal. The text "2.45", a float64 and a float32 give the same result.
+    """Return a number as text, with the shortest decimals of its float32.
 
-    Ties are rounded to the even digit, as in numpy. Raise `BadRowError` if the value is too large or not a number.
+    The text "2.45", a float64 and a float32 give the same result, and so do 5 and "5.000".
+
+    Raises:
+        BadRowError: the value is too large or not a number.
     """
-    _require_label(value)
-    text = str(value).strip()
+    text = read_label(value)
     try:
         number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
@@ -57,10 +63,10 @@ def read_number(value: object) -> str:
     if not abs(number) < LARGEST:
         limit = f" below {LARGEST:.0e}" if abs(number) >= LARGEST else ""
         raise BadRowError(f"label '{shorten(value)}' is not a number{limit}", kind="label is no number")
-    rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
-    return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0
+    return np.format_float_positional(np.float32(number) + np.float32(0), trim="0")  # -0.0 becomes 0.0
 
 
-def _require_label(value: object) -> None:
-    if value is None:
-        raise BadRowError("the label is empty (null)", kind="no label")
+def round_number(text: str, decimals: int) -> str:
+    """Return the text of a number with this number of decimals. Ties are rounded to the even digit, as in numpy."""
+    digit = Decimal(1).scaleb(-decimals)
+    return str(Decimal(text).quantize(digit, rounding=ROUND_HALF_EVEN) + 0 * digit)  # -0.0 becomes 0.0

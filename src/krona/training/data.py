@@ -1,7 +1,6 @@
 """Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from krona.backbones.families import max_positions
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
 from krona.config.settings import Run
-from krona.messages import join_names
+from krona.messages import KronaError, join_names
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
@@ -30,14 +29,30 @@ class RunData:
     test: SplitEvaluation
 
 
-def load_splits(settings: Run, *, share: bool) -> Splits:
-    """Return the rows of train, dev and test, which must not be changed."""
-    task, data = settings.task, settings.data
-    load = partial(tasks.load, task, data, prefix=settings.method.task_prefix)
+def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
+    """Return the rows of train, dev and test, which must not be changed.
+
+    Args:
+        fingerprint: the fingerprint of the data in the run id.
+        share: whether to keep the rows for other jobs of this process.
+
+    Raises:
+        KronaError: the data cannot be read or divided, or their files have changed since the run id was computed.
+    """
+    task, data, prefix = settings.task, settings.data, settings.method.task_prefix
+
+    def load() -> Splits:
+        splits = tasks.load(task, data, prefix=prefix)
+        if (now := tasks.data_fingerprint(task, data)) != fingerprint:
+            raise KronaError(
+                f"The data of task {task.name} changed after the run id was computed: their fingerprint was "
+                f"{fingerprint} and is now {now}. Run the same command again."
+            )
+        return splits
+
     if not share:
         return load()
-    content = tasks.data_fingerprint(task, kind=data.kind, path=data.path, name=data.name, revision=data.revision)
-    splits: Splits = cached("splits", 8, (content, repr(task), repr(data), settings.method.task_prefix), load)
+    splits: Splits = cached("splits", 8, (fingerprint, repr(task), repr(data), prefix), load)
     return splits
 
 
@@ -53,7 +68,13 @@ def build_data(
     trainer, family = settings.trainer, backbone.family
     if trainer.fast_dev_run:
         splits = _first_batches(settings, splits)
-    by_name = {name: getattr(splits, name) for name in tasks.ROLES}
+    if family.writes and (decimals := settings.task.decimals) is not None:
+        whole, splits = splits, splits.round_targets(decimals)
+        if splits != whole:
+            result.notes.append(
+                f"Targets are rounded (task.decimals={decimals}), because this backbone generates them as text."
+            )
+    by_name = splits.by_role
     targets = {target for split in by_name.values() for target in split.targets}
     family.check_targets(sorted(targets), source=settings.backbone.tokenizer or settings.backbone.name_or_path)
     tokens = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from krona import tasks
 from krona.adapters.init_from import InitialWeights
 from krona.config import check
 from krona.paths import OUTPUTS
@@ -47,6 +48,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
     unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))
+    unused.provenance["data_fingerprint"] = tasks.data_fingerprint(settings.task, settings.data)
     initial = InitialWeights.of(settings.init_from)
     prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
     data = prepared.data

@@ -133,7 +133,7 @@ def prepare(
     pl.seed_everything(settings.seed, verbose=False)
 
     # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
-    splits = load_splits(settings, share=share)
+    splits = load_splits(settings, fingerprint=result.provenance["data_fingerprint"], share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     data = build_data(settings, result, splits, backbone, cache=cache, ranks=ranks)

@@ -75,7 +75,11 @@ class JobSpec:
 
     @cached_property
     def run_id(self) -> str:
-        return identify(self.settings, self.initial)
+        return identify(self.settings, self.initial, data_fingerprint=self.data_fingerprint)
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        return tasks.data_fingerprint(self.settings.task, self.settings.data)
 
     @property
     def folder(self) -> Path:
@@ -93,21 +97,19 @@ class JobSpec:
                 write(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def identify(settings: Run, initial: InitialWeights | None = None) -> str:
+def identify(settings: Run, initial: InitialWeights | None = None, *, data_fingerprint: str | None = None) -> str:
     """Return the run id, computed from the config and the contents of data, backbone and initial weights.
 
     ``initial`` are the weights of ``settings.init_from``, if the caller uses them again.
     """
-    data, config = settings.data, dict(settings.config)
+    config = dict(settings.config)
     if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
         config["init_from"] = initial.hash()
     if settings.method.fit_factors == "nearest" and settings.method.branch_config.get("kron_factors"):
         config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}
     return run_id(
         config,
-        data_fingerprint=tasks.data_fingerprint(
-            settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
-        ),
+        data_fingerprint=data_fingerprint or tasks.data_fingerprint(settings.task, settings.data),
         backbone_fingerprint=source.fingerprint(settings.backbone),
     )
 

@@ -194,6 +194,7 @@ def _new_result(spec: JobSpec) -> Result:
         notes=list(spec.notes),
         provenance={
             **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
+            "data_fingerprint": spec.data_fingerprint,
             "backbone_fingerprint": source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),
