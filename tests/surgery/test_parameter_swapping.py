@@ -15,8 +15,6 @@ from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     T5ForConditionalGeneration,
-    WavLMConfig,
-    WavLMModel,
 )
 
 from krona import surgery
@@ -307,36 +305,6 @@ def test_names_that_no_adapter_can_have(name: str) -> None:
     model = tiny_t5()
     mistake = partial(surgery.insert, model, LoRA, target_modules=QV, name=name)
     refused(model, mistake, "is not a valid name of an adapter")
-
-
-# Layers whose forward is not called
-
-
-def test_layers_that_a_fused_function_reads_past_their_forward_are_refused() -> None:
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    model = nn.TransformerEncoder(layer, 1).eval()
-    for place in ("linear1", "norm2", "out_proj"):
-        mistake = partial(surgery.insert, model, LoRA, target_modules=[place])
-        refused(model, mistake, f"layers.0.*{place} would never run.* without calling the layer")
-    wavlm = WavLMModel(
-        WavLMConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8],
-                    conv_stride=[2], conv_kernel=[3], num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
-    )  # fmt: skip
-    refused(wavlm, lambda: surgery.insert(wavlm, LoRA, target_modules=["q_proj"]), "WavLMAttention")
-
-
-def test_norms_and_biases_of_such_layers_train_in_the_model_itself() -> None:
-    torch.manual_seed(0)
-    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1).eval()
-    x = torch.randn(2, 3, 8)
-    before = model(x)
-    surgery.insert(model, Bias, target_modules=["linear1"])
-    assert "layers.0.linear1.bias" in surgery.trainable_state(model)
-    disturb(model)
-    with torch.no_grad():
-        assert not torch.allclose(model(x), before, atol=1e-3)
-    surgery.take_out(model)
-    assert torch.equal(model(x), before)
 
 
 # Backward while merged

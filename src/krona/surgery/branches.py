@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position, list_placements
-from krona.surgery.layers import is_conv1d, is_linear, reads_past_forward, weight_matrix
+from krona.surgery.branch_checks import skipped_branch
+from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
 from krona.surgery.targets import end_layers, match_places, widths_of_part
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
@@ -43,7 +44,7 @@ def build(
         if has_existing(branch, base):
             continue
         entry = None if match.entry is None else unwrap(model.get_submodule(match.entry))
-        _check_place(model, place, entry, placement)
+        _check_place(model, place, base, entry, placement)
         at = BranchPlacement(placement, options.inner_residual)
         sizes = at.widths(*widths_of_part(base, entry))
         modules = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
@@ -121,12 +122,16 @@ def _check_placements(options: InsertOptions) -> list[Position]:
     return placements
 
 
-def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placement: Position) -> None:
+def _check_place(model: nn.Module, place: str, base: nn.Module, entry: nn.Module | None, placement: Position) -> None:
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
-    if reads_past_forward(parent):
+    # TransformerEncoderLayer reads the weights only in eval mode, so the check in the first forward pass could miss it
+    if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
+        raise KronaError(skipped_branch(place, parent))
+    if is_linear(base) and "weight" not in base._parameters:
         raise KronaError(
-            f"A branch at {public_name(place)} would never run, because {type(parent).__name__} uses the weight of "
-            "this layer without calling the layer. Use other target_modules."
+            f"The weight of {public_name(place)} is parametrised (as by weight_norm or spectral_norm), so no branch "
+            "can be merged into it. Remove the parametrisation first (torch.nn.utils.remove_weight_norm or "
+            "torch.nn.utils.parametrize.remove_parametrizations), or use other target_modules."
         )
     if entry is not None and placement == "before":
         raise KronaError(

@@ -1,7 +1,7 @@
 """Insert adapters into a model, switch between them, and remove them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,13 +10,14 @@ from torch import nn
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.placement import InsertOptions
+from krona.surgery.branch_checks import check_first_forward
 from krona.surgery.branches import BuiltBranches, build
 from krona.surgery.merging import unmerge
 from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
 from krona.surgery.saving import refuse_methods, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
-from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, public_name, replace
+from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, all_names, public_name, replace
 
 NO_COPY = "Adapter {!r} was inserted with reversible=False, so the backbone's original weights were not kept. "
 
@@ -62,8 +63,9 @@ def insert(
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
     model.__dict__["krona"] = state
     model.requires_grad_(False)
+    names = all_names(model)
     for at in reversed(built):  # inner modules before outer modules, so that the names stay valid
-        _put_in(model, name, at)
+        _put_in(model, name, at, names)
     for parameter_name, (slots, original, copy) in copies.items():
         adapter.trained[parameter_name], state.slots[parameter_name] = copy, slots
         if reversible:
@@ -73,6 +75,7 @@ def insert(
     use_fast_modules(model)
     refuse_methods(model)
     activate(model, name)
+    check_first_forward(model)
 
 
 def activate(model: nn.Module, name: str | None) -> None:
@@ -123,10 +126,11 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     if state.merged is None:
         activate(model, None)
     for adapter_name in removed:
-        for place, adapted in reversed(list(adapted_modules(model))):
+        names = all_names(model)
+        for _, adapted in reversed(list(adapted_modules(model))):
             adapted.drop(adapter_name)
             if not adapted.branches:
-                replace(model, place, adapted.base)
+                replace(model, names[adapted], adapted.base)
         del state.adapters[adapter_name]
     if after is None:
         restore(model)
@@ -135,11 +139,11 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         refuse_methods(model)
 
 
-def _put_in(model: nn.Module, name: str, built: BuiltBranches) -> None:
+def _put_in(model: nn.Module, name: str, built: BuiltBranches, names: Mapping[nn.Module, Sequence[str]]) -> None:
     adapted = model.get_submodule(built.place)
     if not isinstance(adapted, Adapted):
-        adapted = Adapted(adapted)
-        replace(model, built.place, adapted)
+        base, adapted = adapted, Adapted(adapted)
+        replace(model, names[base], adapted)
     adapted.branches[name] = built.branches.train(adapted.training)
     adapted.places[name] = built.placement
     if built.entry is not None:

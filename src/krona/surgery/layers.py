@@ -8,15 +8,6 @@ def is_norm(module: nn.Module) -> bool:
     return type(module).__name__.endswith("Norm")
 
 
-# the forward functions of these classes pass the layers' weights to a fused function, and do not call the layers
-READ_PAST_FORWARD = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "WavLMAttention"})
-
-
-def reads_past_forward(module: nn.Module) -> bool:
-    """Return whether a module uses its layers' weights without calling the layers. Branches there would never run."""
-    return any(kind.__name__ in READ_PAST_FORWARD for kind in type(module).__mro__)
-
-
 def is_conv1d(module: nn.Module) -> bool:
     """Return whether a module is the linear layer of GPT-2, whose weight is (d_in, d_out)."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")

@@ -11,9 +11,10 @@ from torch import nn
 
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
+from krona.surgery.branch_checks import remove_hooks
 from krona.surgery.merging import merge
 from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.wrapper import Adapted, replace
+from krona.surgery.wrapper import Adapted, all_names, replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
 RESIZE = "resize_token_embeddings"
@@ -30,16 +31,17 @@ def bake(model: nn.Module) -> None:
     """
     state = get_state(model)
     if len(state.adapters) > 1:
-        names = ", ".join(map(repr, state.adapters))
         raise KronaError(
-            f"There are {len(state.adapters)} adapters in this model ({names}). Remove adapters until only one remains."
+            f"There are {len(state.adapters)} adapters in this model ({', '.join(map(repr, state.adapters))}). Remove "
+            "adapters until only one remains."
         )
     if state.merged is None:
         merge(model)
-    for place, adapted in reversed(list(adapted_modules(model))):
+    names = all_names(model)
+    for _, adapted in reversed(list(adapted_modules(model))):
         for adapter in list(adapted.branches):
             adapted.drop(adapter)
-        replace(model, place, adapted.base)
+        replace(model, names[adapted], adapted.base)
     restore(model)
     _record_untied(model)
 
@@ -69,6 +71,7 @@ def restore(model: nn.Module) -> None:
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
+    remove_hooks(model)
     model.__dict__.pop("_apply", None)
     allow_methods(model)
     del model.__dict__["krona"]

@@ -1,6 +1,7 @@
 """Wrap a module of the backbone, and compute its output together with the branches of an adapter."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -81,6 +82,7 @@ class Adapted(nn.Module):
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
+        self.was_called = self.weight_was_read = False  # in the first forward pass (`krona.surgery.branch_checks`)
         self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.update`
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -89,6 +91,8 @@ class Adapted(nn.Module):
         except AttributeError:
             if name.startswith("__"):
                 raise
+            if name == "weight" and not torch.compiler.is_compiling():
+                self.weight_was_read = True
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
@@ -98,6 +102,8 @@ class Adapted(nn.Module):
         setattr(self.base, name, param)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling() and not self.was_called:
+            self.was_called = True
         if self.batch is not None:
             return self.batch.forward(self, x, *args, **kwargs)
         name = self.active
@@ -223,7 +229,16 @@ def unwrap(module: nn.Module) -> nn.Module:
     return module.base if isinstance(module, Adapted) else module
 
 
-def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Replace the module with this name in a model by another module."""
-    parent, _, attribute = name.rpartition(".")
-    setattr(unwrap(model.get_submodule(parent)), attribute, module)
+def all_names(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """Return all names of each module. A module has several names if a model assigns it to several attributes."""
+    names: dict[nn.Module, list[str]] = defaultdict(list)
+    for name, module in model.named_modules(remove_duplicate=False):
+        names[module].append(name)
+    return names
+
+
+def replace(model: nn.Module, names: Sequence[str], module: nn.Module) -> None:
+    """Replace the module with these names in a model by another module."""
+    for name in names:
+        parent, _, attribute = name.rpartition(".")
+        setattr(unwrap(model.get_submodule(parent)), attribute, module)

@@ -1,4 +1,4 @@
-"""Find faults of a branch class before a run, or after an export that failed."""
+"""Check that a branch class computes what it declares, and that a model calls all of its branches."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError, first_line
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
-from krona.surgery.wrapper import public_name
+from krona.surgery.wrapper import public_name, unwrap
 
 TOLERANCE = 1e-3  # the largest difference between ``delta`` and ``forward``, as a fraction of the largest output
 
@@ -33,6 +33,49 @@ def find_branch_fault(model: nn.Module) -> str | None:
                 return fault
             checked.add(key)
     return None
+
+
+def skipped_branch(place: str, parent: nn.Module) -> str:
+    """Return the message for a branch that never runs."""
+    return (
+        f"A branch at {public_name(place)} would never run, because {type(parent).__name__} uses the weight of this "
+        "layer without calling the layer. Use other target_modules."
+    )
+
+
+def check_first_forward(model: nn.Module) -> None:
+    """Register hooks that raise an error in the model's first forward pass if the pass skips a branch.
+
+    Some modules read the weight of a layer and do not call the layer, such as Mamba's mixer with ``dt_proj``. A branch
+    at such a layer would never run. A layer whose weight was not read may be skipped, as in layer dropout. The hooks
+    are removed when a forward pass has called the branches.
+    """
+    remove_hooks(model)
+    model.register_forward_pre_hook(_begin_check)
+    model.register_forward_hook(_end_check)
+
+
+def remove_hooks(model: nn.Module) -> None:
+    """Remove the hooks of `check_first_forward`, if there are any."""
+    for hooks in (model._forward_pre_hooks, model._forward_hooks):
+        for key in [key for key, hook in hooks.items() if hook in (_begin_check, _end_check)]:
+            del hooks[key]
+
+
+def _begin_check(model: nn.Module, inputs: Any) -> None:
+    for _, adapted in adapted_modules(model):
+        adapted.was_called = adapted.weight_was_read = False
+
+
+def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
+    state = get_state(model)
+    if torch.compiler.is_compiling() or state.active is None or state.merged is not None:
+        return
+    places = [(place, adapted) for place, adapted in adapted_modules(model) if state.active in adapted.branches]
+    for place, adapted in places:
+        if adapted.weight_was_read and not adapted.was_called:
+            raise KronaError(skipped_branch(place, unwrap(model.get_submodule(place.rpartition(".")[0]))))
+    remove_hooks(model)
 
 
 @torch.no_grad()
