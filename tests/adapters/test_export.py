@@ -103,6 +103,8 @@ def test_to_peft_and_back_the_predictions_are_identical(
     rows = [{"sentence1": f"the cat {i}", "sentence2": f"a dog {i * 7}"} for i in range(30)]
     before = [one.answer for one in load(found).predict(rows)]
     back = tmp_path / "back.safetensors"
+    with pytest.raises(KronaError, match=r"The backbone of .* was not found at t5\. .*--backbone FOLDER"):
+        import_peft(tmp_path / "peft", back, overrides=[], backbone=None, overwrite=False)
     said = import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
     assert "The logits are those of peft" in said[1]
     assert [one.answer for one in load(back).predict(rows)] == before

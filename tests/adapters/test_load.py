@@ -171,12 +171,16 @@ def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_
             load(name, outputs=outputs)
 
 
-def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
+def test_a_backbone_that_moved_and_another(
+    tiny: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = tiny_backbones.write(tmp_path / "here", "bert", initializer_range=0.5)
     values = [value for value in tiny["bert"] if not value.startswith("backbone")]
+    monkeypatch.chdir(tmp_path)
     folder = finished(
-        tmp_path / "outputs", "method=lora", "task=sample_rte", "backbone=local", f"backbone.path={here}", *values
+        tmp_path / "outputs", "method=lora", "task=sample_rte", "backbone=local", "backbone.path=here", *values
     )
+    monkeypatch.chdir(folder)  # a relative path is found from other folders too
     rows = [["It rains.", "It is wet."]]
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")

@@ -24,11 +24,12 @@ from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import folder_pooling
 from krona.messages import KronaError, mask_secrets
-from krona.paths import CONF, OUTPUTS
+from krona.paths import CONF, OUTPUTS, expand
 
 TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 SERVICES = ("logger", "callbacks")  # sections whose environment variables may be secrets
+FOLDERS = (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path"))
 EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
 
 
@@ -118,6 +119,11 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
     require_choices(chosen, overrides)
+    for section, key in FOLDERS:
+        values = config.get(section)
+        folder = values.get(key) if isinstance(values, dict) else None
+        if isinstance(folder, str) and expand(folder).exists():  # result.json and the adapter then name it everywhere
+            values[key] = str(expand(folder).absolute())
     rates = None
     backbone = config.get("backbone")
     if isinstance(backbone, dict):

@@ -2,6 +2,7 @@
 
 import json
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -91,9 +92,13 @@ print(model(**tokenizer({texts}, return_tensors="pt")))""",
 
 
 def origin_json(origin: Origin) -> str:
-    """Return the content of krona.json: the origin of the adapter as JSON, without paths of this machine."""
-    note = json.loads(next(iter(origin.as_note().values())))
-    return json.dumps({**note, "backbone": {**origin.backbone, "path": None}}, indent=1, sort_keys=True) + "\n"
+    """Return the content of krona.json: the origin of the adapter as JSON.
+
+    The path of a backbone's folder is shortened to the name of the folder, so that it contains no path of this machine.
+    """
+    note, path = json.loads(next(iter(origin.as_note().values()))), origin.backbone.get("path")
+    backbone = {**origin.backbone, "path": None if path is None else Path(path).name}
+    return json.dumps({**note, "backbone": backbone}, indent=1, sort_keys=True) + "\n"
 
 
 def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: Any) -> str:
