@@ -1,10 +1,24 @@
 """The fixtures that many tests share, such as a backbone in a folder."""
 
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+def visible_entries() -> set[str]:
+    return {path.name for path in PROJECT.iterdir() if not path.name.startswith((".", "__"))}  # without caches
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_in_the_clone() -> Iterator[None]:
+    before = visible_entries()
+    yield
+    assert visible_entries() <= before, "A test created files in the project's folder. Use tmp_path."
 
 
 @pytest.fixture(scope="session")

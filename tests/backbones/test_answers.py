@@ -44,7 +44,7 @@ def family_and_model(kind: str) -> tuple[Any, Any]:
     family.tokenizer = WithEnd() if isinstance(family, EncoderDecoder) else Words()
     if not family.writes:
         family.targets = list(TARGETS)[: model.config.num_labels]
-    return family, model
+    return family, model.double()  # in fp32, rounding could decide between two tokens of a row
 
 
 def sources(rows: int) -> list[dict[str, list[int]]]:

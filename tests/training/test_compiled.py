@@ -60,7 +60,8 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     step = compiled.compile_loss(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):
         one = family_batch(model, rows, length, tokens)
-        torch.testing.assert_close(step(model, one), loss(model, one), rtol=1e-5, atol=0)
+        # fp32 sums over up to 150 labels in another order; a wrong mask or length changes the loss by percents
+        torch.testing.assert_close(step(model, one), loss(model, one), rtol=1e-4, atol=1e-4)
     assert len(graphs) == 1
     trained = [p for p in model.parameters() if p.requires_grad]
     if trained:

@@ -105,7 +105,7 @@ def test_the_loss_is_t5s_own_and_fp32_under_bf16() -> None:
     model, one = tiny_t5(), batch()
     one["labels"][1, 2:] = -100
     tokens = (one["labels"] != -100).sum()
-    torch.testing.assert_close(summed_loss(model, one) / tokens, model(**one).loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(summed_loss(model, one) / tokens, model(**one).loss, rtol=1e-5, atol=1e-5)  # fp32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert summed_loss(model, one).dtype == torch.float32
 
