@@ -30,7 +30,8 @@ def wandb_files(outputs: Path, run_id: str = "*") -> list[Path]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    monkeypatch.chdir(tmp_path)  # `wandb sync` writes its logs into the working directory
     with serve() as running:
         monkeypatch.setenv("WANDB_BASE_URL", running.url)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
