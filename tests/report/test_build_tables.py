@@ -314,11 +314,11 @@ def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
         result.times["train"], result.progress = (100.0 if result.method == "full" else 75.0), {}
     results[2].dev_curve = results[2].dev_curve[:3]  # krona on rte stopped early, at half the steps
     results[2].times["train"] = 37.5
-    report = collected(tmp_path, results, table="8")
+    report = collected(tmp_path, results, table="8", sweep="table1")
     assert report.tables[0].cell("krona", "rte").value == pytest.approx(0.75)
     assert report.tables[0].cell("krona", "avg").difference == pytest.approx(0.0)
     assert any("0.73625" in note for note in report.tables[0].notes)
-    table2 = collect(tmp_path, table="2").tables[0]
+    table2 = collect(tmp_path, table="2", sweep="table1").tables[0]
     assert table2.cell("krona", "training_time").value == pytest.approx(75)
 
 

@@ -130,5 +130,5 @@ def test_runs_on_different_training_rows_are_not_compared(tmp_path, change):
     cells = [row.cells["rte"] for row in report.tables[0].rows]
     assert not any(cell.best or cell.tied for cell in cells)
     assert summarize(report) == []
-    assert any(note.startswith("Runs with fewer training rows") for note in report.tables[0].notes)
+    assert any(note.startswith("Rows with other training settings") for note in report.tables[0].notes)
     assert not any("could not be tested" in note for note in report.tables[0].notes)

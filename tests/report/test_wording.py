@@ -54,7 +54,7 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     assert not any("!" in cell_mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
     assert score_remarks(table) == [
         f"! LoRA on MRPC: {CONSTANT}.",
-        "KronA on RTE: data.skip_bad_rows left out 1 row of train (0.05 %).",
+        "KronA (rows left out=1 of train) on RTE: data.skip_bad_rows left out 1 row of train (0.05 %).",
     ]
 
 

@@ -124,8 +124,8 @@ def table(
         return
     renderer(form)  # raises an error before the runs start
     code = run_sweep(wanted, workers=workers)
-    where = [f"method={RECIPE_TABLES[number]}"] if number in RECIPE_TABLES else None
-    report(number="1" if where else number, sweep=None, form=form, out=None, where=where, outputs=None)
+    shown = "1" if number in RECIPE_TABLES else number
+    _print_report([paths.OUTPUTS], form, table=shown, run_ids=sweeps.planned_ids(wanted, outputs=paths.OUTPUTS))
     sys.exit(code)
 
 
@@ -143,14 +143,19 @@ def report(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
-    from krona.report.build import build_report
     from krona.runs.folder import require_new
 
     if out is not None:
         require_new(out, overwrite=overwrite)
-    folders = outputs or [paths.OUTPUTS]
+    _print_report(outputs or [paths.OUTPUTS], form, out, table=number, sweep=sweep, filters=where or [])
+
+
+def _print_report(folders: list[Path], form: str, out: Path | None = None, **choice: Any) -> None:
+    """Print a report, or write it to a file and print the path. ``choice`` are arguments of `build_report`."""
+    from krona.report.build import build_report
+
     target = out or (folders[0] / "report.html" if form == "html" else None)
-    text = build_report(folders, table=number, sweep=sweep, format=form, out=target, filters=where or [])
+    text = build_report(folders, format=form, out=target, **choice)
     print(text if target is None else visible(f"{target}\n"), end="")
 
 

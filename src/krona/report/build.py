@@ -1,10 +1,10 @@
 """`krona report`: read results, build the tables, and render them in a format."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from krona.messages import KronaError, did_you_mean, visible
+from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.paths import choice_files
 from krona.report.build_tables import build_tables, paper_table
 from krona.report.computed_values import ComputedValues
@@ -28,19 +28,23 @@ def build_report(
     format: str = "terminal",
     out: Path | None = None,
     filters: Sequence[str] = (),
+    run_ids: Collection[str] | None = None,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
     Args:
         outputs: folders with runs. The report lists the files in these folders that can't be read.
-        table, sweep: a table of the paper, or the name of a sweep. Without them, the report covers all runs.
+        table: a table of the paper. The report has the runs of its plan, which are those of the sweep ``tableN``.
+        sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. Without both, the report
+            covers all runs.
         format: the name of a module in `krona.report.formats`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
+        run_ids: the report has only these runs. None means all runs.
     """
     render = renderer(format)
     if out is not None:
         require_out(out)
-    report = collect(outputs, table=table, sweep=sweep, filters=filters)
+    report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids)
     text = render(report, out)
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
@@ -49,19 +53,28 @@ def build_report(
 
 
 def collect(
-    outputs: Path | Sequence[Path], *, table: str | None = None, sweep: str | None = None, filters: Sequence[str] = ()
+    outputs: Path | Sequence[Path],
+    *,
+    table: str | None = None,
+    sweep: str | None = None,
+    filters: Sequence[str] = (),
+    run_ids: Collection[str] | None = None,
 ) -> Report:
     """Return the content of a report, without the format. `build_report` describes the arguments."""
-    if table is not None and sweep is not None:
-        raise KronaError("Give either a table or a sweep. To select a sweep in a table, use --where sweep=NAME.")
     layout = find_layout(table, sweep)
+    plan = sweep or layout.sweep
+    layout = layout if table is None else replace(layout, sweep=plan)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     computed = ComputedValues(folders[0] if folders else None)
     runs, problems = load_runs(folders, computed)
-    planned = set[str]()
-    if sweep is not None:
-        planned = planned.union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
-        runs = _select_sweep(runs, sweep, planned)
+    planned = set[str](run_ids or ())
+    fitting = sum(layout.row(run.result) is not None for run in runs)
+    if run_ids is not None:
+        runs = [run for run in runs if run.result.run_id in run_ids]
+    elif plan is not None:
+        planned = planned.union(*(sweep_runs.load_run_ids(folder, plan) for folder in folders))
+        runs = _select_sweep(runs, plan, planned, required=sweep is not None)
+    others = fitting - sum(layout.row(run.result) is not None for run in runs)
     runs = filter_runs(runs, filters, filter_value, KEYS)
     studies, unread = _read_studies(folders, runs)
     problems += unread
@@ -85,6 +98,9 @@ def collect(
         command = layout.command if table or sweep else f"{layout.command} profile=demo"
         report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
     _add_paper_table(report, layout)
+    if table is not None and others:
+        text = f"{amount(others, 'run')} of other commands could be shown in this table. To see all runs:"
+        report.tables[0].other_notes.append(Note(text, "krona report", "missing"))
     return report
 
 
@@ -98,13 +114,13 @@ def _add_paper_table(report: Report, layout: Layout) -> None:
     report.tables += [] if comparable else [printed]
 
 
-def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str]) -> list[StoredRun]:
+def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str], *, required: bool) -> list[StoredRun]:
     """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
 
-    Raise KronaError if there are none.
+    Raise KronaError if there are none and ``required`` is true.
     """
     found = [run for run in runs if run.sweep == sweep or run.result.run_id in planned]
-    if found:
+    if found or not required:
         return found
     names = {run.sweep for run in runs if run.sweep}
     shipped = choice_files("sweeps")

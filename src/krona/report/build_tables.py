@@ -10,7 +10,7 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import score_cells
 from krona.report.costs import add_quantities, benchmark_tables, fill_times
-from krona.report.grouping import group_runs, make_command, repeat_overrides
+from krona.report.grouping import group_runs, make_command, name_row, repeat_overrides
 from krona.report.layouts import Layout
 from krona.report.over_tasks import task_summary
 from krona.report.run_notes import describe_limits, describe_runs, power_note
@@ -99,8 +99,10 @@ def _build_table(
         notes = left_out + notes
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, split=layout.split)
     if layout.quantity == "score":
-        if any(len(score_cells.comparable_rows(rows, task)) < sum(task in row.runs for row in rows) for task in tasks):
-            notes = [score_cells.OTHER_ROWS, *notes]
+        if others := score_cells.label_other_training(rows, tasks):
+            notes = [score_cells.OTHER_TRAINING, *notes]
+            for row in others:
+                name_row(layout, row)
         table.notes = [*layout.notes, *notes, *_fill_scores(layout, section, table, tasks, seeds)]
     else:
         table.notes = [*layout.notes, *fill_times(layout, table, tasks), *notes]

@@ -9,7 +9,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import holm, mcnemar, swap_test, task_seed
 from krona.report.score_cells import score_cell
-from krona.report.stored_runs import StoredRun, differing_data, finished, format_differing, load_runs, stored_run
+from krona.report.stored_runs import StoredRun, differing_training, finished, format_differing, load_runs, stored_run
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.index import summaries
@@ -239,8 +239,8 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
         return TaskDiff(section, task, a, b, remark="; ".join(remarks))
     seeds = sorted(one.answers.keys() & two.answers.keys())
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
-    if differing := differing_data([one.runs[0], two.runs[0]]):
-        return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
+    if differing := differing_training(one.runs[0], two.runs[0]):
+        return TaskDiff(section, task, a, b, remark=f"not the same training: {format_differing(differing)}")
     test = one.test_against(two)
     if test is None:
         return TaskDiff(section, task, a, b, remark="no common seed with the same test set")

@@ -53,7 +53,8 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
         plain, several = Row(key), {}
         for task, variants in cells.get(key, {}).items():
             _join_unknown(variants)
-            preferred = _preferred(list(variants.values()), layout.sweep)
+            every = list(variants.values())
+            preferred = [runs for runs in every if finished(runs)] or every
             if len(preferred) == 1:
                 plain.runs[task] = preferred[0]
             else:
@@ -67,7 +68,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
             notes.append(f"{place} has {len(found)} variants ({names}). Each has its own row.")
             notes[-1] += _latest_data([one[0] for one in found], differing[task])
     for row in rows:
-        _name_row(layout, row)
+        name_row(layout, row)
     return rows, first_few(notes, 5)
 
 
@@ -80,13 +81,6 @@ def _join_unknown(variants: Variants) -> None:
             if other != name and {*name} <= {*other}:
                 variants[other] += variants.pop(name)
                 break
-
-
-def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
-    """Return the variants with finished runs, or of these only the variants with runs of the table's sweep, if any."""
-    variants = [runs for runs in variants if finished(runs)] or variants
-    own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
-    return own or variants
 
 
 def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Row]:
@@ -134,7 +128,7 @@ def _latest_data(runs: Sequence[StoredRun], differing: Sequence[str]) -> str:
     return f" The latest run has {', '.join(f'{key}={latest.setting(key)}' for key in keys)}." if keys else ""
 
 
-def _name_row(layout: Layout, row: Row) -> None:
+def name_row(layout: Layout, row: Row) -> None:
     """Set the label of a row, and its differing settings as text. A shape of A is the shape that was used."""
     row.label, first = layout.labels.get(row.key, shorten(row.key)), row.first
     used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)

@@ -30,7 +30,7 @@ class Layout:
     extras: tuple[str, ...] = ()  # more columns, from `krona.report.costs.QUANTITIES`
     by_shape: bool = False  # the rows are shapes of A
     paper: PaperTable | None = None
-    sweep: str | None = None  # in a table of the paper, finished runs of this sweep replace other runs of the same cell
+    sweep: str | None = None  # the sweep whose runs are shown in a table of the paper
     notes: tuple[str, ...] = ()
 
     @property

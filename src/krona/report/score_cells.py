@@ -14,7 +14,7 @@ import numpy as np
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
-from krona.report.stored_runs import StoredRun, differing_data, finished
+from krona.report.stored_runs import StoredRun, differing_training, finished
 from krona.report.table import ALPHA, AVERAGE, Cell, Column, Row
 from krona.runs.suspicious_scores import Remark, constant_scores
 
@@ -27,7 +27,7 @@ FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there
 MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
-OTHER_ROWS = "Runs with fewer training rows, or on other data, are not compared with the best."
+OTHER_TRAINING = "Rows with other training settings or other data, which their labels name, are compared with nothing."
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
@@ -112,6 +112,7 @@ def _mark_best(rows: Sequence[Row], column: str, tasks: Sequence[str]) -> None:
     if len(rows) < 2:  # a single cell is not marked
         return
     top = max(rows, key=lambda row: row.cells[column].value or 0.0)
+    rows = [row for row in rows if row is top or not row.cells[column].failed]
     found: list[tuple[Cell, float]] = []
     for row in rows:
         cell = row.cells[column]
@@ -156,12 +157,54 @@ def add_averages(rows: Sequence[Row], tasks: Sequence[str], split: str) -> None:
 
 
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
-    """Return the rows with the largest ``data.train_rows``, or [] if the data of these rows differ."""
-    first = {row: row.runs[task][0] for row in rows if row.runs.get(task)}
-    sizes = {row: run.setting("data.train_rows") or "" for row, run in first.items()}
-    numbers = {row: float(size) if size.isdigit() else float("inf") for row, size in sizes.items()}
-    most = [row for row in first if numbers[row] == max(numbers.values())]
-    return [] if differing_data([first[row] for row in most]) else most
+    """Return the rows that are compared on a task: the largest group of rows with equal training.
+
+    `differing_training` defines equal training. Of equally large groups, those in the paper's setting and with the
+    longest training are returned. Rows that train nothing belong to every group.
+    """
+    with_runs = [row for row in rows if row.runs.get(task)]
+    untrained = [row for row in with_runs if _length(row, task)[-1] == 0]
+    groups: list[list[Row]] = []
+    for row in with_runs:
+        if row not in untrained:
+            same = (one for one in groups if not _differing_training(one[0], row, task))
+            if (group := next(same, None)) is None:
+                groups.append(group := [])
+            group.append(row)
+    compared = max(groups, key=lambda group: _order(group, task), default=[])
+    first = [*compared, *untrained][:1]
+    return compared + [row for row in untrained if not _differing_training(first[0], row, task)]
+
+
+def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
+    first = group[0]
+    in_papers_setting = first.representative(task).section.comparable
+    return len({row.key for row in group}), len(group), in_papers_setting, _length(first, task)
+
+
+def _length(row: Row, task: str) -> list[float]:
+    """Return the limits of a row's training: rows, steps and epochs."""
+    run = row.representative(task)
+    limits = [run.setting(key) or "" for key in ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")]
+    return [float(limit) if limit.isdigit() else float("inf") for limit in limits]
+
+
+def _differing_training(a: Row, b: Row, task: str) -> list[str]:
+    return differing_training(a.representative(task), b.representative(task))
+
+
+def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
+    """Return the rows that are not compared on some task. Add what differs in their training to their settings."""
+    found: dict[Row, None] = {}
+    for task in tasks:
+        compared = comparable_rows(rows, task)
+        for row in rows:
+            if row.runs.get(task) and row not in compared:
+                found[row] = None
+                run, keys = row.representative(task), _differing_training(compared[0], row, task)
+                for key in [key for key in keys if key not in run.content] or keys:
+                    row.settings.setdefault(key, run.setting(key) or "not set")
+    return [*found]
 
 
 def _chosen_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:

@@ -25,6 +25,8 @@ UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
 DATA = (*(f"{name} set" for name in SPLITS), "rows left out")
 KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")  # suggestions for --where
+OF_METHOD = ("method.", "optimizer.lr")  # beginnings of the settings in which compared methods may differ
+OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 
 
@@ -159,6 +161,26 @@ def differing_data(runs: Sequence[StoredRun]) -> list[str]:
         pairs = [(key, runs[0].content[key], run.content[key]) for key in DATA if run.has_prefix == runs[0].has_prefix]
         found |= {key: None for key, x, y in pairs if x != y and None not in (x, y)}
     return [*found]
+
+
+def differing_training(a: StoredRun, b: StoredRun) -> list[str]:
+    """Return the settings in which the training of two runs differs. Runs are compared only if there are none.
+
+    The method, its hyper-parameters and the learning rate may differ. Unknown values do not count as different.
+    """
+    sides = [run.settings for run in (a, b)]
+    untrained = any(run.setting("trainer.max_epochs") == "0" for run in (a, b))
+    unknown = {key for run in (a, b) for key, value in run.content.items() if value is None}
+    if a.has_prefix != b.has_prefix:
+        unknown |= {f"{name} set" for name in SPLITS}
+    return [
+        key
+        for key in dict.fromkeys([*sides[0], *sides[1]])
+        if sides[0].get(key) != sides[1].get(key)
+        and key not in unknown
+        and not key.startswith(OF_METHOD)
+        and not (untrained and key.startswith(OF_TRAINING))
+    ]
 
 
 def format_differing(keys: Sequence[str]) -> str:

@@ -67,6 +67,11 @@ class Cell:
         return any(remark.warns for remark in self.remarks)
 
     @property
+    def failed(self) -> bool:
+        """True if too many of the predictions are invalid. Such a score is not tested against the best."""
+        return any(remark.invalid for remark in self.remarks)
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({run.result.seed for run in self.runs})
 
@@ -163,6 +168,10 @@ class Row:
         """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
         runs = self.all_runs
         return next(iter(finished(runs) or runs), None)
+
+    def representative(self, task: str) -> StoredRun:
+        """Return a run on a task whose settings stand for all runs of the row. A finished run is preferred."""
+        return (finished(self.runs[task]) or self.runs[task])[0]
 
     @property
     def name(self) -> str:

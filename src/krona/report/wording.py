@@ -160,11 +160,11 @@ def _summarize_table(table: Table) -> str:
 
 
 def _leader(table: Table, column: Column) -> Row | None:
-    """Return the row whose score has no warning, if all other compared rows are significantly worse, otherwise None."""
+    """Return the row whose score has no warning, if there are other compared rows and all are significantly worse."""
     cells = [row.cell(column.key) for row in table.rows]
     best = [row for row in table.rows if row.cell(column.key).best]
     worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]
-    return best[0] if len(best) == 1 and all(worse) and not best[0].cell(column.key).warned else None
+    return best[0] if len(best) == 1 and worse and all(worse) and not best[0].cell(column.key).warned else None
 
 
 def _summarize_column(table: Table, column: Column) -> str:
@@ -179,12 +179,26 @@ def _summarize_column(table: Table, column: Column) -> str:
     if leader := _leader(table, column):
         lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {cell_value(leader.cell(column.key))}"
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
-        return f"{lead}; all {others} are significantly worse."
+        return f"{lead}; all {others} are significantly worse.{_failures(table, column)}"
+    failures = _failures(table, column)
     if len(named) > 1:
-        return f"No row leads on {subject}: {join_names(shown)} are not significantly different{_cost_words(named)}."
+        together = f"{join_names(shown)} are not significantly different{_cost_words(named)}"
+        return f"No row leads on {subject}: {together}.{failures}"
     if named[0].cell(column.key).warned:
-        return f"No row leads on {subject}, because the highest score has a warning."
-    return f"No row leads on {subject}, because the other rows could not be tested against {shown[0]}."
+        return f"No row leads on {subject}, because the highest score has a warning: {shown[0]}.{failures}"
+    return f"No row leads on {subject}, because the other rows could not be tested against {shown[0]}.{failures}"
+
+
+def _failures(table: Table, column: Column) -> str:
+    """Return sentences on the best rows and the failed rows whose predictions are constant or invalid."""
+    reasons: dict[str, list[str]] = {}
+    for row in table.rows:
+        cell = row.cell(column.key)
+        for remark in cell.remarks if cell.best or cell.failed else ():
+            if remark.invalid or (cell.best and remark.unlearned):
+                reasons.setdefault(remark.text.partition(". ")[0], []).append(row.name)
+                break
+    return "".join(f" {join_names(names)}: {reason}." for reason, names in reasons.items())
 
 
 def _score(row: Row, column: Column) -> str:

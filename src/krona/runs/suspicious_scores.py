@@ -28,6 +28,7 @@ class Remark:
     text: str  # without a full stop
     warns: bool = True  # the remark is a warning, and tables mark the score
     unlearned: bool = False  # the model did not learn the task, so that longer training may help
+    invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
 
 
 def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
@@ -110,7 +111,7 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
     text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
-    yield Remark(text, unlearned=unlearned)
+    yield Remark(text, unlearned=unlearned, invalid=len(invalid) > MAX_INVALID_SHARE * count)
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
