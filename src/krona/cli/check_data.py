@@ -31,7 +31,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         raise KronaError(f"{task} contains several tasks. Check one task at a time.")
     arguments = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
-        settings = check.settings(compose_job(normalize(arguments)).config, own=True)
+        settings = check.settings(compose_job(normalize(arguments)).config, own=True, starts=False)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings, settings.data)

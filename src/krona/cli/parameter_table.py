@@ -23,6 +23,7 @@ from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
+from krona.config.targets import KINDS
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
@@ -101,10 +102,10 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     left_out: list[str] = []
     with hydra_session():
         general = [item for item in others if not OF_METHODS.match(item)]
-        model = meta_model(_compose(["method=untuned", f"backbone={backbone}", *general]).backbone)
+        model = meta_model(_compose(["method=untuned", f"backbone={backbone}", *general], starts=False).backbone)
         for name in names:
             try:
-                settings = _compose([f"method={name}", f"backbone={backbone}", *others])
+                settings = _compose([f"method={name}", f"backbone={backbone}", *others], starts=bool(chosen))
                 row = _count_method(model, settings.method, settings.backbone.factor_shapes)
                 found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except Exception as error:  # a user's branch can raise any error
@@ -147,11 +148,22 @@ def _method_names() -> list[str]:
     return [name for name in table1 if name in known] + [name for name in known if name not in table1]
 
 
-def _compose(overrides: Sequence[str]) -> Run:
-    """Return the settings of a run. Keys get the prefix ``++``, so that Hydra also accepts keys that no YAML has."""
+def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
+    """Return the settings of a run. Keys get the prefix ``++``, so that Hydra also accepts keys that no YAML has.
+
+    With ``starts``, the command names the method, so that the class of the user's own method is imported.
+    """
     added = [f"++{item}" if re.match(r"[\w.]+\.\w+=", item) else item for item in overrides]
     with translate_errors(added):
-        return check.settings(compose_job(added).config, own=True)
+        config = compose_job(added).config
+        settings = check.settings(config, own=True, starts=False)
+        branch = settings.method.branch
+    if starts:
+        return replace(settings, method=check.method(config["method"], own=True))
+    if branch is not None and not KINDS["branch"].contains(branch):
+        name = settings.method.name
+        raise KronaError(f"Its class {branch} is imported only if the command has method={name}.")
+    return settings
 
 
 def _format_bytes(size: int) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
+from krona.config.targets import KINDS
 from krona.formatting import say
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
@@ -127,7 +128,7 @@ def render_config(options: Namespace) -> str | None:
         The text, or None without ``--cfg job``.
 
     Raises:
-        KronaError: the run would fail with this error. Checks that need the Hub are left out.
+        KronaError: the run would fail with this error. Checks that need the Hub or a class of the user are left out.
     """
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
@@ -138,8 +139,8 @@ def render_config(options: Namespace) -> str | None:
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
-    settings = check.settings(job.config, own=True)
-    used, notes = require(settings, from_hub=False, insert=_may_not_fit(settings, job.overrides))
+    settings = check.settings(job.config, own=True, starts=False)
+    used, notes = require(settings, starts=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
@@ -153,7 +154,10 @@ def render_config(options: Namespace) -> str | None:
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
     """Return whether the method may not fit the backbone, so that it must be inserted as a check.
 
-    The check takes seconds. It is not needed for krona's own methods on the default backbone.
+    The check takes seconds. It is not needed for krona's own methods on the default backbone. The class of a method of
+    the user is not imported before a run starts.
     """
+    if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
+        return False
     has_own_configs = len(conf_folders()) > 1
     return has_own_configs or bool(settings.backbone.factor_shapes) or any(map(SHAPES.match, overrides))

@@ -25,11 +25,13 @@ SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_
 OPTIMIZER_KEYS = ("lr", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
 
 
-def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
+def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = True) -> s.Run:
     """Return the typed settings of a composed config.
 
     Args:
         own: whether the config was composed from the user's own command and conf/, so that it may use any class.
+        starts: false before a run starts. The modules of the user's own classes are then not imported, and the
+            arguments of these classes are not checked.
 
     Raises:
         NotAllowedError: the config contains the path of a class or function that is not allowed.
@@ -46,7 +48,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
                 )
-            parts[name] = build_part(values, own)
+            parts[name] = build_part(values, own, starts)
     if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
@@ -62,30 +64,32 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     return s.Run(**run)
 
 
-def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
+def method(config: Mapping[str, Any], own: bool = False, starts: bool = True) -> s.Method:
     """Return the settings of a config's ``method`` section. The errors are those of `settings`."""
     target = config.get("_target_")
-    branch = None if target is None else find(target, "method._target_", "branch", own=own)
-    arguments = {} if branch is None else parameters(branch, without=GIVEN_TO_BRANCHES)
-    placement_keys = TRAINS if branch is None else PLACEMENT_KEYS
+    branch = None if target is None else find(target, "method._target_", "branch", own=own, starts=starts)
+    placement_keys = TRAINS if target is None else PLACEMENT_KEYS
+    arguments = [] if branch is None else [*parameters(branch, without=GIVEN_TO_BRANCHES)]
+    if target is not None and branch is None:  # not imported before a run starts
+        arguments = [key for key in config if key not in (*METHOD_KEYS, *placement_keys, "_target_")]
     known = (*METHOD_KEYS, *placement_keys, *arguments)
     unknown = [key for key in config if key not in (*known, "_target_")]
     problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
-    if branch is None and "target_modules" in unknown:
+    if target is None and "target_modules" in unknown:
         problems.append("method._target_, the class of the branch, is missing")
     plain, placement, branch_config = (
         {key: config[key] for key in keys if key in config} for keys in (METHOD_KEYS, placement_keys, arguments)
     )
     if branch is not None:
         problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
-        if not placement.get("target_modules"):
-            problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
+    if target is not None and not placement.get("target_modules"):
+        problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
-def task(config: Mapping[str, Any], own: bool = False) -> Task:
+def task(config: Mapping[str, Any], own: bool = False, starts: bool = True) -> Task:
     """Return the task of a config's ``task`` section. With ``own``, an error contains the task's YAML file."""
     try:
         return Task.from_config(config)
@@ -94,24 +98,27 @@ def task(config: Mapping[str, Any], own: bool = False) -> Task:
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
 
 
-def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:
+def _optimizer(config: Mapping[str, Any], own: bool, starts: bool) -> s.Optimizer:
     target = config.get("_target_", "torch.optim.AdamW")
-    optimizer = find(target, "optimizer._target_", "optimizer", own=own)
+    optimizer = find(target, "optimizer._target_", "optimizer", own=own, starts=starts)
     plain = {key: config[key] for key in OPTIMIZER_KEYS if key in config}
     arguments = {key: config[key] for key in config if key not in (*OPTIMIZER_KEYS, "_target_", "_partial_")}
-    require_inner(arguments, "optimizer", own=own)
+    require_inner(arguments, "optimizer", own=own, starts=starts)
     problems = Problems(find_problems(s.Optimizer, "optimizer.", {"target": target, **plain}))
-    problems += find_argument_problems(optimizer, "optimizer.", arguments, without=("params",), also=OPTIMIZER_KEYS)
+    if optimizer is not None:
+        problems += find_argument_problems(optimizer, "optimizer.", arguments, without=("params",), also=OPTIMIZER_KEYS)
     problems.raise_all()
     return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
-def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
+def _scheduler(config: Mapping[str, Any], own: bool, starts: bool) -> s.Scheduler:
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
         return s.Scheduler()  # do not import the default: importing transformers takes seconds
-    found = find(target, "scheduler._target_", "scheduler", own=own)
+    found = find(target, "scheduler._target_", "scheduler", own=own, starts=starts)
+    if found is None:
+        return s.Scheduler(target=str(target), arguments=arguments)
     if "optimizer" not in parameters(found):
         raise KronaError(
             f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
@@ -122,45 +129,50 @@ def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
     return s.Scheduler(target=str(target), arguments=arguments)
 
 
-def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Mapping[str, Any]]:
+def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool, bool], Mapping[str, Any]]:
     """Return a function that checks a section of named objects: Lightning's callbacks, or the loggers."""
 
-    def check(config: Mapping[str, Any], own: bool) -> Mapping[str, Any]:
+    def check(config: Mapping[str, Any], own: bool, starts: bool) -> Mapping[str, Any]:
         problems = Problems()
         for name, values in config.items():
             with problems.collect():
-                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, own)
+                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, own, starts)
         problems.raise_all()
         return config
 
     return check
 
 
-def _check_object(where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool) -> list[str]:
+def _check_object(
+    where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool, starts: bool
+) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
         near = f": {did_you_mean(where.partition('.')[2], others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "
             f"+{where}._target_=package.Class"
         )
-    found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
+    found = find(values["_target_"], f"{where}._target_", *kinds, own=own, starts=starts)
+    if found is None:
+        return []
     filled_in = ("save_dir",) if is_lightning_logger(found) else ()
-    problems = _find_object_problems(found, where, values, own=own, filled_in=filled_in)
+    problems = _find_object_problems(found, where, values, own=own, starts=starts, filled_in=filled_in)
     if not problems and "tracker" in kinds and hasattr(found, "check"):
         found.check(values)  # raises for a missing package or a forbidden name
     return problems
 
 
 def _find_object_problems(
-    cls: Any, where: str, values: Mapping[str, Any], *, own: bool, filled_in: Collection[str] = ()
+    cls: Any, where: str, values: Mapping[str, Any], *, own: bool, starts: bool, filled_in: Collection[str] = ()
 ) -> list[str]:
     """Return the problems of a config node with ``_target_``: arguments that do not fit the signature of its class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
-            found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own)
-            problems += _find_object_problems(found, f"{where}.{key}", value, own=own)
+            found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own, starts=starts)
+            if found is not None:
+                problems += _find_object_problems(found, f"{where}.{key}", value, own=own, starts=starts)
             filled_in = (*filled_in, key)
     given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
     plain = {key: value for key, value in arguments.items() if key not in filled_in}
@@ -168,13 +180,13 @@ def _find_object_problems(
 
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
-PARTS: Mapping[str, Callable[[Mapping[str, Any], bool], Any]] = {
+PARTS: Mapping[str, Callable[[Mapping[str, Any], bool, bool], Any]] = {
     "method": method,
     "task": task,
-    "backbone": lambda values, own: build(s.Backbone, "backbone", values),
-    "data": lambda values, own: build(s.Data, "data", values),
+    "backbone": lambda values, own, starts: build(s.Backbone, "backbone", values),
+    "data": lambda values, own, starts: build(s.Data, "data", values),
     "optimizer": _optimizer,
-    "trainer": lambda values, own: build(s.Trainer, "trainer", values),
+    "trainer": lambda values, own, starts: build(s.Trainer, "trainer", values),
     "scheduler": _scheduler,
     "callbacks": _objects("callbacks", "callback"),
     "logger": _objects("logger", "tracker", "logger"),

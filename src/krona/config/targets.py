@@ -68,7 +68,7 @@ UNSUPPORTED = {
 }
 
 
-def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
+def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = True) -> Any:
     """Import and return the class at a dotted path, or the function of a scheduler, without calling it.
 
     Args:
@@ -76,6 +76,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
         kinds: keys of `KINDS`. The class must be of one of these kinds.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
+        starts: false before a run starts. A class that is not in `KINDS` is then not imported, and None is returned.
 
     Raises:
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
@@ -94,6 +95,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
         raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
+    if not shipped and not starts:
+        return None
     found = _import(path, where)
     if getattr(found, "__name__", "") in UNSUPPORTED:
         key = where.removesuffix("._target_")
@@ -112,9 +115,11 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     return found
 
 
-def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
+def find_inner(path: Any, where: str, *, own: bool = False, starts: bool = True) -> Any:
     """Import and return the class of an argument. It is of a kind in `KINDS` or, if ``own`` is true, any class."""
     if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
+        if not starts:
+            return None
         found = _import(path, where)
         if not callable(found):
             raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
@@ -122,10 +127,10 @@ def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
     return find(path, where, *KINDS, own=own)
 
 
-def require_inner(arguments: Mapping[str, Any], where: str, *, own: bool) -> None:
+def require_inner(arguments: Mapping[str, Any], where: str, *, own: bool, starts: bool = True) -> None:
     """Raise the errors of `find_inner` for the objects that `build` would build in the arguments of an object."""
     for inner, node in _nodes(arguments, where):
-        find_inner(node["_target_"], f"{inner}._target_", own=own)
+        find_inner(node["_target_"], f"{inner}._target_", own=own, starts=starts)
 
 
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:

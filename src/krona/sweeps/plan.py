@@ -42,7 +42,7 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
     try:
         with translate_errors(job):
             config = composer.job(job).config
-        run_id = identify(check.settings(config, own=source is None))
+        run_id = identify(check.settings(config, own=source is None, starts=False))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
         return RunState(" ".join(job), "wrong", error=message, config=config)

@@ -17,6 +17,7 @@ from krona.backbones import source
 from krona.config import check
 from krona.config.learning_rates import WIDTHS, read_model_config
 from krona.config.settings import Run
+from krona.config.targets import KINDS
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.runs.claim import Claim, describe
@@ -105,7 +106,7 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
     config = dict(settings.config)
     if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
         config["init_from"] = initial.hash()
-    if settings.method.fit_factors == "nearest" and settings.method.branch_config.get("kron_factors"):
+    if settings.method.fit_factors == "nearest" and "kron_factors" in settings.method.branch_config:
         config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}
     return run_id(
         config,
@@ -117,6 +118,8 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
 def _find_factors(settings: Run) -> Any:
     """Return the factor shapes on the backbone's layers, so that two shapes that become the same shape are one run."""
     factors = settings.method.branch_config["kron_factors"]
+    if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
+        return factors
     if counterpart := settings.backbone.factor_shapes.get(shape_name(factors[0])):
         return [counterpart]
     sizes = read_model_config(settings.config["backbone"])
@@ -125,7 +128,9 @@ def _find_factors(settings: Run) -> Any:
         return factors  # the shapes fit; the imports below take seconds
     from krona.backbones.with_method import fitted_factors
 
-    return fitted_factors(settings)
+    with suppress(KronaError):  # `require` reports it together with other problems
+        return fitted_factors(settings)
+    return factors
 
 
 @contextmanager

@@ -27,13 +27,13 @@ OFFLINE_ADVICE = (
 
 
 def require(
-    settings: Run, initial: InitialWeights | None = None, *, from_hub: bool = True, insert: bool = True
+    settings: Run, initial: InitialWeights | None = None, *, starts: bool = True, insert: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
     """Check a run's settings against this machine and the run's files and backbone.
 
     Args:
         initial: the weights of ``settings.init_from``, if the caller uses them again.
-        from_hub: also check whether the files that must be downloaded are available.
+        starts: whether the run starts now. Otherwise the Hub is not used, and no optimizer and no callback is built.
         insert: also insert the method into the backbone, whose weights are not loaded, and return the result of
             `insert_method`. Both of its parts are empty otherwise, or if the backbone's config must be downloaded.
 
@@ -48,9 +48,7 @@ def require(
         _check_devices,
         _check_loaders,
         _check_freezing,
-        _check_optimizer,
-        _check_lightning,
-        *([_check_downloads] if from_hub else []),
+        *([_check_optimizer, _check_lightning, _check_downloads] if starts else []),
     ]
     problems = []
     for check in checks:
