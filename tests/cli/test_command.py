@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ finally:
     ("command", "imported", "words"),
     [
         ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "python train.py", 'eval "$(python']),
+        ([str(PROJECT / "train.py"), "--version"], [], [f"krona {version('krona')}"]),
         (["krona", "--help"], [], ["predict", "shapes"]),
         (["krona", "status"], [], ["no runs yet"]),
         (["krona", "shapes", "64", "64"], [], ["parameters"]),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import krona
 from krona import paths
 from krona.cli import doctor
 from krona.cli.doctor import Finding, check_packages, check_runs, find_abandoned, remove_left_overs
@@ -36,6 +37,8 @@ def test_fine_and_broken_by_exit_code_and_json(outputs: Path) -> None:
     done = typed()
     assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "nothing is broken"), done.output
     assert all(words in done.output for words in ("python ", "krona ", "packages ", "1 run in", "1 done"))
+    assert f"imported from {Path(krona.__file__).parent}\n" in done.output
+    assert f"are in {outputs}\n" in done.output
     assert tree(outputs) == before  # the command only reads, and does not even write the index
     (folder / "result.json").write_text('{"run_id": "krona-rte-s0", "status": "do')
     done = typed("--json")

@@ -113,6 +113,9 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
     expected += ["team", "disabled", "elsewhere"]
     assert [given[key] for key in keys] == expected
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    assert config("logger=wandb")["logger"]["wandb"]["mode"] == "disabled"
 
 
 def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path) -> None:

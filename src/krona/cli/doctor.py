@@ -59,7 +59,7 @@ class Finding:
 def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:
     """Print the findings and return the exit code: 1 if something is broken."""
     removed = remove_left_overs(outputs) if fix else []
-    findings = [*check_installation(), *check_runs(outputs)]
+    findings = [*check_installation(), Finding("results", f"are in {outputs}"), *check_runs(outputs)]
     broken = sum(one.level == "broken" for one in findings)
     if as_json:
         content = {"broken": broken, "lines": [asdict(one) for one in findings], "removed": list(map(str, removed))}
@@ -89,7 +89,7 @@ def check_installation() -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         yield Finding("krona", f"not installed. Its code is in {PROJECT}.", "broken", _pip("-e", below(PROJECT)))
         return
-    yield Finding("krona", f"{krona.version}, {PROJECT}")
+    yield Finding("krona", f"{krona.version}, imported from {Path(__file__).parents[1]}")
     yield from check_packages(krona.requires or [])
 
 

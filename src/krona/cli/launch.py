@@ -9,6 +9,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +39,9 @@ def launch(
     try:
         if parent := os.environ.pop(PARENT, None):
             end_with_parent(int(parent))
+        if "--version" in arguments:  # Hydra would print its own version
+            print(f"krona {version('krona')}")
+            leave(0)
         _require_one_launch(arguments)
         hide_working_directory()
         _search_also(arguments)

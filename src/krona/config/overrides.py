@@ -14,7 +14,7 @@ from krona.config.choices import choices, groups, require_choices, require_names
 from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session
 from krona.config.hydra_internals import option_parser
 from krona.config.multirun import list_jobs
-from krona.config.suggestions import find_habit, unknown_key
+from krona.config.suggestions import find_habit, habits, unknown_key
 from krona.formatting import override_text
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
@@ -41,6 +41,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
     ready, known = [], groups()
+    if unknown := [line for item in arguments if (line := _find_key_of_another_tool(item, known))]:
+        raise KronaError("\n".join(unknown))
     for item in map(_quote, arguments):
         key = item.lstrip("+~").split("=", 1)[0]
         _check_item(item, key, known, multirun=multirun)
@@ -61,6 +63,18 @@ def _quote(item: str) -> str:
     if found is None or not UNREADABLE.search(found[2]):
         return item
     return f"{found[1]}={override_text(found[2])}"
+
+
+def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
+    """Return the message for a key of suggestions.yaml, with krona's own key and the whole value, or None.
+
+    A branch or an optimizer may have an argument of this name, so their keys are checked later.
+    """
+    key, equals, value = item.lstrip("+").partition("=")
+    section = key.partition(".")[0]
+    if not equals or key in known or section in ("method", "optimizer"):
+        return None
+    return unknown_key(key, value=value) if {key, f"{section}.*"} & habits().keys() else None
 
 
 def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) -> None:

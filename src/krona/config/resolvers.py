@@ -32,6 +32,11 @@ def _list_variable(name: str) -> list[str] | None:
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
 
 
+def _wandb_mode() -> str:
+    is_disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")  # as in transformers
+    return "disabled" if is_disabled else os.environ.get("WANDB_MODE") or "auto"
+
+
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "project": lambda: str(PROJECT),
     "outputs": lambda: str(OUTPUTS),
@@ -46,6 +51,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "warmup": choose_warmup,
     "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is treated as unset
     "variable_list": _list_variable,
+    "wandb_mode": _wandb_mode,
 }
 for _name, _resolver in RESOLVERS.items():
     OmegaConf.register_new_resolver(_name, _resolver, replace=True)
