@@ -71,7 +71,9 @@ def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tupl
     generator = torch.Generator().manual_seed(1)
     for parameter in branch.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    tensors = dict([*branch.named_parameters(), *branch.named_buffers()])
+    tensors: dict[str, Any] = dict(branch.named_parameters())
+    if isinstance(branch, VeRA):
+        tensors["A"], tensors["B"] = branch.factors()
     if isinstance(branch, HiRA):
         layer = nn.Linear(d_in, d_out, dtype=torch.float64)
         branch.bind(layer)
@@ -197,8 +199,19 @@ def test_starts() -> None:
     moka, hira, vera = MoKA(768, 768, shapes=SHAPES), HiRA(768, 768), VeRA(8, 8, rank=2)
     assert not any(start.any() for start in (moka.gates, *moka.B, hira.B, vera.b))
     assert vera.d.tolist() == [pytest.approx(0.1)] * 2
-    assert vera.A is VeRA(8, 8, rank=2).A  # layers of equal widths share the frozen matrices
-    assert not torch.equal(vera.A, VeRA(8, 8, rank=2, seed=1).A)
+    assert vera.factors()[0] is VeRA(8, 8, rank=2).factors()[0]  # layers of equal widths share the frozen matrices
+    assert not torch.equal(vera.factors()[0], VeRA(8, 8, rank=2, seed=1).factors()[0])
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_the_frozen_matrices_of_vera_survive_to_empty(device: str) -> None:
+    trained, x = VeRA(6, 4, rank=3).to(device), torch.randn(5, 6)
+    state = {"d": torch.randn(3), "b": torch.randn(4)}
+    trained.to_empty(device="cpu").load_state_dict(state)
+    expected = VeRA(6, 4, rank=3)
+    expected.load_state_dict(state)
+    assert torch.equal(trained(x), expected(x))
+    assert torch.equal(trained.double().delta(), expected.double().delta())
 
 
 def test_hiras_update_has_the_rank_of_the_layer() -> None:

@@ -24,20 +24,15 @@ class VeRA(nn.Module):
             parameters and are not saved in an adapter's file.
     """
 
-    A: Tensor
-    B: Tensor
-
     def __init__(self, d_in: int, d_out: int, *, rank: int = 256, d_initial: float = 0.1, seed: int = 0) -> None:
         super().__init__()
         check_int("rank", rank, low=1)
         check_int("seed", seed, low=0)
         self.d_initial = check_float("d_initial", d_initial)
         self.sizes, self.seed = (d_in, d_out, rank), seed
-        A, B = draw_factors(*self.sizes, seed)
-        self.register_buffer("A", A, persistent=False)
-        self.register_buffer("B", B, persistent=False)
         self.d = nn.Parameter(torch.empty(rank))
         self.b = nn.Parameter(torch.empty(d_out))
+        self.frozen = draw_factors(*self.sizes, seed, self.d.device, self.d.dtype)
         self.update_rank = min(rank, d_in, d_out)
         self.reset_parameters()
 
@@ -45,29 +40,43 @@ class VeRA(nn.Module):
         nn.init.constant_(self.d, self.d_initial)
         nn.init.zeros_(self.b)
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and B on the device and in the dtype of d.
+
+        They are not buffers: ``to_empty`` would leave buffers uninitialised, and no state dict contains them.
+        """
+        A, B = self.frozen
+        if (A.device, A.dtype) != (self.d.device, self.d.dtype):
+            A, B = self.frozen = draw_factors(*self.sizes, self.seed, self.d.device, self.d.dtype)
+        return A, B
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        if self.A.is_meta and not self.d.is_meta:  # an adapter's file contains only d and b
-            self.A, self.B = draw_factors(*self.sizes, self.seed)
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.factors()  # here, because torch.compile cannot trace the random generator
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x @ self.A.T * self.d) @ self.B.T * self.b  # (..., d_in) → (..., rank) → (..., d_out)
+        A, B = self.factors()
+        return (x @ A.T * self.d) @ B.T * self.b  # (..., d_in) → (..., rank) → (..., d_out)
 
     def delta(self) -> Tensor:
-        return self.b[:, None] * (self.B @ (self.d[:, None] * self.A))  # (d_out, d_in)
+        A, B = self.factors()
+        return self.b[:, None] * (B @ (self.d[:, None] * A))  # (d_out, d_in)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        return self.A.T * self.d, self.B.T * self.b  # (d_in, rank), (rank, d_out)
+        A, B = self.factors()
+        return A.T * self.d, B.T * self.b  # (d_in, rank), (rank, d_out)
 
 
 @functools.lru_cache(maxsize=16)
-def draw_factors(d_in: int, d_out: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+def draw_factors(
+    d_in: int, d_out: int, rank: int, seed: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Return A (rank, d_in) and B (d_out, rank). Layers of equal widths share the same two tensors."""
     generator = torch.Generator().manual_seed(seed)
-    return _kaiming_uniform(rank, d_in, generator), _kaiming_uniform(d_out, rank, generator)
-
-
-def _kaiming_uniform(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Return a random matrix (rows, columns). The fan-in is ``columns``."""
-    bound = math.sqrt(6 / columns)
-    return torch.empty(rows, columns, device="cpu").uniform_(-bound, bound, generator=generator)
+    factors = []
+    for rows, fan_in in ((rank, d_in), (d_out, rank)):
+        bound = math.sqrt(6 / fan_in)
+        factor = torch.empty(rows, fan_in, dtype=torch.float32, device="cpu")
+        factors.append(factor.uniform_(-bound, bound, generator=generator).to(device, dtype))
+    return factors[0], factors[1]

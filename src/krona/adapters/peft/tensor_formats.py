@@ -170,7 +170,9 @@ def _vera(branches: Mapping[str, VeRA], places: Mapping[str, Adapted]) -> Form:
         "r": len(first.d), "projection_prng_key": first.seed, "save_projection": True, "d_initial": first.d_initial,
         "init_weights": True, "vera_dropout": 0.0, "fan_in_fan_out": is_conv1d(next(iter(places.values())).base),
     }  # fmt: skip
-    form = Form("VERA", config, places=list(places), shared={"vera_A": first.A, "vera_B": first.B})
+    form = Form(
+        "VERA", config, places=list(places), shared=dict(zip(("vera_A", "vera_B"), first.factors(), strict=True))
+    )
     for label, branch in branches.items():
         form.tensors |= {f"{label}.vera_lambda_d": branch.d, f"{label}.vera_lambda_b": branch.b}
     return form

@@ -148,7 +148,7 @@ def _read_vera(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
         "seed": opened.config.get("projection_prng_key", 0),
     }
     drawn = VeRA(*shapes.pop(), **config)
-    for key, own in (("vera_A", drawn.A), ("vera_B", drawn.B)):
+    for key, own in zip(("vera_A", "vera_B"), drawn.factors(), strict=True):
         saved = opened.shared.get(key)
         if saved is not None and not torch.equal(saved.float(), own.to(saved.dtype).float()):
             raise KronaError(
