@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, Product
-from krona.kernels.kronecker import kron_linear, low_rank_linear
+from krona.kernels.kronecker import kron_matmul
 from krona.methods.factor_shapes import Shape, factor_b, factor_shapes, fitting_shapes, shape_name
 from krona.tasks.data_settings import Positive
 
@@ -33,7 +33,6 @@ COLUMNS = {
 PLANNED = "krona"  # the contestant that uses the order which the planner chooses
 SHOWN = (PLANNED, "lora", "krona/built")
 MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
-MERGEABLE = ("b_first", "a_first")  # orders that can use the merged weight
 Call = Callable[[], None]
 
 
@@ -106,9 +105,7 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
     calls = _build_calls(layer, tokens, orders, seed=bench.seed)
     timed = timed_rounds(bench, calls, say=say)
     best = min((name for name in calls if name.startswith("krona/")), key=timed.median)
-    order = product.plan(training=True)
-    merged = order in MERGEABLE and product.merging_pays(order)
-    planned = f"{order} merged" if merged else order
+    planned = product.plan(training=True)
     return [
         {
             **timed.row(name, shape=shape_name(layer.shape)),
@@ -146,18 +143,17 @@ def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, see
 
         return call
 
-    def in_order(order: Order, merge: bool) -> Call:
-        return step(lambda: kron_linear(linear, x, A, B, order=order, merge=merge), A, B)
+    def in_order(order: Order | None) -> Call:
+        return step(lambda: linear(x) + kron_matmul(x, A, B, order=order), A, B)
 
     calls = {
         "floor": step(lambda: linear(x)),
         "full": step(lambda: nn.functional.linear(x, weight), weight),
-        "lora": step(lambda: low_rank_linear(linear, x, U, V), U, V),
-        PLANNED: step(lambda: kron_linear(linear, x, A, B), A, B),
-        "krona/built": step(lambda: linear(x) + x @ torch.kron(A, B), A, B),
+        "lora": step(lambda: linear(x) + x @ U @ V, U, V),
+        PLANNED: in_order(None),
+        "krona/built": in_order("built"),
     }
-    calls |= {f"krona/{order}": in_order(order, False) for order in orders}
-    return calls | {f"krona/{order} merged": in_order(order, True) for order in orders if order in MERGEABLE}
+    return calls | {f"krona/{order}": in_order(order) for order in orders}
 
 
 def conclusions(rows: Sequence[Row]) -> list[str]:

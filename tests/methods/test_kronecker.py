@@ -61,7 +61,7 @@ def test_biases_and_non_linearities_stand_after_x_b(bias: int, non_linearity: st
     ]
     assert close(branch(X), np.array(expected))
     layer = nn.Linear(12, 20, dtype=torch.float64).requires_grad_(False)
-    assert close(branch.beside(layer, X) - layer(X), np.array(expected))
+    assert close(branch.add_to(layer(X), X) - layer(X), np.array(expected))
 
 
 def test_start_of_table_4() -> None:

@@ -130,9 +130,6 @@ def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Pat
 
 
 class TwoColumns(LoRA):
-    def beside(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
-        return layer(x) + self(x)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x @ self.A @ self.B)[..., :2]
 

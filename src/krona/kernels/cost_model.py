@@ -75,9 +75,7 @@ class Product:
         b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
         a_first = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
         built = T * c.fill(d_in, d_out) + c.plain(N, d_in, d_out)
-        if training:  # compute the intermediate result again, then the gradients of it, of x, of B and of A
-            b_first += c.plain(N * a1, b1, T * b2)
-            a_first += c.batch(N, a2 * T, a1, b1)
+        if training:  # the gradients of the intermediate result, of x, of B and of A
             b_first += c.batch(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
             b_first += c.plain(b1, N * a1, T * b2) + c.batch(N, a1 * T, b2, a2) + c.per_float * N * a1 * T * a2
             a_first += c.plain(N * a2, b2, T * b1) + c.batch(N, a1, a2 * T, b1)
@@ -99,19 +97,6 @@ class Product:
             "a_wide": wide(a2 * T * b1),
             "built": built,
         }
-
-    def merging_pays(self, order: Order) -> bool:
-        """Return whether each training step is faster if it merges the Kronecker product into the weight.
-
-        With merging, a step does not compute the branch's two products in the forward pass, or the branch's product for
-        the gradient of the input.
-        """
-        (a1, a2), (b1, b2), N, T, c = self._sizes()
-        if order == "b_first":
-            saved = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2) + c.plain(N * a1, T * b2, b1)
-        else:
-            saved = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2) + c.batch(N, a1, a2 * T, b1)
-        return T * (3 * c.per_float * a1 * b1 * a2 * b2 + 3 * c.per_launch) < saved
 
     def _sizes(self) -> tuple[Sequence[int], Sequence[int], int, int, Costs]:
         return self.shape_a, self.shape_b, self.rows, self.terms, COSTS.get(self.device, COSTS["cuda"])

@@ -1,4 +1,4 @@
-"""Fast Kronecker products ``x (A ⊗ B)`` (Eq. 2), alone or added to the output of a layer.
+"""Fast Kronecker products ``x (A ⊗ B)`` (Eq. 2).
 
 The layout is row-major. One token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. The output can be
 computed in five orders:
@@ -16,10 +16,7 @@ computed in five orders:
     ``x (A ⊗ B)`` builds the matrix A ⊗ B. This order is fast if a factor is nearly as large as this matrix.
 
 `krona.kernels.cost_model` chooses the order from the shapes, unless the argument ``order`` is given. If A and B have a
-leading dimension, every function computes the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all terms in one pass.
-
-`krona.kernels.gradients` implements explicit gradients for the first two orders. The functions use plain products if
-the explicit gradients cannot be used (``torch.compile``, ``torch.func``, autocast, mixed dtypes) or are not needed.
+leading dimension, the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all T terms is computed in one pass.
 """
 
 import math
@@ -27,17 +24,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from krona.kernels.contractions import add_kron_product, flatten_rows, join_terms, wide_factors
 from krona.kernels.cost_model import ORDERS, Order, Product
-from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate, under_functorch
 
 # Under torch.compile the order is chosen for this number of rows. The real number would cause a new compilation for
 # each batch.
 COMPILED_ROWS = 2048
-FEW_ROWS = 64  # with fewer rows, a low-rank step consists mostly of Python time, which plain products reduce
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:
@@ -58,7 +51,7 @@ def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
 
 def with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
     """Return two matrices whose product is M. One of them is the identity of M's smaller dimension."""
-    one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
+    one = _identity(min(M.shape), M)
     return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
 
 
@@ -74,113 +67,43 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
     Raises:
         ValueError: the shapes do not fit, x has an integer dtype, or the order is unknown.
     """
-    order, _ = _choose_order(x, A, B, order)
-    return _product(x, A, B, order, own_gradients=own_gradients_apply(x, A, B))
-
-
-def kron_add(
-    y: Tensor,
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    *,
-    bias: Tensor | None = None,
-    gate: Tensor | None = None,
-    order: Order | None = None,
-) -> Tensor:
-    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out). Where possible, a product also computes the additions.
-
-    Args:
-        y: (..., d_out). It is not changed.
-        bias: (d_out).
-        gate: a scalar tensor. It requires d_in = d_out.
-        x, A, B, order: see `kron_matmul`.
-    """
-    order, _ = _choose_order(x, A, B, order)
-    own_gradients = own_gradients_apply(x, A, B, y, *(t for t in (bias, gate) if t is not None))
-    if own_gradients and order in ("b_first", "a_first"):
-        out: Tensor = AddedUpdate.apply(x, A, B, y, bias, gate, order)  # type: ignore[no-untyped-call]
-        return out
-    if gate is not None:
-        y = torch.addcmul(y, x, gate)
-    if bias is not None:
-        y = y + bias
-    return y + _product(x, A, B, order, own_gradients=own_gradients)
-
-
-def kron_linear(
-    layer: nn.Linear, x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None, merge: bool | None = None
-) -> Tensor:
-    """Return ``layer(x) + x (A ⊗ B)`` for a frozen layer.
-
-    Args:
-        merge: whether to add the Kronecker product to a copy of the weight in this step. The forward pass and the
-            gradient of the input then cost as much as those of the layer alone. Only the gradients of A and B use the
-            factors. None means to merge if the predicted cost is lower.
-        x, A, B, order: see `kron_matmul`.
-    """
-    order, pays = _choose_order(x, A, B, order)
-    weight, bias = layer.weight, layer.bias
-    if not _frozen(weight, bias) or not own_gradients_apply(x, A, B, weight):
-        return F.linear(x, weight, bias) + _product(x, A, B, order, own_gradients=own_gradients_apply(x, A, B))
-    if order in ("b_wide", "a_wide"):
-        return low_rank_linear(layer, x, *wide_factors(A, B, order))
+    order = _choose_order(x, A, B, order)
     if order == "built":
-        order = "b_first"  # here only merging builds the product
-    merge = pays if merge is None else merge
-    out: Tensor = LayerWithUpdate.apply(x, A, B, weight, bias, order, merge)  # type: ignore[no-untyped-call]
-    return out
+        return x @ kron_product(A, B)
+    (a1, a2), (b1, b2) = A.shape[-2:], B.shape[-2:]
+    joined_a, joined_b = _join_terms(A, B, order)
+    if order == "b_wide":
+        return x @ kron_product(_identity(a1, B), joined_b) @ kron_product(joined_a, _identity(b2, A))
+    if order == "a_wide":
+        return x @ kron_product(joined_a, _identity(b1, A)) @ kron_product(_identity(a2, B), joined_b)
+    N = x.numel() // x.shape[-1]
+    if order == "b_first":
+        Z = (x.reshape(N * a1, b1) @ joined_b).view(N, len(joined_a), b2)  # X B, (N, a1·T, b2)
+        y = torch.bmm(joined_a.T.expand(N, *joined_a.T.shape), Z)  # (N, a2, b2)
+    else:
+        V = torch.bmm(joined_a.T.expand(N, *joined_a.T.shape), x.reshape(N, a1, b1))  # Aᵀ X, (N, a2·T, b1)
+        y = V.view(N * a2, len(joined_b)) @ joined_b  # (N·a2, b2)
+    return y.view(*x.shape[:-1], a2 * b2)
 
 
-def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor:
-    """Return ``layer(x) + x U V`` for a frozen layer, with U (d_in, rank) and V (rank, d_out).
+def _join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
+    """Return one pair of matrices that contains the factors of all terms.
 
-    LoRA and the orders ``b_wide`` and ``a_wide`` use this function.
+    Their shapes are (a1·T, a2) and (b1, T·b2) if the order begins with B, and (a1, a2·T) and (T·b1, b2) otherwise.
     """
-    weight, bias = layer.weight, layer.bias
-    few = not torch.compiler.is_compiling() and x.numel() < FEW_ROWS * x.shape[-1]
-    if few or not _frozen(weight, bias) or not own_gradients_apply(x, U, V, weight):
-        return F.linear(x, weight, bias) + x @ U @ V
-    out: Tensor = LowRankUpdate.apply(flatten_rows(x), U, V, weight, bias)  # type: ignore[no-untyped-call]
-    return out.view(*x.shape[:-1], out.shape[-1])
+    if A.dim() == 2:
+        return A, B
+    if order.startswith("b"):
+        return A.transpose(0, 1).flatten(0, 1), B.transpose(0, 1).flatten(1, 2)
+    return A.permute(1, 2, 0).flatten(1, 2), B.flatten(0, 1)
 
 
-def own_gradients_apply(x: Tensor, *others: Tensor) -> bool:
-    """Return whether to use the explicit gradients of `krona.kernels.gradients`.
-
-    The explicit gradients are used if a gradient is needed, x has values, all tensors have the same dtype, and
-    neither ``torch.compile`` nor ``torch.func`` nor autocast is active.
-    """
-    return (
-        torch.is_grad_enabled()
-        and x.numel() > 0
-        and not x.is_meta
-        and (x.requires_grad or any(other.requires_grad for other in others))
-        and all(other.dtype == x.dtype for other in others)
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled(x.device.type)
-        and not under_functorch()
-    )
+def _identity(size: int, like: Tensor) -> Tensor:
+    return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
-def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bool) -> Tensor:
-    if order not in ("b_first", "a_first"):
-        for factor in wide_factors(A, B, order):
-            x = x @ factor
-        return x
-    if own_gradients:
-        out: Tensor = AddedUpdate.apply(x, A, B, None, None, None, order)  # type: ignore[no-untyped-call]
-        return out
-    y = add_kron_product(None, flatten_rows(x), *join_terms(A, B, order), order)
-    return y.view(*x.shape[:-1], A.shape[-1] * B.shape[-1])
-
-
-def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
-    """Return the contraction order, and whether merging has a lower predicted cost.
-
-    Raises:
-        ValueError: x does not fit the factors, or the order is unknown.
-    """
+def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order:
+    """Return the contraction order. Raise ValueError if x does not fit the factors, or the order is unknown."""
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     if not x.is_floating_point():
@@ -189,13 +112,14 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple
         )
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
-        return _plan_shapes((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
-    return _plan_cached(x.shape, A.shape, B.shape, x.device.type, training, order)
+        fastest = _plan((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
+    else:
+        fastest = _plan_cached(x.shape, A.shape, B.shape, x.device.type, training)
+    return order or fastest
 
 
-def _plan_shapes(
-    x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool, order: Order | None
-) -> tuple[Order, bool]:
+def _plan(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
+    """Return the order with the lowest predicted cost, for the shapes of x, A and B."""
     if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
         raise ValueError(
             f"The factors have the wrong shapes {tuple(A)} and {tuple(B)}. Use (a1, a2) and (b1, b2), or (T, a1, a2) "
@@ -206,13 +130,8 @@ def _plan_shapes(
         raise ValueError(
             f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input has the shape {tuple(x)}."
         )
-    product = Product((a1, a2), (b1, b2), rows, terms=A[0] if len(A) == 3 else 1, device=device)
-    order = product.plan(training=training) if order is None else order
-    return order, product.merging_pays("a_first" if order == "a_first" else "b_first")
+    terms = A[0] if len(A) == 3 else 1
+    return Product((a1, a2), (b1, b2), rows, terms=terms, device=device).plan(training=training)
 
 
-_plan_cached = lru_cache(maxsize=4096)(_plan_shapes)
-
-
-def _frozen(weight: Tensor, bias: Tensor | None) -> bool:
-    return not weight.requires_grad and (bias is None or not bias.requires_grad)
+_plan_cached = lru_cache(maxsize=4096)(_plan)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product
+from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
 
@@ -48,9 +48,6 @@ class CDKA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return kron_matmul(x, *self._factors())
-
-    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        return kron_linear(layer, x, *self._factors())
 
     def delta(self) -> Tensor:
         return self.scaling * kron_product(self.B, self.A)  # (d_out, d_in)

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import (
-    kron_add,
-    kron_linear,
-    kron_matmul,
-    kron_product,
-    kron_singular_values,
-    with_identity,
-)
+from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
@@ -106,25 +98,20 @@ class Kronecker(nn.Module):
             y = y + self.gate() * x
         return y
 
-    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        if not self._plain() or self.bias is not None or self.residual_scale is not None:
-            return F.linear(x, layer.weight, layer.bias) + self.forward(x)
-        return kron_linear(layer, x, self.A, self._scaled(self.B))
-
     def add_to(self, y: Tensor, x: Tensor, *others: "Kronecker") -> Tensor:
         branches = (self, *others)
         if not self._plain():
             for branch in branches:
                 y = y + branch(x)
             return y
-        return kron_add(
-            y,
-            x,
-            _stack_terms([branch.A for branch in branches]),
-            _stack_terms([branch._scaled(branch.B) for branch in branches]),
-            bias=_sum([branch._scaled(branch.bias) for branch in branches if branch.bias is not None]),
-            gate=_sum([branch.gate() for branch in branches if branch.residual_scale is not None]),
-        )
+        biases = [branch._scaled(branch.bias) for branch in branches if branch.bias is not None]
+        gates = [branch.gate() for branch in branches if branch.residual_scale is not None]
+        if biases:
+            y = y + functools.reduce(torch.add, biases)
+        if gates:
+            y = torch.addcmul(y, x, functools.reduce(torch.add, gates))
+        A = _stack_terms([branch.A for branch in branches])
+        return y + kron_matmul(x, A, _stack_terms([branch._scaled(branch.B) for branch in branches]))
 
     def gate(self) -> Tensor:
         """Return the factor of the residual as a scalar tensor."""
@@ -216,7 +203,3 @@ def _stack_terms(factors: list[Tensor]) -> Tensor:
     if len(factors) == 1:
         return factors[0]
     return torch.stack(factors) if factors[0].dim() == 2 else torch.cat(factors)  # (T, …)
-
-
-def _sum(addends: list[Tensor]) -> Tensor | None:
-    return functools.reduce(torch.add, addends) if addends else None

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product, kron_singular_values, with_identity
+from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
 
 
@@ -75,10 +75,6 @@ class LoKr(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         W1, W2 = self.factors()
         return kron_matmul(x, W1.T, self.scaling * W2.T)
-
-    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        W1, W2 = self.factors()
-        return kron_linear(layer, x, W1.T, self.scaling * W2.T)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         """Return factors of the update, which are Kronecker products of factors of W1ᵀ and W2ᵀ."""

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import low_rank_linear
 from krona.methods.arguments import check_float, check_int
 
 
@@ -38,9 +37,6 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
-
-    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         return self.A, self.scaling * self.B  # (d_in, rank), (rank, d_out)

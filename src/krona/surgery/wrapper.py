@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.gradients import under_functorch
+from krona.kernels.t5_modules import under_functorch
 from krona.messages import KronaError
 from krona.methods.placement import Position
 from krona.surgery.layers import weight_matrix
