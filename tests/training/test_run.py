@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import importlib
 import io
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,13 +30,15 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.index import summaries
 from krona.runs.interrupts import Interrupted, interrupt
+from krona.runs.provenance import _hash_own, own_code
 from krona.runs.result import Result, read_result, unpack_outcomes
 from krona.surgery.operation_counts import launches
+from krona.training.jobs.job import Job
 from krona.training.learner import Learner
 from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
 from krona.training.tracking import Trackers
-from one_job import config, run, run_in_a_process, same_files, typed
+from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files, typed
 from runs.made_runs import claimed, dead_pid
 from tiny_backbones import SIZES
 from tiny_t5 import inserted
@@ -501,3 +505,41 @@ def test_a_printed_epoch_is_in_the_checkpoint(
     monkeypatch.setattr(Progress, "epoch", epoch)
     job, _ = run(values, tmp_path)
     assert (job.state, epochs) == ("done", [(1, 1), (2, 2), (3, 3)])
+
+
+def test_other_code_of_ones_own_is_another_run(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    module = tmp_path / "own_branch.py"
+
+    def train(text: str) -> tuple[Job, str]:
+        module.write_text(f"from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA):\n    {text}\n")
+        sys.modules.pop("own_branch", None)
+        _hash_own.cache_clear()
+        importlib.invalidate_caches()
+        return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)
+
+    (one, _), (other, said), (again, _) = train("x = 1"), train("y = 22"), train("x = 1")
+    assert one.run_id != other.run_id
+    assert f"own_branch has changed since the run {one.run_id} (done). This is another run." in said
+    assert (again.run_id, again.state) == (one.run_id, "skipped")
+    assert one.result.provenance["own_code"].keys() == {"own_branch"}
+    assert own_code(config("method=lora", *small)) == {}  # the ids of krona's own classes do not change
+
+
+def test_a_run_says_that_it_resumes_with_other_code(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(name: str) -> None:
+        found = {"git_commit": name, "git_dirty": False, "git_code": name}
+        for module in ("runs.provenance", "training.jobs.job"):
+            monkeypatch.setattr(f"krona.{module}.code_version", lambda: found)
+
+    commit("a" * 40)
+    with pytest.raises(Interrupted):
+        run(values, tmp_path, after_epoch=interrupt_after(1))
+    commit("b" * 40)
+    _, said = run(values, tmp_path)
+    assert "The run resumes with other code: it was started with commit aaaaaaaa, now it is bbbbbbbb." in said

@@ -108,6 +108,7 @@ class StoredRun:
         if self._draws_rows:
             found["train set"] = "drawn by seed"
         found["backbone content"] = self.result.provenance.get("backbone_fingerprint")
+        found["own code"] = " ".join((self.result.provenance.get("own_code") or {}).values()) or "none"
         return Common(flat, found, (*map(id, flat), *(item for item in found.items() if item[1] is not None)))
 
     @property

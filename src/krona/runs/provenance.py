@@ -3,11 +3,16 @@
 This module also describes how the data of a result differs from GLUE's data.
 """
 
+import hashlib
 import platform
 import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from krona.methods.factor_shapes import shape_name
@@ -54,6 +59,39 @@ def code_version() -> dict[str, Any]:
         "git_dirty": None if status is None else bool(status),
         "git_code": git("log", "-1", "--format=%H", "--", *CODE),
     }
+
+
+def own_code(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of the file of each module of the user that a config names in ``_target_``, by module.
+
+    Modules of krona, of Python and of installed packages are left out, and so are loggers, which change no result. No
+    module is imported.
+    """
+    targets = _targets([value for key, value in config.items() if key != "logger"])
+    found = {name: _hash_own(name) for name in sorted({target.rpartition(".")[0] for target in targets})}
+    return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def _targets(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from [value["_target_"]] if isinstance(value.get("_target_"), str) else []
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _targets(item)
+
+
+@cache  # a file that is edited later does not change the code of this process
+def _hash_own(module: str) -> str | None:
+    """Return the hash of a module's file, or None if the module is not the user's own or was not found."""
+    installed = {Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib"))}
+    for folder in (*sys.path, str(Path.cwd())):
+        base = Path(folder, *module.split("."))
+        for file in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if file.is_file():
+                real = file.resolve()
+                if {"site-packages", "dist-packages"} & {*real.parts} or installed & {*real.parents}:
+                    return None
+                return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+    return None
 
 
 def differing_part(result: Result) -> Part | None:

@@ -116,12 +116,14 @@ class BranchConfig(TypedDict):
 
 @written
 class Provenance(TypedDict):
-    """The code, the machine and the libraries of a run. They are not part of the run id."""
+    """The code, the machine and the libraries of a run. Only ``own_code`` is part of the run id."""
 
     git_commit: NotRequired[str | None]
     git_dirty: NotRequired[Flag | None]
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
+    own_code: NotRequired[dict[str, str]]
+    """The hash of each of the user's modules that define classes of the config. It is part of the run id."""
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]

@@ -1,9 +1,9 @@
 """Compute run ids. The run id is the name of the run's folder.
 
-A run id has a readable part and a hash of everything that affects the result: the config, and the content of the data
-and the backbone. The time, the code's version, the machine and the paths do not change the run id. They are recorded
-in the provenance of the result. This module lists the config keys that are not part of the hash. All other keys are
-part of it, so that a run with a new key never gets the id of an existing run.
+A run id has a readable part and a hash of everything that affects the result: the config, and the content of the data,
+of the backbone and of the user's own classes. The time, the version of krona, the machine and the paths do not change
+the run id. They are recorded in the provenance of the result. This module lists the config keys that are not part of
+the hash. All other keys are part of it, so that a run with a new key never gets the id of an existing run.
 """
 
 import hashlib
@@ -70,12 +70,20 @@ OBSERVERS = frozenset(
 )  # fmt: skip
 
 
-def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
+def run_id(
+    config: Mapping[str, Any],
+    *,
+    data_fingerprint: str,
+    backbone_fingerprint: str,
+    own_code: Mapping[str, str] | None = None,
+) -> str:
     """Return a run id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``.
 
     Configs with equal values have the same id, even if the values are written differently, such as 1, 1.0 and 1e0.
+    ``own_code`` maps the user's modules to their hashes (`krona.runs.provenance.own_code`).
     """
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
+    counted |= {"code": dict(own_code)} if own_code else {}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     groups = [config.get(group) for group in ("method", "task", "backbone")]

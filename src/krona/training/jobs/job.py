@@ -18,13 +18,13 @@ from krona.config import check
 from krona.config.learning_rates import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.config.targets import KINDS
-from krona.messages import KronaError
+from krona.messages import KronaError, mask_secrets
 from krona.methods.factor_shapes import shape_name
 from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
-from krona.runs.provenance import code_version
+from krona.runs.provenance import code_version, own_code
 from krona.runs.result import Result
-from krona.runs.run_id import run_id
+from krona.runs.run_id import canonical, run_id
 from krona.safe_files import Write, write_whole
 from krona.training.jobs.preflight import require
 from krona.training.ranks import Ranks
@@ -56,7 +56,7 @@ class JobSpec:
     """The specification of a job. Without ``after_epoch``, it can be passed to another process."""
 
     config: Mapping[str, Any]  # composed from the user's command, so it can name any class
-    stored: Mapping[str, Any] = field(default_factory=dict)  # the config in result.json; empty: ``config``
+    stored: Mapping[str, Any] = field(default_factory=dict)  # the config without secrets; empty: ``config``
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
@@ -69,6 +69,10 @@ class JobSpec:
     @cached_property
     def settings(self) -> Run:
         return check.settings(self.config, own=True)
+
+    @property
+    def config_to_store(self) -> dict[str, Any]:
+        return dict(self.stored or mask_secrets(self.settings.config))
 
     @cached_property
     def initial(self) -> InitialWeights | None:
@@ -112,6 +116,7 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
         config,
         data_fingerprint=data_fingerprint or tasks.data_fingerprint(settings.task, settings.data),
         backbone_fingerprint=source.fingerprint(settings.backbone),
+        own_code=own_code(settings.config),
     )
 
 
@@ -212,6 +217,7 @@ def _prepare(spec: JobSpec, claim: Claim) -> None:
     run = spec.run
     if spec.settings.overwrite or run.state(ignore_claim=True).state != "interrupted":
         run.remove_attempt(claim)
+    spec.notes.extend(_code_notes(spec))
     if not run.checkpoint.is_file():
         return
     from krona.training.checkpoint import find_damage  # imports Lightning, which is slow
@@ -222,3 +228,20 @@ def _prepare(spec: JobSpec, claim: Claim) -> None:
             f"{run.checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
             "beginning."
         )
+
+
+def _code_notes(spec: JobSpec) -> list[str]:
+    """Return notes about code that has changed since this run was interrupted, or since an equal run of other code."""
+    notes = []
+    earlier, code = spec.run.state(ignore_claim=True).result, code_version()["git_code"]
+    if earlier is not None and code is not None and (then := earlier.provenance.get("git_code")) not in (None, code):
+        notes.append(f"The run resumes with other code: it was started with commit {then[:8]}, now it is {code[:8]}.")
+    if not (own := own_code(spec.settings.config)):
+        return notes
+    for folder in sorted(spec.outputs.glob(f"{spec.run_id.rpartition('-')[0]}-*/")):
+        state = RunFolder(folder).state()
+        result, old = state.result, state.result and state.result.provenance.get("own_code")
+        if result is not None and old and old != own and canonical(result.config) == canonical(spec.config_to_store):
+            changed = ", ".join(sorted(name for name in own if own[name] != old.get(name)))
+            notes.append(f"{changed} has changed since the run {folder.name} ({state.state}). This is another run.")
+    return notes

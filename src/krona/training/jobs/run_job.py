@@ -17,10 +17,10 @@ from rich.console import Console
 
 from krona.backbones import source
 from krona.formatting import say
-from krona.messages import KronaError, first_line, mask_secrets
+from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.interrupts import Interrupted, forget_signals, stop_if_interrupted
-from krona.runs.provenance import provenance
+from krona.runs.provenance import own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.training.jobs.job import Job, JobSpec, claimed, find_outcome
 from krona.training.jobs.preflight import count_devices, devices_wanted, require
@@ -190,13 +190,14 @@ def _new_result(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config=dict(spec.stored or mask_secrets(settings.config)),
+        config=spec.config_to_store,
         notes=list(spec.notes),
         provenance={
             **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
             "data_fingerprint": spec.data_fingerprint,
             "backbone_fingerprint": source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
+            **({"own_code": code} if (code := own_code(settings.config)) else {}),
             "started": now(),
         },
     )
