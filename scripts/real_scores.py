@@ -227,7 +227,7 @@ def describe_run(label: str, run_id: str) -> dict[str, Any]:
         "rank": result.provenance["update_rank"],
         "update": {key: learned.get(key) for key in ("norm", "effective_rank", "stable_rank")},
         "train_seconds": round(result.times["train"]),
-        "commit": result.provenance["git_commit"][:10],
+        "commit": str(result.provenance["git_commit"])[:10],
         "dev": {"score": result.dev["score"], "outcomes": result.dev["outcomes"]},
         "test": {"score": result.test["score"], "outcomes": result.test["outcomes"]},
     }

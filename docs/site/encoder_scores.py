@@ -13,7 +13,7 @@ from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_by_sums
 from krona.metrics.statistics import SwapTest, holm, swap_test
 from krona.paper import TASK_LABELS
-from krona.runs.result import unpack_outcomes
+from krona.runs.predictions import unpack_outcomes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BLOCKS = ("mpnet_cola", "minilm_cola", "minilm_rte", "minilm_sst2", "mpnet_rte")  # of scripts/real_scores.py

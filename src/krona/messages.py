@@ -114,3 +114,21 @@ def mask_secrets(value: Any) -> Any:
 def _is_secret(key: Any, value: Any) -> bool:
     is_set = isinstance(value, str) and value != "" and not value.startswith("${")
     return is_set and re.fullmatch(SECRET, str(key), re.IGNORECASE) is not None
+
+
+def format_validation_error(error: Any, most: int = 3) -> str:
+    """Return the first ``most`` errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
+    found = error.errors(include_url=False, include_context=False)
+    lines = []
+    for one in found[:most]:
+        place = shorten(".".join(map(str, one["loc"]))) or "the content"
+        match one["type"]:
+            case "missing":
+                lines.append(f"{place} is missing")
+            case "extra_forbidden" | "unexpected_keyword_argument":
+                lines.append(f"{place} is unknown")
+            case "json_invalid":
+                lines.append(str(one["msg"]))
+            case _:
+                lines.append(f"{place} is {shorten(repr(one['input']))}: {one['msg'].removeprefix('Input ')}")
+    return "; ".join(lines + ([f"{len(found) - most} more"] if len(found) > most else []))

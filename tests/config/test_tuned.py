@@ -12,7 +12,8 @@ from krona.config.compose import TUNED, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
-from krona.runs.result import Result, outcomes, write_result
+from krona.runs.predictions import pack_outcomes
+from krona.runs.result import Result, write_result
 from krona.training.jobs.job import identify
 
 pytestmark = pytest.mark.usefixtures("composer")
@@ -29,7 +30,7 @@ def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rat
     names = [config[group]["name"] for group in ("method", "task")]
     result = Result(run_id, "done", names[0], names[1], config["seed"], config)
     given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
-    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["1"] * 100, given)}
+    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": pack_outcomes(["1"] * 100, given)}
     result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
     write_result(outputs / run_id, result)
     return run_id

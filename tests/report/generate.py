@@ -15,7 +15,8 @@ from krona.paper import METHODS, TASKS
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report
-from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
+from krona.runs.predictions import pack_outcomes, unpack_outcomes
+from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import GLUE_ROWS
 
@@ -130,7 +131,7 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
                      for t, e in zip(targets, ease, strict=True)]  # fmt: skip
         parts = score(task["metrics"], targets, given, labels)
         table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
-        part = {"score": table, "choice": choice, "parts": parts, "outcomes": outcomes(targets, given)}
+        part = {"score": table, "choice": choice, "parts": parts, "outcomes": pack_outcomes(targets, given)}
         setattr(result, split, part)
         result.splits[split] = _split(result.task, split, rows)
     counts = dict.fromkeys(labels or ("1.0", "3.0", "5.0"), 12)

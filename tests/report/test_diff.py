@@ -8,7 +8,7 @@ from krona.report.build import collect
 from krona.report.diff import compare, diff_runs
 from krona.report.diff_text import render
 from krona.runs.folder import find_run
-from krona.runs.result import unpack_outcomes
+from krona.runs.predictions import unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 

@@ -9,7 +9,7 @@ from html import escape, unescape
 import pytest
 
 from krona.report.build import build_report
-from krona.runs.result import outcomes
+from krona.runs.predictions import pack_outcomes
 from report.generate import grid, make_result, write_all
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -81,7 +81,7 @@ def test_names_are_text_everywhere(folder):
 
 def test_a_score_of_zero_is_a_score(tmp_path):
     untuned = make_result("untuned", "rte", rows=60)
-    wrong = outcomes(["1"] * 60, ["0"] * 60)
+    wrong = pack_outcomes(["1"] * 60, ["0"] * 60)
     untuned.test = {"score": 0.0, "choice": 0.0, "parts": {"accuracy": 0.0}, "outcomes": wrong}
     write_all(tmp_path, [untuned])
     assert '<td data-value="0">' in build_report(tmp_path, format="html")

@@ -11,7 +11,7 @@ from krona.metrics.scores import score
 from krona.report.build import build_report, collect
 from krona.report.notes import next_commands, score_remarks
 from krona.report.wording import cell_mark, summarize
-from krona.runs.result import outcomes, unpack_outcomes
+from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from report.generate import collected, grid, make_result, write_all
 
 
@@ -93,7 +93,7 @@ def answer(result, rng, *, right=0.5):
         given = [target if rng.random() < right else str(1 - int(target)) for target in targets]
         parts = score(["accuracy"], targets, given, ["0", "1"])
         part |= {"score": parts["accuracy"], "choice": parts["accuracy"], "parts": parts}
-        part["outcomes"] = outcomes(targets, given)
+        part["outcomes"] = pack_outcomes(targets, given)
     return result
 
 

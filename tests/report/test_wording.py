@@ -10,7 +10,7 @@ from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.notes import cell_remarks, score_remarks
 from krona.report.wording import cell_mark
-from krona.runs.result import outcomes
+from krona.runs.predictions import pack_outcomes
 from report.generate import collected, grid, make_result, write_all
 
 CONSTANT = 'all 204 test predictions are "1" (equivalent). The best constant prediction would score 81.05'
@@ -21,7 +21,12 @@ def constant(method="lora", seed=0, task="mrpc", **kwargs):
     result = make_result(method, task, seed, rows=204, **kwargs)
     targets, given = ["1"] * 139 + ["0"] * 65, ["1"] * 204
     parts = score(["f1", "accuracy"], targets, given, ["0", "1"])
-    result.test = {"score": parts["f1"], "choice": parts["f1"], "parts": parts, "outcomes": outcomes(targets, given)}
+    result.test = {
+        "score": parts["f1"],
+        "choice": parts["f1"],
+        "parts": parts,
+        "outcomes": pack_outcomes(targets, given),
+    }
     return result
 
 

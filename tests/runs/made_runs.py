@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from krona.runs.result import Result, outcomes, write_result
+from krona.runs.predictions import pack_outcomes
+from krona.runs.result import Result, write_result
 
 TASK = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
 
 
 def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     """Write a finished run and return its folder. ``changes`` replace values of its result."""
-    part = {"score": 50.0, "choice": 50.0, "parts": {"accuracy": 50.0}, "outcomes": outcomes(["0", "1"], ["0", "0"])}
+    part = {
+        "score": 50.0,
+        "choice": 50.0,
+        "parts": {"accuracy": 50.0},
+        "outcomes": pack_outcomes(["0", "1"], ["0", "0"]),
+    }
     config = {"method": {"name": "krona"}, "task": TASK, "keep": "adapter", "trainer": {"max_epochs": 3}}
     values = {
         "status": "done",

@@ -65,8 +65,8 @@ def test_damaged_results_are_named_and_left_out(outputs: Path) -> None:
     first, second, *_ = sorted(outputs.glob("*/result.json"))
     first.write_text(first.read_text()[:100])
     second.write_text("[]")
-    expected = re.escape(f"The table lacks 2 damaged results:\n  {first} is not a result: ")
-    with pytest.warns(UserWarning, match=rf"(?s){expected}.*{re.escape(str(second))} is not a result"):
+    expected = re.escape(f"The table lacks 2 damaged results:\n  {first} is not a result of krona: ")
+    with pytest.warns(UserWarning, match=rf"(?s){expected}.*{re.escape(str(second))} is not a result of krona"):
         table = krona.read_results(outputs)
     assert len(table) == 7
     assert not {first.parent.name, second.parent.name} & set(table.run_id)

@@ -7,8 +7,8 @@ import pytest
 
 from krona.metrics.answers import Answers, encode
 from krona.metrics.scores import score
-from krona.runs.predictions import label_ids, score_metrics
-from krona.runs.result import Result, outcomes, unpack_outcomes
+from krona.runs.predictions import label_ids, pack_outcomes, score_metrics, unpack_outcomes
+from krona.runs.result import Result
 from krona.runs.suspicious_scores import Remark, advice, constant_scores, remark_lines, remarks
 from report.generate import make_result
 
@@ -18,7 +18,7 @@ def set_answers(result: Result, targets: list[str], given: list[str], split: str
     task = result.config["task"]
     parts = score(task["metrics"], targets, given, label_ids(task))
     table = float(np.mean([parts[name] for name in score_metrics(task)]))
-    setattr(result, split, {"score": table, "choice": table, "parts": parts, "outcomes": outcomes(targets, given)})
+    setattr(result, split, {"score": table, "choice": table, "parts": parts, "outcomes": pack_outcomes(targets, given)})
     return {split: encode(targets, given, label_ids(task))}
 
 

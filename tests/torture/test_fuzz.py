@@ -7,7 +7,6 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -64,7 +63,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
     content, earlier = (json.loads(file.read_text()) for _ in range(2))
     del earlier["provenance"]["sha256"]
     whole = Path(shutil.copytree(copied, outputs / "whole"))
-    write_result(whole, replace(read_result(file), run_id="whole"))
+    write_result(whole, read_result(file).model_copy(update={"run_id": "whole"}))
 
     def report() -> View:
         found = collect(outputs)
@@ -164,7 +163,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"
-    write_result(copied, replace(read_result(result), status="interrupted"))
+    write_result(copied, read_result(result).model_copy(update={"status": "interrupted"}))
     saved = {"state_dict": {"A": torch.arange(16.0)}, "epoch": 1, "global_step": 3, "krona": {"best": None}}
     torch.save(saved, file)
     content, aside = file.read_bytes(), copied / "last.ckpt.damaged"

@@ -6,7 +6,6 @@ import pickle
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,7 +247,7 @@ def test_code_in_a_backbones_folder(tmp_path: Path) -> None:
 
 def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / "outputs" / done.name))
-    write_result(folder, replace(read_result(folder / "result.json"), status="interrupted"))
+    write_result(folder, read_result(folder / "result.json").model_copy(update={"status": "interrupted"}))
     (folder / "last.ckpt").write_bytes(pickle.dumps(Fire(tmp_path / "fired")))
     run(values, tmp_path / "outputs")
     assert not (tmp_path / "fired").exists()

@@ -30,8 +30,9 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.index import summaries
 from krona.runs.interrupts import Interrupted, interrupt
+from krona.runs.predictions import unpack_outcomes
 from krona.runs.provenance import _hash_own, own_code
-from krona.runs.result import Result, read_result, unpack_outcomes
+from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.jobs.job import Job
 from krona.training.learner import Learner

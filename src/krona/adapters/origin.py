@@ -17,8 +17,7 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize, translate_errors
 from krona.config.settings import Backbone
-from krona.messages import KronaError
-from krona.runs.checked_types import list_faults
+from krona.messages import KronaError, format_validation_error
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
@@ -47,7 +46,7 @@ class Origin:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
         except ValidationError as error:
-            raise KronaError(f"{label} is invalid: {'; '.join(list_faults(error))}") from error
+            raise KronaError(f"{label} is invalid: {format_validation_error(error)}") from error
         except (KronaError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise KronaError(f"{label} is invalid: {error}") from error
         return origin

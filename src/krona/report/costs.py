@@ -59,7 +59,7 @@ def _adapter_size(run: StoredRun) -> float | None:
 
 
 def _recorded(key: str) -> Value:
-    return lambda run: run.result.provenance.get(key)
+    return lambda run: dict(run.result.provenance).get(key)  # type: ignore[return-value]
 
 
 # The quantities by name, in the order of the columns of a table.

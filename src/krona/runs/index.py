@@ -9,9 +9,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.cache import read_cache, write_cache
 from krona.runs.predictions import DamagedRunError, check_answers
-from krona.runs.result import CHECKSUMS, SCHEMA, Result, read_result
+from krona.runs.result import CHECKSUMS, Result, read_result
 
 FILE = "results.json"
-VERSION = f"3 {SCHEMA}"  # 3 is the version of the cache, SCHEMA that of the results
+VERSION = "4"
 WORTH = 100  # smallest number of new summaries that is stored
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
-FIELDS = tuple(field.name for field in fields(Result))
+FIELDS = tuple(Result.model_fields)
 # Many results have equal values in these fields, so equal values are stored only once.
 SHARED = tuple(map(FIELDS.index, ("config", "splits", "progress", "provenance")))
 OWN = ("seed",)  # keys of these fields whose values are stored with each result
@@ -71,17 +70,18 @@ def strip_result(result: Result) -> Result:
     Predictions, scores of single metrics, checksums, start and end, and measures of layers are removed.
     """
 
-    def without(part: dict[str, Any] | None, *keys: str) -> Any:
+    def without(part: Mapping[str, Any] | None, *keys: str) -> Any:
         return part and {name: value for name, value in part.items() if name not in keys}
 
-    return replace(
-        result,
-        dev=without(result.dev, "outcomes", "parts"),
-        test=without(result.test, "outcomes", "parts"),
-        provenance=without(result.provenance, CHECKSUMS, "started", "finished"),
-        learned=without(result.learned, "by_place"),
-        dev_curve=[without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]],
-    )
+    rows = [without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]]
+    kept = {
+        "dev": without(result.dev, "outcomes", "parts"),
+        "test": without(result.test, "outcomes", "parts"),
+        "provenance": without(result.provenance, CHECKSUMS, "started", "finished"),
+        "learned": without(result.learned, "by_place"),
+        "dev_curve": rows,
+    }
+    return result.model_copy(update=kept)
 
 
 def _read(path: Path) -> Result | DamagedRunError:
@@ -158,7 +158,7 @@ class SummaryParts:
         for place in SHARED:
             number, own = values[place]
             joined[place] = {**self.parts[number], **own} if own else self.parts[number]
-        return Result(*joined)
+        return Result.model_construct(**dict(zip(FIELDS, joined, strict=True)))
 
 
 @contextmanager

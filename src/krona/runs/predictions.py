@@ -1,5 +1,6 @@
 """Encode the predictions of a result as numbers, check them against the stored scores, and decode them to labels."""
 
+import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,9 +12,28 @@ from numpy.typing import NDArray
 from krona.messages import KronaError
 from krona.metrics.answers import NUMBER, Answers, encode_targets, pair
 from krona.metrics.scores import score_by_sums
-from krona.runs.result import Result, unpack
+from krona.runs.result import Outcomes, Result
 
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
+
+
+def pack_outcomes(targets: Sequence[str], predictions: Sequence[str]) -> Outcomes:
+    """Return the targets and the predictions of all rows as compressed texts (zlib, base64) with a line per row."""
+    return {"targets": _pack(targets), "predictions": _pack(predictions)}
+
+
+def unpack_outcomes(packed: Outcomes) -> tuple[list[str], list[str]]:
+    """Return the lists of targets and predictions that `pack_outcomes` compressed."""
+    return _unpack(packed["targets"]), _unpack(packed["predictions"])
+
+
+def _pack(values: Sequence[str]) -> str:
+    text = "\n".join(value.replace("\n", " ") for value in values)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _unpack(packed: str) -> list[str]:
+    return zlib.decompress(base64.b64decode(packed)).decode().split("\n")
 
 
 class DamagedRunError(KronaError):
@@ -34,13 +54,13 @@ def encode_answers(result: Result) -> dict[str, Answers]:
     for split, part in (("dev", result.dev), ("test", result.test)):
         if part and (packed := part.get("outcomes")):
             truth = _encode_targets(packed["targets"], None if labels is None else tuple(labels))
-            found[split] = pair(truth, unpack(packed["predictions"]), labels)
+            found[split] = pair(truth, _unpack(packed["predictions"]), labels)
     return found
 
 
 @lru_cache(maxsize=32)  # all runs of a task have the same targets
 def _encode_targets(packed: str, labels: tuple[str, ...] | None) -> NDArray[Any]:
-    truth = encode_targets(unpack(packed), labels)
+    truth = encode_targets(_unpack(packed), labels)
     truth.flags.writeable = False
     return truth
 

@@ -1,47 +1,192 @@
-"""Read and write result.json, which records a run's config, scores and provenance.
+"""Define, read and write result.json, which records a run's settings, scores, data and provenance.
 
 ``python -m krona.runs.result`` generates docs/result.schema.json from the class `Result`.
 """
 
-import base64
 import datetime
-import hashlib
 import json
 import math
-import zlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
-from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic requires this TypedDict before Python 3.12
 
-from krona.messages import KronaError
+from krona.messages import KronaError, format_validation_error
 from krona.runs import file_names
-from krona.runs import result_schema as parts
-from krona.runs.checked_types import CheckedAs, Count, Integer, Positive, find_faults
-from krona.safe_files import Write, read_text, write_whole
+from krona.safe_files import Write, write_whole
 
-SCHEMA: Literal[1] = 1
-MAX_UNPACKED = 32 << 20  # largest size in bytes of the unpacked predictions of a split: about ten million labels
-MAX_FILE = 256 << 20  # largest size in bytes of a result.json
-CHECKSUMS = "sha256"  # key of the provenance, which results of earlier versions lack
+CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
+# Unknown keys are kept when a result is read, so that a result of a later version can be read.
+PART = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra={"additionalProperties": False})
+
 Status = Literal["running", "done", "failed", "interrupted"]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(ge=0)]
+Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
 
 
-@dataclass
-class Result:
+@with_config(PART)
+class Outcomes(TypedDict):
+    """Targets and predictions of all rows. Each is a text with a line per row, compressed with zlib, in base64."""
+
+    targets: str
+    predictions: str
+
+
+@with_config(PART)
+class Scored(TypedDict):
+    """Scores of a split in the best epoch, 0-100."""
+
+    score: Score
+    """The score that tables show."""
+    choice: NotRequired[Score]
+    """The mean of all metrics, which selects the epoch."""
+    parts: dict[str, Score]
+    """The value of each metric."""
+    outcomes: NotRequired[Outcomes]
+
+
+@with_config(PART)
+class Epoch(TypedDict):
+    """One epoch. Epoch 0 is the untrained model, which has no loss, no learning rate and no training examples."""
+
+    epoch: Count
+    step: NotRequired[Count]
+    """Number of optimizer steps until the end of the epoch."""
+    score: NotRequired[Score]
+    """The dev score."""
+    choice: NotRequired[Score]
+    """The mean of all dev metrics."""
+    parts: NotRequired[dict[str, Score]]
+    """The value of each dev metric."""
+    loss: NotRequired[float]
+    """The mean training loss over the steps of the epoch."""
+    lr: NotRequired[Positive]
+    """The learning rate at the last step."""
+    examples_per_s: NotRequired[Positive]
+    examples_seen: NotRequired[Count]
+
+
+@with_config(PART)
+class BadRows(TypedDict):
+    """Rows that were left out for one reason."""
+
+    kind: str
+    rows: Count
+    first: str
+    """FILE:LINE: message."""
+
+
+@with_config(PART)
+class SplitData(TypedDict):
+    """The data of a split. Splits of one source file have the same bad rows."""
+
+    rows: NotRequired[Count]
+    fingerprint: NotRequired[str]
+    """A hash of the ids and texts."""
+    skipped_rows: NotRequired[Count]
+    """Bad rows that were left out, with data.skip_bad_rows=true."""
+    truncated: NotRequired[Count]
+    """Sources that were cut to max_source_length."""
+    skipped: NotRequired[list[BadRows]]
+    """The bad rows, by reason."""
+    empty_texts: NotRequired[Count]
+    """Rows with an empty text."""
+    targets: NotRequired[dict[str, Count]]
+    """Number of rows with each target text."""
+    repeated: NotRequired[Count]
+    """Rows whose source text occurs earlier in the same split."""
+    also_in_train: NotRequired[Count]
+    """Rows whose source text is also in train."""
+    also_in_dev: NotRequired[Count]
+    """Rows whose source text is also in dev."""
+
+
+@with_config(PART)
+class BackboneData(TypedDict):
+    """Properties of the backbone that do not depend on its name."""
+
+    architecture: str
+    parameters: Count
+    """Before insertion."""
+    sizes: dict[str, Any]
+
+
+@with_config(PART)
+class Provenance(TypedDict):
+    """The code, the machine and the libraries of a run. They are not part of the run id."""
+
+    git_commit: NotRequired[str | None]
+    git_dirty: NotRequired[bool | None]
+    git_code: NotRequired[str | None]
+    """The last commit that changed src, conf or train.py."""
+    versions: NotRequired[dict[str, str]]
+    device: NotRequired[str]
+    devices: NotRequired[Count]
+    """The number of processes that executed the run together."""
+    threads: NotRequired[Count]
+    """CPU threads of each process."""
+    host: NotRequired[str]
+    backbone: NotRequired[BackboneData]
+    data_fingerprint: NotRequired[str]
+    backbone_fingerprint: NotRequired[str]
+    pretrained: NotRequired[bool]
+    """False if the backbone has random weights."""
+    data_kind: NotRequired[str]
+    """glue, sample or own."""
+    official_rows: NotRequired[dict[str, list[Count]]]
+    """For each part of a GLUE task, the number of usable rows and the number of rows in GLUE."""
+    branch_config: NotRequired[dict[str, Any]]
+    """The arguments with which the branches were built."""
+    method_defaults: NotRequired[dict[str, Any]]
+    """Arguments that are not in the config, with their default values."""
+    update_rank: NotRequired[Count | None]
+    """The highest possible rank of the update of a layer; null if the update is not linear."""
+    multiply_adds: NotRequired[Count]
+    """Multiply-adds that the unmerged branches need for one token."""
+    launches: NotRequired[Count]
+    """Number of operations that the unmerged branches add to a forward pass."""
+    sha256: NotRequired[dict[str, str]]
+    """Checksums of the adapter and the predictions."""
+    own_code: NotRequired[dict[str, str]]
+    """Hashes of the files with the user's own classes."""
+    started: NotRequired[str]
+    finished: NotRequired[str]
+
+
+@with_config(PART)
+class Measures(TypedDict):
+    """Measurements of an update. A value is null if the update is not linear."""
+
+    norm: NotRequired[float | None]
+    """The Frobenius norm of the update."""
+    effective_rank: NotRequired[float | None]
+    """The exponential of the entropy of the normalised singular values."""
+    stable_rank: NotRequired[float | None]
+    """The squared Frobenius norm, divided by the squared spectral norm."""
+    drift: NotRequired[float | None]
+    """The squared norm of the change of the layer's output, relative to that of the output, on dev."""
+
+
+@with_config(PART)
+class Learned(Measures):
+    """The norm of the whole update, and means over the modules (places)."""
+
+    places: NotRequired[Count]
+    by_place: NotRequired[dict[str, Measures]]
+
+
+class Result(BaseModel):
     """One run. Scores are 0-100, times are seconds, memory is bytes, epochs count from 1."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid",
-        "title": "result.json of a run",
-        "use_attribute_docstrings": True,
-    }
+    model_config = ConfigDict(
+        extra="ignore", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, title="result.json of a run"
+    )
 
-    run_id: Annotated[str, Len(1, 255)]
+    run_id: str
     """The name of the run's folder: readable words and a hash of config, data and backbone."""
     status: Status
     """If the process of a running run has ended, the same command resumes the run."""
@@ -49,18 +194,16 @@ class Result:
     """The name of the YAML in conf/method."""
     task: str
     """The name of the YAML in conf/task."""
-    seed: Integer
+    seed: int
     """Seed of the new weights, the order of the rows and the dropout."""
-    config: Annotated[dict[str, Any], CheckedAs(parts.Config)]
+    config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
-    schema: Literal[1] = SCHEMA
-    """The version of these fields."""
     error: str | None = None
     """The error of a failed run, or the lost process of an interrupted run."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = []
     """Messages that are important for the score."""
-    splits: Annotated[dict[str, dict[str, Any]], CheckedAs(parts.Splits)] = field(default_factory=dict)
-    """Rows, fingerprints and faults of the data."""
+    splits: dict[str, SplitData] = {}
+    """Rows, fingerprints and bad rows of train, dev and test."""
     trainable_params: Count | None = None
     """Number of trainable parameters without the head."""
     trainable_percent: Positive | None = None
@@ -69,24 +212,22 @@ class Result:
     """Number of parameters of a head that is new for each task."""
     best_epoch: Count | None = None
     """The earliest epoch with the highest choice on dev; 0 is the untrained model."""
-    dev: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
+    dev: Scored | None = None
     """Scores of the best epoch on dev; null until the run is done."""
-    test: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
+    test: Scored | None = None
     """Scores of the best epoch on test; null with score_test=false."""
-    dev_curve: Annotated[list[dict[str, Any]], CheckedAs(list[parts.Epoch])] = field(default_factory=list)
+    dev_curve: list[Epoch] = []
     """One row per epoch."""
-    progress: Annotated[dict[str, Any], CheckedAs(dict[str, Count])] = field(default_factory=dict)
+    progress: dict[str, Count] = {}
     """Until the run is done: the last finished epoch, the current step and the number of steps."""
-    times: dict[str, Positive] = field(default_factory=dict)
+    times: dict[str, Positive] = {}
     """The seconds of setup, train, evaluate and total, and examples_per_s in training."""
-    peak_memory: dict[str, Count] = field(default_factory=dict)
+    peak_memory: dict[str, Count] = {}
     """Peak memory of the host, and of the device if there is one."""
-    provenance: Annotated[dict[str, Any], CheckedAs(parts.Provenance)] = field(default_factory=dict)
+    provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
-    learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None
+    learned: Learned | None = None
     """Size and rank of the trained update; null without branches."""
-    forgetting: Annotated[dict[str, Any] | None, CheckedAs(parts.Forgetting | None)] = None
-    """null, except in results of version 0.1."""
 
     @property
     def epochs(self) -> int:
@@ -100,65 +241,38 @@ class Result:
         epoch = int(self.progress.get("epoch") or 0)
         return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
 
-    def problems(self) -> list[str]:
-        """Return a message for each missing score or field of a finished run."""
-        if self.status != "done":
-            return []
-        needed = {"dev": self.dev, "trainable_params": self.trainable_params, "provenance": self.provenance or None}
-        if self.config.get("score_test", True):
-            needed["test"] = self.test
-        return [f"{name} is missing" for name, value in needed.items() if value is None]
 
+def read_result(path: Path) -> Result:
+    """Read a result.json.
 
-def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
-    """Return the targets and the predictions of all examples as compressed texts.
-
-    Each text has one line per example. It is compressed with zlib and encoded in base64.
+    Raises:
+        KronaError: the file is missing, damaged or not a result, or the run's folder has another name.
     """
-    return {"targets": _pack(targets), "predictions": _pack(predictions)}
-
-
-def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the lists of targets and predictions that `outcomes` compressed."""
-    return unpack(packed["targets"]), unpack(packed["predictions"])
-
-
-def _pack(values: Sequence[str]) -> str:
-    text = "\n".join(value.replace("\n", " ") for value in values)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def unpack(packed: str) -> list[str]:
-    """Return one of the lists that `outcomes` compressed."""
-    content = zlib.decompressobj()
-    text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
-    if content.unconsumed_tail:  # a few kilobytes of a prepared file can unpack to gigabytes
-        raise ValueError(f"the outcomes have more than {MAX_UNPACKED >> 20} MiB after unpacking")
-    if not content.eof:
-        raise ValueError("the outcomes are truncated")
-    return text.decode().split("\n")
+    try:
+        result = Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} was not found.") from error
+    except OSError as error:
+        raise KronaError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValidationError as error:
+        raise KronaError(f"{path} is not a result of krona: {format_validation_error(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise KronaError(f"{path} is not a result of krona: it is not a text in UTF-8.") from error
+    if result.run_id != path.parent.name:
+        raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}.")
+    if result.status == "done":
+        needed = ["dev", "trainable_params"] + ["test"] * bool(result.config.get("score_test", True))
+        if missing := [name for name in needed if getattr(result, name) is None]:
+            raise KronaError(f"{path} is not the result of a finished run: {', '.join(missing)} is missing.")
+    return result
 
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
-    """Write ``folder/result.json`` atomically and return its path.
-
-    If the result has checksums of other files, the file also contains its own checksum.
-    """
-    path, content = folder / file_names.RESULT, asdict(result)
-    if (sums := content["provenance"].get(CHECKSUMS)) is not None:
-        sums[path.name] = ""
-        sums[path.name] = _checksum(_as_text(content), "")
-    write(path, partial(Path.write_text, data=_as_text(content), encoding="utf-8"))
+    """Write ``folder/result.json`` atomically and return its path."""
+    path = folder / file_names.RESULT
+    text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write(path, partial(Path.write_text, data=text, encoding="utf-8"))
     return path
-
-
-def _as_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _checksum(text: str, recorded: str) -> str:
-    """Return the SHA-256 of a result.json without the checksum that is recorded in it."""
-    return hashlib.sha256(text.replace(recorded, "").encode()).hexdigest()
 
 
 def now() -> str:
@@ -166,64 +280,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read_result(path: Path) -> Result:
-    """Read a result.json.
-
-    Raises:
-        KronaError: the file is missing, damaged or invalid, or it has another version of the schema.
-    """
-    try:
-        text = read_text(path, limit=MAX_FILE)
-        content = _parse(text)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found") from error
-    except OSError as error:
-        raise KronaError(f"{path} can't be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise KronaError(f"{path} is not a result: {error}") from error
-    if not isinstance(content, dict):
-        raise KronaError(f"{path} is not a result. Its JSON is a {type(content).__name__}, but must be an object")
-    if content.get("schema") != SCHEMA:
-        raise KronaError(f"{path} has schema {content.get('schema')!r}, but this version of krona reads {SCHEMA}")
-    if faults := find_faults(_model(), content):
-        raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
-    result = Result(**content)  # `content` also has the keys that later versions added; validation would remove them
-    if problems := result.problems():
-        raise KronaError(f"{path}: {'; '.join(problems)}")
-    if result.run_id != path.parent.name:
-        raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}")
-    recorded = (result.provenance.get(CHECKSUMS) or {}).pop(path.name, None)  # missing in results of earlier versions
-    if recorded is not None and recorded != _checksum(text, recorded):
-        raise KronaError(f"{path} {CHANGED}")
-    return result
-
-
-def _parse(text: str) -> Any:
-    """Parse JSON. Raise `ValueError` for NaN, which is not valid JSON, and for a surrogate that can't be encoded."""
-
-    def refuse(name: str) -> float:
-        raise ValueError(f"{name} is not a valid number in JSON")
-
-    content = json.loads(text, parse_constant=refuse)
-    if "\\u" in text:
-        json.dumps(content, ensure_ascii=False).encode()
-    return content
-
-
-@cache
-def _model() -> Any:
-    from pydantic import TypeAdapter  # pydantic is slow to import, and not needed if the index contains every result
-
-    return TypeAdapter(Result)
-
-
 def json_schema() -> str:
-    """Return the text of docs/result.schema.json, which describes the results that this version of krona writes.
-
-    The schema is stricter than `read_result`. It rejects the results of earlier versions, which lack fields, and the
-    results of later versions, which have more keys.
-    """
-    schema = _model().json_schema()
+    """Return the text of docs/result.schema.json, which describes the results that this version of krona writes."""
+    schema = Result.model_json_schema()
     schema["required"] = list(schema["properties"])
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
 

@@ -12,8 +12,8 @@ import numpy as np
 from krona.messages import amount, join_names, shorten
 from krona.metrics.answers import Answers
 from krona.metrics.scores import score_by_sums
-from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics
-from krona.runs.result import Result, unpack_outcomes
+from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics, unpack_outcomes
+from krona.runs.result import Result
 
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label causes a warning

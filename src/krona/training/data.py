@@ -95,7 +95,8 @@ def build_data(
     result.provenance["data_kind"] = splits.kind
     if official := tasks.official_rows(settings.task, splits.parts):
         result.provenance["official_rows"] = official
-    result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    splits_data: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.splits = splits_data
     result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     if not family.writes and (unread := _unread_keys(settings.task)):
         result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")

@@ -180,6 +180,7 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
 
     try:
         with dev.inference(model):
-            result.learned = update.measure_updates(model, pass_rows)
+            measured: Any = update.measure_updates(model, pass_rows)
+            result.learned = measured
     except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")

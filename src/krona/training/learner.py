@@ -61,7 +61,7 @@ class Learner(ScoringModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward = after_backward
-        self.dev_curve: list[dict[str, Any]] = []
+        self.dev_curve: list[Any] = []  # of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run

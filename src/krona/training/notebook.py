@@ -47,8 +47,15 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     # Lightning warns that a custom batch sampler may leave out rows. `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
-    unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))
-    unused.provenance["data_fingerprint"] = tasks.data_fingerprint(settings.task, settings.data)
+    unused = Result(
+        run_id="",
+        status="running",
+        method=settings.method.name,
+        task=settings.task.name,
+        seed=settings.seed,
+        config=dict(settings.config),
+        provenance={"data_fingerprint": tasks.data_fingerprint(settings.task, settings.data)},
+    )
     initial = InitialWeights.of(settings.init_from)
     prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
     data = prepared.data

@@ -19,7 +19,8 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.messages import KronaError
-from krona.runs.result import Result, now, outcomes
+from krona.runs.predictions import pack_outcomes
+from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
@@ -90,7 +91,7 @@ def run(
     result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
     for name, (split, score) in scored.items():
         packed = {key: score[key] for key in ("score", "choice", "parts")}
-        setattr(result, name, {**packed, "outcomes": outcomes(split.targets, score["predictions"])})
+        setattr(result, name, {**packed, "outcomes": pack_outcomes(split.targets, score["predictions"])})
     train_s = learner.seconds["train"]
     result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
@@ -163,13 +164,13 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
         model, method, counterparts=settings.backbone.factor_shapes, reversible=reversible
     )
     result.notes += notes
-    defaults, described = method_defaults(method), describe_backbone(model.config)
     count = surgery.count(model)
+    described: Any = {**describe_backbone(model.config), "parameters": count.backbone}
     result.provenance |= {
         "branch_config": branch_config,
-        "method_defaults": defaults,
+        "method_defaults": method_defaults(method),
         "update_rank": surgery.update_rank(model),
-        "backbone": {**described, "parameters": count.backbone},
+        "backbone": described,
     }
     with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
         if fault := surgery.find_branch_fault(model):

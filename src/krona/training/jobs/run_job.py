@@ -184,6 +184,14 @@ def _trace_hint(log: Path) -> str:
 
 def _new_result(spec: JobSpec) -> Result:
     settings = spec.settings
+    recorded: Any = {
+        **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
+        "data_fingerprint": spec.data_fingerprint,
+        "backbone_fingerprint": source.fingerprint(settings.backbone),
+        "pretrained": settings.backbone.pretrained,
+        **({"own_code": code} if (code := own_code(settings.config)) else {}),
+        "started": now(),
+    }
     return Result(
         run_id=spec.run_id,
         status="running",
@@ -192,14 +200,7 @@ def _new_result(spec: JobSpec) -> Result:
         seed=settings.seed,
         config=spec.config_to_store,
         notes=list(spec.notes),
-        provenance={
-            **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
-            "data_fingerprint": spec.data_fingerprint,
-            "backbone_fingerprint": source.fingerprint(settings.backbone),
-            "pretrained": settings.backbone.pretrained,
-            **({"own_code": code} if (code := own_code(settings.config)) else {}),
-            "started": now(),
-        },
+        provenance=recorded,
     )
 
 

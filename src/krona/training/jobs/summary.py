@@ -1,7 +1,6 @@
 """Print the summary of a run, and show a stored run."""
 
 import shlex
-from typing import Any
 
 import yaml
 from rich.console import Console
@@ -12,7 +11,7 @@ from krona.paths import OUTPUTS
 from krona.report.notes import run_commands
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
-from krona.runs.result import Result
+from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import remark_lines
 from krona.training.jobs.job import Job
 
@@ -72,7 +71,7 @@ def outputs_option(job: Job) -> str:
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
-def _test_score(result: Result, test: dict[str, Any]) -> str:
+def _test_score(result: Result, test: Scored) -> str:
     from krona.metrics.statistics import bootstrap, percentile_interval
     from krona.runs.predictions import encode_answers, score_metrics
 
