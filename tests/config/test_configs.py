@@ -44,7 +44,9 @@ def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path:
     if group in ("method", "task"):
         assert getattr(typed, group).name == name  # the name in the file equals the name on the command line
     folder = tmp_path / "run"
-    written = Result("run", "running", typed.method.name, typed.task.name, typed.seed, config)
+    written = Result(
+        run_id="run", status="running", method=typed.method.name, task=typed.task.name, seed=typed.seed, config=config
+    )
     assert read_result(write_result(folder, written)).config == config
 
 

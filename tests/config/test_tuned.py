@@ -28,7 +28,7 @@ def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rat
     config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
     run_id = identify(check.settings(config))
     names = [config[group]["name"] for group in ("method", "task")]
-    result = Result(run_id, "done", names[0], names[1], config["seed"], config)
+    result = Result(run_id=run_id, status="done", method=names[0], task=names[1], seed=config["seed"], config=config)
     given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
     part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": pack_outcomes(["1"] * 100, given)}
     result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}

@@ -25,7 +25,7 @@ BAD = {
     "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000"),
     "damaged predictions": (edited("test.outcomes.predictions", "eNoLS"), "is damaged"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
-    "no task": (edited("config.task", None), "is not a result: config.task is None"),
+    "no task": (edited("config.task", None), "is not a result. Its config lacks task"),
     "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),
 }
 

@@ -1,9 +1,6 @@
 """Test results from untrusted sources: predictions that unpack to gigabytes, and control characters in names."""
 
 import io
-import json
-import zlib
-from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -13,27 +10,7 @@ from krona.report.build import build_report
 from krona.sweeps import status
 from report.generate import make_result, write_all
 
-GOOD, BAD = (make_result("lora", "rte", seed, rows=12, epochs=2) for seed in (0, 1))
-BOMB = b64encode(zlib.compress(b"0\n" * 40_000_000)).decode()
-
-
-@pytest.mark.parametrize("part", ["targets", "predictions"])
-def test_answers_that_unpack_to_gigabytes_are_refused_before_they_do(part: str, tmp_path: Path) -> None:
-    import tracemalloc
-
-    write_all(tmp_path, [GOOD])
-    file = tmp_path / BAD.run_id / "result.json"
-    file.parent.mkdir()
-    content = json.loads(json.dumps(BAD.__dict__))
-    content["test"]["outcomes"][part] = BOMB
-    file.write_text(json.dumps(content))
-    tracemalloc.start()
-    try:
-        shown = build_report(tmp_path)
-        assert tracemalloc.get_traced_memory()[1] < 120e6
-    finally:
-        tracemalloc.stop()
-    assert "the outcomes have more than 32 MiB after unpacking" in shown
+GOOD = make_result("lora", "rte", 0, rows=12, epochs=2)
 
 
 @pytest.mark.parametrize("format", ["terminal", "html", "md", "csv", "latex", "svg"])

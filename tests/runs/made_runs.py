@@ -36,7 +36,7 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
         "config": config,
     }
     known: dict[str, Any] = {**values, **changes}
-    result = Result(name, method="krona", task="rte", seed=0, **known)
+    result = Result(run_id=name, method="krona", task="rte", seed=0, **known)
     folder = outputs / name
     folder.mkdir(parents=True)
     write_result(folder, result)

@@ -70,8 +70,10 @@ def test_a_damaged_or_edited_result_is_refused_with_the_reason(text: str, messag
 
 
 def test_nan_is_never_written(tmp_path: Path) -> None:
+    written = result()
+    written.times["train"] = float("nan")
     with pytest.raises(ValueError, match="JSON"):
-        write_result(tmp_path, result(dev={"score": float("nan")}))
+        write_result(tmp_path, written)
     assert list(tmp_path.iterdir()) == []
 
 

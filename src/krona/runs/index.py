@@ -87,7 +87,7 @@ def strip_result(result: Result) -> Result:
 def _read(path: Path) -> Result | DamagedRunError:
     try:
         result = read_result(path)
-        if lacking := [key for key in CONFIG if key not in result.config]:
+        if lacking := [key for key in CONFIG if result.config.get(key) is None]:
             raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
         check_answers(result, path)
     except KronaError as error:

@@ -20,7 +20,8 @@ from krona.safe_files import Write, write_whole
 CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
 # Unknown keys are kept when a result is read, so that a result of a later version can be read.
-PART = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra={"additionalProperties": False})
+CHECKED = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+PART = ConfigDict(**CHECKED, extra="allow", json_schema_extra={"additionalProperties": False})
 
 Status = Literal["running", "done", "failed", "interrupted"]
 Count = Annotated[int, Field(ge=0)]
@@ -182,9 +183,7 @@ class Learned(Measures):
 class Result(BaseModel):
     """One run. Scores are 0-100, times are seconds, memory is bytes, epochs count from 1."""
 
-    model_config = ConfigDict(
-        extra="ignore", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, title="result.json of a run"
-    )
+    model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
     run_id: str
     """The name of the run's folder: readable words and a hash of config, data and backbone."""
