@@ -1,6 +1,5 @@
-"""Test the values of trackers: keys, the history file, gradient norms and effective ranks against NumPy."""
+"""Test the values of loggers: keys, gradient norms and effective ranks against NumPy."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
 from krona.surgery.state import adapted_modules
-from krona.trackers.logged_values import History, flat_config, loss_curve
+from krona.trackers.logged_values import flat_config
 from krona.training import update_norms
 
 
@@ -31,24 +30,6 @@ def test_the_config_is_flat_and_has_short_names() -> None:
     assert flat["method/source"] == "null"
     assert flat["task/labels/entailment"] == 0
     assert not any(key.startswith("logger") for key in flat)
-
-
-def test_the_loss_curve_has_means_between_points() -> None:
-    assert loss_curve([1.0, 2.0, 6.0], last=6, total=9) == {4: 1.0, 5: 2.0, 6: 6.0}
-    assert loss_curve([1.0, 2.0, 6.0, 7.0, 9.0], last=9, total=1001) == {6: 1.5, 9: 22 / 3}
-    assert loss_curve([], last=0, total=0) == {}
-    a_run = [loss_curve([1.0] * 10_000, last=10_000 * epoch, total=30_000) for epoch in (1, 2, 3)]
-    assert sum(map(len, a_run)) <= 503
-
-
-def test_history_skips_an_incomplete_line_and_keeps_the_later_epoch(tmp_path: Path) -> None:
-    history = History(tmp_path)
-    assert history.epochs() == {}
-    for epoch, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
-        history.add({"epoch": epoch, "values": {"x": value}} | ({"steps": {3: 0.5}} if value == 2.5 else {}))
-    with history.path.open("a") as file:
-        file.write('{"epoch": 3, "val')
-    assert history.epochs() == {1: ({"x": 1.0}, {}), 2: ({"x": 2.5}, {3: 0.5})}
 
 
 def test_the_update_beside_a_block_is_the_sum_of_its_branches() -> None:

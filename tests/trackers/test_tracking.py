@@ -1,4 +1,4 @@
-"""Test the values that trackers get for an epoch, and TensorBoard and MLflow with their own readers."""
+"""Test the values that loggers get for an epoch, and TensorBoard and MLflow with their own readers."""
 
 import re
 import sys
@@ -9,48 +9,52 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pytorch_lightning.loggers import Logger
 from tests.tiny_t5 import inserted
 from tests.trackers.one_run import one_run
 from tests.training.test_learner import fit, learner
 
 from krona.paths import CONF
 from krona.runs.result import read_result
-from krona.trackers.tracker import About, Guarded
+from krona.trackers.loggers import GuardedLogger
 from krona.training.learner import Learner
-from krona.training.tracking import Trackers
+from krona.training.tracking import Tracking
 from krona.training.trainer import AfterEpoch
 from krona.training.update_norms import gradient_norms
 
 
-class Heard:
-    """A tracker that stores the values of each epoch."""
+class Recorder(Logger):
+    """A logger that stores all values."""
+
+    name, version = "recorder", None
 
     def __init__(self) -> None:
-        self.epochs: dict[int, dict[str, float]] = {}
+        super().__init__()
+        self.rows: list[tuple[int, dict[str, float]]] = []
 
-    def epoch(self, number: int, values: dict[str, float]) -> None:
-        self.epochs[number] = dict(values)
+    def log_hyperparams(self, *arguments: Any, **others: Any) -> None: ...
 
-
-def trackers_of(folder: Path) -> tuple[Trackers, Heard]:
-    folder.mkdir()  # for the history
-    about = About(run_id="r", folder=folder, method="krona", task="mrpc", sweep=None, config={}, resumed=False)
-    heard = Heard()
-    return Trackers([Guarded("heard", heard, say=print)], about=about, say=print), heard
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append((step or 0, dict(metrics)))
 
 
-def gradients_heard(told: dict[str, float]) -> dict[str, float]:
-    return {key.removeprefix("grad_norm/"): value for key, value in told.items() if key.startswith("grad_norm/")}
+def recorded() -> tuple[Tracking, Recorder]:
+    recorder = Recorder()
+    return Tracking([GuardedLogger("recorder", recorder, say=print)]), recorder
+
+
+def logged_gradients(values: dict[str, float]) -> dict[str, float]:
+    return {key.removeprefix("grad_norm/"): value for key, value in values.items() if key.startswith("grad_norm/")}
 
 
 @pytest.mark.parametrize(("steps", "last"), [(6, [3, 6]), (5, [3, 5]), (2, [2])])
 def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last: list[int], tmp_path: Path) -> None:
-    trackers, heard = trackers_of(tmp_path / "run")
+    tracking, recorder = recorded()
     norms: list[dict[str, float]] = []
 
     def after_backward(of: Learner) -> None:
         norms.append({kind: float(norm) for kind, norm in gradient_norms(of).items()})
-        trackers.after_backward(of)
+        tracking.after_backward(of)
 
     tuned = learner(
         inserted("krona"),
@@ -58,53 +62,43 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
         warmup=0,
         after_backward=after_backward,
     )
-    fit(tuned, tmp_path, callbacks=[trackers, AfterEpoch(trackers.epoch)])
-    trackers.close("done")
+    fit(tuned, tmp_path, callbacks=[tracking, AfterEpoch(tracking.epoch)])
     assert [row["step"] for row in tuned.dev_curve] == last
     assert len({str(one) for one in norms}) == steps
-    assert [gradients_heard(told) for told in heard.epochs.values()] == [norms[step - 1] for step in last]
+    assert [step for step, _ in recorder.rows] == [step - 1 for step in last]
+    assert [logged_gradients(values) for _, values in recorder.rows] == [norms[step - 1] for step in last]
 
 
 # MRPC: tables show F1, and the mean of F1 and accuracy chooses the epoch
 EPOCHS = [(80.0, 70.0), (84.0, 60.0), (82.0, 69.0), (81.0, 70.0)]
 
 
-def test_dev_best_is_the_score_of_the_chosen_epoch(tmp_path: Path) -> None:
-    model = torch.nn.Linear(1, 1)
-    trackers, heard = trackers_of(tmp_path / "live")
-    live = learner(model)
+def test_dev_best_is_the_score_of_the_chosen_epoch() -> None:
+    tracking, recorder = recorded()
+    live = learner(torch.nn.Linear(1, 1))
     for number, (f1, accuracy) in enumerate(EPOCHS, start=1):
         parts = {"f1": f1, "accuracy": accuracy}
         live.record(
             {"epoch": number, "step": number},
             {"score": f1, "choice": (f1 + accuracy) / 2, "parts": parts, "predictions": []},
         )
-        trackers.epoch(live)
-    trackers.close("interrupted")
-    assert [told["dev/best"] for told in heard.epochs.values()] == [80.0, 80.0, 82.0, 82.0]
-
-    again, heard_again = trackers_of(tmp_path / "resumed")  # the first run had no tracker, so there is no history
-    resumed = learner(model)
-    resumed.dev_curve = list(live.dev_curve)
-    trainer: Any = None
-    again.on_fit_start(trainer, resumed)
-    again.close("interrupted")
-    assert heard_again.epochs == heard.epochs
+        tracking.epoch(live)
+    assert [values["dev/best"] for _, values in recorder.rows] == [80.0, 80.0, 82.0, 82.0]
 
 
-def test_the_tracker_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (CONF.parent / "docs" / "tracking.md").read_text(encoding="utf-8").split("## A tracker of your own")[1]
+def test_the_logger_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (CONF.parent / "docs" / "tracking.md").read_text(encoding="utf-8").split("## A logger of your own")[1]
     code, config = (re.search(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL).group(1) for kind in ("python", "yaml"))
-    module = types.ModuleType("krona.trackers.scores")
+    module = types.ModuleType("scores")
     exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     (values,) = yaml.safe_load(config).values()
     assert values["_target_"] == f"{module.__name__}.Scores"
     job, lines = one_run(tmp_path, *(f"++logger.scores.{key}={value}" for key, value in values.items()))
     assert job.state == "done"
-    assert any("scores: scores in" in line for line in lines)
-    curve = [f"{row['epoch']} {row['score']:.2f}" for row in read_result(job.folder / "result.json").dev_curve]
-    assert (job.folder / "scores.txt").read_text().splitlines() == curve
+    assert any("scores: logs in" in line for line in lines)
+    curve = [f"{row['step'] - 1} {row['score']:.2f}" for row in read_result(job.folder / "result.json").dev_curve]
+    assert (job.folder / "scores" / "scores.txt").read_text().splitlines() == curve
 
 
 @pytest.mark.slow
@@ -120,5 +114,5 @@ def test_mlflow(tmp_path: Path) -> None:
     result = read_result(job.folder / "result.json")
     assert (run.info.status, run.info.run_name) == ("FINISHED", result.run_id)
     assert (run.data.params["method"], run.data.metrics["test/score"]) == ("krona", result.test["score"])
-    scores = client.get_metric_history(run.info.run_id, "val/score")
+    scores = client.get_metric_history(run.info.run_id, "dev/score")
     assert [metric.value for metric in scores] == pytest.approx([row["score"] for row in result.dev_curve])

@@ -19,4 +19,4 @@ def read_wandb(path: Path, *, summary: bool = False) -> Any:
 
 def history_of(path: Path) -> list[dict[str, Any]]:
     rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
-    return [row for row in rows if "epoch" in row]  # rows of epochs, without those of the loss curve
+    return [row for row in rows if "dev/score" in row]  # rows of epochs, without those of the loss of steps

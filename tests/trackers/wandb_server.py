@@ -31,7 +31,7 @@ class WandbServer:
 
     def epochs(self, name: str) -> list[float]:
         """Return the epochs in a run's history, in the order of the steps."""
-        return [row["epoch"] for _, row in sorted(self.run(name)["history"].items()) if "epoch" in row]
+        return [row["train/epoch"] for _, row in sorted(self.run(name)["history"].items()) if "train/epoch" in row]
 
     def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the data of the response to a GraphQL operation."""

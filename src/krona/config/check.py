@@ -156,10 +156,7 @@ def _check_object(
     if found is None:
         return []
     filled_in = ("save_dir",) if is_lightning_logger(found) else ()
-    problems = _find_object_problems(found, where, values, own=own, starts=starts, filled_in=filled_in)
-    if not problems and "tracker" in kinds and hasattr(found, "check"):
-        found.check(values)  # raises for a missing package or a forbidden name
-    return problems
+    return _find_object_problems(found, where, values, own=own, starts=starts, filled_in=filled_in)
 
 
 def _find_object_problems(

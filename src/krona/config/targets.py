@@ -28,7 +28,6 @@ class Kind:
 
     module: str  # a module whose classes may be used in any file
     base: str = ""  # dotted path of the base class of all classes of this kind
-    methods: tuple[str, ...] = ()  # the methods that all classes of this kind have, if they have no common base class
     functions: str = ""  # beginning of the dotted paths of functions that are allowed instead of a class
 
     def contains(self, path: str) -> bool:
@@ -38,8 +37,6 @@ class Kind:
 
     def fits(self, cls: type) -> bool:
         """Return whether a class is of this kind."""
-        if self.methods:
-            return all(callable(getattr(cls, name, None)) for name in self.methods)
         return issubclass(cls, _import(self.base, "base"))
 
 
@@ -49,7 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "scheduler": Kind(
         "torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler", functions="transformers.get_"
     ),
-    "tracker": Kind("krona.trackers", methods=("open", "epoch", "end", "close")),
+    "tracker": Kind("krona.trackers", "pytorch_lightning.loggers.Logger"),
     "logger": Kind("pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
     "callback": Kind("pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
 }
@@ -106,7 +103,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
             return found
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
     if not any(kind.fits(found) for kind in allowed):
-        needed = [f"a class with {', '.join(kind.methods)}" if kind.methods else kind.base for kind in allowed]
+        needed = dict.fromkeys(kind.base for kind in allowed)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
     if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
         raise NotAllowedError(

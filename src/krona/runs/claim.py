@@ -9,8 +9,8 @@ about processes of this SLURM job that ran before the job was requeued. The clai
 heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
 heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
-Each owner has a private staging folder, which is named after the owner's token. Apart from appending lines to train.log
-and tracked.jsonl, the owner changes a run's files only by renaming them. To publish a file, the owner moves the file
+Each owner has a private staging folder, which is named after the owner's token. Apart from appending lines to
+train.log, the owner changes a run's files only by renaming them. To publish a file, the owner moves the file
 out of the staging folder. To remove a file, the owner moves the file into this folder. A new owner first moves all
 other staging folders into its own folder. If an old owner was suspended and continues later, it therefore finds no file
 that it could rename. It can neither replace nor remove the files of the new owner. No lock is needed.

@@ -6,7 +6,6 @@ RESULT = "result.json"
 ADAPTER = "adapter.safetensors"
 PREDICTIONS = "predictions.jsonl"
 METRICS = "metrics.csv"
-TRACKED = "tracked.jsonl"
 CHECKPOINT = "last.ckpt"
 DAMAGED = "last.ckpt.damaged"
 LOG = "train.log"
@@ -14,7 +13,7 @@ RECORD = ".hydra"  # the folder for Hydra's files
 CLAIM = "claim.json"
 STAGING = ".own-"  # the name of a staging folder is this prefix and the owner's token
 
-WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, TRACKED, LOG, RESULT)
+WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, LOG, RESULT)
 OWN = (*WRITTEN, CLAIM)
 LEFT_OVER = re.compile(  # incomplete files, the temporary files of claims, and staging folders
     rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(STAGING)}\w+"

@@ -40,7 +40,6 @@ class RunFolder:
         self.adapter = path / file_names.ADAPTER
         self.predictions = path / file_names.PREDICTIONS
         self.metrics = path / file_names.METRICS
-        self.tracked = path / file_names.TRACKED
         self.log = path / file_names.LOG
         self.checkpoint = path / file_names.CHECKPOINT  # of the last epoch; removed when the run is done
         self.claim_file = path / file_names.CLAIM  # exists while a process works on the run

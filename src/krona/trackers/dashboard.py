@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from krona.messages import KronaError, first_line
-from krona.trackers.tracker import MAX_REASON
-from krona.trackers.weights_and_biases import key_is_set
+from krona.trackers.weights_and_biases import MAX_REASON, key_is_set
 
 NO_ENTITY = "your-entity"  # placeholder for the entity in files that are written without a login
 DashboardSection = Mapping[str, Any]

@@ -115,7 +115,7 @@ class ScoringModule(pl.LightningModule):
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
-        self.log_dict({f"{split}/score": scores["score"], **parts})
+        self.log_dict({f"{split}/score": scores["score"], **parts}, logger=False)  # `Tracking` logs them
 
     def _find_evaluation(self) -> SplitEvaluation:
         loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders

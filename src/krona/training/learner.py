@@ -144,7 +144,7 @@ class Learner(ScoringModule):
             )
         optimizer.step()
         scheduler.step()
-        self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
+        self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)
         self._examples += rows
         if self.global_step >= self.steps.total:  # trainer.max_steps can be reached in the middle of an epoch
@@ -196,7 +196,7 @@ class Learner(ScoringModule):
         self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
         examples = sum(self.ranks.gather(self._examples))
         self.examples_seen += examples
-        self.log("train/loss", self._loss, logger=False)  # loggers already got the loss of each step
+        self.log("train/loss", self._loss, logger=False)  # `Tracking` logs the values of the epoch
         self.record(
             {
                 "epoch": self.current_epoch + 1,

@@ -32,7 +32,7 @@ from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, count_steps, schedule_notes
-from krona.training.tracking import Trackers
+from krona.training.tracking import Tracking
 from krona.training.trainer import AfterEpoch, build_trainer, train
 
 
@@ -43,7 +43,7 @@ def run(
     *,
     initial: InitialWeights | None,
     progress: Progress,
-    trackers: Trackers,
+    tracking: Tracking,
     after_epoch: Callable[[Learner], None],
     share: bool = False,
 ) -> None:
@@ -51,7 +51,7 @@ def run(
 
     Args:
         initial: the weights of ``settings.init_from``.
-        progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
+        progress, tracking: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
             when its checkpoint and ``result`` have been written.
         after_epoch: a function that is called last, and may stop the run.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
@@ -70,12 +70,12 @@ def run(
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
         files.write_epoch(result)
         progress.epoch(learner)
-        trackers.epoch(learner)
+        tracking.epoch(learner)
         after_epoch(learner)
 
-    learner = Learner(settings, prepared.backbone, data, steps, after_backward=trackers.after_backward, ranks=ranks)
-    callbacks = [progress, trackers, AfterEpoch(end_epoch)]
-    trainer = build_trainer(settings, files, callbacks, logger=trackers.logger)
+    learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
+    callbacks = [progress, tracking, AfterEpoch(end_epoch)]
+    trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
     train(trainer, learner, data, checkpoint=files.checkpoint())
 
     # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.

@@ -84,7 +84,7 @@ class AfterEpoch(pl.Callback):
 
 
 def build_trainer(
-    settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, logger: Logger | None = None
+    settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger] = ()
 ) -> pl.Trainer:
     """Build Lightning's trainer for this rank, with the given ``callbacks`` and the callbacks of the config.
 
@@ -113,7 +113,7 @@ def build_trainer(
             callbacks=callbacks,
             enable_checkpointing=ranks.first,
             plugins=[checkpoints, LightningEnvironment()],  # LightningEnvironment: do not detect a cluster
-            logger=logger or False,
+            logger=list(loggers) or False,
             profiler=profiler,
             enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
             use_distributed_sampler=False,

@@ -117,7 +117,7 @@ def _train(
     progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     try:
-        with tracking(settings, result, spec.folder, say=progress.say) as trackers:
+        with tracking(settings, result, spec.folder, say=progress.say) as callback:
             files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
             share = spec.multirun and ranks.size == 1  # the process of a rank runs only one run
             run(
@@ -126,7 +126,7 @@ def _train(
                 files,
                 initial=spec.initial,
                 progress=progress,
-                trackers=trackers,
+                tracking=callback,
                 after_epoch=after_epoch,
                 share=share,
             )
@@ -142,15 +142,13 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         result.dev_curve, result.progress = earlier.dev_curve, earlier.progress  # until the end of its next epoch
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
-    if not spec.run.checkpoint.is_file():  # the run starts from the beginning, without earlier values
-        claim.remove(spec.run.tracked)
     try:
         _train(spec, result, console, ranks, claim=claim, log=log)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         try:
-            if not _is_done(spec):  # otherwise a tracker is sending its last values
+            if not _is_done(spec):  # otherwise a logger is sending its last values
                 _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")

@@ -1,0 +1,127 @@
+"""Build the loggers of a run, which are classes of Lightning, and keep their errors out of the run."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from krona.messages import KronaError, first_line, shorten
+from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
+
+Ending = Literal["done", "failed", "interrupted"]
+STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
+
+
+class GuardedLogger(Logger):
+    """Passes all calls to a Lightning logger.
+
+    If a call fails, one line is printed, and the logger gets no further values. The training continues, and a call
+    does not change the random numbers of the run.
+
+    Args:
+        key: the name of the logger in the config, for messages.
+        say: prints a line.
+    """
+
+    def __init__(self, key: str, logger: Any, *, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.key, self.logger, self.say, self.failed = key, logger, say, False
+
+    @property
+    def name(self) -> str | None:
+        return self.logger.name  # type: ignore[no-any-return]
+
+    @property
+    def version(self) -> int | str | None:
+        return self.logger.version  # type: ignore[no-any-return]
+
+    @property
+    def save_dir(self) -> str | None:
+        return self.logger.save_dir  # type: ignore[no-any-return]
+
+    @property
+    def experiment(self) -> Any:
+        """The object of the logger's library, such as the W&B run."""
+        return self.logger.experiment
+
+    def open(self, config: Mapping[str, Any]) -> None:
+        """Log the config, and print a line that tells the user where the logs are."""
+
+        def start() -> str | None:
+            line = self.logger.open() if isinstance(self.logger, WandbLogger) else None
+            self.logger.log_hyperparams(dict(config))
+            place = self.logger.log_dir or self.logger.save_dir
+            return line or (None if place is None else f"logs in {place}")
+
+        self.call(start)
+
+    def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
+        """Do nothing, because `open` logs the config."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.call(lambda: self.logger.log_metrics(dict(metrics), step=step))
+
+    def save(self) -> None:
+        self.call(self.logger.save)
+
+    def finalize(self, status: str) -> None:
+        """Do nothing, because Lightning calls this before the test score is known. `close` ends the logging."""
+
+    def close(self, ending: Ending) -> None:
+        """Close the connections and files of the logger. The line that it returns is printed."""
+        self.call(lambda: self.logger.finalize(STATUS[ending]), last=True)
+
+    def call(self, function: Callable[[], Any], *, last: bool = False) -> None:
+        if self.failed and not last:
+            return
+        try:
+            with isolate_rng():
+                line = function()
+        except Exception as error:  # any class of a logger's library
+            if not self.failed:
+                reason = first_line(error)[:MAX_REASON]
+                self.say(f"  The logger {self.key} failed ({reason}). The run continues without it.")
+            self.failed = True
+        else:
+            if isinstance(line, str):
+                self.say(f"  {self.key}: {line}")
+
+
+def build_logger(
+    cls: Callable[..., Any], key: str, arguments: Mapping[str, Any], *, folder: Path, labels: Mapping[str, str | None],
+    resumed: bool,
+) -> Any:  # fmt: skip
+    """Build a logger of a run.
+
+    Args:
+        cls: a class that is derived from Lightning's ``Logger``.
+        key: the name of the logger in the config. It is also the name of its folder in the run's folder if the class
+            has the argument ``save_dir`` and the config does not set it.
+        folder: outputs/<run id>.
+        labels: the names of the ``method``, the ``task`` and the ``sweep`` of the run.
+        resumed: whether the run was resumed from a checkpoint.
+
+    Raises:
+        KronaError: the logger cannot be built.
+    """
+    known, given = inspect.signature(cls).parameters, dict(arguments)
+    if inspect.isclass(cls) and issubclass(cls, WandbLogger):
+        own = {
+            "id": wandb_id(folder.name), "name": folder.name, "group": labels["sweep"], "dir": str(folder.parent),
+            "tags": [labels["method"], labels["task"]], "resumed": resumed,
+        }  # fmt: skip
+        given = {**given, **{name: value for name, value in own.items() if given.get(name) is None}}
+    elif "save_dir" in known and given.get("save_dir") is None:
+        given["save_dir"] = str(folder / key)
+        if {"name", "version"}.isdisjoint(given) and cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
+            given |= {"name": "", "version": ""}  # so that the logger creates no subfolders
+    if "run_name" in known:
+        given.setdefault("run_name", folder.name)
+    try:
+        return cls(**given)
+    except Exception as error:  # classes raise different exception types
+        reason = shorten(" ".join(str(error).split()), 300)
+        raise KronaError(f"The logger logger.{key} ({cls.__name__}) cannot be built: {reason}") from error
