@@ -106,7 +106,7 @@ class WandbLogger(loggers.WandbLogger):
             "finish_timeout_raises": True,
         }
         known = {key: value for key, value in settings.items() if key in wandb.Settings.model_fields}
-        resume = "allow" if self.resumed and not self.agent and mode == "online" else None
+        resume = "allow" if self.resumed and not self.agent else None
         self._wandb_init |= {"mode": mode, "resume": resume, "settings": wandb.Settings(**known)}
         return self.experiment
 
