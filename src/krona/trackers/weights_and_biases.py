@@ -78,8 +78,6 @@ class WandbLogger(loggers.WandbLogger):
         mode, reason = MODES.get(self.mode, "online"), "as requested"
         if self.mode == "auto" and not key_is_set():
             mode, reason = "offline", "no API key is set; run wandb login"
-        if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
-            mode = "disabled"
         if mode == "online":
             try:
                 return f"online, {self._start(mode).url}"
