@@ -38,7 +38,7 @@ from krona.training.jobs.job import Job
 from krona.training.learner import Learner
 from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
-from krona.training.tracking import Trackers
+from krona.training.tracking import Tracking
 from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files, typed
 from runs.made_runs import claimed, dead_pid
 from tiny_backbones import SIZES
@@ -165,7 +165,6 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
     folder.mkdir()
     for name in FILES:
         (folder / name).write_text("{") if name == "result.json" else (folder / name).write_text("from before")
-    (folder / "tracked.jsonl").write_text("from before")  # the run before had a tracker
     with pytest.raises(KronaError, match=r"is not a result.*overwrite=true"):
         run(values, tmp_path)
     job, _ = run({**values, "overwrite": True}, tmp_path)
@@ -355,7 +354,7 @@ def test_a_run_whose_output_is_not_read_any_more_is_interrupted(values: dict[str
 def test_an_error_after_the_last_file_keeps_the_finished_run(
     error: BaseException, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trackers, "end", Mock(side_effect=error))  # uploading to a tracker may take minutes
+    monkeypatch.setattr(Tracking, "end", Mock(side_effect=error))  # uploading to a server may take minutes
     with suppress(Interrupted):
         job, said = run(values, tmp_path)
         assert job.state == "done"

@@ -118,12 +118,14 @@ class BackboneData(TypedDict):
 
 @with_config(PART)
 class Provenance(TypedDict):
-    """The code, the machine and the libraries of a run. They are not part of the run id."""
+    """The code, the machine and the libraries of a run. Only ``own_code`` is part of the run id."""
 
     git_commit: NotRequired[str | None]
     git_dirty: NotRequired[bool | None]
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
+    own_code: NotRequired[dict[str, str]]
+    """The hash of each of the user's modules that define classes of the config. It is part of the run id."""
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]
@@ -152,8 +154,6 @@ class Provenance(TypedDict):
     """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]
     """Checksums of the adapter and the predictions."""
-    own_code: NotRequired[dict[str, str]]
-    """Hashes of the files with the user's own classes."""
     started: NotRequired[str]
     finished: NotRequired[str]
 
