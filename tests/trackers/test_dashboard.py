@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.trackers.one_run import one_run
+from tests.trackers.wandb_files import history_of, read_wandb
 
 from krona.messages import KronaError
 from krona.trackers import dashboard
 from krona.trackers.dashboard import SECTIONS
-from krona.trackers.logged_values import History
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -26,7 +26,7 @@ def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
     panels = [panel["config"] for section in sections for panel in section["panels"]]
     charts = {panel["chartTitle"]: panel for panel in panels}
     curve = charts["Dev score"]
-    assert (curve["xAxis"], curve["metrics"]) == ("epoch", ["dev/score"])
+    assert (curve["xAxis"], curve["metrics"]) == ("train/epoch", ["dev/score"])
     assert curve["groupBy"] == "method.value"
     cost = charts["Test score against parameters"]
     assert cost["xAxis"] == "summary:params/trainable"
@@ -40,13 +40,13 @@ def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
 
 
 def test_a_run_logs_the_keys_of_all_panels(tmp_path: Path) -> None:
-    job, lines = one_run(tmp_path, "logger=tensorboard")
+    job, lines = one_run(tmp_path, "logger=[wandb,tensorboard]")
     assert not [line for line in lines if "failed" in line]
     assert [*(job.folder / "tensorboard").glob("events.out.*")]
-    logged: dict[str, set[str]] = {"values": set(), "summary": set(), "config": set()}
-    for entry in History(job.folder).entries():
-        for kind, keys in logged.items():
-            keys.update(entry.get(kind, {}))
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    told = read_wandb(file, summary=True)
+    logged = {"values": {key for row in history_of(file) for key in row}, "summary": set(told["summary"])}
+    logged["config"] = set(told["config"])
     for section in SECTIONS:
         for panel in section.get("panels", ()):
             kind = "values" if panel["kind"] == "line" else "summary"

@@ -89,7 +89,7 @@ def _panels(section: DashboardSection) -> list[Any]:
     return [_panel(**panel) for panel in section.get("panels", ())]
 
 
-def _panel(kind: str, title: str, y: str, x: str = "epoch", group: str | None = None, log_x: bool = False) -> Any:
+def _panel(kind: str, title: str, y: str, x: str = "train/epoch", group: str | None = None, log_x: bool = False) -> Any:
     wr, _ = _import_libraries()
     if kind == "scatter":
         return wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), log_x=log_x)
