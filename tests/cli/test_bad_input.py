@@ -90,7 +90,7 @@ TYPED = [
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
     ([*DRAWN, f"backbone.tokenizer={NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),
-    (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
+    (["backbone=local"], "backbone.path must be given (a model's folder): backbone.path="),
 ]
 
 

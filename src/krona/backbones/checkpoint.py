@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from krona.backbones.families import find_architecture, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
-from krona.backbones.source import WAYS_OUT, gguf_arguments
+from krona.backbones.source import WAYS_OUT
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
 from krona.surgery.layers import is_norm
@@ -35,13 +34,13 @@ def load_checkpoint(
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
             task have different numbers of classes.
     """
-    name, folder, gguf = f"the weights of {settings.name_or_path}", settings.folder, gguf_arguments(settings)
+    name, folder = f"the weights of {settings.name_or_path}", settings.folder
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
     try:
         tensors = _read_slices(folder) if bf16 and folder is not None else {}
         arguments = {"state_dict": tensors} if tensors else {}
-        with _quiet_library(gguf=bool(gguf)):
+        with _quiet_library():
             model, keys = kind.from_pretrained(
                 None if tensors else str(folder or settings.name),
                 config=config,
@@ -50,7 +49,6 @@ def load_checkpoint(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **arguments,
-                **gguf,
             )
     except Exception as error:  # safetensors, json, torch and the Hub raise different classes
         raise download_error(name, error, WAYS_OUT) from error
@@ -102,15 +100,14 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
 
 @contextmanager
-def _quiet_library(*, gguf: bool) -> Iterator[None]:
+def _quiet_library() -> Iterator[None]:
     """Disable the progress bars of transformers, and its warnings on wrong keys, for which krona raises errors."""
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
     log.set_verbosity_error()
     try:
-        with redirect_stderr(StringIO()) if gguf else nullcontext():  # the progress bar for GGUF cannot be disabled
-            yield
+        yield
     finally:
         log.set_verbosity(verbosity)
 

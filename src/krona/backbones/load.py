@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
 from krona.backbones.model_config import build_config, hub_or_cache_only
-from krona.backbones.source import WAYS_OUT, gguf_arguments, require_folders
+from krona.backbones.source import WAYS_OUT, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
@@ -62,13 +62,12 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub."""
-    folder, texts = settings.folder, settings.tokenizer_folder
+    texts = settings.tokenizer_folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             settings.name if texts is None else str(texts),
             revision=settings.revision if texts is None else None,
             trust_remote_code=False,
-            **(gguf_arguments(settings) if texts == folder else {}),
         )
     except Exception as error:  # the tokenizer backends raise different classes
         raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error

@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
-from krona.backbones.source import WAYS_OUT, gguf_arguments
+from krona.backbones.source import WAYS_OUT
 from krona.config.settings import Backbone
 from krona.config.suggestions import unknown_key
 from krona.messages import KronaError, did_you_mean
@@ -116,7 +116,6 @@ def _read_config(settings: Backbone) -> Any:
             str(settings.folder or settings.name),
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers would ask the user
-            **gguf_arguments(settings),
         )
     except Exception as error:  # JSON, the Hub and its client raise different classes
         raise download_error(f"the config of {settings.name_or_path}", error, WAYS_OUT) from error

@@ -6,7 +6,6 @@ This module does not import torch.
 import hashlib
 import json
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from krona.config.settings import Backbone
@@ -27,33 +26,8 @@ def fingerprint(settings: Backbone) -> str:
         what = _hash_folder(folder, weights=False) if folder else json.dumps(dict(settings.sizes or {}), sort_keys=True)
         return f"random {what}{tokenizer}"
     if folder is not None:
-        return f"{_hash_folder(folder, weights=True, gguf=Path(str(settings.path)).name)}{tokenizer}"
+        return f"{_hash_folder(folder, weights=True)}{tokenizer}"
     return f"hub {settings.name}@{settings.revision or 'main'}{tokenizer}"
-
-
-def gguf_arguments(settings: Backbone) -> dict[str, str]:
-    """Return the argument ``gguf_file`` of transformers as a dict. The dict is empty if the backbone is not in GGUF.
-
-    The backbone is in GGUF if its path is a GGUF file, or a folder with a GGUF file and without config.json.
-
-    Raise KronaError if the folder has several GGUF files, or if the package ``gguf`` is not installed.
-    """
-    folder = settings.folder
-    if folder is None or settings.path is None or not folder.is_dir():
-        return {}
-    files = [Path(settings.path)] if settings.path.endswith(".gguf") else sorted(folder.glob("*.gguf"))
-    if not files or ((folder / "config.json").is_file() and not settings.path.endswith(".gguf")):
-        return {}
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise KronaError(
-            f"backbone.path={settings.path} has {len(files)} GGUF files ({names}). Set it to one of these files."
-        )
-    if find_spec("gguf") is None:
-        raise KronaError(
-            f"backbone.path={settings.path} is in GGUF, which needs the package gguf. Run pip install gguf."
-        )
-    return {"gguf_file": files[0].name}
 
 
 def require_folders(settings: Backbone) -> None:
@@ -62,7 +36,7 @@ def require_folders(settings: Backbone) -> None:
     if folder is not None and not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "was not found"
         raise KronaError(f"backbone.path={settings.path or folder} {problem}. Set it to the folder of the backbone.")
-    if folder is not None and not gguf_arguments(settings) and not (folder / "config.json").is_file():
+    if folder is not None and not (folder / "config.json").is_file():
         raise KronaError(
             f"backbone.path={settings.path or folder} has no config.json, so it is not a transformers model. The "
             "folder of a model contains config.json, model.safetensors and a tokenizer."
@@ -73,16 +47,11 @@ def require_folders(settings: Backbone) -> None:
         )
 
 
-def _hash_folder(folder: Path, *, weights: bool, gguf: str = "") -> str:
-    """Return a hash of the files of the config, the tokenizer and optionally the weights in a folder.
-
-    If ``gguf`` is the name of a GGUF file, other GGUF files in the folder are ignored.
-    """
-    suffixes = {".json", ".model"} | ({".safetensors", ".bin", ".gguf"} if weights else set())
+def _hash_folder(folder: Path, *, weights: bool) -> str:
+    """Return a hash of the files of the config, the tokenizer and optionally the weights in a folder."""
+    suffixes = {".json", ".model"} | ({".safetensors", ".bin"} if weights else set())
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
-        if gguf.endswith(".gguf"):
-            files = [p for p in files if p.suffix != ".gguf" or p.name == gguf]
         return _hash_content(tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
     except OSError:
         return "absent"

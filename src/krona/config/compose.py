@@ -30,7 +30,7 @@ TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; t
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 SERVICES = ("logger", "callbacks")  # sections whose environment variables may be secrets
 FOLDERS = (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path"))
-EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
+EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Backbone:
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
-    """Folder or GGUF file with the model; null: the model ``name`` of the Hub."""
+    """Folder of the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
     """With false, use random weights."""
     revision: str | None = None
@@ -83,8 +83,7 @@ class Backbone:
         """The folder of the model; None for a model of the Hub or a model that is built from ``sizes``."""
         if self.path is None:
             return NANO if self.name == "nano" else None
-        path = expand(self.path)
-        return path.parent if path.suffix == ".gguf" and path.is_file() else path
+        return expand(self.path)
 
     @property
     def tokenizer_folder(self) -> Path | None:
