@@ -253,18 +253,6 @@ def test_token_embeddings_that_train_and_are_resized() -> None:
         model.resize_token_embeddings(50)
 
 
-@pytest.mark.parametrize("method", ["bitfit", "lora"])
-def test_the_output_layer_of_an_adapter_is_not_resized(method: str) -> None:
-    model = tiny_t5()
-    inserted(method, model, target_modules=["lm_head"])
-    with pytest.raises(KronaError, match="before the adapter is inserted"):
-        model.resize_token_embeddings(60)
-    surgery.insert(model, name="other")
-    surgery.take_out(model, "default")
-    model.resize_token_embeddings(60)
-    assert logits(model).shape[-1] == 60
-
-
 def test_a_bias_with_two_names_trains() -> None:
     model = AutoModelForMaskedLM.from_config(AutoConfig.for_model("bert", **SMALL))
     surgery.insert(model, Bias, target_modules=["cls.predictions.decoder"], train_layer_norms=False)

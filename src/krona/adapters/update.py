@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError
+from krona.surgery.branches import branch_matrix
 from krona.surgery.merging import add_update, require_own_weight
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
@@ -76,24 +77,10 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     if placement.placement == "parallel":
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
-    values = _svdvals(add_update(one, [branch_matrix(branch) for branch in branches], placement) - one)
+    values = _svdvals(add_update(one, [branch_matrix(branch, with_bias=False) for branch in branches], placement) - one)
     if bound is not None and bound < min(d_in, d_out):  # otherwise the update may have a higher rank
         values = values[:bound]
     return Spectrum(values)
-
-
-def branch_matrix(branch: nn.Module) -> Tensor:
-    """Return the matrix of a branch without its bias, (d_out, d_in).
-
-    Raises KronaError if the branch is not linear in its input.
-    """
-    matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
-    if matrix is None:
-        raise KronaError(
-            f"{type(branch).__name__} cannot be written as a matrix, because its update is not linear in the input"
-        )
-    found: Tensor = matrix()
-    return found
 
 
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
@@ -109,7 +96,7 @@ def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Te
         right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
         if left.shape[1] <= min(d_in, d_out):
             return left.T, right.T
-    first, *others = [branch_matrix(branch) for branch in branches]
+    first, *others = [branch_matrix(branch, with_bias=False) for branch in branches]
     U, V = with_identity(sum(others, first))
     return V, U
 

@@ -15,7 +15,7 @@ class Magnitude(nn.Module):
 
     def __init__(self, weight: Tensor, delta: Tensor) -> None:
         super().__init__()
-        self.magnitude = nn.Parameter(row_norms(weight, delta))
+        self.magnitude = nn.Parameter(row_norms(weight + delta.to(weight.dtype)))
 
     def forward(self, y: Tensor, weight: Tensor, delta: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the rescaled output. The bias is not rescaled.
@@ -26,12 +26,16 @@ class Magnitude(nn.Module):
             delta: the update ΔW (d_out, d_in).
             bias: the bias (d_out) of the layer, or None.
         """
-        scale = self.magnitude / row_norms(weight, delta)
+        scale = self.scale(weight + delta.to(weight.dtype))
         return y * scale if bias is None else (y - bias) * scale + bias
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """Return the factor (d_out,) of each row of the merged weight W + ΔW."""
+        return self.magnitude / row_norms(weight)
 
 
 @torch.no_grad()
-def row_norms(weight: Tensor, delta: Tensor) -> Tensor:
-    """Return the norm of each row of the sum, (d_out,). For a row of zeros, return the smallest positive number."""
-    norms: Tensor = torch.linalg.vector_norm(weight + delta.to(weight.dtype), dim=1)
+def row_norms(weight: Tensor) -> Tensor:
+    """Return the norm of each row, (d_out,). For a row of zeros, return the smallest positive number."""
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
     return norms.clamp(min=torch.finfo(norms.dtype).tiny)

@@ -8,11 +8,9 @@
     surgery.take_out(model)                # the model is bit-identical to the original
 
 An adapter consists of branches (small modules that are added to modules of the backbone) and of other weights that
-train. A model may contain several adapters, and at most one of them is active (`insertion`). With `mixed`, each row of
-a batch has its own adapter. The module `wrapper` runs the branches at a module of the backbone, and `state` lists the
-adapters of a model. `parameter_swapping` stores the weights that are not in the model at present. `merging` merges an
-adapter into the weights, and `trainable` counts and copies the trainable parameters. `krona.adapters` saves, loads and
-sums adapters.
+train. A model may contain several adapters, and at most one of them is active. The module `wrapper` runs the branches
+at a module of the backbone, and `parameter_swapping` stores the weights that are not in the model at present.
+`krona.adapters` saves and loads adapters.
 """
 
 from krona.methods.placement import InsertOptions as InsertOptions
@@ -22,7 +20,6 @@ from krona.surgery.insertion import insert as insert
 from krona.surgery.insertion import take_out as take_out
 from krona.surgery.merging import merge as merge
 from krona.surgery.merging import unmerge as unmerge
-from krona.surgery.mixed_batch import mixed as mixed
 from krona.surgery.saving import bake as bake
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.targets import find_places as find_places

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError, first_line
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
-from krona.surgery.wrapper import public_name, unwrap
+from krona.surgery.wrapper import public_name, remove_hook, unwrap
 
 TOLERANCE = 1e-3  # the largest difference between ``delta`` and ``forward``, as a fraction of the largest output
 
@@ -50,16 +50,15 @@ def check_first_forward(model: nn.Module) -> None:
     at such a layer would never run. A layer whose weight was not read may be skipped, as in layer dropout. The hooks
     are removed when a forward pass has called the branches.
     """
-    remove_hooks(model)
+    remove_checks(model)
     model.register_forward_pre_hook(_begin_check)
     model.register_forward_hook(_end_check)
 
 
-def remove_hooks(model: nn.Module) -> None:
+def remove_checks(model: nn.Module) -> None:
     """Remove the hooks of `check_first_forward`, if there are any."""
-    for hooks in (model._forward_pre_hooks, model._forward_hooks):
-        for key in [key for key, hook in hooks.items() if hook in (_begin_check, _end_check)]:
-            del hooks[key]
+    remove_hook(model._forward_pre_hooks, _begin_check)
+    remove_hook(model._forward_hooks, _end_check)
 
 
 def _begin_check(model: nn.Module, inputs: Any) -> None:
@@ -75,7 +74,7 @@ def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
     for place, adapted in places:
         if adapted.weight_was_read and not adapted.was_called:
             raise KronaError(skipped_branch(place, unwrap(model.get_submodule(place.rpartition(".")[0]))))
-    remove_hooks(model)
+    remove_checks(model)
 
 
 @torch.no_grad()

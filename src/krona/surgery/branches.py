@@ -12,7 +12,7 @@ from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position, list_placements
 from krona.surgery.branch_checks import skipped_branch
 from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
-from krona.surgery.targets import end_layers, match_places, widths_of_part
+from krona.surgery.targets import end_layers, match_places, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 
@@ -24,10 +24,10 @@ class BuiltBranches:
     branches: nn.ModuleList
     placement: BranchPlacement
     magnitude: Magnitude | None
-    entry: nn.Module | None  # the first module, if the branches act on a part of the model with several modules
+    first: nn.Module | None  # the first module, if the branches act on a part of the model with several modules
 
 
-def build(
+def build_branches(
     model: nn.Module, branch: Callable[..., nn.Module], branch_config: dict[str, Any], options: InsertOptions
 ) -> list[BuiltBranches]:
     """Return the branches for all target modules, in the order of the model.
@@ -37,26 +37,36 @@ def build(
     parameters that the attribute ``shared`` of their class lists.
     """
     _check_arguments(branch, branch_config)
-    placements = _check_placements(options)
+    positions = _check_positions(options)
     built = []
     for place, match in match_places(model, options.target_modules).items():
-        base, placement = unwrap(model.get_submodule(place)), placements[match.number]
+        base, position = unwrap(model.get_submodule(place)), positions[match.pattern]
         if has_existing(branch, base):
             continue
-        entry = None if match.entry is None else unwrap(model.get_submodule(match.entry))
-        _check_place(model, place, base, entry, placement)
-        at = BranchPlacement(placement, options.inner_residual)
-        sizes = at.widths(*widths_of_part(base, entry))
-        modules = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
-        _bind(place, modules, base, placement)
-        weight = _weight_at(place, end_layers(base)[1] if placement == "sequential" else end_layers(entry or base)[0])
-        modules.to(device=weight.device, dtype=weight.dtype)
-        magnitude = _magnitude(place, base, modules, placement) if options.magnitude else None
-        built.append(BuiltBranches(place, modules, at, magnitude, entry))
-    branches = [branch for at in built for branch in at.branches]
-    for name in getattr(branches[0], "shared", ()) if branches else ():
-        for other in branches[1:]:
-            setattr(other, name, branches[0].get_parameter(name))
+        first = None if match.first is None else unwrap(model.get_submodule(match.first))
+        _check_place(model, place, base, first, position)
+        placement = BranchPlacement(position, options.inner_residual)
+        sizes = placement.widths(*widths(base, first))
+        branches = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
+        one: Any
+        for one in branches:
+            if hasattr(one, "bind"):  # its update depends on the layer's weight, as that of HiRA
+                _require_parallel(place, base, position, type(one).__name__)
+                one.bind(base, transposed=is_conv1d(base))
+        weight = _floating_point_weight(
+            place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
+        )
+        branches.to(device=weight.device, dtype=weight.dtype)
+        magnitude = None
+        if options.magnitude:
+            _require_parallel(place, base, position, "magnitude=true")
+            deltas = [branch_matrix(one).detach() for one in branches]
+            magnitude = Magnitude(weight_matrix(base).detach(), sum(deltas[1:], deltas[0]))
+        built.append(BuiltBranches(place, branches, placement, magnitude, first))
+    every = [one for at in built for one in at.branches]
+    for name in getattr(every[0], "shared", ()) if every else ():
+        for other in every[1:]:
+            setattr(other, name, every[0].get_parameter(name))
     return built
 
 
@@ -70,24 +80,32 @@ def existing_names(
     model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
 ) -> list[str]:
     """Return the public names of the backbone's own parameters that train instead of a branch, such as biases."""
-    if branch is None or getattr(branch, "existing", None) is None:
+    name = getattr(branch, "existing", None)
+    if branch is None or name is None:
         return []
-    bases = {place: unwrap(model.get_submodule(place)) for place in match_places(model, target_modules)}
-    found = [place for place, base in bases.items() if has_existing(branch, base)]
-    return [f"{public_name(place)}.{branch.existing}" for place in found]  # type: ignore[attr-defined]
+    places = match_places(model, target_modules)
+    return [f"{public_name(at)}.{name}" for at in places if has_existing(branch, unwrap(model.get_submodule(at)))]
 
 
-def branch_delta(branch: nn.Module) -> Tensor:
-    """Return the matrix of a branch, (d_out, d_in). Raises KronaError if the branch is not equal to a matrix."""
-    delta: Any = getattr(branch, "delta", None)
-    kind = type(branch).__name__
-    if delta is None:
+def branch_matrix(branch: nn.Module, *, with_bias: bool = True) -> Tensor:
+    """Return the matrix of a branch, (d_out, d_in).
+
+    Args:
+        with_bias: whether a branch with a bias has no matrix. If false, the bias is ignored.
+
+    Raises:
+        KronaError: the branch is not equal to a matrix.
+    """
+    kind, matrix = type(branch).__name__, getattr(branch, "delta", None)
+    if not with_bias:
+        matrix = getattr(branch, "linear_part", matrix)
+    if matrix is None:
         raise KronaError(
             f"The {kind} branch cannot be written as a matrix, because its update is not linear in the input or has a "
             "constant part. Use the adapter unmerged."
         )
     try:
-        found: Tensor = delta()
+        found: Tensor = matrix()
     except KronaError as error:
         raise KronaError(f"The {kind} branch has no matrix: {error}") from error
     return found
@@ -105,24 +123,24 @@ def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, 
         ) from error
 
 
-def _check_placements(options: InsertOptions) -> list[Position]:
-    patterns, placements = options.target_modules, list_placements(vars(options))
+def _check_positions(options: InsertOptions) -> list[Position]:
+    patterns, positions = options.target_modules, list_placements(vars(options))
     if not patterns:
         raise KronaError("target_modules is empty. Name the modules that get branches, such as ['q', 'v'].")
-    if len(placements) != len(patterns):
+    if len(positions) != len(patterns):
         raise KronaError(
-            f"method.placement has {len(placements)} entries, but target_modules has {len(patterns)}. Give one "
+            f"method.placement has {len(positions)} entries, but target_modules has {len(patterns)}. Give one "
             "placement for all target modules, or one placement for each."
         )
-    if not options.inner_residual and "parallel" in placements:
+    if not options.inner_residual and "parallel" in positions:
         raise KronaError(
             "inner_residual=false is only for the placements sequential and before. A parallel branch has no inner "
             "residual."
         )
-    return placements
+    return positions
 
 
-def _check_place(model: nn.Module, place: str, base: nn.Module, entry: nn.Module | None, placement: Position) -> None:
+def _check_place(model: nn.Module, place: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
     # TransformerEncoderLayer reads the weights only in eval mode, so the check in the first forward pass could miss it
     if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
@@ -133,15 +151,22 @@ def _check_place(model: nn.Module, place: str, base: nn.Module, entry: nn.Module
             "can be merged into it. Remove the parametrisation first (torch.nn.utils.remove_weight_norm or "
             "torch.nn.utils.parametrize.remove_parametrizations), or use other target_modules."
         )
-    if entry is not None and placement == "before":
+    if first is not None and position == "before":
         raise KronaError(
             f"placement=before is not possible at {public_name(place)}, because several modules of this block read its "
             "input. Use placement=parallel or placement=sequential."
         )
 
 
-def _weight_at(place: str, layer: nn.Module) -> Tensor:
-    """Return a floating-point weight of the layer. The branches get its dtype and device."""
+def _require_parallel(place: str, base: nn.Module, position: Position, label: str) -> None:
+    if not is_linear(base) or position != "parallel":
+        raise KronaError(
+            f"{label} needs a linear layer and placement=parallel, but {public_name(place)} is a "
+            f"{type(base).__name__} with placement={position}. Use other target_modules or another placement."
+        )
+
+
+def _floating_point_weight(place: str, layer: nn.Module) -> Tensor:
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
@@ -149,26 +174,3 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
             f"{public_name(place)} has no floating-point weights (found: {kinds}), so it cannot have a branch."
         )
     return weight
-
-
-def _bind(place: str, branches: nn.ModuleList, base: nn.Module, placement: Position) -> None:
-    """Pass the layer to branches that need its weight and therefore have a method ``bind``, such as HiRA."""
-    branch: Any
-    for branch in branches:
-        if hasattr(branch, "bind"):
-            if not is_linear(base) or placement != "parallel":
-                raise KronaError(
-                    f"{type(branch).__name__} needs a linear layer and placement=parallel, but {public_name(place)} is "
-                    f"a {type(base).__name__} with placement={placement}. Use other target_modules or another "
-                    "placement."
-                )
-            branch.bind(base, transposed=is_conv1d(base))
-
-
-def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Position) -> Magnitude:
-    if not is_linear(base) or placement != "parallel":
-        raise KronaError(
-            f"magnitude=true needs a linear layer with a parallel branch, but {place} is not such a layer."
-        )
-    deltas = [branch_delta(branch).detach() for branch in branches]
-    return Magnitude(weight_matrix(base).detach(), sum(deltas[1:], deltas[0]))

@@ -11,10 +11,10 @@ from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.placement import InsertOptions
 from krona.surgery.branch_checks import check_first_forward
-from krona.surgery.branches import BuiltBranches, build
+from krona.surgery.branches import BuiltBranches, build_branches
 from krona.surgery.merging import unmerge
 from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
-from krona.surgery.saving import refuse_methods, restore
+from krona.surgery.saving import refuse_saving, remove_branches, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, all_names, public_name, replace
@@ -54,7 +54,7 @@ def insert(
     options = InsertOptions.parse({key: value for key, value in arguments.items() if key in keys})
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
     # everything is built before the model is changed, so that an error leaves the model unchanged
-    built = [] if branch is None else build(model, branch, branch_config, options)
+    built = [] if branch is None else build_branches(model, branch, branch_config, options)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible)
     trains = trained_names(model, branch, adapter.insertion)
     _check_others(name, state, irreversible=bool(trains) and not reversible)
@@ -66,14 +66,14 @@ def insert(
     names = all_names(model)
     for at in reversed(built):  # inner modules before outer modules, so that the names stay valid
         _put_in(model, name, at, names)
-    for parameter_name, (slots, original, copy) in copies.items():
-        adapter.trained[parameter_name], state.slots[parameter_name] = copy, slots
+    for parameter_name, (slots, original, trained) in copies.items():
+        adapter.trained[parameter_name], state.slots[parameter_name] = trained, slots
         if reversible:
             state.originals[parameter_name] = original
     state.adapters[name] = adapter
     model.__dict__["_apply"] = ApplyToAll(model)
     use_fast_modules(model)
-    refuse_methods(model)
+    refuse_saving(model)
     activate(model, name)
     check_first_forward(model)
 
@@ -115,9 +115,9 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     """
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
-    for adapter_name in removed:
-        if get_adapter(model, adapter_name).irreversible:
-            raise KronaError(f"{NO_COPY.format(adapter_name)}The adapter cannot be removed. Load the backbone again.")
+    for one in removed:
+        if get_adapter(model, one).irreversible:
+            raise KronaError(f"{NO_COPY.format(one)}The adapter cannot be removed. Load the backbone again.")
     others = [other for other in state.adapters if other not in removed]
     after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
     swap(model, state, after, dry=True)
@@ -125,29 +125,25 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         unmerge(model)
     if state.merged is None:
         activate(model, None)
-    for adapter_name in removed:
-        names = all_names(model)
-        for _, adapted in reversed(list(adapted_modules(model))):
-            adapted.drop(adapter_name)
-            if not adapted.branches:
-                replace(model, names[adapted], adapted.base)
-        del state.adapters[adapter_name]
+    remove_branches(model, removed)
+    for one in removed:
+        del state.adapters[one]
     if after is None:
         restore(model)
     else:
         activate(model, after)
-        refuse_methods(model)
+        refuse_saving(model)
 
 
 def _put_in(model: nn.Module, name: str, built: BuiltBranches, names: Mapping[nn.Module, Sequence[str]]) -> None:
-    adapted = model.get_submodule(built.place)
-    if not isinstance(adapted, Adapted):
-        base, adapted = adapted, Adapted(adapted)
-        replace(model, names[base], adapted)
+    module = model.get_submodule(built.place)
+    adapted = module if isinstance(module, Adapted) else Adapted(module)
+    if adapted is not module:
+        replace(model, names[module], adapted)
     adapted.branches[name] = built.branches.train(adapted.training)
     adapted.places[name] = built.placement
-    if built.entry is not None:
-        adapted.captures[name] = InputCapture(built.entry, adapted, name)
+    if built.first is not None:
+        adapted.captures[name] = InputCapture(built.first, adapted, name)
     if built.magnitude is not None:
         adapted.magnitudes[name] = built.magnitude
 
@@ -165,9 +161,8 @@ def _check_name(name: str, state: Inserted) -> None:
 
 def _check_module_names(model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
-    taken = [name for name in names if {*WRAPPER_PARTS[1:]} & {*name.split(".")}]
     public = Counter(map(public_name, names))
-    taken += [name for name in names if public[public_name(name)] > 1]
+    taken = [name for name in names if {*WRAPPER_PARTS[1:]} & {*name.split(".")} or public[public_name(name)] > 1]
     if taken:
         raise KronaError(
             f"Invalid parameter name {taken[0]}: krona uses {', '.join(WRAPPER_PARTS)} as names of its own modules. "
@@ -176,12 +171,15 @@ def _check_module_names(model: nn.Module) -> None:
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise KronaError if one of several adapters would have no copy of the original weights that it changes."""
+    """Raise an error if one of several adapters has no copy of the original weights that it trains."""
     for other, adapter in state.adapters.items():
-        if adapter.irreversible or irreversible:
-            without, beside = (other, name) if adapter.irreversible else (name, other)
+        if adapter.irreversible:
             raise KronaError(
-                f"{NO_COPY.format(without)}Adapter {beside!r} would use the changed weights. "
-                f"{'Load the backbone again and insert' if without == other else 'Insert'} {without!r} with "
-                "reversible=True."
+                f"{NO_COPY.format(other)}Adapter {name!r} would use the changed weights. Load the backbone again and "
+                f"insert {other!r} with reversible=True."
+            )
+        if irreversible:
+            raise KronaError(
+                f"Adapter {name!r} must be inserted with reversible=True. Otherwise, adapter {other!r} would use the "
+                "changed weights."
             )

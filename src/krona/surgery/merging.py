@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.branches import branch_delta
+from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
 from krona.surgery.state import active_adapter, adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
@@ -31,7 +31,7 @@ def merge(model: nn.Module) -> None:
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
-    merged = [merged_weight(place, adapted, name) for place, adapted in places]
+    merged = [_merged_weight(public_name(place), adapted, name) for place, adapted in places]
     for (_, adapted), weight in zip(places, merged, strict=True):
         own: Any = adapted.base.weight
         state.own_weights[adapted.base, "weight"] = own
@@ -72,9 +72,9 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 
 
 @torch.no_grad()
-def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """Return a layer's weight with an adapter merged into it. The result has the original's orientation and dtype."""
-    base, label = adapted.base, public_name(place)
+def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
+    """Return a layer's weight with an adapter merged into it, in the original orientation and dtype."""
+    base, placement = adapted.base, adapted.places[name]
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
@@ -84,31 +84,33 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     dtype = base.get_parameter("weight").dtype
     wide = torch.promote_types(dtype, torch.float32)
     try:
-        deltas = [branch_delta(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
-        W = add_update(weight_matrix(base).to(wide), deltas, adapted.places[name])
+        matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
+        W = add_update(weight_matrix(base).to(wide), matrices, placement)
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
-    if adapted.places[name].placement == "sequential" and base.bias is not None:
+    if placement.placement == "sequential" and base.bias is not None:
         raise KronaError(
             f"The sequential branch at {label} cannot be merged, because it also changes the layer's bias. Use the "
             "adapter unmerged."
         )
     if name in adapted.magnitudes:
-        magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(wide)
-        norms = torch.linalg.vector_norm(W, dim=1, keepdim=True)
-        W = magnitude[:, None] * W / norms.clamp(min=torch.finfo(wide).tiny)  # a row of zeros stays zero
+        magnitude: Any = adapted.magnitudes[name]
+        W = magnitude.scale(W)[:, None] * W
     merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
     if not merged.is_meta and not bool(torch.isfinite(merged).all()):
-        kind = str(dtype).removeprefix("torch.")
         raise KronaError(
-            f"{label}: the merged weight contains values that are NaN, infinite or too large for {kind}. Use the "
-            "adapter unmerged, or merge it into a model in fp32."
+            f"{label}: the merged weight contains values that are NaN, infinite or too large for "
+            f"{str(dtype).removeprefix('torch.')}. Use the adapter unmerged, or merge it into a model in fp32."
         )
     return merged
 
 
 def require_own_weight(adapted: Adapted, name: str) -> None:
-    """Raise KronaError if an update depends on its layer's own weight (HiRA), and an adapter is merged into it."""
+    """Raise an error if an adapter is merged into the layer of a branch whose update depends on the layer (HiRA).
+
+    Raises:
+        KronaError: the layer has a merged weight.
+    """
     kinds = [type(branch).__name__ for branch in adapted.branches[name].children() if hasattr(branch, "bind")]
     if adapted.merged and kinds:
         raise KronaError(

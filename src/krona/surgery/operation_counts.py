@@ -37,8 +37,7 @@ def dispatched(call: Callable[[], Any]) -> Counter[str]:
 
 
 def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the sum of a count over all adapted modules. Equal modules are measured only once."""
-    known: dict[Any, int] = {}
+    known: dict[Any, int] = {}  # equal modules are measured only once
     total = 0
     for _, adapted in adapted_modules(model):
         shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
@@ -50,7 +49,6 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
 
 
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the count for one forward pass of an adapted module, minus the count for its base."""
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
     like = next(base.parameters())

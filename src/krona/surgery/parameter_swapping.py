@@ -62,7 +62,7 @@ class ApplyToAll:
 
 
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """Return a dict from each trained weight's name to the slots that still contain this weight.
+    """Return the slots that still contain each trained weight, by the weight's name.
 
     If the user has replaced the weight in all of its slots, the replacement is recorded as the weight of this name.
     """
@@ -71,10 +71,10 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     found: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
         record = active if name in active else state.originals
-        weights = {slot: _weight_in(slot, state) for slot in slots if id(slot[0]) in modules}
-        weights = {slot: weight for slot, weight in weights.items() if weight is not None}
+        present = [slot for slot in slots if id(slot[0]) in modules]
+        weights = {slot: weight for slot in present if (weight := _weight_in(slot, state)) is not None}
         if weights and name in record and all(weight is not record[name] for weight in weights.values()):
-            record[name] = cast(nn.Parameter, next(iter(weights.values())))
+            record[name] = next(iter(weights.values()))
         found[name] = [slot for slot, weight in weights.items() if weight is record.get(name, weight)]
     return found
 
@@ -90,31 +90,28 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
             unchanged.
     """
     slots = current_slots(model, state)
-    trained = state.adapters[name].trained if name is not None else {}
+    weights = dict(state.originals)
     if name is not None:
         require_trained(state, name, slots)
-    wanted = {key: trained.get(key, state.originals.get(key)) for key in slots}
-    for key, parameter in wanted.items():
-        for slot in slots[key]:
-            now = _weight_in(slot, state)
-            if parameter is not None and now is not None and now.shape != parameter.shape:
-                raise KronaError(
-                    f"The shape of {key} is {tuple(now.shape)} in the model, but {tuple(parameter.shape)} in the "
-                    "stored weight. The weight was resized after the insertion. Restore its original size first."
-                )
-    for key, parameter in wanted.items():
-        if dry or parameter is None:
-            continue
-        for slot in slots[key]:
-            module, attribute = slot
-            if slot in state.own_weights:
-                state.own_weights[slot] = parameter
-            else:
-                module._parameters[attribute] = parameter
+        weights |= state.adapters[name].trained
+    moves = [(key, slot, weights[key]) for key in slots if key in weights for slot in slots[key]]
+    for key, slot, weight in moves:
+        now = _weight_in(slot, state)
+        if now is not None and now.shape != weight.shape:
+            raise KronaError(
+                f"The shape of {key} is {tuple(now.shape)} in the model, but {tuple(weight.shape)} in the stored "
+                "weight. The weight was resized after the insertion. Restore its original size first."
+            )
+    for _, slot, weight in moves if not dry else ():
+        module, attribute = slot
+        if slot in state.own_weights:
+            state.own_weights[slot] = weight
+        else:
+            module._parameters[attribute] = weight
 
 
 def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]]) -> None:
-    """Raise KronaError if a weight that an adapter trains is no longer in the model."""
+    """Raise an error if a weight that an adapter trains is no longer in the model."""
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
@@ -126,19 +123,21 @@ def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]])
 def copy_trained(
     model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
-    """Return a dict from each weight's name to its slots, its original, and the parameter that trains.
+    """Return the slots, the original and the parameter that trains, for each weight by its name.
 
     The parameter that trains is a copy of the original if ``reversible`` is true, and otherwise the original itself.
     The model is not changed, so that it stays intact if the copies cause an out-of-memory error.
     """
-    owners, known = _find_slots(model), current_slots(model, state)
+    owners: dict[int, list[Slot]] = defaultdict(list)
+    for _, module in backbone_modules(model):
+        for attribute, parameter in module._parameters.items():
+            owners[id(parameter)].append((module, attribute))
+    own, known = dict(backbone_parameters(model, tied=True)), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
-        slots = known.get(name) or owners[name]
-        owner, attribute = slots[0]
-        original = cast(nn.Parameter, owner._parameters[attribute])
+        slots, original = owners[id(own[name])], own[name]
         if known.get(name):
-            original = state.originals.get(name, original)
+            slots, original = known[name], state.originals.get(name, original)
         found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return found
 
@@ -147,12 +146,3 @@ def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
     """Return the weight in a slot. For a merged weight, return the backbone's own weight."""
     module, attribute = slot
     return state.own_weights.get(slot, module._parameters.get(attribute))
-
-
-def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
-    """Return a dict from the name of each of the backbone's parameters to its slots (see the module docstring)."""
-    slots: dict[int, list[Slot]] = defaultdict(list)
-    for _, module in backbone_modules(model):
-        for attribute, parameter in module._parameters.items():
-            slots[id(parameter)].append((module, attribute))
-    return {name: slots[id(parameter)] for name, parameter in backbone_parameters(model, tied=True)}

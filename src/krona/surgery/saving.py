@@ -5,19 +5,19 @@ such a model could not be loaded. ``save_pretrained`` and ``push_to_hub`` theref
 are merged or removed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from torch import nn
 
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
-from krona.surgery.branch_checks import remove_hooks
+from krona.surgery.branch_checks import remove_checks
 from krona.surgery.merging import merge
 from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.wrapper import Adapted, all_names, replace
+from krona.surgery.wrapper import all_names, replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
-RESIZE = "resize_token_embeddings"
 
 
 def bake(model: nn.Module) -> None:
@@ -37,17 +37,23 @@ def bake(model: nn.Module) -> None:
         )
     if state.merged is None:
         merge(model)
-    names = all_names(model)
-    for _, adapted in reversed(list(adapted_modules(model))):
-        for adapter in list(adapted.branches):
-            adapted.drop(adapter)
-        replace(model, names[adapted], adapted.base)
+    remove_branches(model, list(state.adapters))
     restore(model)
     _record_untied(model)
 
 
+def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
+    """Remove the branches of adapters, and the wrappers that then contain no branches."""
+    names = all_names(model)
+    for _, adapted in reversed(list(adapted_modules(model))):  # inner modules before outer modules
+        for adapter in adapters:
+            adapted.drop(adapter)
+        if not adapted.branches:
+            replace(model, names[adapted], adapted.base)
+
+
 def _record_untied(model: Any) -> None:
-    """Set ``tie_word_embeddings`` to false if the output layer no longer has the weight of the embeddings.
+    """Set ``tie_word_embeddings`` to false if a merge has untied the output layer from the embeddings.
 
     Otherwise ``tie_weights`` would undo the merge. In some models (BART), the key also ties the embeddings of encoder
     and decoder to each other. For these models the key stays true, because transformers could not load the checkpoint
@@ -68,39 +74,21 @@ def _record_untied(model: Any) -> None:
 def restore(model: nn.Module) -> None:
     """Undo the other changes of `insert` after the wrappers are removed, and delete the model's adapter state."""
     state = get_state(model)
-    for parameter_name, parameter in model.named_parameters():
-        parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(state.required_grad.get(name, parameter.requires_grad))
     restore_modules(model)
-    remove_hooks(model)
-    model.__dict__.pop("_apply", None)
-    allow_methods(model)
-    del model.__dict__["krona"]
+    remove_checks(model)
+    for name in ("_apply", *SAVERS, "krona"):
+        model.__dict__.pop(name, None)
 
 
-def allow_methods(model: nn.Module) -> None:
-    """Undo `refuse_methods`."""
-    for method in (*SAVERS, RESIZE):
-        model.__dict__.pop(method, None)
-
-
-def refuse_methods(model: Any) -> None:
-    """Let methods of a model with branches raise an error.
-
-    These are ``save_pretrained`` and ``push_to_hub``, and ``resize_token_embeddings`` if a branch is at the output
-    layer.
-    """
-    allow_methods(model)
-    if next(adapted_modules(model), None) is not None:
-        model.__dict__.update(dict.fromkeys((saver for saver in SAVERS if hasattr(model, saver)), _refuse))
-    if hasattr(model, RESIZE) and isinstance(model.get_output_embeddings(), Adapted):
-        model.__dict__[RESIZE] = _refuse_resize
-
-
-def _refuse_resize(*args: Any, **kwargs: Any) -> NoReturn:
-    raise KronaError(
-        "The token embeddings cannot be resized, because the output layer has a branch of the old size. Resize them "
-        "before the adapter is inserted, or remove the adapter with surgery.take_out(model)."
-    )
+def refuse_saving(model: nn.Module) -> None:
+    """Let the methods that save a model raise an error while it contains branches."""
+    has_branches = next(adapted_modules(model), None) is not None
+    for name in SAVERS:
+        model.__dict__.pop(name, None)
+        if has_branches and hasattr(model, name):
+            model.__dict__[name] = _refuse
 
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:

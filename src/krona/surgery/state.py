@@ -40,7 +40,6 @@ class Inserted:
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
-    batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -78,7 +77,11 @@ def norm_modules(model: nn.Module) -> list[str]:
 
 
 def get_state(model: nn.Module) -> Inserted:
-    """Return the adapter state of a model. Raises KronaError if the model has no adapter."""
+    """Return the adapter state of a model.
+
+    Raises:
+        KronaError: the model has no adapter.
+    """
     state: Inserted | None = model.__dict__.get("krona")
     if state is None:
         raise KronaError("There is no adapter in this model. Call surgery.insert(model, …) first.")
@@ -86,7 +89,11 @@ def get_state(model: nn.Module) -> Inserted:
 
 
 def get_adapter(model: nn.Module, name: str) -> Insertion:
-    """Return an adapter of the model by its name. Raises KronaError with the known names if the name is unknown."""
+    """Return an adapter of the model by its name.
+
+    Raises:
+        KronaError: the name is unknown.
+    """
     adapters = get_state(model).adapters
     if name not in adapters:
         raise KronaError(f"There is no adapter {name!r} in this model. It has {', '.join(map(repr, adapters))}.")
@@ -94,7 +101,11 @@ def get_adapter(model: nn.Module, name: str) -> Insertion:
 
 
 def active_adapter(model: nn.Module) -> str:
-    """Return the name of the active adapter. Raises KronaError if none is active."""
+    """Return the name of the active adapter.
+
+    Raises:
+        KronaError: no adapter is active.
+    """
     name = get_state(model).active
     if name is None:
         raise KronaError("No adapter is active. Call surgery.activate(model, name) first.")
@@ -102,6 +113,6 @@ def active_adapter(model: nn.Module) -> str:
 
 
 def require_unmerged(state: Inserted) -> None:
-    """Raise KronaError if an adapter is merged into the weights."""
+    """Raise an error if an adapter is merged into the weights."""
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged into the weights. Call surgery.unmerge(model) first.")

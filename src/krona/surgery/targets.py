@@ -25,8 +25,8 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 class Match:
     """A match of a module with a pattern."""
 
-    number: int  # the index of the first pattern that matches the module
-    entry: str | None = None  # the first module, if the pattern matches a part of the model
+    pattern: int  # the index of the first pattern that matches the module
+    first: str | None = None  # the name of the first module, if the pattern matches a part of the model
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
@@ -35,7 +35,7 @@ def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
 
 
 def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
-    """Return a dict from the name of each matching module to its `Match`, in the order of the model.
+    """Return the matching modules by name, in the order of the model.
 
     A part of the model is listed under the name of its last module.
 
@@ -65,13 +65,13 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
             if not end:
                 places.setdefault(name, Match(number))
                 continue
-            exit = f"{public_name(name).removesuffix(pattern)}{end}"
-            if exit not in candidates:
+            last_name = f"{public_name(name).removesuffix(pattern)}{end}"
+            if last_name not in candidates:
                 raise KronaError(
-                    f"In target_modules, {whole!r} does not match. It begins at {public_name(name)}, but {exit} was "
-                    "not found."
+                    f"In target_modules, {whole!r} does not match. It begins at {public_name(name)}, but {last_name} "
+                    "was not found."
                 )
-            places.setdefault(candidates[exit], Match(number, entry=name))
+            places.setdefault(candidates[last_name], Match(number, first=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}
 
 
@@ -109,18 +109,16 @@ def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
     """Return (d_in, d_out) of an adapted module, or of the adapted part of the model that ends with this module."""
-    capture = adapted.captures.get(adapter)
-    return widths_of_part(adapted.base, None if capture is None else capture.first)
+    return widths(adapted.base, adapted.captures[adapter].first if adapter in adapted.captures else None)
 
 
-def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:
-    """Return (d_in, d_out) of the part of the model from ``first`` to ``last``, or of ``last`` if ``first`` is None."""
-    return widths(last if first is None else first)[0], widths(last)[1]
+def widths(module: nn.Module, first: nn.Module | None = None) -> tuple[int, int]:
+    """Return (d_in, d_out) of a module, or of the part of the model from ``first`` to the module.
 
-
-def widths(module: nn.Module) -> tuple[int, int]:
-    """Return (d_in, d_out) of a module. Raises KronaError if the module cannot have a branch."""
+    Raises:
+        KronaError: the module cannot have a branch.
+    """
     found = widths_or_none(module)
     if found is None:
         raise KronaError(f"A branch cannot be placed at a {type(module).__name__}. Use other target_modules.")
-    return found
+    return found if first is None else (widths(first)[0], found[1])

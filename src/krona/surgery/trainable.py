@@ -40,8 +40,8 @@ def count(model: nn.Module) -> Count:
 
 
 def _head(model: nn.Module) -> list[str]:
-    adapters = model.__dict__["krona"].adapters.values() if "krona" in model.__dict__ else ()
-    return next((adapter.insertion.get("head", []) for adapter in adapters), [])
+    adapters = model.__dict__["krona"].adapters if "krona" in model.__dict__ else {}
+    return next((adapter.insertion.get("head", []) for adapter in adapters.values()), [])
 
 
 def update_rank(model: nn.Module) -> int | None:
@@ -64,10 +64,7 @@ def update_rank(model: nn.Module) -> int | None:
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
-    """Return the highest rank that the sum of an adapter's branches at a module can have.
-
-    Return None if a branch is not linear.
-    """
+    """Return the highest rank of the sum of an adapter's branches at a module, or None if a branch is not linear."""
     branches: Any = adapted.branches[name]
     ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
     return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))
@@ -93,7 +90,8 @@ def train_in_fp32(model: nn.Module) -> None:
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the parameters of an adapter by the names of `trainable_state`. The adapter need not be active.
 
-    Raises KronaError if a weight that the adapter trains is no longer in the model.
+    Raises:
+        KronaError: a weight that the adapter trains is no longer in the model.
     """
     adapter, state = get_adapter(model, name), get_state(model)
     require_trained(state, name, current_slots(model, state))
@@ -115,9 +113,7 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
         KronaError: the model does not have the head, or ``train_layer_norms`` is true and the model has no
             normalisation layer.
     """
-    own = dict(backbone_parameters(model))
-    names = list(own)
-    every = dict(backbone_parameters(model, tied=True))
+    own, every = (dict(backbone_parameters(model, tied=tied)) for tied in (False, True))
     head = list(options.get("head", ()))
     for module in head:
         if not _names_in(every, [module]):
@@ -127,19 +123,19 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
                 other = next(first for first, p in own.items() if p is every[name])
                 raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
     if options.get("train_backbone", False):
-        return names
+        return list(own)
     existing = existing_names(model, branch, options.get("target_modules", ()))
     shared = {id(every[name]) for name in existing}  # a bias may have several names
-    wanted = {*(name for name, p in own.items() if id(p) in shared), *_names_in(names, head)}
+    trained = {*(name for name, p in own.items() if id(p) in shared), *_names_in(own, head)}
     if options.get("train_layer_norms", True):
-        norms = _names_in(names, norm_modules(model))
+        norms = _names_in(own, norm_modules(model))
         if not norms:
             raise KronaError(
                 "train_layer_norms=true is not possible, because this model has no normalisation layer with a weight. "
                 "Set train_layer_norms=false."
             )
-        wanted.update(norms)
-    return [name for name in names if name in wanted]
+        trained.update(norms)
+    return [name for name in own if name in trained]
 
 
 def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
@@ -149,17 +145,15 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 
 
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the trainable parameters.
-
-    Raises KronaError if a name or shape differs from that of the parameters. Nothing is copied in this case.
-    """
+    """Copy tensors into the trainable parameters. The errors are those of `copy_into`."""
     copy_into(trainable_state(model), tensors)
 
 
 def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Copy ``tensors`` into the tensors of ``own`` that have the same names.
 
-    Raises KronaError if the names or shapes in the two dicts differ. Nothing is copied in this case.
+    Raises:
+        KronaError: the names or shapes differ. Nothing is copied in this case.
     """
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())

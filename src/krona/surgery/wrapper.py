@@ -30,10 +30,9 @@ class BranchPlacement:
 
 
 class InputCapture:
-    """A forward pre-hook that stores the input of a part of the model, which consists of several modules.
+    """A forward pre-hook that stores the input of a part of the model with several modules.
 
-    The hook is on the first module of the part. The wrapper of the last module, ``last``, reads the stored input. The
-    hook is not a submodule, so a copy of the model has its own hook.
+    It is registered on the first module of the part. The wrapper of the last module reads the stored input.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
@@ -42,7 +41,7 @@ class InputCapture:
         first.register_forward_pre_hook(self)
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self.last.runs(self.adapter):
+        if self.adapter == self.last.active:
             self.x = inputs[0]
 
     def take(self) -> Tensor:
@@ -53,9 +52,13 @@ class InputCapture:
         return x
 
     def remove(self) -> None:
-        hooks = self.first._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if hook is self]:
-            del hooks[key]
+        remove_hook(self.first._forward_pre_hooks, self)
+
+
+def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
+    """Remove a hook from the hooks of a module. The handle of `torch` would not work for a copy of the module."""
+    for key in [key for key, other in hooks.items() if other is hook]:
+        del hooks[key]
 
 
 class Adapted(nn.Module):
@@ -67,8 +70,8 @@ class Adapted(nn.Module):
 
     Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``, and ``branch(x)`` replaces ``x + branch(x)``.
     ``base`` is the original module: a linear layer, a LayerNorm, an FFN or an attention block. An attention block may
-    return a tuple whose first element is its output. If the branches act on a part of the model that consists of
-    several modules, ``base`` is the last layer of the part, and x is the input of the part.
+    return a tuple whose first element is its output. If the branches act on a part of the model with several modules,
+    ``base`` is the last layer of the part, and x is the input of the part.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -81,7 +84,6 @@ class Adapted(nn.Module):
         self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part of several modules
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
-        self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
         self.was_called = self.weight_was_read = False  # in the first forward pass (`krona.surgery.branch_checks`)
         self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.update`
 
@@ -104,8 +106,6 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not torch.compiler.is_compiling() and not self.was_called:
             self.was_called = True
-        if self.batch is not None:
-            return self.batch.forward(self, x, *args, **kwargs)
         name = self.active
         if name is None or name not in self.places or self.merged:
             y = self.base(x, *args, **kwargs)
@@ -149,10 +149,6 @@ class Adapted(nn.Module):
             y = self.magnitudes[name](y, weight_matrix(self.base), delta, self.base.bias)
         return y
 
-    def runs(self, name: str) -> bool:
-        """Return whether the next forward pass uses an adapter."""
-        return name == self.active if self.batch is None else name in self.batch.names
-
     def _in_one_step(self, name: str) -> bool:
         """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
         base, branches = self.base, self.branches[name]
@@ -168,10 +164,7 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Register a hook that raises an error in a backward pass through a merged weight, if the branches train.
-
-        The branches would get no gradients in this pass.
-        """
+        """Raise an error in a backward pass through a merged weight, in which the branches would get no gradients."""
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
             return y
@@ -184,16 +177,13 @@ class Adapted(nn.Module):
             )
 
         if not y.requires_grad and not under_functorch():
-            y.requires_grad_()  # then every backward pass calls the hook
+            y.requires_grad_()  # so that every backward pass calls the hook
         if y.requires_grad:
             y.register_hook(refuse)  # type: ignore[no-untyped-call]
         return y
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over the parameters of an adapter's branches and magnitude at this module, with their names.
-
-        The names are public names relative to this module.
-        """
+        """Iterate over the public names and the values of an adapter's parameters at this module."""
         for modules in (self.branches, self.magnitudes):
             if adapter in modules:
                 yield from modules[adapter].named_parameters()
