@@ -85,8 +85,14 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     return count, merges
 
 
-@pytest.mark.parametrize("gated", [False, True])  # with the FFN of T5 v1.1 and an untied head
-@PARAMETRISED
+GATED = ("krona", "krona_b", "bitfit", "pa", "full")  # the methods whose test with the FFN of T5 v1.1 is not slow
+
+
+@pytest.mark.parametrize(
+    ("name", "gated"),
+    [(name, False) for name in METHODS]
+    + [pytest.param(name, True, marks=() if name in GATED else pytest.mark.slow) for name in METHODS],
+)
 def test_the_life_of_an_adapter(name: str, gated: bool, tmp_path: Path) -> None:
     _, merges = check_life(name, lambda: tiny_t5(gated=gated), tmp_path / "a.safetensors")
     assert merges == (name not in NOT_MERGED)
