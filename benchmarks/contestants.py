@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from benchmarks.settings import Entrant
 from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
+from krona.backbones.insert_method import insert_method
 from krona.backbones.load import random_model
-from krona.backbones.with_method import insert_method
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -72,7 +72,7 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
     """Return a twin with an inserted method. It shares only the weights that are not trained."""
     tuned = twin(model)
     torch.manual_seed(seed)
-    insert_method(tuned, entrant.method, counterparts={})
+    insert_method(tuned, entrant.method)
     return tuned
 
 
@@ -80,7 +80,7 @@ def add_adapter(model: nn.Module, entrant: Entrant, number: int, *, seed: int, r
     """Insert an adapter with the name ``adapter_<number>``, and activate it."""
     placement = {**entrant.method.placement, "name": f"adapter_{number}"}
     torch.manual_seed(seed + number)
-    insert_method(model, replace(entrant.method, placement=placement), counterparts={}, reversible=reversible)
+    insert_method(model, replace(entrant.method, placement=placement), reversible=reversible)
 
 
 def inserted_shape(model: nn.Module) -> str | None:
@@ -171,7 +171,7 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
     generator = torch.Generator().manual_seed(seed)
     sources = torch.randint(2, vocabulary, (rows, length), generator=generator).tolist()
     labels = [family.label(("1", "0")[row % 2]) for row in range(rows)]
-    if answer is not None and family.writes:
+    if answer is not None and family.generates_text:
         labels = torch.randint(2, vocabulary, (rows, answer), generator=generator).tolist()
     return family.collate([{"input_ids": a, "labels": b} for a, b in zip(sources, labels, strict=True)])
 

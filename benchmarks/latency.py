@@ -84,7 +84,7 @@ def _measure_size(
             "form": forms[name],
             "batch_size": bench.batch_size,
             "source": bench.length,
-            "decoder": decoder if family.writes else 0,
+            "decoder": decoder if family.generates_text else 0,
             "ratio_to_backbone": timed.ratio(name, "backbone"),
             "launches": launches[name],
             "launches_added": launches[name] - launches["backbone"],

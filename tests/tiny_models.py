@@ -101,7 +101,7 @@ def family_for(model: nn.Module) -> Any:
 def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[str, torch.Tensor]:
     """Return a batch of the model's family. The first row is two tokens shorter. Labels are ``tokens`` or a class."""
     family, generator = family_for(model), torch.Generator().manual_seed(length)
-    high, width = (50, tokens) if family.writes else (2, 1)
+    high, width = (50, tokens) if family.generates_text else (2, 1)
     ids = torch.randint(2, 50, (rows, length), generator=generator).tolist()
     labels = torch.randint(0, high, (rows, width), generator=generator).tolist()
     ids[0] = ids[0][: length - 2]

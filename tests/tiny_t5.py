@@ -15,7 +15,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config import check
 from krona.config.settings import Method
 from krona.messages import KronaError
@@ -120,7 +120,7 @@ def inserted(
     """Return a tiny T5 (or the given model) with the adapter of a method's YAML file."""
     model = tiny_t5() if model is None else model
     torch.manual_seed(1)
-    insert_method(model, settings(name, **overrides), counterparts={})
+    insert_method(model, settings(name, **overrides))
     return model
 
 

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from krona import surgery
+from krona.backbones.insert_method import insert_method
 from krona.backbones.load import meta_model
-from krona.backbones.with_method import insert_method
 from krona.cli import parameter_table
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -205,7 +205,7 @@ def _page(method: str) -> Path:
 def _merges(model: nn.Module, method: str) -> str:
     """Return whether the branches of a method merge into the weights: yes, no, or – without branches."""
     values = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text(encoding="utf-8"))["method"]
-    insert_method(model, check.method(values, own=True), counterparts={})
+    insert_method(model, check.method(values, own=True))
     merges = "–"
     if next(iter(surgery.adapted_modules(model)), None) is not None:
         try:

@@ -10,7 +10,7 @@ import torch
 import tiny_backbones
 from krona.adapters.adapter import Adapter
 from krona.adapters.origin import Origin
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config.settings import Backbone
 from one_job import config, run
 from tasks import glue_files
@@ -42,7 +42,7 @@ def saved(
 ) -> tuple[Path, Any]:
     """Insert an adapter whose weights differ from their start values, and write it. Return the file and the model."""
     torch.manual_seed(seed)
-    insert_method(model, settings(method, **changes), counterparts={})
+    insert_method(model, settings(method, **changes))
     disturb(model, seed=seed, by=0.05)
     Adapter.of(model, notes=origin(file.stem, method, backbone, task).as_note()).save(file)
     return file, model

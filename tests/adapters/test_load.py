@@ -32,7 +32,7 @@ def own(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def split_of(trained: Trained, rows: list[dict[str, Any]]) -> Split:
     """Return the split of these rows of predictions.jsonl, in which an encoder's source has its separator."""
     sources, separator = [row["source"] for row in rows], trained.family.tokenizer.sep_token
-    if trained.family.writes:
+    if trained.family.generates_text:
         texts = [(source.partition(": ")[2],) for source in sources]
     else:
         texts = [tuple(source.split(f" {separator} ")) for source in sources]

@@ -15,7 +15,7 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.peft.reading import PeftImport, read_peft
 from krona.adapters.peft.writing import write_peft
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.messages import KronaError
 from krona.methods.ia3 import IA3
 from krona.methods.lora import LoRA
@@ -47,7 +47,7 @@ def trained(method: str, kind: str, **changes: Any) -> Any:
     """Return a tiny model with a method that was trained for a few steps."""
     model = fresh(kind)
     torch.manual_seed(1)
-    insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}), counterparts={})
+    insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}))
     tiny_models.train(model, steps=3)
     return model
 

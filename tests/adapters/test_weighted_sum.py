@@ -11,7 +11,7 @@ import torch
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.weighted_sum import combine
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from tiny_models import evaluate as output
@@ -25,7 +25,7 @@ def two(kind: str, method: str, first: dict[str, Any], second: dict[str, Any]) -
     """Return a model with two adapters of a method, ``a`` and ``b``, whose weights differ from their start values."""
     model, other = tiny(kind), tiny(kind)
     for name, changes, seed in (("a", first, 3), ("b", second, 4)):
-        insert_method(other, settings(method, **changes), counterparts={})
+        insert_method(other, settings(method, **changes))
         wanted = other.krona.adapters["default"]
         surgery.take_out(other)
         torch.manual_seed(seed)

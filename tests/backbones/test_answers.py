@@ -42,7 +42,7 @@ def family_and_model(kind: str) -> tuple[Any, Any]:
     model.config.eos_token_id, model.config.pad_token_id = 1, 0
     family = family_for(model)
     family.tokenizer = WithEnd() if isinstance(family, EncoderDecoder) else Words()
-    if not family.writes:
+    if not family.generates_text:
         family.targets = list(TARGETS)[: model.config.num_labels]
     return family, model.double()  # in fp32, rounding could decide between two tokens of a row
 
@@ -61,7 +61,7 @@ def batch_of(family: Any, rows: list[dict[str, list[int]]], target: str) -> dict
 @pytest.mark.parametrize("kind", [*NAMES, "t5"])
 def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: str) -> None:
     family, model = family_and_model(kind)
-    targets, rows = list(family.targets if not family.writes else TARGETS), sources(12)
+    targets, rows = list(family.targets if not family.generates_text else TARGETS), sources(12)
     batch = batch_of(family, rows, targets[0])
     with torch.no_grad():
         expected = [
@@ -73,7 +73,7 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
     assert not scores.requires_grad
     torch.testing.assert_close(scores, torch.tensor(expected), atol=2e-4, rtol=1e-4)
     assert scores.std(0).min() > 1e-2
-    if not family.writes:
+    if not family.generates_text:
         torch.testing.assert_close(scores.exp().sum(-1), torch.ones(12))
 
     order = [2, 0, 1][: len(targets)] if len(targets) > 2 else [1, 0]

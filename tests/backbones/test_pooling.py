@@ -19,7 +19,7 @@ from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.load import load as load_run
 from krona.backbones import load
 from krona.backbones.families import find_architecture
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -65,7 +65,7 @@ def test_mean_and_first_are_those_of_a_rows_own_tokens(
 @pytest.mark.parametrize("pooling", [None, "mean", "first", "pooler"])
 def test_what_of_the_head_trains(pooling: str | None, folders: dict[str, Path]) -> None:
     model = loaded(folders["bert"], pooling).model
-    insert_method(model, settings("lora"), counterparts={})
+    insert_method(model, settings("lora"))
     trained = {name for name in surgery.trainable_state(model) if "LayerNorm" not in name and "self" not in name}
     classifier = {"classifier.weight", "classifier.bias"}
     pooler = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"}
@@ -90,7 +90,7 @@ def test_mpnet_base_has_the_papers_sizes() -> None:
     for one, head in ((library, 592_130), (replace(library, pooling="mean"), 1_538)):
         for method in ("krona", "lora"):
             model = load.meta_model(one, task("rte"))
-            insert_method(model, settings(method), counterparts={})
+            insert_method(model, settings(method))
             assert (surgery.count(model).trainable, surgery.count(model).head) == (75_264, head)
 
 

@@ -43,7 +43,7 @@ def test_the_batch_follows_the_protocol_and_the_floor_has_an_input_gradient(kind
     family, batch = contestants.build_family(model), contestants.random_batch(model, rows=3, length=9, seed=0)
     assert batch["input_ids"].shape == (3, 9)
     assert bool(batch["attention_mask"].all())
-    tokens = [[1], [0], [1]] if not family.writes else [[49, 1, -100], [3, 49, 1], [49, 1, -100]]
+    tokens = [[1], [0], [1]] if not family.generates_text else [[49, 1, -100], [3, 49, 1], [49, 1, -100]]
     assert batch["labels"].tolist() == tokens
     words = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.num_embeddings == 50]
     asked: list[bool] = []

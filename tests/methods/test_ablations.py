@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from krona import surgery
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.methods.kronecker import Kronecker
@@ -21,7 +21,7 @@ def built(*overrides: str) -> tuple[Any, Any]:
     settings = check.settings(config)
     model = tiny_t5()
     torch.manual_seed(0)
-    insert_method(model, settings.method, counterparts={})
+    insert_method(model, settings.method)
     model(**batch()).loss.backward()
     return model, settings
 

@@ -12,7 +12,7 @@ import pytest
 import tiny_models
 import tiny_t5
 from krona import surgery
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config import check, multirun
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
@@ -81,7 +81,7 @@ def test_factor_shapes_of_a_folder_fit_the_places_of_krona(kind: str, tmp_path: 
     shapes = shapes_of("backbone=local", f"backbone.path={tmp_path}")
     assert len(shapes) == (3 if kind == "llama" else 4)  # v of this llama is 32 → 16, so A cannot have 16 columns
     for shape in shapes:
-        insert_method(model, tiny_t5.settings("krona", kron_factors=json.loads(shape)), counterparts={})
+        insert_method(model, tiny_t5.settings("krona", kron_factors=json.loads(shape)))
         surgery.take_out(model)
 
 

@@ -11,7 +11,7 @@ import torch
 
 import one_job
 import tiny_backbones
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
 from krona.training import compiled
@@ -55,7 +55,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     method: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graphs, model = counted(monkeypatch), model_of(kind)
-    insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
+    insert_method(model, settings(method, **CHANGES.get(method, {})))
     loss = family_for(model).summed_loss
     step = compiled.compile_loss(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):

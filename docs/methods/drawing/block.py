@@ -14,7 +14,7 @@ from drawing.elements import Element, arrow, weight, word
 from drawing.picture import LONGEST, WIDTH, Picture, text_width
 from drawing.places import PARTS, Place, draw_lane
 from krona import surgery
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.config import check
 
 FORK = 196  # pixels from the left to the place where a block's input splits
@@ -44,7 +44,7 @@ class MethodInBlock:
 def inspect_method(method: dict[str, Any], base: T5ForConditionalGeneration) -> MethodInBlock:
     with torch.device("meta"):
         model = copy.deepcopy(base)
-        insert_method(model, check.method(method), counterparts={})
+        insert_method(model, check.method(method))
     places: list[Place] = []
     at: dict[str, Place] = {}
     for name, adapted in surgery.adapted_modules(model):

@@ -30,7 +30,7 @@ class Loaded:
 
     def has_outputs(self, number: int) -> bool:
         """Return whether the model generates text, or has a head with this number of outputs."""
-        return self.family.writes or self.model.config.num_labels == number
+        return self.family.generates_text or self.model.config.num_labels == number
 
 
 def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:

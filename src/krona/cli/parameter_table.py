@@ -16,8 +16,8 @@ from torch import nn
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
+from krona.backbones.insert_method import insert_method
 from krona.backbones.load import meta_model
-from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
@@ -56,9 +56,9 @@ class MethodRow:
     head_params: int = 0  # of a new head for a task with two classes, which every method trains
 
 
-def _count_method(model: nn.Module, method: Method, counterparts: Mapping[str, Any]) -> MethodRow:
+def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, Any]) -> MethodRow:
     """Return the counts of one method. The model is on the meta device and is not changed."""
-    insert_method(model, method, counterparts=counterparts)
+    insert_method(model, method, factor_shapes=factor_shapes)
     try:
         count = surgery.count(model)
         return MethodRow(

@@ -98,7 +98,7 @@ def build_data(
     splits_data: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
     result.splits = splits_data
     result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
-    if not family.writes and (unread := _unread_keys(settings.task)):
+    if not family.generates_text and (unread := _unread_keys(settings.task)):
         result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")
     cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
     if cut:

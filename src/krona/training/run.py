@@ -14,9 +14,9 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import load as backbones
+from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
-from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.predictions import pack_outcomes
@@ -161,7 +161,7 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
     method = settings.method
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(
-        model, method, counterparts=settings.backbone.factor_shapes, reversible=reversible
+        model, method, factor_shapes=settings.backbone.factor_shapes, reversible=reversible
     )
     result.notes += notes
     count = surgery.count(model)

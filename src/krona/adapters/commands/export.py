@@ -140,7 +140,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     if trained.adapter is not None:
         surgery.bake(model)
     words = label_words(trained.origin.task)
-    if not trained.family.writes and words:
+    if not trained.family.generates_text and words:
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
     model.config.name_or_path = ""  # without a path of this machine

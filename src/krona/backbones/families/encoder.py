@@ -20,7 +20,7 @@ class Encoder(Family):
     """
 
     auto = AutoModelForSequenceClassification
-    writes = False
+    generates_text = False
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)

@@ -24,7 +24,7 @@ class Family(ABC):
     key: str  # the format of the tokenised rows; the keys of the token cache contain it
     label_type: str = "int32"
     answer_follows: ClassVar[bool] = False  # source and answer are a single sequence, so both need positions
-    writes: ClassVar[bool] = True  # the model generates its answer as text
+    generates_text: ClassVar[bool] = True  # the model generates its answer as text
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
@@ -84,19 +84,22 @@ class Family(ABC):
         """Return the text of each row of token ids (B, T)."""
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
-    def check_length(self, room: int | None, *, source: int, answer: int) -> None:
-        """Raise KronaError if an input has more tokens than the model has positions.
+    def check_length(self, positions: int | None, *, source: int, answer: int) -> None:
+        """Raise an error if an input has more tokens than the model has positions.
 
         Args:
-            room: the model's number of positions, or None if it has no limit.
+            positions: the model's number of positions, or None if it has no limit.
             source, answer: the largest number of tokens of a source and of an answer.
+
+        Raises:
+            KronaError: the input is too long.
         """
         needed = source + (answer if self.answer_follows else 0)
-        if room is not None and needed > room:
-            beside = f" and {answer} tokens of the answer" if self.answer_follows else ""
+        if positions is not None and needed > positions:
+            more = f" and {answer} tokens of the answer" if self.answer_follows else ""
             raise KronaError(
-                f"max_source_length={source}{beside} cannot fit into the {room} positions of this backbone. Set "
-                f"max_source_length={room - needed + source}."
+                f"max_source_length={source}{more} cannot fit into the {positions} positions of this backbone. Set "
+                f"max_source_length={positions - needed + source}."
             )
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:

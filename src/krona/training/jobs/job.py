@@ -131,7 +131,7 @@ def _find_factors(settings: Run) -> Any:
     widths = {sizes[key] for key in WIDTHS if sizes.get(key)}
     if widths == {math.prod(sides) for sides in zip(*factors, strict=True)} and "num_key_value_heads" not in sizes:
         return factors  # the shapes fit; the imports below take seconds
-    from krona.backbones.with_method import fitted_factors
+    from krona.backbones.insert_method import fitted_factors
 
     with suppress(KronaError):  # `require` reports it together with other problems
         return fitted_factors(settings)

@@ -187,7 +187,7 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import max_positions
-    from krona.backbones.with_method import insert_method
+    from krona.backbones.insert_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
@@ -198,4 +198,4 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
             f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
             f"{settings.backbone.name}. Use max_source_length={positions} or less."
         )
-    return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)
+    return insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.backbones.with_method import insert_method, method_defaults
+from krona.backbones.insert_method import insert_method, method_defaults
 from tiny_t5 import settings, tiny_t5
 
 
@@ -11,7 +11,7 @@ from tiny_t5 import settings, tiny_t5
 )
 def test_b_is_recorded_where_only_a_was_typed(typed: list[list[int]], recorded: list[list[int]]) -> None:
     method = settings("krona", kron_factors=typed, fit_factors="exact")
-    used, notes = insert_method(tiny_t5(), method, counterparts={})
+    used, notes = insert_method(tiny_t5(), method)
     assert used["kron_factors"] == recorded
     assert notes == []
     assert method.branch_config["kron_factors"] == typed
@@ -19,7 +19,7 @@ def test_b_is_recorded_where_only_a_was_typed(typed: list[list[int]], recorded: 
 
 def test_with_layers_of_several_widths_only_a_is_recorded() -> None:
     method = settings("krona", kron_factors=[[4, 8]], fit_factors="exact", target_modules=["q", "wi"])
-    used, _ = insert_method(tiny_t5(), method, counterparts={})
+    used, _ = insert_method(tiny_t5(), method)
     assert used["kron_factors"] == [[4, 8]]
 
 

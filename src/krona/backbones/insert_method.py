@@ -18,18 +18,19 @@ from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, Run
 from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
-from krona.surgery.targets import match_places, widths_of_part
+from krona.surgery.targets import match_places, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
+Widths = set[tuple[int, int]]  # (d_in, d_out) of the adapted layers
 
 
 def insert_method(
-    model: nn.Module, method: Method, *, counterparts: Mapping[str, Any], reversible: bool = True
+    model: nn.Module, method: Method, *, factor_shapes: Mapping[str, Any] | None = None, reversible: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
     """Insert the branches of a method into a model. Return the arguments of the branches, and notes for the user.
 
     Args:
-        counterparts: a dict from factor shapes of the paper to the shapes that replace them in this backbone
+        factor_shapes: the shapes that replace factor shapes of the paper in this backbone
             (``backbone.factor_shapes``).
         reversible: the argument of `krona.surgery.insert`.
     """
@@ -40,13 +41,13 @@ def insert_method(
     notes = find_architecture(model).fused_layers(method.placement["target_modules"])
     branch = _branch_class(method.branch)
     config: dict[str, Any] = dict(method.branch_config)
-    widths = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
-    if widths and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):
-        config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], widths, counterparts)
+    sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
+    if sizes and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):
+        config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], sizes, factor_shapes or {})
         notes = note + notes
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
-    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
-        (a,), ((d_in, d_out),) = config["kron_factors"], widths
+    if len(sizes) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
+        (a,), ((d_in, d_out),) = config["kron_factors"], sizes
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
 
@@ -68,7 +69,7 @@ def fitted_factors(settings: Run) -> Any:
 
 
 def method_defaults(method: Method) -> dict[str, Any]:
-    """Return a dict with the default values of the branch and placement arguments that the method does not set.
+    """Return the default values of the branch and placement arguments that the method does not set.
 
     By these values in result.json, a report recognises that a run which sets a default value uses the same method.
     """
@@ -83,6 +84,13 @@ def method_defaults(method: Method) -> dict[str, Any]:
 def _branch_class(path: str) -> type[nn.Module]:
     found: type[nn.Module] = find(path, "method._target_", "branch", own=True)
     return found
+
+
+def _find_widths(model: nn.Module, patterns: Sequence[str]) -> Widths:
+    return {
+        widths(model.get_submodule(place), None if match.first is None else model.get_submodule(match.first))
+        for place, match in match_places(model, patterns).items()
+    }
 
 
 def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
@@ -101,30 +109,23 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
     return arguments
 
 
-def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
-    return {
-        widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
-        for place, match in match_places(model, patterns).items()
-    }
-
-
 def _fit_factors(
-    branch: Any, kron_factors: Any, widths: set[tuple[int, int]], counterparts: Mapping[str, Any]
+    branch: Any, kron_factors: Sequence[Sequence[int]], sizes: Widths, factor_shapes: Mapping[str, Any]
 ) -> tuple[list[list[int]], list[str]]:
     """Return the paper's factor shapes if they fit these layers. Otherwise return other shapes and a note.
 
     Layers of different widths (as in grouped-query attention) have the same shape of A, and different shapes of B.
     """
-    wanted = [list(shape) for shape in kron_factors]
-    a1, a2 = wanted[0]
-    several = len(widths) > 1
-    if several and all(d_in % a1 == d_out % a2 == 0 and d_in // a1 > 1 < d_out // a2 for d_in, d_out in widths):
-        return wanted[:1], []
-    d_in, d_out = (math.gcd(*sides) for sides in zip(*widths, strict=True))
-    fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)
+    paper = [list(shape) for shape in kron_factors]
+    a1, a2 = paper[0]
+    several = len(sizes) > 1
+    if several and all(d_in % a1 == d_out % a2 == 0 and d_in // a1 > 1 < d_out // a2 for d_in, d_out in sizes):
+        return paper[:1], []
+    d_in, d_out = (math.gcd(*sides) for sides in zip(*sizes, strict=True))
+    fitted = branch.fit_to_layer(paper, d_in, d_out, factor_shapes)
     p, q = fitted[0]
     if (a1, a2) == (p, q):
         return fitted, []
-    layers = ", ".join(f"{layer_in} → {layer_out}" for layer_in, layer_out in sorted(widths))
+    layers = ", ".join(f"{layer_in} → {layer_out}" for layer_in, layer_out in sorted(sizes))
     note = f"The paper's factor shape ({a1}, {a2}) becomes ({p}, {q}) on layers {layers}."
     return fitted[:1] if several else fitted, [note]
