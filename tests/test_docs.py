@@ -72,12 +72,6 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
         pkgutil.resolve_name(name)
 
 
-def test_files_are_as_short_as_contributing_says() -> None:
-    (most,) = re.findall(r"has at most (\d+) lines", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / "src").rglob("*.py")}
-    assert [name for name, count in lines.items() if count > int(most)] == []
-
-
 def test_the_pages_that_the_code_names_exist() -> None:
     for folder in ("src", "conf", "scripts", "benchmarks", "sweeps", "tests"):
         for path in (one for one in (ROOT / folder).rglob("*") if one.suffix in (".py", ".yaml", ".html")):
