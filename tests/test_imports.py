@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 WRONG = {  # kind of import → (file, line of code, text of the report)
     "an import of a higher layer": (
@@ -25,35 +23,21 @@ WRONG = {  # kind of import → (file, line of code, text of the report)
 }  # fmt: skip
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """Return a copy of the Python files of the package and of the benchmarks."""
+def test_each_wrong_import_and_a_package_on_no_layer_are_reported(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for folder in (ROOT / "src" / "krona", ROOT / "benchmarks"):
         shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("nano", "__pycache__"))
-    return tmp_path
-
-
-def lint(root: Path) -> tuple[int, str]:
-    program = Path(sys.executable).with_name("lint-imports")
-    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"}
-    done = subprocess.run(
-        [program, "--no-cache"], cwd=root, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_each_wrong_import_is_reported(copy: Path) -> None:
     for file, line, _ in WRONG.values():
-        with (copy / "krona" / file).open("a") as opened:
+        with (tmp_path / "krona" / file).open("a") as opened:
             opened.write(f"\n{line}\n")
-    code, text = lint(copy)
-    assert code == 1
+    (tmp_path / "krona" / "unlisted").mkdir()
+    (tmp_path / "krona" / "unlisted" / "__init__.py").write_text("import torch\n")
+    program = Path(sys.executable).with_name("lint-imports")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    done = subprocess.run(
+        [program, "--no-cache"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "unlisted" in text
     assert [name for name, (_, _, words) in WRONG.items() if words not in text] == [], text
-
-
-def test_a_package_on_no_layer_is_reported(copy: Path) -> None:
-    (copy / "krona" / "unlisted").mkdir()
-    (copy / "krona" / "unlisted" / "__init__.py").write_text("import torch\n")
-    code, text = lint(copy)
-    assert (code, "unlisted" in text) == (1, True), text

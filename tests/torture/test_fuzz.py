@@ -117,7 +117,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
         return None
 
     with book("damaged results") as found:
-        try_each(damaged_json(content) | damaged_json(earlier), RESULTS if full else 40, found, read)
+        try_each(damaged_json(content) | damaged_json(earlier), RESULTS if full else 15, found, read)
 
 
 def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
@@ -149,7 +149,7 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
 
     drawn = damaged(content) | damaged_json(header).map(with_header) | damaged_json(entry).map(with_entry)
     with book("damaged adapters") as found:
-        try_each(drawn, 2_000 if full else 40, found, read)
+        try_each(drawn, 2_000 if full else 15, found, read)
 
 
 def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: Path, book: Any) -> None:
@@ -189,7 +189,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     claim(content)
     assert file.exists()
     with book("damaged checkpoints") as found:
-        try_each(damaged(content), 1_500 if full else 40, found, read)
+        try_each(damaged(content), 1_500 if full else 15, found, read)
 
 
 def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
@@ -214,7 +214,7 @@ def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
     of_counts = damaged_json(json.loads(whole[counts])).map(lambda text: (counts, text.encode("utf-8", "replace")))
     of_rows = damaged(whole[arrow]).map(lambda content: (arrow, content))
     with book("damaged token caches") as found:
-        try_each(of_counts | of_rows, 2_000 if full else 30, found, read)
+        try_each(of_counts | of_rows, 2_000 if full else 10, found, read)
 
 
 @pytest.mark.parametrize("cache", [index.FILE, computed_values.FILE])
@@ -309,7 +309,7 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
         return st.tuples(st.just(kind), drawn, st.booleans())
 
     with book("damaged rows") as found:
-        try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 80, found, read)
+        try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 40, found, read)
 
 
 COMMANDS = [
@@ -342,7 +342,7 @@ def test_command_lines(
 
     drawn = st.tuples(st.sampled_from(COMMANDS), st.lists(words, max_size=4))
     with book("command lines") as found:
-        try_each(drawn, 1_500 if full else 25, found, invoke)
+        try_each(drawn, 1_500 if full else 12, found, invoke)
 
 
 GROUPS = {"method": ["krona", "lora"], "task": ["rte", "stsb"], "backbone": ["t5_base", "bert_base"]}
@@ -420,4 +420,4 @@ def test_overrides(full: bool, book: Any) -> None:
         return means(value, found)
 
     with book("overrides") as found:
-        try_each(lines(), 1_000 if full else 15, found, compose)
+        try_each(lines(), 1_000 if full else 8, found, compose)
