@@ -186,7 +186,8 @@ def test_pickle(name: str) -> None:
     assert torch.equal(logits(torch.load(file, weights_only=False)), logits(model))
 
 
-@pytest.mark.parametrize("name", [n if n == "krona" else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
+@pytest.mark.slow  # tests/training/test_compiled.py compiles the loss with krona
+@PARAMETRISED
 @torch.no_grad()
 def test_torch_compile_traces_a_block_whole(name: str) -> None:
     torch._dynamo.reset()

@@ -46,6 +46,7 @@ def test_a_branch_that_the_model_skips_is_an_error_in_the_first_forward_pass(
     surgery.take_out(model)
     surgery.insert(model, LoRA, target_modules=[called])
     model(**inputs)
+    surgery.take_out(model)
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
 

@@ -48,9 +48,14 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return graphs
 
 
-@pytest.mark.slow  # tests/test_contract.py traces a block with krona
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        pytest.param(method, kind, marks=() if (method, kind) == ("krona", "t5") else pytest.mark.slow)
+        for method in METHODS
+        for kind in KINDS
+    ],
+)
 def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     method: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,10 +47,11 @@ def check_first_forward(model: nn.Module) -> None:
     """Register hooks that raise an error in the model's first forward pass if the pass skips a branch.
 
     Some modules read the weight of a layer and do not call the layer, such as Mamba's mixer with ``dt_proj``. A branch
-    at such a layer would never run. A layer whose weight was not read may be skipped, as in layer dropout. The hooks
-    are removed when a forward pass has called the branches.
+    at such a layer would never run. A layer whose weight was not read may be skipped, as in layer dropout. After the
+    check, the hooks stay and do nothing, because their removal would make torch compile the model again.
     """
     remove_checks(model)
+    get_state(model).is_checked = False
     model.register_forward_pre_hook(_begin_check)
     model.register_forward_hook(_end_check)
 
@@ -62,19 +63,22 @@ def remove_checks(model: nn.Module) -> None:
 
 
 def _begin_check(model: nn.Module, inputs: Any) -> None:
+    if torch.compiler.is_compiling() or get_state(model).is_checked:
+        return
     for _, adapted in adapted_modules(model):
         adapted.was_called = adapted.weight_was_read = False
 
 
 def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
-    state = get_state(model)
-    if torch.compiler.is_compiling() or state.active is None or state.merged is not None:
+    if torch.compiler.is_compiling() or (state := get_state(model)).is_checked:
+        return
+    if state.active is None or state.merged is not None:
         return
     places = [(place, adapted) for place, adapted in adapted_modules(model) if state.active in adapted.branches]
     for place, adapted in places:
         if adapted.weight_was_read and not adapted.was_called:
             raise KronaError(skipped_branch(place, unwrap(model.get_submodule(place.rpartition(".")[0]))))
-    remove_checks(model)
+    state.is_checked = True
 
 
 @torch.no_grad()

@@ -40,6 +40,7 @@ class Inserted:
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
+    is_checked: bool = False  # a forward pass has called the branches (`krona.surgery.branch_checks`)
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
