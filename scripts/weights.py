@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ def convert(part: Path, gguf: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quantized = AutoModelForCausalLM.from_pretrained(part, gguf_file=gguf, dtype=torch.float32)
+    auto: Any = AutoModelForCausalLM  # untyped
+    quantized = auto.from_pretrained(part, gguf_file=gguf, dtype=torch.float32)
     quantized.config.__dict__.pop("quantization_config", None)  # transformers does not save a quantized model
-    model = AutoModelForCausalLM.from_config(quantized.config, dtype=torch.float32)
+    model = auto.from_config(quantized.config, dtype=torch.float32)
     model.load_state_dict(quantized.state_dict())
     model.generation_config = quantized.generation_config
     model.save_pretrained(part)

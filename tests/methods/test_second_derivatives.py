@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.backbones.with_method import insert_method
+from krona.backbones.insert_method import insert_method
 from krona.kernels import kronecker as kernel
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.methods import cdka, kronecker, lokr, moka
-from krona.surgery.branches import branch_delta
+from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_linear, weight_matrix
 from krona.surgery.merging import add_update
 from krona.surgery.wrapper import Adapted
@@ -47,7 +47,7 @@ def dense_forward(self: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         parallel = self.places["default"].placement == "parallel"
         if not is_linear(self.base) or "default" in self.captures or not (parallel or self.base.bias is None):
             return ADAPTED_FORWARD(self, x, *args, **kwargs)
-        deltas = [branch_delta(branch) for branch in self.branches["default"].children()]
+        deltas = [branch_matrix(branch) for branch in self.branches["default"].children()]
     except KronaError:
         return ADAPTED_FORWARD(self, x, *args, **kwargs)
     W = add_update(weight_matrix(self.base), deltas, self.places["default"])
@@ -62,7 +62,7 @@ def relative_difference(method: str, kind: str, dtype: torch.dtype) -> float:
     """Return the distance of a Hessian-vector product from that of the dense model, relative to its norm."""
     model = tiny(kind).to(dtype)
     model.set_attn_implementation("eager")  # torch has no second derivative of its fused attention
-    insert_method(model, settings(method), counterparts={})
+    insert_method(model, settings(method))
     disturb(model, by=0.02)
     whole = Loss(model)
     named = {n: p for n, p in whole.named_parameters() if p.requires_grad}

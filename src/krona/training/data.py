@@ -68,7 +68,7 @@ def build_data(
     trainer, family = settings.trainer, backbone.family
     if trainer.fast_dev_run:
         splits = _first_batches(settings, splits)
-    if family.writes and (decimals := settings.task.decimals) is not None:
+    if family.generates_text and (decimals := settings.task.decimals) is not None:
         whole, splits = splits, splits.round_targets(decimals)
         if splits != whole:
             result.notes.append(

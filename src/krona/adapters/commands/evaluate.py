@@ -129,7 +129,7 @@ def evaluate(
     split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
     trained = load(found, backbone=backbone)
-    if trained.family.writes and task.decimals is not None:
+    if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
         trainer = {} if found.result is None else found.result.config["trainer"]
