@@ -25,15 +25,15 @@ METHOD = dict(
 METRIC = {
     "src/krona/metrics/scores/error.py": '''"""The share of wrong predictions."""
 
-from krona.metrics.metric import Metric, Sums
+from .metric import Metric, Sums
 
 
-def _sums(answers, values):
-    wrong = (answers.truth != answers.given)[:, None].astype(float)
-    return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
+class Error(Metric):
+    """The share of wrong predictions."""
 
-
-METRIC = Metric(sums=_sums)
+    def sums(self, answers, values):
+        wrong = (answers.truth != answers.given)[:, None].astype(float)
+        return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 ''',
 }
 FORMAT = {

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from krona.metrics.answers import Answers, encode
 from krona.metrics.power import detectable_difference
-from krona.metrics.scores import score_by_sums
+from krona.metrics.scores import score_answers
+from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import SwapTest, holm, swap_test
 from krona.paper import TASK_LABELS
 from krona.runs.predictions import unpack_outcomes
@@ -49,7 +49,7 @@ class Method:
     def scores(self, split: str) -> list[float]:
         """Return each run's Matthews correlation or accuracy (0-100), computed from its predictions."""
         metric = SCORES[self.runs[0]["task"]]
-        return [score_by_sums([metric], answers)[metric] for answers in getattr(self, split)]
+        return [score_answers([metric], answers)[metric] for answers in getattr(self, split)]
 
 
 def read_runs(block: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def longer() -> list[str]:
     lines = ["| model | parameters | rate | dev | test |", "|---|--:|--:|--:|--:|"]
     for block, label in LONGER.items():
         for run in read_runs(block):
-            scores = [score_by_sums(["matthews"], _answers(run[split]))["matthews"] for split in ("dev", "test")]
+            scores = [score_answers(["matthews"], _answers(run[split]))["matthews"] for split in ("dev", "test")]
             cells = f"{run['trainable']:,} | {run['lr']:g} | {scores[0]:.1f} | {scores[1]:.1f}"
             lines.append(f"| {label} ([data](results/real-scores-{block}.json)) | {cells} |")
     return lines

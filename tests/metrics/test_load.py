@@ -1,13 +1,15 @@
-"""Test the local `evaluate` metric: offline, in parallel, and equal to the plain function."""
+"""Test the metrics as modules of `evaluate`: without krona or a network, and equal to the plain function."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from krona.metrics import label_scores
-from krona.metrics.scores import score
+from krona.metrics.scores import METRICS, score, score_by_evaluate
+
+TWO = ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -18,22 +20,43 @@ from krona.metrics.scores import score
         (["macro_f1", "matthews"], ["0", "1", "2"], ["0", "1", "2"], ["0", "2", "2"]),
     ],
 )
-def test_the_metric_scores_as_the_function_does(
+def test_the_modules_score_as_the_function_does(
     names: list[str], labels: list[str] | None, truth: list[str], answers: list[str]
 ) -> None:
-    assert label_scores.compute(names, truth, answers, labels) == score(names, truth, answers, labels)
+    assert score_by_evaluate(names, truth, answers, labels) == score(names, truth, answers, labels)
 
 
-@pytest.mark.slow
-def test_processes_load_it_at_the_same_time_without_network(tmp_path: Path) -> None:
-    code = """
-import warnings; warnings.simplefilter("error")
-from krona.metrics.label_scores import compute
-for _ in range(5):
-    assert compute(["accuracy"], ["0", "1"], ["0", "0"], ["0", "1"]) == {"accuracy": 50.0}
+def test_evaluate_loads_the_metrics_without_krona_and_without_a_network(tmp_path: Path) -> None:
+    files = {name: inspect.getfile(type(metric)) for name, metric in METRICS.items()}
+    code = f"""
+import sys, warnings; warnings.simplefilter("error"); sys.modules["krona"] = None
+import evaluate
+loaded = {{name: evaluate.load(file) for name, file in {files}.items()}}
+for _ in range(2):
+    for name, metric in loaded.items():
+        numbers = name in ("pearson", "spearman")
+        labels = None if numbers else [0, 1]
+        print(metric.compute(references=[0, 1, 1], predictions=[0, 1, 2 if numbers else 0], labels=labels))
+try:
+    loaded["f1"].compute(references=[0, 1], predictions=[0, 1], labels=[0, 1, 2])
+except ValueError as error:
+    print(error)
 """
     env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
-    running = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=90)[1] for process in running]  # all, to close every file
-    assert [process.returncode for process in running] == [0, 0], said
+    running = [
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=90) for process in running]  # all, to close every file
+    assert [process.returncode for process in running] == [0, 0], printed
+    expected = [
+        score(
+            [name], ["0", "1", "1"], ["0", "1", "2" if metric.of_numbers else "0"], None if metric.of_numbers else TWO
+        )
+        for name, metric in METRICS.items()
+    ]
+    for out, _ in printed:
+        *lines, error = out.splitlines()
+        assert [eval(line) for line in lines[:6]] == expected
+        assert lines[:6] == lines[6:]
+        assert error == "The metric 'f1' cannot score 3 classes."

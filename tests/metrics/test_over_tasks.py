@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from krona.metrics.answers import Answers
 from krona.metrics.over_tasks import equivalence, improvement_of, interquartile_mean_of, mean_ranks
+from krona.metrics.scores.metric import Answers
 
 
 def simulated(seed: int, tasks: int = 8, methods: int = 4) -> np.ndarray:

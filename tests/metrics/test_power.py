@@ -111,15 +111,15 @@ def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
 
 @pytest.mark.parametrize(("metric", "positive"), [("f1", 0.68), ("matthews", 0.69), ("accuracy", 0.5)])
 def test_an_examples_points_are_exact_where_errors_are_balanced(metric, positive):
-    from krona.metrics.answers import Answers
-    from krona.metrics.scores import score_by_sums
+    from krona.metrics.scores import score_answers
+    from krona.metrics.scores.metric import Answers
 
     truth = np.zeros(1_000, dtype=int)
     truth[: int(1_000 * positive)] = 1
     given = truth.copy()
     given[:50] = 0
     given[-50:] = 1  # 100 errors, half on each side
-    score = score_by_sums([metric], Answers(truth, given, 2))[metric]
+    score = score_answers([metric], Answers(truth, given, 2))[metric]
     errors = Errors(metric, 1_000, positive)
     assert score == pytest.approx(100 - 100 * errors.points)
     assert errors.share_wrong(score) == pytest.approx(0.1)

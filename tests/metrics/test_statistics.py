@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from krona.metrics import scores, statistics
-from krona.metrics.answers import encode
+from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, holm, mcnemar, p_value, percentile_interval, swap_test, t_interval
 
 

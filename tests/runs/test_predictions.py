@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from krona.metrics.answers import Answers
+from krona.metrics.scores.metric import Answers
 from krona.runs.predictions import _check_scores, decode_label, invalid_predictions, label_words, score_metrics
 
 RTE = {"labels": {"not_entailment": 1, "entailment": 0}}

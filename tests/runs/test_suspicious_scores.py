@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from krona.metrics.answers import Answers, encode
+from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.scores import score
 from krona.runs.predictions import label_ids, pack_outcomes, score_metrics, unpack_outcomes
 from krona.runs.result import Result

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats
+from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import (
     DRAWS,
     LEVEL,

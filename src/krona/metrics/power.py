@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from krona.metrics.metric import Floats
+from krona.metrics.scores.metric import Floats
 from krona.metrics.statistics import SwapTest, mcnemar
 
 LEVEL = 0.05  # two-sided

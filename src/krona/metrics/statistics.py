@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Sums
 from krona.metrics.scores import METRICS, compute_sums
+from krona.metrics.scores.metric import Answers, Floats, Sums
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -62,15 +61,15 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
 def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
     """Return the scores (methods, draws) of `bootstrap` for several methods on the same drawn test sets."""
     sums = [_sums_with_shares(runs, metrics) for runs in methods]
-    redrawn_scores = [score for name in metrics if (score := METRICS[name].redrawn_scores) is not None]
+    ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros((len(methods), draws))
     n = len(methods[0][0])
-    if redrawn_scores:  # these metrics need the drawn examples, not only sums over them
+    if ranked:  # these metrics need the drawn examples, not only sums over them
         for rows in _chunks(draws, n * 4):
             weights = _draw_examples(rows.start, rows.stop - rows.start, n)
             for number, runs in enumerate(methods):
-                for score in redrawn_scores:
-                    total[number, rows] += sum(score(runs, weights)) / len(runs)
+                for metric in ranked:
+                    total[number, rows] += sum(metric.redrawn_scores(runs, weights)) / len(runs)
                 for one, share in sums[number]:
                     total[number, rows] += share * one.value(np.asfortranarray(weights @ one.features))
         return total / len(metrics)
@@ -88,8 +87,8 @@ def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str
 
 
 def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[tuple[Sums, float]]:
-    """Return the `Sums` of metrics without the function ``redrawn_scores``, and their weights in the mean over runs."""
-    by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
+    """Return the `Sums` of metrics that are not ranked, and their weights in the mean over runs."""
+    by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
     return [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.metrics.metric import Floats
+from krona.metrics.scores.metric import Floats
 from krona.metrics.statistics import holm, p_value, percentile_interval
 from krona.paper import task_label
 from krona.report.stored_runs import StoredRun, differing_training, finished

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from krona.messages import KronaError, amount
-from krona.metrics.answers import Answers
+from krona.metrics.scores.metric import Answers
 from krona.report.computed_values import ComputedValues, SharedParts
 from krona.report.sections import Section, find_section
 from krona.runs import file_names

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats
+from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval, task_seed
 from krona.paper import PaperTable
 from krona.report.sections import Section

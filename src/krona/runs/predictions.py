@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from krona.messages import KronaError
-from krona.metrics.answers import NUMBER, Answers, encode_targets, pair
-from krona.metrics.scores import score_by_sums
+from krona.metrics.scores.metric import NUMBER, Answers, encode_targets, pair
+from krona.metrics.scores import score_answers
 from krona.runs.result import Outcomes, Result
 
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
@@ -89,7 +89,7 @@ def unusable_result(path: Path, error: Exception) -> KronaError:
 
 
 def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:
-    given = score_by_sums(list(part["parts"]), answers)
+    given = score_answers(list(part["parts"]), answers)
     compared = [(f"{split} {name}", value, given[name], "predictions") for name, value in part["parts"].items()]
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
     for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:

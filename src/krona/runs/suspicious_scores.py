@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount, join_names, shorten
-from krona.metrics.answers import Answers
-from krona.metrics.scores import score_by_sums
+from krona.metrics.scores.metric import Answers
+from krona.metrics.scores import score_answers
 from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics, unpack_outcomes
 from krona.runs.result import Result
 
@@ -87,7 +87,7 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
     scores = []
     for label in range(answers.classes):
         constant = Answers(answers.truth, np.full(len(answers), label), answers.classes)
-        scores.append(float(np.mean([*score_by_sums(metrics, constant).values()])))
+        scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
     return scores
 
 

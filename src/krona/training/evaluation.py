@@ -137,9 +137,9 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
         the one with the highest ``choice`` on dev. ``parts`` is a dict from the name of each metric to its value.
         ``predictions`` is the list of the predicted texts.
     """
-    from krona.metrics.label_scores import compute  # the import takes a second
+    from krona.metrics.scores import score_by_evaluate
 
-    parts = compute(task.metrics, targets, predictions, task.target_strings())
+    parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings())
     score, choice = task.table_score(parts), task.choice(parts)
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
 

@@ -14,7 +14,7 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Trained, load
 from krona.formatting import say
 from krona.messages import KronaError, amount, join_names
-from krona.metrics.answers import encode
+from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
@@ -123,7 +123,7 @@ def evaluate(
 
     With the batch size of the run (None), the predictions are equal to the run's own predictions, even in bf16.
     """
-    from krona.metrics.label_scores import compute  # the import takes a second
+    from krona.metrics.scores import score_by_evaluate
 
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
@@ -139,7 +139,7 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = compute(task.metrics, split.targets, predictions, task.target_strings())
+    parts = score_by_evaluate(task.metrics, split.targets, predictions, task.target_strings())
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)

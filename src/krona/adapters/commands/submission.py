@@ -14,7 +14,7 @@ from krona.adapters.load import Trained, load
 from krona.adapters.origin import compose
 from krona.config import check
 from krona.messages import KronaError, amount, join_names
-from krona.metrics.answers import NUMBER
+from krona.metrics.scores.metric import NUMBER
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
 from krona.tasks import InputRows

@@ -1,24 +1,36 @@
-"""Compute metrics by name. Each file of this package defines one metric, which is found on import.
+"""Compute metrics by name. Each file of this package but `metric` defines one metric, which is found on import.
 
 Scores range from 0 to 100, and correlations from -100 to 100.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 import numpy as np
 
 from krona.messages import did_you_mean
-from krona.metrics.answers import Answers, encode
-from krona.metrics.metric import Floats, Metric, Sums
+from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, encode
 
 
 def find_metrics() -> dict[str, Metric]:
-    """Return a dict from the name of each file of this package to its ``METRIC``."""
-    names = sorted(module.name for module in iter_modules(__path__))
-    return {name: import_module(f"{__name__}.{name}").METRIC for name in names}
+    """Return the metrics by the names of their files."""
+    found: dict[str, Metric] = {}
+    for name in sorted(module.name for module in iter_modules(__path__)):
+        module = import_module(f"{__name__}.{name}")
+        for one in vars(module).values():
+            if (
+                inspect.isclass(one)
+                and one.__module__ == module.__name__
+                and issubclass(one, Metric)
+                and one is not Metric
+            ):
+                found[name] = one()
+    return found
 
 
 METRICS = find_metrics()
@@ -27,25 +39,35 @@ METRICS = find_metrics()
 def score(
     metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
 ) -> dict[str, float]:
-    """Return a dict from the name of each metric to its score.
+    """Return the scores of predictions by metric name.
 
     The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
-    return score_by_sums(metrics, encode(targets, predictions, labels))
+    return score_answers(metrics, encode(targets, predictions, labels))
 
 
-def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Return a dict from the name of each metric to the score of encoded predictions."""
-    return {name: _score_by_sums(get_metric(name, answers.classes), answers) for name in metrics}
+def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
+    """Return the scores of encoded predictions by metric name."""
+    return {name: get_metric(name, answers.classes).score(answers) for name in metrics}
 
 
-def _score_by_sums(metric: Metric, answers: Answers) -> float:
-    if metric.redrawn_scores is not None:  # its sums need a matrix of examples and distinct predictions
-        found = metric.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0]
-    else:
-        sums = metric.sums(answers, None)
-        found = sums.value(sums.features.sum(0))
-    return float(np.clip(found, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
+def score_by_evaluate(
+    metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
+) -> dict[str, float]:
+    """Return what `score` returns, computed by the modules that `evaluate.load` imports from the metrics' files.
+
+    Importing `evaluate` takes a second, so only runs use this function.
+    """
+    texts = {"references": list(targets), "predictions": list(predictions)}
+    return {name: float(_load(name).compute(**texts, labels=labels)[name]) for name in metrics}
+
+
+@cache
+def _load(name: str) -> Any:
+    import evaluate
+
+    # Keep the texts in memory. On disk, the lock file of a failed computation would block all later computations.
+    return evaluate.load(inspect.getfile(type(METRICS[name])), keep_in_memory=True)
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
@@ -68,13 +90,13 @@ def get_metric(name: str, classes: int) -> Metric:
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]
-    if metric.of_numbers == (classes == 0) and metric.classes in (None, classes):
+    if metric.fits(classes):
         return metric
     if not classes:
         numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
         raise ValueError(
             f"the metric '{name}' is for classes, but labels: null makes the task a regression. Use {numbers}"
         )
-    others = ", ".join(other for other, one in METRICS.items() if not one.of_numbers and one.classes in (None, classes))
+    others = ", ".join(other for other, one in METRICS.items() if one.fits(classes))
     kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes} classes"
     raise ValueError(f"the metric '{name}' is for {kind}, but the task has {classes} classes. Use {others}")

@@ -1,12 +1,13 @@
-"""Accuracy, the share of correct predictions. An invalid prediction is wrong."""
+"""Accuracy."""
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums
-
-
-def _sums(answers: Answers, values: Floats | None) -> Sums:
-    hits = (answers.truth == answers.given)[:, None].astype(float)
-    return Sums(hits, lambda sums: 100.0 * (sums[..., 0] / len(answers)))
+from .metric import Answers, Floats, Metric, Sums
 
 
-METRIC = Metric(sums=_sums, linear=True)
+class Accuracy(Metric):
+    """Accuracy, the share of correct predictions. An invalid prediction is wrong."""
+
+    linear = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        hits = (answers.truth == answers.given)[:, None].astype(float)
+        return Sums(hits, lambda sums: 100.0 * (sums[..., 0] / len(answers)))

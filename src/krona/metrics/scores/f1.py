@@ -1,12 +1,20 @@
-"""F1 for tasks with two labels. The second label is the positive class.
-
-An invalid prediction (a text that is not a label) is replaced by the label that is not the target.
-"""
+"""F1."""
 
 import numpy as np
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
+from .metric import Answers, Floats, Metric, Sums, one_hot, ratio, split
+
+
+class F1(Metric):
+    """F1 for tasks with two labels. The second label is the positive class.
+
+    An invalid prediction (a text that is not a label) is replaced by the label that is not the target.
+    """
+
+    classes = 2
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        return mean_f1(answers, 1)
 
 
 def mean_f1(answers: Answers, first: int) -> Sums:
@@ -23,6 +31,3 @@ def _value(sums: Floats) -> Floats:
     each = ratio(2 * hits, truth + given)
     seen = (truth + given) > 0
     return np.asarray(100.0 * (each.sum(-1) / np.maximum(seen.sum(-1), 1)))
-
-
-METRIC = Metric(sums=lambda answers, values: mean_f1(answers, 1), classes=2)

@@ -1,18 +1,22 @@
-"""Pearson correlation of numbers. An invalid prediction is replaced by -1."""
+"""Pearson correlation."""
 
 import numpy as np
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, ratio
+from .metric import Answers, Floats, Metric, Sums, ratio
 
 
-def _sums(answers: Answers, values: Floats | None) -> Sums:
-    middle = answers.truth.mean()
-    # Without its mean, the sums of a run are exact also if its predictions are nearly equal. The sums of two runs that
-    # exchange predictions need the same origin, and the median ignores a very large prediction.
-    origin = answers.given.mean() if values is None else np.median(values)
-    x, y = answers.truth - middle, answers.given - origin
-    return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
+class Pearson(Metric):
+    """Pearson correlation of numbers. An invalid prediction is replaced by -1."""
+
+    of_numbers = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        middle = answers.truth.mean()
+        # Without its mean, the sums of a run are exact also if its predictions are nearly equal. The sums of two runs
+        # that exchange predictions need the same origin, and the median ignores a very large prediction.
+        origin = answers.given.mean() if values is None else np.median(values)
+        x, y = answers.truth - middle, answers.given - origin
+        return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
 
 
 def _value(sums: Floats) -> Floats:
@@ -21,6 +25,3 @@ def _value(sums: Floats) -> Floats:
     # A variance that is only the rounding error of constant values is set to 0.
     flat = (spread_x <= 1e-12 * n * xx) | (spread_y <= 1e-12 * n * yy)
     return 100.0 * ratio(n * xy - x * y, np.where(flat, 0.0, np.sqrt(np.abs(spread_x * spread_y))))
-
-
-METRIC = Metric(sums=_sums, of_numbers=True)

@@ -1,49 +1,49 @@
-"""Spearman correlation of numbers. An invalid prediction is replaced by -1.
-
-In general, this metric is not a function of sums over examples, because each example changes the ranks. If the targets
-are fixed, as in the randomisation test, the metric is a function of two sums for each predicted value. These are the
-number of examples with this prediction, and the sum of the ranks of their targets.
-"""
+"""Spearman correlation."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from krona.metrics.answers import Answers
-from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio, split
+from .metric import Answers, Floats, Metric, Sums, one_hot, ratio, split
 
 
-def _sums(answers: Answers, values: Floats | None) -> Sums:
-    values = np.unique(answers.given) if values is None else values
-    nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
-    given = one_hot(nearest, len(values))
-    middle = (len(answers) + 1) / 2
-    truth = _ranks(answers.truth) - middle
-    spread = float((truth**2).sum())
+class Spearman(Metric):
+    """Spearman correlation of numbers. An invalid prediction is replaced by -1.
 
-    def value(sums: Floats) -> Floats:
-        counts, truth_sums = split(sums, 2)
-        ranks = np.cumsum(counts, -1)
-        ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
-        together = np.einsum("...k,...k->...", ranks, truth_sums)
-        ties = np.einsum("...k,...k->...", counts * counts, counts)
-        return 100.0 * ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
-
-    return Sums(np.hstack([given, given * truth[:, None]]), value)
-
-
-def redrawn_scores(runs: Sequence[Answers], weights: Floats) -> Floats:
-    """Return the scores (runs, draws) of test sets that are drawn with replacement.
-
-    ``weights`` (draws, n) contains the number of times that each example was drawn.
+    In general, this metric is not a function of sums over examples, because each example changes the ranks. If the
+    targets are fixed, as in the randomisation test, the metric is a function of two sums for each predicted value.
+    These are the number of examples with this prediction, and the sum of the ranks of their targets.
     """
-    truth, truth_spread = _redrawn_ranks(runs[0].truth, weights)
-    truth *= weights
-    scores = []
-    for run in runs:
-        given, spread = _redrawn_ranks(run.given, weights)
-        scores.append(100.0 * ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
-    return np.stack(scores)
+
+    of_numbers = True
+    ranked = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        values = np.unique(answers.given) if values is None else values
+        nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
+        given = one_hot(nearest, len(values))
+        middle = (len(answers) + 1) / 2
+        truth = _ranks(answers.truth) - middle
+        spread = float((truth**2).sum())
+
+        def value(sums: Floats) -> Floats:
+            counts, truth_sums = split(sums, 2)
+            ranks = np.cumsum(counts, -1)
+            ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
+            together = np.einsum("...k,...k->...", ranks, truth_sums)
+            ties = np.einsum("...k,...k->...", counts * counts, counts)
+            return 100.0 * ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
+
+        return Sums(np.hstack([given, given * truth[:, None]]), value)
+
+    def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
+        truth, truth_spread = _redrawn_ranks(runs[0].truth, weights)
+        truth *= weights
+        scores = []
+        for run in runs:
+            given, spread = _redrawn_ranks(run.given, weights)
+            scores.append(100.0 * ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
+        return np.stack(scores)
 
 
 def _redrawn_ranks(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -64,6 +64,3 @@ def _ranks(values: Floats) -> Floats:
 def _mid_ranks(counts: Floats) -> Floats:
     """Return the mean rank of each distinct value, in ascending order, from its number of occurrences (..., K)."""
     return np.cumsum(counts, -1) - (counts - 1) / 2
-
-
-METRIC = Metric(sums=_sums, of_numbers=True, redrawn_scores=redrawn_scores)
