@@ -35,10 +35,10 @@ loaded = {{name: evaluate.load(file) for name, file in {files}.items()}}
 for _ in range(2):
     for name, metric in loaded.items():
         numbers = name in ("pearson", "spearman")
-        labels = None if numbers else [0, 1]
-        print(metric.compute(references=[0, 1, 1], predictions=[0, 1, 2 if numbers else 0], labels=labels))
+        labels = None if numbers else ["0", "1"]
+        print(metric.compute(references=list("011"), predictions=["0", "1", "2" if numbers else "0"], labels=labels))
 try:
-    loaded["f1"].compute(references=[0, 1], predictions=[0, 1], labels=[0, 1, 2])
+    loaded["f1"].compute(references=list("01"), predictions=list("01"), labels=list("012"))
 except ValueError as error:
     print(error)
 """

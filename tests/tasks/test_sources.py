@@ -12,7 +12,7 @@ from krona.tasks import Data, Task, data_fingerprint
 from krona.tasks.sample import FOLDERS, sample_files
 from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import own_files, require_files
-from tasks.glue_files import NAMES, label, task, text, write
+from tasks.glue_files import NAMES, label, task, write
 from tasks.own_task import lines, load, mood, read
 from typed_run import output_of
 
@@ -75,16 +75,14 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
     whole = file.read_bytes()
     latin = whole.decode().encode("latin-1")
     for content, message in (
-        (latin, f":2: not UTF-8: byte 0xfc at offset {latin.index(0xFC)}"),
-        (b"\n \n", " is empty (3 bytes)"),
+        (latin, ":2: not UTF-8: byte 0xfc"),
+        (b"\n \n", " is empty."),
         (whole.replace(b"index", b"label"), " has 2 columns named 'label'"),
         (re.sub(rb"(not_)?entailment", b"what", whole), ": none of its 12 rows can be used"),
     ):
         file.write_bytes(content)
         with pytest.raises(KronaError, match=re.escape(f"{file}{message}")):
             load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
-    file.write_text(text("rte", 3).replace("hello", "a\u2028b\x0cc\x85d"))  # Unicode's line separators end no line
-    assert load(task("rte"), kind="tsv", path=str(tmp_path)).train.sources[0].count("a\u2028b\x0cc\x85d") == 1
 
 
 def test_folders_without_the_task(tmp_path: Path) -> None:

@@ -14,19 +14,17 @@ OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "m
 
 
 def test_source_texts_are_those_of_the_protocol() -> None:
-    pair = {"sentence1": "A cat.", "sentence2": "A pet."}
+    pair = ("A cat.", "A pet.")
     assert task("rte").source(pair) == "sentence1: A cat. sentence2: A pet."
     assert task("rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
     assert task("sample_rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
-    nli = {"premise": "A cat.", "hypothesis": "A pet."}
-    assert task("mnli").source(nli) == "premise: A cat. hypothesis A pet."
-    colon = task("mnli", template="premise: {premise} hypothesis: {hypothesis}")
-    assert colon.source(nli) == "premise: A cat. hypothesis: A pet."
+    assert task("mnli").source(pair) == "premise: A cat. hypothesis A pet."
+    turned = task("mnli", template="{hypothesis} follows from {premise}: {hypothesis}")
+    assert turned.source(pair) == "A pet. follows from A cat.: A pet."
 
 
 def test_braces_and_percent_signs_in_a_text_stay_text() -> None:
-    row = {"sentence1": "{sentence2} %s {0}", "sentence2": "{"}
-    assert task("rte").source(row) == "sentence1: {sentence2} %s {0} sentence2: {"
+    assert task("rte").source(("{sentence2} %s {0}", "{")) == "sentence1: {sentence2} %s {0} sentence2: {"
 
 
 GLUE_IDS = {

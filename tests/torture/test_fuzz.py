@@ -41,7 +41,7 @@ from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks import hub
-from krona.tasks.data_files import Oddity, Wanted, read_rows
+from krona.tasks.files import DataFile, FileColumns
 from report.generate import grid, write_all
 from runs.made_runs import aged, tree
 from tasks.letters import Letters, tokens
@@ -248,15 +248,13 @@ def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> list[Row]:
         table.validate(full=True)
         return [*table.select(["text", "label"]).to_pylist()]
     text = file.read_bytes().decode().removeprefix("\ufeff")
-    lines = text.split("\n" if "\n" in text else "\r")
+    lines = text.split("\n")
     if file.suffix == ".jsonl":
         return [as_row(line) for line in lines if line.strip()]
     if quoted:
         header, *rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     else:
-        while not lines[-1].strip("\r"):
-            lines.pop()
-        header, *rows = (line.removesuffix("\r").split("\t") for line in lines)
+        header, *rows = (line.removesuffix("\r").split("\t") for line in lines if line not in ("", "\r"))
     places = {name: header.index(name) for name in ("text", "label")}
     return [{name: row[at] for name, at in places.items()} if len(row) == len(header) else None for row in rows]
 
@@ -271,7 +269,7 @@ def as_row(line: str) -> Row:
 
 def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
     """krona reads the same rows as a simple reader. It refuses other rows, and files that it cannot read, by name."""
-    wanted = Wanted(names={"text": ["text"], "label": ["label"]})
+    columns = FileColumns(names={"text": ["text"], "label": ["label"]})
     good = {
         "tsv": b'text\tlabel\na cat\tglad\n"said ""no"""\tsad\n',
         "csv": b'text,label\na cat,glad\n"said ""no"",\nand left",sad\n',
@@ -295,8 +293,8 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
         file.write_bytes(content)
 
         def rows() -> list[Row]:
-            found = (row for _, row in read_rows(path, wanted, quoting="csv" if quoted else None))
-            return [None if isinstance(row, Exception) else row for row in found if not isinstance(row, Oddity)]
+            found = DataFile(path, columns, quoting="csv" if quoted else None)
+            return [None if isinstance(row, Exception) else row for _, row in found]
 
         try:
             expected = read_plainly(file, "," if kind == "csv" else "\t", quoted=quoted or kind == "csv")

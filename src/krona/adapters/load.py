@@ -22,7 +22,7 @@ from krona.paths import expand
 from krona.runs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
-from krona.tasks.values import BadRowError, read_text
+from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the origin has no targets
@@ -75,11 +75,10 @@ class Trained:
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
             try:
-                columns = _by_column(row, self.task)
-                sources.append(self.task.source(columns, prefix=prefix))
+                texts.append(self.task.texts(_by_column(row, self.task)))
             except BadRowError as error:
                 raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
-            texts.append(tuple(read_text(name, columns[name]) for name in self.task.columns))
+            sources.append(self.task.source(texts[-1], prefix=prefix))
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:

@@ -85,7 +85,7 @@ class Origin:
     def source_text(self, row: Mapping[str, Any]) -> str:
         """Return a row as the text that the model reads."""
         task = self.task_settings
-        return task.source(row, prefix=task.prefixed(self.task_prefix))
+        return task.source(task.texts(row), prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
         """Return a copy of the origin in which the backbone is in ``folder``. For None, return the origin itself."""

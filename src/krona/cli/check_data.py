@@ -14,11 +14,10 @@ from krona.config.settings import Data, Run
 from krona.formatting import Cell, as_typed, say, table, terminal_width
 from krona.messages import KronaError
 from krona.tasks import ROLES, Splits, Task
-from krona.tasks.data_files import Oddity
+from krona.tasks.rows import SUSPICIOUS
 from krona.tasks.sources import require_files
 
 LEFT = ("part", "source", "split", "from", "label", "number")
-ODDITIES = {"empty texts": Oddity.EMPTY, "spreadsheet quotes": Oddity.QUOTED, "multi-line fields": Oddity.SPANNING}
 
 
 def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
@@ -68,10 +67,9 @@ def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]
     rows: list[list[Cell]] = []
     for name, part in splits.parts.items():
         glues = f"{official[name][1]:,}" if name in official else ""
-        odd = [part.oddities.get(oddity) for oddity in ODDITIES.values()]
-        counts = [f"{found.rows if found else 0:,}" for found in odd]
+        counts = [f"{part.suspicious[kind].rows:,}" if kind in part.suspicious else "0" for kind in SUSPICIOUS]
         rows.append([name, f"{part.rows:,}", glues, f"{part.skipped_rows:,}", *counts, part.origin])
-    return ["part", "rows", "GLUE's", "bad rows", *ODDITIES, "source"], rows
+    return ["part", "rows", "GLUE's", "bad rows", *SUSPICIOUS, "source"], rows
 
 
 def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:

@@ -1,11 +1,11 @@
 """Read the rows of a task from any data source, divide them into splits, check them, and compute token ids."""
 
 from krona.tasks.data_settings import Data as Data
-from krona.tasks.input_rows import InputRows as InputRows
 from krona.tasks.notes import notes as notes
 from krona.tasks.notes import official_rows as official_rows
 from krona.tasks.notes import part_notes as part_notes
 from krona.tasks.rows import Split as Split
+from krona.tasks.sources import InputRows as InputRows
 from krona.tasks.sources import data_fingerprint as data_fingerprint
 from krona.tasks.sources import read_parts as read_parts
 from krona.tasks.splits import ROLES as ROLES

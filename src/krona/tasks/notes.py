@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from krona.messages import amount, join_names
-from krona.tasks.data_files import Oddity
-from krona.tasks.rows import Part
+from krona.tasks.rows import MULTI_LINE, Part
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
@@ -18,13 +17,13 @@ GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the
     "rte": {"train": 2490, "validation": 277},
     "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
 }
-ODDITIES = {  # kind of suspicious input → (message, advice)
-    Oddity.QUOTED: (
+SUSPICIOUS = {  # kind of suspicious text → (message, advice)
+    "spreadsheet quotes": (
         'fields with quotes as a spreadsheet writes them ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     ),
-    Oddity.SPANNING: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
-    Oddity.EMPTY: ("empty texts", ""),
+    MULTI_LINE: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
+    "empty texts": ("empty texts", ""),
 }
 
 
@@ -49,11 +48,11 @@ def part_notes(part: Part) -> Iterator[str]:
     """Yield notes on the skipped rows and on the suspicious rows of an official part."""
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
-        faults = [f"{fault.rows:,} {kind}, first {fault.first}" for kind, fault in part.skipped.items()]
-        yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(faults)}"
-    for oddity, (what, advice) in ODDITIES.items():
-        if fault := part.oddities.get(oddity):
-            yield f"{what} in {fault.rows:,} {total} (first {fault.first}){advice}"
+        counts = [f"{count.rows:,} {kind}, first {count.first}" for kind, count in part.skipped.items()]
+        yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
+    for kind, (what, advice) in SUSPICIOUS.items():
+        if count := part.suspicious.get(kind):
+            yield f"{what} in {count.rows:,} {total} (first {count.first}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:

@@ -1,26 +1,31 @@
-"""Read the rows of a task as source and target texts, check each row, and count faults."""
+"""Read the rows of a task as source and target texts, check each row, and count bad and suspicious rows."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from krona.messages import KronaError, amount
-from krona.tasks.data_files import Located, Oddity
 from krona.tasks.data_settings import Data
+from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
-from krona.tasks.values import BadRowError, read_text, round_number
+from krona.tasks.values import BadRowError, round_number
 
-Kind = TypeVar("Kind")
+MULTI_LINE = "multi-line fields"  # checked in CSV files only
+SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # kind of suspicious text → whether a text is of this kind
+    "empty texts": lambda text: not text.strip(),
+    "spreadsheet quotes": lambda text: '""' in text[1:-1] and text[0] == '"' == text[-1],
+    MULTI_LINE: lambda text: "\n" in text,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faults:
-    """The number of rows of an official part that have the same fault."""
+class RowCount:
+    """The number of rows of a part that are bad or suspicious for the same reason."""
 
     rows: int
-    first: str  # the first row with the fault, as `FILE:LINE` or `FILE:LINE: message`
+    first: str  # the first of these rows, as `FILE:LINE` or `FILE:LINE: message`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +35,8 @@ class Part:
     name: str = ""
     origin: str = ""  # the path of the file, or the name of the data source
     rows: int = 0  # usable rows
-    skipped: Mapping[str, Faults] = field(default_factory=dict)  # kind of fault → bad rows
-    oddities: Mapping[Oddity, Faults] = field(default_factory=dict)  # kind of suspicious input → usable rows
+    skipped: Mapping[str, RowCount] = field(default_factory=dict)  # kind of error → bad rows
+    suspicious: Mapping[str, RowCount] = field(default_factory=dict)  # key of `SUSPICIOUS` → usable rows
     empty: frozenset[str] = frozenset()  # ids of rows with an empty text
 
     @property
@@ -90,23 +95,23 @@ class Reading:
     data: Data
     prefix: bool  # whether the source text starts with the task's name
 
-    def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
-        """Return the rows of one official part as a split. ``origin`` names the data source, for example by a path.
+    def part(self, name: str, origin: str, rows: Iterable[NumberedRow], *, csv: bool = False) -> Split:
+        """Return the rows of one official part as a split.
 
-        Raise `KronaError` if a row is bad and ``data.skip_bad_rows`` is false, or if no row is usable.
+        Args:
+            origin: a name of the data source for messages, such as a path.
+            csv: whether a field can contain a line end, which is suspicious.
+
+        Raises:
+            KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
         """
-        ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
-        texts = list[tuple[str, ...]]()
-        skipped, oddities, place = dict[str, Faults](), dict[Oddity, Faults](), 0
-        for line, row in rows:
-            if isinstance(row, Oddity):
-                _count(oddities, row, f"{origin}:{line}")
-                continue
-            place += 1
+        ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
+        skipped, suspicious, empty, position = dict[str, RowCount](), dict[str, RowCount](), set[str](), -1
+        for position, (line, row) in enumerate(rows):
             try:
                 if isinstance(row, BadRowError):
                     raise row
-                source, target = self.task.source(row, prefix=self.prefix), self.task.target(row)
+                own, target = self.task.texts(row), self.task.target(row)
             except BadRowError as error:
                 if not self.data.skip_bad_rows:
                     raise KronaError(
@@ -115,22 +120,26 @@ class Reading:
                     ) from error
                 _count(skipped, error.kind, f"{origin}:{line}: {error}")
                 continue
-            ids.append(f"{name}-{place - 1}")
-            sources.append(source)
+            ids.append(f"{name}-{position}")
+            sources.append(self.task.source(own, prefix=self.prefix))
             targets.append(target)
-            texts.append(tuple(read_text(column, row[column]) for column in self.task.columns))
-            if not all(text.strip() for text in texts[-1]):
-                _count(oddities, Oddity.EMPTY, f"{origin}:{line}")
+            texts.append(own)
+            for kind, matches in SUSPICIOUS.items():
+                if any(map(matches, own)) and (csv or kind != MULTI_LINE):
+                    _count(suspicious, kind, f"{origin}:{line}")
+            if not all(map(str.strip, own)):
                 empty.add(ids[-1])
+        if position < 0:
+            raise KronaError(f"{origin} has no rows.")
         if not ids:
-            if not place:
-                raise KronaError(f"{origin} has columns but no rows.")
-            first = next((f" ({fault.first})" for fault in skipped.values()), "")
-            raise KronaError(f"{origin}: none of its {amount(place, 'row')} can be used{first}.")
-        part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, oddities=oddities, empty=frozenset(empty))
+            first = next(iter(skipped.values())).first
+            raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
+        part = Part(
+            name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
+        )
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
 
 
-def _count(faults: dict[Kind, Faults], kind: Kind, place: str) -> None:
-    before = faults.get(kind, Faults(rows=0, first=place))
-    faults[kind] = replace(before, rows=before.rows + 1)
+def _count(counts: dict[str, RowCount], kind: str, place: str) -> None:
+    before = counts.get(kind, RowCount(rows=0, first=place))
+    counts[kind] = replace(before, rows=before.rows + 1)

@@ -7,19 +7,19 @@ Each data source consists of official parts. GLUE has the parts `train` and `val
 
 import hashlib
 import itertools
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from krona.messages import KronaError
 from krona.paths import expand
 from krona.safe_files import sha256
-from krona.tasks.data_files import Wanted, read_rows, require_saved
 from krona.tasks.data_settings import Data
-from krona.tasks.input_rows import wanted_columns
+from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
 from krona.tasks.rows import Reading, Split
 from krona.tasks.sample import FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task, TsvLayout
-from krona.tasks.text_lines import require_file
+from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "sample")
 SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
@@ -72,16 +72,48 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         return hub_parts(reading)
     if task.kind == "own":
         files = own_files(task, data.path)
-        wanted = wanted_columns(task, (*task.columns, task.label_column))
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else tsv_files(task, data.path)
-        wanted = _glue_columns(task)
-    parts = {}
-    for part, file in files.items():
-        origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(file)
-        quoting = None if task.kind == "sample" else data.quoting
-        parts[part] = reading.part(part, origin, read_rows(file, wanted, quoting=quoting))
+    columns = file_columns(task, [*task.columns, task.label_column], official=task.kind != "own")
+    quoting, parts = None if task.kind == "sample" else data.quoting, {}
+    for part, path in files.items():
+        origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
+        file = DataFile(path, columns, quoting=quoting)
+        parts[part] = reading.part(part, origin, file, csv=file.kind == ".csv" or quoting == "csv")
     return parts
+
+
+class InputRows(DataFile):
+    """The rows for which a model predicts labels, from a file or from standard input (``-``).
+
+    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column. It raises `KronaError` for a
+    bad row.
+    """
+
+    def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
+        super().__init__(None if source == "-" else Path(source), file_columns(task, task.columns), quoting=quoting)
+
+    def __iter__(self) -> Iterator[tuple[str, Row]]:  # type: ignore[override]
+        for line, row in super().__iter__():
+            if isinstance(row, BadRowError):
+                raise KronaError(f"{self.name}:{line}: {row}.")
+            yield f"{self.name}:{line}", row
+
+
+def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) -> FileColumns:
+    """Return the columns to read from a file.
+
+    Args:
+        official: whether the file is part of GLUE's download. Otherwise both the column names of this project and
+            those of the download are accepted, and files without a header line are recognised.
+    """
+    layout = _layout(task) if official else task.tsv
+    own = {} if layout is None else layout.columns
+    header = None if layout is None else layout.header
+    names = {
+        name: [own.get(name, name)] if official else [*dict.fromkeys([name, own.get(name, name)])] for name in columns
+    }
+    return FileColumns(names=names, header=header, headless=official and header is not None)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -156,12 +188,6 @@ def _layout(task: Task) -> TsvLayout:
             "its YAML."
         )
     return task.tsv
-
-
-def _glue_columns(task: Task) -> Wanted:
-    layout = _layout(task)
-    names = {name: [layout.columns.get(name, name)] for name in (*task.columns, task.label_column)}
-    return Wanted(names=names, header=layout.header, headless=layout.header is not None)
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:

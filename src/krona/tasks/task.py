@@ -178,24 +178,27 @@ class Task(BaseModel):
         """Return whether the source text starts with the task's name. ``wanted`` is the choice of the method."""
         return wanted if self.prefix is None else self.prefix
 
-    def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
-        """Return the source text of a row, after the task's name if ``prefix`` is true.
+    def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the text of each text column.
 
         Raises:
             BadRowError: all texts are empty, or a value is not text.
         """
-        texts = {name: read_text(name, row.get(name)) for name in self.columns}
-        if not any(text.strip() for text in texts.values()):
+        texts = tuple(read_text(name, row.get(name)) for name in self.columns)
+        if not any(map(str.strip, texts)):
             columns = " and ".join(f"'{name}'" for name in self.columns)
-            raise BadRowError(
-                f"the row has no text: {columns} {'is' if len(texts) == 1 else 'are'} empty", kind="no text"
-            )
-        text = self._format % tuple(texts[name] for name in self._fields)
+            verb = "is" if len(texts) == 1 else "are"
+            raise BadRowError(f"the row has no text: {columns} {verb} empty", kind="no text")
+        return texts
+
+    def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
+        """Return the source text of a row's texts, after the task's name if ``prefix`` is true."""
+        text = self._format % tuple(texts[i] for i in self._places)
         return f"{self.sample or self.name} {text}" if prefix else text
 
     @cached_property
-    def _fields(self) -> tuple[str, ...]:
-        return tuple(FIELD.findall(self.template))
+    def _places(self) -> tuple[int, ...]:
+        return tuple(map(self.columns.index, FIELD.findall(self.template)))
 
     @cached_property
     def _format(self) -> str:

@@ -81,9 +81,6 @@ def predict(
         say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
         predictor.print(rows)
-    if isinstance(rows, InputRows) and rows.quoted:
-        text = f"note: {rows.name} has quotes as a spreadsheet writes them ({amount(rows.quoted, 'row')})."
-        say(Console(stderr=True), f"{text} They were read as a part of the text. Use a .csv file if they are not.")
     kind = "labels" if task.labels else "numbers"
     for run_id, count in predictor.invalid.items():
         if count:

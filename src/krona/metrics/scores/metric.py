@@ -104,9 +104,9 @@ class Metric(Base, metaclass=ABCMeta):  # type: ignore[misc]
         )
 
     def _compute(
-        self, predictions: Sequence[str], references: Sequence[str], labels: Sequence[Any] | None = None
+        self, predictions: Sequence[str], references: Sequence[str], labels: Sequence[str] | None = None
     ) -> dict[str, float]:
-        answers = encode(references, predictions, None if labels is None else [str(label) for label in labels])
+        answers = encode(references, predictions, labels)
         if not self.fits(answers.classes):
             raise ValueError(f"The metric '{self.name}' cannot score {answers.classes or 'numbers without'} classes.")
         return {self.name: self.score(answers)}

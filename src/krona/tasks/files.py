@@ -1,0 +1,267 @@
+"""Read data files (TSV, CSV, JSONL, Parquet, folders of ``save_to_disk``) one row at a time, with line numbers."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from krona.messages import KronaError, amount, did_you_mean
+from krona.tasks.values import BadRowError
+
+Row = Mapping[str, Any]
+NumberedRow = tuple[int, Row | BadRowError]  # the line number, and the row or its error
+KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
+MAX_UNPACKED_GB = 2.0  # limit of the unpacked size of a compressed file; KRONA_MAX_UNPACKED_GB overrides it
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileColumns:
+    """The columns to read from a file."""
+
+    names: Mapping[str, Sequence[str]]  # each column's possible names in a file, the preferred name first
+    header: Sequence[str] | None = None  # the column names of a file without a header line
+    headless: bool = False  # use ``header`` even if the first line contains the column names
+
+    def missing(self, found: Iterable[str]) -> list[str]:
+        known = {*found}
+        return [column for column, names in self.names.items() if known.isdisjoint(names)]
+
+    def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
+        """Return the name of each column in a file.
+
+        Raises:
+            KronaError: a column is missing or repeated.
+        """
+        for column in self.missing(found):
+            either = " or ".join(f"'{name}'" for name in self.names[column])
+            commas = " (in a CSV, commas separate the columns)" if ";" in "".join(found) else ""
+            near = did_you_mean(self.names[column][0], found)
+            raise KronaError(f"{where} has no column {either}{commas}: {near}{hint}")
+        chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
+        if twice := [name for name in chosen.values() if list(found).count(name) > 1]:
+            raise KronaError(f"{where} has {list(found).count(twice[0])} columns named '{twice[0]}'.")
+        return chosen
+
+
+class DataFile:
+    """The rows of a data file. The iterator yields the line number and the row, or the error of a bad row.
+
+    Args:
+        path: a file, a folder that ``save_to_disk`` wrote, or None for standard input (JSONL or TSV).
+        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
+
+    Raises:
+        KronaError: the path is not a file, its format is not supported, or (while iterating) it cannot be read.
+    """
+
+    def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
+        self.path, self.columns, self.quoting = path, columns, quoting
+        self.name = "standard input" if path is None else str(path)
+        self.kind = None if path is None else "folder" if path.is_dir() else file_kind(path)
+        self.size = None if path is None or self.kind == "folder" else require_file(path)  # bytes
+        self._binary: BinaryIO | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        """The number of bytes that have been read so far. It is at most ``size``."""
+        if self._binary is None:
+            return 0
+        return (self.size or 0) if self._binary.closed else self._binary.tell()
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        if self.kind in ("folder", ".parquet"):
+            return self._read_arrow()
+        lines, kind = self._lines(), self.kind
+        if kind is None:
+            first = next(lines)
+            kind, lines = ".jsonl" if first.lstrip().startswith("{") else ".tsv", chain([first], lines)
+        if kind == ".jsonl":
+            return ((line, _parse_json(text, self.columns)) for line, text in enumerate(lines, 1) if text.strip())
+        if kind == ".csv" or self.quoting == "csv":
+            return self._select(_split_quoted(self.name, lines, delimiter="," if kind == ".csv" else "\t"))
+        return self._select(_split_plain(lines), hint=". If a spreadsheet wrote the quotes, set data.quoting=csv")
+
+    def _lines(self) -> Iterator[str]:
+        number, empty = 0, True
+        try:
+            with nullcontext(sys.stdin.buffer) if self.path is None else self.path.open("rb") as binary:
+                self._binary = None if self.path is None else binary
+                packed = self.path is not None and self.path.suffix.lower() == ".gz"
+                if packed:
+                    _check_unpacked(self.name, binary)
+                for number, raw in enumerate(gzip.GzipFile(fileobj=binary) if packed else binary, start=1):
+                    empty = empty and not raw.strip()
+                    yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise KronaError(
+                f"{self.name}:{number}: not UTF-8: byte 0x{error.object[error.start]:02x}. Convert the file, for "
+                "example: iconv -f CP1252 -t UTF-8 FILE > NEW_FILE"
+            ) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise KronaError(f"{self.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        if empty:
+            raise KronaError(f"{self.name} is empty.")
+
+    def _select(self, records: Iterator[tuple[int, list[str]]], *, hint: str = "") -> Iterator[NumberedRow]:
+        """Yield the columns of a table. ``hint`` is added to errors about rows with quotes and too many fields."""
+        first = next(records)
+        names, header = first[1], self.columns.header
+        if header is not None and (
+            self.columns.headless or (len(names) == len(header) and self.columns.missing(names))
+        ):
+            names, records = [*header], chain([first], records)
+        found = self.columns.find(self.name, names, hint=". The first line names the columns")
+        places = {column: names.index(name) for column, name in found.items()}
+        for line, fields in records:
+            if len(fields) == len(names):
+                yield line, {column: fields[place] for column, place in places.items()}
+                continue
+            problem = f"the row has {amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
+            quoted = any(field[:1] == '"' or field[-1:] == '"' for field in fields)
+            yield line, BadRowError(problem + hint * quoted, kind="wrong number of fields")
+
+    def _read_arrow(self) -> Iterator[NumberedRow]:
+        from pyarrow.parquet import ParquetFile
+
+        assert self.path is not None
+        try:
+            data = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path)
+            found = self.columns.find(
+                self.name, data.column_names if self.kind == "folder" else data.schema_arrow.names
+            )
+            names = [*dict.fromkeys(found.values())]
+            rows = data.select_columns(names) if self.kind == "folder" else _parquet_rows(data, names)
+            for line, row in enumerate(rows, start=1):
+                yield line, {column: row[name] for column, name in found.items()}
+        except KronaError:
+            raise
+        except Exception as error:  # the libraries raise many types of errors
+            what = "saved data set" if self.kind == "folder" else "Parquet file"
+            raise KronaError(f"{self.path} is not a readable {what}: {error}") from error
+
+
+def file_kind(path: Path) -> str:
+    """Return the suffix of a data file without ``.gz``.
+
+    Raises:
+        KronaError: the format is not supported.
+    """
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    kind = suffix.lower().removesuffix(".gz")
+    if kind not in KINDS or suffix.lower() == ".parquet.gz":
+        require_file(path)
+        raise KronaError(
+            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
+            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
+        )
+    return kind
+
+
+def require_file(path: Path) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        KronaError: the path is not a regular file.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError as error:
+        place = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise KronaError(f"{path}: no such file{place}.") from error
+    except OSError as error:
+        raise KronaError(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise KronaError(f"{path} is not a regular file. Give a file, not a folder, a device or a FIFO.")
+    return state.st_size
+
+
+def require_saved(path: Path) -> None:
+    """Raise `KronaError` unless `Dataset.save_to_disk` wrote the folder."""
+    if (path / "dataset_dict.json").is_file():
+        splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
+        raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
+    if not (path / "state.json").is_file():
+        raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")
+
+
+def _check_unpacked(name: str, binary: BinaryIO) -> None:
+    """Raise `KronaError` if a compressed file unpacks to a size above the limit. Return to its start."""
+    limit, size = float(os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB) * 2**30, 0
+    stream = gzip.GzipFile(fileobj=binary)
+    while chunk := stream.read(2**20):
+        size += len(chunk)
+        if size > limit:
+            raise KronaError(
+                f"{name} unpacks to more than {limit:,.0f} bytes. Use plain text, or raise the limit: "
+                "KRONA_MAX_UNPACKED_GB=N."
+            )
+    binary.seek(0)
+
+
+def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines, start=1):
+        if text := line.removesuffix("\n").removesuffix("\r"):
+            yield number, text.split("\t")
+
+
+def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    split = (part for line in lines for part in io.StringIO(line, newline=""))  # a CR alone ends a line too
+    reader, line = csv.reader(split, delimiter=delimiter, strict=True), 0
+    try:
+        for fields in reader:
+            if fields:  # a blank line is not a row
+                yield line + 1, fields
+            line = reader.line_num
+    except csv.Error as error:
+        raise KronaError(
+            f"{name}:{line + 1}: the row is not valid CSV: {error}. Put a field with a quote, a comma or a line "
+            'end in quotes, and double the quotes in it: "say ""yes""". A closing quote may be missing.'
+        ) from error
+
+
+def _parse_json(text: str, columns: FileColumns) -> Row | BadRowError:
+    """Return the columns of a row, which is a JSON object in one line, or the error of a bad row."""
+    try:
+        found = json.loads(text.rstrip(), object_pairs_hook=_require_unique)
+        if "\\ud" in text.lower():  # half of a surrogate pair cannot be encoded
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
+        return BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
+    if not isinstance(found, dict):
+        return BadRowError(f"the line is not a JSON object with {', '.join(columns.names)}", kind="no JSON object")
+    for column in columns.missing(found):
+        return BadRowError(f"the key '{column}' is missing: {did_you_mean(column, found)}", kind="missing column")
+    return {column: next(found[name] for name in names if name in found) for column, names in columns.names.items()}
+
+
+def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:
+    for batch in file.iter_batches(columns=names):
+        batch.validate(full=True)
+        yield from batch.to_pylist()
+
+
+def _open_saved(path: Path) -> Any:
+    import datasets
+
+    require_saved(path)
+    data = datasets.load_from_disk(str(path))
+    data.data.validate(full=True)  # otherwise a damaged file, which is mapped into memory, can end the process
+    return data
