@@ -76,7 +76,7 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
     latin = whole.decode().encode("latin-1")
     for content, message in (
         (latin, ":2: not UTF-8: byte 0xfc"),
-        (b"\n \n", " is empty."),
+        (b"\n\n", " is empty."),
         (whole.replace(b"index", b"label"), " has 2 columns named 'label'"),
         (re.sub(rb"(not_)?entailment", b"what", whole), ": none of its 12 rows can be used"),
     ):

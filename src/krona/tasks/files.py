@@ -79,6 +79,13 @@ class DataFile:
         return (self.size or 0) if self._binary.closed else self._binary.tell()
 
     def __iter__(self) -> Iterator[NumberedRow]:
+        try:
+            yield from self._read()
+        finally:  # also after an error, whose traceback would keep the file open
+            if self._binary is not None:
+                self._binary.close()
+
+    def _read(self) -> Iterator[NumberedRow]:
         if self.kind in ("folder", ".parquet"):
             return self._read_arrow()
         lines, kind = self._lines(), self.kind

@@ -78,7 +78,7 @@ def is_cached(name: str, config: str, revision: str | None) -> bool:
     import datasets
 
     try:
-        with offline(), _hide_progress():
+        with offline(), hide_progress():
             datasets.load_dataset_builder(name, config, revision=revision)
     except Exception:  # the libraries raise many types of errors if the data set is not in the cache
         return False
@@ -108,7 +108,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
 
     trouble = unreachable(f"datasets/{name}/resolve/main/README.md")  # the library's first request
     try:
-        with nullcontext() if trouble is None else offline(), _hide_progress():
+        with nullcontext() if trouble is None else offline(), hide_progress():
             return datasets.load_dataset(name, config, revision=revision)
     except Exception as error:  # the libraries raise many types of errors, also those of httpx
         why = trouble or " ".join(str(error).split()) or type(error).__name__
@@ -120,8 +120,8 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
 
 
 @contextmanager
-def _hide_progress() -> Iterator[None]:
-    """Hide the library's progress bars if there is no terminal, because they fill a log with hundreds of lines."""
+def hide_progress() -> Iterator[None]:
+    """Hide the progress bars of `datasets` if there is no terminal, because they fill a log with hundreds of lines."""
     import datasets
 
     enabled = not datasets.are_progress_bars_disabled()

@@ -105,7 +105,6 @@ def build_data(
         result.notes.append(
             f"Sources longer than max_source_length={settings.max_source_length} were cut: {', '.join(cut)}."
         )
-    result.notes += [split.mended for split in tokens.values() if split.mended]
 
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
     scoring = Ranks() if trainer.strategy == "fsdp" else ranks  # with FSDP all ranks process the same batches
