@@ -44,7 +44,6 @@ from krona.tasks import hub
 from krona.tasks.files import DataFile, FileColumns
 from report.generate import grid, write_all
 from runs.made_runs import aged, tree
-from tasks.letters import Letters, tokens
 from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
@@ -190,31 +189,6 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     assert file.exists()
     with book("damaged checkpoints") as found:
         try_each(damaged(content), 1_500 if full else 15, found, read)
-
-
-def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
-    """A run accepts or replaces a damaged cache, and reads the same rows."""
-
-    def rows() -> tuple[int, list[Any]]:
-        found = tokens(tmp_path, Letters())
-        return found.truncated, [*found.rows]
-
-    expected = rows()
-    (counts,) = tmp_path.rglob("counts.json")
-    arrow = counts.with_name("rows.arrow")
-    whole = {counts: counts.read_bytes(), arrow: arrow.read_bytes()}
-
-    def read(damage: tuple[Path, bytes]) -> str | None:
-        for file, content in (*whole.items(), damage):
-            file.parent.mkdir(exist_ok=True)
-            file.unlink(missing_ok=True)  # a new file, because the old file may be mapped into memory
-            file.write_bytes(content)
-        return judge(rows, expected)
-
-    of_counts = damaged_json(json.loads(whole[counts])).map(lambda text: (counts, text.encode("utf-8", "replace")))
-    of_rows = damaged(whole[arrow]).map(lambda content: (arrow, content))
-    with book("damaged token caches") as found:
-        try_each(of_counts | of_rows, 2_000 if full else 10, found, read)
 
 
 @pytest.mark.parametrize("cache", [index.FILE, computed_values.FILE])

@@ -20,7 +20,7 @@ POINTS = {
         "cli/test_init.py",
     ],
     "unbounded files": [
-        "tasks/test_text_lines.py",
+        "tasks/test_files.py",
         "adapters/test_adapter.py::test_a_file_without_an_adapter",
         f"{EXPORT}a_full_disk_leaves_nothing",
     ],

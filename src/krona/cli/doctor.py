@@ -39,7 +39,7 @@ SHARED = {  # folders that several runs write to, and the names of incomplete fi
     ".": re.compile(r"\.report\.html\..+"),
     # the last two are files of earlier versions of krona
     ".index": re.compile(r"\.(computed|results)\.json\..+|[0-9a-f]{32}\.json|results-[\d-]+\.sqlite(-journal)?"),
-    ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
+    ".cache/tokens": re.compile(r"tmp\w+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }
 YOUNG_S = 60.0  # seconds; a younger file may belong to a process that is about to take over the run
