@@ -154,10 +154,3 @@ def test_many_distinct_numbers_are_merged_and_stay_close() -> None:
     assert float(merged.value(merged.features.sum(0))) == pytest.approx(
         score_answers(["spearman"], answers)["spearman"], abs=0.1
     )
-
-
-@pytest.mark.parametrize("predictions", [["0", "1", "1"], ["0", "", "11"], ["0", " ", "x"], ["0", "é", "1 "]])
-def test_one_character_labels_and_others_are_read_alike(predictions: list[str]) -> None:
-    expected = [{"0": 0, "1": 1}.get(text.strip(), -1) for text in predictions]
-    assert encode(["0", "1", "1"], predictions, ["0", "1"]).given.tolist() == expected
-    assert encode(["10", "1", "1"], ["10", "2", "1"], ["1", "10"]).given.tolist() == [1, -1, 0]

@@ -172,6 +172,12 @@ def test_a_regression_with_two_columns_and_other_names(tmp_path: Path) -> None:
     i = int(got.train.ids[0].removeprefix("train-"))
     assert got.train.sources[0] == f"a: x {i} b: {i}"
     assert got.train.targets[0] == str(i / 4)
+    rows = [f'{{"a": "x {i}", "b": {i}, "how much": {i / 8}}}' for i in range(2000)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
+    several = read(tmp_path / "pairs.jsonl", task=changes)
+    numbers = sorted(map(float, several.train.targets))
+    lowest, longest, highest = several.facts["train"]["targets"]  # not all of them in result.json
+    assert (float(lowest), len(longest), float(highest)) == (numbers[0], len("100.125"), numbers[-1])
 
 
 def test_the_fingerprint_depends_on_the_content_only(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell
         rows = [
             ["lowest", *(next(iter(found)) for found in counts)],
             ["highest", *(next(reversed(found)) for found in counts)],
-            ["different values", *(f"{len(found):,}" for found in counts)],
+            ["different values", *(f"{len({*split.targets}):,}" for split in splits.by_role.values())],
         ]
         return ["number", *ROLES], rows
     rows = [[task.label_name(target), *(f"{found.get(target, 0):,}" for found in counts)] for target in targets]

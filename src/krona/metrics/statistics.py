@@ -118,8 +118,10 @@ def swap_test(
     together, because the predictions for an example under several seeds are not independent. The p-value also counts
     the observed arrangement, so it is never 0.
 
-    ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed. Raise ValueError if the numbers of runs or the
-    test sets differ, or if there are no runs.
+    ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed.
+
+    Raises:
+        ValueError: the numbers of runs or the test sets differ, or there are no runs.
     """
     require_pairs(a, b)
     rng = np.random.default_rng(seed)

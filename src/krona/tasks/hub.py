@@ -91,7 +91,7 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:
-    """Return a dict from each official part of a GLUE task to its rows. The test set has no labels and is left out."""
+    """Return the rows of a GLUE task by official part. The test set has no labels and is left out."""
     task, name, revision = reading.task, reading.data.name, reading.data.revision
     if task.hub_name is None or name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")

@@ -28,13 +28,13 @@ SUSPICIOUS = {  # kind of suspicious text → (message, advice)
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return a dict from each official part of a GLUE task to the list [number of its rows, number of GLUE's rows]."""
+    """Return the number of rows, and of GLUE's rows, by official part of a GLUE task."""
     glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
     return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
-    """Return a list of notes, with one sentence for each property of the rows that may affect the scores."""
+    """Return notes on properties of the rows that may affect the scores."""
     used = {split.part.name: split.part for split in splits.by_role.values()}  # dev and test may share a part
     return [
         *(note for part in used.values() for note in part_notes(part)),

@@ -22,7 +22,7 @@ MNLI_SPLITS = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 
 
 def sample_files(name: str) -> dict[str, Path]:
-    """Return a dict from train, dev and test to the files of a sample task. Raise `KronaError` for an unknown task."""
+    """Return the files of a sample task by split (train, dev and test)."""
     if name not in FOLDERS:
         raise KronaError(f"Unknown sample task '{name}'. Choose one of {', '.join(FOLDERS)}.")
     splits = MNLI_SPLITS if name == "mnli" else SPLITS

@@ -60,10 +60,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 
 
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
-    """Return a dict from the name of each official part of a task's data source to its rows.
-
-    The arguments and errors are those of `krona.tasks.load`.
-    """
+    """Return the rows of a task's data source by official part. The arguments and errors are those of `load`."""
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind == "glue" and data.kind == "hub":
@@ -116,29 +113,23 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
     return FileColumns(names=names, header=header, headless=official and header is not None)
 
 
-def split_folders(folder: Path) -> dict[str, Path]:
-    """Return a dict from each split of a saved `DatasetDict` to its folder. The dict is empty for other folders."""
-    if not (folder / "dataset_dict.json").is_file():
-        return {}
-    return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}
-
-
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a dict from each part of a user's own task to its file.
+    """Return the files of a user's own task by part, or the folders of the splits of a saved `DatasetDict`.
 
-    Relative paths start at `path` (the setting data.path) or, if `path` is None, at the working directory. If the
-    task's only path is the folder of a saved DatasetDict, the dict contains the folder of each split instead.
+    Relative paths start at ``path`` (the setting data.path) or, if it is None, at the working directory.
     """
-    folder = expand(path) if path else Path()
-    named = task.files or {}
+    folder, named = expand(path) if path else Path(), task.files or {}
     files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
-    return (split_folders(files["train"]) if list(files) == ["train"] else {}) or files
+    if list(files) == ["train"] and (files["train"] / "dataset_dict.json").is_file():
+        return {part: files["train"] / name for name, part in SPLIT_FOLDERS.items() if (files["train"] / name).is_dir()}
+    return files
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a dict from each part of a task to its file in GLUE's download. Raise `KronaError` if one is missing.
+    """Return a task's files in GLUE's download by part. They are in ``path`` or in its subfolder, such as RTE.
 
-    The files are in `path`, or in a subfolder with the task's name in GLUE, such as RTE.
+    Raises:
+        KronaError: a file is missing.
     """
     layout = _layout(task)
     if path is None:
@@ -165,9 +156,8 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
 def data_fingerprint(task: Task, data: Data) -> str:
     """Return the fingerprint of the data that a run would read. It is part of the run id.
 
-    The fingerprint is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
-    or unreadable file it is `<source>:absent`, and the run itself reports the error. The function needs neither torch
-    nor `datasets` nor a network.
+    It is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing or unreadable
+    file it is `<source>:absent`, and the run itself reports the error.
     """
     try:
         if task.kind == "own":
@@ -201,6 +191,5 @@ def _hash_files(task: Task, files: dict[str, Path]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hash_content(file: Path, size: int, mtime_ns: int) -> str:
-    """Return the hash of a file's content, from the cache if its size and its modification time have not changed."""
+def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # a change of the size or the time is another key
     return sha256(file)

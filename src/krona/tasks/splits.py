@@ -5,7 +5,7 @@ does not depend on the seed of the training, so all runs of a task have the same
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
 CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
+MAX_TARGETS = 1000  # different targets of a split in result.json
 OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, and at most CARVED rows
 
 
@@ -53,7 +54,7 @@ class Splits:
                 "skipped_rows": split.skipped_rows,
                 "skipped": [{"kind": kind, **asdict(fault)} for kind, fault in split.part.skipped.items()],
                 "empty_texts": split.empty_texts,
-                "targets": dict(sorted(Counter(split.targets).items(), key=lambda item: float(item[0]))),
+                "targets": _count_targets(split.targets),
                 "repeated": len(split) - len(own),
                 **{f"also_in_{other}": sum(map(texts[other].__contains__, split.sources)) for other in texts},
             }
@@ -61,10 +62,23 @@ class Splits:
         return facts
 
 
-def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
-    """Return the three splits of a task. Raise `KronaError` if the data cannot be read or divided.
+def _count_targets(targets: Sequence[str]) -> dict[str, int]:
+    """Return the number of rows by target. Of many different numbers, keep the lowest, highest and longest."""
+    counts = dict(sorted(Counter(targets).items(), key=lambda item: float(item[0])))
+    if len(counts) <= MAX_TARGETS:
+        return counts
+    lowest, *_, highest = counts
+    return {target: counts[target] for target in (lowest, max(counts, key=len), highest)}
 
-    ``prefix`` is whether the source text starts with the task's name. The task's own field `prefix` has priority.
+
+def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
+    """Return the three splits of a task.
+
+    Args:
+        prefix: whether source texts start with the task's name. The task's own field `prefix` has priority.
+
+    Raises:
+        KronaError: the data cannot be read or divided.
     """
     parts = read_parts(task, data, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)
@@ -87,7 +101,7 @@ def divide(
     """Divide the official parts of a task into train, dev and test, and return these three splits.
 
     Args:
-        parts: a dict from the name of each official part to its rows.
+        parts: the rows by official part.
         split: the rule:
 
             - ``halve_validation``: validation is permuted. Its first half (rounded down) is dev, and the rest is test.

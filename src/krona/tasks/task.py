@@ -77,9 +77,9 @@ class TsvLayout(BaseModel):
     header: tuple[str, ...] | None = None
     """The column names of files that have no header line. Only CoLA has such files."""
     columns: Mapping[str, str] = Field(default_factory=dict)
-    """A dict from the name of a column in this project to its name in the file, for names that differ."""
+    """Maps the names of columns in this project to their names in the files, where they differ."""
     files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
-    """A dict from the name of each split to its file name."""
+    """Maps the official parts to the names of their files."""
 
 
 class Task(BaseModel):
@@ -121,7 +121,11 @@ class Task(BaseModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Return a task from the values of its YAML file. Raise `KronaError` with one line for each problem."""
+        """Return a task from the values of its YAML file.
+
+        Raises:
+            KronaError: values are wrong. The message has one line for each.
+        """
         name = config.get("name") or "?"
         try:
             return cls.model_validate(dict(config))
@@ -206,9 +210,10 @@ class Task(BaseModel):
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the target text of a row. Raise `BadRowError` for an unknown label or an invalid number.
+        """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" are equal.
 
-        In all formats, the labels 1, 1.0, "1" and "1.0" are equal.
+        Raises:
+            BadRowError: the label is unknown, or is not a number in a regression.
         """
         value = row.get(self.label_column)
         if self.labels is None:
@@ -224,7 +229,7 @@ class Task(BaseModel):
 
     @cached_property
     def _targets(self) -> Mapping[str, str]:
-        """A dict from each label that a file may contain, a word or an id, to the target text."""
+        """Maps the labels that a file may contain, words or ids, to target texts."""
         targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
         return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
 

@@ -40,7 +40,11 @@ def read_text(name: str, value: object) -> str:
 
 
 def read_label(value: object) -> str:
-    """Return a label as text, for example ``true`` for True. Raise `BadRowError` for a missing label."""
+    """Return a label as text, for example ``true`` for True.
+
+    Raises:
+        BadRowError: the label is missing.
+    """
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
     if not text:
         raise BadRowError("the label is empty", kind="no label")

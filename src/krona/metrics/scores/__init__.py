@@ -85,7 +85,8 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
 def get_metric(name: str, classes: int) -> Metric:
     """Return the metric with this name.
 
-    Raises ValueError if the metric is unknown or does not fit this number of classes. 0 classes mean a regression.
+    Raises:
+        ValueError: the metric is unknown, or is not defined for this number of classes. 0 classes mean a regression.
     """
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")

@@ -3,13 +3,13 @@
 docs/fidelity.md (Data) explains the rules for invalid predictions. A metric is a function of sums over examples, so
 that the scores of thousands of resampled test sets are computed together.
 
-This file and the files of the metrics need neither krona nor `evaluate`. `evaluate.load` imports copies of them, in
-which each metric is an `evaluate.Metric`.
+`evaluate.load` imports copies of this file and of a metric's file, which do not need krona. In these copies, the metric
+is an `evaluate.Metric`. krona's own import does not need `evaluate`, which takes a second to import.
 """
 
 import re
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -144,22 +144,8 @@ def pair(truth: NDArray[Any], predictions: Sequence[str], labels: Sequence[str] 
 def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
     if labels is None:
         return np.array([_number(text) for text in texts])
-    return _ids(texts, {label: i for i, label in enumerate(labels)})
-
-
-def _ids(texts: Sequence[str], ids: Mapping[str, int]) -> NDArray[Any]:
-    """Return the id of each label text, and -1 for other texts.
-
-    If all texts are single characters, such as "1", one array operation converts all of them.
-    """
-    joined = "".join(texts)
-    if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
-        return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
-    table = np.full(128, NO_LABEL)
-    for label, i in ids.items():
-        if len(label) == 1 and label.isascii():
-            table[ord(label)] = i
-    return np.asarray(table[np.frombuffer(joined.encode(), dtype=np.uint8)])
+    ids = {label: i for i, label in enumerate(labels)}
+    return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
 
 
 @lru_cache(maxsize=4096)
