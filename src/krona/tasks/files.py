@@ -203,7 +203,11 @@ def require_saved(path: Path) -> None:
 
 def _check_unpacked(name: str, binary: BinaryIO) -> None:
     """Raise `KronaError` if a compressed file unpacks to a size above the limit. Return to its start."""
-    limit, size = float(os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB) * 2**30, 0
+    given, size = os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB, 0
+    try:
+        limit = float(given) * 2**30
+    except ValueError as error:
+        raise KronaError(f"KRONA_MAX_UNPACKED_GB={given} must be a number.") from error
     stream = gzip.GzipFile(fileobj=binary)
     while chunk := stream.read(2**20):
         size += len(chunk)
