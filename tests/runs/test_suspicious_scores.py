@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.scores import score
+from krona.metrics.scores.metric import Answers, encode
 from krona.runs.predictions import label_ids, pack_outcomes, score_metrics, unpack_outcomes
 from krona.runs.result import Result
 from krona.runs.suspicious_scores import Remark, advice, constant_scores, remark_lines, remarks

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from krona.messages import KronaError
-from krona.metrics.scores.metric import NUMBER, Answers, encode_targets, pair
 from krona.metrics.scores import score_answers
+from krona.metrics.scores.metric import NUMBER, Answers, encode_targets, pair
 from krona.runs.result import Outcomes, Result
 
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions

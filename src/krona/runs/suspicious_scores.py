@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount, join_names, shorten
-from krona.metrics.scores.metric import Answers
 from krona.metrics.scores import score_answers
+from krona.metrics.scores.metric import Answers
 from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics, unpack_outcomes
 from krona.runs.result import Result
 
