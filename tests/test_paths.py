@@ -169,6 +169,8 @@ def test_an_error_of_a_task_contains_its_file(here: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [["-m", "seed=0,1", "hydra/launcher=joblib"], ["trainer.devices=2"]])
 def test_an_own_module_in_other_processes(how: list[str], here: Path) -> None:
+    if "-m" in how:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install -e '.[cluster]'")
     own_modules(here)
     small = ["method=mine", "profile=demo", "trainer.max_steps=1", "optimizer.warmup_steps=0", "data.train_rows=16"]
     done = train(here / "outputs", *small, *how, cwd=here)

@@ -99,6 +99,6 @@ def test_a_project_of_ones_own(programs: Path, tmp_path: Path) -> None:
     assert "mine" in output_of(krona, "params", cwd=own)
     assert f"usable: {krona} train task=reviews" in output_of(krona, "check-data", "reviews", cwd=own)
     sweep = ["sweeps=my_sweep", "profile=demo", "task=reviews", "method=mine", "seed=0", *SHORT]
-    output_of(krona, "train", "-m", *sweep, "hydra/launcher=joblib", cwd=own)
+    output_of(krona, "train", "-m", *sweep, cwd=own)
     assert "mine" in output_of(krona, "report", "--sweep", "my_sweep", cwd=own)
     assert len(list(own.glob("outputs/mine-reviews-*/result.json"))) == 1

@@ -5,41 +5,32 @@ from pathlib import Path
 
 import pytest
 from hydra import compose
-from omegaconf import OmegaConf
 
 from krona.config.compose import hydra_session
 from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.result import write_result
-from krona.sweeps import ledger, plan
-from krona.sweeps.output import SweepProgress
-from krona.training.jobs.job import Job
+from krona.sweeps import output, plan
+from krona.sweeps.callback import SweepSummary
 from report.generate import make_result
+from runs.made_runs import tree
 
 
 @pytest.fixture(autouse=True)
-def _restore_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ledger.VARIABLE, "")  # the ledger sets it
-    monkeypatch.setattr(ledger.Ledger, "jobs", None)
-    monkeypatch.setattr(SweepProgress, "current", None)
+def _restore_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(output.TOTAL, "")  # the callback sets it
 
 
-def begin(outputs: Path, *overrides: str) -> ledger.Ledger:
+def begin(outputs: Path, *overrides: str) -> SweepSummary:
     """Start a multirun as Hydra does."""
     single = [item for item in overrides if "," not in item and "(" not in item]
     with hydra_session():
         config = compose("config", overrides=single, return_hydra_config=True)
         config.hydra.sweep.dir = str(outputs)
         config.hydra.overrides.task = list(overrides)
-        started = ledger.Ledger()
+        started = SweepSummary()
         started.on_multirun_start(config)
         return started
-
-
-def end(started: ledger.Ledger, name: str, outputs: Path) -> None:
-    """End a multirun in which a job failed."""
-    with pytest.raises(SystemExit):
-        started.on_multirun_end(OmegaConf.create({"sweep": name, "hydra": {"sweep": {"dir": str(outputs)}}}))
 
 
 def test_ids_are_added(tmp_path: Path) -> None:
@@ -55,38 +46,13 @@ def test_ids_are_added(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "seeds") == set()
 
 
-def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path) -> None:
-    started = begin(tmp_path, "profile=demo", "method=krona,lora", "sweep=ranks")
-    results = [make_result("krona", "rte", sweep="table1"), make_result("lora", "rte", sweep="ranks")]
-    ledger.note_job(Job(results[0].run_id, "skipped", tmp_path / results[0].run_id, results[0]))
-    ledger.note_job(Job(results[1].run_id, "claimed_by_other", tmp_path / results[1].run_id))
-    ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"))
-    for result in results:
-        write_result(tmp_path / result.run_id, result)
-    end(started, "ranks", tmp_path)
-    assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
-    assert not list((tmp_path / "sweeps").glob("jobs-*"))
-
-
-def test_a_sweep_whose_runs_were_all_killed_keeps_its_files(tmp_path: Path) -> None:
-    started = begin(tmp_path, "profile=demo", "method=krona,lora", "task=sample_rte", "sweep=ranks")
-    files, run_ids = sweep.read_files(tmp_path, "ranks"), sweep.load_run_ids(tmp_path, "ranks")
-    for run_id in run_ids:  # they were claimed, and perhaps have a checkpoint
-        (tmp_path / run_id).mkdir()
-        ledger.note_job(Job("method=…", "failed", tmp_path, error="process 7 was killed"))
-    end(started, "ranks", tmp_path)
-    assert len(run_ids) == 2
-    assert sweep.read_files(tmp_path, "ranks") == files
-
-
 def test_a_command_for_some_runs_of_a_sweep_keeps_its_list_and_its_command(tmp_path: Path) -> None:
     typed = ["profile=demo", "sweep=ranks", "method=krona,lora", "task=sample_rte", "seed=0,1"]
     begin(tmp_path, *typed)
-    files = sweep.read_files(tmp_path, "ranks")
-    started = begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona", "task=sample_rte", "seed=0")
-    ledger.note_job(Job("krona-0", "failed", tmp_path / "krona-0", make_result("krona", "sample_rte")))
-    end(started, "ranks", tmp_path)
-    assert sweep.read_files(tmp_path, "ranks") == files
+    files = tree(tmp_path)
+    begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona", "task=sample_rte", "seed=0")
+    assert tree(tmp_path) == files
+    assert len(sweep.load_run_ids(tmp_path, "ranks")) == 4
     begin(tmp_path, "profile=demo", "sweep=ranks", "method=pa", "task=sample_rte")
     assert len(sweep.load_run_ids(tmp_path, "ranks")) == 1  # another command replaces runs that were not started
 
@@ -108,14 +74,9 @@ def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: 
     [
         (["method=glob(zzz*)"], "has no values, so the sweep has no runs"),
         (["seed=0,1", "sweep=../mine"], "is not a valid name"),
-        (["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "hydra.launcher.n_jobs='x' must be"),
-        (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm: sbatch"),
     ],
 )
-def test_a_refused_sweep_leaves_nothing(
-    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_a_refused_sweep_leaves_nothing(overrides: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=re.escape(message)):
         begin(tmp_path / "outputs", "profile=demo", *overrides)
     assert list(tmp_path.iterdir()) == []
@@ -128,7 +89,5 @@ def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool,
         sweep.save_command(tmp_path, "mine", ["seed=7"])
         sweep.save_run_ids(tmp_path, "mine", ["a"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    started = begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
-    ledger.note_job(Job("seed=0", "failed", tmp_path, error="refused"))
-    end(started, "mine", tmp_path)
-    assert {path: path.read_bytes() for path in folder.glob("*")} == before  # an empty folder is removed
+    begin(tmp_path, "profile=demo", "batch_size=0,-1", "sweep=mine")
+    assert {path: path.read_bytes() for path in folder.glob("*")} == before

@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from typed_run import start, train, wait_for
+from krona.runs.folder import RunFolder
+from typed_run import PROJECT, start, train
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 FOUR = ["-m", "method=lora,krona", "seed=0,1"]
@@ -29,14 +32,14 @@ class Hold(pl.Callback):
         while trainer.current_epoch >= 2 and not self.until.exists():  # two epochs are on disk
             time.sleep(0.1)
 """
-SLURM = [
+SUBMITIT = [
     "hydra/launcher=submitit_slurm",
-    "hydra.launcher.gpus_per_node=0",
     "hydra.launcher.cpus_per_task=1",
     "hydra.launcher.mem_gb=2",
+    "hydra.launcher.max_num_timeout=3",
 ]
+SCALING = PROJECT / "docs" / "scaling.md"
 SAME = ("adapter.safetensors", "predictions.jsonl")
-Begin = Callable[..., subprocess.Popen[str]]
 
 
 def asked(*command: str) -> str:
@@ -56,14 +59,9 @@ def epochs(folder: Path) -> int:
 
 
 def running(outputs: Path) -> list[Path]:
-    """Return the runs that are claimed and have finished an epoch."""
-    return [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
-
-
-def interrupted(outputs: Path) -> set[Path]:
-    """Return the runs with the status interrupted."""
-    paths = outputs.glob("*/result.json")
-    return {path.parent for path in paths if json.loads(path.read_text())["status"] == "interrupted"}
+    """Return the runs on which a process works, and that have finished two epochs."""
+    claimed = [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
+    return [folder for folder in claimed if RunFolder(folder).owner() is not None]
 
 
 def the_same(one: Path, other: Path) -> None:
@@ -74,135 +72,86 @@ def the_same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.fixture
-def begin() -> Iterator[Begin]:
-    """Yield the function `start`. After the test, its processes and jobs are ended, so that the queue is empty."""
-    begun: list[subprocess.Popen[str]] = []
-
-    def start_one(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
-        begun.append(start(outputs, *arguments))
-        return begun[-1]
-
-    yield start_one
-    for process in begun:
-        process.kill()
-        process.communicate()
+@pytest.fixture(autouse=True)
+def _empty_queue() -> Iterator[None]:
+    """After a test, end its jobs, so that the queue is empty."""
+    yield
     while asked("squeue", "--me", "--noheader"):
         asked("scancel", "--me")
         time.sleep(1)
 
 
-def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
-    begin: Begin, small: list[str], tmp_path: Path
-) -> None:
+def wait(condition: Callable[[], bool], log: Path) -> None:
+    """Wait at most five minutes until a condition is true."""
+    until = time.monotonic() + 300
+    while not condition():
+        is_lost = time.monotonic() > until or (log.is_file() and not asked("squeue", "--me", "--noheader"))
+        assert condition() or not is_lost, log.read_text() if log.is_file() else "no output"
+        time.sleep(0.2)
+
+
+def submit(outputs: Path, *arguments: str, tasks: int) -> Path:
+    """Submit the batch script of docs/scaling.md with another command, and return the file of its output."""
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH --array.*?)```", SCALING.read_text(), re.DOTALL)
+    script = re.sub(r"#SBATCH --array.*", f"#SBATCH --array=0-{tasks - 1} --cpus-per-task=1 --time=60", script)
+    script = re.sub(r"KRONA_OUTPUTS=\S+", f"KRONA_OUTPUTS={outputs}", script)
+    command = shlex.join([sys.executable, str(PROJECT / "train.py"), *arguments])
+    (file := outputs.parent / "sweep.sh").write_text(script.replace("krona train -m sweeps=table1", command))
+    log = outputs.parent / "slurm.log"
+    asked("sbatch", f"--output={log}", f"--chdir={outputs.parent}", str(file))
+    return log
+
+
+def test_an_array_with_a_preempted_and_a_requeued_task_gives_the_local_bits(small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "slurm"
     hold, go = held(tmp_path)
-    process = begin(outputs, *FOUR, *small, *SLURM, *hold)
-    stopped: set[Path] = set()  # runs that were interrupted at least once
-
-    def stopped_runs() -> int:
-        stopped.update(interrupted(outputs))
-        return len(stopped)
-
-    cores = int(asked("nproc", "--all"))
-    wait_for(process, lambda: len(running(outputs)) >= min(cores, 4))  # so a run that stops has results
-    urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
-    if cores > 2:  # on a larger node, no job has to be preempted for one core
-        urgent[2:3] = ["--exclusive"]
-    asked(*urgent)
-    wait_for(process, lambda: stopped_runs() > 0)
-    # The preempted job may still be in the queue as running, so the requeued job is that of another run.
-    wait_for(process, lambda: bool({*running(outputs)} - stopped))
-    other, *_ = {*running(outputs)} - stopped
-    asked("scontrol", "requeue", json.loads((other / "claim.json").read_text())["slurm"][0])
-    wait_for(process, lambda: stopped_runs() > 1)
-    # only now: the held runs occupy all cores, so the stopped ones cannot start again before it
+    tasks = min(int(asked("nproc", "--all")), 4)
+    log = submit(outputs, *FOUR, *small, *hold, tasks=tasks)
+    wait(lambda: len(running(outputs)) == tasks, log)
+    first, *_, last = running(outputs)
+    urgent = ["--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"]
+    asked("sbatch", *urgent)  # preempts all tasks
+    wait(lambda: RunFolder(first).owner() is None, log)
+    wait(lambda: len(running(outputs)) == tasks, log)
+    asked("scontrol", "requeue", json.loads((last / "claim.json").read_text())["slurm"][0])
+    wait(lambda: RunFolder(last).owner() is None, log)
     go.touch()
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, ""), out
-    assert "4 runs: 4 done" in out
-    logs = [path.read_text() for path in outputs.glob("*/train.log")]
-    assert sum("resumes after epoch" in log for log in logs) >= 2
+    wait(lambda: not asked("squeue", "--me", "--noheader"), log)
+    assert "resumes after epoch" in (first / "train.log").read_text()
+    assert (last / "train.log").read_text().count("resumes after epoch") >= 2
     here = train(tmp_path / "here", *FOUR, *small, *hold, timeout_s=600)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
-    assert len(folders) == 4
+    assert len(folders) == 4, log.read_text()
     for folder in folders:
         the_same(folder, tmp_path / "here" / folder.name)
 
 
-def test_a_job_that_is_cancelled_takes_no_other_with_it(begin: Begin, small: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["array", "submitit"])
+def test_a_run_past_its_time_limit_is_requeued_and_resumes(launcher: str, small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     hold, go = held(tmp_path)
-    process = begin(outputs, "-m", "method=lora", "seed=0,1,2", *small, *SLURM, *hold)
-    wait_for(process, lambda: len(running(outputs)) > 0)
-    one = asked("squeue", "--me", "--array", "--noheader", "--states=R", "--format=%i").split()[0]
-    asked("scancel", one)
-    go.touch()
-    out, err = process.communicate()
-    assert (process.returncode, err) == (1, ""), err
-    assert "3 runs: 2 done, 1 failed" in out
-    assert re.search(rf"job {one} ended .* \S+_log\.err", out)
-    again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, *hold)
-    assert again.returncode == 0
-    assert "3 runs: 1 done, 2 done already" in again.stdout
-
-
-def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: list[str], tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    hold, go = held(tmp_path)
-    process = begin(outputs, "-m", "method=lora", *small, *hold, *SLURM, "hydra.launcher.signal_delay_s=120")
-    wait_for(process, lambda: len(running(outputs)) > 0)
-    (number,) = asked("squeue", "--me", "--noheader", "--format=%i").split()
-    elapsed = int(asked("squeue", "--me", "--noheader", "--format=%M").strip().split(":")[0])
-    asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 2}")  # so SLURM stops it soon
-    (folder,) = running(outputs)
-    wait_for(process, lambda: json.loads((folder / "result.json").read_text())["status"] == "interrupted")
-    wait_for(process, lambda: asked("squeue", "--me", "--noheader", "--format=%T").split() == ["PENDING"])
+    command = ["-m", "method=lora", "seed=0,1", *small, *hold]
+    if launcher == "array":
+        log, process = submit(outputs, *command, tasks=1), None
+    else:
+        log, process = tmp_path / "no.log", start(outputs, *command, *SUBMITIT)
+    wait(lambda: len(running(outputs)) > 0, log)
+    folder = running(outputs)[0]
+    number = json.loads((folder / "claim.json").read_text())["slurm"][0]
+    elapsed = int(asked("squeue", "--noheader", "--format=%M", f"--jobs={number}").strip().split(":")[0])
+    asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 3}")  # so SLURM soon sends its signal
+    wait(lambda: RunFolder(folder).owner() is None, log)
+    wait(lambda: asked("squeue", "--noheader", "--format=%t", f"--jobs={number}").split() == ["PD"], log)
     go.touch()
     asked("scontrol", "update", f"JobId={number}", "TimeLimit=60")
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, ""), out
+    if process is not None:
+        out, _ = process.communicate()
+        assert process.returncode == 0, out
+        assert "2 runs: 2 done" in out
+    wait(lambda: not asked("squeue", "--me", "--noheader"), log)
+    assert {json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")} == {"done"}
     assert "resumes after epoch" in (folder / "train.log").read_text()
-
-
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("partition=wrok", "hydra.launcher.partition=wrok is not a partition of this cluster: did you mean 'work'?"),
-        ("gpus_per_node=8", "SLURM rejected the job: "),
-        ("mem_gb=100000", "SLURM rejected the job: "),
-    ],
-)
-def test_what_the_cluster_does_not_have_is_one_message(
-    setting: str, words: str, small: list[str], tmp_path: Path
-) -> None:
-    done = train(tmp_path / "outputs", "-m", "method=lora", "seed=0,1", *small, *SLURM, f"hydra.launcher.{setting}")
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"error: {words}")
-    assert "Traceback" not in done.stdout
-    assert asked("squeue", "--me", "--noheader") == ""
-
-
-def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no_less(
-    begin: Begin, small: list[str], tmp_path: Path
-) -> None:
-    outputs = tmp_path / "outputs"
-    hold, go = held(tmp_path)
-    command = ["-m", "method=lora", "seed=0,1", *small, *hold, *SLURM]
-    process = begin(outputs, *command)
-    wait_for(process, lambda: len(running(outputs)) > 0)
-    process.terminate()
-    _, err = process.communicate()
-    assert process.returncode == 143
-    go.touch()
-    assert re.search(
-        r"^left in SLURM's queue: \d runs?\. List them with squeue --me, or end them with scancel \d+$", err, re.M
-    )
-    while asked("squeue", "--me", "--noheader"):
-        time.sleep(1)
-    assert "2 runs: 2 done already" in train(outputs, *command).stdout
 
 
 if "SLURM_CONF" not in os.environ:

@@ -32,21 +32,6 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multir
         signal.signal(number, handler)
 
 
-def test_a_sweep_that_the_cluster_rejects_leaves_no_files(
-    multirun: Multirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    refuse = "echo 'sbatch: error: Invalid account' >&2; exit 1"
-    for name, script in (("sbatch", refuse), ("srun", ""), ("squeue", "")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o700)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    command = ["profile=demo", "sweep=mine", "seed=0,1", "hydra/launcher=submitit_slurm"]
-    assert multirun(*command, f"hydra.launcher.submitit_folder={tmp_path}/submitit/%j") == 1
-    assert "SLURM rejected the job: Invalid account" in capfd.readouterr().err
-    assert list((tmp_path / "outputs").iterdir()) == []
-
-
 def test_a_sweep_keeps_a_users_multirun_yaml(
     multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,13 +1,18 @@
 """Test the output of a multirun: progress, and the columns, order and next command of the closing table."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from krona.sweeps.output import SweepProgress, next_command, show
+from krona.runs.folder import RunFolder
+from krona.runs.result import write_result
+from krona.sweeps.output import TOTAL, next_command, progress_line, read_outcome, show
 from krona.training.jobs import summary
 from krona.training.jobs.job import Job
 from report.generate import make_result
+from runs.made_runs import claimed
 from typed_run import printed
 
 
@@ -80,7 +85,7 @@ def seeds(outputs: Path, numbers: dict[str, list[int]]) -> list[Job]:
 def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
     for one in jobs:
-        one.messages = ["done already", "the code has changed"]
+        one.messages = ["the code has changed"]
         one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
     lines = said(jobs)
     assert "note (4 of 4 runs): the warm-up is longer" in lines
@@ -97,20 +102,62 @@ def test_only_a_failed_run_needs_retry(status: str, advised: bool, tmp_path: Pat
     assert any("retry=failed" in line for line in said([one])) is advised
 
 
-def test_each_job_is_counted_as_it_starts_and_ends(tmp_path: Path) -> None:
-    def ended(seconds: float, state: str = "done") -> Job:
+def test_a_progress_line_has_the_position_and_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOTAL, "12")
+    monkeypatch.setattr("krona.sweeps.output.finished_seconds", [])
+
+    def line(number: int, seconds: float, state: str = "done") -> str:
         one = job(tmp_path, state=state)
         one.result.times["total"] = seconds
-        return one
+        return progress_line(one, number, at_a_time=2)
 
-    progress = SweepProgress(12, at_a_time=2)
-    assert progress.start_line("seed=0") == "1/12  seed=0 starts"
-    assert progress.end_line(ended(9, "skipped")).startswith("1/12  done already  krona-")
-    assert "failed  x: no" in progress.end_line(Job("x", "failed", tmp_path, error="no"))
-    assert progress.seconds_left is None
-    assert progress.end_line(ended(10)).endswith("  10 s; about 50 s left")  # 9 jobs, two at a time
-    assert progress.end_line(ended(20)).endswith("  20 s; about 60 s left")
-    for _ in range(6):
-        progress.end_line(ended(15))
-    assert progress.end_line(ended(15)).endswith("  15 s; about 15 s left")  # one job is left
-    assert progress.end_line(ended(15)).endswith("  15 s")
+    assert line(0, 9, "skipped").startswith("1/12  done already  krona-")
+    assert "2/12  failed  x: no" in progress_line(Job("x", "failed", tmp_path, error="no"), 1, at_a_time=2)
+    assert line(2, 10).endswith("  10 s; about 50 s left")  # 9 jobs, two at a time
+    assert line(3, 20).endswith("  20 s; about 60 s left")
+    assert line(10, 15).endswith("  15 s; about 15 s left")  # one job is left
+    assert line(11, 15).endswith("  15 s")
+    assert "left" not in progress_line(job(tmp_path), 4, at_a_time=None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state", "error"),
+    [
+        (None, "done", "done", None),
+        ("done", "done", "skipped", None),
+        ("failed", "failed", "failed", "loss is nan"),
+        (None, "interrupted", "failed", "Run the same command again to resume"),
+        (None, None, "failed", "no result"),
+        (None, "claimed", "claimed_by_other", "another process"),
+    ],
+)
+def test_the_outcome_of_a_run_is_in_its_folder(
+    before: Any, after: Any, state: str, error: str | None, tmp_path: Path
+) -> None:
+    result = make_result("krona", "rte")
+    folder = tmp_path / result.run_id
+
+    def write(status: Any) -> None:
+        if status == "claimed":
+            folder.mkdir()
+            claimed(folder, os.getpid())
+        elif status is not None:
+            result.status, result.error = status, "loss is nan" if status == "failed" else None
+            write_result(folder, result)
+
+    write(before)
+    planned = RunFolder(folder).state()
+    if after != before:
+        write(after)
+    job = read_outcome(planned, tmp_path)
+    assert job.state == state
+    assert error is None if job.error is None else error in job.error
+
+
+def test_a_run_that_was_repeated_is_not_done_already(tmp_path: Path) -> None:
+    result = make_result("krona", "rte")
+    write_result(tmp_path / result.run_id, result)
+    planned = RunFolder(tmp_path / result.run_id).state()
+    result.provenance["finished"] = "2030-01-01T00:00:00+00:00"
+    write_result(tmp_path / result.run_id, result)
+    assert read_outcome(planned, tmp_path).state == "done"

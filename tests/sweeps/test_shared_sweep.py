@@ -1,16 +1,11 @@
 """Test a sweep in several processes on a shared folder: each run happens once, and interrupted runs resume."""
 
-import json
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from krona.runs.result import read_result
 from one_job import compose_all, take_part
-from typed_run import start, wait_for
 
 
 def test_four_processes_started_together_do_each_of_six_runs_once(
@@ -37,23 +32,3 @@ def test_four_processes_started_together_do_each_of_six_runs_once(
         assert read_result(folder / "result.json").status == "done"
         assert not (folder / "claim.json").exists()
         assert (folder / "train.log").read_text().count(folder.name) == 1  # started once
-
-
-@pytest.mark.slow
-def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path: Path) -> None:
-    outputs = tmp_path / "shared" / "outputs"
-    outputs.mkdir(parents=True)
-    process = start(outputs, "-m", *small, "method=lora", "seed=0,1,2", "trainer.max_epochs=400", cwd=tmp_path)
-    written = wait_for(process, lambda: list(outputs.glob("*/last.ckpt")))
-    run_id = written[0].parent.name
-    (tmp_path / "shared").rename(tmp_path / "unmounted")
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 1
-    assert f"{run_id} or its claim file does not exist any more" in out
-    (line,) = err.splitlines()
-    assert line.startswith(f"error: The folder {outputs / 'sweeps'} has disappeared since the sweep began")
-    assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra creates the empty folder again
-    assert not list((outputs / "sweeps").iterdir())
-    left = tmp_path / "unmounted" / "outputs" / run_id
-    assert json.loads((left / "result.json").read_text())["status"] == "running"
-    shutil.rmtree(tmp_path / "unmounted")

@@ -13,7 +13,6 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -30,7 +29,6 @@ from krona.runs import index
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.result import read_result, write_result
-from krona.sweeps.ledger import Ledger
 from krona.tasks import hub
 from krona.training.jobs.job import _prepare
 from one_job import config, run
@@ -273,27 +271,18 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     """Return all functions that remove files below outputs/, by name."""
 
     def prepare() -> None:
-        spec: Any = SimpleNamespace(run=RunFolder(outputs / "run"), notes=[])
-        spec.settings = SimpleNamespace(overwrite=True)
+        spec: Any = SimpleNamespace(run=RunFolder(outputs / "run"), notes=[], overwrites=True)
         if (claim := spec.run.claim()) is not None:
             try:
                 _prepare(spec, claim)
             finally:
                 claim.release()
 
-    def ledger() -> None:
-        config = OmegaConf.create({"hydra": {"overrides": {"task": []}, "launcher": {}, "sweeper": {"_target_": "x"}}})
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("krona.sweeps.ledger.runs_folder", lambda *_, **__: outputs)
-            patch.setenv("KRONA_LEDGER", "")
-            Ledger().on_multirun_start(OmegaConf.merge(config, {"sweep": None}))
-
     return {
         "doctor --fix": lambda: remove_left_overs(outputs),
         "index": lambda: summaries(outputs),
         "a run with overwrite=true": prepare,
         "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
-        "a multirun": ledger,
     }
 
 

@@ -35,7 +35,7 @@ POINTS = {
     ],
     "clocks": ["runs/test_claim.py::test_a_living_owner_keeps_its_claim_with_any_clock"],
     "races of 8 processes": ["runs/test_claim.py::test_of_eight_started_together_exactly_one_has_the_claim"],
-    "killed sweeps": ["sweeps/launchers/test_running.py", "sweeps/test_workers.py"],
+    "killed sweeps": ["sweeps/test_workers.py", "sweeps/test_launchers.py"],
 }
 OUTCOME = re.compile(r"(?P<passed>\S+::.+ PASSED)|(?P<failed>(?:FAILED|ERROR) \S+::.+)")  # of pytest -vv -rfE
 

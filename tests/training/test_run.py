@@ -173,6 +173,13 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
     assert "from before" not in (folder / "train.log").read_text()
 
 
+def test_a_job_that_slurm_requeued_resumes_and_overwrites_nothing(
+    values: dict[str, Any], done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run({**values, "overwrite": True}, done.parent)[0].state == "skipped"
+
+
 KILLS = [  # most are slow, and the others detect most of the same errors
     pytest.param(("step", 2), marks=pytest.mark.slow),  # before any epoch has ended
     ("step", 5),

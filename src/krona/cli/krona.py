@@ -123,7 +123,7 @@ def table(
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     renderer(form)  # raises an error before the runs start
-    code = run_sweep(wanted, workers=workers)
+    code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
     shown = "1" if number in RECIPE_TABLES else number
     _print_report([paths.OUTPUTS], form, table=shown, run_ids=sweeps.planned_ids(wanted, outputs=paths.OUTPUTS))
     sys.exit(code)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from krona.config.choices import named_targets, remove_plugin_launchers
+from krona.config.choices import named_targets
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import WRONG_INPUT, explain, normalize
@@ -21,7 +21,7 @@ from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import allow_own, hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
-from krona.training.jobs.child_processes import PARENT, end_with_parent
+from krona.sweeps.workers import worker_number
 
 
 def launch(
@@ -37,8 +37,6 @@ def launch(
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        if parent := os.environ.pop(PARENT, None):
-            end_with_parent(int(parent))
         if "--version" in arguments:  # Hydra would print its own version
             print(f"krona {version('krona')}")
             leave(0)
@@ -47,7 +45,6 @@ def launch(
         _search_also(arguments)
         allow_own(named_targets(arguments))  # Hydra itself imports the classes of hydra.callbacks
         sys.argv[1:] = ready = normalize(arguments)
-        remove_plugin_launchers()
         options = option_parser().parse_args(ready)
         text = None if render is None else render(options)
         if options.help:
@@ -57,7 +54,7 @@ def launch(
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
-        exit_interrupted(error)
+        exit_interrupted(error, announce=worker_number() is None)  # otherwise the parent process announces it
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch, which --help does not need
     from krona.config.settings import Run
     from krona.training.jobs.job import Job
 
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SHAPES = re.compile(  # overrides with which a method may not fit its backbone
     r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length)"
 )
@@ -41,7 +42,6 @@ def train() -> NoReturn:
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.sweeps.ledger import note_job
     from krona.training.ranks import my_rank
 
     quiet_libraries()
@@ -61,31 +61,27 @@ def job(cfg: DictConfig) -> "Job":
         traceback.print_exc()
         done = _failed(overrides, f"{type(error).__name__}: {error}")
     _report(done, console, multirun=multirun)
-    done.overrides = tuple(overrides)
-    note_job(done)
     return done
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
-    from krona.sweeps.ledger import require_outputs
-    from krona.sweeps.output import SweepProgress
+    from krona.sweeps.output import finished_seconds, position
+    from krona.sweeps.workers import worker_number
     from krona.training.jobs.job import JobSpec
     from krona.training.jobs.run_job import run_job
 
-    require_outputs()
     run = build_job(cfg)
-    counted = SweepProgress.current if multirun else None
     spec = JobSpec(
         config=run.config,
         stored=run.stored,
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
-        shows_notes=not multirun or (counted is not None and not counted.seconds),  # until the first run is done
-        position="" if counted is None else f"{counted.ended + 1}/{counted.total}",
+        shows_notes=not multirun or not finished_seconds,  # until the first run is done
+        position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )
-    return run_job(spec, console)
+    return run_job(spec, console if worker_number() is None else Console(quiet=True))
 
 
 def _failed(overrides: Sequence[str], error: str) -> "Job":
@@ -96,23 +92,22 @@ def _failed(overrides: Sequence[str], error: str) -> "Job":
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
-    from krona.sweeps.output import SweepProgress
-    from krona.training.jobs.job import WORDS
+    from krona.sweeps.output import progress_line
+    from krona.sweeps.workers import worker_count, worker_number
     from krona.training.jobs.summary import print_summary
 
-    failed = done.state in ("failed", "claimed_by_other")
-    if multirun and SweepProgress.current is not None:
-        say(console, SweepProgress.current.end_line(done))
+    if multirun:
+        if worker_number() is None or done.state in ("done", "failed"):
+            launcher = HydraConfig.get().launcher._target_
+            at_a_time = worker_count() if launcher == BASIC_LAUNCHER else None
+            say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
         return
+    failed = done.state in ("failed", "claimed_by_other")
     if done.state == "skipped" and done.messages:
         first, *others = done.messages
         say(console, f"{done.run_id}: {first}")
         for message in others:
             say(console, f"  {message}")
-    if multirun:
-        if failed:
-            say(console, f"  {WORDS[done.state]}: {done.error}")
-        return
     print_summary(done, console)
     if failed:
         raise SystemExit(done.error)

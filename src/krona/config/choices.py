@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -18,6 +16,8 @@ from krona.paths import choice_files, conf_folders
 
 TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # matches in a YAML file and in an override
 
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all but basic are plugins of Hydra
+
 
 def groups() -> list[str]:
     """Return the names of all groups: the subfolders of krona's conf/ and of the user's own conf/, and ``sweeps``."""
@@ -27,8 +27,7 @@ def groups() -> list[str]:
 
 def choices(group: str) -> list[str]:
     """Return the names of a group's choices."""
-    builtin = ["basic"] if group == "hydra/launcher" else []  # Hydra's own launcher, which runs one job after the other
-    return [*builtin, *choice_files(group)]
+    return list(LAUNCHERS) if group == "hydra/launcher" else list(choice_files(group))
 
 
 def own_targets() -> set[str]:
@@ -83,6 +82,8 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 def unknown_choice(group: str, name: str) -> str:
     """Return the message for a choice that a group does not have. It suggests a replacement or lists the choices."""
+    if group == "hydra/launcher" and name in LAUNCHERS:
+        return f"hydra/launcher={name} needs a plugin of Hydra that is not installed. Run: pip install -e '.[cluster]'"
     more = find_habit(group, name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
@@ -97,14 +98,6 @@ def unknown_choice(group: str, name: str) -> str:
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
         more = f". To use another shape of A, set method.kron_factors={sides}. The shape of B follows from the layer"
     return f"{group}={name} does not exist: {did_you_mean(name, choices(group))}{more}"
-
-
-def remove_plugin_launchers() -> None:
-    """Remove the configs of Hydra's own launcher plugins, into which Hydra would merge krona's configs."""
-    Plugins.instance()  # registers the plugins at the first call
-    stored: Any = ConfigStore.instance().repo.get("hydra", {})
-    for name in choice_files("hydra/launcher"):
-        stored.get("launcher", {}).pop(f"{name}.yaml", None)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config import tuned
-from krona.config.choices import choices, groups, is_overridden, remove_plugin_launchers, require_choices, require_names
+from krona.config.choices import choices, groups, is_overridden, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
 from krona.config.learning_rates import rate_notes, read_model_config
 from krona.config.pooling import folder_pooling
@@ -206,7 +206,6 @@ def hydra_session() -> Iterator[None]:
     """Initialize Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
-    remove_plugin_launchers()
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             yield

@@ -29,6 +29,7 @@ class RunState:
     result: Result | None = None
     error: str | None = None
     config: dict[str, Any] | None = None  # of a run that was planned from a command
+    overrides: tuple[str, ...] = ()  # of a run that was planned from a command
 
 
 class RunFolder:

@@ -9,13 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from krona.runs.slurm_requeue import slurm_job
+
 Holder = dict[str, Any]  # with the keys host, machine, pid, token and slurm
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
 
 def claim_text(token: str) -> str:
     """Return the content of a claim file of this process."""
-    return json.dumps({**this_process(), "token": token, "slurm": _slurm_job()})
+    return json.dumps({**this_process(), "token": token, "slurm": slurm_job()})
 
 
 def this_process() -> Holder:
@@ -72,12 +74,7 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
     """
     if is_local(holder) and not is_alive(holder.get("pid")):
         return True
-    match holder.get("slurm"), _slurm_job():
+    match holder.get("slurm"), slurm_job():
         case [before, int(times)], [now, int(times_now)]:
             return bool(before == now and times < times_now)
     return False
-
-
-def _slurm_job() -> list[Any] | None:
-    number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
-    return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from krona.messages import KronaError, check_file_name, did_you_mean, mask_secrets
-from krona.safe_files import read_json, remove_below, write_whole
+from krona.safe_files import read_json, write_whole
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
 
@@ -62,21 +62,6 @@ def command_file(outputs: Path, sweep: str) -> Path:
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
     _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": mask_secrets(overrides)}) + "\n")
-
-
-def read_files(outputs: Path, sweep: str) -> dict[Path, str | None]:
-    """Return a dict from the paths of a sweep's files to their contents. A missing file has the value None."""
-    files = (command_file(outputs, sweep), _ids_file(outputs, sweep))
-    return {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in files}
-
-
-def restore_files(before: dict[Path, str | None]) -> None:
-    """Restore the contents that `read_files` returned. Call this function if all runs of a command were rejected."""
-    for path, text in before.items():
-        if text is None:
-            remove_below(path.parents[1], path)
-        else:
-            _write(path, text)
 
 
 def load_command(outputs: Path, sweep: str) -> list[str]:

@@ -1,58 +1,86 @@
 """Format the progress lines of a multirun (a command with several jobs), and print its closing table."""
 
+import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
 
 from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, scores, table, terminal_width
 from krona.messages import amount, first_few
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.suspicious_scores import remark_lines
-from krona.training.jobs.job import WORDS, Job
+from krona.training.jobs.job import WORDS, Job, code_change
 from krona.training.jobs.summary import heading, outputs_option
 
+TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
 MAX_LINES = 5  # maximum number of warnings, and of notes
 
+finished_seconds: list[float] = []  # the times of the runs of a multirun that this process finished
 
-@dataclass
-class SweepProgress:
-    """A counter of the jobs of a multirun. ``at_a_time`` jobs run at the same time."""
 
-    # the counter of this process; None in a single run, or if the sweeper does not tell the number of jobs
-    current: ClassVar["SweepProgress | None"] = None
-    total: int
-    at_a_time: int = 1
-    started: int = 0
-    ended: int = 0
-    seconds: list[float] = field(default_factory=list)  # the times of the finished jobs
+def position(number: int) -> str:
+    """Return the position of a multirun's job, such as ``3/12``, or an empty text if the number of jobs is unknown."""
+    total = os.environ.get(TOTAL)
+    return f"{number + 1}/{total}" if total else ""
 
-    def start_line(self, name: str) -> str:
-        """Count a job that starts, and return a line such as ``3/12  NAME starts``."""
-        self.started += 1
-        return f"{self.started}/{self.total}  {name} starts"
 
-    def end_line(self, job: Job) -> str:
-        """Count a job that ended, and return ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
-        self.ended += 1
-        if job.state == "done" and job.result is not None:
-            self.seconds.append(float(job.result.times["total"]))
-        left = self.seconds_left
-        return f"{self.ended}/{self.total}  {_outcome(job)}" + (f"; about {duration(left)} left" if left else "")
+def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
+    """Return a line such as ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``.
 
-    @property
-    def seconds_left(self) -> float | None:
-        """The remaining seconds by the mean time of finished jobs, or None before the first and after the last job."""
-        left = self.total - self.ended
-        if not self.seconds or not left:
-            return None
-        return sum(self.seconds) / len(self.seconds) * -(-left // min(self.at_a_time, left))
+    Args:
+        number: the number of the job, from 0.
+        at_a_time: the number of jobs that run at the same time; None if it is unknown, so the line has no time left.
+    """
+    line = "  ".join(filter(None, [position(number), _outcome(job)]))
+    if job.state == "done" and job.result is not None:
+        finished_seconds.append(float(job.result.times["total"]))
+    left = int(os.environ.get(TOTAL, "0")) - number - 1
+    if left <= 0 or at_a_time is None or not finished_seconds:
+        return line
+    seconds = sum(finished_seconds) / len(finished_seconds) * -(-left // min(at_a_time, left))
+    return f"{line}; about {duration(seconds)} left"
+
+
+def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep: str, named: bool) -> int:
+    """Print the closing table of a multirun, and return the exit code: 1 if a run failed or has no result, else 0.
+
+    The outcomes are read from the folders of the planned runs, so they are complete with any launcher.
+
+    Args:
+        before: the planned runs, with their states before the command started.
+        named: whether the user chose the name ``sweep``.
+    """
+    jobs = [read_outcome(run, outputs) for run in before]
+    earlier = set[str]()
+    for job in jobs:
+        if job.state == "done" and job.run_id in earlier:  # two jobs with the same run
+            job.state = "skipped"
+        earlier.add(job.run_id)
+    show(jobs, console, sweep=sweep, named=named)
+    return int(any(job.state == "failed" for job in jobs))
+
+
+def read_outcome(before: RunState, outputs: Path) -> Job:
+    """Return the outcome of a planned run from its folder. ``before`` is its state before the command started."""
+    now = before if before.state == "wrong" else RunFolder(outputs / before.run_id).state()
+    job = Job(before.run_id, "failed", outputs / before.run_id, now.result, now.error, overrides=before.overrides)
+    if now.state == "done" and now.result is not None:
+        unchanged = before.result is not None and before.result.provenance == now.result.provenance
+        job.state = "skipped" if before.state == "done" and unchanged else "done"
+        job.messages = code_change(now.result) if job.state == "skipped" else []
+    elif now.state == "running":
+        job.state, job.error = "claimed_by_other", "another process works on this run"
+    elif now.state == "interrupted" and now.result is not None:
+        job.error = f"stopped, {now.result.reached}. Run the same command again to resume."
+    elif now.state == "waiting":
+        job.error = "no result. Its error is above, or in the output of its process."
+    return job
 
 
 def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
@@ -164,14 +192,13 @@ def _notes(jobs: Sequence[Job]) -> list[str]:
     counts: Counter[str] = Counter()
     for job in jobs:
         if job.result is not None:
-            # messages after the first warn that the code has changed
-            counts.update(list(dict.fromkeys([*job.result.notes, *job.messages[1:]])))
+            counts.update(list(dict.fromkeys([*job.result.notes, *job.messages])))
     runs = amount(len(jobs), "run")
     return first_few([f"note ({count} of {runs}): {note}" for note, count in counts.items()], MAX_LINES)
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:
     lines = [f"{job.run_id}: {job.error}" for job in jobs if job.error]
-    if any(job.state == "failed" and job.result is not None and job.result.status == "failed" for job in jobs):
+    if any(job.result is not None and job.result.status == "failed" for job in jobs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

@@ -45,8 +45,8 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
         run_id = identify(check.settings(config, own=source is None, starts=False))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(" ".join(job), "wrong", error=message, config=config)
-    return replace(RunFolder(outputs / run_id).state(), config=config)
+        return RunState(" ".join(job), "wrong", error=message, config=config, overrides=job)
+    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=job)
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

@@ -1,28 +1,108 @@
-"""Run all runs of a sweep with ``train.py -m``, in one or several processes."""
+"""Run a command in several processes on this machine (`krona table --workers`, `krona tune --workers`).
+
+The processes divide the runs by their claims, so no process distributes them.
+"""
 
 import os
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from krona.messages import KronaError
+from rich.console import Console
+
+from krona.formatting import say
+from krona.messages import KronaError, amount
 from krona.paths import program
-from krona.training.jobs.child_processes import PARENT, children, exit_code
+from krona.runs.interrupts import OVERWRITE, Interrupted, exit_interrupted, interrupt, signal_number
+from krona.runs.sweep import default_sweep_name
+from krona.training.machine import cpu_count
+
+WORKER = "KRONA_WORKER"  # environment variable with the number of this worker, such as 1/4
+GRACE_S = 5.0  # seconds in which workers that received Ctrl-C themselves can end
 
 
-def run_sweep(overrides: Sequence[str], *, workers: int) -> int:
-    """Run a sweep, and return the exit code of ``train.py``.
+def worker_number() -> int | None:
+    """Return the number of this worker, from 0, or None if this process is not a worker."""
+    number = os.environ.get(WORKER)
+    return None if number is None else int(number.partition("/")[0])
 
-    The joblib launcher distributes the runs over ``workers`` processes. After an interrupt, this process waits until
-    ``train.py`` has ended, and then exits with the exit code of an interrupt.
+
+def worker_count() -> int:
+    """Return the number of workers to which this process belongs, or 1."""
+    return int(os.environ.get(WORKER, "0/1").partition("/")[2])
+
+
+@contextmanager
+def exit_on_interrupt(*, announce: bool) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM, exit with 128 + the number of the signal, and print how to resume if ``announce``."""
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Interrupted as stop:
+        exit_interrupted(stop, announce=announce)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def run_workers(command: Sequence[str], count: int) -> list[int]:
+    """Run a command in ``count`` processes at the same time, and return their exit codes. Several are workers.
+
+    A process that was killed by a signal has the negative number of the signal, as in `subprocess`. After an interrupt,
+    this process waits for the workers and then exits.
     """
-    if workers > 1:
-        if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
-            raise KronaError(
-                f"--workers {workers} and {launcher} both choose where the runs take place. Use one of them."
-            )
-        overrides = [*overrides, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}"]
-    with children(announce=False) as started:  # train.py itself reports the interrupt
-        environment = {**os.environ, PARENT: str(os.getpid())}
-        started.append(subprocess.Popen([*program("train"), "-m", *overrides], env=environment))
-        started[0].wait()
-    return exit_code(started[0])
+    started: list[subprocess.Popen[bytes]] = []
+    with exit_on_interrupt(announce=count > 1):  # a single process announces the interrupt itself
+        try:
+            for number in range(count):
+                started.append(subprocess.Popen(command, env={**os.environ, **_environment(number, count)}))
+            return [process.wait() for process in started]
+        except BaseException as error:
+            by_terminal = isinstance(error, Interrupted) and signal_number(error) == signal.SIGINT
+            for process in started if by_terminal else []:  # the workers have received Ctrl-C themselves
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_S)
+            for process in started:
+                process.terminate()  # has no effect on a process that has ended
+            for process in started:
+                process.wait()
+            raise
+
+
+def _environment(number: int, count: int) -> dict[str, str]:
+    """Return the environment variables of a worker: its number, its CPU threads, and its GPU if there are several."""
+    if count == 1:
+        return {}
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = visible.split(",") if visible else [str(card) for card in range(torch.cuda.device_count())]
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cpu_count() // count)))
+    gpu = {"CUDA_VISIBLE_DEVICES": cards[number % len(cards)]} if len(cards) > 1 else {}
+    return {WORKER: f"{number}/{count}", "OMP_NUM_THREADS": threads, **gpu}
+
+
+def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> int:
+    """Run all runs of a sweep in one or several processes, and return the exit code.
+
+    If a worker is killed, another process resumes its run after the other workers have ended.
+    """
+    command = [*program("train"), "-m", *overrides]
+    if workers == 1:
+        (code,) = run_workers(command, 1)
+        return code if code >= 0 else 128 - code
+    if repeats := next((item for item in overrides if OVERWRITE.fullmatch(item)), None):
+        raise KronaError(f"With --workers, {repeats} would repeat each run in each worker. Remove --workers.")
+    from krona.sweeps.output import close  # imports torch
+    from krona.sweeps.plan import plan
+
+    console = Console(soft_wrap=True)
+    planned = plan(overrides, outputs=outputs)
+    say(console, f"{amount(len(planned), 'run')} in {amount(workers, 'worker')}")
+    if killed := sum(code < 0 for code in run_workers(command, workers)):
+        say(console, f"{amount(killed, 'worker')} killed, perhaps for lack of memory. Resuming the run.")
+        run_workers(command, workers)
+    name = next((run.config["sweep"] for run in planned if run.config), None)
+    return close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)

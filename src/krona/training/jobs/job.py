@@ -25,6 +25,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version, own_code
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, run_id
+from krona.runs.slurm_requeue import is_requeued
 from krona.safe_files import Write, write_whole
 from krona.training.jobs.preflight import require
 from krona.training.ranks import Ranks
@@ -73,6 +74,11 @@ class JobSpec:
     @property
     def config_to_store(self) -> dict[str, Any]:
         return dict(self.stored or mask_secrets(self.settings.config))
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether a finished run is repeated. A job that SLURM has requeued resumes its run instead."""
+        return self.settings.overwrite and not is_requeued()
 
     @cached_property
     def initial(self) -> InitialWeights | None:
@@ -185,7 +191,7 @@ def find_outcome(spec: JobSpec) -> Job | None:
     A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``. Raise
     `KronaError` if its result.json can't be read.
     """
-    if spec.settings.overwrite:
+    if spec.overwrites:
         return None
     known = spec.run.state(ignore_claim=True)
     result = known.result
@@ -206,16 +212,21 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
         messages.append(
             f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
         )
+    return messages + code_change(result)
+
+
+def code_change(result: Result) -> list[str]:
+    """Return a message if the code has changed since a run."""
     code, then = code_version()["git_code"], result.provenance.get("git_code")
-    if code is not None and code != then:
-        messages.append(f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}")
-    return messages
+    if code is None or code == then:
+        return []
+    return [f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}"]
 
 
 def _prepare(spec: JobSpec, claim: Claim) -> None:
     """Remove the earlier files of a claimed run unless the run resumes from them. Rename a damaged checkpoint."""
     run = spec.run
-    if spec.settings.overwrite or run.state(ignore_claim=True).state != "interrupted":
+    if spec.overwrites or run.state(ignore_claim=True).state != "interrupted":
         run.remove_attempt(claim)
     spec.notes.extend(_code_notes(spec))
     if not run.checkpoint.is_file():

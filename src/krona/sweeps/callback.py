@@ -1,0 +1,103 @@
+"""Plan the runs of a multirun, save the plan, and print the closing table at the end (a callback of Hydra)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from rich.console import Console
+
+from krona.config.compose import runs_folder
+from krona.config.multirun import list_jobs, sweeper_params
+from krona.formatting import say
+from krona.messages import KronaError, amount, first_few
+from krona.runs import sweep
+from krona.runs.folder import RunState
+from krona.safe_files import remove_below
+from krona.sweeps import output, plan
+from krona.sweeps.workers import worker_number
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+class SweepSummary(Callback):
+    """The Hydra callback that plans the runs of a multirun and prints their outcomes after the last job.
+
+    With another sweeper than Hydra's own, the runs are not known in advance, so no closing table is printed.
+    """
+
+    def __reduce__(self) -> tuple[type["SweepSummary"], tuple[()]]:
+        """Pass no plan to the processes of a launcher, which would copy it with each job."""
+        return SweepSummary, ()
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        overrides, self.runs = list(config.hydra.overrides.task), list[RunState]()
+        with _errors_end_the_multirun():  # errors must be found before anything is written
+            self.outputs = runs_folder(config.hydra, multirun=True)
+            self.file = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
+            _require_replaceable(self.file)
+            self.name = config.sweep or sweep.default_sweep_name(overrides)
+            earlier = sweep.load_run_ids(self.outputs, self.name)
+            if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+                return
+            self.runs = plan.plan_jobs(list_jobs(sweeper_params(config), overrides), outputs=self.outputs)
+            self.outputs.mkdir(parents=True, exist_ok=True)
+            ids = {run.run_id for run in self.runs if run.state != "wrong"}
+            if ids and not ids < earlier:  # otherwise the command repeats some runs of the sweep
+                sweep.save_command(self.outputs, self.name, overrides)
+                sweep.save_run_ids(self.outputs, self.name, ids)
+        os.environ[output.TOTAL] = str(len(self.runs))
+        if worker_number() is None:
+            _announce(self.runs)
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        remove_below(self.file.parents[1], self.file)  # Hydra's sweeper writes it, and nothing reads it
+        os.environ.pop(output.TOTAL, None)
+        if not self.runs or worker_number() is not None:
+            return
+        if output.close(self.runs, self.outputs, Console(), sweep=self.name, named=config.sweep is not None):
+            raise SystemExit(1)
+
+
+def _announce(runs: Sequence[RunState]) -> None:
+    say(Console(), amount(len(runs), "run"))
+    wrong = [run for run in runs if run.state == "wrong"]
+    if 0 < len(wrong) < len(runs):  # otherwise the first job shows the error at once
+        say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
+    for line in _find_equal_runs(runs):
+        say(Console(), f"  note: {line}")
+
+
+def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
+    """Return a note for each job with the run of an earlier job, such as two factor shapes that become the same."""
+    first: dict[str, tuple[str, ...]] = {}
+    notes = []
+    for run in runs:
+        earlier = first.setdefault(run.run_id, run.overrides)
+        if run.state != "wrong" and (different := [item for item in run.overrides if item not in earlier]):
+            other = " ".join(item for item in earlier if item not in run.overrides)
+            notes.append(f"{' '.join(different)} is the same run as {other} on this backbone, and is not repeated.")
+    return first_few(notes, output.MAX_LINES)
+
+
+def _require_replaceable(file: Path) -> None:
+    """Raise `KronaError` if the multirun would replace and then remove a file of the user."""
+    if os.path.lexists(file) and f"{__name__}." not in file.read_text(encoding="utf-8", errors="replace"):
+        raise KronaError(
+            f"{file} exists, and Hydra would replace it. Rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."
+        )
+
+
+@contextmanager
+def _errors_end_the_multirun() -> Iterator[None]:
+    """Raise SystemExit instead of `KronaError` or OSError, because Hydra turns an Exception into a warning."""
+    try:
+        yield
+    except KronaError as error:
+        raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(
+            f"{error.filename} can't be used: {error.strerror or error}. A sweep needs a writable folder."
+        ) from error
