@@ -15,6 +15,7 @@ from krona.messages import KronaError
 from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, write_result
 from krona.training.jobs.job import identify
+from runs.made_runs import new_study
 
 pytestmark = pytest.mark.usefixtures("composer")
 
@@ -99,14 +100,12 @@ def study(
 ) -> None:
     """Write a study of finished trials. The first trial has the values ``own``."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
-    from krona.runs.tune_study import open_study
-
     name = name or f"{method}-sample_rte-nano"
-    opened = open_study(outputs, name, space="a space", base=f"{method} {task} nano seed 0 [1f3a]", seed=0)
+    opened = new_study(outputs, name, base=f"{method} {task} nano seed 0")
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
-        attributes = {"worker": {}, "overrides": list(overrides), "run_id": run_id}
+        attributes = {"overrides": list(overrides), "run_id": run_id}
         opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
 

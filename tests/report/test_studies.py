@@ -8,6 +8,7 @@ from krona.report.build import build_report, collect
 from krona.report.charts.scores import study_charts
 from krona.report.notes import study_sentences
 from report.generate import collected, make_result, write_all
+from runs.made_runs import new_study
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -21,10 +22,8 @@ def outputs(tmp_path_factory):
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 
-    from krona.runs.tune_study import open_study
-
     folder = tmp_path_factory.mktemp("outputs")
-    study = open_study(folder, NAME, space="a space", base="a base", seed=0)
+    study = new_study(folder, NAME)
     axes = {"optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True), "factors": CategoricalDistribution(SHAPES)}
     for number in range(12):
         lr, shape = 1e-4 * 1.7 ** (number + 1.123456789), SHAPES[number % 3]
@@ -41,7 +40,7 @@ def outputs(tmp_path_factory):
         study.add_trial(create_trial(
             state=TrialState.COMPLETE if done else TrialState.PRUNED, value=50.0 + number if done else None,
             params={"optimizer.lr": lr, "factors": shape}, distributions=axes, intermediate_values={1: 40.0 + number},
-            user_attrs={"worker": {}, "overrides": [f"optimizer.lr={lr}", f"factors={shape}"], "run_id": one.run_id},
+            user_attrs={"overrides": [f"optimizer.lr={lr}", f"factors={shape}"], "run_id": one.run_id},
         ))  # fmt: skip
     write_all(folder, [make_result("lora", "rte", rows=40)])
     return folder

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, write_result
+from krona.runs.studies import open_storage, study_path
 
 TASK = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
 
@@ -44,6 +45,17 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
         (folder / "predictions.jsonl").write_text("{}\n")
         save_file({"A": np.zeros(3, np.float32)}, folder / "adapter.safetensors")
     return folder
+
+
+def new_study(outputs: Path, name: str, *, base: str = "") -> Any:
+    """Create a study without trials, as `krona tune` does."""
+    import optuna
+
+    path = study_path(outputs, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(study_name=name, storage=open_storage(path), direction="maximize", load_if_exists=True)
+    study.set_user_attr("base", base)
+    return study
 
 
 def dead_pid() -> int:

@@ -13,8 +13,8 @@ from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder, State, require_new, require_out
 from krona.runs.result import Status, write_result
+from krona.runs.studies import study_path
 from krona.runs.sweep import load_command, load_run_ids, save_command, save_run_ids
-from krona.runs.tune_study import study_path
 from krona.safe_files import write_whole
 from one_job import config
 from report.generate import make_result

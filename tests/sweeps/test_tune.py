@@ -1,13 +1,8 @@
 """Test a study of real runs: scores on dev only, pruning, resuming after a kill, errors, and the last lines."""
 
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,30 +13,29 @@ from rich.console import Console
 
 from krona.messages import KronaError
 from krona.paths import CONF
-from krona.runs import tune_study
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
-from krona.runs.studies import Axis, Study, Trial, read_study
-from krona.runs.tune_study import (
-    counted_trials,
-    discard_trial,
-    open_storage,
-    open_study,
-    repeat_dead_trials,
-    study_path,
-)
+from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
 from krona.training.jobs.job import Job, JobSpec
 from krona.training.jobs.library_warnings import quiet_libraries
-from runs.made_runs import dead_pid
+from runs.made_runs import claimed, dead_pid, new_study, run
 from trackers.one_run import SMALL
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution  # noqa: E402
+
 from krona.sweeps import tune as loop  # noqa: E402
-from krona.sweeps.tune import compose_run, tune  # noqa: E402
-from krona.sweeps.tune_space import split_typed  # noqa: E402
+from krona.sweeps.tune import Axis, Search, compose_run, free_axes, next_trial, open_study, read_space, tune  # noqa: E402
 
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
+
+
+CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
+
+
+def opened(outputs: Path) -> Any:
+    return open_study(outputs, "s", compose_run(SMALL).config, [], seed=0)
 
 
 def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
@@ -79,11 +73,11 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
         *("optimizer.lr", "method.scaling", "factors"),
         "method.fit_factors",  # set by the choice of factors, so that the study's shape fits any backbone
     ]
-    with pytest.raises(KronaError, match=r"another setting: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
+    with pytest.raises(KronaError, match=r"other settings: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
         small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")
-    with pytest.raises(KronaError, match="was started with another search space"):
+    with pytest.raises(KronaError, match="was started with other settings: search space is"):
         tune([*SMALL], trials=3, outputs=tmp_path, space=other, console=Console(quiet=True))
     assert len(trials_of(tmp_path, name)) == 2
 
@@ -138,13 +132,13 @@ def test_a_damaged_study_says_how_to_continue(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "s.journal").write_bytes(b'{"op_code"\n\xff\x00\n')
     with pytest.raises(KronaError, match=r"The study \S+/s\.journal can't be opened \(.*\)\. To start a new study"):
-        new_study(tmp_path)
+        opened(tmp_path)
 
 
 def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
-    with pytest.raises(KronaError, match=r"studies can't be written to: File exists\. .*KRONA_OUTPUTS=FOLDER"):
-        new_study(tmp_path)
+    with pytest.raises(KronaError, match=r"can't be opened \(.*File exists.*KRONA_OUTPUTS=FOLDER"):
+        opened(tmp_path)
 
 
 def test_a_trial_is_composed_as_in_train_py() -> None:
@@ -155,167 +149,89 @@ def test_a_trial_is_composed_as_in_train_py() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "searched", "said"),
+    ("typed", "searched"),
     [
-        (["optimizer.lr=1e-3"], "method.scaling factors", "fixed: optimizer.lr=1e-3"),
-        (["++optimizer.lr=1e-3", "factors=2x384"], "method.scaling", "fixed: ++optimizer.lr=1e-3 factors=2x384"),
-        (["method.kron_factors=[[16,12]]"], "optimizer.lr method.scaling", "fixed: method.kron_factors=[[16,12]]"),
-        (["optimizer.weight_decay=0.1"], "optimizer.lr method.scaling factors", ""),
+        (["optimizer.lr=1e-3"], ["method.scaling", "factors"]),
+        (["++optimizer.lr=1e-3", "factors=2x384"], ["method.scaling"]),
+        (["method.kron_factors=[[16,12]]"], ["optimizer.lr", "method.scaling"]),
+        (["optimizer.weight_decay=0.1"], ["optimizer.lr", "method.scaling", "factors"]),
     ],
 )
-def test_typed_values_are_not_searched(
-    typed: list[str], searched: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(tuning: Any, trial: Any) -> None:
-        assert set(trial.params) == {axis.key for axis in tuning.axes}
-        raise KronaError(" ".join(axis.key for axis in tuning.axes))
-
-    monkeypatch.setattr(loop, "run_trial", stop)
-    with pytest.raises(KronaError, match=f"^{re.escape(searched)}$"):
-        small(tmp_path, *typed, trials=1)
-    lines = (tmp_path / "said.txt").read_text().splitlines()
-    assert [line.strip() for line in lines[1:]] == ([said] if said else [])
+def test_values_of_the_command_line_are_not_searched(typed: list[str], searched: list[str]) -> None:
+    assert [axis.key for axis in free_axes(read_space(SPACE, CONFIG), typed)] == searched
 
 
-def test_a_typed_override_wins_over_that_of_an_axis() -> None:
-    axes = (Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),)
-    assert split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
-    assert split_typed(axes, ["method=krona"]) == (axes, [])
+def test_an_override_of_the_command_line_has_precedence_over_that_of_an_axis() -> None:
+    axis = Axis("factors", CategoricalDistribution(["2x384"]), also="method.fit_factors=nearest")
+    assert free_axes([axis], ["method.fit_factors=exact"]) == [replace(axis, also="")]
+    assert free_axes([axis], ["method=krona"]) == [axis]
 
 
-def new_study(outputs: Path, name: str = "s") -> Any:
-    return open_study(outputs, name, space="x 0…1", base="b", seed=0)
+def test_only_trials_without_a_living_process_are_resumed(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "s")
+    search = Search(study, "s", [], [], tmp_path, Console(quiet=True))
+    dead, alive, starting, done = (study.ask() for _ in range(4))
+    for trial, name in ((dead, "dead"), (alive, "alive"), (done, "done")):
+        trial.set_user_attr("run_id", name)
+        folder = run(tmp_path, name, status="done" if trial is done else "running")
+        if trial is not done:
+            claimed(folder, dead_pid() if trial is dead else 1)
+    assert next_trial(search, 4).number == dead.number
+    study.tell(dead, 1.0)
+    assert next_trial(search, 4).number == done.number, "another process has finished the run"
+    study.tell(done, 2.0)
+    assert next_trial(search, 4) is None, f"{starting.number} has just started"
+    assert next_trial(search, 5).number == 4
 
 
-def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
-    study = new_study(tmp_path)
-    axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    host = os.uname().nodename
-    dead, alive, elsewhere = (study.ask(axis) for _ in range(3))
-    assert counted_trials(study) == []  # a process that was killed before it recorded its id leaves such trials
-    dead.set_user_attr("worker", {"host": host, "pid": dead_pid()})
-    alive.set_user_attr("worker", {"host": host, "pid": living.pid})
-    elsewhere.set_user_attr("worker", {"host": "another", "pid": 1})
-    try:
-        assert repeat_dead_trials(study, tmp_path) == 1
-        assert repeat_dead_trials(study, tmp_path) == 0
-    finally:
-        living.kill()
-        living.wait()
-    assert [trial.number for trial in counted_trials(study)] == [1, 2]
-    again = study.ask(axis)
-    assert again.params == dead.params
+def test_a_resumed_trial_keeps_its_values(tmp_path: Path) -> None:
+    study, axis = new_study(tmp_path, "s"), Axis("x", FloatDistribution(0.0, 1.0))
+    values = axis.suggest(trial := study.ask())
+    trial.set_user_attr("run_id", run(tmp_path, status="interrupted").name)
+    study = new_study(tmp_path, "s")
+    assert axis.suggest(next_trial(Search(study, "s", [], [], tmp_path, Console(quiet=True)), 1)) == values
 
 
-@pytest.fixture
-def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Return a function that changes the time zone of this process."""
-
-    def change(name: str) -> None:
-        monkeypatch.setenv("TZ", name)
-        time.tzset()
-
-    yield change
-    monkeypatch.undo()
-    time.tzset()
-
-
-def test_a_young_trial_of_a_machine_in_another_time_zone_is_alive(
-    tmp_path: Path, time_zone: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def end(tuning: Any, trial: Any) -> None:
-        time_zone("UTC-5")  # five hours later on the clock
-        monkeypatch.setattr("krona.runs.holder.is_local", lambda worker: False)
-        assert repeat_dead_trials(tuning.study, tmp_path) == 0
-        raise KronaError("alive")
-
-    monkeypatch.setattr(loop, "run_trial", end)
-    time_zone("UTC")
-    with pytest.raises(KronaError, match="alive"):
-        small(tmp_path, trials=1)
-
-
-def test_a_trial_that_another_process_has_discarded_does_not_stop_the_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run_job(spec: JobSpec, console: Console) -> Job:
-        study = open_study(tmp_path, "mine", **known)
-        if len(study.trials) < 3:
-            assert discard_trial(study, len(study.trials) - 1)  # as if this process were dead
-        result = SimpleNamespace(dev={"choice": 50.0})
-        state = "failed" if len(study.trials) == 1 else "done"
-        return Job(spec.run_id, state, spec.folder, None if state == "failed" else result)  # type: ignore[arg-type]
-
-    known: dict[str, Any] = {}
-    monkeypatch.setattr(loop, "open_study", lambda *args, **named: known.update(named) or open_study(*args, **named))
-    monkeypatch.setattr(loop, "run_job", run_job)
-    study, _ = small(tmp_path, trials=1, name="mine")
-    assert [(trial.number, trial.state) for trial in study.trials] == [(2, "finished")]
-
-
-def test_a_trial_with_the_values_of_another_process_does_not_count(
+def test_a_trial_with_the_values_of_another_process_takes_the_score_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_job(spec: JobSpec, console: Console) -> Job:
         ids.append(spec.run_id)
-        result = SimpleNamespace(dev={"choice": 50.0})
-        state = "claimed_by_other" if len(ids) == 1 else "done"
-        return Job(spec.run_id, state, spec.folder, None if len(ids) == 1 else result)  # type: ignore[arg-type]
+        if len(ids) == 1:
+            run(tmp_path, spec.run_id, status="interrupted")  # the other process ends immediately
+            return Job(spec.run_id, "claimed_by_other", spec.folder)
+        return Job(spec.run_id, "skipped", spec.folder, SimpleNamespace(dev={"choice": 50.0}))  # type: ignore[arg-type]
 
     ids: list[str] = []
     monkeypatch.setattr(loop, "run_job", run_job)
-    monkeypatch.setattr(loop, "REDRAW_S", 0.0)
     study, _ = small(tmp_path, trials=1)
-    assert [(trial.number, trial.state, trial.run_id) for trial in study.trials] == [(1, "finished", ids[1])]
-    assert "trial 0: another process runs these values" in (tmp_path / "said.txt").read_text()
+    assert [(trial.number, trial.state, trial.run_id) for trial in study.trials] == [(0, "finished", ids[0])]
+    assert ids == [ids[0]] * 2
 
 
 def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:
-    axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    axis = Axis("x", FloatDistribution(0.0, 1.0))
     drawn = []
     for _ in range(4):  # each iteration acts as a new process
-        study = new_study(tmp_path)
-        trial = study.ask(axis)
+        study = opened(tmp_path)
+        trial = study.ask()
+        drawn += axis.suggest(trial)
         study.tell(trial, 0.0)
-        drawn.append(trial.params["x"])
     assert len(set(drawn)) == 4
     (tmp_path / "again").mkdir()
-    assert new_study(tmp_path / "again").ask(axis).params["x"] == drawn[0], "--seed decides"
-
-
-def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    new_study(tmp_path)
-    path = study_path(tmp_path, "s")
-    code = "import os, sys; from pathlib import Path; from krona.runs.tune_study import RepairingLock\n"
-    code += "RepairingLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
-    assert path.with_name("s.journal.lock").exists()
-    monkeypatch.setattr(tune_study, "LOCK_S", 3)
-    study = new_study(tmp_path)
-    study.tell(study.ask(), 1.0)
-    assert [trial.value for trial in new_study(tmp_path).trials] == [1.0]
-    assert [file.name for file in path.parent.iterdir()] == ["s.journal"]
+    assert axis.suggest(opened(tmp_path / "again").ask()) == drawn[:1], "--seed decides"
 
 
 def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:
-    study = new_study(tmp_path)
+    study = new_study(tmp_path, "s")
     study.tell(study.ask(), 1.0)
     path = study_path(tmp_path, "s")
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines()[-1][:20])  # a kill or a full disk in the middle of a write
-    assert [trial.value for trial in read_study(path).trials] == []  # not counted without a worker, but readable
-    study = new_study(tmp_path)
+    assert [trial.value for trial in read_study(path).trials] == [1.0]
+    study = new_study(tmp_path, "s")
     study.tell(study.ask(), 2.0)
-    assert [trial.value for trial in new_study(tmp_path).trials] == [1.0, 2.0]
-
-
-def test_a_wrong_name_and_a_study_without_trials(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match="--study='a/b' must not contain /"):
-        new_study(tmp_path, "a/b")
-    new_study(tmp_path)
-    assert read_study(study_path(tmp_path, "s")).best is None
-    assert new_study(tmp_path).user_attrs["space"] == "x 0…1"
+    assert [trial.value for trial in new_study(tmp_path, "s").trials] == [1.0, 2.0]
 
 
 def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,3 +264,38 @@ def test_an_interrupt_has_its_exit_code(
         loop.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
     assert caught.value.code == code
     assert capsys.readouterr().err == "Interrupted. Run the same command again to resume.\n"
+
+
+def test_axes_without_a_key_in_the_config_are_left_out() -> None:
+    assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
+    assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
+    factors = Axis("factors", CategoricalDistribution(["2x384"]), also="method.fit_factors=nearest")
+    assert factors.suggest(optuna.trial.FixedTrial({"factors": "2x384"})) == [
+        "factors=2x384",
+        "method.fit_factors=nearest",
+    ]
+
+
+def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
+    axes = read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
+    assert [axis.key for axis in axes] == ["optimizer.lr", "method.scaling", "method.bias"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("nothing: 1", "has no axes"),
+        ("axes: {optimizer.lr: {low: 2, high: 1}}", "axis optimizer.lr is wrong: "),
+        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "axis optimizer.lr is wrong: "),
+        ("axes: {optimizer.lr: {choices: []}}", "It must have low and high, or a list of choices"),
+        ("axes: {optimizer.lr: {lo: 1}}", "is wrong: it is {'lo': 1}. It must have low and high"),
+        ("axes: {method.alpha: {low: 0, high: 1}}", "has none of the keys of"),
+        ("axes: [", "can't be read"),
+    ],
+)
+def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(content)
+    with pytest.raises(KronaError) as error:
+        read_space(path, CONFIG)
+    assert words in str(error.value)

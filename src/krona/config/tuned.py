@@ -19,8 +19,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.run_id import canonical
-from krona.runs.studies import read_study
-from krona.runs.tune_study import default_study_name, study_files
+from krona.runs.studies import default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
 # keys that change the length of a run, on which its warm-up may depend
@@ -81,8 +80,15 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     runs = [] if studies else _find_swept_runs(config, outputs)
     trials = dict(Counter(run.method for run in runs))
     trials |= {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
-    study = _select_study(config, found)
-    if study is not None:
+    fitting = [one for one in found if one.method == method and one.fits(config)]
+    if len(fitting) > 1:
+        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
+        raise KronaError(
+            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
+            f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
+        )
+    if fitting:
+        study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
         origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
         return study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}"
@@ -90,22 +96,10 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs)
     trials[method] = sum(map(len, scores.values()))
-    most = max(trials, key=lambda name: trials[name])
-    has_study = most in {one.method for one in found}
+    has_study = max(trials, key=trials.__getitem__) in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores, the smaller rate
     return {"optimizer.lr": lr}, _rate_note(lr, scores)
-
-
-def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> StudyBest | None:
-    fitting = [one for one in found if one.method == config["method"]["name"] and one.fits(config)]
-    if len(fitting) > 1:
-        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
-        raise KronaError(
-            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
-            f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
-        )
-    return fitting[0] if fitting else None
 
 
 def _describe(config: Mapping[str, Any]) -> str:
@@ -187,16 +181,13 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
     """Raise `KronaError` if another method had more trials. The message names the study, or else the sweep."""
-    method, command = config["method"]["name"], f"method={config['method']['name']} task={config['task']['name']} …"
-    most = max(counts.values())
-    if counts[method] == most:
+    method, other = config["method"]["name"], max(counts, key=counts.__getitem__)
+    if counts[method] == counts[other]:
         return
-    other = next(name for name in counts if counts[name] == most)
-    numbers = f"{method} had {amount(counts[method], 'trial')}, but {other} had {most}"
-    if study is None:
-        more = f"python train.py -m sweeps={SWEEP} {command}"
-    else:
-        more = (
-            f"krona tune {command}{f' --study {study}' if study != default_study_name(config) else ''} --trials {most}"
-        )
-    raise KronaError(f"recipe=tuned: {numbers}. A fair comparison needs equal numbers. Run the missing trials: {more}")
+    command = f"method={method} task={config['task']['name']} …"
+    sweep = f"python train.py -m sweeps={SWEEP} {command}"
+    raise KronaError(
+        f"recipe=tuned: {method} had {amount(counts[method], 'trial')}, but {other} had {counts[other]}. A fair "
+        "comparison needs equal numbers. Run the missing trials: "
+        f"{sweep if study is None else f'krona tune {command} --study {study} --trials {counts[other]}'}"
+    )

@@ -1,42 +1,19 @@
-"""Read the hyper-parameter searches of `krona tune` (studies). The report and ``recipe=tuned`` use them."""
+"""Open and read the studies of `krona tune`. A study is a search for hyper-parameters with Optuna.
 
+A study is a journal file, to which several processes and machines can write. Each trial is a run, so the claim of the
+run shows whether the process of a trial is alive.
+"""
+
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError, first_line
-from krona.runs.tune_study import counted_trials, import_optuna, open_storage, study_files
+from krona.messages import KronaError, check_file_name, first_line
 
-Choice = float | int | str | bool
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A searched key of the command line, with its range of numbers or its list of choices."""
-
-    key: str
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    choices: tuple[Choice, ...] = ()
-    needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
-    also: str = ""  # an override that is added to the command line with each value
-
-    def suggest(self, trial: Any) -> None:
-        """Let the study choose the value of this axis in a trial. A repeated trial keeps its value."""
-        if self.choices:
-            trial.suggest_categorical(self.key, self.choices)
-        else:
-            trial.suggest_float(self.key, self.low, self.high, log=self.log)
-
-    def words(self) -> str:
-        """Return the axis as text. Two axes with the same text have the same values."""
-        if self.choices:
-            return f"{self.key} {'|'.join(map(str, self.choices))}"
-        return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
 
 
 @dataclass(frozen=True)
@@ -52,15 +29,26 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A searched key of the command line, with its range of numbers or its choices."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Study:
-    """A study, with the trials that count towards ``--trials``, in the order of their numbers."""
+    """A study with its trials in the order of their numbers."""
 
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
     # Each searched key's share of the variance of the score. It is empty if there are fewer than four finished trials.
     importances: Mapping[str, float] = field(default_factory=dict)
-    base: str = ""  # method, task, backbone, seed and a hash, from `krona.sweeps.tune_space.fingerprint`
+    base: str = ""  # method, task, backbone and seed of the runs
 
     @cached_property
     def best(self) -> Trial | None:
@@ -69,14 +57,73 @@ class Study:
         return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def require_best(self) -> Trial:
-        """Return the best trial. Raise `KronaError` if no trial is finished."""
+        """Return the best trial.
+
+        Raises:
+            KronaError: no trial is finished.
+        """
         if self.best is None:
             raise KronaError(f"The study {self.name} has no finished trial yet. Resume the study with krona tune.")
         return self.best
 
 
+def study_path(outputs: Path, name: str) -> Path:
+    """Return the path of a study's file.
+
+    Raises:
+        KronaError: the name is invalid.
+    """
+    check_file_name("--study", name, forbidden="/\\#?%:'\" ")
+    return outputs / "studies" / f"{name}.journal"
+
+
+def study_files(outputs: Path) -> dict[str, Path]:
+    """Return the files of all studies by name."""
+    return {path.stem: path for path in sorted((outputs / "studies").glob("*.journal"))}
+
+
+def default_study_name(config: Mapping[str, Any]) -> str:
+    """Return the default name of a study, such as ``krona-rte-t5-base`` with the backbone ``google-t5/t5-base``."""
+    return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
+
+
+def import_optuna() -> Any:
+    """Return the module ``optuna``, which logs only warnings.
+
+    Raises:
+        KronaError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise KronaError("A study needs Optuna, which is not installed. Run: pip install -e '.[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def open_storage(path: Path) -> Any:
+    """Return Optuna's storage for a study's journal."""
+    storages = import_optuna().storages
+    journal = storages.journal
+
+    class Lock(journal.JournalFileOpenLock):  # type: ignore[misc, name-defined]
+        """A lock that first removes an incomplete last line, which a killed process or a full disk can leave.
+
+        Optuna would append to this line and could not read the file any more.
+        """
+
+        def acquire(self) -> bool:
+            super().acquire()
+            content = path.read_bytes() if path.is_file() else b""
+            if content and not content.endswith(b"\n"):
+                os.truncate(path, content.rfind(b"\n") + 1)
+            return True
+
+    return storages.JournalStorage(journal.JournalFileBackend(str(path), lock_obj=Lock(str(path))))
+
+
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that can't be read."""
+    """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that cannot be read."""
     found: list[Study | KronaError] = []
     for path in study_files(outputs).values():
         try:
@@ -87,14 +134,17 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study with the file's name."""
+    """Return the study in a file.
+
+    Raises:
+        KronaError: the file cannot be read, or contains no study with the file's name.
+    """
+    optuna = import_optuna()
     try:
-        study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
-    except KronaError as error:
-        raise KronaError(f"{path}: {error}") from error
-    except Exception as error:  # JSON and Optuna raise different classes
+        study = optuna.load_study(study_name=path.stem, storage=open_storage(path))
+    except Exception as error:  # JSON and Optuna raise different exception types
         raise KronaError(f"The study {path} can't be read: {first_line(error)}") from error
-    trials = counted_trials(study)
+    trials = study.get_trials(deepcopy=False)
     distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]
     base = str(study.user_attrs.get("base", ""))

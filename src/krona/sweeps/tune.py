@@ -1,80 +1,110 @@
-"""Search for hyper-parameters with one or several processes (`krona tune`).
+"""Search for hyper-parameters with Optuna, in one or several processes (`krona tune`).
 
-A study of Optuna chooses the values of a trial, and krona reports the dev score of the trial's run to the study.
-Hydra's Optuna plugin is not used, because it requires Optuna < 3, cannot prune trials, and counts the trials of each
-command from 0.
+A trial is a run. Optuna's study chooses the values of the run, gets its dev score after each epoch, and stops (prunes)
+a run whose score is below the median. The claim of the run shows whether the process of an unfinished trial is alive.
+If it is dead, the next process resumes the trial.
 """
 
-import os
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from krona.config import check
+from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import as_typed, say
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
-from krona.runs.holder import this_process
+from krona.runs.folder import RunFolder
+from krona.runs.heartbeat import LAPSE_S
 from krona.runs.interrupts import Interrupted
-from krona.runs.run_id import flatten
-from krona.runs.studies import Axis, read_study
-from krona.runs.tune_study import (
-    counted_trials,
-    default_study_name,
-    discard_trial,
-    is_discarded,
-    open_study,
-    remove_unused,
-    repeat_dead_trials,
-    study_path,
-)
-from krona.sweeps.tune_space import (
-    constant_settings,
-    fingerprint,
-    read_space,
-    split_typed,
-    trial_overrides,
-)
-from krona.training.jobs.child_processes import PARENT, children, end_with_parent
-from krona.training.jobs.job import Job, JobSpec
+from krona.runs.run_id import canonical, flatten
+from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
+from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
+from krona.training.jobs.job import JobSpec
 from krona.training.jobs.library_warnings import quiet_libraries
+from krona.training.jobs.preflight import require
 from krona.training.jobs.run_job import run_job
-from krona.training.machine import cpu_count
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
-REDRAW_S = 10.0  # seconds before a process draws other values because another process runs the same ones
+KEYS = {"low", "high", "log", "choices", "needs", "also"}  # of an axis in the YAML of a search space
 
 
-@dataclass
-class Tuning:
-    """The state of one `krona tune` command."""
+@dataclass(frozen=True)
+class Axis:
+    """A searched key of the command line."""
 
-    typed: Sequence[str]  # the user's overrides: method=krona task=rte
-    axes: tuple[Axis, ...]
-    name: str
+    key: str
+    values: Any  # Optuna's distribution: a range of numbers, or choices
+    needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
+    also: str = ""  # an override that is added to the command line with each value
+
+    def suggest(self, trial: Any) -> list[str]:
+        """Let the study choose a value, and return its overrides. A resumed trial keeps its value."""
+        if hasattr(self.values, "choices"):
+            value = trial.suggest_categorical(self.key, self.values.choices)
+        else:
+            value = trial.suggest_float(self.key, self.values.low, self.values.high, log=self.values.log)
+        return [f"{self.key}={value}", *([self.also] if self.also else [])]
+
+
+def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
+    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are left out.
+
+    Raises:
+        KronaError: an axis is wrong, or no axis applies to the config.
+    """
+    values = read_yaml(path).get("axes")
+    if not isinstance(values, dict) or not values:
+        raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
+    axes = [_read_axis(f"{path}, axis {key}", str(key), axis) for key, axis in values.items()]
+    kept = [axis for axis in axes if any(_is_below(key, [axis.needs or axis.key]) for key, _ in flatten(config))]
+    if not kept:
+        names = ", ".join(axis.key for axis in axes)
+        raise KronaError(f"The config of this run has none of the keys of {path}: {names}")
+    return kept
+
+
+def _read_axis(where: str, key: str, values: Any) -> Axis:
+    distributions = import_optuna().distributions
+    try:
+        if not isinstance(values, dict) or set(values) - KEYS:
+            raise ValueError(f"it is {values!r}")
+        if "choices" in values:
+            distribution = distributions.CategoricalDistribution(values["choices"])
+        else:
+            low, high = float(values["low"]), float(values["high"])
+            distribution = distributions.FloatDistribution(low, high, log=bool(values.get("log")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise KronaError(f"{where} is wrong: {error}. It must have low and high, or a list of choices.") from error
+    return Axis(key, distribution, needs=str(values.get("needs", "")), also=str(values.get("also", "")))
+
+
+def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
+    """Return the axes that the user's overrides do not set, each without an ``also`` that the user sets."""
+    free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
+    return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study with the settings of a `krona tune` command."""
+
     study: Any
+    name: str
+    typed: Sequence[str]  # the user's overrides: method=krona task=rte
+    axes: Sequence[Axis]
     outputs: Path
     console: Console
-    failures: list[str] = field(default_factory=list)
-
-    def end_trial(self, trial: Any, state: str, *, error: str | None = None) -> None:
-        """Record that a trial ended without a score. ``state`` is ``PRUNED`` or ``FAIL``."""
-        from optuna.trial import TrialState
-
-        if not is_discarded(self.study, trial.number):
-            if error is not None:
-                trial.set_user_attr("error", error)
-            self.study.tell(trial, state=TrialState[state])
 
 
 def tune(
@@ -94,54 +124,102 @@ def tune(
     Args:
         typed: the user's overrides.
         name: the name of the study; None for the default name.
+        seed: the seed of the search.
 
     Raises:
         KronaError: the command is wrong, or the study was created with another search space or other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
     base = compose_run([*typed, "score_test=false"]).config
-    check.settings(base, own=True)  # find errors before a study is created
-    axes, fixed = split_typed(read_space(space, base), typed)
-    if not axes:
+    if not (axes := free_axes(read_space(space, base), typed)):
         raise KronaError(
-            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Remove one of these overrides, "
+            f"All searched parameters are fixed on the command line: {' '.join(typed)}. Remove one of these overrides, "
             f"or use --space FILE with parameters that are not in {space}."
         )
+    require(check.settings(base, own=True))  # errors must be found before a study is created
     name = name or default_study_name(base)
-    constant = constant_settings(base, axes)
-    line = ", ".join(axis.words() for axis in axes)
-    digest, settings = fingerprint(base, constant), dict(flatten(constant))
-    study = open_study(outputs, name, space=line, base=digest, settings=settings, seed=seed)
-    tuning = Tuning(typed, axes, name, study, outputs, console)
-    say(tuning.console, f"study {name}: {line}")
-    if fixed:
-        say(tuning.console, f"  fixed: {' '.join(fixed)}")
-    while (trial := next_trial(tuning, trials)) is not None:
-        run_trial(tuning, trial)
+    search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
+    say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
+    while (trial := next_trial(search, trials)) is not None:
+        with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process was faster
+            run_trial(search, trial)
     return name
 
 
-def next_trial(tuning: Tuning, trials: int) -> Any:
-    """Return a new trial, or None if the study has ``trials`` trials. Trials of dead processes are repeated first."""
-    study = tuning.study
-    if resumed := repeat_dead_trials(study, tuning.outputs):
-        say(tuning.console, f"  {resumed} unfinished trial(s) will be resumed")
-    if len(counted_trials(study)) >= trials:
-        return None
-    trial = study.ask()  # does not count until it has a worker
-    trial.set_user_attr("worker", this_process() | {"asked": time.time()})
-    for axis in tuning.axes:
-        axis.suggest(trial)
-    if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was first
-        discard_trial(study, trial.number)
-        return None
-    return trial
+def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis], *, seed: int) -> Any:
+    """Open or create a study, and return it as an Optuna study.
+
+    Args:
+        config: the config of the runs without the searched values.
+        seed: the seed of the search. The number of trials is added, so that a resumed search draws new values.
+
+    Raises:
+        KronaError: the study exists with another search space or other settings, or cannot be opened.
+    """
+    optuna, path = import_optuna(), study_path(outputs, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            study_name=name,
+            storage=open_storage(path),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # the file system, JSON and Optuna raise different exception types
+        raise KronaError(
+            f"The study {path} can't be opened ({first_line(error)}). To start a new study, move the file to "
+            "another folder or use --study=ANOTHER_NAME. KRONA_OUTPUTS=FOLDER chooses another folder."
+        ) from error
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=5)
+    searched = {axis.needs or axis.key for axis in axes}
+    settings = {key: value for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
+    settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
+    known = study.user_attrs.get("settings")
+    if known is None:
+        words = [str(config[group]["name"]) for group in ("method", "task", "backbone")]
+        study.set_user_attr("base", f"{' '.join(words)} seed {config['seed']}")
+        study.set_user_attr("settings", settings)
+    elif changed := [key for key in {**known, **settings} if known.get(key) != settings.get(key)]:
+        lines = [f"{key} is {known.get(key)}, but {settings.get(key)} in this command" for key in changed[:5]]
+        raise KronaError(
+            f"The study {name} ({path}) was started with other settings: {'; '.join(lines)}. Use --study=ANOTHER_NAME "
+            "to start a new study."
+        )
+    return study
 
 
-def run_trial(tuning: Tuning, trial: Any) -> None:
-    """Run one trial. The trial is pruned (stopped early) if its dev score is below the median of the other trials."""
-    values = trial_overrides(tuning.axes, trial.params)
+def _is_below(key: str, parents: Iterable[str]) -> bool:
+    return any(f"{key}.".startswith(f"{parent}.") for parent in parents)
+
+
+def next_trial(search: Search, trials: int) -> Any:
+    """Return an unfinished trial whose process is dead, or else a new trial, or None if the study is complete."""
+    optuna = import_optuna()
+    known = search.study.get_trials(deepcopy=False)
+    for trial in known:
+        if trial.state == optuna.trial.TrialState.RUNNING and not _is_alive(trial, search.outputs):
+            return optuna.trial.Trial(search.study, trial._trial_id)
+    return search.study.ask() if len(known) < trials else None
+
+
+def _is_alive(trial: Any, outputs: Path) -> bool:
+    """Return whether a process works on a trial's run, or is about to start it.
+
+    If two processes resume the same trial by mistake, the run's claim lets only one of them continue.
+    """
+    run = RunFolder(outputs / trial.user_attrs.get("run_id", "unknown"))
+    is_young = 0 <= time.time() - trial.datetime_start.timestamp() < LAPSE_S
+    return run.is_owned() or (is_young and not run.result.exists())
+
+
+def run_trial(search: Search, trial: Any) -> None:
+    """Run one trial, and report its score to the study."""
+    from optuna.trial import TrialState
+
+    values = [override for axis in search.axes for override in axis.suggest(trial)]
     trial.set_user_attr("overrides", values)
+    say(search.console, f"trial {trial.number}: {' '.join(values)}")
     pruned = False
 
     def report(learner: Any) -> None:
@@ -151,59 +229,51 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             pruned = True
             raise Interrupted
 
-    say(tuning.console, f"trial {trial.number}: {' '.join(values)}")
+    error: str | None = None
     try:
-        run = compose_run([*tuning.typed, *values, "score_test=false", f"sweep={tuning.name}"])
+        run = compose_run([*search.typed, *values, "score_test=false", f"sweep={search.name}"])
         spec = JobSpec(
             config=run.config,
             stored=run.stored,
-            outputs=tuning.outputs,
+            outputs=search.outputs,
             notes=run.notes,
             record=run.record(),
             after_epoch=report,
         )
         trial.set_user_attr("run_id", spec.run_id)
-        job = run_job(spec, tuning.console)
+        job = run_job(spec, search.console)
     except Interrupted as stop:
-        if not pruned or stop.args:  # a signal, which has its number
-            raise  # the trial remains unfinished, and the next command repeats it
-        tuning.end_trial(trial, "PRUNED")
-        say(tuning.console, f"trial {trial.number}: pruned")
-    except KronaError as error:
-        tuning.end_trial(trial, "FAIL", error=str(error))
-        remove_unused(tuning.study, tuning.outputs, tuning.name)
-        raise
+        if not pruned or stop.args:  # a signal, which has its number: the next command resumes the trial
+            raise
+        search.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+        say(search.console, f"trial {trial.number}: pruned")
+        return
+    except KronaError as failure:
+        error = str(failure)
     else:
-        _record_score(tuning, trial, job)
-
-
-def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
-    if is_discarded(tuning.study, trial.number):
-        say(tuning.console, f"trial {trial.number}: does not count, because another process repeats it")
-        return
-    if job.state == "claimed_by_other":
-        discard_trial(tuning.study, trial.number)
-        say(tuning.console, f"trial {trial.number}: another process runs these values; other values will be drawn")
-        time.sleep(REDRAW_S)
-        return
-    if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
+        if job.state == "claimed_by_other":  # the next process that asks for a trial takes the score from the run
+            say(search.console, f"trial {trial.number}: another process runs these values")
+            return
+        if job.result is not None and job.result.dev is not None and job.state in ("done", "skipped"):
+            score = float(job.result.dev["choice"])
+            search.study.tell(trial, score, skip_if_finished=True)
+            best = search.study.best_trial
+            say(search.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
+            return
         error = job.error or job.state
-        tuning.end_trial(trial, "FAIL", error=error)
-        say(tuning.console, f"trial {trial.number}: {job.state}: {error}")
-        tuning.failures.append(error)
-        if len(tuning.failures) == len(counted_trials(tuning.study)) >= MAX_FIRST_FAILURES:
-            raise KronaError(f"The first {len(tuning.failures)} trials all failed: {error}")
-        return
-    score = float(job.result.dev["choice"])
-    tuning.study.tell(trial, score)
-    best = tuning.study.best_trial
-    say(tuning.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
+    trial.set_user_attr("error", error)
+    search.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    say(search.console, f"trial {trial.number}: failed: {error}")
+    states = [one.state for one in search.study.get_trials(deepcopy=False)]
+    if len(states) >= MAX_FIRST_FAILURES and set(states) == {TrialState.FAIL}:
+        raise KronaError(f"The first {len(states)} trials all failed: {error}")
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
     """Compose the config of the run that train.py would start with these arguments.
 
-    Raise `KronaError` if they are wrong, describe several runs, or contain recipe=tuned.
+    Raises:
+        KronaError: the arguments are wrong, describe several runs, or contain recipe=tuned.
     """
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
@@ -221,33 +291,26 @@ def tune_here(
 ) -> None:
     """Search with several processes that share a study. Print the best trial and the command that trains with it.
 
-    ``workers`` is the number of processes, including this one. A search space or study that is None is the default.
+    A search space or study that is None is the default.
     """
     quiet_libraries()
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for a wrong name
-    console = Console(soft_wrap=True)
+    console, number = Console(soft_wrap=True), worker_number()
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
-    shared = list(overrides)
-    if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
-        shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
-    parent = os.environ.pop(PARENT, None)  # is set if another process of this search started this process
-    with children(announce=parent is None) as others:
-        if parent is not None:
-            end_with_parent(int(parent))
-        command = [sys.executable, "-P", "-m", "krona", "tune", *shared, f"--trials={trials}", f"--space={space}"]
-        command += [f"--study={study}"] if study else []
-        environment = {**os.environ, PARENT: str(os.getpid())}
-        for number in range(1, workers):
-            others.append(subprocess.Popen([*command, f"--seed={seed + 1000 * number}"], env=environment))
-        name = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
-        for other in others:
-            other.wait()
-    if parent is not None:
-        return  # the parent process prints the result
-    if any(other.returncode for other in others):
-        raise KronaError("A process failed. Its error is above. Run the same command again to resume the study.")
-    result = read_study(study_path(OUTPUTS, name))  # with the last trials of the other processes
+    if workers > 1:
+        command = [sys.executable, "-P", "-m", "krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
+        command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
+        if any(code > 0 for code in run_workers(command, workers)):
+            raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
+    with exit_on_interrupt(announce=number is None):
+        seed += 1000 * (number or 0)  # each worker draws other values
+        name = tune(  # after the workers, this process only resumes the trials of killed workers
+            overrides, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed
+        )
+    if number is not None:
+        return  # the process that started the workers prints the result
+    result = read_study(study_path(OUTPUTS, name))
     best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
     if running:
         say(console, f"{amount(running, 'trial')} of this study still run in another process")
