@@ -6,8 +6,8 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from krona.messages import KronaError, join_names
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file atomically
 MAX_JSON = 2**26  # bytes
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def sha256(file: Path) -> str:
@@ -135,51 +134,32 @@ def link_target(path: Path) -> Path:
     return target
 
 
-@contextmanager
-def opened_below(top: Path, folder: Path) -> Iterator[int]:
-    """Open a folder below ``top`` and yield its descriptor.
-
-    ``top`` may be a symbolic link, but the folders below it may not. Each folder is opened relative to its parent, so
-    that a link that another process creates in the meantime is not followed either.
-
-    Raises:
-        OSError: a folder is missing or is a symbolic link.
-        ValueError: ``folder`` is not below ``top``.
-    """
-    parts = folder.relative_to(top).parts
-    if ".." in parts:
-        raise ValueError(f"{folder} is not below {top}")
-    opened = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in parts:
-            inner = os.open(part, FOLDER_FLAGS, dir_fd=opened)
-            os.close(opened)
-            opened = inner
-        yield opened
-    finally:
-        os.close(opened)
-
-
 def is_below(top: Path, path: Path) -> bool:
     """Return whether ``path`` is below ``top``, and each folder between them exists and is not a symbolic link."""
-    try:
-        with opened_below(top, path.parent):
-            return True
-    except (OSError, ValueError):
+    if ".." in path.parts or top not in path.parents:
         return False
+    folder = path.parent
+    while folder != top and folder.is_dir() and not folder.is_symlink():
+        folder = folder.parent
+    return folder == top and top.is_dir()
 
 
 def remove_below(top: Path, path: Path) -> bool:
     """Remove a file, a folder or a symbolic link. Return true if ``path`` does not exist afterwards.
 
     The target of a link is kept. Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
+
+    Raises:
+        ValueError: ``path`` is not below ``top``.
     """
+    if ".." in path.relative_to(top).parts:
+        raise ValueError(f"{path} is not below {top}")
     try:
-        with opened_below(top, path.parent) as parent:
-            if stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
-                shutil.rmtree(path.name, dir_fd=parent)  # does not follow links either
-            else:
-                os.unlink(path.name, dir_fd=parent)
+        if not os.path.lexists(path):
+            return True
+        if not is_below(top, path):
+            return False
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except FileNotFoundError:
         return True
     except OSError:

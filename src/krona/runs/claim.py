@@ -26,7 +26,7 @@ from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.heartbeat import BEAT_S, LAPSE_S, has_lapsed, stands_still
 from krona.runs.holder import Holder, claim_text, read_holder
-from krona.safe_files import Fill, opened_below, remove_below, write_whole
+from krona.safe_files import Fill, remove_below, write_whole
 
 
 class ClaimLostError(KronaError):
@@ -92,8 +92,7 @@ class Claim:
         self.check()
         aside = self.staging / uuid.uuid4().hex
         try:
-            with opened_below(self.path.parents[1], path.parent) as folder:
-                os.rename(path.name, aside, src_dir_fd=folder)
+            path.rename(aside)
         except FileNotFoundError:
             self.check()
             return None
