@@ -1,4 +1,4 @@
-"""Test a method of two files, a metric of one, and a report format of one, in a copy of the project."""
+"""Test a method of two files and a metric of one in a copy of the project."""
 
 import csv
 import json
@@ -36,15 +36,7 @@ class Error(Metric):
         return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 ''',
 }
-FORMAT = {
-    "src/krona/report/formats/rows.py": '''"""The rows alone."""
-
-
-def render(report, out):
-    return "".join(f"{row.label}\\\\n" for table in report.tables for row in table.rows)
-''',
-}
-COMMANDS = ("params method=block_diagonal,lora --json", "report --format csv", "report --format rows", "report --help")
+COMMANDS = ("params method=block_diagonal,lora --json", "report --format csv")
 PRINT = """
 import json, sys
 from typer.testing import CliRunner
@@ -55,14 +47,14 @@ print(json.dumps({line: CliRunner().invoke(app, line.split(), catch_exceptions=F
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the project with the three additions, and a run that uses all of them."""
+    """Return a copy of the project with the additions, and a run that uses them."""
     root = tmp_path_factory.mktemp("project")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name, ignore=IGNORED)
         else:
             shutil.copy(ROOT / name, root / name)
-    for name, text in {**METHOD, **METRIC, **FORMAT}.items():
+    for name, text in {**METHOD, **METRIC}.items():
         (root / name).write_text(text, encoding="utf-8")
     settings = ["trainer.max_steps=2", "data.train_rows=32", "optimizer.warmup_steps=1"]
     run(root, "train.py", "profile=demo", "method=block_diagonal", "task.metrics=[accuracy,error]", *settings)
@@ -105,9 +97,3 @@ def test_a_metric_is_computed_and_has_an_interval(copy: Path, printed: dict[str,
     assert parts["error"] == pytest.approx(100 - parts["accuracy"])
     (cell,) = [row for row in csv.DictReader(printed["report --format csv"].splitlines()) if row["test_low"]]
     assert float(cell["test_low"]) <= float(cell["value"]) <= float(cell["test_high"])
-
-
-@pytest.mark.slow
-def test_a_report_format_is_offered(printed: dict[str, str]) -> None:
-    assert "block_diagonal" in printed["report --format rows"]
-    assert "rows" in printed["report --help"]

@@ -104,3 +104,9 @@ def method_order(method: str) -> tuple[int, str]:
     """Return a sort key: first the methods of `METHOD_LABELS` in its order, then other methods by name."""
     known = tuple(METHOD_LABELS)
     return (known.index(method), method) if method in known else (len(known), method)
+
+
+def method_slot(method: str) -> int | None:
+    """Return the number of a method's colour and mark, or None for a method without a place in `METHOD_LABELS`."""
+    known = tuple(METHOD_LABELS)
+    return known.index(method) if method in known else None

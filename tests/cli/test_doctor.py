@@ -138,9 +138,7 @@ def test_a_dead_processs_claim_and_files_are_notes_that_fix_removes(tmp_path: Pa
     held = claimed(folder, dead_pid())
     left = [aged(folder / name) for name in (".result.json.x1", ".last.ckpt.x2", ".now.abc", ".claim.abc")]
     left.append(aged(tmp_path / ".cache" / "tokens" / f".{'a' * 24}-x"))
-    left += [
-        aged(tmp_path / ".index" / name) for name in (".computed.json.x1", ".results.json.x1", "results-2-1.sqlite")
-    ]
+    left += [aged(tmp_path / ".index" / name) for name in (".results.parquet.x1", ".results.parquet.x2")]
     left.append(aged(tmp_path / "sweeps" / ".mine.json.x3"))
     young = aged(folder / ".metrics.csv.x4", seconds=1)
     other = aged(folder / ".notes-of-mine")

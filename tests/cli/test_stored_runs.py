@@ -10,7 +10,7 @@ from krona import paths
 from krona.cli.krona import app
 from krona.formatting import as_typed
 from krona.messages import KronaError
-from krona.report.run_notes import _version
+from krona.report.notes import code_version
 from krona.runs.result import Result, write_result
 from report.generate import make_result
 from runs.made_runs import claimed, dead_pid, run, tree
@@ -128,7 +128,7 @@ def test_docs_prints_a_page_by_its_name_or_its_path() -> None:
     assert "did you mean 'errors'" in str(typed("docs", "eror").exception)
 
 
-def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_its_version(
+def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_itscode_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert as_typed("see docs/methods/lora.md") == "see docs/methods/lora.md"
@@ -136,4 +136,4 @@ def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_its_versi
     assert as_typed("see docs/methods/lora.md").endswith("krona docs methods/lora")
     result: Result = make_result()
     result.provenance |= {"git_commit": None, "versions": {"krona": "0.2.0"}}
-    assert _version(result) == "krona 0.2.0"
+    assert code_version(result) == "krona 0.2.0"

@@ -14,7 +14,7 @@ from krona.metrics.scores import score
 from krona.paper import METHODS, TASKS
 from krona.paths import CONF, NANO
 from krona.report.build import collect
-from krona.report.table import Report
+from krona.report.table import Report, Table
 from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
@@ -165,18 +165,15 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
     return written
 
 
-def write_overrides(outputs: Path, results: Iterable[Result], *words: str) -> None:
-    """Write each result, and the overrides ``words`` as those of its command."""
-    for result in write_all(outputs, results):
-        own = [*words, f"method={result.method}", f"task={result.task}", f"seed={result.seed}"]
-        (outputs / result.run_id / ".hydra").mkdir()
-        (outputs / result.run_id / ".hydra" / "overrides.yaml").write_text(json.dumps(own), encoding="utf-8")
-
-
 def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report:
     """Write each result and return the report of the folder."""
     write_all(outputs, results)
     return collect(outputs, **choice)
+
+
+def note_texts(table: Table) -> list[str]:
+    """Return the sentences of a table's notes."""
+    return [note.text for note in table.notes]
 
 
 def _predictions(result: Result) -> Iterator[dict[str, str]]:

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from krona.messages import KronaError
+from krona.report import FORMATS
 from krona.report.build import build_report, collect
-from krona.report.formats import FORMATS
-from krona.report.stored_runs import load_runs
+from krona.report.runs import load_runs
 from krona.runs import sweep as sweep_runs
 from nested import with_values
 from report.generate import grid, make_result, write_all
@@ -40,7 +40,7 @@ def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     (problem,) = report.problems
     assert str(path) in problem
     assert message in problem
-    assert [run.result.run_id for run in report.runs] == [good.run_id]
+    assert list(report.runs.run_id) == [good.run_id]
 
 
 def test_two_results_of_one_id_that_differ(tmp_path):
@@ -54,7 +54,7 @@ def test_two_results_of_one_id_that_differ(tmp_path):
     result.notes = ["another"]
     write_all(two, [result])
     runs, problems = load_runs([one, two])
-    assert [run.result.method for run in runs] == ["lora"]
+    assert list(runs.method) == ["lora"]
     assert "are different results of one run" in problems[0]
 
 
@@ -63,7 +63,7 @@ def test_a_table_without_runs_says_what_makes_them_and_shows_the_papers(tmp_path
     text = build_report(tmp_path, table="6", format=format)
     if format != "csv":
         assert "krona table 6" in text
-    assert format == "svg" or "93.30" in text or "93.3" in text
+    assert "93.30" in text or "93.3" in text
 
 
 def test_no_runs_at_all(tmp_path):
@@ -78,7 +78,7 @@ def test_no_runs_at_all(tmp_path):
         ({"table": "3"}, "no table '3'"),
         ({"sweep": "tabel1"}, "did you mean 'table1'"),
         ({"sweep": "table4"}, r"sweeps with runs: table1.* python train.py -m"),
-        ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, svg, terminal"),
+        ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, terminal"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path, wrong, message):
@@ -99,7 +99,7 @@ def test_the_filter_of_states_uses_the_current_state(tmp_path):
     killed = make_result("krona", "rte", status="running")
     write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
     for key in ("status", "state"):
-        assert [run.status for run in collect(tmp_path, filters=[f"{key}=interrupted"]).unfinished] == ["interrupted"]
+        assert list(collect(tmp_path, filters=[f"{key}=interrupted"]).unfinished.status) == ["interrupted"]
         assert len(collect(tmp_path, filters=[f"{key}=done"]).runs) == 1
         with pytest.raises(KronaError, match="running matches no run"):
             collect(tmp_path, filters=[f"{key}=running"])
@@ -122,7 +122,7 @@ def test_the_reading_path_imports_nothing_slow(tmp_path):
         "import sys; from pathlib import Path; from krona.report.build import build_report\n"
         "for form in ('terminal', 'csv', 'md', 'latex'):\n"
         "    build_report(Path(sys.argv[1]), table='1', format=form)\n"
-        "slow = {'torch', 'transformers', 'pandas', 'matplotlib', 'sklearn', 'datasets', 'scipy.stats', 'hydra'}\n"
+        "slow = {'torch', 'transformers', 'matplotlib', 'sklearn', 'datasets', 'scipy.stats', 'hydra'}\n"
         "print(*sorted(slow & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
@@ -135,9 +135,9 @@ def test_a_run_that_another_sweep_made_before_is_a_part_of_both(tmp_path):
         for sweep, rank in (("ranks", 2), ("table1", 1))
     )
     write_all(tmp_path, [mine, before, make_result("krona", "rte")])
-    assert [run.result.run_id for run in collect(tmp_path, sweep="ranks").runs] == [mine.run_id]
+    assert list(collect(tmp_path, sweep="ranks").runs.run_id) == [mine.run_id]
     sweep_runs.save_run_ids(tmp_path, "ranks", [before.run_id])
     sweep_runs.save_run_ids(tmp_path, "ranks", [mine.run_id])
     report = collect(tmp_path, sweep="ranks")
-    assert {run.result.run_id for run in report.runs} == {mine.run_id, before.run_id}
+    assert {*report.runs.run_id} == {mine.run_id, before.run_id}
     assert [row.differs for row in report.tables[0].rows] == ["rank=1", "rank=2"]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from krona.report import build, score_cells, stored_runs
-from report.generate import collected, make_result, write_all
+from krona.report import build
+from krona.runs import suspicious_scores
+from report.generate import collected, make_result, note_texts, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 
@@ -27,41 +28,40 @@ def outputs(tmp_path_factory):
 def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatch):
     (whole,) = build.collect(outputs).tables
     assert len(whole.rows) == len(RATES)
-    assert not any("rows" in note and "best" in note for note in whole.notes)
+    assert not any("rows are shown" in note for note in note_texts(whole))
     means = [row.cells["rte"].value for row in whole.rows]
     best = sorted(range(len(means)), key=means.__getitem__)[-2:]
-    monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
-    monkeypatch.setattr(score_cells, "FEWEST_ROWS", 2)
-    monkeypatch.setattr(score_cells, "MOST_CELLS", 2)
+    monkeypatch.setattr(build, "MAX_RUNS", 10)
+    monkeypatch.setattr(build, "MIN_ROWS", 2)
+    monkeypatch.setattr(build, "MAX_CELLS", 2)
     (table,) = build.collect(outputs).tables
     assert [row.differs for row in table.rows] == [whole.rows[i].differs for i in sorted(best)]
     assert [row.cells["rte"].value for row in table.rows] == [means[i] for i in sorted(best)]
-    assert any("best 2 of 5 rows" in note for note in table.notes)
+    assert any("best 2 of 5 rows" in note for note in note_texts(table))
 
 
 def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatch):
-    monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
-    monkeypatch.setattr(score_cells, "MOST_SEEDS", 2)
+    monkeypatch.setattr(build, "MAX_RUNS", 10)
+    monkeypatch.setattr(build, "MAX_SEEDS", 2)
     read: list[Path] = []
-    reader = stored_runs.read_result
-    monkeypatch.setattr(stored_runs, "read_result", lambda path: read.append(path) or reader(path))
+    reader = suspicious_scores.read_result
+    monkeypatch.setattr(suspicious_scores, "read_result", lambda path: read.append(path) or reader(path))
     report = build.collect(outputs)
     assert sorted(read) == sorted({*read}), "each result is read once for its predictions and remarks"
     cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
-    runs = sorted(cell.runs, key=lambda run: run.result.seed)
-    assert ["predictions" in vars(run) for run in runs] == [True, True, False]
+    assert [*cell.answers] == [0, 1]
     assert len(report.runs) == 15
 
 
 def test_of_many_sections_only_the_first_are_resampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(score_cells, "MOST_RUNS", 1)
-    monkeypatch.setattr(score_cells, "MOST_CELLS", 1)
+    monkeypatch.setattr(build, "MAX_RUNS", 1)
+    monkeypatch.setattr(build, "MAX_CELLS", 1)
     names = ("a", "b")
     results = [make_result("lora", "rte", 0, rows=30, backbone=name, sweep=None) for name in names]
     tables = collected(tmp_path, results).tables
     assert [table.rows[0].cells["rte"].test_interval is not None for table in tables] == [True, False]
-    assert [any("without intervals" in note for note in table.notes) for table in tables] == [False, True]
+    assert [any("without intervals" in note for note in note_texts(table)) for table in tables] == [False, True]
     assert all(table.rows[0].cells["rte"].value is not None for table in tables)
 
 

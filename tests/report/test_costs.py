@@ -2,6 +2,7 @@
 
 import krona
 from krona.report.costs import mean_cost, on_front
+from krona.report.table import Cell
 from report.generate import collected, make_result
 
 
@@ -17,10 +18,10 @@ def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
     for result, seconds in zip(results, (10.0, 20.0), strict=True):
         result.times["train"] = seconds
     results[0].peak_memory.clear()
-    runs = collected(tmp_path, results).runs
-    assert mean_cost(runs, "time") == 15
-    assert mean_cost(runs, "memory") is None
-    assert mean_cost([], "time") is None
+    cell = collected(tmp_path, results).tables[0].cell("lora", "rte")
+    assert mean_cost(cell, "time") == 15
+    assert mean_cost(cell, "memory") is None
+    assert mean_cost(Cell(), "time") is None
 
 
 def test_columns_show_the_ranks_that_runs_recorded_and_the_mean_of_what_they_measured(tmp_path):

@@ -1,13 +1,14 @@
 """Test charts of scores against learning rates and numbers of rows, and the expected best of k trials."""
 
 import itertools
+from html import unescape
 
 import numpy as np
 import pytest
 
 from krona.report.build import build_report
-from krona.report.charts.curves import CurvePoint, expect_best, find_curves
-from krona.report.wording import SEEDS
+from krona.report.charts import CurvePoint, expect_best, find_curves
+from krona.report.text import SEEDS
 from report.generate import collected, make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)
@@ -35,14 +36,12 @@ def sweep_of_rows():
 
 def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
     (curves,) = find_curves(collected(tmp_path, sweep_of_rates()).runs)
-    assert (curves.setting, curves.split, list(curves.lines)) == ("optimizer.lr", "dev", ["LoRA", "KronA"])
+    assert (curves.setting, curves.split, list(curves.lines)) == ("optimizer.lr", "dev", ["lora", "krona"])
     for points in curves.lines.values():
         assert [point.x for point in points] == list(RATES)
         for point in points:
-            scores = [run.score("dev") for run in point.runs]
-            assert point.score == pytest.approx(np.mean(scores))
-            assert len(scores) == 2
-            assert point.interval == (min(scores), max(scores))
+            assert point.seeds == 2
+            assert point.score == pytest.approx(np.mean(point.interval))
 
 
 def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
@@ -52,13 +51,13 @@ def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
         for change in ({"optimizer.lr": 1e-2, "method.scaling": 4.0}, {"optimizer.lr": "x"})
     ]
     (curves,) = find_curves(collected(tmp_path / "other", [*sweep_of_rates(("krona",)), *others]).runs)
-    assert [point.x for point in curves.lines["KronA"]] == list(RATES)
+    assert [point.x for point in curves.lines["krona"]] == list(RATES)
 
 
 def test_the_expect_best_k_is_the_mean_over_all_draws():
     """Dodge et al. (2019) draw with repetition, so the expected value is the mean over all n^k draws."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
-    points = [CurvePoint(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
+    points = [CurvePoint(i, 1, dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
     for k, dev, test in expect_best(points):
         draws = [max(draw, key=lambda i: scores[i]) for draw in itertools.product(range(3), repeat=k)]
         assert dev == pytest.approx(np.mean([scores[i] for i in draws]))
@@ -67,17 +66,17 @@ def test_the_expect_best_k_is_the_mean_over_all_draws():
 
 def test_subsets_of_each_seed_are_one_point(tmp_path):
     (curves,) = find_curves(collected(tmp_path, sweep_of_rows()).runs)
-    assert [(point.x, len(point.runs)) for point in curves.lines["LoRA"]] == [(16, 2), (128, 2), (2490, 2)]
+    assert [(point.x, point.seeds) for point in curves.lines["lora"]] == [(16, 2), (128, 2), (2490, 2)]
     assert curves.split == "test"
 
 
 def test_the_charts_are_drawn(tmp_path):
     write_all(tmp_path, sweep_of_rates())
-    picture = build_report(tmp_path, format="svg")
+    picture = unescape(build_report(tmp_path, format="html"))
     for words in ("0.0003", "Best of k of these rates", "expected test score", f"Bars: over seeds ({SEEDS})."):
         assert words in picture
-    assert picture.count("<title>LoRA</title>") == 3, "a line in three charts"
-    assert "LoRA: " in build_report(tmp_path, format="html"), "a tooltip"
+    assert picture.count("<title>LoRA</title>") >= 3, "a line in three charts"
+    assert "LoRA: " in picture, "a tooltip"
 
 
 @pytest.mark.parametrize("of_seed", [False, True])
@@ -91,6 +90,7 @@ def test_a_row_has_all_seeds_of_a_subset(of_seed, tmp_path):
         result.splits["train"] |= {"rows": 100, "fingerprint": f"subset {subset}"}
         results.append(result)
     runs = collected(tmp_path, results).runs
-    assert len({run.common.variant for run in runs}) == 1
-    assert runs[0].content["train set"] == ("drawn by seed" if of_seed else "subset 0")
-    assert ("data.subset_seed" in runs[0].settings) == (not of_seed)
+    assert runs.variant.nunique() == 1
+    settings = runs.settings.iloc[0]
+    assert settings["train set"] == ("drawn by seed" if of_seed else "subset 0")
+    assert ("data.subset_seed" in settings) == (not of_seed)

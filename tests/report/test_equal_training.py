@@ -5,12 +5,12 @@ import random
 import pytest
 
 from krona.metrics.scores import score
+from krona.report import FORMATS
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
-from krona.report.formats import FORMATS
-from krona.report.wording import cell_mark, summarize
+from krona.report.text import cell_mark, summarize
 from krona.runs import sweep as sweep_runs
-from krona.runs.result import outcomes, unpack_outcomes
+from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from report.generate import collected, make_result, write_all
 
 CHANGES = [
@@ -38,8 +38,8 @@ def test_a_row_with_other_training_is_shown_and_compared_with_nothing(tmp_path, 
     assert "PA" not in sentence
     for form in FORMATS:
         assert f"{value}" in build_report(tmp_path, format=form), form
-    (row, *_) = compare(tmp_path, "pa", "krona").tasks
-    assert (row.p, row.remark) == (None, f"not the same training: {key} differs")
+    (row, *_) = compare(tmp_path, "pa", "krona").tasks.itertuples()
+    assert (row.p == row.p, row.note) == (False, f"not the same training: {key} differs")
 
 
 @pytest.mark.parametrize("change", [{"optimizer.lr": 0.5}, {"method.scaling": 3.0}, {"trainer.threads": 9}])
@@ -60,10 +60,10 @@ def test_a_table_has_only_the_runs_of_its_plan(tmp_path):
     write_all(tmp_path, [mine, other, earlier])
     sweep_runs.save_run_ids(tmp_path, "table1", [mine.run_id, earlier.run_id])
     report = collect(tmp_path, table="1")
-    assert {run.result.method for run in report.runs} == {"lora", "pa"}
-    assert any(note.text.startswith("1 run of other commands") for note in report.tables[0].other_notes)
-    assert {run.result.method for run in collect(tmp_path, table="1", sweep="another").runs} == {"krona"}
-    assert {run.result.method for run in collect(tmp_path, table="1", run_ids={mine.run_id}).runs} == {"lora"}
+    assert {*report.runs.method} == {"lora", "pa"}
+    assert any(note.text.startswith("1 run of other commands") for note in report.tables[0].notes)
+    assert {*collect(tmp_path, table="1", sweep="another").runs.method} == {"krona"}
+    assert {*collect(tmp_path, table="1", run_ids={mine.run_id}).runs.method} == {"lora"}
 
 
 def answer(method, given, *, share=1.0):
@@ -74,7 +74,7 @@ def answer(method, given, *, share=1.0):
         texts = [given if rng.random() < share else target for target in targets]
         parts = score(["accuracy"], targets, texts, ["0", "1"])
         part |= {"score": parts["accuracy"], "choice": parts["accuracy"], "parts": parts}
-        part["outcomes"] = outcomes(targets, texts)
+        part["outcomes"] = pack_outcomes(targets, texts)
     return result
 
 
@@ -82,8 +82,7 @@ def test_a_row_of_invalid_predictions_failed_and_is_not_significantly_worse(tmp_
     report = collected(tmp_path, [answer("lora", "1", share=0.2), answer("krona", "yes", share=0.5)])
     (sentence,) = summarize(report)
     assert sentence.startswith("No row leads on RTE (n = 200), because the other rows could not be tested")
-    assert "KronA: " in sentence
-    assert "of 200 test predictions are not a label of rte" in sentence
+    assert sentence.endswith("KronA failed: more than 10 % of the predictions are invalid.")
     assert report.tables[0].cell("krona", "rte").p is None
 
 

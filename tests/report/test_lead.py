@@ -10,9 +10,9 @@ import pytest
 from krona.metrics.scores import score
 from krona.report.build import build_report, collect
 from krona.report.notes import next_commands, score_remarks
-from krona.report.wording import cell_mark, summarize
+from krona.report.text import cell_mark, summarize
 from krona.runs.predictions import pack_outcomes, unpack_outcomes
-from report.generate import collected, grid, make_result, write_all
+from report.generate import collected, grid, make_result, note_texts, write_all
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_rows_with_the_same_score_are_marked_alike_and_a_lone_row_leads_nothing(
 
 def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> None:
     cell = collect(outputs).tables[0].cell("lora", "sample_cola")
-    low, high = sorted(run.score("test") or 0.0 for run in cell.runs)
+    low, high = sorted(cell.by_seed.values())
     shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
     text = build_report(outputs)
     assert "±" not in text
@@ -130,5 +130,5 @@ def test_runs_on_different_training_rows_are_not_compared(tmp_path, change):
     cells = [row.cells["rte"] for row in report.tables[0].rows]
     assert not any(cell.best or cell.tied for cell in cells)
     assert summarize(report) == []
-    assert any(note.startswith("Rows with other training settings") for note in report.tables[0].notes)
-    assert not any("could not be tested" in note for note in report.tables[0].notes)
+    assert any(note.startswith("Rows with other training settings") for note in note_texts(report.tables[0]))
+    assert not any("could not be tested" in note for note in note_texts(report.tables[0]))

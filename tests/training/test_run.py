@@ -28,7 +28,7 @@ from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
-from krona.runs.index import summaries
+from krona.runs.frame import summaries
 from krona.runs.interrupts import Interrupted, interrupt
 from krona.runs.predictions import unpack_outcomes
 from krona.runs.provenance import _hash_own, own_code

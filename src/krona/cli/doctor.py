@@ -37,8 +37,7 @@ COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
     ".": re.compile(r"\.report\.html\..+"),
-    # the last two are files of earlier versions of krona
-    ".index": re.compile(r"\.(computed|results)\.json\..+|[0-9a-f]{32}\.json|results-[\d-]+\.sqlite(-journal)?"),
+    ".index": re.compile(r"\.results\.parquet\..+"),
     ".cache/tokens": re.compile(r"tmp\w+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }

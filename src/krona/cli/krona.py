@@ -14,7 +14,7 @@ from krona.cli import adapter_commands, run_commands
 from krona.formatting import as_typed, error_lines, show, terminal_width
 from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
-from krona.report.formats import FORMATS
+from krona.report import FORMATS
 
 
 class Commands(TyperGroup):
@@ -112,7 +112,7 @@ def table(
     workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
-    from krona.report.formats import renderer
+    from krona.report.render import find_renderer
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
@@ -122,7 +122,7 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    renderer(form)  # raises an error before the runs start
+    find_renderer(form)  # raises an error before the runs start
     code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
     shown = "1" if number in RECIPE_TABLES else number
     _print_report([paths.OUTPUTS], form, table=shown, run_ids=sweeps.planned_ids(wanted, outputs=paths.OUTPUTS))
@@ -169,8 +169,7 @@ def diff(
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
     """Compare two runs (settings, scores, paired test, different predictions), or two methods on each task."""
-    from krona.report.diff import compare
-    from krona.report.diff_text import render
+    from krona.report.diff import compare, render
 
     found = compare(outputs or paths.OUTPUTS, a, b)
     print(render(found, width=terminal_width(Console()), examples=examples), end="")

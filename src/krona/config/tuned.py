@@ -16,7 +16,7 @@ from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
 from krona.runs.folder import RunFolder
-from krona.runs.index import summaries
+from krona.runs.frame import summaries
 from krona.runs.result import Result
 from krona.runs.run_id import canonical
 from krona.runs.studies import default_study_name, read_study, study_files

@@ -1,23 +1,52 @@
-"""`krona report`: read results, build the tables, and render them in a format."""
+"""`krona report`: select the runs, build one table for each section, and render them in a format."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from krona.messages import KronaError, amount, did_you_mean, visible
-from krona.paths import choice_files
-from krona.report.build_tables import build_tables, paper_table
-from krona.report.computed_values import ComputedValues
-from krona.report.formats import renderer
+import numpy as np
+import pandas as pd
+
+from krona.messages import KronaError, amount, first_few, visible
+from krona.paper import ERRATA, TASKS, task_label, task_order
+from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
-from krona.report.stored_runs import KEYS, StoredRun, count_states, count_unfinished, filter_value, finished, load_runs
-from krona.report.table import Note, Report
-from krona.report.wording import describe_subject
-from krona.runs import sweep as sweep_runs
-from krona.runs.filters import filter_runs
+from krona.report.notes import describe_limits, describe_runs, power_note
+from krona.report.over_tasks import summarize_tasks
+from krona.report.runs import (
+    DATA,
+    count_states,
+    describe_states,
+    differing_settings,
+    first_run,
+    load_runs,
+    planned_ids,
+    select_sweep,
+    select_where,
+)
+from krona.report.sections import Section, merge_sections
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
+from krona.report.text import describe_subject, setting_text
 from krona.runs.folder import RunFolder, require_out
+from krona.runs.provenance import asked_shape, used_shape
+from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
+from krona.runs.suspicious_scores import examine
 from krona.safe_files import write_whole
+
+PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
+CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
+AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
+OTHER_TRAINING = "Rows with other training settings or other data, which their labels name, are compared with nothing."
+DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
+# A report of more than MAX_RUNS runs shows only the best rows, because each cell is resampled and compared.
+MAX_RUNS = 5_000
+MAX_CELLS = 120  # only the first tables (about this number of cells) get intervals and tests
+MIN_ROWS = 3  # each table has at least this number of rows, if there are as many
+MAX_SEEDS = 3  # intervals over examples and paired tests use at most this number of seeds; means use all seeds
 
 
 def build_report(
@@ -33,15 +62,17 @@ def build_report(
     """Return the report as text, and write it to the file ``out`` if it is given.
 
     Args:
-        outputs: folders with runs. The report lists the files in these folders that can't be read.
+        outputs: folders with runs. The report lists the files in these folders that cannot be read.
         table: a table of the paper. The report has the runs of its plan, which are those of the sweep ``tableN``.
         sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. Without both, the report
             covers all runs.
-        format: the name of a module in `krona.report.formats`.
+        format: a key of `krona.report.render.FORMATS`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the report has only these runs. None means all runs.
     """
-    render = renderer(format)
+    from krona.report.render import find_renderer
+
+    render = find_renderer(format)
     if out is not None:
         require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids)
@@ -62,46 +93,289 @@ def collect(
 ) -> Report:
     """Return the content of a report, without the format. `build_report` describes the arguments."""
     layout = find_layout(table, sweep)
-    plan = sweep or layout.sweep
-    layout = layout if table is None else replace(layout, sweep=plan)
+    layout = replace(layout, sweep=sweep or layout.sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
-    computed = ComputedValues(folders[0] if folders else None)
-    runs, problems = load_runs(folders, computed)
-    planned = set[str](run_ids or ())
-    fitting = sum(layout.row(run.result) is not None for run in runs)
+    runs, problems = load_runs(folders)
+    runs["row"] = runs.result.map(layout.row)
+    fitting, planned = int(runs.row.notna().sum()), set[str](run_ids or ())
     if run_ids is not None:
-        runs = [run for run in runs if run.result.run_id in run_ids]
-    elif plan is not None:
-        planned = planned.union(*(sweep_runs.load_run_ids(folder, plan) for folder in folders))
-        runs = _select_sweep(runs, plan, planned, required=sweep is not None)
-    others = fitting - sum(layout.row(run.result) is not None for run in runs)
-    runs = filter_runs(runs, filters, filter_value, KEYS)
+        runs = runs[runs.run_id.isin([*run_ids])]
+    elif layout.sweep is not None:
+        planned = planned_ids(folders, layout.sweep)
+        runs = select_sweep(runs, layout.sweep, planned, required=sweep is not None)
+    others = fitting - int(runs.row.notna().sum())
+    runs = select_where(runs, filters)
     studies, unread = _read_studies(folders, runs)
-    problems += unread
-    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
-    runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
+    pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
+    runs = runs[runs.done | ~runs.run_id.isin(pruned)]
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    tables, damaged = build_tables(layout, runs, folders)
-    computed.save()
-    report = Report(layout.title, tables, studies=studies, problems=[*problems, *damaged])
-    if layout.paper is None and (subject := describe_subject(report.tables)):
+    runs = runs[runs.row.notna()]
+    bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
+    tables = [*bench, *_build_tables(layout, runs)]
+    done, unfinished = runs[runs.done], runs[~runs.done]
+    report = Report(layout.title, tables, done, unfinished, studies=studies, problems=[*problems, *unread, *damaged])
+    if layout.paper is None and (subject := describe_subject(tables)):
         report.title += f": {subject}"
-    belonging = [run for run in runs if layout.row(run.result) is not None]
-    report.runs = finished(belonging)
-    report.unfinished = [run for run in belonging if run.status != "done"]
     begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
-    report.counts = count_states(belonging, 0 if filters else len(planned - begun))
-    if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
-        counts = count_unfinished(report.unfinished)
+    report.counts = describe_states(runs, 0 if filters else len(planned - begun))
+    if not any(cell.value is not None for one in tables for row in one.rows for cell in row.cells.values()):
+        counts = count_states(unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
         command = layout.command if table or sweep else f"{layout.command} profile=demo"
         report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
     _add_paper_table(report, layout)
     if table is not None and others:
         text = f"{amount(others, 'run')} of other commands could be shown in this table. To see all runs:"
-        report.tables[0].other_notes.append(Note(text, "krona report", "missing"))
+        report.tables[0].notes.append(Note(text, "krona report", "missing"))
     return report
+
+
+def _read_studies(folders: Sequence[Path], runs: pd.DataFrame) -> tuple[list[Study], list[str]]:
+    found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
+    names = {*runs.sweep.dropna()}
+    problems = [str(one) for one in found if isinstance(one, KronaError)]
+    return [one for one in found if isinstance(one, Study) and one.name in names], problems
+
+
+def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
+    """Return a table for each section, so that no table contains runs on different kinds of data."""
+    if layout.tasks:  # tables of GLUE and of the sample data have the paper's columns; own data have other columns
+        own = runs.section.map(lambda section: section.kind == "own")
+        runs = runs[own | runs.task.str.removeprefix("sample_").isin(layout.tasks)]
+    sections = dict(iter(runs.groupby("section", sort=False)))
+    for section in [one for one in sections if one.whole]:  # runs that have not recorded the size of their data yet
+        counted, group = replace(section, whole=False), sections[section]
+        known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
+        if not known and counted in sections:
+            sections[counted] = pd.concat([sections[counted], sections.pop(section)])
+    read = cache(examine)
+    most, tables = (MAX_CELLS // len(sections) if len(runs) > MAX_RUNS else None), list[Table]()
+    for section in sorted(sections, key=lambda one: one.order):
+        group, split, notes = _choose_split(layout, sections[section])
+        merged = merge_sections([*group.section[group.done | ~group.done.any()]])
+        spent = sum(len(row.cells) for one in tables for row in one.rows)
+        seeds = None if most is None else MAX_SEEDS if spent < MAX_CELLS else 0
+        builder = _TableBuilder(replace(layout, split=split), merged, group, read, most, seeds)
+        tables.append(builder.build())
+        tables[-1].notes += notes
+    return tables
+
+
+def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str, list[Note]]:
+    """Return the runs of a section that are shown, the split whose scores are shown, and notes on the other runs.
+
+    If some runs have test scores, the others are left out. If no run has test scores, as in a search for learning
+    rates, the split is dev, except in a table of the paper.
+    """
+    scored = runs[runs.result.map(lambda result: bool(result.config.get("score_test", True)))]
+    if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
+        return runs, layout.split, []
+    if scored.empty:
+        return runs, "dev" if layout.paper is None else "test", []
+    text = f"This table leaves out {amount(len(runs) - len(scored), 'run')} without test scores."
+    return scored, "test", [Note(text, kind="missing")]
+
+
+@dataclass
+class _TableBuilder:
+    """Build the table of one section. At most ``most`` of its cells have runs, of which ``seeds`` seeds are tested."""
+
+    layout: Layout
+    section: Section
+    runs: pd.DataFrame
+    read: cells.Examine
+    most: int | None
+    seeds: int | None
+
+    def build(self) -> Table:
+        layout, section = self.layout, self.section
+        shown = {*self.runs.task}
+        if section.comparable:  # runs on GLUE with another backbone or split need not cover all tasks
+            shown |= {*layout.tasks}
+        elif section.kind == "sample":
+            shown |= {f"sample_{task}" for task in layout.tasks}
+        tasks = sorted(shown, key=task_order)
+        rows, notes = group_rows(layout, self.runs)
+        counts = Counter(row.key for row in rows if row.runs).values()  # number of settings of each method
+        if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
+            layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
+        elif layout.split == "test" and max(counts) > 1:
+            notes = [AMONG, *notes]
+        if self.most is not None:
+            columns = max(1, len(tasks)) * (2 if layout.beside else 1)
+            rows, left_out = _best_rows(
+                rows, layout.split, most=max(MIN_ROWS, self.most // columns), seeds=self.seeds or 0
+            )
+            notes = left_out + notes
+        table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, layout.split)
+        if layout.quantity == "score":
+            if others := cells.label_other_training(rows, tasks):
+                notes = [OTHER_TRAINING, *notes]
+                for row in others:
+                    name_row(layout, row)
+            notes += self._fill_scores(layout, table, tasks)
+        else:
+            notes = [*costs.fill_times(layout, table, tasks), *notes]
+        if layout.paper and section.comparable:
+            for row in rows:
+                _add_paper(row, layout)
+        notes = [*layout.notes, *notes, *describe_runs(self.runs, shapes=not layout.by_shape)]
+        table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
+        table.over_tasks = summarize_tasks(table)
+        return table
+
+    def _fill_scores(self, layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
+        """Fill a table with scores, and return notes."""
+        for row in table.rows:
+            for task in tasks:
+                runs = row.runs.get(task)
+                cell = cells.score_cell(runs, layout.split, self.read, self.seeds)
+                row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
+                if layout.beside:
+                    beside = cells.score_cell(runs, layout.beside, self.read, self.seeds)
+                    row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
+        cells.mark_columns(table, tasks)
+        split = " dev" if layout.split == "dev" else ""
+        for task in tasks:
+            table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
+            if layout.beside:
+                key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
+                table.columns.append(cells.score_column(key, label, "beside", table.rows))
+        if layout.average and len(tasks) > 1:
+            cells.add_averages(table, tasks)
+            all_of_glue = self.section.kind == "glue" and self.section.whole and tuple(tasks) == TASKS
+            label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
+            table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
+        costs.add_quantities(layout, table)
+        notes = describe_limits(table, tasks)
+        return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.beside else notes
+
+
+def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
+    """Return the rows of a section's runs in the table's order, and a note for each method and task with variants.
+
+    The rows have no cells yet. Variants are groups of runs that differ in a setting other than the seed. If a method
+    has several variants on a task, each has its own row, which variants of other tasks with equal settings share.
+    """
+    rows: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
+    notes: list[str] = []
+    for (key, task), group in runs.groupby(["row", "task"]):
+        variants = _split_variants(group)
+        keys = differing_settings([first_run(one) for one in variants])
+        for one in variants:
+            first = first_run(one)
+            settings = {name: first.settings.get(name, "not set") for name in keys if len(variants) > 1}
+            row = rows.setdefault((key, tuple(settings.items())), Row(key, settings=settings))
+            row.runs[task], row.first[task] = one, first
+        if len(variants) > 1:
+            place = f"{layout.label(key)} on {task_label(task)}"
+            notes.append(f"{place} has {len(variants)} variants ({', '.join(keys)}). Each has its own row.")
+            if data := [name for name in keys if name in DATA]:
+                latest = max(map(first_run, variants), key=_started)
+                notes[-1] += f" The latest run has {', '.join(f'{name}={latest.settings.get(name)}' for name in data)}."
+    for key in layout.rows:
+        rows.setdefault((key, ()), Row(key))
+    with_runs = {row.key for row in rows.values() if row.runs}
+    found = [row for row in rows.values() if row.runs or row.key not in with_runs]
+    found.sort(key=lambda row: (layout.order(row.key), [_by_size(*item) for item in row.settings.items()]))
+    for row in found:
+        name_row(layout, row)
+    return found, first_few(notes, 5)
+
+
+def _started(run: Any) -> str:
+    return str(read_result(run.path).provenance.get("started"))
+
+
+def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the runs of each variant. If some variants have finished runs, the others are left out.
+
+    A run that ended before it recorded fingerprints of its data belongs to a variant with the same other settings.
+    """
+    found = dict(iter(runs.groupby("variant", sort=False)))
+    if runs.done.all():
+        return [*found.values()]
+    items = {variant: {*group.settings.iloc[0].items()} for variant, group in found.items()}
+    for variant in [*found]:
+        whole = next((other for other in found if other != variant and items[variant] < items[other]), None)
+        if whole is not None:
+            found[whole] = pd.concat([found[whole], found.pop(variant)])
+    return [group for group in found.values() if group.done.any()] or [*found.values()]
+
+
+def _by_size(key: str, value: str) -> tuple[str, float, str]:
+    """Return a sort key that sorts lr=0.0001 before lr=0.001, and 2x384 before 12x64."""
+    try:
+        return key, float(value.split("x")[0]), value
+    except ValueError:
+        return key, float("inf"), value
+
+
+def name_row(layout: Layout, row: Row) -> None:
+    """Set the label of a row, and its differing settings as text. A shape of A is the shape that was used."""
+    first = next(iter(row.first.values()), None)
+    used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)
+    row.label = layout.label(row.key)
+    shown = {key: setting_text(key, value) for key, value in row.settings.items()}
+    if (key := "method.kron_factors") in shown:
+        shown[key] = f"{used} (the paper's {asked})" if asked else used or row.settings[key]
+    words = [f"{key.removeprefix('method.')}={value}" for key, value in shown.items()]
+    if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
+        row.label, words = used or row.label, [f"the paper's {row.key}", *words]
+    row.differs = ", ".join(words)
+
+
+def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
+    """Return the best ``most`` rows, in the order of ``rows``, and notes on what the report leaves out.
+
+    A row is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Rows without
+    runs are kept.
+    """
+
+    def standing(row: Row) -> tuple[int, float]:
+        means = [mean for runs in row.runs.values() if not np.isnan(mean := runs[split].mean())]
+        return len(means), float(np.mean(means)) if means else 0.0
+
+    filled = [row for row in rows if row.runs]
+    kept = {*sorted(filled, key=standing, reverse=True)[:most]}
+    few = f"only the first {seeds} seeds of a cell are resampled and compared."
+    none = "this table is without intervals and tests. Use --where or --sweep to show them."
+    notes = [f"With over {MAX_RUNS:,} runs, {few if seeds else none}"]
+    if len(kept) < len(filled):
+        notes.insert(0, f"The best {most} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
+    return [row for row in rows if row in kept or not row.runs], notes
+
+
+def _reason(runs: pd.DataFrame | None, split: str) -> str:
+    """Return the reason why a cell has no score."""
+    if runs is None:
+        return "no run"
+    if (running := next((run for run in runs.run if run.status == "running"), None)) is not None:
+        return f"running, {running.result.reached}"
+    states = {*runs.status}
+    return "failed" if "failed" in states else f"no {split} score" if "done" in states else "interrupted"
+
+
+def _missing_note(layout: Layout, table: Table) -> list[Note]:
+    """Return a note with the number of cells without runs."""
+    counts = Counter(row.cell(column.key).missing for row in table.rows for column in table.task_columns)
+    states = [f"{counts[state]} {state}" for state in ("no run", "failed", "interrupted") if counts[state]]
+    if not states or (layout.paper is None and not counts["failed"] + counts["interrupted"]):
+        return []
+    text = f"Cells without a score: {', '.join(states)}. To complete them, repeat the command of the runs."
+    text += " Correct the cause of a failure, and add retry=failed." * bool(counts["failed"])
+    return [Note(text, kind="missing")]
+
+
+def _add_paper(row: Row, layout: Layout) -> None:
+    """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
+    if layout.paper is None or row.settings:
+        return
+    for key, cell in row.cells.items():
+        if cell.runs is None or all(section.comparable for section in cell.runs.section):
+            cell.paper = layout.paper.value(row.key, "training_time" if key == "time" else key)
+            cell.comparable = key != "params"
 
 
 def _add_paper_table(report: Report, layout: Layout) -> None:
@@ -114,27 +388,25 @@ def _add_paper_table(report: Report, layout: Layout) -> None:
     report.tables += [] if comparable else [printed]
 
 
-def _select_sweep(runs: list[StoredRun], sweep: str, planned: set[str], *, required: bool) -> list[StoredRun]:
-    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
-
-    Raise KronaError if there are none and ``required`` is true.
-    """
-    found = [run for run in runs if run.sweep == sweep or run.result.run_id in planned]
-    if found or not required:
-        return found
-    names = {run.sweep for run in runs if run.sweep}
-    shipped = choice_files("sweeps")
-    if sweep in shipped:
-        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
-        raise KronaError(
-            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
-        )
-    names |= {*shipped}
-    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names))}")
-
-
-def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
-    made = {run.sweep for run in runs}
-    found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
-    problems = [str(one) for one in found if isinstance(one, KronaError)]
-    return [one for one in found if isinstance(one, Study) and one.name in made], problems
+def paper_table(layout: Layout) -> Table | None:
+    """Return a table of the paper's own numbers, or None if the layout is not a table of the paper."""
+    if (paper := layout.paper) is None:
+        return None
+    keys = sorted(paper.columns, key=lambda key: (key != "params", task_order(key)))
+    columns = [Column(key, PRINTED.get(key, task_label(key)), "paper") for key in keys]
+    heading = "The printed numbers (T5-base, GLUE, single runs)"
+    table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
+    digits = 0 if layout.quantity == "cost" else 2
+    for key, values in paper.rows.items():
+        printed = {name: Cell(value, digits=digits) for name, value in values.items()}
+        table.rows.append(Row(key, layout.label(key), cells=printed))
+    notes = []
+    for (number, row), value in ERRATA.items():
+        if number == layout.name:
+            label, mean = layout.label(row), paper.rows[row]["avg"]
+            notes.append(f"The paper prints the average {mean:.2f} for {label}, but its scores give {value}.")
+    if {"avg", *TASKS} <= set(paper.columns):
+        which = "other" if notes else "paper's"
+        notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")
+    table.notes = [*map(Note, notes)]
+    return table

@@ -4,16 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from krona.paper import method_label, task_label
 from krona.paths import typed_command
-from krona.report.layouts import Layout, row_order
-from krona.report.stored_runs import StoredRun, finished
-from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.report.layouts import Layout
+from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
 from krona.runs.file_names import ADAPTER
 from krona.safe_files import read_json
 
@@ -24,8 +23,7 @@ TIMES = [
     Column("launches", "Launches added", "launches"),
     Column("training_time", "Training time (%)", "time"),
 ]
-
-Value = Callable[[StoredRun], float | None]
+Value = Callable[[Any], float | None]  # returns the number of a row of the table of runs, or None if it is unknown
 
 
 @dataclass(frozen=True)
@@ -33,33 +31,33 @@ class Quantity:
     """A cost or another number of a run, which can be a column of a table and the axis of a chart."""
 
     heading: str  # of the column
-    value: Value  # returns the number of a run, or None if it is unknown
+    value: Value
     unit: float = 1.0  # the shown unit; the value is divided by it
     axis: str = ""  # the label of the axis in charts; without it, the quantity is in no chart
     average: bool = False  # a cell shows the mean over runs, otherwise the largest value
-    digits: int = 0  # as in `krona.report.wording.number`
+    digits: int = 0  # as in `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
     logarithmic: bool = False  # the axis in charts
 
 
-def step_seconds(run: StoredRun) -> float | None:
+def step_seconds(run: Any) -> float | None:
     """Return the seconds per training step of a finished run. They do not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
     steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
-    return train / steps if run.status == "done" and train and steps else None
+    return float(train / steps) if run.done and train and steps else None
 
 
-def _peak_memory(run: StoredRun) -> float | None:
+def _peak_memory(run: Any) -> Any:
     return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
 
 
-def _adapter_size(run: StoredRun) -> float | None:
+def _adapter_size(run: Any) -> int | None:
     path = run.path.with_name(ADAPTER)
     return path.stat().st_size if path.is_file() else None
 
 
 def _recorded(key: str) -> Value:
-    return lambda run: dict(run.result.provenance).get(key)  # type: ignore[return-value]
+    return lambda run: dict(run.result.provenance).get(key)
 
 
 # The quantities by name, in the order of the columns of a table.
@@ -94,8 +92,7 @@ def add_quantities(layout: Layout, table: Table) -> None:
     for name in layout.extras:
         quantity = QUANTITIES[name]
         for row in table.rows:
-            cell = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, row.all_runs)
-            row.cells[name] = cell
+            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, row)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
             place = 0 if name == "params" else len(table.columns)
@@ -106,22 +103,26 @@ def add_quantities(layout: Layout, table: Table) -> None:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
 
 
-def _quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
+def _values(runs: pd.DataFrame | None, value: Value) -> list[float | None]:
+    return [] if runs is None else [value(run) for run in runs.run]
+
+
+def _quantity_cell(name: str, row: Row) -> Cell:
     """Return the cell of a quantity: its mean over finished runs or, if it does not depend on the seed, its maximum."""
     one = QUANTITIES[name]
     value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
-    found = [known / one.unit for run in finished(runs) if (known := value(run)) is not None]
+    found = [known / one.unit for known in _values(row.done, value) if known is not None]
     if not found or (name == "time" and not any(found)):
         return Cell(missing="")
-    shown = fmean(found) if one.average else float(max(found))
+    shown = float(np.mean(found)) if one.average else float(max(found))
     return Cell(shown, digits=0 if name != "params" and shown >= 100 else one.digits)
 
 
-def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
-    """Return the mean of a cost over runs, or None if the cost is unknown for one of them."""
-    values = [QUANTITIES[cost].value(run) for run in runs]
+def mean_cost(cell: Cell, cost: str) -> float | None:
+    """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of them."""
+    values = _values(cell.runs, QUANTITIES[cost].value)
     known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -136,77 +137,26 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
-    """Return, for each row, a dict from task to the seconds per step relative to the reference row.
+    """Return, for each row and task, the seconds per step relative to the reference row.
 
     A task is left out if the row or the reference row has no times for it.
     """
-    runs_of = next((row.runs for row in rows if row.key == reference and not row.settings), {})
-    base = {task: [seconds for run in runs if (seconds := step_seconds(run))] for task, runs in runs_of.items()}
+    seconds = {row: {task: _timed(runs) for task, runs in row.runs.items()} for row in rows}
+    base = next((seconds[row] for row in rows if row.key == reference and not row.settings), {})
     found: dict[Row, dict[str, Cell]] = {}
-    for row in rows:
-        cells = found[row] = {}
-        for task, runs in row.runs.items():
-            timed = {run.result.seed: (run, seconds) for run in runs if (seconds := step_seconds(run))}
-            if timed and base.get(task):
-                ratios = {seed: seconds / float(np.mean(base[task])) for seed, (_, seconds) in timed.items()}
-                cells[task] = Cell(float(np.mean([*ratios.values()])), [run for run, _ in timed.values()], ratios)
+    for row, by_task in seconds.items():
+        found[row] = {}
+        for task, timed in by_task.items():
+            if len(timed) and len(base.get(task, ())):
+                ratios = timed.step / float(np.mean([*base[task].step]))
+                by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
+                found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return found
 
 
-def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return Table 2 from the results of the latency and training benchmarks, and a sentence for each damaged file."""
-    found: dict[str, dict[str, Any]] = {}
-    problems = []
-    for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
-        try:
-            content = read_json(path)
-            for row in content["rows"]:
-                ratio = row["ratio_to_full"]  # null if full fine-tuning was not measured
-                str(row["name"]), None if ratio is None else float(ratio)
-            machine = content["machine"]["gpu"] or content["machine"]["processor"]
-            options = (content.get("settings") or {}).get("options") or {}
-            backbone = str(options.get("backbone", PAPER_BACKBONE))
-            found[path.stem] = {**content, "machine": str(machine), "backbone": backbone}
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
-    return [_benchmark_table(layout, found)] if found else [], problems
-
-
-def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
-    by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
-    others = {kind: bench["backbone"] for kind, bench in benches.items() if bench["backbone"] != PAPER_BACKBONE}
-    machines = " and ".join(dict.fromkeys(bench["machine"] for bench in benches.values()))
-    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, TIMES, [])
-    names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
-    for name in sorted(names, key=lambda one: row_order(layout, one)):
-        row = Row(name, method_label(name))
-        for column, kind in (("latency", "latency"), ("training_time", "training")):
-            cell = _benchmark_cell(by_name.get(kind, {}).get(name), kind)
-            cell.paper = layout.paper.value(name, column) if layout.paper else None
-            cell.comparable = cell.value is not None and kind not in others
-            row.cells[column] = cell
-        added = by_name.get("latency", {}).get(name, {}).get("launches_added")
-        row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
-        table.rows.append(row)
-    table.notes = [
-        *layout.notes,
-        "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
-    ]
-    for kind, name in others.items():
-        table.notes.append(
-            f"bench={kind} ran on {name}. It is not compared with the paper's numbers, which are for {PAPER_BACKBONE}."
-        )
-    return table
-
-
-def _benchmark_cell(found: dict[str, Any] | None, kind: str) -> Cell:
-    if found is None or found["ratio_to_full"] is None:
-        missing = "not measured" if found is None else "measured without full"
-        return Cell(missing=missing, command=f"{typed_command('bench')} bench={kind}")
-    return Cell(100 * float(found["ratio_to_full"]), digits=0)
+def _timed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose seconds per step are known, with a column ``step``."""
+    return runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
@@ -217,18 +167,19 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
     table.columns = [*columns, mean]
     for row, cells in _relative_steps(table.rows, REFERENCE).items():
         for column in columns:
-            missing = "no run" if not row.runs.get(column.key) else f"no {REFERENCE} run to compare with"
+            missing = f"no {REFERENCE} run to compare with" if column.key in row.runs else "no run"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)
         row.cells[mean.key] = _mean_cell([*cells.values()], 100 if percent else 1)
     notes = []
     if percent:
         notes.append("Training time is from the seconds per step. For launches, run: python bench.py bench=latency")
-    devices = sorted({str(run.result.provenance.get("device")) for row in table.rows for run in row.all_runs})
+    runs = [run for row in table.rows if row.done is not None for run in row.done.run]
+    devices = sorted({str(run.result.provenance.get("device")) for run in runs})
     if len(devices) > 1:
         listed = ", ".join(devices)
         notes.append(f"The runs used {len(devices)} devices ({listed}). Ratios between devices are misleading.")
     if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
-        full = layout.labels[REFERENCE]
+        full = layout.label(REFERENCE)
         notes.append(f"Times are ratios to {full}, which has no run. Train it with method={REFERENCE}.")
     return notes
 
@@ -236,5 +187,57 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
 def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
     if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
-    runs = [run for cell in cells for run in cell.runs]
-    return Cell(float(np.mean(values)), runs, digits=0 if scale == 100 else 2)
+    return Cell(float(np.mean(values)), pd.concat([cell.runs for cell in cells]), digits=0 if scale == 100 else 2)
+
+
+def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return Table 2 from the results of the latency and training benchmarks, and a message for each damaged file."""
+    found: dict[str, dict[str, Any]] = {}
+    problems = []
+    for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
+        try:
+            content = read_json(path)
+            rows = {str(row["name"]): row for row in content["rows"]}
+            for row in rows.values():  # null if full fine-tuning was not measured
+                row["percent"] = None if row["ratio_to_full"] is None else 100 * float(row["ratio_to_full"])
+            machine = content["machine"]["gpu"] or content["machine"]["processor"]
+            options = (content.get("settings") or {}).get("options") or {}
+            backbone = str(options.get("backbone", PAPER_BACKBONE))
+            found[path.stem] = {"rows": rows, "machine": str(machine), "backbone": backbone}
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
+    return [_benchmark_table(layout, found)] if found else [], problems
+
+
+def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
+    others = {kind: bench["backbone"] for kind, bench in benches.items() if bench["backbone"] != PAPER_BACKBONE}
+    machines = " and ".join(dict.fromkeys(bench["machine"] for bench in benches.values()))
+    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, TIMES, [])
+    rows = {kind: bench["rows"] for kind, bench in benches.items()}
+    names = {*layout.rows, *(name for by_name in rows.values() for name in by_name)}
+    for name in sorted(names, key=layout.order):
+        row = Row(name, method_label(name))
+        for column, kind in (("latency", "latency"), ("training_time", "training")):
+            found = rows.get(kind, {}).get(name)
+            cell = Cell(found["percent"] if found else None, digits=0)
+            cell.missing = None if cell.value is not None else "measured without full" if found else "not measured"
+            cell.paper = layout.paper.value(name, column) if layout.paper else None
+            cell.comparable = cell.value is not None and kind not in others
+            row.cells[column] = cell
+        added = rows.get("latency", {}).get(name, {}).get("launches_added")
+        row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
+        table.rows.append(row)
+    notes = [
+        *layout.notes,
+        "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
+        f"Cells without a number were not measured. To measure them: {typed_command('bench')} bench=latency",
+    ]
+    for kind, name in others.items():
+        notes.append(
+            f"bench={kind} ran on {name}. It is not compared with the paper's numbers, which are for {PAPER_BACKBONE}."
+        )
+    table.notes = [*map(Note, notes)]
+    return table

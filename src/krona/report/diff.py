@@ -1,66 +1,51 @@
 """`krona diff A B`: compare two runs, or two methods on all tasks with runs of at least one of them."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from krona.messages import KronaError
+import numpy as np
+import pandas as pd
+
+from krona.formatting import NOTHING, format_p, table
+from krona.messages import KronaError, visible
+from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test, task_seed
-from krona.report.score_cells import score_cell
-from krona.report.stored_runs import StoredRun, differing_training, finished, format_differing, load_runs, stored_run
-from krona.report.table import Cell
+from krona.report.cells import compare_cells, score_cell
+from krona.report.runs import CONTENT, describe_result, differing_training, format_differing, load_runs
+from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
-from krona.runs.index import summaries
+from krona.runs.frame import summaries
+from krona.runs.predictions import decode_label, label_words, score_metrics
 from krona.runs.provenance import used_shape
 from krona.runs.result import Result
+from krona.runs.suspicious_scores import examine
 from krona.safe_files import parse_json
 
-ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
-
-
-@dataclass(frozen=True)
-class Change:
-    """An example for which two runs have different predictions."""
-
-    id: str
-    source: str
-    target: str
-    a: str  # the predictions
-    b: str
-    verdict: str  # "only A right", "only B right" or "both wrong"; in a regression, the change of the absolute error
-    size: float = 0.0  # in a regression, the absolute change of the error
+NARROWEST = 20
+VERDICTS = ("only A right", "only B right", "both wrong")
+METHODS_NOTE = (
+    "p is from a paired randomisation test on the task's metric, with 10,000 swaps of examples and all seeds together. "
+    "Holm's correction covers all tasks shown."
+)
 
 
 @dataclass
 class RunDiff:
     """The comparison of two runs."""
 
-    a: StoredRun
-    b: StoredRun
+    a: Result
+    b: Result
     settings: list[tuple[str, str, str]]  # key and both values of each setting that differs
     scores: list[tuple[str, float | None, float | None]]  # name and both values of each score
+    test: str  # the result of the paired test, or the reason why there is none
     p: float | None = None  # p-value of the paired randomisation test on the task's score
-    only_a: int | None = None  # number of examples for which only run a is right; None in a regression
-    only_b: int | None = None
-    mcnemar: float | None = None  # p-value of the exact McNemar test, if the score is accuracy
-    untested: str | None = None  # the reason why there is no test
-    changes: list[Change] = field(default_factory=list)
-    without_texts: str | None = None  # the reason why changed examples can't be shown, or not all of them
-
-
-@dataclass(frozen=True)
-class TaskDiff:
-    """The comparison of two methods on one task: their mean scores, and the paired test over their common seeds."""
-
-    section: str  # the heading of the section
-    task: str
-    a: float | None
-    b: float | None
-    seeds: int = 0  # the number of seeds of the test
-    p: float | None = None  # the p-value, with Holm's correction over all tasks
-    remark: str = ""
+    changes: pd.DataFrame | None = None  # examples with different predictions: id, source, target, a, b, verdict
+    without_texts: str | None = None  # the reason why changed examples cannot be shown, or not all of them
 
 
 @dataclass(frozen=True)
@@ -69,8 +54,8 @@ class MethodDiff:
 
     a: str
     b: str
-    tasks: list[TaskDiff]
-    problems: list[str]  # a sentence for each file that could not be used
+    tasks: pd.DataFrame  # section, task, a, b, seeds, p (with Holm's correction over all tasks) and note
+    problems: list[str]  # a message for each file that could not be used
 
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
@@ -83,7 +68,7 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
         runs = [path.parent.name for path in outputs.glob("*/result.json")]
         if not any(run.startswith(other) for run in runs) and not Path(other).exists():
             raise KronaError(
-                f"The method {method!r} can't be compared with {other!r}, because no run under {outputs} "
+                f"The method {method!r} cannot be compared with {other!r}, because no run under {outputs} "
                 "has this name or method."
             )
         raise KronaError(f"{method!r} is a method, and {other!r} is a run. Give two runs or two methods.")
@@ -91,159 +76,252 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 
 
 def diff_runs(a: Path, b: Path) -> RunDiff:
-    """Compare the runs in two folders. Raise KronaError if a run can't be read."""
-    one, two = (stored_run(run.read(), run.result) for run in (RunFolder(a), RunFolder(b)))
-    settings, scores = _differing_settings(one, two), list(_scores(one, two))
-    found = RunDiff(one, two, settings, scores, untested=_why_untested(one, two))
-    if found.untested is None:
-        _test(found)
-        _add_changes(found)
+    """Compare the runs in two folders.
+
+    Raises:
+        KronaError: a run cannot be read.
+    """
+    folders = RunFolder(a), RunFolder(b)
+    one, two = (folder.read() for folder in folders)
+    answers = [examine(folder.result)[0] for folder in folders]
+    found = RunDiff(one, two, _differing_settings(one, two), [*_scores(one, two)], "")
+    if reason := _why_untested(one, two, answers):
+        found.test = f"None: {reason}."
+        return found
+    found.p, found.test = _run_test(one, *(split["test"] for split in answers))
+    try:
+        rows = [_read_predictions(folder.predictions) for folder in folders]
+    except KronaError as error:
+        found.without_texts = str(error)
+        return found
+    found.changes = _find_changes(*rows, classes=bool(answers[0]["test"].classes))
+    if not rows[0].index.equals(rows[1].index):
+        shared = len(rows[0].index.intersection(rows[1].index))
+        found.without_texts = f"Only {shared} examples are in the predictions.jsonl of both runs."
     return found
 
 
-def _differing_settings(one: StoredRun, two: StoredRun) -> list[tuple[str, str, str]]:
+def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
     """Return the key and both values of each setting that differs.
 
     A fingerprint that is unknown for one of the runs does not count as different.
     """
     finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
     sides = []
-    for run in (one, two):
-        settings = {"seed": str(run.result.seed), **run.settings}
-        if finished and (used := used_shape(run.result)) is not None:
+    for result in (one, two):
+        settings = {"seed": str(result.seed), **describe_result(result).settings}
+        if finished and (used := used_shape(result)) is not None:
             settings["method.kron_factors"] = used
             settings.pop("method.fit_factors", None)
         sides.append(settings)
-    unknown = {key for run in (one, two) for key, value in run.content.items() if value is None}
-    keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
+    keys = [key for key in {**sides[0], **sides[1]} if key not in CONTENT or all(key in side for side in sides)]
     both = [(key, *(side.get(key, "not set") for side in sides)) for key in keys]
     return [(key, x, y) for key, x, y in both if x != y]
 
 
-def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:
+def _scores(a: Result, b: Result) -> Iterator[tuple[str, float | None, float | None]]:
     for split in ("test", "dev"):
-        yield f"{split} score", a.score(split), b.score(split)
-        parts = [(getattr(run.result, split) or {}).get("parts", {}) for run in (a, b)]
+        one, two = (getattr(result, split) or {} for result in (a, b))
+        yield f"{split} score", one.get("score"), two.get("score")
+        parts = one.get("parts", {}), two.get("parts", {})
         for metric in dict.fromkeys([*parts[0], *parts[1]]):
             yield f"{split} {metric}", parts[0].get(metric), parts[1].get(metric)
 
 
-def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
-    for run in (a, b):
-        if run.result.status != "done":
-            return f"{run.result.run_id} is {run.result.status}"
-        if "test" not in run.predictions[0]:
-            return f"{run.result.run_id} has no stored predictions"
-    if a.result.task != b.result.task:
-        return f"the runs have different tasks, {a.result.task} and {b.result.task}"
-    one, two = a.predictions[0]["test"], b.predictions[0]["test"]
-    if len(one) != len(two) or (one.truth != two.truth).any():
+def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -> str | None:
+    for result, known in zip((a, b), answers, strict=True):
+        if result.status != "done":
+            return f"{result.run_id} is {result.status}"
+        if "test" not in known:
+            return f"{result.run_id} has no stored predictions"
+    if a.task != b.task:
+        return f"the runs have different tasks, {a.task} and {b.task}"
+    one, two = (known["test"] for known in answers)
+    if not np.array_equal(one.truth, two.truth):
         return f"the test sets of the runs differ ({len(one)} and {len(two)} examples)"
     return None
 
 
-def _test(found: RunDiff) -> None:
-    one, two, metrics = found.a.predictions[0]["test"], found.b.predictions[0]["test"], found.a.metrics
-    found.p = swap_test([one], [two], metrics, seed=task_seed(found.a.result.task)).p
+def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
+    """Return the p-value of the paired test, and the test as text."""
+    metrics = score_metrics(result.config["task"])
+    p = swap_test([one], [two], metrics, seed=task_seed(result.task)).p
+    words = []
     if one.classes:
         right_a, right_b = one.given == one.truth, two.given == two.truth
-        found.only_a, found.only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        words.append(f"Only A right: {only_a}; only B right: {only_b}.")
         if metrics == ["accuracy"]:
-            found.mcnemar = mcnemar(found.only_a, found.only_b)
+            words.append(f"Exact McNemar: p {_equal(mcnemar(only_a, only_b))}.")
+    words.append(f"Randomisation test on {' and '.join(metrics)}, 10,000 swaps: p {_equal(p)}.")
+    return p, " ".join(words)
 
 
-def _add_changes(found: RunDiff) -> None:
-    try:
-        one, two = (_predictions(RunFolder(run.path.parent).predictions) for run in (found.a, found.b))
-    except KronaError as error:
-        found.without_texts = str(error)
-        return
-    judge = _judge_label if found.a.predictions[0]["test"].classes else _judge_error
-    for key in (key for key in one if key in two):
-        x, y = one[key], two[key]
-        if x["prediction"].strip() != y["prediction"].strip():
-            texts = x["source"], x["target"], x["prediction"], y["prediction"]
-            found.changes.append(Change(key, *texts, *judge(x, y)))
-    order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
-    found.changes.sort(key=lambda change: (order.get(change.verdict, 0), -change.size))
-    if one.keys() != two.keys():
-        found.without_texts = f"Only {len(one.keys() & two.keys())} examples are in the predictions.jsonl of both runs."
-
-
-def _predictions(path: Path) -> dict[str, dict[str, Any]]:
-    found, number = {}, 0
+def _read_predictions(path: Path) -> pd.DataFrame:
+    """Return source, target and prediction of each test example by its id."""
+    found, line_number = {}, 0
     try:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                number += 1
+                line_number += 1
                 row = parse_json(line)
                 if row["split"] == "test":
-                    found[str(row["id"])] = {key: str(row[key]) for key in ("source", "target", "prediction")}
+                    found[str(row["id"])] = [str(row[key]) for key in ("source", "target", "prediction")]
     except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found, so the changed examples can't be shown.") from error
+        raise KronaError(f"{path} was not found, so the changed examples cannot be shown.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KronaError(f"{path} can't be read near line {number}: {type(error).__name__} {error}") from error
-    return found
+        raise KronaError(f"{path} cannot be read near line {line_number}: {type(error).__name__} {error}") from error
+    return pd.DataFrame.from_dict(found, orient="index", columns=["source", "target", "prediction"])
 
 
-def _judge_label(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:
-    a, b = (row["prediction"].strip() == row["target"].strip() for row in (x, y))
-    return NEITHER if not a and not b else ONLY_A if a else ONLY_B, 0.0
-
-
-def _judge_error(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:
-    """Return the change of the absolute error as text, and the size of this change."""
-    try:
-        errors = [abs(float(row["prediction"]) - float(row["target"])) for row in (x, y)]
-    except ValueError:
-        return "not a number", 0.0
-    return f"error {errors[1] - errors[0]:+.1f}", abs(errors[1] - errors[0])
+def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
+    """Return the examples with different predictions, sorted by verdict, or by the change of the error."""
+    both = one.rename(columns={"prediction": "a"}).join(two.prediction.rename("b"), how="inner")
+    both = both[both.a.str.strip() != both.b.str.strip()].copy()
+    target = both.target.str.strip()
+    if classes:
+        right_a, right_b = both.a.str.strip() == target, both.b.str.strip() == target
+        both["verdict"] = np.select([right_a, right_b], VERDICTS[:2], VERDICTS[2])
+        both["order"] = both.verdict.map(VERDICTS.index)
+    else:
+        numbers = [pd.to_numeric(side, errors="coerce") for side in (both.a, both.b, target)]
+        change = (numbers[1] - numbers[2]).abs() - (numbers[0] - numbers[2]).abs()
+        both["verdict"] = ["not a number" if np.isnan(gap) else f"error {gap:+.1f}" for gap in change]
+        both["order"] = -change.abs().fillna(0.0)
+    return both.rename_axis("id").reset_index().sort_values("order", kind="stable", ignore_index=True)
 
 
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     """Compare two methods on all tasks with runs of at least one of them.
 
-    If a method has no run or several variants on a task, the task has a remark instead of a test.
+    If a method has no run or several variants on a task, the task has a note instead of a test.
     """
     runs, problems = load_runs([outputs])
-    done = finished(runs)
+    done = runs[runs.done]
     for name in (a, b):
-        if not any(run.result.method == name for run in done):
-            known = sorted({run.result.method for run in done})
+        if not (done.method == name).any():
+            known = ", ".join(sorted({*done.method})) or "none"
             raise KronaError(
-                f"The method {name!r} has no finished run under {outputs}. Methods with finished runs: "
-                f"{', '.join(known) or 'none'}."
+                f"The method {name!r} has no finished run under {outputs}. Methods with finished runs: {known}."
             )
-    places = sorted({(run.section.heading, run.result.task) for run in done if run.result.method in (a, b)})
-    rows = [_task_diff(done, section, task, (a, b)) for section, task in places]
-    adjusted = iter(holm([row.p for row in rows if row.p is not None]))
-    return MethodDiff(a, b, [row if row.p is None else replace(row, p=next(adjusted)) for row in rows], problems)
+    mine = done[done.method.isin([a, b])]
+    places = mine.groupby([mine.section.map(lambda section: section.heading), "task"])
+    rows = [{"section": place[0], "task": place[1], **_task_diff(group, (a, b))} for place, group in places]
+    tasks = pd.DataFrame(rows)
+    tested = tasks.p.notna()
+    tasks.loc[tested, "p"] = holm([*tasks.p[tested]])
+    return MethodDiff(a, b, tasks, problems)
 
 
-def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tuple[str, str]) -> TaskDiff:
+def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
     """Compare the means over the common seeds of two methods, so that the shown difference is the tested difference."""
-    cells: list[Cell | None] = []
-    remarks = []
+    found, notes = [], []
     for name in methods:
-        wanted = (section, task, name)
-        ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
-        variants = len({run.common.variant for run in ours})
+        own = runs[runs.method == name]
+        variants = own.variant.nunique()
         if variants != 1:
-            remarks.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
-        cells.append(score_cell(ours, "test") if variants == 1 else None)
-        if variants == 1 and cells[-1] is None:
-            remarks.append(f"{name} has no test score")
-    one, two = cells
+            notes.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
+        found.append(score_cell(own, "test", examine) if variants == 1 else None)
+        if variants == 1 and found[-1] is None:
+            notes.append(f"{name} has no test score")
+    one, two = found
+    empty: dict[str, Any] = {"seeds": 0, "p": float("nan")}
     if one is None or two is None:
-        a, b = (None if cell is None else cell.value for cell in cells)
-        return TaskDiff(section, task, a, b, remark="; ".join(remarks))
+        a, b = (None if cell is None else cell.value for cell in found)
+        return {"a": a, "b": b, **empty, "note": "; ".join(notes)}
     seeds = sorted(one.answers.keys() & two.answers.keys())
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
-    if differing := differing_training(one.runs[0], two.runs[0]):
-        return TaskDiff(section, task, a, b, remark=f"not the same training: {format_differing(differing)}")
-    test = one.test_against(two)
+    first = [runs[runs.method == name].run.iloc[0] for name in methods]
+    if differing := differing_training(*first):
+        return {"a": a, "b": b, **empty, "note": f"not the same training: {format_differing(differing)}"}
+    test = compare_cells(one, two, seed=task_seed(first[0].task))
     if test is None:
-        return TaskDiff(section, task, a, b, remark="no common seed with the same test set")
+        return {"a": a, "b": b, **empty, "note": "no common seed with the same test set"}
     counts = len(one.by_seed), len(two.by_seed)
-    remark = "" if max(counts) == len(seeds) else f"common seeds of {counts[0]} and {counts[1]} seeds"
-    return TaskDiff(section, task, a, b, len(seeds), test.p, remark)
+    note = "" if max(counts) == len(seeds) else f"common seeds of {counts[0]} and {counts[1]} seeds"
+    return {"a": a, "b": b, "seeds": len(seeds), "p": test.p, "note": note}
+
+
+def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
+    """Return a comparison as text.
+
+    Args:
+        width: the width of the terminal. None means that lines are not wrapped.
+        examples: show at most this number of changed examples of two runs.
+    """
+    lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
+    return visible("\n".join(line.rstrip() for line in lines)) + "\n"
+
+
+def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
+    lines = [f"A  {found.a.run_id}", f"B  {found.b.run_id}", "", "Settings that differ"]
+    settings = [(name, setting_text(name, x), setting_text(name, y)) for name, x, y in found.settings]
+    lines += _table(("", "A", "B"), settings, width) if settings else ["  none: both runs have the same settings"]
+    rows = [(name, _score(x), _score(y), _gap(x, y)) for name, x, y in found.scores]
+    lines += ["", "Scores", *_table(("", "A", "B", "B − A"), rows, width)]
+    lines += ["", "Paired test", *_wrap(found.test, width)]
+    if found.changes is not None and len(found.changes):
+        changes = found.changes
+        kinds = changes.verdict.where(~changes.verdict.str.startswith("error"), "error changed")
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts(sort=False).items())
+        lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
+        turn = changes.groupby(kinds).cumcount()  # the same number of each kind, if possible
+        shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
+        for change in changes[changes.index.isin(shown.index)].itertuples():
+            lines += _example(found, change, width)
+        if len(changes) > examples:
+            more = len(changes) - examples
+            lines += _wrap(f"… and {more} more. To see all, use --examples {len(changes)}.", width)
+    return lines + (["", *_wrap(found.without_texts, width)] if found.without_texts else [])
+
+
+def _example(found: RunDiff, change: Any, width: int | None) -> list[str]:
+    words = label_words(found.a.config["task"])
+    truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
+    head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"
+    return [*_wrap(head, width), *_wrap(change.source, width, "      ", most=6)]
+
+
+def _methods(both: MethodDiff, width: int | None) -> list[str]:
+    lines: list[str] = []
+    headings = ("", both.a, both.b, f"{both.b} − {both.a}", "p (Holm)", "seeds", "note")
+    for section, tasks in groupby(both.tasks.itertuples(), key=lambda row: row.section):
+        rows = [
+            (row.task, _score(row.a), _score(row.b), _gap(row.a, row.b),
+             NOTHING if np.isnan(row.p) else format_p(row.p), str(row.seeds), row.note)
+            for row in tasks
+        ]  # fmt: skip
+        lines += [section, *_table(headings, rows, width), ""]
+    lines += _wrap(METHODS_NOTE, width)
+    return lines + [line for problem in both.problems for line in _wrap(f"Not used: {problem}", width)]
+
+
+def _equal(p: float) -> str:
+    shown = format_p(p)
+    return shown if shown.startswith("<") else f"= {shown}"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return the lines of an indented table. If it is too wide, each row is written as a record of several lines."""
+    text = table(headings, rows, width=None if width is None else width - 2, left=headings)
+    return [f"  {line}" for line in text.plain.splitlines()]
+
+
+def _wrap(text: str, width: int | None, indent: str = "  ", *, most: int | None = None) -> list[str]:
+    """Return lines of at most ``width`` characters. After ``most`` lines, the text is cut with an ellipsis."""
+    if width is None:
+        return [indent + text]
+    width, placeholder = max(width, NARROWEST), " …"
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, max_lines=most, placeholder=placeholder
+    )
+
+
+def _score(value: float | None) -> str:
+    return NOTHING if value is None or np.isnan(value) else f"{value:.2f}"
+
+
+def _gap(a: float | None, b: float | None) -> str:
+    if a is None or b is None or np.isnan(a) or np.isnan(b):
+        return ""
+    return f"{b - a:+.2f}".replace("-", "−")

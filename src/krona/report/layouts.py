@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table
+from krona.paper import TASKS, PaperTable, method_label, method_order, read_paper_table
 from krona.paths import choice_files, typed_command
 from krona.runs.result import Result
 from krona.runs.run_id import as_text
@@ -18,9 +18,8 @@ class Layout:
     title: str
     axis: str  # heading of the first column
     row: Callable[[Result], str | None]  # the key of a run's row; None if the run does not belong to the table
-    override: Callable[[str], list[str]]  # the command-line overrides for the runs of a row
     command: str  # the command that starts the runs of the table
-    labels: Mapping[str, str] = field(default_factory=dict)  # from the key of a row to its label
+    labels: Mapping[str, str] = field(default_factory=dict)  # of rows that are not methods, by the key of the row
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
@@ -30,13 +29,16 @@ class Layout:
     extras: tuple[str, ...] = ()  # more columns, from `krona.report.costs.QUANTITIES`
     by_shape: bool = False  # the rows are shapes of A
     paper: PaperTable | None = None
-    sweep: str | None = None  # the sweep whose runs are shown in a table of the paper
+    sweep: str | None = None  # the sweep whose runs are shown
     notes: tuple[str, ...] = ()
 
-    @property
-    def repeats_overrides(self) -> bool:
-        """True if the table's command does not give the settings of its runs, so that only the stored runs do."""
-        return self.paper is None and "sweeps=" not in self.command and self.command != "krona tune"
+    def label(self, row: str) -> str:
+        """Return the label of the row with this key."""
+        return self.labels.get(row) or method_label(row)
+
+    def order(self, row: str) -> tuple[Any, ...]:
+        """Return a sort key: rows of the layout in its order, then all other rows."""
+        return (self.rows.index(row), row) if row in self.rows else (len(self.rows), *method_order(row))
 
 
 def find_layout(table: str | None, sweep: str | None) -> Layout:
@@ -51,7 +53,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
     shipped = sweep in choice_files("sweeps")
     command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "")
     return Layout(
-        name=sweep or "runs", title=title, command=command,
+        name=sweep or "runs", title=title, sweep=sweep, command=command,
         extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "launches"),
         **_BY_METHOD,
     )  # fmt: skip
@@ -109,15 +111,6 @@ def _shape(result: Result) -> str | None:
 _BY_METHOD: dict[str, Any] = {
     "axis": "Method",
     "row": lambda result: result.method,
-    "override": lambda row: [f"method={row}"],
-    "labels": METHOD_LABELS,
-}
-_STEPS = {  # from the key of a row to its label and its variant
-    "sequential": ("Sequential", "table5_1_sequential"),
-    "parallel": ("Parallel", "table5_2_parallel"),
-    "ps": ("Parallel+Scale (PS)", "table5_3_parallel_scale"),
-    "ps_silu": ("PS+SiLU", "table5_4_parallel_scale_silu"),
-    "ps_ffn": ("PS only on FFN", "table5_5_ffn_only"),
 }
 _TABLES: dict[str, dict[str, Any]] = {
     "1": {
@@ -126,26 +119,26 @@ _TABLES: dict[str, dict[str, Any]] = {
                   " KronA^B_res depends on whether they have one or two biases.",),
     },
     "2": {
-        **_BY_METHOD, "title": "Table 2: inference latency and training time", "rows": METHODS, "quantity": "cost",
+        **_BY_METHOD, "title": "Table 2: inference latency and training time", "quantity": "cost",
         "notes": ("Full fine-tuning is 100.",),
     },
     "4": {
         "title": "Table 4: initialization of KronA's factors", "axis": "Init method", "row": _init,
-        "override": lambda row: [f"variant=table4_{row.removesuffix('_uniform')}"],
         "labels": {"normal": "A, B ~ Normal", "kaiming_uniform": "A ~ KU, B = 0"},
         "notes": ("A has the shape (32, 24) on every task. This follows from the differences between the paper's Tables"
                   " 1 and 4.",),
     },
     "5": {
         "title": "Table 5: KronA^B step by step", "axis": "Modification", "row": _step,
-        "labels": {step: label for step, (label, _) in _STEPS.items()},
-        "override": lambda row: [f"variant={_STEPS[row][1]}"],
+        "labels": {
+            "sequential": "Sequential", "parallel": "Parallel", "ps": "Parallel+Scale (PS)", "ps_silu": "PS+SiLU",
+            "ps_ffn": "PS only on FFN",
+        },
         "notes": ("The paper's last row differs from KronA^B in Table 1, except on SST-2 and QQP. It was probably"
                   " measured before the settings were tuned for each task.",),
     },
     "6": {
         "title": "Table 6: a non-linearity inside KronA^B", "axis": "Non-linearity", "row": _non_linearity,
-        "override": lambda row: [f"variant={_STEPS['ps'][1]}", f"method.non_linearity={row}"],
         "labels": {"mish": "Mish", "relu": "ReLU", "gelu": "GELU", "gelu_new": "GELU_new", "silu": "SiLU"},
         "average": False,
         "notes": ("These runs have the settings of the row PS in Table 5, where the paper prints the same 93.30 for"
@@ -153,18 +146,16 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "7": {
         "title": "Table 7: a sigmoid on the learned residual scale", "axis": "Residual", "row": _residual,
-        "override": lambda row: [f"variant=table7_{'scale' if row == 'linear' else row}"],
         "labels": {"linear": "KronA^B_res", "sigmoid": "KronA^B_sigres"},
         "tasks": TASKS, "extras": ("time",), "notes": ("Time is relative to KronA^B_res.",),
     },
     "8": {
-        **_BY_METHOD, "title": "Table 8: training time by task", "rows": METHODS, "quantity": "seconds",
+        **_BY_METHOD, "title": "Table 8: training time by task", "quantity": "seconds",
         "notes": ("Seconds per step, relative to full fine-tuning on the same task (mean over seeds, one machine at a"
                   " time).",),
     },
     "9": {
-        "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape,
-        "override": lambda row: ["method=krona", f"factors={row}", "method.fit_factors=nearest"], "by_shape": True,
+        "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
         "split": "dev", "beside": "test", "average": False, "extras": ("rank", "effective"),
         "notes": ("The scores are the best dev scores, as in the paper: its 86.63 differs from the 86.34 in Table 1."
                   " Test scores are next to them.",
@@ -172,14 +163,8 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "lora_ga": {
         "title": "LoRA-GA's protocol on T5-base", "axis": "Method", "row": _method_of_lora_ga,
-        "override": _BY_METHOD["override"],
-        "labels": {**METHOD_LABELS, "adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
+        "labels": {"adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
         "rows": ("full", "lora", "krona"),
         "notes": ("Accuracy on the official validation rows after one epoch. The dev scores are from the same rows.",),
     },
 }  # fmt: skip
-
-
-def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
-    """Return a sort key: rows of the layout in its order, then all other rows."""
-    return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))

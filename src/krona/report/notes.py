@@ -1,38 +1,41 @@
-"""Build the notes below the tables of a report, with commands for missing runs and next steps."""
+"""Build the notes of a report: on its scores, its runs, its studies, and what to do next."""
 
-import shlex
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
+from typing import Any
 
-from krona import paths
-from krona.formatting import below
+import pandas as pd
+
 from krona.messages import amount, first_few, shorten
-from krona.paper import task_label
-from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished, differing_data, finished, format_differing
-from krona.report.table import Cell, Column, Note, Report, Table
-from krona.runs.folder import RunFolder
+from krona.metrics.power import detectable_difference, fewest_examples
+from krona.paper import method_label, task_label
+from krona.report import cells
+from krona.report.commands import run_commands
+from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
+from krona.report.text import number, setting_text
+from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
-MOST_REMARKS, MOST_NAMES = 20, 4
+MAX_REMARKS, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
-MOST_PRUNED = 12
-MOST_MISSING = 12  # number of rows with missing runs, and of their tasks, that have a command
-ABSENT = ("no run", "not measured")
-CORRECT = ' Correct the cause, which is listed under "Not finished", before you repeat the run.'
+TUNED = "recipe=tuned took "
+SWAPS = 400  # enough to estimate the standard deviation of the null differences to 4 %
+POWER_NOTE = "The paired test finds a difference of this size four times out of five, and a smaller one less often"
+SETTINGS = {
+    "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
+    "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
+}  # fmt: skip
 
 
 def table_notes(table: Table) -> list[Note]:
-    """Return all notes below a table: remarks on scores, general notes, and missing runs with their commands."""
-    return [
-        *(Note(line, kind="warning" if line.startswith(SIGN) else "remark") for line in score_remarks(table)),
-        *(Note(line) for line in table.notes),
-        *table.other_notes,
-        *_missing_notes(table),
-    ]
+    """Return all notes below a table: the messages on its scores, then the other notes."""
+    remarks = (Note(line, kind="warning" if line.startswith(SIGN) else "remark") for line in score_remarks(table))
+    return [*remarks, *sorted(table.notes, key=lambda note: note.kind == "missing")]
 
 
 def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
@@ -41,51 +44,125 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
         yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
     if commands := next_commands(report):
         yield "Next", commands
-    if report.unfinished:
-        notes = []
-        for run in sorted(report.unfinished, key=lambda run: UNFINISHED.index(run.status)):
-            why = f": {run.result.error}" if run.result.error else ""
-            notes.append(Note(f"{run.result.run_id}: {run.status}, {run.result.reached}{why}"))
-        yield f"Not finished ({count_unfinished(report.unfinished)})", notes
+    if len(report.unfinished):
+        runs = sorted(report.unfinished.run, key=lambda run: UNFINISHED.index(run.status))
+        lines = [f"{run.run_id}: {run.status}, {run.result.reached}" for run in runs]
+        errors = [f": {run.result.error}" if run.result.error else "" for run in runs]
+        notes = [Note(line + error) for line, error in zip(lines, errors, strict=True)]
+        yield f"Not finished ({count_states(report.unfinished, states=UNFINISHED)})", notes
     if report.problems:
         yield f"Could not be used ({len(report.problems)})", [Note(problem) for problem in report.problems]
 
 
-def best_run(cell: Cell) -> StoredRun | None:
-    """Return the finished run with the best dev score. The test score is never used for the choice."""
-    return max(finished(cell.runs), key=lambda run: run.score("dev") or 0.0, default=None)
+def cell_remarks(cell: Cell) -> list[str]:
+    """Return the messages on a score as sentences. A message on only some of the seeds lists these seeds."""
+    found = []
+    for remark, seeds in cell.remarks.items():
+        some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
+        found.append(f"{remark.text}{some}.")
+    return found
 
 
-def best_run_notes(table: Table) -> Iterator[list[Note]]:
-    """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
+def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
+    """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign.
+
+    If ``shown`` is a column of a task, only the messages on this column are returned.
+    """
+    rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
-        for column in table.task_columns:
-            cells = [one.cell(column.key) for one in table.rows]
-            cell, best = row.cell(column.key), next((one for one in cells if one.best), None)
-            if (run := best_run(cell)) is None:
-                continue
-            notes = [Note(f"{row.name} on {column.label}: {run.result.run_id}")]
-            notes += run_commands(run.path.parent, run.result)
-            if best is not None and best is not cell and (other := best_run(best)) is not None:
-                command = f"krona diff {other.result.run_id} {run.result.run_id}"
-                notes.append(Note("Compare with the best row:", command))
-            yield notes
+        for column in table.columns:
+            if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
+                continue  # the messages on an average are those on its tasks
+            cell = row.cell(column.key)
+            for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
+                task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
+                rows_of[task_label(task), remark.warns, text][row.name] = None
+    found = []
+    for (task, warns, text), names in rows_of.items():
+        rows = ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
+        found.append((not warns, f"{f'{SIGN} ' if warns else ''}{rows} on {task}: {text}"))
+    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MAX_REMARKS)
 
 
-def run_commands(path: Path, result: Result) -> list[Note]:
-    """Return notes with the commands that use the weights of the run in ``path``, or a note that no weights exist."""
-    folder = RunFolder(path)
-    if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
-        return [Note("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.")]
-    name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
-    return [
-        Note("Predict with its weights:", f"krona predict {name} --input FILE"),
-        Note("Export its weights:", f"krona export {name} --to merged --out FOLDER"),
-    ]
+def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
+    """Return notes on limits of a table: single seeds, unequal numbers of seeds, and cells without test or interval."""
+    found = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
+    if not found:
+        return []
+    notes = []
+    sizes = sorted({len(cell.seeds) for cell in found})
+    if sizes == [1]:
+        notes.append("Each cell has one seed, so no interval over seeds can be given.")
+    elif len(sizes) > 1:
+        notes.append(
+            f"Cells have {sizes[0]} to {sizes[-1]} seeds. The paired test uses the seeds that both methods have."
+        )
+    means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
+    if sizes != [1] and any(not cell.by_seed for cell in means):
+        notes.append("A mean over tasks with different seeds has no interval over seeds.")
+    if untested := sum(cell.compared and not cell.best and cell.p is None for cell in found):
+        notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")
+    if any(cell.test_interval is None for cell in found):
+        notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
+    return notes
+
+
+def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
+    """Return notes on the data, the settings, the code and the devices of a table's runs.
+
+    With ``shapes``, there is also a note on shapes of A that did not fit the layers.
+    """
+    done = runs[runs.done]
+    variants = [*done.drop_duplicates(["method", "task", "variant"]).run]
+    every = [*runs.drop_duplicates(["method", "task", "variant"]).run]
+    notes = []
+    if sizes := sorted({run.result.head_params for run in every if run.result.head_params}):
+        shown = " or ".join(f"{size:,}" for size in sizes)
+        notes.append(f"Params do not include the new head of {shown} parameters, which every method trains.")
+    notes += _settings_note([run for run in every if run.result.trainable_params != 0] or every)
+    fitted = {f"{asked} → {used_shape(run.result)}" for run in variants if (asked := asked_shape(run.result))}
+    if shapes and fitted:
+        notes.append(f"Shapes of A, the paper's → those used on this backbone: {', '.join(sorted(fitted))}.")
+    tuned = dict.fromkeys(
+        f"{method_label(run.method)} on {task_label(run.task)} took {note.removeprefix(TUNED)}."
+        for run in runs.run
+        for note in run.result.notes
+        if note.startswith(TUNED)
+    )
+    return [*notes, *first_few([*tuned], MAX_TUNED), _code_note(runs, done)]
+
+
+def _settings_note(runs: Sequence[Any]) -> list[str]:
+    words = []
+    for key, name in SETTINGS.items():
+        values = sorted({read_setting(run, key) or "null" for run in runs}, key=lambda value: (len(value), value))
+        if values not in (["null"], ["-1"]):
+            values.sort(key=lambda value: value in ("null", "-1"))  # numbers before words such as "no limit"
+            words.append(f"{name} {' or '.join(setting_text(key, value) for value in values[:4])}")
+    return [f"Settings: {', '.join(words)}."] if words else []
+
+
+def _code_note(runs: pd.DataFrame, done: pd.DataFrame) -> str:
+    results = [*(done if len(done) else runs).result]
+    commits = sorted({code_version(result) for result in results})
+    dirty = sum(bool(result.provenance.get("git_dirty")) for result in done.result)
+    devices = sorted({str(result.provenance.get("device")) for result in results})
+    changed = f", {dirty} with uncommitted changes" if dirty else ""
+    code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
+    words = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
+    others = count_states(runs, states=UNFINISHED)
+    return f"{words} Not finished: {others}." if others else words
+
+
+def code_version(result: Result) -> str:
+    """Return the commit of the code. For an installed krona, return its version."""
+    if commit := result.provenance.get("git_commit"):
+        return f"commit {commit[:10]}"
+    return f"krona {(result.provenance.get('versions') or {}).get('krona', 'of an unknown version')}"
 
 
 def describe_provenance(result: Result) -> str:
-    """Return the code, machine, backbone and libraries of a run as text."""
+    """Return the code, the device, the backbone and the libraries of a run as text."""
     found = result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     changed = " with uncommitted changes" if found.get("git_dirty") else ""
@@ -96,85 +173,91 @@ def describe_provenance(result: Result) -> str:
     )
 
 
+def power_note(table: Table) -> list[Note]:
+    """Return a note on the smallest difference between the two best rows that the paired test can find on each task.
+
+    It depends on the examples for which these rows have different predictions, so other pairs have other differences.
+    """
+    found = []
+    for column in table.task_columns:
+        rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).p is not None]
+        rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0)))
+        if len(rows) < 2:
+            continue
+        a, b = (row.cell(column.key) for row in rows[:2])
+        if smallest := _smallest_difference(a, b):
+            points, examples, seeds = smallest
+            pair = " and ".join(row.name for row in rows[:2])
+            counts = f"{pair}, {amount(examples, 'example')}, {amount(seeds, 'seed')}"
+            found.append(f"{task_label(column.key)} {number(points)} ({counts})")
+    text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."
+    return [Note(text, kind="power")] if found else []
+
+
+def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
+    """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
+
+    For classes, the difference is at least the smallest number of examples that can be significant. Return None if the
+    cells cannot be tested, or if the test has no variance.
+    """
+    if (test := cells.compare_cells(a, b, seed=0, swaps=SWAPS)) is None:
+        return None
+    smallest = detectable_difference(test)
+    if not smallest or not math.isfinite(smallest):
+        return None
+    ours, theirs = cells.common_answers(a, b)
+    floor = 100 * fewest_examples() / len(ours[0]) if ours[0].classes else 0.0
+    return max(smallest, floor), len(ours[0]), len(theirs)
+
+
+def best_run(cell: Cell) -> Any:
+    """Return the finished run with the best dev score, or None. The test score is never used for the choice."""
+    runs = [] if cell.value is None or cell.runs is None else [*cell.runs.run]
+    return max(runs, key=lambda run: 0.0 if pd.isna(run.dev) else run.dev, default=None)
+
+
+def best_run_notes(table: Table) -> Iterator[list[Note]]:
+    """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
+    for row, column in product(table.rows, table.task_columns):
+        cell = row.cell(column.key)
+        if (run := best_run(cell)) is None:
+            continue
+        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_weights(run)]
+        best = next((one for other in table.rows if (one := other.cell(column.key)).best), cell)
+        if best is not cell and (other_run := best_run(best)) is not None:
+            notes.append(Note("Compare with the best row:", f"krona diff {other_run.run_id} {run.run_id}"))
+        yield notes
+
+
+def _weights(run: Any) -> list[Note]:
+    return [Note(text, command) for text, command in run_commands(run.path.parent, run.result)]
+
+
 def next_commands(report: Report) -> list[Note]:
     """Return notes with commands that use a run of the best row, in the first table that has a best row.
 
-    The run is the row's best run on its first task, because scores of different tasks can't be compared.
+    The run is the row's best run on its first task, because scores of different tasks cannot be compared.
     """
     for table in report.tables:
         columns = table.score_columns
         tasks = [column for column in columns if column.kind == "task"]
-        best = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
+        best: list[Row] = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
         for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
-            if run := best_run(row.cell(task.key)):
+            if (run := best_run(row.cell(task.key))) is not None:
                 text = f"The best run of {row.name} on {shorten(task.key)} by its dev score"
-                return [Note(f"{text}: {run.result.run_id}"), *run_commands(run.path.parent, run.result)]
+                return [Note(f"{text}: {run.run_id}"), *_weights(run)]
     return []
 
 
-def cell_remarks(cell: Cell) -> list[str]:
-    """Return the remarks on a score as sentences. A remark on only some of the seeds lists these seeds."""
-    found = []
-    for remark, seeds in cell.remarks.items():
-        some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
-        found.append(f"{remark.text}{some}.")
-    return found
-
-
-def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
-    """Return the remarks on a table's scores as sentences. Warnings come first and begin with their sign.
-
-    If ``shown`` is a column of a task, only the remarks on this column are returned.
-    """
-    rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
-    for row in table.rows:
-        for column in table.columns:
-            if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
-                continue  # the remarks on an average are those on its tasks
-            cell = row.cell(column.key)
-            for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
-                task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
-                rows_of[task_label(task), remark.warns, text][row.name] = None
-    found = []
-    for (task, warns, text), names in rows_of.items():
-        rows = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} rows"
-        found.append((not warns, f"{f'{SIGN} ' if warns else ''}{rows} on {task}: {text}"))
-    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MOST_REMARKS)
-
-
-def _missing_notes(table: Table) -> Iterator[Note]:
-    labels = {column.key: column.label for column in table.columns}
-    failures, lacking = [], 0
-    for row in table.rows:
-        absent: dict[tuple[str, ...], list[str]] = defaultdict(list)  # from a command without its task to columns
-        for key, label in labels.items():
-            cell = row.cell(key)
-            if cell.command is not None and cell.missing in ABSENT:
-                words = shlex.split(cell.command)
-                absent[tuple("task=" if word == f"task={key}" else word for word in words)].append(key)
-            elif cell.command is not None:
-                advice = CORRECT if cell.missing == "failed" else ""
-                failures.append(Note(f"{row.name} on {label}: {cell.missing}.{advice}", cell.command, "missing"))
-        lacking += bool(absent)
-        for command, keys in absent.items() if lacking <= MOST_MISSING else ():
-            columns = ", ".join(first_few([labels[key] for key in keys], MOST_MISSING))
-            tasks = f"task={','.join(keys if len(keys) <= MOST_MISSING + 1 else keys[:MOST_MISSING])}"
-            typed = shlex.join(tasks if word == "task=" else word for word in command)
-            yield Note(f"Missing: {row.name} on {columns}.", typed, "missing")
-    if lacking > MOST_MISSING:
-        yield Note(f"{lacking - MOST_MISSING} more rows lack runs.", kind="missing")
-    yield from failures
-
-
-def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
+def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
     """Describe a search: its trials, its best trial, the importance of each axis, and whether its data differ."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
-    made = [run for run in runs if run.sweep == study.name]
-    if odd := differing_data(made):
+    made = [*runs[runs.sweep == study.name].run]
+    if odd := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
         lines.append(
-            f"The trials were not run on the same data ({format_differing(odd)}), so do not compare their scores."
+            f"The trials were not run on the same data ({format_differing([*odd])}), so do not compare their scores."
         )
     if study.best is None:
         return [*lines, "No trial has finished yet."]
@@ -182,7 +265,7 @@ def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
         f"Trial {study.best.number} has the best dev score, {study.best.value:.2f}, with {_trial_values(study.best)}."
     )
     pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
-    lines += [f"Pruned trials: {', '.join(first_few(pruned, MOST_PRUNED))}."] if pruned else []
+    lines += [f"Pruned trials: {', '.join(first_few(pruned, MAX_PRUNED))}."] if pruned else []
     if study.importances:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
         lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")

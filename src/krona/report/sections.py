@@ -3,19 +3,13 @@
 Runs of different sections are never compared. A section also records whether its runs are comparable with the paper.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from krona.formatting import override_text
 from krona.messages import amount, first_few, join_names, shorten
 from krona.paper import task_label
-from krona.paths import choice_files
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
 
@@ -27,9 +21,8 @@ SIZES = {
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
 EARLIER = "because an earlier version of krona wrote the result"
-BACKBONE, DATA = "t5_base", "hub"  # the defaults of conf/config.yaml
 KINDS = ("glue", "sample", "own")
-MOST_DEPARTURES = 6  # a caution names at most this number of departures
+MAX_DEPARTURES = 6  # a warning names at most this number of departures
 
 
 def list_departures(result: Result) -> tuple[str, ...]:
@@ -72,59 +65,11 @@ def _data_departures(result: Result) -> Iterator[str]:
         yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
 
 
-def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """Return overrides that select a backbone and data: shipped configs, and each key that differs from them."""
-    name = _backbone_stems().get(backbone["name"], "local" if backbone.get("path") else "hub")
-    source = data.get("kind", DATA)
-    if (kind, name) == ("sample", "nano"):
-        words = ["profile=demo"]  # it selects both backbone and data
-    else:
-        words = [f"backbone={name}"] if name != BACKBONE else []
-        words += [f"data={source}"] if source != DATA else []
-    words += _differing("backbone", backbone, _read_choice("backbone", name))
-    return (*words, *_differing("data", data, _read_choice("data", source)))
-
-
-@cache
-def _backbone_stems() -> dict[str | None, str]:
-    return {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
-
-
-def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
-    for key in sorted(values, key=lambda key: key != "path"):
-        value, own = values[key], shipped.get(key)
-        if isinstance(value, Mapping) and isinstance(own, Mapping):
-            yield from _differing(f"{path}.{key}", value, own)
-        elif value != own and not (own == "auto" and value is None):  # the run replaced "auto" by a value
-            yield f"{'' if key in shipped else '+'}{path}.{key}={_hydra_text(value)}"
-
-
-def _hydra_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_hydra_text(item)}' for key, item in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_hydra_text, value))}]"
-    return override_text(value) if isinstance(value, str) else json.dumps(value)
-
-
-@cache
-def _read_choice(group: str, stem: str) -> dict[str, Any]:
-    """Return the content of a YAML file of conf/, including its defaults. It is empty if the file does not exist."""
-    path = choice_files(group).get(stem)
-    own = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None else {}
-    content: dict[str, Any] = {}
-    for part in (*(_read_choice(group, name) for name in own.pop("defaults", []) if isinstance(name, str)), own):
-        for key, value in part.items():
-            below = content.get(key)
-            content[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
-    return content
-
-
 @dataclass(frozen=True)
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
-    The last four fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
+    The last three fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
     """
 
     kind: str  # glue | sample | own
@@ -132,7 +77,6 @@ class Section:
     pretrained: bool
     protocol: str
     whole: bool = True  # false if the data have GLUE's form but other rows than GLUE
-    overrides: tuple[str, ...] = field(default=(), compare=False)  # they select this data and backbone
     odd: Part | None = field(default=None, compare=False)  # the part of the data that differs most from GLUE's rows
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
     departing: tuple[int, int] = field(default=(0, 1), compare=False)  # number of runs with departures, of all runs
@@ -146,7 +90,7 @@ class Section:
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
     @property
-    def caution(self) -> str | None:
+    def warning(self) -> str | None:
         """A sentence that warns against a wrong use of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
@@ -155,13 +99,13 @@ class Section:
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing
-        who = f"{amount(some, 'run')} of {of} can't be compared" if self.comparable else "Not compared"
+        who = f"{amount(some, 'run')} of {of} cannot be compared" if self.comparable else "Not compared"
         by_rest: dict[str, list[str]] = {}  # differences that are equal but for a setting's value are joined
         for departure in self.departures:
             first, comma, rest = departure.partition(", ")
             by_rest.setdefault(comma + rest, []).append(first)
         reasons = by_rest.pop("", []) + [join_names(found) + rest for rest, found in by_rest.items()]
-        return f"{who} with the paper: {'; '.join(first_few(reasons, MOST_DEPARTURES))}."
+        return f"{who} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
 
     @property
     def comparable(self) -> bool:
@@ -189,15 +133,14 @@ def find_section(result: Result) -> Section:
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
     found = list_departures(result) if kind == "glue" else ()
     return Section(
-        kind, name, bool(pretrained), str(data.get("protocol", "table1")), part is None,
-        override_words(backbone, data, kind), named, found, (int(bool(found)), 1),
+        kind, name, bool(pretrained), str(data.get("protocol", "table1")), part is None, named, found,
+        (int(bool(found)), 1),
     )  # fmt: skip
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections: common overrides, all departures, and the part of the data that differs most from GLUE."""
-    words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
+    """Merge equal sections: all departures, and the part of the data that differs most from GLUE."""
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)
     departing = (sum(one.departing[0] for one in sections), sum(one.departing[1] for one in sections))
-    return replace(sections[0], overrides=tuple(words), odd=odd, departures=found, departing=departing)
+    return replace(sections[0], odd=odd, departures=found, departing=departing)

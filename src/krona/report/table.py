@@ -1,22 +1,18 @@
 """The data classes of a report: its tables, columns, rows and cells. They do not depend on the output format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
+import pandas as pd
 
 from krona.metrics.scores.metric import Answers, Floats
-from krona.metrics.statistics import Interval, SwapTest, bootstrap, swap_test, t_interval, task_seed
-from krona.paper import PaperTable
+from krona.metrics.statistics import Interval, SwapTest, t_interval
 from krona.report.sections import Section
-from krona.report.stored_runs import StoredRun, finished
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import Remark
 
 AVERAGE = "avg"
-ALPHA = 0.05  # the level of all tests
 SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 
@@ -25,32 +21,30 @@ class Cell:
     """A cell of a table. Its value is usually a mean over runs. If it has no value, ``missing`` contains the reason."""
 
     value: float | None = None
-    runs: list[StoredRun] = field(default_factory=list)
+    runs: pd.DataFrame | None = None  # the finished runs; without a value, the unfinished runs
     by_seed: dict[int, float] = field(default_factory=dict)  # the score of each seed
-    split: str = ""  # the split of the score
-    sampled: list[StoredRun] = field(default_factory=list)  # the runs whose predictions are resampled and compared
-    examples: int | None = None  # the size of their test set; None if they have no predictions, or several test sets
+    examples: int | None = None  # the size of the test set; None without predictions, or for several test sets
     test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
     paper: float | None = None  # the paper's number
-    comparable: bool = False  # true if the value is comparable with the paper's number
+    comparable: bool = False  # the value is comparable with the paper's number
     best: bool = False
     tied: bool = False  # not significantly different from the best
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
-    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
-    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by their id()
+    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
     missing: str | None = None
-    command: str | None = None  # the command that starts the missing runs; "" if it is not known
     digits: int = 2
+    answers: dict[int, Answers] = field(default_factory=dict)  # targets and predictions by seed, on one test set
+    draws: Floats | None = None  # the mean score on each bootstrapped test set
 
     @property
-    def interval(self) -> Interval | None:
+    def t_interval(self) -> Interval | None:
         """The 95 % interval of the mean over seeds by Student's t, or None for fewer than two seeds."""
         return t_interval([*self.by_seed.values()])
 
     @property
-    def over_seeds(self) -> Interval | None:
-        """The interval that the formats show (`seed_interval`)."""
+    def seed_interval(self) -> Interval | None:
+        """The interval over seeds that the formats show (`seed_interval`)."""
         return seed_interval([*self.by_seed.values()])
 
     @property
@@ -62,7 +56,7 @@ class Cell:
 
     @property
     def warned(self) -> bool:
-        """True if one of the remarks is a warning, which means that the score may be meaningless."""
+        """True if one of the messages is a warning, which means that the score may be meaningless."""
         return any(remark.warns for remark in self.remarks)
 
     @property
@@ -72,60 +66,7 @@ class Cell:
 
     @property
     def seeds(self) -> list[int]:
-        return sorted({run.result.seed for run in self.runs})
-
-    @property
-    def sources(self) -> tuple[Any, ...]:
-        """The values that determine everything that is computed from the predictions."""
-        return self.split, self.seeds, [run.digest for run in self.sampled]
-
-    @cached_property
-    def answers(self) -> dict[int, Answers]:
-        """The targets and predictions of each seed. The dict is empty if the seeds have different test sets."""
-        found = {
-            run.result.seed: run.predictions[0][self.split] for run in self.sampled if self.split in run.predictions[0]
-        }
-        first = next(iter(found.values()), None)
-        same = first is not None and all(np.array_equal(one.truth, first.truth) for one in found.values())
-        return found if same else {}
-
-    @cached_property
-    def draws(self) -> Floats:
-        """The mean score on each bootstrapped test set."""
-        return bootstrap(list(self.answers.values()), self.runs[0].metrics)
-
-    def compute(self, kind: str, others: Any, make: Callable[[], Any]) -> Any:
-        """Return the stored result of ``make``, or call ``make`` if there is none. See `ComputedValues.get`.
-
-        The result must depend only on the `sources` of this cell and on ``others``.
-        """
-        return self.runs[0].shared.computed.get(kind, (self.sources, others), make)
-
-    def test_against(self, other: "Cell") -> SwapTest | None:
-        """Return the paired test of two cells on their common seeds.
-
-        Return None if the cells have no common seed, different metrics, or different test sets. The test is stored,
-        because the same pair is tested for the column, for the average and for the summary over tasks.
-        """
-        if id(other) not in self.tests:
-            self.tests[id(other)] = self._test(other)
-        return self.tests[id(other)]
-
-    def _test(self, other: "Cell") -> SwapTest | None:
-        metrics = self.runs[0].metrics
-        if metrics != other.runs[0].metrics:
-            return None
-        a, b = common_answers(self, other)
-        try:
-            return swap_test(a, b, metrics, seed=task_seed(self.runs[0].result.task))
-        except ValueError:  # no common seed, or different test sets
-            return None
-
-
-def common_answers(a: Cell, b: Cell) -> tuple[list[Answers], list[Answers]]:
-    """Return the answers of two cells for their common seeds."""
-    seeds = sorted(a.answers.keys() & b.answers.keys())
-    return [a.answers[seed] for seed in seeds], [b.answers[seed] for seed in seeds]
+        return [] if self.runs is None else sorted({int(seed) for seed in self.runs.seed})
 
 
 @dataclass(frozen=True)
@@ -152,25 +93,11 @@ class Row:
 
     key: str  # the key of the row in the layout
     label: str = ""
-    cells: dict[str, Cell] = field(default_factory=dict)
-    differs: str = ""  # the settings that distinguish this row from others of the same label, as text
-    settings: dict[str, str] = field(default_factory=dict)  # these settings by key
-    runs: dict[str, list[StoredRun]] = field(default_factory=dict)  # by task
-    apart: frozenset[str] = frozenset()  # tasks whose runs are in other rows, one for each setting
-
-    @property
-    def all_runs(self) -> list[StoredRun]:
-        return [run for found in self.runs.values() for run in found]
-
-    @property
-    def first(self) -> StoredRun | None:
-        """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
-        runs = self.all_runs
-        return next(iter(finished(runs) or runs), None)
-
-    def representative(self, task: str) -> StoredRun:
-        """Return a run on a task whose settings stand for all runs of the row. A finished run is preferred."""
-        return (finished(self.runs[task]) or self.runs[task])[0]
+    settings: dict[str, str] = field(default_factory=dict)  # the settings that distinguish it from rows with this label
+    differs: str = ""  # these settings as text
+    runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by task
+    first: dict[str, Any] = field(default_factory=dict)  # by task, a run whose settings stand for all runs
+    cells: dict[str, Cell] = field(default_factory=dict)  # by column
 
     @property
     def name(self) -> str:
@@ -179,18 +106,17 @@ class Row:
     @property
     def method(self) -> str:
         """The method of the row's first run. Without runs, it is the key of the row."""
-        return next((run.result.method for cell in self.cells.values() for run in cell.runs), self.key)
+        return next((run.method for run in self.first.values()), self.key)
+
+    @property
+    def done(self) -> pd.DataFrame | None:
+        """All finished runs of the row, or None if there are none."""
+        parts = [part for runs in self.runs.values() if len(part := runs[runs.done])]
+        return pd.concat(parts) if parts else None
 
     def cell(self, column: str) -> Cell:
         """Return the cell of a column. If the row has no cell there, return an empty cell."""
         return self.cells.get(column) or Cell()
-
-    def add_paper(self, paper: PaperTable) -> None:
-        """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
-        for key, cell in self.cells.items() if not self.settings else ():
-            if all(run.section.comparable for run in cell.runs):
-                cell.paper = paper.value(self.key, "training_time" if key == "time" else key)
-                cell.comparable = key != "params"
 
 
 @dataclass(frozen=True)
@@ -199,7 +125,7 @@ class Note:
 
     text: str
     command: str = ""
-    kind: Literal["warning", "remark", "power", "tasks", "note", "missing"] = "note"
+    kind: Literal["warning", "remark", "power", "note", "missing"] = "note"
 
 
 @dataclass
@@ -213,13 +139,14 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     section: Section | None = None
-    notes: list[str] = field(default_factory=list)
-    other_notes: list[Note] = field(default_factory=list)  # on power, on all tasks together, and on left-out runs
     split: str = "test"  # the split of its scores, except in columns of the kind "beside"
+    notes: list[Note] = field(default_factory=list)
+    over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
+    tests: dict[tuple[Row, Row, str], SwapTest | None] = field(default_factory=dict)  # paired tests, by task
 
     @property
-    def caution(self) -> str | None:
-        return self.section.caution if self.section else None
+    def warning(self) -> str | None:
+        return self.section.warning if self.section else None
 
     @property
     def task_columns(self) -> list[Column]:
@@ -241,9 +168,9 @@ class Table:
 class Report:
     title: str
     tables: list[Table]
-    runs: list[StoredRun] = field(default_factory=list)  # the finished runs of the tables
+    runs: pd.DataFrame  # the finished runs of the tables
+    unfinished: pd.DataFrame  # failed, interrupted, running
     counts: str = ""  # the number of runs in each state
-    unfinished: list[StoredRun] = field(default_factory=list)  # failed, interrupted, running
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used
     empty: Note | None = None  # for a report without runs, with the command to start them

@@ -1,20 +1,45 @@
-"""Read all results of a folder into one pandas table (`krona.read_results`)."""
+"""Read all results of a folder, as summaries or as one pandas table (`krona.read_results`).
+
+Summaries are kept in a Parquet file in `outputs/.index`, one row for each run. A row is used only if its result.json
+still has the same modification time and size. The file can be deleted at any time.
+"""
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import sys
+import time
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krona import paths
 from krona.messages import KronaError, amount
-from krona.runs.index import summaries
+from krona.runs import file_names
+from krona.runs.predictions import DamagedRunError, check_answers
 from krona.runs.provenance import used_shape
-from krona.runs.result import Result
+from krona.runs.result import CHECKSUMS, Result, read_result
+from krona.safe_files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
+CACHE = ".index/results.parquet"
+VERSION = b"5"
+MIN_NEW = 100  # smallest number of new summaries that is stored
+SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its modification time
+PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
+SCALARS = (
+    "run_id", "status", "method", "task", "seed", "error", "trainable_params", "trainable_percent", "head_params",
+    "best_epoch",
+)  # fmt: skip
+NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, stored as JSON
+SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results
+REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that a config needs
 COLUMNS = {  # the type of each column, and its key in result.json
     "run_id": ("string", "run_id"),
     "status": ("string", "status"),
@@ -71,8 +96,6 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     Warns:
         UserWarning: some results are damaged. The warning lists them, and the table has no rows for them.
     """
-    import pandas as pd
-
     folder = paths.expand(outputs if outputs is not None else paths.OUTPUTS)
     if not folder.is_dir():
         raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
@@ -82,22 +105,180 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
         warnings.warn(
             "\n  ".join([f"The table lacks {amount(len(damaged), 'damaged result')}:", *damaged]), stacklevel=2
         )
-    rows = [_row(one) for one in found if isinstance(one, Result)]
+    import pandas as pd
+
+    rows = [column_values(one, COLUMNS) for one in found if isinstance(one, Result)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
 
 
-def _row(result: Result) -> dict[str, Any]:
-    computed = {
-        "factors": used_shape(result),
-        "epochs": result.dev_curve[-1]["epoch"] if result.dev_curve else None,
-        "notes": len(result.notes),
-    }
-    return {name: _value(result, key) for name, (_, key) in COLUMNS.items() if key} | computed
+def column_values(result: Result, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values of a result in some of the `COLUMNS`."""
+    return {name: _value(result, name) for name in names}
 
 
-def _value(result: Result, key: str) -> Any:
-    first, *inner = key.split(".")
+def _value(result: Result, name: str) -> Any:
+    if name == "factors":
+        return used_shape(result)
+    if name == "notes":
+        return len(result.notes)
+    if name == "epochs":
+        return result.dev_curve[-1]["epoch"] if result.dev_curve else None
+    first, *inner = COLUMNS[name][1].split(".")
     value = getattr(result, first)
     for name in inner:
         value = (value or {}).get(name)
     return value
+
+
+def summaries(outputs: Path) -> list[Result | DamagedRunError]:
+    """Return the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
+
+    A summary is a result without the fields that `strip_result` removes. If a result cannot be read, or if its scores
+    contradict its predictions, the list contains an error instead of the summary. Errors of unreadable folders are at
+    the end of the list. The summaries share objects, so do not change them.
+    """
+    if not outputs.is_dir():
+        return []
+    with _without_garbage_collection():
+        files, unreadable = _list_results(outputs)
+        parts: dict[str, Any] = {}  # maps texts to objects, so that equal parts of summaries are one object
+        cached = _read_cache(outputs / CACHE, files, parts)
+        found: dict[str, Result | DamagedRunError] = {**cached}
+        now = time.time()
+        new = 0
+        try:
+            for name in _with_progress(sorted(files.keys() - cached.keys())):
+                found[name] = item = _read(outputs / name / file_names.RESULT, parts)
+                settled = now - files[name][0] / 1e9 > SETTLED_S
+                if isinstance(item, Result) and settled and item.status != "running":
+                    cached[name] = item
+                    new += 1
+        finally:  # an interrupted command keeps the summaries that it has read
+            if new >= MIN_NEW:
+                _write_cache(outputs / CACHE, files, cached)
+        return [found[name] for name in sorted(files)] + unreadable
+
+
+def strip_result(result: Result) -> Result:
+    """Return a copy of a result with only the scores of its last epoch.
+
+    Predictions, scores of single metrics, checksums, start and end, and measures of layers are removed.
+    """
+
+    def without(part: Mapping[str, Any] | None, *keys: str) -> Any:
+        return part and {name: value for name, value in part.items() if name not in keys}
+
+    rows = [without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]]
+    kept = {
+        "dev": without(result.dev, "outcomes", "parts"),
+        "test": without(result.test, "outcomes", "parts"),
+        "provenance": without(result.provenance, CHECKSUMS, "started", "finished"),
+        "learned": without(result.learned, "by_place"),
+        "dev_curve": rows,
+    }
+    return result.model_copy(update=kept)
+
+
+def _read(path: Path, parts: dict[str, Any]) -> Result | DamagedRunError:
+    try:
+        result = read_result(path)
+        if lacking := [key for key in REPORT_KEYS if result.config.get(key) is None]:
+            raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
+        check_answers(result, path)
+    except KronaError as error:
+        return DamagedRunError(str(error), path.parent.name)
+    result = strip_result(result)
+    for name in SHARED:
+        value = {key: item for key, item in getattr(result, name).items() if key != "seed"}
+        setattr(result, name, parts.setdefault(json.dumps(value), value))
+    result.config = {**result.config, "seed": result.seed}
+    return result
+
+
+def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[DamagedRunError]]:
+    """Return the time (ns) and the size of each result.json by run id, and an error for each unreadable file."""
+    found, unreadable = {}, []
+    try:
+        with os.scandir(outputs) as folders:
+            for folder in folders:
+                file = f"{folder.path}/{file_names.RESULT}"
+                try:
+                    stat = os.stat(file)
+                    found[folder.name] = (stat.st_mtime_ns, stat.st_size)
+                except (FileNotFoundError, NotADirectoryError):  # the folder has no result.json
+                    continue
+                except OSError as error:
+                    unreadable.append(DamagedRunError(f"{file}: {error.strerror or error}", folder.name))
+    except OSError as error:
+        raise KronaError(f"{outputs} cannot be read: {error.strerror or error}") from error
+    return found, unreadable
+
+
+def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Result]:
+    """Return the cached summaries that are still valid, by run id."""
+    if not path.is_file():  # pyarrow takes 0.1 s to import
+        return {}
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        if (table.schema.metadata or {}).get(b"krona") != VERSION:
+            return {}
+        columns = table.to_pydict()
+        valid = [i for i, name in enumerate(columns["run_id"])
+                 if files.get(name) == (columns["mtime_ns"][i], columns["size"][i])]  # fmt: skip
+
+        def parse(text: str) -> Any:
+            if text not in parts:
+                parts[text] = json.loads(text)
+            return parts[text]
+
+        found = {}
+        for i in valid:
+            values = {name: columns[name][i] for name in SCALARS}
+            values |= {name: parse(columns[name][i]) for name in NESTED}
+            values["config"] = {**values["config"], "seed": values["seed"]}
+            found[values["run_id"]] = Result.model_construct(**values)
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
+        return {}
+    return found
+
+
+def _write_cache(path: Path, files: dict[str, tuple[int, int]], results: dict[str, Result]) -> None:
+    """Write the cache. Do nothing if the folder is read-only, or if the disk is full."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = (*SCALARS, *NESTED)
+    columns: dict[str, Any] = {name: [getattr(one, name) for one in results.values()] for name in names}
+    columns["config"] = [{key: value for key, value in one.items() if key != "seed"} for one in columns["config"]]
+    for name in NESTED:  # most runs have many equal parts, which a dictionary stores once
+        columns[name] = pyarrow.array(map(json.dumps, columns[name]), pyarrow.string()).dictionary_encode()
+    columns["mtime_ns"], columns["size"] = zip(*(files[name] for name in results), strict=True)
+    table = pyarrow.table(columns).replace_schema_metadata({"krona": VERSION})
+    with suppress(OSError, KronaError):
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, lambda part: pyarrow.parquet.write_table(table, part))
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Disable the garbage collector, which would repeatedly check millions of objects that are all in use."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _with_progress(names: list[str]) -> Iterable[str]:
+    """Return an iterable of the names. It shows a progress bar on a terminal if there are many names."""
+    if len(names) < PROGRESS_BAR_MIN or not sys.stderr.isatty():
+        return names
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(names, "reading results", console=Console(stderr=True), transient=True)

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,15 @@ import numpy as np
 from krona.messages import amount, join_names, shorten
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
-from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics, unpack_outcomes
-from krona.runs.result import Result
+from krona.runs.predictions import (
+    check_answers,
+    encode_answers,
+    invalid_predictions,
+    label_words,
+    score_metrics,
+    unpack_outcomes,
+)
+from krona.runs.result import Result, read_result
 
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label causes a warning
@@ -31,6 +39,9 @@ class Remark:
     invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
 
 
+Examined = tuple[dict[str, Answers], dict[str, list[Remark]]]
+
+
 def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
     """Return the remarks on a finished run's score on ``split``.
 
@@ -44,6 +55,17 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
     if "dev" in answers:
         found += _check_curve(result, answers["dev"])
     return found
+
+
+def examine(path: Path) -> Examined:
+    """Return the answers of a finished run by split, and the messages on its scores by split.
+
+    Raises:
+        KronaError: the result.json at ``path`` was removed, or is damaged.
+    """
+    result = read_result(path)
+    answers = check_answers(result, path)
+    return answers, {split: remarks(result, answers, split) for split in ("dev", "test")}
 
 
 def remark_lines(result: Result) -> list[str]:

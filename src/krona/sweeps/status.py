@@ -14,7 +14,7 @@ from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.filters import filter_runs
 from krona.runs.folder import OPEN, RunFolder, RunState, State
-from krona.runs.index import summaries
+from krona.runs.frame import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 

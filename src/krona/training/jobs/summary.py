@@ -8,7 +8,7 @@ from rich.console import Console
 from krona.formatting import as_typed, rate, say
 from krona.messages import amount
 from krona.paths import OUTPUTS
-from krona.report.notes import run_commands
+from krona.report.commands import run_commands
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result, Scored
@@ -36,10 +36,10 @@ def print_summary(job: Job, console: Console) -> None:
         say(console, f"  {line}")
     sweep, outputs = result.config.get("sweep"), outputs_option(job)
     chosen = f"--sweep {shlex.quote(sweep)}" if sweep else f"--where task={shlex.quote(result.task)}"
-    use = run_commands(job.folder, result)[0]
+    advice, use = run_commands(job.folder, result)[0]
     lines = [
         str(RunFolder(job.folder).result),
-        as_typed(f"next: {use.command}") if use.command else use.text,
+        as_typed(f"next: {use}") if use else advice,
         as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]

@@ -1,18 +1,19 @@
 """Format cells, marks, labels and the first sentences of a report as text, in the same way for all formats."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from krona.formatting import NOTHING
-from krona.messages import amount, join_names
+from krona.messages import amount, join_names, shorten
 from krona.metrics.statistics import Interval
 from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table
-from krona.runs.suspicious_scores import SIGN
+from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 
 SEEDS = "the range of two, or Student's t interval (95 %) of more"  # intervals over seeds
-MOST_NAMED = 4  # longer lists of rows, methods or tasks are shortened
+MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
+LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
+WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
 COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, and digits as in `number`
 
 
@@ -23,6 +24,13 @@ def number(value: float, digits: int = 2) -> str:
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
+
+
+def setting_text(key: str, value: str) -> str:
+    """Format the value of a setting. A long fraction is rounded to four significant digits."""
+    if LONG.fullmatch(value):
+        return f"{float(value):.4g}"
+    return WORDS.get((key, value), "none" if value == "null" else shorten(value, 200))
 
 
 def format_range(ends: Interval) -> str:
@@ -67,14 +75,14 @@ def cell_mark(cell: Cell) -> str:
 
 def cell_details(cell: Cell) -> list[str]:
     """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
-    seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.over_seeds) else ""
+    seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.seed_interval) else ""
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds(cell), seeds, examples) if line]
 
 
 def format_seeds(cell: Cell) -> str:
     """Format the spread over seeds: the range of two scores (``60.10…62.30``), or half the interval (``±1.24``)."""
-    if (ends := cell.over_seeds) is None:
+    if (ends := cell.seed_interval) is None:
         return ""
     digits = min(2, cell.digits)
     if len(cell.by_seed) == 2:
@@ -84,8 +92,7 @@ def format_seeds(cell: Cell) -> str:
 
 def count_seeds(cell: Cell) -> int:
     """Return the number of seeds of a cell or, for an average, the number of seeds of the task with the fewest."""
-    pairs = {(run.result.task, run.result.seed) for run in cell.runs}
-    return min(Counter(task for task, _ in pairs).values(), default=0)
+    return 0 if cell.runs is None else int(cell.runs.groupby("task").seed.nunique().min())
 
 
 def difference(cell: Cell) -> str:
@@ -103,9 +110,9 @@ def paper_lines(cell: Cell) -> list[str]:
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
-def legend(report: Report) -> str:
-    """Return sentences that explain the lines and marks of the report's cells."""
-    cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
+def legend(tables: Sequence[Table]) -> str:
+    """Return sentences that explain the lines and marks of the cells of tables."""
+    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     numbers = [
         ("Mean over seeds", True),
@@ -133,10 +140,10 @@ def describe_subject(tables: Sequence[Table]) -> str:
     tasks = list(dict.fromkeys(task_label(column.key) for column in columns))
     if not labels or not tasks:
         return ""
-    methods = join_names(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} methods"
+    methods = join_names(labels) if len(labels) <= MAX_NAMED else f"{len(labels)} methods"
     settings = {row.differs for row in rows}
     methods += f" in {amount(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
-    return f"{methods} on {join_names(tasks) if len(tasks) <= MOST_NAMED else amount(len(tasks), 'task')}"
+    return f"{methods} on {join_names(tasks) if len(tasks) <= MAX_NAMED else amount(len(tasks), 'task')}"
 
 
 def summarize(report: Report) -> list[str]:
@@ -174,8 +181,8 @@ def _summarize_column(table: Table, column: Column) -> str:
     named = [row for row in table.rows if row.cell(column.key).best]
     tied = [row for row in table.rows if row.cell(column.key).tied]
     named += sorted(tied, key=lambda row: -(row.cell(column.key).value or 0.0))
-    shown = [_score(row, column) for row in named[:MOST_NAMED]]
-    shown += [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    shown = [_score(row, column) for row in named[:MAX_NAMED]]
+    shown += [f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
     if leader := _leader(table, column):
         lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {cell_value(leader.cell(column.key))}"
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
@@ -191,14 +198,14 @@ def _summarize_column(table: Table, column: Column) -> str:
 
 def _failures(table: Table, column: Column) -> str:
     """Return sentences on the best rows and the failed rows whose predictions are constant or invalid."""
-    reasons: dict[str, list[str]] = {}
-    for row in table.rows:
-        cell = row.cell(column.key)
-        for remark in cell.remarks if cell.best or cell.failed else ():
-            if remark.invalid or (cell.best and remark.unlearned):
-                reasons.setdefault(remark.text.partition(". ")[0], []).append(row.name)
-                break
-    return "".join(f" {join_names(names)}: {reason}." for reason, names in reasons.items())
+    found = ""
+    for row, cell in ((row, row.cell(column.key)) for row in table.rows):
+        reason = next((remark.text for remark in cell.remarks if remark.invalid or remark.unlearned), None)
+        if cell.best and reason:
+            found += f" {row.name}: {reason.partition('. ')[0]}."
+    failed = [row.name for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]
+    share = f"more than {MAX_INVALID_SHARE:.0%} of the predictions are invalid".replace("%", " %")
+    return found + (f" {join_names(failed)} failed: {share}." if failed else "")
 
 
 def _score(row: Row, column: Column) -> str:

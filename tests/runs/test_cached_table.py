@@ -1,4 +1,4 @@
-"""Test the cache of results: it is never used if the files have changed, and it is never required."""
+"""Test the cached table of results: a row is never used if its file has changed, and the cache is never required."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
-from krona.report.stored_runs import load_runs
-from krona.runs import index
-from krona.runs.cache import read_cache
-from krona.runs.index import strip_result, summaries
+from krona.report.runs import load_runs
+from krona.runs import frame
+from krona.runs.frame import CACHE, strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
 
@@ -20,7 +20,7 @@ from report.generate import grid, make_result, write_all
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with twelve results that are old enough for the cache."""
-    monkeypatch.setattr(index, "WORTH", 4)  # the number of results from which a cache is written
+    monkeypatch.setattr(frame, "MIN_NEW", 4)  # the number of results from which a cache is written
     write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1, 2], rows=20))
     for file in tmp_path.glob("*/result.json"):
         make_old(file)
@@ -33,7 +33,7 @@ def make_old(file: Path) -> None:
 
 def stored(outputs: Path) -> set[str]:
     """Return the names of the runs in the cache."""
-    return set(read_cache(outputs, index.FILE, version=index.VERSION)[1])
+    return set(pyarrow.parquet.read_table(outputs / CACHE)["run_id"].to_pylist())
 
 
 def from_files(outputs: Path) -> list[Result]:
@@ -41,7 +41,7 @@ def from_files(outputs: Path) -> list[Result]:
 
 
 def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "read_result", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(frame, "read_result", lambda path: pytest.fail(f"{path} was read"))
 
 
 def test_the_second_time_no_file_is_opened_and_nothing_differs(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +73,9 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
         write_all(outputs, [result])
         make_old(outputs / run_id / "result.json")
     for _ in range(2):  # first from the files, then from the cache, in which equal parts are one object
-        runs = {run.result.run_id: run for run in load_runs([outputs])[0]}
-        assert {"data": "{}", "extra": "{}"}.items() <= runs["krona-rte-a"].settings.items()
-        assert {"data": "{}", "extra": ""}.items() <= runs["krona-rte-b"].settings.items()
+        settings = load_runs([outputs])[0].set_index("run_id").settings
+        assert {"data": "{}", "extra": "{}"}.items() <= settings["krona-rte-a"].items()
+        assert {"data": "{}", "extra": ""}.items() <= settings["krona-rte-b"].items()
 
 
 def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_interrupted_command_keeps_what_it_has_read(outputs: Path, monkeypatc
         return read_result(path)
 
     read_before: list[str] = []
-    monkeypatch.setattr(index, "read_result", read)
+    monkeypatch.setattr(frame, "read_result", read)
     with pytest.raises(KeyboardInterrupt):
         summaries(outputs)
     assert stored(outputs) == set(read_before)
@@ -124,9 +124,29 @@ def test_a_missing_folder_has_no_results(tmp_path: Path) -> None:
 
 
 def test_several_processes_may_build_it_together(outputs: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.runs import index; index.WORTH = 4\n"
-    command = [sys.executable, "-c", f"{code}print(len(index.summaries(Path(sys.argv[1]))))", str(outputs)]
+    code = "import sys; from pathlib import Path; from krona.runs import frame; frame.MIN_NEW = 4\n"
+    command = [sys.executable, "-c", f"{code}print(len(frame.summaries(Path(sys.argv[1]))))", str(outputs)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[0].strip() for process in started] == ["12"] * 3
     assert summaries(outputs) == from_files(outputs)
     assert len(stored(outputs)) == 12
+
+
+def test_a_damaged_cache_and_one_of_another_version_are_not_used(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = summaries(outputs)
+    monkeypatch.setattr(frame, "VERSION", b"other")
+    assert summaries(outputs) == expected
+    (outputs / CACHE).write_bytes(b"PAR1 damaged")
+    assert summaries(outputs) == expected
+
+
+def test_reading_small_results_imports_neither_pandas_nor_pyarrow(tmp_path: Path) -> None:
+    write_all(tmp_path, grid(["lora"], ["rte"], [0], rows=20))
+    code = (
+        "import sys; from pathlib import Path; from krona.runs.frame import summaries; summaries(Path(sys.argv[1])); "
+        "print({'pandas', 'pyarrow', 'jinja2', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""Draw charts of points and lines, and charts of rows, with matplotlib.
+"""Draw charts with matplotlib.
 
 A chart is an SVG element with tooltips. CSS can change its colors on a dark page.
 """
@@ -14,12 +14,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from krona.messages import visible
-from krona.report.charts.chart import GRID, INK, PAPER, SOFT, Axis, Chart, Look, Point, Series, score_axis, short
-from krona.report.charts.scores import Scored
+from krona.report.charts import GRID, INK, PAPER, SOFT, Axis, Chart, Look, Point, Scored, Series, score_axis, short
 
 RING = Look("#c47a00", "#efb118")  # the ring around the paper's number
 NAME_HEIGHT = 0.075  # the height of a name, as a share of the axis
-MOST_LETTERS = 60  # tick labels with more letters than this in total are rotated
+MAX_LETTERS = 60  # tick labels with more letters than this in total are rotated
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "krona", "font.size": 12, "lines.solid_capstyle": "butt",
     "axes.labelcolor": INK.light, "xtick.color": SOFT.light, "ytick.color": SOFT.light, "text.parse_math": False,
@@ -37,6 +36,13 @@ def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
     with new_figure(width, height) as figure:
         draw_points(figure.subplots(), chart)
         return to_svg(figure, chart.title)
+
+
+def draw_scores(rows: Sequence[Scored], label: str, *, width: float = 560) -> str:
+    """Return a chart with a row for each score, with its intervals over seeds and over test sets."""
+    with new_figure(width, 30.0 * len(rows) + 54) as figure:
+        draw_rows(figure.subplots(), label, rows)
+        return to_svg(figure, label)
 
 
 def draw_points(axes: Any, chart: Chart) -> None:
@@ -63,7 +69,7 @@ def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
     names = [f"{row.name} {row.row.differs}".strip() for row in rows]
     axes.set_yticks(range(len(names)), names, color=INK.light)
     axes.set_xlabel(label)
-    points = [Point(0, row.score, ends) for row in rows for ends in (row.cell.over_seeds, row.cell.test_interval)]
+    points = [Point(0, row.score, ends) for row in rows for ends in (row.cell.seed_interval, row.cell.test_interval)]
     points += [Point(0, row.cell.paper) for row in rows if row.cell.paper is not None]
     axis = score_axis(label, points)
     axes.set_xlim(axis.low, axis.high)
@@ -72,7 +78,7 @@ def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
         cell, color = row.cell, row.look.light
         for ends, at, thick, alpha in (
             (cell.test_interval, place + 0.22, 2.6, 0.4),
-            (cell.over_seeds, place, 3.6, 1.0),
+            (cell.seed_interval, place, 3.6, 1.0),
         ):
             if ends is not None:
                 axes.hlines(at, *ends, color=color, linewidth=thick, alpha=alpha, gid="interval")
@@ -126,7 +132,7 @@ def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[f
     if axis.ticks:
         one.set_ticks([value for value, _ in axis.ticks], [text for _, text in axis.ticks])
         length = sum(len(text) + 1 for _, text in axis.ticks)
-        one.set_tick_params(rotation=40 if side == "x" and length > MOST_LETTERS else 0)
+        one.set_tick_params(rotation=40 if side == "x" and length > MAX_LETTERS else 0)
     axes.set(**{f"{side}lim": (low, high)})
 
 
@@ -201,11 +207,11 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
         yield figure
 
 
-def to_svg(figure: Any, title: str, *, style: str = "") -> str:
+def to_svg(figure: Any, title: str) -> str:
     """Return a matplotlib figure as an SVG element. Equal figures give the same text.
 
-    An artist whose ``gid`` is a `tooltip` gets this tooltip. Without ``style`` (CSS), the element is part of an HTML
-    page, which has its own CSS. The ``title`` is for screen readers.
+    An artist whose ``gid`` is a `tooltip` gets this tooltip. The page contains the CSS of the element. The ``title`` is
+    for screen readers.
     """
     from matplotlib.text import Text
 
@@ -215,7 +221,7 @@ def to_svg(figure: Any, title: str, *, style: str = "") -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels that leave no space
-        figure.savefig(out, format="svg", transparent=not style)
+        figure.savefig(out, format="svg", transparent=True)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)
     svg = re.sub(r'<g id="(front|interval)">', r'<g class="\1">', svg)
@@ -223,7 +229,7 @@ def to_svg(figure: Any, title: str, *, style: str = "") -> str:
         svg = re.sub(pattern, "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :]).replace("> <", "><")
     width, height = figure.get_size_inches() * 72
-    size = f'viewBox="0 0 {width:g} {height:g}"' + (f' width="{width:g}"' if style else "")
+    size = f'viewBox="0 0 {width:g} {height:g}"'
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     root = f'<svg class="chart" {names} {size} role="img" aria-label="{html.escape(visible(title))}">'
-    return re.sub("<svg [^>]*>", lambda _: root + (f"<style>{style}</style>" if style else ""), svg, count=1)
+    return re.sub("<svg [^>]*>", lambda _: root, svg, count=1)

@@ -1,0 +1,386 @@
+"""Render a report: HTML and Markdown with jinja2, CSV and LaTeX with pandas, and the terminal with rich."""
+
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from krona.formatting import NOTHING, as_typed, escape
+from krona.messages import KronaError, visible
+from krona.report import FORMATS, text
+from krona.report.notes import best_run_notes, cell_remarks, closing_notes, describe_provenance, table_notes
+from krona.report.table import Cell, Column, Note, Report, Row, Table
+from krona.runs.suspicious_scores import SIGN
+
+MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
+MAX_CHARTED = 12  # with more score columns in all tables, only the first column of each of 12 tables has charts
+MAX_KEYS = 14  # longer legends are folded
+MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
+FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
+PRINTED = ("warning", "remark", "power")  # LaTeX prints notes of these kinds; the others become comments
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "⊗": r"$\otimes$", "·": r"$\cdot$",
+    "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
+    "³": r"\textsuperscript{3}", "≠": r"$\ne$",
+}  # fmt: skip
+FORMULA = ("=", "+", "-", "@")
+Render = Callable[[Report, Path | None], str]
+
+
+def find_renderer(name: str) -> Render:
+    """Return the function ``render(report, out)`` of a format. ``out`` is the file, or None for standard output.
+
+    Raises:
+        KronaError: the format does not exist.
+    """
+    if name not in FORMATS:
+        raise KronaError(f"The format {name!r} does not exist. Choose from {', '.join(FORMATS)}.")
+    renderers = {
+        "csv": render_csv, "html": render_html, "latex": render_latex, "md": render_markdown,
+        "terminal": render_terminal,
+    }  # fmt: skip
+    return renderers[name]
+
+
+def to_frame(report: Report) -> pd.DataFrame:
+    """Return a table with one row for each cell of the report's tables. Numbers are not rounded.
+
+    The last rows describe unfinished runs and files that could not be used. For an unfinished run, the column
+    ``missing`` contains its status, and the column ``remarks`` its error or its progress. For a file, ``missing``
+    contains the reason.
+    """
+    lines: list[dict[str, Any]] = []
+    for table in report.tables:
+        for row in table.rows:
+            place = {"table": table.name, "section": table.heading, "row": row.label, "differs": row.differs}
+            lines += [
+                {**place, "column": column.key, "metric": column.metric, **_fields(row.cell(column.key), table.warning)}
+                for column in table.columns
+            ]
+    for run in report.unfinished.run:
+        reason = run.result.error or run.result.reached
+        lines.append({"table": "not finished", "remarks": reason, "missing": run.status, "runs": run.run_id})
+    lines += [{"table": "not used", "missing": problem} for problem in report.problems]
+    columns = ["table", "section", "row", "differs", "column", "metric", *_fields(Cell(), None)]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
+    low, high = cell.t_interval or (None, None)
+    test_low, test_high = cell.test_interval or (None, None)
+    return {
+        "value": cell.value, "t_low": low, "t_high": high, "seeds": " ".join(map(str, cell.seeds)),
+        "test_low": test_low, "test_high": test_high, "paper": cell.paper, "difference": cell.difference,
+        "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p, "mark": SIGN * cell.warned,
+        "remarks": " ".join(cell_remarks(cell)), "caution": warning, "missing": cell.missing,
+        "runs": "" if cell.runs is None else " ".join(cell.runs.run_id),
+    }  # fmt: skip
+
+
+def render_csv(report: Report, out: Path | None) -> str:
+    """Return the report as CSV. A quote is put before text that a spreadsheet would run as a formula."""
+    frame = to_frame(report)
+    for name in frame.columns:
+        quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
+        frame[name] = frame[name].mask(quoted, "'" + frame[name].astype(str))
+    flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # as 1 and 0
+    return str(frame.assign(**flags).to_csv(index=False, lineterminator="\n"))
+
+
+def render_html(report: Report, out: Path | None) -> str:
+    """Return the HTML page. Its links to result.json files are relative to the folder of the file ``out``."""
+    from markupsafe import Markup
+    from markupsafe import escape as escape_html
+
+    from krona.report import charts, draw
+
+    base = (Path.cwd() if out is None else out.parent).resolve()
+
+    def plain(value: object) -> str:
+        return str(escape_html(value))
+
+    filters = {
+        "label": lambda label: Markup(text.tagged_label(label, plain)),
+        "sentence": lambda line: Markup(text.tagged_sentence(line, plain)),
+        "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
+        "remarks": lambda cell: " ".join(cell_remarks(cell)),
+        "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
+        "link": lambda path: quote(Path(os.path.relpath(path.resolve(), base)).as_posix()),
+        "svg": lambda chart, wide: Markup(draw.draw(chart, width=560 if wide else 440, height=300 if wide else 280)),
+        "first_columns": _first_columns,
+        "best_runs": lambda table: [*best_run_notes(table)],
+        "runs": _runs,
+        "provenance": _provenance,
+    }
+    looks = [look for one in report.tables for look in charts.row_looks([row.method for row in one.rows])]
+    return _fill(
+        report, "report.html", filters,
+        charts=charts, curves=charts.find_curves(report.runs),
+        dark_style=Markup(charts.dark_style([charts.PRUNED, *looks])),
+        max_keys=MAX_KEYS, max_charted=MAX_CHARTED, explain_rows=charts.explain_rows,
+        draw_scores=lambda rows, label: Markup(draw.draw_scores(rows, label)),
+        charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
+    )  # fmt: skip
+
+
+def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any) -> str:
+    """Return a template of the folder ``templates``, filled with a report."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined,
+        autoescape=template.endswith(".html"), trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"notes": table_notes, **filters}
+    scored = any(table.section for table in report.tables)
+    return str(environment.get_template(template).render(
+        report=report, text=text, summary=text.summarize(report), closing=[*closing_notes(report)],
+        legend=text.legend(report.tables) if scored else "", **values,
+    ))  # fmt: skip
+
+
+def _first_columns(table: Table) -> list[Column]:
+    """Return the columns of the unfolded table: all columns of a table of the paper, otherwise at most six."""
+    if len(table.columns) <= MAX_COLUMNS or table.name.isdigit():
+        return table.columns
+    kinds = {kind: place for place, kind in enumerate(FIRST)}
+    order = sorted(table.columns, key=lambda column: kinds.get(column.kind, len(FIRST)))
+    return [column for column in table.columns if column in order[:MAX_COLUMNS]]
+
+
+def _runs(table: Table) -> list[tuple[Row, Any]]:
+    """Return the runs of a table, each with its row."""
+    return [(row, run) for row in table.rows for runs in row.runs.values() for run in runs.run]
+
+
+def _provenance(table: Table) -> list[str]:
+    """Return where the numbers of a table come from, and the notes of its runs."""
+    runs = [run for _, run in _runs(table)]
+    made = dict.fromkeys(describe_provenance(run.result) for run in runs)
+    return [*made, *dict.fromkeys(note for run in runs for note in run.result.notes)]
+
+
+def render_markdown(report: Report, out: Path | None) -> str:
+    """Return the report as Markdown, in the dialect of GitHub."""
+    filters = {
+        "escape_md": _escape_md,
+        "label_md": lambda label: text.tagged_label(label, _escape_md),
+        "sentence_md": lambda line: text.tagged_sentence(str(line), _escape_md),
+        "note_md": _note_md,
+    }
+    return _fill(report, "report.md", filters).rstrip() + "\n"
+
+
+def _escape_md(value: str) -> str:
+    """Escape the special characters of Markdown and HTML."""
+    value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", value)
+
+
+def _note_md(note: Note) -> str:
+    """Return a sentence, and its command as code, because GitHub would change quotes and dashes in text."""
+    sentence = text.tagged_sentence(note.text, _escape_md)
+    if not note.command:
+        return sentence
+    fence = "`" * (max(map(len, re.findall("`+", note.command)), default=0) + 1)
+    space = " " if "`" in note.command else ""
+    return f"{sentence} {fence}{space}{note.command}{space}{fence}".replace("\n", " ")
+
+
+def render_latex(report: Report, out: Path | None) -> str:
+    """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
+    lines = [f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}."]
+    lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
+    tables = [_latex_table(table) for table in report.tables]
+    after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
+    return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
+
+
+def _comment(line: str) -> str:
+    return f"% {line}".replace("\n", " ").rstrip()
+
+
+def _latex_table(table: Table) -> str:
+    headings = [_stack(escape_latex(column.label), column.details) for column in table.columns]
+    frame = pd.DataFrame(
+        [[_latex_label(row), *(_latex_cell(row.cell(column.key)) for column in table.columns)] for row in table.rows],
+        columns=[escape_latex(table.axis), *headings],
+    )
+    body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
+    notes = table_notes(table)
+    printed = [rf"\par{{\scriptsize {escape_latex(note.text)}\par}}" for note in notes if note.kind in PRINTED]
+    return "\n".join([
+        "", r"\begin{table*}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", body, *printed,
+        rf"\caption{{{_caption(table)}}}", r"\end{table*}",
+        *(_comment(f"{note.text} {note.command}") for note in notes if note.kind not in PRINTED),
+    ])  # fmt: skip
+
+
+def _stack(first: str, lines: Sequence[str]) -> str:
+    """Return a line with small lines below it."""
+    small = [rf"{{\scriptsize {escape_latex(line)}}}" for line in lines]
+    joined = r" \\ ".join([first, *small])
+    return rf"\shortstack{{{joined}}}" if small else first
+
+
+def _latex_cell(cell: Cell) -> str:
+    shown = escape_latex(text.cell_value(cell))
+    shown = rf"\textbf{{{shown}}}" if cell.best or cell.tied else shown
+    signs = text.cell_mark(cell).replace("~", "")
+    shown += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
+    return _stack(shown, [*text.cell_details(cell), *text.paper_lines(cell)])
+
+
+def _latex_label(row: Row) -> str:
+    name, above, below = text.label_parts(row.label)
+    raised = rf"\textsuperscript{{{above}}}" if above else ""
+    label = escape_latex(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
+    return label + (rf" {{\scriptsize {escape_latex(row.differs)}}}" if row.differs else "")
+
+
+def _caption(table: Table) -> str:
+    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
+    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
+    if table.section is not None:
+        words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
+        words += ["The best is chosen by dev scores. Test scores are next to them."] * any(
+            column.kind == "beside" for column in table.columns
+        )
+        words += [table.warning] if table.warning else []
+    return escape_latex(" ".join(words))
+
+
+def escape_latex(value: str) -> str:
+    """Escape LaTeX's special characters, and replace characters that its fonts may not contain."""
+    shown = "".join(LATEX.get(character, character) for character in " ".join(visible(value).splitlines()))
+    return shown.encode("latin-1", "replace").decode("latin-1")
+
+
+def render_terminal(report: Report, out: Path | None) -> str:
+    """Return the report as text. Colors are written as ANSI sequences, and a pipe or file gets none.
+
+    A table that is too wide is split into several tables.
+    """
+    from rich.console import Console
+
+    on_screen = out is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns if on_screen else 100
+    color = on_screen and "NO_COLOR" not in os.environ
+    written = io.StringIO()
+    system: Any = "256" if color else None
+    console = Console(file=written, width=width, force_terminal=color, color_system=system, highlight=False)
+    _print(console, report.title, "bold")
+    for sentence in (*text.summarize(report), report.counts):
+        _print(console, sentence)
+    if report.empty:
+        _print_note(console, report.empty, "", dash="")
+    for table in report.tables:
+        _print(console, f"\n{table.heading}", "bold cyan")
+        if table.warning:
+            _print(console, table.warning, "yellow")
+        for grid in _grids(console, table):
+            console.print(grid)
+        for note in table_notes(table):
+            _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
+        if table.over_tasks is not None:
+            _print_over_tasks(console, table.over_tasks)
+    if any(table.section for table in report.tables):
+        _print(console, f"\n{text.legend(report.tables)}", "dim")
+    for heading, notes in closing_notes(report):
+        _print(console, f"\n{heading}", "bold cyan")
+        for note in notes[:MAX_LINES]:
+            _print_note(console, note, "")
+        if len(notes) > MAX_LINES:
+            _print(console, f"… and {len(notes) - MAX_LINES} more. To see all, use --format html.")
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def _print(console: Any, line: str, style: str = "") -> None:
+    from rich.text import Text
+
+    console.print(Text(as_typed(line), style=style))
+
+
+def _print_note(console: Any, note: Note, style: str, *, dash: str = "- ") -> None:
+    """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
+    from rich.text import Text
+
+    for i, part in enumerate(Text(as_typed(note.text)).wrap(console, console.width - len(dash))):
+        _print(console, f"{' ' * len(dash) if i else dash}{part.plain.rstrip()}", style)
+    if note.command:
+        console.print(Text(f"    {as_typed(note.command)}", style=style), soft_wrap=True)
+
+
+def _print_over_tasks(console: Any, frame: pd.DataFrame) -> None:
+    grid = _new_grid()
+    for i, name in enumerate(frame.columns):
+        grid.add_column(name if i == 0 else "\n".join(name.split()), justify="right" if i else "left", overflow="fold")
+    for values in frame.itertuples(index=False):
+        grid.add_row(*(escape(value) for value in values))
+    _print(console, "")
+    console.print(grid)
+    _print(console, frame.attrs["legend"], "dim")
+
+
+def _new_grid() -> Any:
+    from rich import box
+    from rich.table import Table as Grid
+
+    return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def _grids(console: Any, table: Table) -> Iterator[Any]:
+    """Yield the table as one or more grids that fit the width. Each grid repeats the labels of the rows."""
+    measure = partial(console.measure, options=console.options.update(max_width=10_000))
+    columns: list[Column] = []
+    for column in table.columns:
+        if columns and measure(_grid(table, [*columns, column], console.width)).maximum > console.width:
+            yield _grid(table, columns, console.width)
+            columns = []
+        columns.append(column)
+    yield _grid(table, columns, console.width)
+
+
+def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
+    grid = _new_grid()
+    grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res must fit
+    for column in columns:
+        heading = "\n".join([*column.label.split(), *column.details])
+        grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
+    spaces = [max((len(text.cell_mark(row.cell(column.key))) for row in table.rows), default=0) for column in columns]
+    for row in table.rows:
+        cells = (_grid_cell(row.cell(column.key), space) for column, space in zip(columns, spaces, strict=True))
+        grid.add_row(_grid_label(row), *cells)
+    return grid
+
+
+def _grid_label(row: Row) -> Any:
+    from rich.text import Text
+
+    from krona.report.charts import LIGHT, slot
+
+    label = Text(visible(row.label), style=LIGHT[slot(row.method) % len(LIGHT)])
+    settings = row.differs.split(", ") if row.differs else []
+    return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
+
+
+def _grid_cell(cell: Cell, space: int) -> Any:
+    """Return a cell with space for the longest mark of its column, so that the decimals are aligned."""
+    from rich.text import Text
+
+    if cell.value is None and cell.missing is None:
+        return Text("")
+    bold = "bold" if cell.best or cell.tied else ""
+    shown = Text(f"{text.cell_value(cell)}{text.cell_mark(cell):{space}}", style=bold)
+    details = [*text.cell_details(cell), *filter(None, [text.difference(cell)])]
+    return shown.append("".join(f"\n{line}{' ' * space * (line[0] in '±Δ')}" for line in details), style="dim")

@@ -1,0 +1,256 @@
+"""Read the runs of a report into one pandas table, with the settings in which runs differ."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from krona.messages import KronaError, amount, did_you_mean
+from krona.paths import choice_files
+from krona.report.sections import Section, find_section
+from krona.runs import file_names
+from krona.runs import sweep as sweep_runs
+from krona.runs.filters import filter_runs
+from krona.runs.folder import RunFolder
+from krona.runs.frame import column_values, summaries
+from krona.runs.predictions import unusable_result
+from krona.runs.result import Result, read_result
+from krona.runs.run_id import as_text, canonical, flatten
+
+COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
+UNFINISHED = ("failed", "interrupted", "running")  # states of runs
+SPLITS = ("train", "dev", "test")
+SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the fingerprints of the splits
+DATA = (*SETS, "rows left out")
+CONTENT = (
+    *DATA,
+    "backbone content",
+    "own code",
+)  # settings that are not in the config; an unfinished run may not have them
+WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
+HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))  # not shown
+NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
+OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
+OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
+Settings = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Description:
+    """The properties of a run that do not depend on its seed. Runs with equal settings are one variant."""
+
+    settings: Settings  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
+    section: Section
+
+
+def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table of all readable runs in the folders, and a message for each file that cannot be used.
+
+    The table has the `COLUMNS` of `krona.read_results` and these:
+
+    - ``result`` and ``path``: the summary of the run, and its result.json,
+    - ``section``: runs of different sections are never compared,
+    - ``settings`` and ``variant``: the settings without the seed, and a number that is equal for equal settings,
+    - ``done``: whether the run has finished; unfinished runs have no scores,
+    - ``run``: the whole row as a named tuple, which is faster to read than the row of a table.
+
+    Raises:
+        KronaError: one of the folders does not exist.
+    """
+    results, paths, problems = _read(folders)
+    fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
+    known: dict[str, Description] = {}
+    variants: dict[frozenset[tuple[str, str]], int] = {}
+    rows: list[dict[str, Any]] = []
+    for result, path in zip(results, paths, strict=True):
+        try:
+            drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
+            config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
+            text = json.dumps([drawn, result.status == "done", config, result.splits, result.provenance])
+            if text not in known:
+                known[text] = Description(_settings(result, config, drawn=drawn), find_section(result))
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            problems.append(str(unusable_result(path, error)))
+            continue
+        settings, section = known[text].settings, known[text].section
+        variant = variants.setdefault(frozenset(settings.items()), len(variants))
+        own = {"result": result, "path": path, "section": section, "settings": settings, "variant": variant}
+        status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
+        rows.append({**column_values(result, COLUMNS), **own, "status": status, "done": status == "done"})
+    names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done"]
+    frame = pd.DataFrame(rows, columns=names, dtype=object)  # selections are faster than with other types of texts
+    frame = frame.astype({"dev": float, "test": float, "seed": int, "variant": int, "done": bool})
+    frame.loc[~frame.done, ["dev", "test"]] = float("nan")
+    frame["run"] = pd.Series([*frame.itertuples()], dtype=object)
+    return frame, problems
+
+
+def _read(folders: Sequence[Path]) -> tuple[list[Result], list[Path], list[str]]:
+    found: dict[str, tuple[Result, Path]] = {}
+    problems: list[str] = []
+    clashes: set[str] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise KronaError(f"The folder {folder} was not found. Runs are in outputs/<run id>/result.json.")
+        for result in summaries(folder):
+            if isinstance(result, KronaError):
+                problems.append(str(result))
+                continue
+            path = folder / result.run_id / file_names.RESULT
+            _, other = found.setdefault(result.run_id, (result, path))
+            if other != path and read_result(other) != read_result(path):
+                clashes.add(result.run_id)
+                problems.append(f"{path} and {other} are different results of one run. Neither is used.")
+    kept = [pair for name, pair in found.items() if name not in clashes]
+    return [result for result, _ in kept], [path for _, path in kept], problems
+
+
+def _subset_seed(result: Result) -> Any:
+    return (result.config.get("data") or {}).get("subset_seed")
+
+
+def _subset(result: Result) -> tuple[Any, ...]:
+    return result.method, result.task, (result.config.get("data") or {}).get("train_rows"), _subset_seed(result)
+
+
+def describe_result(result: Result) -> Description:
+    """Return the description of a single run."""
+    config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
+    return Description(_settings(result, config, drawn=_subset_seed(result) == result.seed), find_section(result))
+
+
+def _settings(result: Result, config: Mapping[str, Any], *, drawn: bool) -> Settings:
+    """Return a run's settings. If ``drawn``, the seed of the run also draws its subset of the training rows."""
+    method = {**(result.provenance.get("method_defaults") or {}), **config["method"]}
+    data = {**(config["data"] or {}), "subset_seed": None} if drawn else config["data"]
+    found = dict(flatten(canonical({**config, "method": method, "data": data})))
+    splits = result.splits
+    content = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
+    if drawn:
+        content["train set"] = "drawn by seed"
+    counts = {name: splits.get(name, {}).get("skipped_rows") for name in SPLITS}
+    skipped = [f"{count} of {name}" for name, count in counts.items() if count]
+    content["rows left out"] = (" and ".join(skipped) or "none") if splits else None
+    content["backbone content"] = result.provenance.get("backbone_fingerprint")
+    content["own code"] = " ".join((result.provenance.get("own_code") or {}).values()) or "none"
+    return {**found, **{key: value for key, value in content.items() if value is not None}}
+
+
+def read_setting(run: Any, key: str) -> str | None:
+    """Return a run's value of a key of its settings or of its config, or None if the run does not have this key."""
+    if key in run.settings:
+        return str(run.settings[key])
+    value: Any = run.result.config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
+
+
+def _filter_value(run: Any, key: str) -> str | None:
+    if key in ("method", "task", "seed", "run_id", "status"):
+        return str(getattr(run, key))
+    if key == "run":
+        return str(run.run_id)
+    if key in ("sweep", "state"):  # krona status and krona list name the status "state"
+        return str(run.result.config.get("sweep") if key == "sweep" else run.status)
+    return read_setting(run, key) or read_setting(run, f"method.{key}")
+
+
+def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """Return the runs that meet all conditions ``key=value[,value]`` (`filter_runs`)."""
+    if not conditions:
+        return runs
+    kept = filter_runs([*runs.run], conditions, _filter_value, WHERE_KEYS)
+    return runs.loc[[run.Index for run in kept]]
+
+
+def planned_ids(folders: Iterable[Path], sweep: str) -> set[str]:
+    """Return the run ids of a sweep that its commands have listed, including those of waiting runs."""
+    return set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
+
+
+def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, required: bool) -> pd.DataFrame:
+    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
+
+    Raises:
+        KronaError: there are none, and ``required`` is true.
+    """
+    found = runs[(runs.sweep == sweep) | runs.run_id.isin([*planned])]
+    if len(found) or not required:
+        return found
+    names, shipped = {*runs.sweep.dropna()}, choice_files("sweeps")
+    if sweep in shipped:
+        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
+        raise KronaError(
+            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
+        )
+    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
+
+
+def first_run(runs: pd.DataFrame) -> Any:
+    """Return a run whose settings stand for all of these runs. A finished run is preferred."""
+    found = [*runs.run]
+    return next((run for run in found if run.done), found[0])
+
+
+def has_prefix(run: Any) -> bool:
+    """Return whether the texts of a run begin with the task's name, which changes their fingerprints."""
+    given = run.result.config["task"].get("prefix")
+    return bool(run.result.config["method"].get("task_prefix") if given is None else given)
+
+
+def differing_settings(runs: Iterable[Any]) -> list[str]:
+    """Return the keys of the settings in which runs differ. A missing value counts as a value.
+
+    If the settings of the config already distinguish all variants, the keys of `CONTENT` are left out.
+    """
+    every = [*{run.variant: run.settings for run in runs}.values()]
+    keys = dict.fromkeys(key for settings in every for key in sorted(settings) if key not in HIDDEN)
+    found = [key for key in keys if len({settings.get(key) for settings in every}) > 1]
+    typed = [key for key in found if key not in CONTENT]
+    distinct = {tuple(settings.get(key) for key in typed) for settings in every}
+    return found if len(distinct) < len(every) else typed
+
+
+def differing_training(a: Any, b: Any) -> list[str]:
+    """Return the settings in which the training of two runs differs. Runs are compared only if there are none.
+
+    The method, its hyper-parameters and the learning rate may differ. Unknown values do not count as different. If one
+    of the runs trains nothing, settings of the training may differ too.
+    """
+    ignored: tuple[str, ...] = OF_METHOD
+    if any(run.settings.get("trainer.max_epochs") == "0" for run in (a, b)):
+        ignored += OF_TRAINING
+    if has_prefix(a) != has_prefix(b):
+        ignored += SETS
+    keys = [key for key in dict.fromkeys([*a.settings, *b.settings]) if a.settings.get(key) != b.settings.get(key)]
+    known = [key for key in keys if key not in CONTENT or (key in a.settings and key in b.settings)]
+    found = [key for key in known if not key.startswith(ignored)]
+    return [key for key in found if key not in CONTENT] or found
+
+
+def differing_data(a: Any, b: Any) -> list[str]:
+    """Return which data (such as ``train set``) of two runs differ. Unknown values do not count as different."""
+    both = [key for key in DATA if key in a.settings and key in b.settings and has_prefix(a) == has_prefix(b)]
+    return [key for key in both if a.settings[key] != b.settings[key]]
+
+
+def format_differing(keys: Sequence[str]) -> str:
+    """Return text such as ``train set and dev set differ``."""
+    return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
+
+
+def count_states(runs: pd.DataFrame, waiting: int = 0, *, states: Sequence[str] = ("done", *UNFINISHED)) -> str:
+    """Return text such as ``2 done, 1 failed, 1 waiting``."""
+    counts = Counter([*runs.status, *["waiting"] * waiting])
+    return ", ".join(f"{counts[state]} {state}" for state in (*states, "waiting") if counts[state])
+
+
+def describe_states(runs: pd.DataFrame, waiting: int) -> str:
+    """Return text such as ``4 runs: 2 done, 1 failed, 1 waiting``."""
+    states = count_states(runs, waiting)
+    return f"{amount(len(runs) + waiting, 'run')}: {states}" if states else "0 runs"
