@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022), the low-rank counterpart of KronA (section 3.2 and Figure 1.a of the KronA paper)."""
+"""LoRA (Hu et al. 2022), the low-rank method that KronA is compared with (section 3.2 of the KronA paper)."""
 
 import math
 
@@ -11,9 +11,9 @@ from krona.methods.arguments import check_float, check_int
 class LoRA(nn.Module):
     """The update ``s · x A B``.
 
-    The shapes are A (d_in, rank) and B (rank, d_out). A starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and B at
-    zero, so the output equals the backbone's at the start. The number of parameters is rank · (d_in + d_out). The rank
-    of the update is ``rank``.
+    The shapes are A (d_in, rank) and B (rank, d_out). A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5)
+    and B with zeros. The output therefore equals the backbone's before training. The number of parameters is rank ·
+    (d_in + d_out). The rank of the update is ``rank``.
 
     Args:
         scaling: the factor s. Other implementations have an argument α with s = α / rank. The KronA paper uses α =
@@ -36,7 +36,8 @@ class LoRA(nn.Module):
         nn.init.zeros_(self.B)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
+        B = self.B if self.scaling == 1.0 else self.scaling * self.B  # a product less in each forward pass
+        return x @ self.A @ B  # (..., d_in) → (..., rank) → (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         return self.A, self.scaling * self.B  # (d_in, rank), (rank, d_out)
