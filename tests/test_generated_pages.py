@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.config.targets import KINDS
-from krona.paper import METHOD_LABELS, read_paper_table
+from krona.labels import method_labels
+from krona.paper import read_paper_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -62,10 +63,11 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
     table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
     printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
-    paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
+    labels = method_labels()
+    paper = {labels[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
     index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # docs/site/pages.py counts these
     counted = re.findall(r"^\| \[`(\w+)`\].* \| (\d+) \|$", index, flags=re.MULTILINE)
-    launches = {METHOD_LABELS[name]: int(count) for name, count in counted if name in METHOD_LABELS}
+    launches = {labels[name]: int(count) for name, count in counted if name in labels}
     for method in head[1:]:
         assert printed[method] == round(paper[method] / 100 - 1, 2)
         assert ratios[method] == round(authors[method] / 1150, 2)

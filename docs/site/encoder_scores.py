@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from krona.labels import TASK_LABELS
 from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import SwapTest, holm, swap_test
-from krona.paper import TASK_LABELS
 from krona.runs.predictions import unpack_outcomes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

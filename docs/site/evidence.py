@@ -8,9 +8,10 @@ from encoder_scores import RESULTS, comparisons, encoders, format_p, longer
 from rank_study import correlations, updates, wide_comparisons, wide_updates
 
 from krona.cli.power_table import paper_differences
+from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
-from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
+from krona.paper import TASKS, read_paper_table
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -49,7 +50,7 @@ def differences() -> list[str]:
 
 
 def _label(row: str) -> str:
-    return METHOD_LABELS.get(row, row.replace("_", " "))
+    return method_labels().get(row, row.replace("_", " "))
 
 
 def training() -> list[str]:

@@ -1,10 +1,10 @@
-"""The tables of the KronA paper (`sweeps/paper/*.csv`), and the labels and the order of tasks and methods."""
+"""The tables of the KronA paper (`sweeps/paper/*.csv`)."""
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.messages import KronaError, shorten
+from krona.messages import KronaError
 from krona.paths import PAPER
 
 TABLES = ("1", "2", "4", "5", "6", "7", "8", "9", "lora_ga")  # lora_ga: Table 1 of a paper that uses LoRA-GA's protocol
@@ -13,34 +13,6 @@ RECIPE_TABLES = {  # the tables of hyper-parameters, and the method of each
     "17": "krona_b", "18": "krona_b_res",
 }  # fmt: skip
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
-TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True))
-METHOD_LABELS = {
-    "full": "Fine-tuning",
-    "bitfit": "BitFit",
-    "adapter": "Adapter",
-    "lora": "LoRA",
-    "compacter": "Compacter",
-    "pa": "PA",
-    "krona": "KronA",
-    "krona_b": "KronA^B",
-    "krona_b_res": "KronA^B_res",
-    "layer_norm": "LayerNorms only",
-    "untuned": "Untuned",
-    "dora": "DoRA",
-    "krona_dora": "KronA with DoRA",
-    "lokr": "LoKr",
-    "ia3": "(IA)³",
-    "miss": "MiSS",
-    "kadaptation": "KAdaptation",
-    "cdka": "CDKA",
-    "c3a": "C3A",
-    "monarch": "Monarch (MoRe)",
-    "cdka_authors": "CDKA (authors' values)",
-    "hira": "HiRA",
-    "vera": "VeRA",
-    "moka": "MoKA",
-}
-METHODS = tuple(METHOD_LABELS)[:9]  # the rows of Table 1
 
 # Printed averages that are not the mean of their row, rounded to 0.01. The key is (table, row), the value is the mean.
 ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
@@ -79,34 +51,3 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
     except (OSError, ValueError, StopIteration) as error:
         raise KronaError(f"{path} does not contain the paper's Table {number}: {error}") from error
     return PaperTable(number, axis, tuple(columns), rows)
-
-
-def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. Another task has its shortened name as label.
-
-    sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
-    """
-    return TASK_LABELS.get(task.removeprefix("sample_"), shorten(task))
-
-
-def method_label(method: str) -> str:
-    """Return the label of a method, such as ``LoRA`` for lora. Another method has its shortened name as label."""
-    return METHOD_LABELS.get(method, shorten(method))
-
-
-def task_order(task: str) -> tuple[int, str]:
-    """Return a sort key: first the paper's tasks in the paper's order, then other tasks by name."""
-    plain = task.removeprefix("sample_")
-    return (TASKS.index(plain), task) if plain in TASKS else (len(TASKS), task)
-
-
-def method_order(method: str) -> tuple[int, str]:
-    """Return a sort key: first the methods of `METHOD_LABELS` in its order, then other methods by name."""
-    known = tuple(METHOD_LABELS)
-    return (known.index(method), method) if method in known else (len(known), method)
-
-
-def method_slot(method: str) -> int | None:
-    """Return the number of a method's colour and mark, or None for a method without a place in `METHOD_LABELS`."""
-    known = tuple(METHOD_LABELS)
-    return known.index(method) if method in known else None

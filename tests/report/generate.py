@@ -11,7 +11,7 @@ from typing import Any
 
 from krona.config.compose import compose_job, hydra_session
 from krona.metrics.scores import score
-from krona.paper import METHODS, TASKS
+from krona.paper import TASKS, read_paper_table
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
@@ -21,6 +21,7 @@ from krona.runs.run_id import run_id
 from krona.tasks.notes import GLUE_ROWS
 
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
+METHODS = tuple(read_paper_table("1").rows)
 SKILL = dict(zip(METHODS, (0.80, 0.74, 0.77, 0.79, 0.78, 0.79, 0.82, 0.83, 0.84), strict=True))
 BACKBONES = {"t5_base": 222_903_552, "t5_small": 60_506_624, "nano": 2_411_520}  # parameters
 OTHER = 15_600_000  # number of parameters of any other backbone

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from krona.formatting import NOTHING, Cell, format_p, say, table, terminal_width
+from krona.labels import TASK_LABELS, method_label
 from krona.messages import KronaError, amount, did_you_mean
 from krona.metrics.power import (
     LEVEL,
@@ -23,7 +24,7 @@ from krona.metrics.power import (
     smallest_difference,
 )
 from krona.metrics.statistics import mcnemar
-from krona.paper import TASK_LABELS, TASKS, method_label, read_paper_table
+from krona.paper import TASKS, read_paper_table
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
 TEST_SETS = {

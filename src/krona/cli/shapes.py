@@ -8,7 +8,7 @@ from rich.text import Text
 
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError
-from krona.methods.factor_shapes import fitting_shapes
+from krona.methods.factor_shapes import fitting_shapes, shape_name
 from krona.paper import read_paper_table
 
 
@@ -52,7 +52,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
                 rank=min(a1, a2) * min(b1, b2),
                 multiply_adds=cost,
                 multiply_adds_percent=100 * cost / (d_in * d_out),
-                paper_mnli=table9.value(f"{a1}x{a2}", "mnli") if is_papers else None,
+                paper_mnli=table9.value(shape_name((a1, a2)), "mnli") if is_papers else None,
             )
         )
     if not rows:

@@ -28,6 +28,10 @@ class Method:
 
     name: str
     """Name of the method's YAML in conf/method."""
+    label: str | None = None
+    """Name in tables and charts; null: ``name``."""
+    order: Positive | None = None
+    """Place in tables, and number of the colour in charts; null: after the other methods, by name."""
     source: str = "its own YAML"
     """The paper, or the table of the KronA paper, with the values."""
     branch: str | None = None

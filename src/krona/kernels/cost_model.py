@@ -68,7 +68,7 @@ class Product:
         return min(costs, key=lambda order: costs[order])
 
     def predicted_costs(self, *, training: bool = False) -> dict[Order, float]:
-        """Return a dict from each order to its predicted cost. With ``training``, it includes the backward pass."""
+        """Return the predicted cost of each order. With ``training``, it includes the backward pass."""
         (a1, a2), (b1, b2), N, T, c = self._sizes()
         d_in, d_out = a1 * b1, a2 * b2
 

@@ -35,9 +35,9 @@ A branch may also have these members:
     them.
 ``singular_values()``
     Return the singular values of the update without its bias, or None if they are not known faster than from a matrix.
-``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
+``fit_to_layer(kron_factors, d_in, d_out, replacements)``
     A static method that returns factor shapes for a layer with the widths d_in and d_out: ``kron_factors`` if these
-    shapes fit the layer, otherwise other shapes (``method.fit_factors: nearest``). ``counterparts`` is a dict from
+    shapes fit the layer, otherwise other shapes (``method.fit_factors: nearest``). ``replacements`` maps
     shapes of A in the paper to the shapes that replace them in this backbone.
 ``bind(layer, transposed)``
     Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on

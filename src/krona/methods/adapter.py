@@ -10,10 +10,10 @@ from krona.methods.arguments import check_int, get_non_linearity
 class Adapter(nn.Module):
     """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, with the output h of a sub-layer.
 
-    The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and
-    W_up (r, d_out) with r = ``bottleneck_dim``. The weights start normally distributed (mean 0, standard deviation
-    0.01) and the biases at zero, so the output is close to the backbone's at the start. The number of parameters is
-    r · (d_in + d_out + 1) + d_out. The rank of the update is r.
+    The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and W_up
+    (r, d_out) with r = ``bottleneck_dim``. The weights are initialised from a normal distribution (mean 0, standard
+    deviation 0.01) and the biases with zeros. The output is therefore close to the backbone's before training. The
+    number of parameters is r · (d_in + d_out + 1) + d_out. The rank of the update is r.
     """
 
     def __init__(self, d_in: int, d_out: int, *, bottleneck_dim: int = 1, non_linearity: str = "gelu_new") -> None:

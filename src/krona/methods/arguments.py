@@ -1,7 +1,4 @@
-"""Check the arguments of a branch.
-
-The functions raise KronaError. The message contains ``method.<key>``, the value and the allowed values.
-"""
+"""Check the arguments of a branch. An error message contains ``method.<key>``, the value and the allowed values."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -22,17 +19,24 @@ NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {  # Table 6 of the Kro
 
 
 def check_float(key: str, value: object) -> float:
-    """Return the value as a float. Raises KronaError if it is not a finite number."""
+    """Return the value as a float.
+
+    Raises:
+        KronaError: it is not a finite number.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise KronaError(f"method.{key}={value!r} is not a finite number.")
     return float(value)
 
 
 def check_int(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
-    """Return the value. Raises KronaError if it is not a whole number from ``low`` to ``high``.
+    """Return the value.
 
     Args:
         why: the reason for the limits, for the error message.
+
+    Raises:
+        KronaError: it is not a whole number from ``low`` to ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -41,7 +45,7 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
 
 
 def check_choice(key: str, value: object, options: Iterable[str | None]) -> None:
-    """Raise KronaError if the value is not one of the options. The message shows the option None as null."""
+    """Raise an error if the value is not one of the options. The message shows the option None as null."""
     known = list(options)
     if value not in known:
         words = ["null" if option is None else option for option in known]
@@ -49,7 +53,11 @@ def check_choice(key: str, value: object, options: Iterable[str | None]) -> None
 
 
 def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
-    """Return the value. Raises KronaError if it is not a whole number that divides both widths of the layer."""
+    """Return the value.
+
+    Raises:
+        KronaError: it is not a whole number that divides both widths of the layer.
+    """
     number = check_int(key, value, low=1)
     if d_in % number or d_out % number:
         raise KronaError(
@@ -60,6 +68,10 @@ def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
 
 
 def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function with this name. Raises KronaError if the name is unknown."""
+    """Return the function with this name.
+
+    Raises:
+        KronaError: the name is unknown.
+    """
     check_choice("non_linearity", name, NON_LINEARITIES)
     return NON_LINEARITIES[name]

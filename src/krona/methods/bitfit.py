@@ -8,9 +8,10 @@ from torch import Tensor, nn
 class Bias(nn.Module):
     """A trainable bias ``b`` (d_out) of a linear layer or LayerNorm. The update is b for every input.
 
-    The bias starts at zero, so the output equals the backbone's at the start. The number of parameters is d_out. The
-    rank of the update is 0, because no weight matrix changes. This module is for layers without a bias, such as the
-    linear layers and LayerNorms of T5. If a layer already has a bias (BERT, GPT-2), that bias is trained instead.
+    The bias is initialised with zeros. The output therefore equals the backbone's before training. The number of
+    parameters is d_out. The rank of the update is 0, because no weight matrix changes. This module is for layers
+    without a bias, such as the linear layers and LayerNorms of T5. If a layer already has a bias (BERT, GPT-2), that
+    bias is trained instead.
     """
 
     update_rank = 0

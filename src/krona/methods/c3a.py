@@ -13,8 +13,8 @@ from krona.methods.arguments import check_divisor, check_float
 class C3A(nn.Module):
     """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of b × b numbers.
 
-    The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape
-    (d_out / b, d_in / b, b). They start at zero, so the output equals the backbone's at the start. The number of
+    The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape (d_out / b, d_in /
+    b, b). They are initialised with zeros. The output therefore equals the backbone's before training. The number of
     parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:

@@ -13,12 +13,12 @@ from krona.methods.arguments import check_float, check_int
 class CDKA(nn.Module):
     """The update ``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
-    The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B.
-    A starts Kaiming-uniform (bound 1/√(d_in / r2), that is a = √5) and B at zero, so the output equals the backbone's
-    at the start. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a square layer, LoRA
-    with rank 1 never has more parameters. The rank of the update is at most
-    components · min(d_out / r1, r2) · min(r1, d_in / r2). With r1 = r2 = 1, the update is that of LoRA with rank
-    ``components`` and the scale of rsLoRA.
+    The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B. A
+    is initialised Kaiming-uniform (bound 1/√(d_in / r2), that is a = √5) and B with zeros. The output therefore equals
+    the backbone's before training. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a
+    square layer, LoRA with rank 1 never has more parameters. The rank of the update is at most components · min(d_out /
+    r1, r2) · min(r1, d_in / r2). With r1 = r2 = 1, the update is that of LoRA with rank ``components`` and the scale of
+    rsLoRA.
 
     Args:
         components: the number of products in the sum.

@@ -18,10 +18,10 @@ class Compacter(nn.Module):
     The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule. All weights of all branches share it.
     Each weight has its own S (n, rows / n, factor_rank) and T (n, factor_rank, columns / n).
 
-    R starts normally distributed (mean 0, standard deviation 1e-4), S and T start Xavier-uniform with gain √2, and the
-    biases start at zero. So the update is about 1e-8 at the start. The number of parameters is n³ for the rule, and
-    factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out for each branch. The rank of the update is
-    at most min(n² · factor_rank, bottleneck_dim).
+    R is initialised from a normal distribution (mean 0, standard deviation 1e-4), S and T Xavier-uniform with gain √2,
+    and the biases with zeros. The update is therefore about 1e-8 before training. The number of parameters is n³ for
+    the rule, and factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out for each branch. The rank of
+    the update is at most min(n² · factor_rank, bottleneck_dim).
     """
 
     shared = ("rule",)

@@ -13,9 +13,10 @@ from krona.methods.arguments import check_float, check_int
 class HiRA(nn.Module):
     """The update ``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer and ∘ is the elementwise product.
 
-    The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A starts Kaiming-uniform (bound 1/√d_in, that is
-    a = √5) and B at zero, so the output equals the backbone's at the start. The number of parameters is rank · (d_in +
-    d_out). The rank of the update is at most rank · rank(W), which can be the width of the layer.
+    The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A is initialised Kaiming-uniform (bound 1/√d_in,
+    that is a = √5) and B with zeros. The output therefore equals the backbone's before training. The number of
+    parameters is rank · (d_in + d_out). The rank of the update is at most rank · rank(W), which can be the width of the
+    layer.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:

@@ -21,9 +21,9 @@ class Kronecker(nn.Module):
     leading dimension ``terms``. The layout is row-major (Eq. 2): one token is ``X = x.view(a1, b1)``, and its output is
     ``Y = Aᵀ X B``, flattened.
 
-    A starts Kaiming-uniform (bound 1/√a1, that is a = √5 with a1 as the fan-in), and B (Table 4) and the biases start
-    at zero. So without a residual the output equals the backbone's at the start. The number of parameters is
-    terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
+    A is initialised Kaiming-uniform (bound 1/√a1, that is a = √5 with a1 as the fan-in), and B (Table 4) and the biases
+    with zeros. Without a residual, the output therefore equals the backbone's before training. The number of parameters
+    is terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
     non-linearity and a residual, the rank of the update is at most terms · min(a1, a2) · min(b1, b2).
 
     Args:
@@ -32,8 +32,8 @@ class Kronecker(nn.Module):
         bias: 0 for no bias, 1 for a bias of the output (d_out), or 2 for this bias and a bias (b2) of the intermediate
             result ``X B``. See Appendix B.2 of the KronA paper.
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
-        residual: ``scale`` trains the factor s_res, which starts at 1 (Eq. 6). ``sigmoid`` uses σ(s_res) as the factor,
-            and s_res starts at 1 (Table 7). None means no residual.
+        residual: ``scale`` trains the factor s_res, which is initialised with 1 (Eq. 6). ``sigmoid`` uses σ(s_res) as
+            the factor (Table 7). None means no residual.
         init: ``kaiming`` initialises as described above. ``normal`` draws A and B from a normal distribution with mean
             0 and standard deviation 1/√d_in (Table 4).
         terms: the number of products in the sum. KronA has 1.
@@ -157,23 +157,23 @@ class Kronecker(nn.Module):
 
     @staticmethod
     def fit_to_layer(
-        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, counterparts: dict[str, Sequence[int]]
+        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: dict[str, Sequence[int]]
     ) -> list[list[int]]:
         """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
 
         If the factors fit the layer, they are returned unchanged. Otherwise the shape of A is looked up in
-        ``counterparts``. If there is no entry, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is
+        ``replacements``. If it has no entry, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is
         used.
 
         Args:
-            counterparts: a dict from shapes of A in the paper to the shapes that replace them in this backbone, such as
+            replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as
                 ``{"32x24": [16, 12]}``.
         """
         a1, a2 = kron_factors[0]
         b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
         if (a1 * b1, a2 * b2) == (d_in, d_out):
             return [list(shape) for shape in kron_factors]
-        named = counterparts.get(shape_name((a1, a2)))
+        named = replacements.get(shape_name((a1, a2)))
         near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
         if not near:
             raise KronaError(f"No Kronecker factors with sides of at least 2 fit a layer {d_in} → {d_out}.")

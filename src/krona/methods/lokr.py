@@ -13,9 +13,9 @@ class LoKr(nn.Module):
     """The update ``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
     The shapes are W1 (out1, in1) and W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. The matrices W1ᵀ and W2ᵀ
-    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 starts at zero. If W1
-    is a product, only its first factor starts at zero. The other matrices start Kaiming-uniform (a = √5). So the output
-    equals the backbone's at the start.
+    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 is initialised with
+    zeros. If W1 is a product, this applies only to its first factor. The other matrices are initialised Kaiming-uniform
+    (a = √5). The output therefore equals the backbone's before training.
 
     Args:
         rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is at least half of the longer side of W2, then W2

@@ -10,9 +10,9 @@ from krona.methods.arguments import check_float, check_int
 class MiSS(nn.Module):
     """The update ``s · (Σ_k x_k) D`` as in peft. The input x is cut into parts x_k of ``rank`` numbers.
 
-    The last part is padded with zeros. The matrix D has the shape (rank, d_out). It starts at zero, so the output
-    equals the backbone's at the start. The number of parameters is rank · d_out. The rank of the update is at most
-    ``rank``.
+    The last part is padded with zeros. The matrix D has the shape (rank, d_out). It is initialised with zeros. The
+    output therefore equals the backbone's before training. The number of parameters is rank · d_out. The rank of the
+    update is at most ``rank``.
 
     Args:
         scaling: the factor s. The paper of MiSS has no such factor.

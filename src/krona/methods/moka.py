@@ -16,10 +16,10 @@ from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
 class MoKA(nn.Module):
     """The update ``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
 
-    The shapes are Aᵢ (a1, a2) and Bᵢ (d_in / a1, d_out / a2). Each product has one number gᵢ, its gate. Aᵢ starts
-    Kaiming-uniform (bound 1/√a1, that is a = √5) and Bᵢ at zero, so the output equals the backbone's at the start. g
-    starts at zero, so all products have the same weight. The number of parameters is Σᵢ (a1·a2 + d_in·d_out / (a1·a2) +
-    1). The rank of the update is at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
+    The shapes are Aᵢ (a1, a2) and Bᵢ (d_in / a1, d_out / a2). Each product has one number gᵢ, its gate. Aᵢ is
+    initialised Kaiming-uniform (bound 1/√a1, that is a = √5), and Bᵢ and g with zeros. The output therefore equals the
+    backbone's before training, and all products have the same weight. The number of parameters is Σᵢ (a1·a2 +
+    d_in·d_out / (a1·a2) + 1). The rank of the update is at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
 
     The authors have not published code. This class is an interpretation of their paper (docs/fidelity.md).
 

@@ -13,9 +13,9 @@ class Monarch(nn.Module):
 
     Such a product is called a Monarch matrix. The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation
     P moves the number at a·N + c to position a + c·r. So the input of each block L_c comes from up to r blocks R_k. The
-    permutation P' moves output i of L_c to position i·N + c. R starts Kaiming-uniform (bound 1/√(d_in / N), that is a =
-    √5) and L at zero, so the output equals the backbone's at the start. The number of parameters is r · (d_in + d_out)
-    for every N. The rank of the update is at most N · r.
+    permutation P' moves output i of L_c to position i·N + c. R is initialised Kaiming-uniform (bound 1/√(d_in / N),
+    that is a = √5) and L with zeros. The output therefore equals the backbone's before training. The number of
+    parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
 
     Args:
         blocks: the number N of blocks. It must divide both widths.

@@ -1,6 +1,6 @@
 """PA, the scaled parallel adapter (He et al. 2022).
 
-It is the low-rank counterpart of KronA^B (section 3.3 and Figure 1.c of the KronA paper).
+It is the low-rank method that KronA^B is compared with (section 3.3 and Figure 1.c of the KronA paper).
 """
 
 import math
@@ -15,8 +15,8 @@ class ParallelAdapter(Adapter):
     """The update ``s · (relu(x W_down + b_down) W_up + b_up)``, parallel to an FFN: ``Y = FFN(X) + update``.
 
     The shapes and the number of parameters are those of `Adapter`. The scale s also multiplies b_up, as in the code of
-    the authors. W_down starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters at zero, so the
-    output equals the backbone's at the start.
+    the authors. W_down is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters with
+    zeros. The output therefore equals the backbone's before training.
     """
 
     def __init__(

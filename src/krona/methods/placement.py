@@ -46,7 +46,11 @@ class InsertOptions(Placement):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "InsertOptions":
-        """Return the options with these values. Raises KronaError if a value is invalid."""
+        """Return the options with these values.
+
+        Raises:
+            KronaError: a value is invalid.
+        """
         options: dict[str, Any] = {k: list(value) if isinstance(value, tuple) else value for k, value in values.items()}
         try:
             return cls(**options)

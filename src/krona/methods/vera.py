@@ -13,9 +13,9 @@ from krona.methods.arguments import check_float, check_int
 class VeRA(nn.Module):
     """The update ``ΔW = diag(b) B diag(d) A`` (Eq. 2 of the VeRA paper), where A and B are frozen.
 
-    The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are Kaiming-uniform (bound
-    √(6 / fan-in), that is a = 0). d starts at ``d_initial`` and b at zero, so the output equals the backbone's at the
-    start. The number of parameters is rank + d_out. The rank of the update is at most ``rank``.
+    The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are Kaiming-uniform (bound √(6 /
+    fan-in), that is a = 0). d is initialised with ``d_initial`` and b with zeros. The output therefore equals the
+    backbone's before training. The number of parameters is rank + d_out. The rank of the update is at most ``rank``.
 
     Args:
         rank: the rank of A and B.

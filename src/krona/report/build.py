@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from krona.labels import task_label, task_order
 from krona.messages import KronaError, amount, first_few, visible
-from krona.paper import ERRATA, TASKS, task_label, task_order
+from krona.paper import ERRATA, TASKS
 from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note

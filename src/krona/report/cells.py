@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from krona.labels import task_label
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import (
     SWAPS,
@@ -22,7 +23,6 @@ from krona.metrics.statistics import (
     swap_test,
     task_seed,
 )
-from krona.paper import task_label
 from krona.report.runs import differing_training, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import score_metrics

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from krona.labels import method_label, method_order, method_slot, task_label, task_order
 from krona.metrics.statistics import Interval
-from krona.paper import method_label, method_order, method_slot, task_label, task_order
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.runs import read_setting
 from krona.report.table import Cell, Column, Row, Table, seed_interval
@@ -69,7 +69,7 @@ PRUNED = Look("#5b7083", "#a9bccd", "x")
 def slot(method: str) -> int:
     """Return the number of a method's colour and mark: its place from its YAML, or a hash of its name."""
     place = method_slot(method)
-    return place if place is not None else zlib.crc32(method.encode()) % SLOTS
+    return place % SLOTS if place is not None else SLOTS // 2 + zlib.crc32(method.encode()) % (SLOTS // 2)
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:

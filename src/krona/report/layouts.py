@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.paper import TASKS, PaperTable, method_label, method_order, read_paper_table
+from krona.labels import method_label, method_order
+from krona.paper import TASKS, PaperTable, read_paper_table
 from krona.paths import choice_files, typed_command
 from krona.runs.result import Result
 from krona.runs.run_id import as_text

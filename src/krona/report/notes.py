@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from krona.labels import method_label, task_label
 from krona.messages import amount, first_few, shorten
 from krona.metrics.power import detectable_difference, fewest_examples
-from krona.paper import method_label, task_label
 from krona.report import cells
 from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting

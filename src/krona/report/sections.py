@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from krona.labels import task_label
 from krona.messages import amount, first_few, join_names, shorten
-from krona.paper import task_label
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from krona.formatting import NOTHING
+from krona.labels import task_label
 from krona.messages import amount, join_names, shorten
 from krona.metrics.statistics import Interval
-from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 

@@ -25,6 +25,8 @@ NOT_IDENTITY = frozenset(
         "backbone.path",  # the hash contains the fingerprint of the content instead
         "backbone.tokenizer",
         "data.path",
+        "method.label",
+        "method.order",
         "method.source",
         "task.files",
         "trainer.accelerator",

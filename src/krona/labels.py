@@ -1,0 +1,72 @@
+"""Labels and the order of methods and tasks in tables and charts.
+
+The label and the order of a method are the keys ``label`` and ``order`` of its YAML file in conf/method.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from krona.messages import shorten
+from krona.paper import TASKS
+from krona.paths import choice_files
+
+TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True))
+
+
+def task_label(task: str) -> str:
+    """Return the label of a task, such as ``SST-2`` for sst2. Another task has its shortened name as label.
+
+    sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
+    """
+    return TASK_LABELS.get(task.removeprefix("sample_"), shorten(task))
+
+
+def task_order(task: str) -> tuple[int, str]:
+    """Return a sort key: first the paper's tasks in the paper's order, then other tasks by name."""
+    plain = task.removeprefix("sample_")
+    return (TASKS.index(plain), task) if plain in TASKS else (len(TASKS), task)
+
+
+def method_label(method: str) -> str:
+    """Return the label of a method, such as ``LoRA`` for lora. Without a label, it is the shortened name."""
+    label = _methods().get(method, {}).get("label")
+    return shorten(label if isinstance(label, str) else method)
+
+
+def method_order(method: str) -> tuple[float, str]:
+    """Return a sort key: first the methods with an ``order``, then other methods by name."""
+    place = method_slot(method)
+    return (float("inf") if place is None else place, method)
+
+
+def method_slot(method: str) -> int | None:
+    """Return the number of a method's colour and mark in charts, from 0, or None if its YAML file has no ``order``."""
+    order = _methods().get(method, {}).get("order")
+    return order - 1 if isinstance(order, int) and order >= 1 else None
+
+
+def method_labels() -> dict[str, str]:
+    """Return the labels of all methods in conf/method by name, in the order of tables."""
+    return {name: method_label(name) for name in sorted(_methods(), key=method_order)}
+
+
+def _methods() -> Mapping[str, Mapping[str, Any]]:
+    return _read_methods(os.getcwd(), os.environ.get("KRONA_CONF"))
+
+
+@cache
+def _read_methods(folder: str, conf: str | None) -> Mapping[str, Mapping[str, Any]]:
+    """Return the section ``method`` of each YAML file by its name. The arguments determine the config folders."""
+    found = dict[str, Mapping[str, Any]]()
+    for name, path in choice_files("method").items():
+        try:
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, ValueError, yaml.YAMLError):  # a run with this method names the error
+            continue
+        section = values.get("method") if isinstance(values, dict) else None
+        found[name] = section if isinstance(section, dict) else {}
+    return found
