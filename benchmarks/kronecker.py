@@ -1,16 +1,13 @@
 """bench=kronecker: time a linear layer to which a Kronecker product is added, forward and backward.
 
 The factors of the product can be applied in several orders of computation. The order that krona's planner chooses is
-compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. The shapes of A are the
-paper's seven shapes and random other shapes (from a fixed seed). An order is not timed if the cost model predicts that
-it is ten times slower than the best order.
+compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed
+if the cost model predicts that it is ten times slower than the best order.
 
 ``floor`` is the frozen layer, for which only the gradient of the input is computed. For ``full``, the gradient of the
 weight is computed too.
 """
 
-import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +19,8 @@ from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, Product
 from krona.kernels.kronecker import kron_matmul
-from krona.methods.factor_shapes import Shape, factor_b, factor_shapes, fitting_shapes, shape_name
+from krona.messages import KronaError
+from krona.methods.factor_shapes import Shape, factor_shapes, shape_name
 from krona.tasks.data_settings import Positive
 
 COLUMNS = {
@@ -40,37 +38,25 @@ Call = Callable[[], None]
 class Options:
     """The settings of this benchmark."""
 
-    shapes: list[list[int]] = field(default_factory=list)
-    """The shapes of A on a layer from ``width`` to ``width``."""
-    more_shapes: int = 20
-    """The number of random other shapes on such a layer."""
-    oblong_shapes: int = 10
-    """The number of random shapes on layers from ``width`` to ``inner`` and from ``inner`` to ``width``."""
+    layers: list[list[int]]
+    """The layers and shapes of A, as [d_in, d_out, a1, a2]."""
     rows: list[Positive] = field(default_factory=lambda: [512, 3200])
     """The numbers of tokens. Each number gives one measurement of each layer."""
-    width: int = 768
-    inner: int = 3072
 
 
 @dataclass(frozen=True)
 class BenchLayer:
-    """A linear layer and a shape of A."""
+    """A linear layer d_in → d_out, and the shapes of A and B."""
 
-    kind: str  # ``paper`` for the paper's shapes, ``square`` or ``oblong`` for random shapes
     d_in: int
     d_out: int
     shape: Shape
-
-    @property
-    def shape_b(self) -> Shape:
-        return factor_b(self.shape, self.d_in, self.d_out)
+    shape_b: Shape
 
 
 def measure(work: Work) -> list[Row]:
     bench, options = work.bench, work.bench.own(Options)
-    for shape in options.shapes:
-        factor_shapes([shape], options.width, options.width)  # raises an error if the shape does not fit
-    cases = [(layer, tokens) for layer in build_layers(options, seed=bench.seed) for tokens in options.rows]
+    cases = [(read_layer(values), tokens) for values in options.layers for tokens in options.rows]
     deadline = time.perf_counter() + 60 * bench.minutes
     rows: list[Row] = []
     for number, (layer, tokens) in enumerate(cases):
@@ -81,21 +67,16 @@ def measure(work: Work) -> list[Row]:
     return rows
 
 
-def build_layers(options: Options, *, seed: int) -> list[BenchLayer]:
-    """Return the layers with the paper's shapes, then those with random shapes, oblong layers in both directions."""
-    drawn, width, inner = random.Random(seed), options.width, options.inner
-    paper = [(a1, a2) for a1, a2 in options.shapes]
+def read_layer(values: Sequence[int]) -> BenchLayer:
+    """Return the layer of an entry of ``options.layers``.
 
-    def draw(kind: str, d_in: int, d_out: int, count: int) -> list[BenchLayer]:
-        # only shapes with at most eight times the smallest possible number of parameters
-        size = {a: math.prod(a) + math.prod(factor_b(a, d_in, d_out)) for a in fitting_shapes(d_in, d_out, smallest=2)}
-        near = sorted(a for a, parameters in size.items() if parameters <= 8 * min(size.values()) and a not in paper)
-        return [BenchLayer(kind, d_in, d_out, shape) for shape in drawn.sample(near, min(count, len(near)))]
-
-    layers = [BenchLayer("paper", width, width, shape) for shape in paper]
-    layers += draw("square", width, width, options.more_shapes)
-    layers += draw("oblong", width, inner, options.oblong_shapes - options.oblong_shapes // 2)
-    return layers + draw("oblong", inner, width, options.oblong_shapes // 2)
+    Raises:
+        KronaError: the entry does not have four numbers, or the shape of A does not fit the layer.
+    """
+    if len(values) != 4:
+        raise KronaError(f"bench.options.layers: {list(values)} is not [d_in, d_out, a1, a2]. Use four numbers.")
+    d_in, d_out, *shape = values
+    return BenchLayer(d_in, d_out, *factor_shapes([shape], d_in, d_out))
 
 
 def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) -> list[Row]:
@@ -109,7 +90,6 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
     return [
         {
             **timed.row(name, shape=shape_name(layer.shape)),
-            "kind": layer.kind,
             "d_in": layer.d_in,
             "d_out": layer.d_out,
             "tokens": tokens,
@@ -126,10 +106,7 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
 
 
 def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, seed: int) -> dict[str, Call]:
-    """Return a dict from each contestant to a function that runs its forward and backward pass.
-
-    The gradients of the input and of the trainable weights are computed.
-    """
+    """Return functions by contestant, which compute the gradients of the input and of the trainable weights."""
     torch.manual_seed(seed)
     linear = nn.Linear(layer.d_in, layer.d_out, bias=False).requires_grad_(False)
     weight = linear.weight.detach().requires_grad_()
