@@ -29,7 +29,8 @@ CONFIG: dict[str, Any] = {
 }
 IGNORED = [
     "keep", "logger", "overwrite", "retry", "sweep", "backbone.path", "backbone.tokenizer", "data.path",
-    "method.source", "task.files", "trainer.accelerator", "trainer.benchmark", "trainer.detect_anomaly",
+    "method.label", "method.order", "method.source", "task.files", "trainer.accelerator", "trainer.benchmark",
+    "trainer.detect_anomaly",
     "trainer.deterministic", "trainer.devices", "trainer.enable_model_summary", "trainer.enable_progress_bar",
     "trainer.eval_batch_size", "trainer.gradient_checkpointing", "trainer.log_every_n_steps",
     "trainer.measure_forgetting", "trainer.num_sanity_val_steps", "trainer.num_workers", "trainer.profiler",
