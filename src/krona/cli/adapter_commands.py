@@ -1,5 +1,6 @@
-"""Define the commands of `krona` that use adapters: predict, evaluate, export, import, inspect, merge."""
+"""Define the commands of `krona` that use adapters: predict, evaluate, export, import, inspect."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from krona.formatting import as_typed, show
+from krona.formatting import as_typed, say, show, terminal_width
 
 
 class SeveralTexts(TyperCommand):
@@ -83,8 +84,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
-    from krona.adapters.commands.evaluate import evaluate_runs
-    from krona.adapters.commands.row_choice import RowChoice
+    from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
     evaluate_runs(
@@ -138,35 +138,13 @@ def inspect(
     backbone: Backbone = None,
 ) -> None:
     """Show which modules an adapter changes, and the shape, norm, rank and drift of each update."""
-    from krona.adapters.commands import inspect_text
+    from krona.adapters.commands.inspect import format_text
     from krona.adapters.commands.inspect import inspect as command
 
-    one = command(run, backbone=backbone)
+    content = command(run, backbone=backbone)
     if as_json:
-        print(inspect_text.as_json(one))
-    else:
-        inspect_text.show(one, Console(), every=every)
-
-
-@app.command()
-def merge(
-    runs: Annotated[
-        list[str], typer.Argument(help="two or more runs (ids, beginnings of ids, or folders) or adapter files")
-    ],
-    out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
-    weights: Annotated[
-        str | None, typer.Option(help="one weight for each run, such as 0.5,0.5; default: the mean of the updates")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the first run's task")] = None,
-    backbone: Backbone = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
-) -> None:
-    """Merge the adapters of several runs by a weighted sum. The runs must have the same backbone and method."""
-    from krona.adapters.commands import merge as command
-    from krona.adapters.find import find
-
-    lines = command.merge(
-        [find(run) for run in runs], out, weights=command.parse_weights(weights), task=task, backbone=backbone,
-        overwrite=overwrite,
-    )  # fmt: skip
-    print(*map(as_typed, lines), sep="\n")
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    for line in format_text(content, every=every, width=terminal_width(console)):
+        say(console, line)

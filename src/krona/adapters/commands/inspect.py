@@ -1,74 +1,37 @@
 """`krona inspect`: describe the adapter of a run, without loading the backbone's weights."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 from torch import nn
 
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.commands.merge import merged_runs
 from krona.adapters.find import adapter_file, find
-from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.origin import Origin, read_origin
-from krona.adapters.update import spectrum
+from krona.adapters.update import mean, spectrum
 from krona.backbones.load import meta_model
-from krona.messages import KronaError
+from krona.formatting import table
+from krona.messages import KronaError, amount
 from krona.runs import file_names
-from krona.surgery.state import norm_modules
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
-from krona.surgery.wrapper import Adapted
 
-RANKS = ("effective_rank", "stable_rank")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaceUpdate:
-    """The update of one module. ``krona inspect --json`` prints these fields."""
-
-    place: str  # the name of the module
-    kind: str  # the name without layer numbers
-    d_in: int
-    d_out: int
-    placement: str
-    tensors: Mapping[str, tuple[int, ...]]  # shapes by name
-    tensor_norms: Mapping[str, float | None]  # Frobenius norms by name; None if a norm is not finite
-    rank_bound: int | None  # the highest rank that the update can have, or None if a branch is not linear
-    norm: float | None = None  # this and the next two values and singular_values are None if the update is not a matrix
-    effective_rank: float | None = None
-    stable_rank: float | None = None
-    drift: float | None = None  # as the run measured it (`krona.adapters.update`)
-    singular_values: list[float] | None = None
+MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inspection:
-    """The content of an adapter, and its origin."""
-
-    origin: Origin | None  # None if it is not known
-    adapter: Adapter | None = None  # None if the run trained no parameters
-    merged: Mapping[str, float] = field(default_factory=dict)  # weights by run, for a file that `krona merge` wrote
-    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trained parameters of each kind
-    places: list[PlaceUpdate] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what the numbers do not include
-    missing: str | None = None  # the reason why the updates are not known
-
-    @property
-    def file(self) -> Path | None:
-        return None if self.adapter is None else self.adapter.path
-
-
-def inspect(run: str | Path, *, backbone: str | None = None) -> Inspection:
-    """Return the content of a run's adapter or of an adapter's file.
+def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
+    """Return the content of a run's adapter or of an adapter's file, as ``krona inspect --json`` prints it.
 
     The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
-    If neither exists, only the content of the adapter's file is returned. ``backbone`` is its folder, if it was moved.
+    If neither exists, ``missing`` contains the reason, and ``places`` is empty.
+
+    Args:
+        backbone: the folder of the backbone, if it was moved after the run.
     """
     file, result = adapter_file(run), None
     if file is not None and not (file.parent / file_names.RESULT).is_file():
@@ -76,108 +39,149 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> Inspection:
     else:
         found = find(run)
         origin, file, result = found.origin, found.adapter, found.result
+    content: dict[str, Any] = {"origin": None if origin is None else asdict(origin), "places": [], "notes": []}
     if file is None:
-        return Inspection(origin=origin, missing="the run trained nothing")
+        return content | {"missing": "the run trained nothing"}
     adapter = Adapter.load(file, finite=False)
-    merged = merged_runs(adapter.config.notes, file)
-    known = Inspection(origin=origin, adapter=adapter, merged=merged)
-    built = "the file does not record its backbone" if origin is None else _rebuild(origin, adapter, backbone)
-    if isinstance(built, nn.Module):
-        measured = {} if result is None or result.learned is None else result.learned["by_place"]
-        places, notes = _measure_places(built, measured)
-        return replace(known, parameters=_count_by_kind(built), places=places, notes=notes)
-    heads = tuple(f"{name}." for name in adapter.config.insertion.get("head", ()))
-    head = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name.startswith(heads))
-    rest = sum(tensor.numel() for tensor in adapter.tensors.values()) - head
-    parameters = {"branches and backbone weights": rest} | ({"head": head} if head else {})
-    return replace(known, parameters=parameters, missing=built)
+    content |= {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in adapter.tensors.values()}),
+        "header": adapter.config.model_dump(exclude={"notes"}, exclude_defaults=True),
+        "parameters": {"all": sum(tensor.numel() for tensor in adapter.tensors.values())},
+        "tensors": {name: list(tensor.shape) for name, tensor in adapter.tensors.items()},
+    }
+    built = "the file does not record its backbone" if origin is None else _build(origin, adapter, backbone)
+    if not isinstance(built, nn.Module):
+        return content | {"missing": built}
+    trained = built.__dict__["krona"].adapters["default"].trained
+    counts = {"branches": sum(tensor.numel() for name, tensor in adapter.tensors.items() if name not in trained)}
+    counts["backbone weights"] = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
+    content["parameters"] |= counts
+    by_place = {} if result is None or result.learned is None else result.learned["by_place"]
+    places, notes = _measure_places(built, by_place)
+    norms = [place["norm"] for place in places if place["norm"] is not None]
+    update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
+    update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
+    return content | {"update": update, "places": places, "notes": notes}
 
 
-def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module | str:
+def _build(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module | str:
     """Return the backbone on the meta device, with the adapter inserted, or the reason why this is not possible.
 
-    The first config of the backbone that fits the adapter is used.
+    The sizes in the backbone's YAML file are tried first, because they need no network.
     """
     settings = origin.with_backbone(backbone).backbone_settings
-    folder, choices = settings.folder, [settings]
-    if backbone is None and settings.sizes is not None and (folder is None or not folder.is_dir()):
-        # from the sizes, without network access
-        choices.insert(0, replace(settings, path=None, pretrained=False, tokenizer=None))
-    problem = ""
-    for choice in choices:
+    problem, without_network = "", replace(settings, path=None, pretrained=False, tokenizer=None)
+    for choice in [settings] if settings.sizes is None or backbone is not None else [without_network, settings]:
         try:
             model = meta_model(choice, origin.task_settings)
-        except KronaError as error:
-            problem = str(error)
-            continue
-        try:
             adapter.insert(model, other_backbone=True)
             return model
-        except OtherBackboneError as error:
+        except KronaError as error:
             problem = str(error)
     return problem
 
 
-def _count_by_kind(model: nn.Module) -> dict[str, int]:
-    adapter = model.__dict__["krona"].adapters["default"]
-    heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
-    norms = tuple(f"{name}." for name in norm_modules(model))
-    counts = dict.fromkeys(("branches", "normalisations", "other backbone weights", "head"), 0)
-    for name, tensor in surgery.adapter_state(model, "default").items():
-        if name not in adapter.trained:
-            kind = "branches"
-        elif name.startswith(heads):
-            kind = "head"
-        else:
-            kind = "normalisations" if name.startswith(norms) else "other backbone weights"
-        counts[kind] += tensor.numel()
-    return {kind: count for kind, count in counts.items() if count}
-
-
-def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
-    """Return the update of each adapted module, and notes. ``run`` has the values that the run measured, by module."""
+def _measure_places(model: nn.Module, by_place: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the update of each adapted module, and notes. ``by_place`` has the drift that the run measured."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
         name, own = surgery.public_name(path), dict(adapted.own_parameters("default"))
-        rank, update = rank_of_branches(adapted, "default"), {}
+        d_in, d_out = widths_at(adapted, "default")
+        placement = adapted.places["default"].placement
+        place: dict[str, Any] = {
+            "place": name,
+            "kind": place_kind(name.removeprefix(prefix)),
+            "d_in": d_in,
+            "d_out": d_out,
+            "placement": placement,
+            "tensors": {key: list(parameter.shape) for key, parameter in own.items()},
+            "rank_bound": rank_of_branches(adapted, "default"),
+            **dict.fromkeys((*MEASURES, "singular_values")),
+        }
+        place["drift"] = by_place.get(name, {}).get("drift")
         try:
             found = spectrum(adapted)
-            rank, values = len(found.values), found.values.tolist()
-            update = {key: getattr(found, key) for key in ("norm", *RANKS)} | {"singular_values": values}
-            notes |= dict.fromkeys(_omissions(adapted, own))
+            place |= {key: getattr(found, key) for key in MEASURES[:-1]} | {"rank_bound": len(found.values)}
+            place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
+            if placement != "parallel":
+                notes[
+                    "M multiplies the output or input, the update is M - I, and W changes by (M - I) W or W (M - I)"
+                ] = None
+            if "default" in adapted.magnitudes:
+                notes["the update excludes DoRA's magnitude, whose effect depends on the backbone's weights"] = None
+            if any(key.endswith("bias") for key in own):
+                notes["the update does not include biases"] = None
         except KronaError as error:
-            notes[f"only the norms of the tensors are known ({error})"] = None
-        norms = {key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()}
-        d_in, d_out = widths_at(adapted, "default")
-        places.append(
-            PlaceUpdate(
-                place=name,
-                kind=place_kind(name.removeprefix(prefix)),
-                d_in=d_in,
-                d_out=d_out,
-                placement=adapted.places["default"].placement,
-                tensors={key: tuple(p.shape) for key, p in own.items()},
-                tensor_norms={key: norm if math.isfinite(norm) else None for key, norm in norms.items()},
-                rank_bound=rank,
-                drift=run.get(name, {}).get("drift"),
-                **update,
-            )
-        )
+            notes[f"the update is not known ({error})"] = None
+        places.append(place)
     if not places:
         notes["the adapter has no branches, and the change of the backbone's weights is not measured here"] = None
     return places, list(notes)
 
 
-def _omissions(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
-    if adapted.places["default"].placement != "parallel":
-        yield "the update is M - I, where M multiplies the output or input; W changes by (M - I) W or W (M - I)"
-    if "default" in adapted.magnitudes:
-        yield "the update does not include DoRA's magnitude, because its effect depends on the backbone's weights"
-    if any(key.endswith("bias") for key in own):
-        yield "the update does not include biases"
-
-
 def place_kind(name: str) -> str:
     """Return a module's name without layer numbers: ``SelfAttention q`` for ``block.0.layer.0.SelfAttention.q``."""
     return " ".join(re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name).split(".")) or name
+
+
+def format_text(content: Mapping[str, Any], *, every: bool = False, width: int | None = None) -> list[Any]:
+    """Return an inspection as lines for a terminal. With ``every``, the table has a row for each module."""
+    origin, header, update = content["origin"], content.get("header"), content.get("update", {})
+    title, lines = str(content.get("file")), dict[str, str]()
+    if header is not None:
+        dtypes = ", ".join(content["dtypes"]) or "empty"
+        lines["file"] = f"{content['file']}, format {header['format']}, {content['bytes']:,} bytes, {dtypes}"
+        backbone = header["backbone"]
+        name = "" if origin is None else f"{origin['backbone'].get('path') or origin['backbone']['name']}, "
+        lines["backbone"] = f"{name}{backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}"
+        settings = ", ".join(f"{key} {value}" for key, value in header["branch_config"].items() if value is not None)
+        branch = "no branches" if header["branch"] is None else header["branch"].rpartition(".")[2]
+        targets = ", ".join(header["insertion"].get("target_modules", []))
+        lines["method"] = f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}"
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in content["parameters"].items() if kind != "all")
+        lines["trained"] = f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}"
+    if update.get("norm") is not None:
+        means = ", ".join(f"{key.replace('_', ' ')} {_number(update[f'mean_{key}'])}" for key in MEASURES[:-1])
+        lines["update"] = f"norm {_number(update['norm'])}; mean of {amount(len(content['places']), 'module')}: {means}"
+    if update.get("mean_drift") is not None:
+        largest = max(content["places"], key=lambda place: place["drift"] or 0.0)
+        lines["drift"] = (
+            f"mean {_number(update['mean_drift'])}, largest {_number(largest['drift'])} at {largest['place']}"
+        )
+    if origin is not None:
+        title = f"{origin['run_id']}: {origin['method']} on {origin['task']['name']}, seed {origin['seed']}"
+        scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in own.items()) for split, own in origin["scores"].items()}
+        lines["scores"] = "; ".join(f"{split} {text}" for split, text in scores.items())
+    if content.get("missing"):
+        lines["modules"] = f"not known: {content['missing']}"
+    found = [title, *(f"{name:<10} {text}" for name, text in lines.items() if text)]
+    if content["places"]:
+        found += ["", _format_places(content["places"], every=every, width=width)]
+    return found + [f"note: {note}" for note in content["notes"]]
+
+
+def _format_places(places: Sequence[Mapping[str, Any]], *, every: bool, width: int | None) -> Any:
+    frame = pd.DataFrame(places).rename(columns={"place": "module"})
+    frame["tensors"] = [_format_shapes(tensors) for tensors in frame["tensors"]]
+    frame["d_in → d_out"] = [f"{d_in} → {d_out}" for d_in, d_out in zip(frame["d_in"], frame["d_out"], strict=True)]
+    keys = ["module" if every else "kind", "d_in → d_out", "tensors"]
+    measured = [key for key in (*MEASURES, "rank_bound") if frame[key].notna().any()]
+    frame[measured] = frame[measured].astype(float)
+    groups = frame.groupby([*keys, "placement"], sort=False)
+    rows = groups[measured].mean().assign(modules=groups.size()).reset_index()
+    heads = [*keys, "modules", *measured]
+    cells = [[_number(value) if not isinstance(value, str) else value for value in row] for row in rows[heads].values]
+    return table([head.replace("_", " ") for head in heads], cells, width=width, left=("kind", "module", "tensors"))
+
+
+def _format_shapes(tensors: Mapping[str, Sequence[int]]) -> str:
+    several = any(name.startswith("1.") for name in tensors)
+    names = {name: name if several else name.removeprefix("0.") for name in tensors}
+    return ", ".join(f"{names[name]} {'×'.join(map(str, shape)) or '1'}" for name, shape in tensors.items())
+
+
+def _number(value: Any) -> str:
+    return "" if value is None or value != value else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
