@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,12 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
     assert config["base_model_name_or_path"] == "tiny"
 
 
-def targets(kind: str) -> dict[str, list[str]]:
+def targets(kind: str) -> dict[str, Any]:
     return {
-        "t5": {"lora": ["q", "v", "wo"], "feed": ["wo"], "norm": ["layer_norm", "final_layer_norm"]},
-        "bert": {"lora": ["query", "output.dense"], "feed": ["output.dense"], "norm": ["LayerNorm"]},
-        "llama": {"lora": ["q_proj", "v_proj", "down_proj"], "feed": ["down_proj"], "norm": ["norm"]},
-        "gpt2": {"lora": ["c_attn", "mlp.c_proj"], "feed": ["mlp.c_proj"], "norm": ["ln_1", "ln_2", "ln_f"]},
+        "t5": {"lora": ["q", "v", "wo"], "norm": ["layer_norm", "final_layer_norm"]},
+        "bert": {"lora": ["query", "output.dense"], "norm": ["LayerNorm"]},
+        "llama": {"lora": ["q_proj", "v_proj", "down_proj"], "norm": ["norm"]},
+        "gpt2": {"lora": ["c_attn", "mlp.c_proj"], "norm": ["ln_1", "ln_2", "ln_f"]},
     }[kind]  # fmt: skip
 
 
@@ -208,45 +209,44 @@ def comes_in(kind: str, config: Any, folder: Path) -> tuple[Any, PeftImport]:
     return model, read
 
 
-LORA = {
-    "plain": {"r": 4, "lora_alpha": 6},
-    "dora": {"r": 4, "lora_alpha": 6, "use_dora": True, "lora_dropout": 0.1},
-    "rslora": {"r": 3, "lora_alpha": 5, "use_rslora": True},
-    "one layer": {"layers_to_transform": [1], "r": 2},
-    "all": {"target_modules": "all-linear", "r": 2},
-    "more than the width": {"r": 40, "lora_alpha": 8},
-    "started elsewhere": {"init_lora_weights": "gaussian"},
-}
+SECOND = r".*\.1\..*"  # the modules of the second layer
+FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "LoRA plain": lambda t: peft.LoraConfig(target_modules=t["lora"], r=4, lora_alpha=6),
+    "LoRA dora": lambda t: peft.LoraConfig(target_modules=t["lora"], r=4, use_dora=True, lora_dropout=0.1),
+    "LoRA rslora": lambda t: peft.LoraConfig(target_modules=t["lora"], r=3, lora_alpha=5, use_rslora=True),
+    "LoRA one layer": lambda t: peft.LoraConfig(target_modules=t["lora"], r=2, layers_to_transform=[1]),
+    "LoRA all": lambda t: peft.LoraConfig(target_modules="all-linear", r=2, init_lora_weights="gaussian"),
+    "FittedLoRA": lambda t: peft.LoraConfig(target_modules=t["lora"], r=40, lora_alpha=8),
+    "LoRA patterns": lambda t: peft.LoraConfig(
+        target_modules=t["lora"], r=4, lora_alpha=3, rank_pattern={t["lora"][-1]: 2},
+        alpha_pattern={rf"{SECOND}{t['lora'][0]}": 7}, use_rslora=True,
+    ),
+    "IA3": lambda t: peft.IA3Config(
+        target_modules=t["lora"], feedforward_modules=t["lora"][-1:], modules_to_save=t["norm"]
+    ),
+    "None": lambda t: peft.LNTuningConfig(target_modules=t["norm"][:1]),
+    "LoKr": lambda t: peft.LoKrConfig(target_modules=t["lora"][-1:], r=2, alpha_pattern={SECOND: 5}),
+    "LoKr both": lambda t: peft.LoKrConfig(
+        target_modules=t["lora"][-1:], r=2, decompose_both=True, decompose_factor=8
+    ),
+    "Kronecker": lambda t: peft.LoKrConfig(
+        target_modules=t["lora"][-1:], r=64, alpha=9, decompose_factor=2, rank_pattern={SECOND: 48}
+    ),
+    "C3A": lambda t: peft.C3AConfig(target_modules=t["lora"], block_size=8),
+    "MiSS": lambda t: peft.MissConfig(target_modules=t["lora"][:2], r=3),
+    "HiRA": lambda t: peft.HiraConfig(target_modules=t["lora"], r=3),
+    "VeRA": lambda t: peft.VeraConfig(target_modules=t["lora"][:1], r=6, projection_prng_key=7, save_projection=False),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "kind"), combinations(LORA, KINDS))
-def test_a_lora_of_pefts_comes_in(form: str, kind: str, tmp_path: Path) -> None:
-    config = peft.LoraConfig(**{"target_modules": targets(kind)["lora"], **LORA[form]})
-    comes_in(kind, config, tmp_path)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("use_rslora", [False, True])
-def test_ranks_and_scales_that_differ_are_filled_up(kind: str, use_rslora: bool, tmp_path: Path) -> None:
-    first, *_, last = targets(kind)["lora"]
-    config = peft.LoraConfig(
-        target_modules=[first, last], r=4, lora_alpha=3, use_rslora=use_rslora,
-        rank_pattern={last: 2}, alpha_pattern={rf".*\.1\..*{first}": 7},
-    )  # fmt: skip
-    model, _ = comes_in(kind, config, tmp_path)
-    ranks = {branch.A.shape[1] for _, at in surgery.adapted_modules(model) for branch in at.branches["default"]}
-    assert ranks == {4}
+@pytest.mark.parametrize(("name", "kind"), combinations(FOLDERS, KINDS))
+def test_a_folder_of_peft_is_read_exactly(name: str, kind: str, tmp_path: Path) -> None:
+    if kind == "gpt2" and name.startswith(("LoKr", "Kronecker", "C3A", "MiSS")):
+        pytest.skip("peft has these types for nn.Linear, but not for the layers of GPT-2")
+    model, read = comes_in(kind, FOLDERS[name](targets(kind)), tmp_path)
+    assert str(read.adapter.config.branch).rpartition(".")[2] == name.split()[0]
     write_peft(model, tmp_path / "again", base_model="tiny")
     assert close(output(in_peft(kind, tmp_path / "again").get_base_model()), output(model))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_ia3_with_norms_and_a_norm_tuning_come_in(kind: str, tmp_path: Path) -> None:
-    t = targets(kind)
-    several = peft.IA3Config(target_modules=t["lora"], feedforward_modules=t["feed"], modules_to_save=t["norm"])
-    for number, config in enumerate([several, peft.LNTuningConfig(target_modules=t["norm"][:1])]):
-        _, read = comes_in(kind, config, tmp_path / str(number))
-        assert (read.adapter.config.branch is None) == bool(number)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -274,42 +274,11 @@ def test_an_adapter_of_the_output_layer_comes_in(kind: str, tmp_path: Path) -> N
         take_in(other, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no LoKr for GPT-2's layers
-@pytest.mark.parametrize(
-    ("form", "branch"),
-    [
-        ({"r": 2}, "LoKr"), ({"r": 2, "decompose_both": True, "decompose_factor": 8}, "LoKr"),
-        ({"r": 64, "alpha": 9, "decompose_factor": 2, "rank_pattern": {r".*\.1\..*": 48}}, "Kronecker"),
-        ({"r": 2, "alpha_pattern": {r".*\.1\..*": 5}}, "LoKr"),
-    ],
-)  # fmt: skip
-def test_a_lokr_of_pefts_comes_in(form: dict[str, Any], branch: str, kind: str, tmp_path: Path) -> None:
-    _, read = comes_in(kind, peft.LoKrConfig(target_modules=targets(kind)["lora"][-1:], **form), tmp_path)
-    assert str(read.adapter.config.branch).endswith(f".{branch}")
-
-
-@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no C3A for GPT-2's layers
-@pytest.mark.parametrize("half", [False, True])
-def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
-    q, v = targets(kind)["lora"][:2]
-    size = {"t5": 32, "bert": 16, "llama": 16}[kind] if half else 8
-    narrow = {v: 8} if half and kind == "llama" else {}
-    places = [q, v] if kind != "bert" else ["attention.output.dense"]  # its query hardly changes the logits
-    comes_in(kind, peft.C3AConfig(block_size=size, block_size_pattern=narrow, target_modules=places), tmp_path)
-
-
-def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
+def test_modules_that_differ_too_much_are_refused(tmp_path: Path) -> None:
+    made_by_peft("t5", peft.VeraConfig(r=4, target_modules=["q", "wo"]), tmp_path / "vera")
+    rejects(fresh("t5"), tmp_path / "vera", r"VERA adapter in .* has several shapes of layers")
     made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
-    rejects(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(\[8, 16\]\)")
-
-
-@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
-def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) -> None:
-    places = targets(kind)["lora"][:2]
-    comes_in(kind, peft.MissConfig(r=3, target_modules=places), tmp_path / "default")
-    for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
-        made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
-        rejects(fresh(kind), tmp_path / form, rf"init_weights='{form}' is not supported.*the default form of MiSS")
+    rejects(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(8, 16\)")
 
 
 def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
@@ -319,33 +288,28 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     assert model.krona.adapters["default"].insertion["head"] == ["classifier"]
 
 
-HOSTILE = "([a-zA-Z0-9.]+)+!"  # takes exponential time on a long name
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"projection_prng_key": 1}, "vera_A differs from the matrix of projection_prng_key=1"),
-        ({"peft_type": "RANDLORA"}, r"peft_type='RANDLORA' is not supported. krona supports LORA, IA3"),
+        ({"projection_prng_key": 1}, "frozen matrices are not those of projection_prng_key=1"),
+        ({"peft_type": "RANDLORA"}, r"peft_type='RANDLORA' is not supported. krona supports C3A, HIRA"),
+        ({"peft_type": None}, r"peft_type=None is not supported"),
         ({"bias": "all"}, r"bias='all'"),
-        ({"lora_bias": True}, r"these settings of LORA are not supported: lora_bias=True"),
+        ({"lora_bias": True}, r"these settings are not supported: lora_bias=True"),
         ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication="),
+        ({"alora_invocation_tokens": [1]}, r"alora_invocation_tokens="),
+        ({"init_weights": "bat"}, r"init_weights='bat' is not supported.*the default form of MiSS"),
         ({"init_lora_weights": "pissa_niter_4"}, r"pissa_niter_4.*path_initial_model_for_weight_conversion"),
         ({"use_dora": True}, r"lora_magnitude_vector"),
-        ({"lora_alpha": "many"}, r"lora_alpha='many' of module .* is not a finite number"),
-        ({"alpha_pattern": {"(": 3}}, r"'\(' of alpha_pattern is not a regular expression"),
-        ({"alpha_pattern": {HOSTILE: 3}}, r"of alpha_pattern takes over 0.1 s"),
-        ({"rank_pattern": {HOSTILE: 3}}, r"of rank_pattern takes over 0.1 s"),
-        ({"target_modules": HOSTILE}, r"of target_modules takes over 0.1 s"),
-        ({"rank_pattern": [1]}, r"rank_pattern is not a dict"),
-        ({"modules_to_save": [1]}, r"modules_to_save=\[1\] is not a list of names"),
-        ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight, but modules_to_save does not name its module"),
+        ({"lora_alpha": "many"}, r"cannot load .*many|cannot load .*TypeError"),
+        ({"alpha_pattern": {"(": 3}}, r"cannot load .*(error|PatternError)"),
+        ({"target_modules": ["q", "k", "v"]}, r"names differ \(first base_model.model.*\.k\.lora_A"),
+        ({"target_modules": ["q"]}, r"names differ \(first base_model.model.*\.v\.lora_A"),
+        ({"target_modules": ["nothing"]}, r"cannot load .*No modules were targeted"),
+        ({"modules_to_save": ["lm_head"]}, r"cannot load|names differ"),
     ],
 )
-def test_what_krona_cannot_express_is_refused(
-    change: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("krona.adapters.peft.reading.LIMIT_S", 0.1)
+def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     method = "vera" if "projection_prng_key" in change else "lora"
     write_peft(trained(method, "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
@@ -353,21 +317,37 @@ def test_what_krona_cannot_express_is_refused(
     rejects(fresh("t5"), tmp_path, message)
 
 
-def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
+def test_a_folder_never_runs_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
+    (tmp_path / "evil.py").write_text("raise SystemExit('the code of a folder ran')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text())
+    evil = {"base_model_class": "Evil", "parent_library": "evil"}
+    path.write_text(json.dumps(config | {"auto_mapping": evil, "megatron_core": "evil"}))
+    take_in(fresh("t5"), tmp_path)
+    path.write_text(json.dumps(config | {"megatron_config": {"a": 1}, "megatron_core": "evil"}))
+    rejects(fresh("t5"), tmp_path, "megatron_config=")
+    path.write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").unlink()
+    (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
+    rejects(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
+
+
+def test_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
     write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     weights = tmp_path / "adapter_model.safetensors"
     whole = load_file(weights)
-    rejects(fresh("bert"), tmp_path, "but this backbone has no such module")
-    rejects(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) in .*, but \(32,\) in this backbone")
+    rejects(fresh("bert"), tmp_path, "cannot load .*Target modules")
+    rejects(tiny_t5.tiny_t5(d_model=32), tmp_path, "cannot load .*size mismatch")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
-        ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights, but \(64, 3\)"),
-        ({one: whole[one][:2]}, r"lora_A \(2, 64\) and lora_B \(64, 3\) of .* differ in rank"),
-        ({one: whole[one][:0]}, r"lora_A.weight has the shape \(0, 64\), so it is not a matrix"),
-        ({one: whole[one][0]}, r"lora_A.weight has the shape \(64,\), so it is not a matrix"),
-        ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "modules_to_save does not name its module"),
-        ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "but this backbone has no such weight"),
-        ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),
+        ({one: whole[one][:, :-1]}, "cannot load .*size mismatch"),
+        ({one: whole[one][:2]}, "cannot load .*size mismatch"),
+        ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "names differ .*shared.weight"),
+        ({"base_model.model.shared.base_layer.weight": torch.zeros(50, 64)}, "differs from this backbone's weight"),
+        ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "names differ .*lora_embedding_A"),
+        ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "names differ .*other.q"),
     ]:
         save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
         rejects(fresh("t5"), tmp_path, message)
@@ -375,10 +355,16 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
     rejects(fresh("t5"), tmp_path, "cannot be read as a safetensors file")
     weights.unlink()
     rejects(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
-    (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    rejects(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
     (tmp_path / "adapter_config.json").write_text("{")
     rejects(fresh("t5"), tmp_path, "cannot be read as JSON")
+
+
+def test_without_peft_a_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained("lora", "t5")
+    monkeypatch.setattr("krona.adapters.peft.folder.find_spec", lambda name: None)
+    for step in (lambda: write_peft(model, tmp_path, base_model=None), lambda: read_peft(model, tmp_path)):
+        with pytest.raises(KronaError, match=r'pip install "krona\[peft\]"'):
+            step()
 
 
 @pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared"), ("gpt2", "lm_head")])

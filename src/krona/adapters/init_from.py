@@ -12,8 +12,7 @@ from torch import nn
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_pooling
-from krona.adapters.peft.folder import open_folder
-from krona.adapters.peft.module_names import CONFIG, WEIGHTS
+from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 
@@ -56,7 +55,7 @@ class InitialWeights:
         """Raise `KronaError` if the files cannot be read, or if the class of the branches is not ``branch``."""
         name, path = self.found
         if path.is_dir():
-            open_folder(path)
+            check_folder(path)
         else:
             _require_class(name, AdapterConfig.read(path).branch, branch)
 
@@ -67,7 +66,7 @@ class InitialWeights:
         copies nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
         """
         name, path = self.found
-        source = read_peft(model, path).adapter if path.is_dir() else Adapter.load(path)
+        source = read_peft(model, path, branch=own.config.branch).adapter if path.is_dir() else Adapter.load(path)
         theirs, ours, label = source.config, own.config, f"init_from={name}"
         _require_class(name, theirs.branch, ours.branch)
         if theirs.backbone is not None and ours.backbone is not None:

@@ -41,6 +41,12 @@ def named_targets(arguments: Iterable[str]) -> set[str]:
     return on_command_line | _read_targets(conf_folders()[:-1])
 
 
+def branch_targets() -> list[str]:
+    """Return the dotted paths of the branches' classes in all YAML files of the group method."""
+    found = [path for file in choice_files("method").values() for path in TARGET.findall(_read_utf8(file))]
+    return list(dict.fromkeys(found))
+
+
 def _read_targets(folders: Iterable[Path]) -> set[str]:
     files = (file for folder in folders for file in folder.rglob("*.yaml"))
     return {path for file in files for path in TARGET.findall(_read_utf8(file))}

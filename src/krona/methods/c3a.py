@@ -1,6 +1,8 @@
 """C3A (Chen et al. 2025): the update consists of circulant blocks and is computed by circular convolution."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_divisor, check_float
+from krona.methods.peft_layers import Layers, one_value
 
 
 class C3A(nn.Module):
@@ -22,6 +25,8 @@ class C3A(nn.Module):
             On a square layer, there are then as many parameters as in LoRA with rank 1.
         scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
+
+    peft_type = "C3A"
 
     def __init__(self, d_in: int, d_out: int, *, block_size: int | None = None, scaling: float = 1.0) -> None:
         super().__init__()
@@ -60,3 +65,15 @@ class C3A(nn.Module):
     def _scaled(self) -> Tensor:
         _, n, b = self.kernels.shape
         return self.kernels * (self.scaling / (n * b))
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"block_size": self.kernels.shape[2]}, {"c3a_kernel": self.scaling * self.kernels}
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        shapes = {place: layer["c3a_kernel"].shape for place, layer in layers.items()}
+        halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in shapes.values())
+        size = None if halved else one_value("block sizes", {place: shape[2] for place, shape in shapes.items()})
+        return cls, {"block_size": size}, {place: {"kernels": one["c3a_kernel"]} for place, one in layers.items()}

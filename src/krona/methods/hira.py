@@ -1,6 +1,8 @@
 """HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, elementwise."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.peft_layers import Layers, one_value
 
 
 class HiRA(nn.Module):
@@ -18,6 +21,8 @@ class HiRA(nn.Module):
     parameters is rank · (d_in + d_out). The rank of the update is at most rank · rank(W), which can be the width of the
     layer.
     """
+
+    peft_type = "HIRA"
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
         super().__init__()
@@ -53,3 +58,15 @@ class HiRA(nn.Module):
             raise KronaError("HiRA's update depends on the weight of its layer, which is divided among devices.")
         W = W.to(self.A.device, self.A.dtype)
         return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        # peft's layer has no scale
+        return {"r": self.A.shape[1]}, {"hira_A": self.A.T, "hira_B": self.scaling * self.B.T}
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        rank = one_value("ranks", {place: len(layer["hira_A"]) for place, layer in layers.items()})
+        tensors = {place: {"A": layer["hira_A"].T, "B": layer["hira_B"].T} for place, layer in layers.items()}
+        return cls, {"rank": rank}, tensors

@@ -1,7 +1,12 @@
 """(IA)³ (Liu et al. 2022): learned vectors rescale keys, values and the inner activations of the FFN."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from krona.methods.peft_layers import Layers
 
 
 class IA3(nn.Module):
@@ -12,6 +17,8 @@ class IA3(nn.Module):
     equals the backbone's before training. The number of parameters is the width of h. The update has the full rank of
     the layer, because the rescaled weight is ``W diag(l)`` on k and v, and ``diag(l) W_2`` on wo.
     """
+
+    peft_type = "IA3"  # `krona.adapters.peft.writing` writes it, because the form depends on the placement
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()
@@ -27,3 +34,9 @@ class IA3(nn.Module):
 
     def delta(self) -> Tensor:
         return torch.diag(self.scale)  # (d, d), the matrix that is applied after or before the layer
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        return cls, {}, {place: {"scale": layer["ia3_l"].reshape(-1)} for place, layer in layers.items()}

@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_val
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
+from krona.methods.lokr import split_width
+from krona.methods.peft_layers import Layers, common_scale
 
 
 class Kronecker(nn.Module):
@@ -38,6 +40,8 @@ class Kronecker(nn.Module):
             0 and standard deviation 1/√d_in (Table 4).
         terms: the number of products in the sum. KronA has 1.
     """
+
+    peft_type = "LOKR"
 
     def __init__(
         self,
@@ -154,6 +158,31 @@ class Kronecker(nn.Module):
         if self.non_linearity is not None or self.residual_scale is not None or self.A.dim() == 3:
             return None
         return kron_singular_values(self.A, self.scaling * self.B)
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Return the branch as LoKr with two full matrices. Only some shapes of A and B are possible in peft."""
+        if self.A.dim() != 2 or self.residual_scale is not None:
+            return None
+        (a1, a2), (b1, b2) = self.A.shape, self.B.shape
+        for factor in (a1, a2, -1):
+            if split_width(a1 * b1, factor) == (a1, b1) and split_width(a2 * b2, factor) == (a2, b2):
+                rank = math.ceil(max(b1, b2) / 2)  # so high that peft does not factorise the matrices
+                config = {"r": rank, "alpha": self.scaling * rank, "decompose_factor": factor}
+                return config, {"lokr_w1": self.A.T, "lokr_w2": self.B.T}
+        return None
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+        shapes = {layer["lokr_w1"].T.shape for layer in layers.values() if "lokr_w1" in layer and "lokr_w2" in layer}
+        if len(shapes) != 1 or any(not {"lokr_w1", "lokr_w2"} <= layer.keys() for layer in layers.values()):
+            return None
+        scaling, ratios = common_scale(layers)
+        tensors = {
+            place: {"A": layer["lokr_w1"].T, "B": ratios[place] * layer["lokr_w2"].T} for place, layer in layers.items()
+        }
+        return cls, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors
 
     @staticmethod
     def fit_to_layer(

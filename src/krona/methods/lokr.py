@@ -1,12 +1,15 @@
 """LoKr (LyCORIS, Yeh et al. 2024) as in peft: a Kronecker product whose larger factor may have a low rank."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
+from krona.methods.peft_layers import Layers, common_scale, one_value
 
 
 class LoKr(nn.Module):
@@ -25,6 +28,8 @@ class LoKr(nn.Module):
             factors are as equal as possible.
     """
 
+    peft_type = "LOKR"
+
     def __init__(
         self,
         d_in: int,
@@ -40,6 +45,9 @@ class LoKr(nn.Module):
         if decompose_factor != -1:
             check_int("decompose_factor", decompose_factor, low=1, why="or -1 to split each width most equally")
         self.scaling = check_float("alpha", alpha) / rank
+        self.peft_config = {
+            "r": rank, "alpha": alpha, "decompose_both": decompose_both, "decompose_factor": decompose_factor
+        }  # fmt: skip
         (in1, in2), (out1, out2) = split_width(d_in, decompose_factor), split_width(d_out, decompose_factor)
         self.low_rank_w1 = bool(decompose_both) and 2 * rank < max(out1, in1)
         self.low_rank_w2 = 2 * rank < max(out2, in2)
@@ -88,6 +96,26 @@ class LoKr(nn.Module):
 
     def delta(self) -> Tensor:
         return self.scaling * kron_product(*self.factors())  # (d_out, d_in)
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return self.peft_config, {f"lokr_{name}": parameter for name, parameter in self.named_parameters()}
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        rank = one_value("ranks", {place: layer["r"] for place, layer in layers.items()})
+        scaling, ratios = common_scale(layers)
+        tensors = {
+            place: {
+                key.removeprefix("lokr_"): ratios[place] * value if key in ("lokr_w2", "lokr_w2_b") else value
+                for key, value in layer.items()
+                if key.startswith("lokr_w")
+            }
+            for place, layer in layers.items()
+        }
+        given = {key: config[key] for key in ("decompose_both", "decompose_factor")}
+        return cls, {"rank": rank, "alpha": scaling * rank, **given}, tensors
 
 
 def split_width(width: int, factor: int = -1) -> tuple[int, int]:

@@ -1,10 +1,14 @@
 """MiSS (Kang & Yin 2024): sum the parts of the input, and multiply the sum by one trained matrix."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_float, check_int
+from krona.methods.peft_layers import Layers, one_value
 
 
 class MiSS(nn.Module):
@@ -17,6 +21,8 @@ class MiSS(nn.Module):
     Args:
         scaling: the factor s. The paper of MiSS has no such factor.
     """
+
+    peft_type = "MISS"
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 2, scaling: float = 1.0) -> None:
         super().__init__()
@@ -48,3 +54,13 @@ class MiSS(nn.Module):
 
     def matrix(self) -> Tensor:
         return self.scaling * self.D
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"r": len(self.D)}, {"miss_block": self.matrix()}
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        rank = one_value("ranks", {place: len(layer["miss_block"]) for place, layer in layers.items()})
+        return cls, {"rank": rank}, {place: {"D": layer["miss_block"]} for place, layer in layers.items()}

@@ -2,12 +2,15 @@
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.peft_layers import Layers, one_value
 
 
 class VeRA(nn.Module):
@@ -23,6 +26,8 @@ class VeRA(nn.Module):
         seed: the random seed of A and B. Layers with equal widths share A and B. A and B are not counted as
             parameters and are not saved in an adapter's file.
     """
+
+    peft_type = "VERA"
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 256, d_initial: float = 0.1, seed: int = 0) -> None:
         super().__init__()
@@ -66,6 +71,33 @@ class VeRA(nn.Module):
     def low_rank(self) -> tuple[Tensor, Tensor]:
         A, B = self.factors()
         return A.T * self.d, B.T * self.b  # (d_in, rank), (rank, d_out)
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        config = {"r": len(self.d), "projection_prng_key": self.seed, "d_initial": self.d_initial}
+        A, B = self.factors()
+        return config, {"vera_A": A, "vera_B": B, "vera_lambda_d": self.d, "vera_lambda_b": self.b}
+
+    @classmethod
+    def from_peft(
+        cls, layers: Layers, config: Mapping[str, Any]
+    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """Convert layers of one shape whose frozen matrices come from the seed. Raises KronaError for others.
+
+        peft uses slices of one matrix A and one matrix B for narrower layers, but krona creates A and B by shape.
+        """
+        rank = one_value("ranks", {place: len(layer["vera_lambda_d"]) for place, layer in layers.items()})
+        shapes = {place: (layer["in_features"], len(layer["vera_lambda_b"])) for place, layer in layers.items()}
+        d_in, d_out = one_value("shapes of layers", shapes)
+        first, seed = next(iter(layers.values())), config["projection_prng_key"]
+        drawn = draw_factors(d_in, d_out, rank, seed, first["vera_A"].device, first["vera_A"].dtype)
+        for own, peft in zip(drawn, (first["vera_A"], first["vera_B"]), strict=True):
+            if not torch.equal(own, peft):
+                raise KronaError(
+                    f"Its frozen matrices are not those of projection_prng_key={seed} for layers of one shape."
+                )
+        arguments = {"rank": rank, "d_initial": config["d_initial"], "seed": seed}
+        tensors = {place: {"d": layer["vera_lambda_d"], "b": layer["vera_lambda_b"]} for place, layer in layers.items()}
+        return cls, arguments, tensors
 
 
 @functools.lru_cache(maxsize=16)

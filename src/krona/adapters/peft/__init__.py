@@ -1,1 +1,1 @@
-"""Read and write adapters in the folder format of the peft library. The peft package itself is not needed."""
+"""Read and write adapters in the folder format of the peft library, with this library (``pip install krona[peft]``)."""

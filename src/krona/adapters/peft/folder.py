@@ -1,136 +1,77 @@
-"""Read the tensors and the config of a peft folder. Settings that krona does not support raise an error."""
+"""Load a folder of the peft library into a copy of its backbone. Unsafe folders and unknown settings raise an error."""
 
-import math
-import re
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-from torch import Tensor
+import torch
+from safetensors import safe_open
+from torch import nn
 
-from krona.adapters.adapter import read_metadata, read_safetensors
-from krona.adapters.peft.module_names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
-from krona.messages import KronaError
+from krona.adapters.adapter import read_safetensors
+from krona.backbones.shared import with_own_modules
+from krona.config.choices import branch_targets
+from krona.config.targets import find
+from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
+from krona.surgery.saving import remove_branches, restore
+from krona.surgery.state import backbone_parameters, get_state
 
-COMMON = {
-    "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",
-    "peft_type", "peft_version", "revision", "target_modules", "task_type",
+CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+BASE = ".base_layer."
+# the settings that krona reads, or that have no effect after training
+KNOWN = {
+    "alpha", "alpha_pattern", "auto_mapping", "base_model_name_or_path", "block_size", "block_size_pattern",
+    "corda_config", "d_initial", "decompose_both", "decompose_factor", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "feedforward_modules", "hira_dropout", "inference_mode", "init_ia3_weights",
+    "init_lora_weights", "init_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha",
+    "lora_dropout", "lora_ga_config", "megatron_core", "mini_r", "miss_dropout", "module_dropout", "modules_to_save",
+    "peft_type", "peft_version", "projection_prng_key", "qalora_group_size", "r", "rank_dropout", "rank_dropout_scale",
+    "rank_pattern", "revision", "runtime_config", "save_projection", "target_modules", "task_type",
+    "use_dora", "use_effective_conv2d", "use_rslora", "vera_dropout",
 }  # fmt: skip
-PLACES = {"layers_pattern", "layers_to_transform"}  # krona finds the modules by the tensors' names instead
-# the supported settings by type: krona reads them, or they have no effect after training
-READ = {
-    "LORA": COMMON | PLACES | {
-        "alpha_pattern", "corda_config", "eva_config", "fan_in_fan_out", "init_lora_weights", "loftq_config",
-        "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size", "r", "rank_pattern",
-        "runtime_config", "use_dora", "use_rslora",
-    },
-    "IA3": COMMON | {"fan_in_fan_out", "feedforward_modules", "init_ia3_weights"},
-    "LOKR": COMMON | PLACES | {
-        "alpha", "alpha_pattern", "decompose_both", "decompose_factor", "init_weights", "module_dropout", "r",
-        "rank_dropout", "rank_dropout_scale", "rank_pattern", "use_effective_conv2d",
-    },
-    "MISS": COMMON | PLACES | {"init_weights", "mini_r", "miss_dropout", "r"},
-    "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
-    "HIRA": COMMON | PLACES | {"fan_in_fan_out", "hira_dropout", "init_weights", "r", "rank_pattern"},
-    "VERA": COMMON | PLACES | {
-        "d_initial", "fan_in_fan_out", "init_weights", "projection_prng_key", "r", "save_projection", "vera_dropout",
-    },
-    "LN_TUNING": COMMON,
-}  # fmt: skip
-SHARED = ("vera_A", "vera_B")
-# values of init_lora_weights begin with these words
+# values of init_lora_weights begin with these words, and values of init_weights are these words
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+OTHER_MISS = ("bat", "mini")
 
 
-@dataclass(frozen=True)
-class Folder:
-    """The config and the tensors of a peft folder."""
-
-    path: Path
-    peft_type: str
-    config: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]  # by name, without peft's prefix
-    branch: str | None = None  # the name of krona's class of the branches, if krona wrote the folder
-    shared: Mapping[str, Tensor] = field(default_factory=dict)  # VERA's frozen matrices, which all layers share
-
-    def rank(self, place: str) -> int:
-        """Return the rank of a module's update. Raises KronaError if the rank is not a whole number of at least 1."""
-        rank = self._at(place, "r", "rank_pattern")
-        if rank < 1 or not float(rank).is_integer():
-            raise KronaError(f"In {self.path}, r={rank} of module {place} is not a whole number of at least 1.")
-        return int(rank)
-
-    def scaling(self, place: str, rank: int) -> float:
-        """Return the scale of a module's update: alpha / r, or alpha / √r for rsLoRA."""
-        alpha = self._at(place, "lora_alpha" if self.peft_type == "LORA" else "alpha", "alpha_pattern")
-        return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
-
-    def require_one(self, what: str, values: set[int]) -> int:
-        """Return the only value of a set. Raises KronaError, with the name ``what``, if there are several."""
-        if len(values) > 1:
-            raise KronaError(
-                f"The {self.peft_type} adapter in {self.path} has several {what} ({sorted(values)}). krona supports "
-                "only one."
-            )
-        return next(iter(values))
-
-    def _at(self, place: str, key: str, pattern: str) -> float:
-        found = self.config.get(key, 8)
-        for expression, value in (self.config.get(pattern) or {}).items():
-            if re.match(rf"(.*\.)?({expression})$", place):
-                found = value
-                break
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise KronaError(f"In {self.path}, {key}={found!r} of module {place} is not a finite number.")
-        return found
+def require_peft() -> None:
+    """Raise KronaError if the peft package is not installed."""
+    if find_spec("peft") is None:
+        raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
 
 
-def open_folder(path: Path) -> Folder:
-    """Read a peft folder. Raises KronaError if krona does not support a setting."""
-    config = _read_config(path / CONFIG)
-    _check_settings(path, config)
+def check_folder(path: Path) -> dict[str, Any]:
+    """Return the config of a peft folder, without importing peft.
+
+    Raises:
+        KronaError: peft is not installed, the folder is not complete or its weights are a pickle file, or a setting is
+            not supported.
+    """
+    require_peft()
+    try:
+        config = read_json(path / CONFIG)
+    except FileNotFoundError as error:
+        raise KronaError(f"{path / CONFIG} was not found, so its folder is not a peft folder.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise KronaError(f"{path / CONFIG} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise KronaError(f"{path / CONFIG} is not a JSON object.")
     if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
         raise KronaError(
             f"{path / PICKLE} is a pickle file, which could run code. krona never loads pickle files. Save the weights "
             f"as {WEIGHTS}."
         )
-    branch = read_safetensors(path / WEIGHTS, read_metadata).get(BRANCH)
-    tensors = read_safetensors(path / WEIGHTS, load_file)
-    shared = {key: tensors.pop(f"base_model.{key}") for key in SHARED if f"base_model.{key}" in tensors}
-    if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
+    if not (path / WEIGHTS).is_file():
+        raise KronaError(f"{path / WEIGHTS} was not found.")
+    if config.get("peft_type") != "LN_TUNING" and not branch_classes(config.get("peft_type")):
+        types = sorted({*filter(None, (getattr(one, "peft_type", None) for one in branch_classes())), "LN_TUNING"})
         raise KronaError(
-            f"{path / WEIGHTS} was not written by peft. The name of its tensor {foreign} does not begin with "
-            f"{PREFIX!r}."
+            f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(types)}."
         )
-    named = {key.removeprefix(PREFIX): p for key, p in tensors.items()}
-    return Folder(path, config["peft_type"], config, named, branch, shared)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = read_json(path)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found, so its folder is not a peft folder.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise KronaError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise KronaError(f"{path} is not a JSON object.")
-    kinds = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
-    for key, kind in kinds.items():
-        if config.get(key) is not None and not isinstance(config[key], kind):
-            raise KronaError(f"In {path}, {key} is not a {kind.__name__}.")
-    if not all(isinstance(word, str) for word in config.get("modules_to_save") or []):
-        raise KronaError(f"In {path}, modules_to_save={config['modules_to_save']!r} is not a list of names.")
-    return config
-
-
-def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
-    kind = config.get("peft_type")
-    if not isinstance(kind, str) or kind not in READ:
-        raise KronaError(f"In {path}, peft_type={kind!r} is not supported. krona supports {', '.join(READ)}.")
     if config.get("bias", "none") != "none":
         raise KronaError(f"In {path}, bias={config['bias']!r} is not supported. krona supports only bias='none'.")
     start = str(config.get("init_lora_weights", True)).lower()
@@ -139,11 +80,70 @@ def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
             f"In {path}, init_lora_weights={start!r} is not supported, because peft then changes the backbone's own "
             "weights and does not save them. Save the adapter in peft with path_initial_model_for_weight_conversion."
         )
-    if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
+    if config.get("init_weights") in OTHER_MISS:
         raise KronaError(
             f"In {path}, init_weights={config['init_weights']!r} is not supported. krona supports only the default "
             "form of MiSS."
         )
-    if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind]):
+    if unknown := sorted(key for key, value in config.items() if value and key not in {*KNOWN, "bias"}):
         settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
-        raise KronaError(f"In {path}, these settings of {kind} are not supported: {settings}.")
+        raise KronaError(f"In {path}, these settings are not supported: {settings}.")
+    return config
+
+
+def branch_classes(peft_type: Any = None) -> list[Any]:
+    """Return the methods' classes of branches whose attribute ``peft_type`` has this value. None means all classes."""
+    classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
+    return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
+
+
+def load_folder(model: nn.Module, path: Path) -> Any:
+    """Return a copy of a backbone, in which peft has loaded the adapter of a folder. The weights share their memory.
+
+    Raises:
+        KronaError: peft cannot load the folder, or the folder contains weights that peft does not load.
+    """
+    check_folder(path)
+    own = dict(backbone_parameters(model, tied=True))
+    keys = read_safetensors(path / WEIGHTS, _read_keys)
+    for key, tensor in _base_weights(path, keys).items():  # peft also saves an output layer that it adapts
+        weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
+        if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
+            raise KronaError(f"{path} contains {key}, which differs from this backbone's weight.")
+    import peft
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = peft.PeftModel.from_pretrained(bare_copy(model), str(path), low_cpu_mem_usage=True).eval()
+            expected = set(peft.get_peft_model_state_dict(loaded, save_embedding_layers=False))
+    except Exception as error:  # peft raises many kinds of exceptions
+        reason = f"{type(error).__name__}: {shorten(error, 300)}"
+        raise KronaError(f"peft {version('peft')} cannot load {path} for this backbone: {reason}") from error
+    others = {key for key in keys if BASE not in key}
+    if others != expected:
+        different = sorted(others ^ expected)
+        raise KronaError(
+            f"The tensors in {path / WEIGHTS} are not those that its config describes for this backbone. "
+            f"{len(different)} names differ (first {different[0]})."
+        )
+    return loaded
+
+
+def bare_copy(model: nn.Module) -> Any:
+    """Return a copy of the model without branches. Its weights share their memory with the model's weights."""
+    copy = with_own_modules(model)
+    if "krona" in copy.__dict__:
+        remove_branches(copy, list(get_state(copy).adapters))
+        restore(copy)
+    return copy
+
+
+def _read_keys(file: Path) -> list[str]:
+    with safe_open(file, framework="pt") as opened:
+        return list(opened.keys())
+
+
+def _base_weights(path: Path, keys: list[str]) -> Mapping[str, torch.Tensor]:
+    with safe_open(path / WEIGHTS, framework="pt") as opened:
+        return {key: opened.get_tensor(key) for key in keys if BASE in key}

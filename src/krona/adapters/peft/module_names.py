@@ -1,4 +1,4 @@
-"""The names of the files and tensors in a peft folder, and the names with which its config selects modules."""
+"""The names with which a peft config selects modules."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -6,10 +6,6 @@ from torch import nn
 
 from krona.messages import KronaError
 from krona.surgery.wrapper import is_in_adapter, public_name
-
-CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-BRANCH = "krona_branch"  # the key of the metadata entry that names krona's class of the branches
-PREFIX = "base_model.model."
 
 
 def module_names(model: nn.Module) -> list[str]:

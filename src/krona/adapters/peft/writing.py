@@ -1,21 +1,37 @@
 """Write an adapter as a folder that ``PeftModel.from_pretrained(base, folder)`` loads."""
 
-import json
-from collections.abc import Container
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from krona.adapters.peft.module_names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
-from krona.adapters.peft.tensor_formats import find_form
+from krona.adapters.peft.folder import bare_copy, require_peft
+from krona.adapters.peft.module_names import module_names, shortest
+from krona.adapters.update import low_rank
 from krona.messages import KronaError
-from krona.safe_files import write_whole
-from krona.surgery.state import Insertion, active_adapter, backbone_parameters, get_adapter, get_state
+from krona.surgery.layers import is_conv1d, is_linear
+from krona.surgery.merging import require_own_weight
+from krona.surgery.state import (
+    Insertion,
+    active_adapter,
+    adapted_modules,
+    backbone_parameters,
+    get_adapter,
+    get_state,
+    norm_modules,
+)
+from krona.surgery.targets import widths
 from krona.surgery.trainable import adapter_state
+from krona.surgery.wrapper import Adapted, public_name
+
+INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
+PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
+PATTERNS |= {"block_size": "block_size_pattern"}  # an entry of a config, and its values for single modules
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,15 @@ class PeftFolder:
     config: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Form:
+    """A type of peft with its config, and the tensors of each adapted module by the names in peft's layer."""
+
+    peft_type: str
+    config: dict[str, Any]
+    layers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+
 @torch.no_grad()
 def write_peft(
     model: nn.Module,
@@ -39,18 +64,12 @@ def write_peft(
     revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
+    """Write one adapter as a folder of peft. peft itself builds the adapter and saves it.
 
-    krona's methods are written as these types of peft:
-
-    - LORA: LoRA and DoRA. A linear update that fits no other type is written as an exactly equal LORA
-      (`krona.adapters.update.low_rank`).
-    - IA3, MISS, C3A, HIRA: krona's methods with these names.
-    - LOKR: LoKr, and KronA if its factors have the shapes that peft would compute.
-    - VERA: VeRA, if all layers have the same shape.
-    - LN_TUNING: an adapter that trains LayerNorms and has no branches.
-
-    Trained LayerNorms of other adapters, and a head, are written as ``modules_to_save``.
+    An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
+    update is written as an exactly equal LORA (`krona.adapters.update.low_rank`). An adapter that trains only
+    LayerNorms is written as LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as
+    ``modules_to_save``.
 
     Args:
         name: the name of the adapter. None means the active adapter.
@@ -61,35 +80,176 @@ def write_peft(
     Raises:
         KronaError: no type of peft fits the adapter. Nothing is written in this case.
     """
+    require_peft()
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
-    names, form = module_names(model), find_form(model, name)
-    saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
-    if not form.places:
+    if getattr(adapter.branch, "existing", None) is not None:
+        raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
+    places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
+    norms = [] if places else _trained_norms(model, adapter)
+    if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
-    trained = {f"{module}.{key}": p for module in saved for key, p in _whole(model, adapter, module).items()}
-    config = {
-        "peft_type": form.peft_type,
-        "target_modules": shortest(form.places, names),
-        "modules_to_save": shortest(saved, names, str.endswith) or None,  # peft compares the ends of names
-        "base_model_name_or_path": base_model,
-        "revision": revision,
-        "task_type": task_type,
-        "inference_mode": True,
-        **form.config,
+    saved = _modules_to_save(adapter, exclude=norms)
+    for form in _forms(model, places, norms, name):
+        loaded = _build(model, form, adapter, saved)
+        if loaded is not None:
+            break
+    assert loaded is not None, "peft has a LORA for each linear layer"
+    config = loaded.peft_config["default"]
+    config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
+    for key in ("target_modules", "feedforward_modules"):  # peft has made sets of them, whose order is random
+        if key in form.config:
+            setattr(config, key, form.config[key])
+    loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
+    loaded.save_pretrained(str(folder), save_embedding_layers=False)
+    own_tensors = [tensor for key, tensor in adapter_state(model, name).items() if key not in adapter.trained]
+    own_values = sum(tensor.numel() for tensor in own_tensors)
+    tensors = {id(tensor): tensor.numel() for layer in form.layers.values() for tensor in layer.values()}
+    return PeftFolder(form.peft_type, len(form.layers), own_values, sum(tensors.values()), config.to_dict())
+
+
+def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
+    """Yield the forms that can represent an adapter: that of the branches' own peft type, and LORA."""
+    if norms:
+        yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
+        return
+    for place, adapted in places.items():
+        _require_linear(place, adapted, name)
+    branches: dict[str, list[Any]] = {
+        place: list(adapted.branches[name].children()) for place, adapted in places.items()
     }
-    named = {f"{PREFIX}{key}": p for key, p in (form.tensors | trained).items()}
-    named |= {f"base_model.{key}": p for key, p in form.shared.items()}
-    tensors = {key: p.detach().cpu().clone().contiguous() for key, p in named.items()}
-    metadata = {"format": "pt", BRANCH: getattr(adapter.branch, "__name__", "none")}
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    write_whole(Path(folder, WEIGHTS), lambda part: save_file(tensors, part, metadata=metadata))
-    write_whole(Path(folder, CONFIG), lambda part: part.write_text(text))
-    own = [p for key, p in adapter_state(model, name).items() if key not in adapter.trained]
-    values = sum(p.numel() for p in form.tensors.values())
-    return PeftFolder(form.peft_type, len(form.places), sum(p.numel() for p in own), values, config)
+    kinds = {type(branch) for own in branches.values() for branch in own}
+    peft_type = getattr(next(iter(kinds)), "peft_type", None) if len(kinds) == 1 else None
+    if peft_type == "IA3":
+        yield _scaling_form(model, places, name)
+        return
+    for place, adapted in places.items():
+        if adapted.places[name].placement != "parallel":
+            raise KronaError(f"The branch at {place} is {adapted.places[name].placement}, not parallel. {INSTEAD}")
+    magnitudes = {place: adapted.magnitudes[name] for place, adapted in places.items() if name in adapted.magnitudes}
+    converted = {}
+    if peft_type is not None and all(len(own) == 1 for own in branches.values()):
+        converted = {place: own[0].to_peft() for place, own in branches.items()}
+    if peft_type and converted and None not in converted.values() and (not magnitudes or peft_type == "LORA"):
+        form = _with_common_config(model, peft_type, places, converted, magnitudes)
+        if form is not None:
+            yield form
+    for place, adapted in places.items():
+        require_own_weight(adapted, name)
+        down, up = low_rank(branches[place], *widths(adapted.base))
+        converted[place] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
+    form = _with_common_config(model, "LORA", places, converted, magnitudes)
+    assert form is not None, "r and lora_alpha have patterns"
+    yield form
+
+
+def _with_common_config(
+    model: nn.Module,
+    peft_type: str,
+    places: Mapping[str, Adapted],
+    converted: Mapping[str, Any],
+    magnitudes: Mapping[str, nn.Module],
+) -> Form | None:
+    """Return a form whose config has the most common values, and patterns for modules with other values.
+
+    The result is None if the modules differ in a setting that has no pattern. ``converted`` has the settings and the
+    tensors of each module.
+    """
+    config: dict[str, Any] = {"target_modules": shortest(places, module_names(model))}
+    settings = {place: one[0] for place, one in converted.items()}
+    layers = {place: dict(one[1]) for place, one in converted.items()}
+    for key in next(iter(settings.values())):
+        # whole numbers are integers in peft's configs
+        values = {place: int(v) if isinstance(v := own[key], float) and v.is_integer() else v
+                  for place, own in settings.items()}  # fmt: skip
+        ((common, _),) = Counter(values.values()).most_common(1)
+        others = {place: value for place, value in values.items() if value != common}
+        if key != "block_size":  # peft compares its keys as names, and the other keys as regular expressions
+            others = {"^" + place.replace(".", r"\."): value for place, value in others.items()}
+        if others and key not in PATTERNS:
+            return None
+        config |= {key: common} | ({PATTERNS[key]: others} if others else {})
+    for place, magnitude in magnitudes.items():
+        config["use_dora"] = True
+        layers[place]["lora_magnitude_vector"] = magnitude.get_parameter("magnitude")
+    if any(is_conv1d(adapted.base) for adapted in places.values()):
+        config["fan_in_fan_out"] = True
+    return Form(peft_type, config, layers)
+
+
+def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str]) -> Any | None:
+    """Return a copy of the backbone with the adapter in peft's form, or None if peft's layers have other tensors."""
+    import peft
+
+    config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
+    if not form.config.keys() <= {one.name for one in fields(config_class)}:
+        return None
+    config = config_class(**form.config)
+    # peft compares the ends of names
+    config.modules_to_save = shortest(saved, module_names(model), str.endswith) or None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = peft.get_peft_model(bare_copy(model), config)
+    except (TypeError, ValueError):  # this type does not support a layer, such as the layers of GPT-2
+        return None
+    whole = dict.fromkeys(saved, "modules_to_save")
+    for place, tensors in form.layers.items():
+        if form.peft_type == "LN_TUNING":
+            whole[place] = "ln_tuning_layers"
+        for key, tensor in tensors.items():
+            held: Any = getattr(loaded.get_base_model().get_submodule(place), key)
+            parameter = getattr(held["default"], "weight", held["default"]) if "default" in held else None
+            if parameter is None or parameter.shape != tensor.shape:
+                return None
+            parameter.data = tensor.detach().clone(memory_format=torch.contiguous_format)
+    own = {**dict(backbone_parameters(model)), **get_state(model).originals, **adapter.trained}
+    for module, attribute in whole.items():
+        held = getattr(loaded.get_base_model().get_submodule(module), attribute)
+        for key, parameter in held["default"].named_parameters():
+            parameter.data = own[f"{module}.{key}"].detach().clone()
+    return loaded
+
+
+def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
+    """Return (IA)³ as IA3, which scales outputs, or the inputs of ``feedforward_modules``."""
+    names, after, before = module_names(model), list[str](), list[str]()
+    layers = {}
+    for place, adapted in places.items():
+        how = adapted.places[name]
+        if how.placement == "parallel" or how.inner_residual:
+            raise KronaError(f"The output of (IA)³ at {place} is added to the activations. {INSTEAD}")
+        scale = adapted.branches[name].get_parameter("0.scale")
+        is_before = how.placement == "before"
+        layers[place] = {"ia3_l": scale[None] if is_before else scale[:, None]}
+        (before if is_before else after).append(place)
+    scaled_inputs = shortest(before, names, str.endswith)  # peft compares the ends of names
+    config = {"feedforward_modules": scaled_inputs, "target_modules": [*shortest(after, names), *scaled_inputs]}
+    return Form("IA3", config | {"fan_in_fan_out": is_conv1d(next(iter(places.values())).base)}, layers)
+
+
+def _require_linear(label: str, adapted: Adapted, name: str) -> None:
+    branches = list(adapted.branches[name].children())
+    kinds = " and ".join(sorted({type(branch).__name__ for branch in branches}))
+    if name in adapted.captures or not is_linear(adapted.base):
+        block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
+        raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
+    for branch in branches:
+        if not hasattr(branch, "delta"):
+            raise KronaError(f"{kinds} at {label} is not linear in its input. {INSTEAD}")
+        if getattr(branch, "bias", None) is not None or getattr(branch, "non_linearity", None) is not None:
+            what = "a bias" if getattr(branch, "non_linearity", None) is None else "a non-linearity"
+            raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
+
+
+def _trained_norms(model: nn.Module, adapter: Insertion) -> list[str]:
+    """Return the names of the trained normalisation layers, without those inside a module of the head."""
+    heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
+    modules = dict.fromkeys(key.rpartition(".")[0] for key in adapter.trained)
+    norms = set(norm_modules(model))
+    return [module for module in modules if module in norms and not module.startswith(heads)]
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
@@ -102,9 +262,3 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
         if module not in exclude:
             found[outer or module] = None
     return list(found)
-
-
-def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    own = dict(backbone_parameters(model))
-    values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
-    return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

@@ -1,0 +1,39 @@
+"""Values of peft's layers, which the methods' classes convert in ``from_peft``.
+
+A class whose branches correspond to a layer of peft has the attribute ``peft_type`` and two methods:
+
+- ``to_peft()`` returns the entries of peft's config for one branch and the tensors of peft's layer, or None if peft has
+  no layer for this branch.
+- ``from_peft(layers, config)`` returns a class, its arguments, and the tensors of the branches by module and name.
+  ``layers`` has the tensors and numbers of peft's layers by module and name. The result is None if the class cannot
+  represent them.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from krona.messages import KronaError
+
+Layers = Mapping[str, Mapping[str, Any]]
+
+
+def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:
+    """Return the most common scale other than 0, and the ratio of each module's scale to it.
+
+    All modules of an adapter have the same scale in krona, so the update of another scale is multiplied by the ratio.
+    """
+    scales = {place: float(layer["scaling"]) for place, layer in layers.items()}
+    counted = Counter(scale for scale in scales.values() if scale != 0.0)
+    if not counted:
+        return 0.0, dict.fromkeys(scales, 1.0)
+    common = counted.most_common(1)[0][0]
+    return common, {place: scale / common for place, scale in scales.items()}
+
+
+def one_value(noun: str, values: Mapping[str, Any]) -> Any:
+    """Return the value that all modules have. Raises KronaError, with the name of the values, if they differ."""
+    found = set(values.values())
+    if len(found) > 1:
+        raise KronaError(f"It has several {noun} ({', '.join(map(str, sorted(found)))}), but krona supports only one.")
+    return found.pop()
