@@ -1,6 +1,8 @@
 """Test folders that krona removes or replaces. It must not touch files behind links or files that it did not write."""
 
 import os
+import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.adapters.commands import export_folder
-from krona.adapters.commands.export_folder import MARKER, exported_folder
-from krona.cli.doctor import remove_left_overs
+from krona.adapters.commands.export import MARKER, exported_folder
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.safe_files import remove_below
-from runs.made_runs import claimed, dead_pid, run, tree
+from runs.made_runs import dead_pid, run, tree
 
 FILES = {"adapter.safetensors", "README.md", MARKER}
 
@@ -59,7 +59,6 @@ def test_no_other_folder_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
     monkeypatch.chdir(project / "inner")
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "empty")
     (tmp_path / "mine" / "thesis.tex").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "empty")
@@ -75,7 +74,6 @@ def test_no_other_folder_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / "link", "a symbolic link"),
         (tmp_path / "dangling", "a symbolic link"),
         (tmp_path / "file", "not a folder"),
-        (tmp_path / "empty", "a mount point"),
     ):
         assert reason in refusal(out)
 
@@ -93,97 +91,28 @@ def test_an_export_with_files_of_the_user_is_kept(tmp_path: Path) -> None:
     assert "README.md" in refusal(tmp_path / "out")
 
 
-@pytest.mark.parametrize("before", ["nothing", "empty", "export", "moved export"])
-def test_a_file_that_appears_during_the_export_is_kept(before: str, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    if before == "empty":
-        out.mkdir()
-    if "export" in before:
-        export_to(out, text="old")
-
-    def meanwhile() -> None:
-        if before == "moved export":
-            out.rename(tmp_path / "moved")
-        out.mkdir(exist_ok=True)
-        (out / "mine").write_text("mine")
-
-    with pytest.raises(KronaError, match="during the export"):
-        export_to(out, meanwhile=meanwhile)
-    assert names(out) == {"mine"} | (FILES if before == "export" else set())
-    assert names(tmp_path) <= {"out", "moved"}
+@pytest.mark.parametrize("lives", [False, True])
+def test_what_a_killed_export_left_is_removed(lives: bool, tmp_path: Path) -> None:
+    host = re.sub(r"\W", "_", socket.gethostname())
+    left = tmp_path / f".out.partial-{host}-{os.getppid() if lives else dead_pid()}"
+    other = tmp_path / f".other.partial-{host}-{dead_pid()}"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("half")
+    export_to(tmp_path / "out")
+    assert names(tmp_path) == {"out", other.name} | ({left.name} if lives else set())
 
 
-def test_a_name_that_is_taken_while_the_earlier_export_is_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    export_to(out, text="old")
-    real = export_folder._take_name
+def test_an_error_keeps_the_earlier_export(tmp_path: Path) -> None:
+    export_to(tmp_path / "out", text="old")
 
-    def late(part: Path, name: Path) -> None:
-        name.mkdir()
-        (name / "mine").write_text("mine")
-        real(part, name)
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_folder, "_take_name", late)
-    with pytest.raises(KronaError, match="The earlier export is now in"):
-        export_to(out)
-    assert (out / "mine").read_text() == "mine"
-    assert [path.read_text() for path in tmp_path.rglob("adapter.safetensors")] == ["old"]
-
-
-def killed(out: Path, *inside: str, pid: int | None = None) -> Path:
-    """Make the temporary folder of an export that was killed, with files in its inner folders."""
-    folder = out.with_name(f".{out.name}-abcd_123")
-    for path in inside:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text("mine")
-    folder.mkdir(exist_ok=True)
-    claimed(folder, pid or dead_pid())
-    return folder
-
-
-@pytest.mark.parametrize("by", ["the next export", "doctor", "doctor in the outputs folder"])
-def test_what_a_killed_export_left_is_removed(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    left, other = killed(tmp_path / "out", "new/model.safetensors", "new/inner/x"), killed(tmp_path / "other", "new/x")
-    (left / "new" / "link").symlink_to(tmp_path / "mine")
-    (tmp_path / "mine").mkdir()
-    if by == "the next export":
-        export_to(tmp_path / "out")
-        assert names(tmp_path) == {"out", "mine", other.name}
-    else:
-        assert {*remove_left_overs(tmp_path if "outputs" in by else tmp_path / "outputs")} == {left, other}
-        assert names(tmp_path) == {"mine"}
-
-
-def test_an_export_whose_replacement_was_killed_is_restored(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    export_to(out, text="old")
-    left = killed(out, "new/adapter.safetensors")
-    out.rename(left / "old")
-    with pytest.raises(KronaError, match="--overwrite"), exported_folder(out, overwrite=False):
-        pytest.fail("the work began")
-    assert (out / "adapter.safetensors").read_text() == "old"
+    with pytest.raises(KronaError, match="No space left"):
+        export_to(tmp_path / "out", meanwhile=fail)
+    assert (tmp_path / "out" / "adapter.safetensors").read_text() == "old"
     assert names(tmp_path) == {"out"}
-    left = killed(out, "old/mine")  # killed after the replacement; the user had added a file to the earlier export
-    (left / "old" / MARKER).write_text('{"files": ["x"]}')
-    export_to(out)
-    assert (left / "old" / "mine").read_text() == "mine"
-
-
-@pytest.mark.parametrize("why", ["it lives", "it holds another file", "it is a link", "another name"])
-def test_a_folder_that_may_be_needed_is_kept(why: str, tmp_path: Path) -> None:
-    out, inside = tmp_path / "out", ["mine"] if why == "it holds another file" else ["new/x"]
-    left = killed(out, *inside, pid=os.getpid() if why == "it lives" else None)
-    if why == "it is a link":
-        left = left.rename(tmp_path / "elsewhere")
-        (tmp_path / ".out-abcd_123").symlink_to(left)
-    if why == "another name":
-        left = left.rename(tmp_path / ".out-of-mine-abcd_12")
-    before = tree(left)
-    export_to(out)
-    assert tree(left) == before
 
 
 def test_the_command_refuses_before_a_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,14 @@ from transformers import AutoModelForSequenceClassification, T5ForConditionalGen
 import one_job
 import tiny_backbones
 from adapters.conftest import finished
-from krona.adapters.commands.export import FORMS, export, refused_by_servers
+from krona.adapters.commands.export import FORMS, export
 from krona.adapters.commands.import_peft import import_peft
-from krona.adapters.commands.model_card import card_settings, front_matter
+from krona.adapters.commands.model_card import model_card
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
-from krona.adapters.origin import Origin
 from krona.messages import KronaError
+from krona.methods import lora, peft_layers
 from krona.methods.lora import LoRA
-from report.generate import make_result
 from tiny_backbones import write_backbone
 from tiny_t5 import METHODS
 
@@ -113,43 +112,20 @@ def test_to_peft_and_back_the_predictions_are_identical(
 def test_a_folder_that_peft_reads_differently_is_refused(
     backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, folder = trained(backbones, "method=lora"), tmp_path / "peft"
-
-    def take_in() -> list[str]:
-        return import_peft(
-            folder, tmp_path / "a.safetensors", overrides=[], backbone=str(backbones["t5"]), overwrite=True
-        )
-
+    found, folder, out = trained(backbones, "method=lora"), tmp_path / "peft", tmp_path / "a.safetensors"
     backbone = {**found.origin.backbone, "revision": "main"}  # without an effect on a folder
     export(replace(found, origin=replace(found.origin, backbone=backbone)), to="peft", out=folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == (None, None)
     assert "revision=" not in (folder / "README.md").read_text()
-    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q"]}))
+    monkeypatch.setattr(peft_layers, "common_scale", lambda layers: (2.0, dict.fromkeys(layers, 1.0)))
+    monkeypatch.setattr(lora, "common_scale", peft_layers.common_scale)
     with pytest.raises(KronaError, match=r"was not imported.* differ by"):
-        take_in()
-    assert not (tmp_path / "a.safetensors").exists()
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            "krona.adapters.peft.writing.shortest", lambda wanted, names, *ends: wanted if ends else wanted[:1]
-        )
-        with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
-            export(found, to="peft", out=tmp_path / "other")
+        import_peft(folder, out, overrides=[], backbone=str(backbones["t5"]), overwrite=True)
+    assert not out.exists()
+    with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
+        export(found, to="peft", out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
-
-
-def test_an_export_says_that_peft_could_not_check_it(
-    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = trained(backbones, "method=lora")
-    monkeypatch.setattr("peft.PeftModel.from_pretrained", lambda *_: {}["HIRA"])
-    with pytest.raises(KronaError, match=r"peft .* cannot load the folder: KeyError: 'HIRA'"):
-        export(found, to="peft", out=tmp_path / "new")
-    monkeypatch.setattr("krona.adapters.peft.comparison.version", lambda name: "0.11.1")
-    lines = export(found, to="peft", out=tmp_path / "old")
-    assert any("not compared" in line and "peft 0.11.1" in line and "peft 0.21" in line for line in lines)
-    monkeypatch.setattr("krona.adapters.peft.comparison.find_spec", lambda name: None)
-    assert any("peft is not installed" in line for line in export(found, to="peft", out=tmp_path / "none"))
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
@@ -171,30 +147,21 @@ def test_runs_in_bf16_have_every_form(precision: str, backbones: dict[str, Path]
     assert model.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("config", "refused"),
-    [
-        ({"peft_type": "LORA", "modules_to_save": None}, []),
-        ({"peft_type": "LORA", "modules_to_save": ["score"]}, []),
-        ({"peft_type": "LORA", "modules_to_save": ["0.layer_norm", "ln_1"]}, ["method.train_layer_norms=false"]),
-        ({"peft_type": "LORA", "modules_to_save": ["classifier", "pooler.dense"]}, ["pooler.dense"]),
-        ({"peft_type": "LORA", "modules_to_save": None, "use_dora": True}, ["DoRA"]),
-        ({"peft_type": "LOKR", "modules_to_save": ["LayerNorm"]}, ["LOKR", "method.train_layer_norms=false"]),
-    ],
-)
-def test_what_servers_of_adapters_refuse(config: dict[str, Any], refused: list[str]) -> None:
-    told = refused_by_servers(config)
-    assert len(told) == len(refused)
-    assert all(word in text for word, text in zip(refused, told, strict=True))
-
-
-def test_a_card_names_glue_only_for_its_tasks_and_each_tag_once() -> None:
-    result = make_result()
-    assert card_settings(result, "glue")["data"]["name"] == "nyu-mll/glue"
-    assert "nyu-mll/glue" not in str(card_settings(result, "own"))
-    tags = {method: front_matter(replace(Origin.of_result(result), method=method), "peft", "t5", "")["tags"]
-            for method in ("krona", "lora")}  # fmt: skip
-    assert tags == {"krona": ["krona"], "lora": ["krona", "lora"]}
+def test_a_card_says_what_the_data_are(backbones: dict[str, Path]) -> None:
+    found = trained(backbones, "method=lora")
+    assert found.result is not None
+    note = "train has GLUE's format, but not GLUE's rows: 3,667."
+    noted = replace(found, result=found.result.model_copy(update={"notes": [note]}))
+    model = load(found).model
+    card = model_card(noted, "peft", ["a line"], auto="AutoModelForSeq2SeqLM", model=model)
+    assert "- Data: files in GLUE's format." in card
+    assert f"- Note of the run: {note}\n" in card
+    assert ".." not in re.sub(r"\.\.\.", "", card)
+    assert "`BACKBONE_FOLDER` is the folder of the backbone" in card
+    assert "BACKBONE_FOLDER" not in model_card(noted, "merged", [], auto="AutoModelForSeq2SeqLM", model=model)
+    for method, tags in {"krona": "- krona", "lora": "- krona\n- lora"}.items():
+        named = replace(found, origin=replace(found.origin, method=method))
+        assert f"tags:\n{tags}\n---" in model_card(named, "adapter", [], auto="AutoModelForSeq2SeqLM", model=model)
 
 
 def run_card(export: Path, backbone: Path) -> dict[str, Any]:
@@ -233,6 +200,9 @@ def test_the_cards_code_runs(
     said = capsys.readouterr().out
     assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
     if pooling in ("first", "mean"):
+        assert "Do not load the model with `AutoModelForSequenceClassification`" in card
+        if form == "merged":
+            assert "README.md" in json.loads((tmp_path / "out" / "config.json").read_text())["krona_warning"]
         rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
         expected = load(found).model(**rows).logits
         assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()

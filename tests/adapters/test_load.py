@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -132,13 +133,24 @@ def test_the_fields_of_a_prediction(sst2: Path) -> None:
     assert labels
     assert all(max(one.probabilities, key=lambda word: one.probabilities[word]) == one.word for one in labels)
     assert trained.predict([]) == []
+    assert trained.predict(pd.DataFrame({"sentence": texts[:2]})) == answers[:2]
+    assert trained.predict({"sentence": texts[0]}) == trained.predict(texts[0]) == trained.predict(texts[:1])
+
+
+def test_a_loaded_run_is_merged(rte: Path) -> None:
+    trained = load(rte)
+    rows = [["It rains.", "It is wet."]]
+    expected = trained.predict(rows)
+    assert trained.merge() is trained.model
+    assert "krona" not in trained.model.__dict__
+    assert trained.predict(rows)[0].answer == expected[0].answer
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("It rains.", "not a list"),
-        ({"sentence1": "a", "sentence2": "b"}, "not a list"),
+        ("It rains.", "row 1: the row has 1 texts"),
+        ({"sentence1": "a"}, "row 1: the column 'sentence2' is missing"),
         (["It rains."], "row 1: the row has 1 texts. Task sample_rte reads 'sentence1' and 'sentence2'"),
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
@@ -255,17 +267,8 @@ def test_files_that_are_not_adapters(rte: Path, tmp_path: Path) -> None:
         load(tmp_path / "lacking.safetensors")
 
 
-def test_an_older_file_without_an_origin(rte: Path, tmp_path: Path) -> None:
-    old = tmp_path / rte.name
-    old.mkdir()
-    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
-        entry = json.loads(file.metadata()["krona"])
-    del entry["notes"]
-    save_file(load_file(rte / "adapter.safetensors"), old / "adapter.safetensors", {"krona": json.dumps(entry)})
-    with pytest.raises(KronaError, match=r"does not record its task and backbone.*contains no result.json"):
-        load(old / "adapter.safetensors")
-    result = json.loads((rte / "result.json").read_text())
-    del result["provenance"]["sha256"]  # which came later
-    (old / "result.json").write_text(json.dumps(result))
-    rows = [["It rains.", "It is wet."]]
-    assert load(old / "adapter.safetensors").predict(rows) == load(rte).predict(rows) == load(old).predict(rows)
+def test_a_file_without_an_origin(rte: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    krona.Adapter.of(load(rte).model).save(file)
+    with pytest.raises(KronaError, match="does not record its task and backbone"):
+        load(file)

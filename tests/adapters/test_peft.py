@@ -216,7 +216,7 @@ FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "LoRA rslora": lambda t: peft.LoraConfig(target_modules=t["lora"], r=3, lora_alpha=5, use_rslora=True),
     "LoRA one layer": lambda t: peft.LoraConfig(target_modules=t["lora"], r=2, layers_to_transform=[1]),
     "LoRA all": lambda t: peft.LoraConfig(target_modules="all-linear", r=2, init_lora_weights="gaussian"),
-    "FittedLoRA": lambda t: peft.LoraConfig(target_modules=t["lora"], r=40, lora_alpha=8),
+    "FittedLoRA": lambda t: peft.LoraConfig(target_modules=t["lora"], r=80, lora_alpha=8),
     "LoRA patterns": lambda t: peft.LoraConfig(
         target_modules=t["lora"], r=4, lora_alpha=3, rank_pattern={t["lora"][-1]: 2},
         alpha_pattern={rf"{SECOND}{t['lora'][0]}": 7}, use_rslora=True,
@@ -235,7 +235,7 @@ FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "C3A": lambda t: peft.C3AConfig(target_modules=t["lora"], block_size=8),
     "MiSS": lambda t: peft.MissConfig(target_modules=t["lora"][:2], r=3),
     "HiRA": lambda t: peft.HiraConfig(target_modules=t["lora"], r=3),
-    "VeRA": lambda t: peft.VeraConfig(target_modules=t["lora"][:1], r=6, projection_prng_key=7, save_projection=False),
+    "VeRA": lambda t: peft.VeraConfig(target_modules=t["lora"][:1], r=6, projection_prng_key=7),
 }  # fmt: skip
 
 

@@ -15,8 +15,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.adapters.commands import predict
-from krona.adapters.commands.evaluate import evaluate
-from krona.adapters.commands.row_choice import RowChoice
+from krona.adapters.commands.evaluate import RowChoice, evaluate
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
 from krona.messages import KronaError
@@ -86,7 +85,7 @@ def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, mon
     trained = find(sst2)
     assert trained.result is not None
     config = trained.result.config
-    quoted = replace(trained.result, config={**config, "data": {**config["data"], "quoting": "csv"}})
+    quoted = trained.result.model_copy(update={"config": {**config, "data": {**config["data"], "quoting": "csv"}}})
     monkeypatch.setattr(predict, "find", lambda run: replace(trained, result=quoted))
     ask(sst2, source=rows, output=answers, overwrite=True)
     assert json.loads(answers.read_text())["sentence"] == 'He said "no", twice'
@@ -95,7 +94,7 @@ def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, mon
 def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.tsv").write_text("".join(f"{text}\n" for text in ["sentence", *SENTENCES[:9], "word " * 500]))
     ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")
-    assert f"{sst2.name} read only the first 128 tokens of 1 row." in " ".join(capsys.readouterr().err.split())
+    assert f"{sst2.name} read only the first 128 tokens (1 row)." in " ".join(capsys.readouterr().err.split())
     (tmp_path / "labelled.tsv").write_text("sentence\tlabel\nwell\t1\n" + "word " * 500 + "\t0\n")
     one = evaluate(find(sst2), RowChoice(source=str(tmp_path / "labelled.tsv")))
     assert one.notes == ["Sources longer than max_source_length=128 were cut: 1 of 2."]
@@ -179,7 +178,7 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
 
     rows_none = tmp_path / "none.tsv"
     rows_none.write_text("sentence\n")
-    with pytest.raises(KronaError, match=r"none.tsv has no rows"):
+    with pytest.raises(KronaError, match="The input has no rows"):
         ask(sst2, source=str(rows_none), output=None)
 
 

@@ -66,14 +66,12 @@ def adapter_file(run: str | Path) -> Path | None:
 
 def _from_file(path: Path) -> TrainedRun:
     origin = read_origin(AdapterConfig.read(path).notes, path)
-    beside = path.parent / file_names.RESULT
-    if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
-        result = read_result(beside)
-        require_unchanged(result, path)
-        return TrainedRun(origin or Origin.of_result(result), path, result)
     if origin is None:
         raise KronaError(
-            f"{path} does not record its task and backbone, and its folder contains no result.json. Use the folder of "
-            "the run, or write the file again with this version of krona."
+            f"{path} does not record its task and backbone, because no run wrote it. Use krona.Adapter.load in Python."
         )
-    return TrainedRun(origin, path, None)
+    beside, result = path.parent / file_names.RESULT, None
+    if beside.is_file() and origin.run_id == path.parent.name:
+        result = read_result(beside)
+        require_unchanged(result, path)
+    return TrainedRun(origin, path, result)

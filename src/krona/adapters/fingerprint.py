@@ -2,7 +2,6 @@
 
 An adapter's file contains the fingerprint, so that the adapter is not inserted into another backbone. The values are
 rounded to fp32, bf16 and fp16 before they are hashed. The same backbone in another dtype can therefore be recognised.
-Files of earlier versions contain only a hash of 64 values of each weight.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ class Fingerprint(BaseModel):
     parameters: int
     shapes: str  # the hash of the names and shapes of all weights
     frozen: str  # the hash of a sample of the frozen weights' values
-    marks: dict[str, str] | None = None  # hashes of all frozen weights by rounding; None in earlier files
+    marks: dict[str, str]  # hashes of all frozen weights by rounding; empty for weights of several dtypes
     pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
 
 
@@ -102,16 +101,15 @@ def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
 
     The result is None if no hash of ``wanted`` can be compared with weights of the dtype of ``here``.
     """
-    marks, possible = wanted.marks or {}, here.marks or {}
-    if common := _common(possible, wanted):
-        return possible[common[0]] == marks[common[0]]
+    if common := _common(here.marks, wanted):
+        return here.marks[common[0]] == wanted.marks[common[0]]
     if here.frozen == wanted.frozen:
         return True
-    return None if marks or list(possible) == ["float16"] else False
+    return None if wanted.marks or list(here.marks) == ["float16"] else False
 
 
 def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
-    return [rounding for rounding in roundings if rounding in (wanted.marks or {})]
+    return [rounding for rounding in roundings if rounding in wanted.marks]
 
 
 def _pooling(model: nn.Module) -> str | None:
@@ -159,7 +157,7 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Return a dict from each rounding to the hash of the rounded values.
+    """Return the hashes of the rounded values by rounding.
 
     The bits of the values are summed as integers over the rows and columns of each block, and the sums are hashed.
     These sums are exact. The hash therefore does not depend on the device or on the number of threads.

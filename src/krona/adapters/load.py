@@ -4,7 +4,7 @@ Adapters of the same backbone share its frozen weights in memory (`krona.backbon
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError, join_names
 from krona.paths import expand
 from krona.runs.predictions import label_words
+from krona.surgery.saving import bake
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
@@ -46,28 +47,44 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model that contains a trained adapter, and the origin of the adapter (its run, task and backbone)."""
+    """A model that contains a trained adapter, and the run that trained the adapter."""
 
-    origin: Origin
+    run: TrainedRun
     model: PreTrainedModel
     family: Family
-    task: Task
-    adapter: Path | None
 
-    def predict(self, rows: Iterable[Row], *, batch_size: int = 64) -> list[Prediction]:
+    @property
+    def origin(self) -> Origin:
+        """The adapter's run, task and backbone."""
+        return self.run.origin
+
+    @property
+    def task(self) -> Task:
+        """The task on which the adapter was trained."""
+        return self.family.task
+
+    def predict(self, rows: Iterable[Row] | Row, *, batch_size: int = 64) -> list[Prediction]:
         """Return the predictions for rows, in the order of the rows.
 
         Args:
-            rows: the texts of each row. A row is a dict from column names to texts, or a sequence of texts in the order
-                of the task's columns. If the task has a single column, a row can be a string.
+            rows: a list or a DataFrame of rows, or a single row. A row maps column names to texts, or is a list of
+                texts in the order of the task's columns. If the task has one column, a row can be a string.
             batch_size: the number of rows in a batch. Rows of similar length are batched together.
 
         Raises:
             KronaError: a row lacks a column, or a value is not text.
         """
         if isinstance(rows, str | Mapping):
-            raise KronaError("The rows are not a list. For a single row, use a list with one row.")
+            rows = [rows]
+        elif hasattr(rows, "to_dict"):  # a DataFrame of pandas
+            rows = rows.to_dict("records")
         return self.predict_texts(self.make_split(rows), batch_size=batch_size)
+
+    def merge(self) -> PreTrainedModel:
+        """Merge the adapter into the weights permanently, and return the model."""
+        if self.run.adapter is not None:
+            bake(self.model)
+        return self.model
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
         """Return a split of rows as for `predict`. ``places`` are the locations of the rows for error messages."""
@@ -158,7 +175,7 @@ def load(
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    return Trained(origin, model, loaded.family, origin.task_settings, found.adapter)
+    return Trained(replace(found, origin=origin), model, loaded.family)
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:

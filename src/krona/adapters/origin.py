@@ -1,7 +1,6 @@
 """The origin of a trained adapter: its run, and the task, backbone and settings that are needed to use the adapter.
 
-A run writes the origin into its adapter's file, so that the file can be used without the run's folder. Files of earlier
-versions do not contain the origin. For these files, the origin is read from the run's result.json.
+A run writes the origin into its adapter's file, so that the file can be used without the run's folder.
 """
 
 import json
@@ -90,6 +89,13 @@ class Origin:
     def with_backbone(self, folder: str | Path | None) -> "Origin":
         """Return a copy of the origin in which the backbone is in ``folder``. For None, return the origin itself."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
+
+    def as_json(self) -> str:
+        """Return the content of krona.json in an exported folder. The backbone's path is only the folder's name."""
+        path = self.backbone.get("path")
+        backbone = {**self.backbone, "path": None if path is None else Path(path).name}
+        content = json.loads(self.as_note()[NOTE]) | {"backbone": backbone}
+        return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def as_note(self) -> dict[str, str]:
         """Return the origin as an entry for the header of the adapter's file, without folders of the data files."""

@@ -20,7 +20,6 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
-from krona.adapters.commands.export_folder import find_killed, remove_temporary
 from krona.formatting import as_typed, below, say
 from krona.messages import KronaError, amount, first_few, join_names, shorten
 from krona.paths import PROJECT
@@ -124,7 +123,7 @@ def _pip(*arguments: str) -> str:
 def check_runs(outputs: Path) -> Iterator[Finding]:
     """Yield the counts of runs, and findings on damaged runs, reserved runs (claims) and files of dead processes."""
     states: Counter[str] = Counter()
-    damaged, dead, silent, left = [], [], [], [*find_exports(outputs), *find_abandoned(outputs)]
+    damaged, dead, silent, left = [], [], [], [*find_abandoned(outputs)]
     for run in run_folders(outputs):
         result, problems = examine(run)
         if run.is_owned():
@@ -197,8 +196,7 @@ def remove_left_overs(outputs: Path) -> list[Path]:
     Raises:
         KronaError: a run's folder is not writable.
     """
-    removed = [path for path in find_exports(outputs) if remove_temporary(path)]
-    removed += [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
+    removed = [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
     for run in run_folders(outputs):
         holder = run.holder()
         if holder is None or is_dead(holder):
@@ -225,11 +223,6 @@ def find_abandoned(outputs: Path) -> list[Path]:
         with suppress(OSError):  # missing, or not readable
             found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
     return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
-
-
-def find_exports(outputs: Path) -> list[Path]:
-    """Return the folders that killed exports left in ``outputs`` and in the working directory."""
-    return [path for folder in dict.fromkeys((outputs, Path.cwd())) for path in find_killed(folder)]
 
 
 def _age(path: Path) -> float:

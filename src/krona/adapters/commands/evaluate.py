@@ -3,25 +3,40 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from krona.adapters.commands import submission
+from krona import tasks
 from krona.adapters.commands.predict import format_answers
-from krona.adapters.commands.row_choice import RowChoice, describe_rows, find_task_and_data, load_rows
+from krona.adapters.commands.submission import submit
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Trained, load
-from krona.formatting import say
-from krona.messages import KronaError, amount, join_names
+from krona.adapters.origin import compose
+from krona.config import check
+from krona.formatting import override_text, say
+from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
-from krona.tasks import Split, Task
+from krona.tasks import ROLES, Data, Split, Task
+from krona.tasks.sources import KINDS
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
+SOURCE_KEYS = ("kind", "path", "name", "revision")  # the settings of the data that do not affect their split
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChoice:
+    """The rows on which a run is scored."""
+
+    task: str | None = None  # the name of a task (a file of conf/task); None means the task of the run
+    data: str | None = None  # the folder of the GLUE download, "hub" or "sample"; None means the data of the run
+    split: str = "test"  # dev, test or train as a run splits the data, or an official split (validation, …)
+    source: str | None = None  # a file with the task's columns and labels, which replaces the task's data
+    mapping: Sequence[str] = ()  # pairs RUN_LABEL=TASK_LABEL
+    overrides: Sequence[str] = ()  # of the run's data, such as ``data.skip_bad_rows=true``
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +91,19 @@ def evaluate_runs(
         raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
     split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
-        others = {
-            "--task": rows.task,
-            "--split": split,
-            "--input": rows.source,
-            "--map": rows.mapping,
-            "--output": output,
-        }
-        _require_none("--submission", others, *rows.overrides)
-        if rows.data is None:
+        given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)
+        if rows.data is None or any(given):
             raise KronaError(
-                "--submission needs GLUE's test sets. Add --data FOLDER with the folder of the GLUE download."
+                "--submission needs GLUE's test sets and no other options for the rows. Use --data FOLDER with the "
+                "folder of the GLUE download, without --task, --split, --input, --map, --output and overrides."
             )
         require_new(submission_to, overwrite=overwrite)
-        size = batch_size or BATCH_SIZE
-        sheets = submission.submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=size)
-        for line in submission.format_sheets(sheets, submission_to):
+        lines = submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=batch_size or BATCH_SIZE)
+        for line in lines:
             say(console, line)
         return
-    if rows.source is not None:
-        _require_none("--input", {"--data": rows.data, "--split": split})
+    if rows.source is not None and (rows.data is not None or split is not None):
+        raise KronaError("--input can't be used with --data and --split. Omit one of them.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(found) > 1:
@@ -103,12 +111,6 @@ def evaluate_runs(
     for one in found:
         for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
             say(console, line)
-
-
-def _require_none(option: str, others: Mapping[str, Any], *overrides: str) -> None:
-    """Raise `KronaError` if an option is given together with options or overrides that it would ignore."""
-    if given := [*(name for name, value in others.items() if value), *overrides]:
-        raise KronaError(f"{option} can't be used with {join_names(given)}. Omit one of them.")
 
 
 def evaluate(
@@ -157,13 +159,69 @@ def evaluate(
         parts=parts,
         no_label=len(invalid_predictions(predictions, dict(task))),
         kind="labels" if task.labels else "numbers",
-        notes=[*_describe_cut(trained, split), *describe_rows(split, found, rows)],
+        notes=_describe_rows(trained, split, found, rows),
     )
 
 
-def _describe_cut(trained: Trained, split: Split) -> list[str]:
+def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
+    """Return the task and the data settings of the rows. Other data are split like the data of the run."""
+    run_task, name = found.origin.task_settings, rows.task
+    own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
+    if name is None and rows.data not in (None, "sample"):
+        name = run_task.sample  # a run on sample data reads GLUE's files as that task
+    line = [f"task={name}"] if name else []
+    if rows.data is not None:
+        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={override_text(rows.data)}"]
+    if not line and not rows.overrides:
+        return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
+    keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
+    if refused := [key for key in keys if not key.startswith("data.")]:
+        raise KronaError(
+            f"krona evaluate can't use {' '.join(refused)}. It accepts data.KEY=VALUE. Choose the task with --task "
+            "NAME and the data with --data."
+        )
+    config = compose([*line, *rows.overrides])
+    task = check.task(config["task"], own=True) if name else run_task
+    if own is None:
+        return task, check.build(Data, "data", config["data"])
+    typed = [key.removeprefix("data.") for key in keys] + (list(SOURCE_KEYS) if rows.data is not None else [])
+    return task, check.build(Data, "data", {**own, **{key: config["data"][key] for key in typed}})
+
+
+def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
+    """Return the rows and a description of them."""
+    prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
+    if rows.source is not None:
+        task = Task.from_config({**dict(task), "files": {"train": rows.source}, "sample": None, "split": "given"})
+        split = tasks.read_parts(task, replace(options, path=None), prefix=prefix)["train"]
+        return replace(split, ids=[str(number) for number in range(len(split))]), rows.source
+    if rows.split in ROLES:
+        return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
+    parts = tasks.read_parts(task, options, prefix=prefix)
+    if rows.split not in parts:
+        known = dict.fromkeys([*ROLES, *parts])
+        raise KronaError(f"--split {rows.split} was not found: {did_you_mean(rows.split, known)}")
+    return parts[rows.split], rows.split
+
+
+def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
+    """Return messages on cut, skipped and suspicious rows, and on a change of the run's own data since the training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
-    return [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
+    notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
+    is_own = rows.task is rows.data is rows.source is None
+    if not is_own or len(split) == split.part.rows:  # the run reported those of its own splits
+        notes += tasks.part_notes(split.part)
+    if not is_own or found.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
+        return notes
+    recorded = found.result.splits.get(rows.split, {})
+    is_subset = rows.split == "train" and found.result.config["data"].get("train_rows") is not None
+    if not is_subset and recorded.get("fingerprint", split.fingerprint) != split.fingerprint:
+        same = recorded["rows"] == len(split)
+        change = (
+            "other ids, texts or labels" if same else f"{amount(len(split), 'row')} instead of {recorded['rows']:,}"
+        )
+        notes.append(f"the data have changed since training: {rows.split} has {change} (read from {split.part.origin})")
+    return notes
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """`krona export`: write a trained model or adapter in a form for other programs, and check the result."""
 
+import json
+import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,34 +14,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from krona import surgery
-from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.commands.export_folder import exported_folder
-from krona.adapters.commands.model_card import (
-    ORIGIN,
-    POOLING_NOTE,
-    hub_name,
-    hub_revision,
-    model_card,
-    needs_class,
-    origin_json,
-)
+from krona import paths, surgery
+from krona.adapters.adapter import class_path
+from krona.adapters.commands.model_card import hub_name, hub_revision, model_card
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
-from krona.adapters.origin import NOTE
-from krona.adapters.peft.comparison import NotComparedError, load_with_peft
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
-from krona.backbones.families.pooling import has_pooled_head
+from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.config.pooling import write_pooling
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.file_names import ADAPTER
+from krona.runs.holder import is_alive
 from krona.runs.predictions import label_words
+from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest rounding error, as a fraction of the largest logit
-SERVED_HEADS = ("score", "classifier")  # names of a head that vLLM loads from modules_to_save
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
+ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
+MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
+POOLING_NOTE = (
+    "transformers has no class for a classifier with the pooling {}, so AutoModelForSequenceClassification would add "
+    "an untrained head; README.md contains the code that loads it"
+)
 
 
 def export(
@@ -82,21 +81,15 @@ def export(
             raise KronaError(
                 f"--to {to} is not possible. {error} Or use --to adapter, which supports every method."
             ) from error
-        difference = compare_logits(read(trained, part), expected)
-        if to == "peft":
-            try:
-                surgery.take_out(trained.model)
-                by_peft: Any = load_with_peft(trained.model, part)
-                difference = max(difference, compare_logits(replace(trained, model=by_peft), expected))
-            except NotComparedError as error:
-                lines.append(f"the logits were not compared with peft's. {error}")
-        if not difference <= tolerance:
-            raise KronaError(
-                f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} of the largest "
-                "logit. Nothing was exported."
-            )
-        if needs_class(trained.model, to):
-            lines.append(POOLING_NOTE.format(trained.model.config.krona_pooling))
+        for one in read(trained, part):
+            difference = compare_logits(one, expected)
+            if not difference <= tolerance:
+                raise KronaError(
+                    f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} of the "
+                    "largest logit. Nothing was exported."
+                )
+        if has_pooled_head(trained.model.config) and to != "adapter":
+            lines.append(POOLING_NOTE.format(get_pooling(trained.model.config)))
         if dtype is not None:
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
@@ -115,6 +108,73 @@ def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None
         if fault is None:
             raise
         raise KronaError(f"{fault} Nothing was exported.") from error
+
+
+@contextmanager
+def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
+
+    The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export, in which a marker
+    file lists all files. What killed exports to ``out`` left is removed.
+
+    Raises:
+        KronaError: ``out`` contains other files, or must not be replaced. Nothing is changed in this case.
+    """
+    out = Path(os.path.abspath(out))
+    earlier = _require_replaceable(out, overwrite=overwrite)
+    host = re.sub(r"\W", "_", socket.gethostname())
+    for left in out.parent.glob(f".{out.name}.partial-{host}-*"):
+        if not is_alive(int(left.name.removesuffix("-old").rpartition("-")[2])):
+            shutil.rmtree(left)
+    part = out.with_name(f".{out.name}.partial-{host}-{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        files = sorted(_files(part))
+        (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+        for name in files:  # transformers writes weights that only their owner can read
+            (part / name).chmod(part.stat().st_mode & 0o666)
+        if earlier:
+            out.rename(f"{part}-old")
+        part.rename(out)
+        shutil.rmtree(f"{part}-old", ignore_errors=True)
+    except Exception as error:
+        if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):  # as Rust libraries say it
+            raise
+        raise KronaError(f"{out} could not be written: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
+    """Return whether ``out`` is an earlier export. Raise KronaError if it must not be replaced."""
+    if not os.path.lexists(out):
+        return False
+    problem = "a symbolic link" if out.is_symlink() else "" if out.is_dir() else "not a folder"
+    for name, folder in (("outputs", paths.OUTPUTS), ("working", Path.cwd()), ("home", Path.home())):
+        if not problem and folder.resolve().is_relative_to(out.resolve()):
+            problem = f"the {name} folder or contains it"
+    if problem:
+        raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
+    found, known = _files(out), {MARKER}
+    if found:
+        try:
+            known |= set(json.loads((out / MARKER).read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
+            known = set()
+    if others := sorted(found - known):
+        named = join_names([shorten(name) for name in others[:3]])
+        raise KronaError(
+            f"--out {out} contains other files than an export ({named}) and is not replaced. Choose another folder."
+        )
+    if found and not overwrite:
+        raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
+    return any(out.iterdir())
+
+
+def _files(folder: Path) -> set[str]:
+    """Return the relative paths of all files and symbolic links in a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
 def compare_logits(trained: Trained, expected: Tensor) -> float:
@@ -137,13 +197,15 @@ def sample_logits(trained: Trained) -> Tensor:
 
 def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     model: Any = trained.model
-    if trained.adapter is not None:
+    if trained.run.adapter is not None:
         surgery.bake(model)
     words = label_words(trained.origin.task)
     if not trained.family.generates_text and words:
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
     model.config.name_or_path = ""  # without a path of this machine
+    if has_pooled_head(model.config):
+        model.config.krona_warning = POOLING_NOTE.format(get_pooling(model.config))
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
     if has_pooled_head(model.config):
@@ -151,7 +213,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     return [f"a complete {type(model).__name__} for transformers"]
 
 
-def _read_merged(trained: Trained, folder: Path) -> Trained:
+def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
     kind: Any = type(trained.model)
     model, keys = kind.from_pretrained(folder, output_loading_info=True, dtype="auto")
     wrong = sorted(str(name) for names in keys.values() for name in names)
@@ -160,7 +222,7 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
             f"The exported model cannot be loaded completely. {len(wrong)} tensors differ (first {wrong[0]})."
         )
     model.to(trained.model.device).eval()
-    return replace(trained, model=model)
+    return [replace(trained, model=model)]
 
 
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
@@ -170,54 +232,40 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     task_type = None if has_pooled_head(trained.model.config) else found
     base, revision = hub_name(trained.origin), hub_revision(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
-    (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
+    (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
         form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "this form"
         lines.append(f"the branches have {written.values:,} numbers in {form}, and {written.own_values:,} in krona's")
-    if refused := refused_by_servers(written.config):
-        lines.append(f"servers of adapters such as vLLM refuse {' and '.join(refused)}")
     return lines
 
 
-def refused_by_servers(config: Mapping[str, Any]) -> list[str]:
-    """Return the parts of a peft config that servers of adapters refuse, by the rules of vLLM's `PEFTHelper`."""
-    refused = []
-    if config["peft_type"] != "LORA" or config.get("use_dora"):
-        refused.append("DoRA" if config.get("use_dora") else f"the type {config['peft_type']} (they accept LORA)")
-    modules = [name for name in config["modules_to_save"] or [] if name.rpartition(".")[2] not in SERVED_HEADS]
-    if norms := [name for name in modules if re.search(r"norm|\bln_", name.lower())]:
-        refused.append(f"trained LayerNorms such as {norms[0]} (train with method.train_layer_norms=false)")
-    if heads := [name for name in modules if name not in norms]:
-        refused.append(f"the trained {', '.join(heads)} (they accept only {' and '.join(SERVED_HEADS)})")
-    return refused
-
-
-def _read_peft(trained: Trained, folder: Path) -> Trained:
+def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
+    """Return the model with the adapter as krona reads it, and the model as peft reads it."""
+    branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
-    read_peft(trained.model, folder).adapter.insert(trained.model)
-    return trained
+    read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))
+    read.adapter.insert(trained.model)
+    by_peft: Any = read.model
+    return [trained, replace(trained, model=by_peft)]
 
 
 def _write_adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
-    assert trained.adapter is not None
-    config = AdapterConfig.read(trained.adapter)
-    if NOTE in config.notes:
-        shutil.copyfile(trained.adapter, folder / ADAPTER)
-    else:  # files of earlier versions do not contain their origin
-        notes = config.notes | trained.origin.as_note()
-        Adapter.of(trained.model, notes=notes, backbone=config.backbone).save(folder / ADAPTER)
+    assert trained.run.adapter is not None
+    shutil.copyfile(trained.run.adapter, folder / ADAPTER)
     size = (folder / ADAPTER).stat().st_size
     return [f"{ADAPTER}, {size:,} bytes, for krona.load and krona.surgery"]
 
 
-def _read_adapter(trained: Trained, folder: Path) -> Trained:
+def _read_adapter(trained: Trained, folder: Path) -> list[Trained]:
     surgery.take_out(trained.model)
-    return load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)
+    return [load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)]
 
 
-# for each form, a function that writes the folder and returns messages, and a function that loads the folder
-FORMS: Mapping[str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], Trained]]] = {
+# for each form: a function that writes the folder and returns messages, and one that loads it for the comparison
+FORMS: Mapping[
+    str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], list[Trained]]]
+] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
     "adapter": (_write_adapter, _read_adapter),

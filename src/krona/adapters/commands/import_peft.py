@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from krona.adapters.adapter import Adapter
-from krona.adapters.commands.export import TOLERANCE, compare_logits, sample_logits
-from krona.adapters.commands.model_card import ORIGIN
+from krona.adapters.commands.export import ORIGIN, TOLERANCE, compare_logits, sample_logits
+from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load_backbone
 from krona.adapters.origin import Origin, compose
-from krona.adapters.peft.comparison import load_with_peft
-from krona.adapters.peft.folder import open_folder
+from krona.adapters.peft.folder import check_folder
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError
 from krona.runs.file_names import ADAPTER
@@ -32,40 +31,29 @@ def import_peft(
         KronaError: the folder has an unsupported setting or a pickle file, or belongs to another backbone.
     """
     require_adapter_file(out, overwrite=overwrite)
-    open_folder(folder)  # raises errors in the folder before the backbone is loaded
+    check_folder(folder)  # raises errors in the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
     model = loaded.model
     read = read_peft(model, folder)
     read.adapter.insert(model)
-    compared = _compare(Trained(origin, model, loaded.family, origin.task_settings, None), folder)
-    Adapter.of(model, notes=origin.as_note()).save(out)
-    saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
-    return [
-        f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
-        f"and backbone {origin.backbone['name']}.",
-        compared,
-        f"Next: krona predict {out} --input FILE",
-    ]
-
-
-def _compare(trained: Trained, folder: Path) -> str:
-    """Return a message that the logits are those of the peft package, or were not compared. Raise if they differ."""
-    model: Any = trained.model
-    expected = sample_logits(replace(trained, model=model.eval()))
-    try:
-        by_peft: Any = load_with_peft(load_backbone(trained.origin).model, folder)
-    except KronaError as error:
-        return f"The logits were not compared with peft's. {error}"
-    difference = compare_logits(replace(trained, model=by_peft), expected)
+    model.eval()  # type: ignore[no-untyped-call]
+    trained = Trained(TrainedRun(origin, None, None), model, loaded.family)
+    expected: Any = read.model
+    difference = compare_logits(replace(trained, model=expected), sample_logits(trained))
     if not difference <= TOLERANCE["fp32"]:
         raise KronaError(
             f"{folder} was not imported, because the logits differ by {difference:.2g} of the largest logit from those "
             "of peft."
         )
-    return (
-        f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}."
-    )
+    Adapter.of(model, notes=origin.as_note()).save(out)
+    saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
+    return [
+        f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
+        f"and backbone {origin.backbone['name']}.",
+        f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}.",
+        f"Next: krona predict {out} --input FILE",
+    ]
 
 
 def require_adapter_file(out: Path, *, overwrite: bool) -> None:

@@ -5,21 +5,17 @@ import io
 import json
 import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
-from krona.formatting import rate, say, table, terminal_width
+from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions
@@ -64,87 +60,76 @@ def predict(
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=_quoting(found))
-    predictor = Predictor([load(one, backbone=backbone) for one in found], batch_size)
+    trained = [load(one, backbone=backbone) for one in found]
+    notes = Counter[str]()
+    parts = (list(_answer(part, trained, batch_size, notes)) for part in batches(rows, PART))
+    errors = Console(stderr=True)
     if output is not None:
         done = 0
 
-        def fill(part: Path) -> None:
+        def fill(path: Path) -> None:
             nonlocal done
-            with part.open("wb") as out:
-                done = predictor.write(out, output.suffix, rows)
+            with path.open("wb") as out:
+                done = _write(out, output.suffix, parts)
 
         write_whole(output, fill)
-        say(Console(stderr=True), f"{output}: {amount(done, 'row')}")
+        say(errors, f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        cells = [flatten(answer) for answer in predictor.answer(list(rows))]
+        cells = [flatten(answer) for part in parts for answer in part]
         names, lines = list(cells[0]), [list(row.values()) for row in cells]
         say(console, table(names, lines, width=terminal_width(console), left=names))
     else:
-        predictor.print(rows)
-    kind = "labels" if task.labels else "numbers"
-    for run_id, count in predictor.invalid.items():
+        _print(parts)
+    for note, count in notes.items():
         if count:
-            say(Console(stderr=True), f"note: {run_id} predicted texts that are not {kind} ({amount(count, 'row')}).")
-    for origin in (one.origin for one in predictor.trained):
-        if count := predictor.cut[origin.run_id]:
-            text = f"note: {origin.run_id} read only the first {origin.max_source_length} tokens"
-            say(Console(stderr=True), f"{text} of {amount(count, 'row')}.")
+            say(errors, f"note: {note} ({amount(count, 'row')}).")
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Predict rows with one or several trained models.
+def _answer(
+    rows: Sequence[tuple[str, Any]], trained: Sequence[Trained], batch_size: int, notes: Counter[str]
+) -> Iterator[Answer]:
+    """Yield the texts and the predictions of each row, and count the rows of each note.
 
-    Args:
-        invalid: the number of predictions of each run that are not labels or, for a regression, not numbers.
-        cut: the number of rows of each run with more tokens than its max_source_length.
+    A row is a tuple of its place in the input and its texts.
     """
+    places, values = [place for place, _ in rows], [row for _, row in rows]
+    splits = [one.make_split(values, places=places) for one in trained]
+    predictions = {}
+    for one, split in zip(trained, splits, strict=True):
+        run_id, kind = one.origin.run_id, "labels" if one.task.labels else "numbers"
+        predictions[run_id] = own = one.predict_texts(split, batch_size=batch_size)
+        invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
+        notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
+        notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)
+    for number, texts in enumerate(splits[0].texts):
+        answer: Answer = dict(zip(trained[0].task.columns, texts, strict=True))
+        by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
+        nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
+        yield answer | (by_run if nested else next(iter(by_run.values())))
 
-    trained: Sequence[Trained]
-    batch_size: int
-    invalid: Counter[str] = field(default_factory=Counter)
-    cut: Counter[str] = field(default_factory=Counter)
 
-    def answer(self, rows: Sequence[tuple[str, Any]]) -> Iterator[Answer]:
-        """Yield the texts and the predictions of each row. A row is a tuple of its place in the input and its texts."""
-        columns = self.trained[0].task.columns
-        places, values = [place for place, _ in rows], [row for _, row in rows]
-        splits = [one.make_split(values, places=places) for one in self.trained]
-        predictions = {}
-        for one, split in zip(self.trained, splits, strict=True):
-            predictions[one.origin.run_id] = own = one.predict_texts(split, batch_size=self.batch_size)
-            invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
-            self.invalid[one.origin.run_id] += len(invalid)
-            self.cut[one.origin.run_id] += one.count_cut(split)
-        for number, texts in enumerate(splits[0].texts):
-            by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
-            answer: Answer = dict(zip(columns, texts, strict=True))
-            nested = len(self.trained) > 1 or not answer.keys().isdisjoint(ADDED)
-            yield answer | (by_run if nested else next(iter(by_run.values())))
+def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
+    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
+    done = 0
+    for part in parts:
+        text = format_answers(part, ending, header=done == 0)
+        out.write((visible(text) if out.isatty() else text).encode("utf-8"))
+        out.flush()
+        done += len(part)
+    if not done:
+        raise KronaError("The input has no rows.")
+    return done
 
-    def write(self, out: BinaryIO, ending: str, rows: Iterable[tuple[str, Any]]) -> int:
-        """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
-        done, began = 0, time.perf_counter()
-        with _bar(rows) as advance:
-            for part in batches(rows, PART):
-                text = format_answers(list(self.answer(part)), ending, header=done == 0)
-                out.write((visible(text) if out.isatty() else text).encode("utf-8"))
-                out.flush()
-                done += len(part)
-                advance(rate(done / (time.perf_counter() - began)))
-        if not done:
-            raise KronaError(f"{getattr(rows, 'name', 'The input')} has no rows.")
-        return done
 
-    def print(self, rows: Iterable[tuple[str, Any]]) -> None:
-        """Write the predictions to standard output as TSV."""
-        try:
-            self.write(sys.stdout.buffer, ".tsv", rows)
-        except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
-            raise
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest
-            raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
+def _print(parts: Iterable[Sequence[Answer]]) -> None:
+    """Write the predictions to standard output as TSV."""
+    try:
+        _write(sys.stdout.buffer, ".tsv", parts)
+    except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest
+        raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
 def _common_task(found: Sequence[TrainedRun]) -> Task:
@@ -185,19 +170,6 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part
-
-
-@contextmanager
-def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that is called with the speed after each part, and updates a progress bar on a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal or not isinstance(rows, InputRows):
-        yield lambda speed: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=rows.size)
-        yield lambda speed: progress.update(bar, completed=rows.bytes_read, description=speed)
 
 
 def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> str:

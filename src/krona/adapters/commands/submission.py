@@ -1,23 +1,19 @@
-"""Write predictions on GLUE's unlabelled test sets as a submission to gluebenchmark.com.
-
-A submission is a zip file with a TSV file for each task.
-"""
+"""Write predictions on GLUE's unlabelled test sets as a zip file for gluebenchmark.com, with a TSV for each task."""
 
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from krona.adapters.find import TrainedRun
-from krona.adapters.load import Trained, load
+from krona.adapters.load import Prediction, load
 from krona.adapters.origin import compose
 from krona.config import check
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.scores.metric import NUMBER
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
-from krona.tasks import InputRows
+from krona.tasks import InputRows, Task
 
 # for each task: the test files in the download's folder, their names in a submission, and their numbers of rows
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
@@ -35,29 +31,19 @@ WORDS = ("mnli", "qnli", "rte")  # the labels of these tasks are written as word
 LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A TSV file of a submission."""
+def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int) -> list[str]:
+    """Predict GLUE's test sets in ``folder`` with one run for each task, write the zip file, and return lines.
 
-    name: str  # without the ending
-    predictions: Sequence[str]
-    replaced: tuple[int, str]  # the number of predictions that are no label (or no number), and how they were replaced
-    official: int  # the number of rows in GLUE's own test file
-
-    def as_tsv(self) -> str:
-        lines = [f"{number}\t{prediction}\n" for number, prediction in enumerate(self.predictions)]
-        return "".join(["index\tprediction\n", *lines])
-
-
-def submit(
-    runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
-) -> list[Sheet]:
-    """Predict for the rows of GLUE's test sets in ``folder`` with one run for each task, and write the zip file."""
+    Predictions that are not a label are replaced by the most likely label, and those that are not a number by 0.
+    """
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out} is not the name of a .zip file.")
     by_task: dict[str, TrainedRun] = {}
     for run in runs:
-        name = _glue_name(run)
+        task = run.origin.task_settings
+        name = task.sample or task.name
+        if task.kind == "own" or name not in FILES:
+            raise KronaError(f"The task {task.name} of {run.origin.run_id} is not one of GLUE's: {', '.join(FILES)}.")
         if name in by_task:
             ids = f"{by_task[name].origin.run_id} and {run.origin.run_id}"
             raise KronaError(f"{ids} were both trained on GLUE's {name}. Use only one run for each task.")
@@ -65,61 +51,37 @@ def submit(
         for file, _, _ in FILES[name]:
             if not (folder / file).is_file():
                 raise KronaError(f"{folder / file} was not found. Set --data to the folder of the GLUE download.")
-    sheets: list[Sheet] = []
+    lines, sheets = list[str](), dict[str, str]()
     for name, run in by_task.items():
         trained, task = load(run, backbone=backbone), check.task(compose([f"task={name}"])["task"], own=True)
         for file, sheet, official in FILES[name]:
-            rows = InputRows(str(folder / file), task)
-            predictions, replaced = _answer(trained, rows, words=name in WORDS, batch_size=batch_size)
-            sheets.append(Sheet(sheet, predictions, replaced, official))
+            rows = list(InputRows(str(folder / file), task))
+            if not rows:
+                raise KronaError(f"{folder / file} contains no rows.")
+            split = trained.make_split([values for _, values in rows], places=[place for place, _ in rows])
+            answers = trained.predict_texts(split, batch_size=batch_size)
+            values, replaced = _submitted_values(answers, trained.task, words=name in WORDS)
+            sheets[f"{sheet}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))
+            odd = "" if len(values) == official else f", but GLUE's test set has {official:,}"
+            changed = f"; {amount(replaced, 'prediction')} had to be replaced" if replaced else ""
+            lines.append(f"{sheet}.tsv: {amount(len(values), 'row')}{odd}{changed}")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for one in sheets:
-            archive.writestr(zipfile.ZipInfo(f"{one.name}.tsv", (1980, 1, 1, 0, 0, 0)), one.as_tsv())
+        for sheet, text in sheets.items():
+            archive.writestr(zipfile.ZipInfo(sheet, (1980, 1, 1, 0, 0, 0)), text)
     write_whole(out, lambda part: part.write_bytes(packed.getvalue()))
-    return sheets
-
-
-def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
-    """Return lines for the user about the written files, and about the files that a complete submission also needs."""
-    lines = []
-    for sheet in sheets:
-        count, (replaced, replacement) = len(sheet.predictions), sheet.replaced
-        odd = "" if count == sheet.official else f", but GLUE's test set has {sheet.official:,}"
-        changed = f"; {amount(replaced, 'prediction')} had to be {replacement}" if replaced else ""
-        lines.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{changed}")
-    names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
-    written = {sheet.name for sheet in sheets}
-    if missing := [f"{name}.tsv" for name in names if name not in written]:
+    names = [f"{name}.tsv" for name in [sheet for files in FILES.values() for _, sheet, _ in files] + list(OTHERS)]
+    if missing := [name for name in names if name not in sheets]:
         lines.append(f"A complete submission also contains {join_names(missing)}.")
     return [*lines, str(out)]
 
 
-def _glue_name(run: TrainedRun) -> str:
-    task = run.origin.task_settings
-    name = task.sample or task.name
-    if task.kind == "own" or name not in FILES:
-        raise KronaError(
-            f"The task {task.name} of {run.origin.run_id} is not a task of GLUE. GLUE has {', '.join(FILES)}."
-        )
-    return name
-
-
-def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) -> tuple[list[str], tuple[int, str]]:
-    """Return the predictions for a test file, and the field ``replaced`` of its `Sheet`."""
-    located = list(rows)
-    if not located:
-        raise KronaError(f"{rows.name} contains no rows.")
-    places, values = zip(*located, strict=True)
-    answers = trained.predict_texts(trained.make_split(values, places=places), batch_size=batch_size)
-    if not trained.task.labels:
+def _submitted_values(answers: Sequence[Prediction], task: Task, *, words: bool) -> tuple[list[str], int]:
+    """Return the predictions in the form of a submission, and the number of replaced predictions."""
+    if not task.labels:
         numbers = [float(one.answer) if NUMBER.fullmatch(one.answer) else None for one in answers]
-        texts = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
-        return texts, (numbers.count(None), f"replaced by {LOWEST:.3f}, because the text was not a number")
-    ids = {word: target for target, word in label_words(trained.origin.task).items()}
+        values = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
+        return values, numbers.count(None)
+    ids = {word: target for target, word in label_words(dict(task)).items()}
     likeliest = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
-    replaced = (
-        sum(one.word is None for one in answers),
-        "replaced by the most likely label, because the text was not a label",
-    )
-    return (likeliest if words else [ids[word] for word in likeliest]), replaced
+    return (likeliest if words else [ids[word] for word in likeliest]), sum(one.word is None for one in answers)

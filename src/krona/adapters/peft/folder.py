@@ -67,7 +67,7 @@ def check_folder(path: Path) -> dict[str, Any]:
         )
     if not (path / WEIGHTS).is_file():
         raise KronaError(f"{path / WEIGHTS} was not found.")
-    if config.get("peft_type") != "LN_TUNING" and not branch_classes(config.get("peft_type")):
+    if config.get("peft_type") != "LN_TUNING" and not branch_classes(str(config.get("peft_type"))):
         types = sorted({*filter(None, (getattr(one, "peft_type", None) for one in branch_classes())), "LN_TUNING"})
         raise KronaError(
             f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(types)}."
