@@ -75,12 +75,7 @@ def model_class(auto: Any, config: Any) -> Any:
 
 
 def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tuple[str, ...]) -> None:
-    """Raise KronaError if a weight is missing, has a wrong shape, or belongs to another model.
-
-    Args:
-        keys: the keys that transformers reports as ``missing``, ``unexpected`` and ``mismatched``.
-        new: the names of the head's weights that are allowed to be missing.
-    """
+    """Raise an error if a weight is missing (except ``new``), has a wrong shape, or belongs to another model."""
     is_encoder = bool(find_architecture(model).head)
     base = f"{model.base_model_prefix}."
     pooler = f"{base}pooler."

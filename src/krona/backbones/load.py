@@ -83,7 +83,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings: Backbone) -> None:
-    """Raise KronaError if the tokenizer has more tokens than the backbone has embeddings."""
+    """Raise an error if the tokenizer has more tokens than the backbone has embeddings."""
     if len(tokenizer) > config.vocab_size:
         raise KronaError(
             f"The tokenizer has {len(tokenizer)} tokens, but the backbone {settings.name_or_path} has embeddings for "

@@ -25,10 +25,9 @@ UNDECLARED = (  # keys that models read, but that the config classes of transfor
 
 
 def build_config(settings: Backbone, task: Task | None, *, own: bool = False) -> Any:
-    """Return the model's config, with the backbone's pooling and the task's number of classes.
+    """Return the model's config, with the backbone's pooling and, for a task, its number of classes.
 
     Args:
-        task: the task. If it is None, the number of classes is not set.
         own: use the config of the checkpoint, even if the setting ``sizes`` is given.
 
     Raises:
@@ -71,10 +70,7 @@ def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if the sizes of a model in a folder differ from ``backbone.sizes``, so that its name is wrong.
-
-    The number of embeddings may differ, because the vocabulary may have been extended.
-    """
+    """Raise an error if the sizes of a model in a folder, except the vocabulary's, differ from ``backbone.sizes``."""
     if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}

@@ -169,9 +169,6 @@ def decode_greedily(step: Callable[[Tensor, Any], Any], first: Any, *, eos: int,
 
 
 def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probability of one text for each row, (B,) in fp32.
-
-    The arguments are the logits (B, T, vocabulary) for the tokens of the text, and the token ids of the text (T,).
-    """
+    """Return the log-probability (B,) of a text with the token ids (T,), from the logits (B, T, vocabulary)."""
     log_probabilities = logits.float().log_softmax(-1)
     return log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))

@@ -59,9 +59,6 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
 
 
 def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the mean (B, width) of the states (B, S, width) of each row's tokens, without the padding.
-
-    The sum is computed in fp32.
-    """
+    """Return the mean (B, width) of the states (B, S, width) of each row's tokens, summed in fp32."""
     mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
     return ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
