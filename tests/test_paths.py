@@ -132,12 +132,16 @@ def own_modules(folder: Path) -> None:
     write(folder / "brotli.py", "raise SystemExit('brotli.py was run')\n")
 
 
-def test_only_a_module_that_a_target_names_and_its_imports_are_imported(here: Path) -> None:
+def test_the_working_directory_is_on_the_path_only_while_a_target_is_imported(here: Path) -> None:
     own_modules(here)
     for name in ("my_branch", "my_neighbour", "brotli"):
         assert importlib.util.find_spec(name) is None
     assert find("my_branch.Mine", "method._target_", "branch", own=True).__name__ == "Mine"
     assert str(here) not in sys.path
+    write(here / "my_package" / "__init__.py", "")
+    write(here / "my_package" / "branch.py", "from my_other import LoRA as Mine\n")
+    write(here / "my_other.py", "from krona.methods.lora import LoRA\n")
+    assert find("my_package.branch.Mine", "method._target_", "branch", own=True).__name__ == "LoRA"
     assert importlib.util.find_spec("brotli") is None
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("brotli")

@@ -2,13 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib import import_module, invalidate_caches
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 _SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/, sweeps/ and docs/ of an installed package (setup.py)
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
@@ -95,42 +92,17 @@ def hide_working_directory() -> None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import the module of a ``_target_``: an installed module, or a module in the working directory."""
-    allow_own([name])
-    return import_module(name)
+    """Import the module of a ``_target_``: an installed module, or a module in the working directory.
 
-
-def allow_own(names: Iterable[str]) -> None:
-    """Add these dotted names to the modules that may be imported from the working directory."""
-    if _OWN not in sys.meta_path:
-        sys.meta_path.append(_OWN)  # the last, so that these modules cannot replace installed ones
-    _OWN.named |= {name.partition(".")[0] for name in names}
-
-
-class _OwnModules(MetaPathFinder):
-    """An import finder for the allowed modules in the working directory, and for the local modules that they import."""
-
-    def __init__(self) -> None:
-        self.named: set[str] = set()
-        self.found: set[str] = set()
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if path is not None or not (fullname in self.named or _importing_module() in self.found):
-            return None
-        spec = PathFinder.find_spec(fullname, [str(Path.cwd())])
-        if spec is not None:
-            self.found.add(fullname)
-        return spec
-
-
-def _importing_module() -> str:
-    """Return the top-level name of the module whose import statement is being executed."""
-    frame = sys._getframe(2)
-    while True:
-        name = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if frame.f_back is None or name not in ("importlib", "_frozen_importlib"):
-            return name
-        frame = frame.f_back
-
-
-_OWN = _OwnModules()
+    The working directory is on ``sys.path`` only while its module and the modules that it imports are imported.
+    """
+    here, top = Path.cwd(), name.partition(".")[0]
+    spec = find_spec(top)
+    if spec is not None and spec.origin is not None and Path(spec.origin).parent not in (here, here / top):
+        return import_module(name)  # an installed module
+    sys.path.append(str(here))  # the last, so that it cannot replace installed modules
+    try:
+        invalidate_caches()
+        return import_module(name)
+    finally:
+        sys.path.remove(str(here))

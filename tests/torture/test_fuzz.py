@@ -368,7 +368,7 @@ def test_overrides(full: bool, book: Any) -> None:
                     check.settings(config, own=True)
             except Exception as error:
                 if _raised_by_hydra(error):
-                    raise KronaError(explain(error, overrides)) from error
+                    raise KronaError(explain(error)) from error
                 raise
             found = {key: find_value(config, key) for key in typed}
             return {key: found[key] for key, value in typed.items() if not is_same(key, value, found[key])}

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from krona import paths
 from krona.cli import train
-from krona.cli.doctor import find_abandoned, remove_left_overs
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.hydra_internals import option_parser
@@ -119,7 +118,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def commands(out: Path) -> list[list[str]]:
     """Return all commands that read outputs/, each with every run as its argument."""
     plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run"]
-    found = [["status"], ["status", "folder"], ["report", "--format", "md"], ["doctor"], ["doctor", "--fix"], plan]
+    found = [["status"], ["status", "folder"], ["report", "--format", "md"], ["doctor"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]
     for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):
@@ -279,7 +278,6 @@ def cleanings(outputs: Path) -> dict[str, Any]:
                 claim.release()
 
     return {
-        "doctor --fix": lambda: remove_left_overs(outputs),
         "index": lambda: summaries(outputs),
         "a run with overwrite=true": prepare,
         "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
@@ -298,6 +296,5 @@ def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
         (outputs / link).symlink_to(home)
         before = tree(home)
 
-        assert find_abandoned(outputs) == []
         assert judge(cleanings(outputs)[name], ANY) is None, name
         assert not before.keys() - tree(home).keys(), name

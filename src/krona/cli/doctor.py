@@ -1,15 +1,12 @@
-"""Check the installed packages and the runs in outputs/, and remove files of dead processes (`krona doctor`)."""
+"""Check the installed packages and the runs in outputs/ (`krona doctor`). Nothing is changed."""
 
 import json
 import os
 import platform
-import re
 import shlex
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import groupby
@@ -21,27 +18,17 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, below, say
-from krona.messages import KronaError, amount, first_few, join_names, shorten
+from krona.messages import KronaError, amount, join_names, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
 from krona.runs.predictions import check_answers
 from krona.runs.result import CHECKSUMS, Result
-from krona.safe_files import is_below, remove_below
 
-FIX = "krona doctor --fix"
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
-SHARED = {  # folders that several runs write to, and the names of incomplete files in them
-    ".": re.compile(r"\.report\.html\..+"),
-    ".index": re.compile(r"\.results\.parquet\..+"),
-    ".cache/tokens": re.compile(r"tmp\w+"),
-    "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
-}
-YOUNG_S = 60.0  # seconds; a younger file may belong to a process that is about to take over the run
-ABANDONED_S = 3600.0  # seconds; in a folder of several runs, no claim shows whether the writer of a file is alive
 
 
 @dataclass(frozen=True)
@@ -54,17 +41,14 @@ class Finding:
     fix: str | None = None  # a command that corrects the problem
 
 
-def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:
+def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
     """Print the findings and return the exit code: 1 if something is broken."""
-    removed = remove_left_overs(outputs) if fix else []
     findings = [*check_installation(), Finding("results", f"are in {outputs}"), *check_runs(outputs)]
     broken = sum(one.level == "broken" for one in findings)
     if as_json:
-        content = {"broken": broken, "lines": [asdict(one) for one in findings], "removed": list(map(str, removed))}
+        content = {"broken": broken, "lines": [asdict(one) for one in findings]}
         print(json.dumps(content, indent=1))  # in ASCII: a folder's name may contain any bytes
         return int(broken > 0)
-    for path in removed:
-        say(console, f"removed {below(path)}")
     for _, group in groupby(findings, key=lambda one: (one.about, one.level)):
         alike = list(group)
         for one in alike[:SHOWN]:
@@ -121,9 +105,9 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the counts of runs, and findings on damaged runs, reserved runs (claims) and files of dead processes."""
+    """Yield the counts of runs, and findings on damaged runs and on runs that dead processes have reserved (claims)."""
     states: Counter[str] = Counter()
-    damaged, dead, silent, left = [], [], [], [*find_abandoned(outputs)]
+    damaged, claimed = [], []
     for run in run_folders(outputs):
         result, problems = examine(run)
         if run.is_owned():
@@ -135,23 +119,14 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         advice = fix if run.is_written_by_krona() else None  # the folder may belong to another program
         damaged += [Finding("damaged run", problem, "broken", advice) for problem in problems]
         holder = run.holder()
-        if holder is None or is_dead(holder):
-            found = find_left_overs(run, done=status == "done")
-            dead += [run.path.name for path in found if path == run.claim_file]
-            left += [path for path in found if path != run.claim_file]
-        elif not run.path.is_symlink():
-            silent.append(f"{run.path.name} is claimed by {shorten(describe(holder), 80)}, which may be dead")
+        if run.claim_file.exists() and not run.path.is_symlink():
+            state = "is dead" if holder is None or is_dead(holder) else "may be dead"
+            claimed.append(f"{run.path.name} is claimed by {shorten(describe(holder or {}), 80)}, which {state}")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged
-    if dead:
-        text = f"{amount(len(dead), 'run')} claimed by dead processes: {', '.join(first_few(dead, SHOWN))}"
-        yield Finding("claims", f"{text}. Repeating a run's command also resumes the run.", "note", FIX)
-    for text in silent:
-        yield Finding("claims", text, "note", "repeat the run's command, which watches the claim for 15 s")
-    if left:
-        names = ", ".join(first_few([below(path) for path in left], SHOWN))
-        yield Finding("left-overs", f"{amount(len(left), 'file')} left by dead processes: {names}", "note", FIX)
+    fix = "repeat the run's command, which resumes the run; or remove the run with krona rm"
+    yield from (Finding("claims", text, "note", fix) for text in claimed)
 
 
 def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
@@ -188,45 +163,3 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
                 pass
         except Exception as error:  # safetensors has its own exceptions
             yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
-
-
-def remove_left_overs(outputs: Path) -> list[Path]:
-    """Remove the files that dead processes left, and no other files. Return the removed paths.
-
-    Raises:
-        KronaError: a run's folder is not writable.
-    """
-    removed = [path for path in find_abandoned(outputs) if remove_below(outputs, path)]
-    for run in run_folders(outputs):
-        holder = run.holder()
-        if holder is None or is_dead(holder):
-            result, _ = examine(run)
-            done = result is not None and result.status == "done"
-            if find_left_overs(run, done=done):
-                removed += run.clean(done=done)
-    return removed
-
-
-def find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
-    """Return the files that a dead process left in a run's folder.
-
-    The list is empty if the folder is a symbolic link, because the link's target may belong to another user.
-    """
-    found = [] if run.path.is_symlink() else run.leftovers(done=done)
-    return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]
-
-
-def find_abandoned(outputs: Path) -> list[Path]:
-    """Return the incomplete files in folders that several runs write to, if they have not changed for an hour."""
-    found: list[Path] = []
-    for name, pattern in SHARED.items():
-        with suppress(OSError):  # missing, or not readable
-            found += sorted(path for path in (outputs / name).iterdir() if pattern.fullmatch(path.name))
-    return [path for path in found if _age(path) > ABANDONED_S and is_below(outputs, path)]
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.lstat().st_mtime
-    except OSError:  # removed in the meantime
-        return 0.0

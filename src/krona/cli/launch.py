@@ -13,13 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from krona.config.choices import named_targets
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import WRONG_INPUT, explain, normalize
 from krona.formatting import error_lines
 from krona.messages import KronaError, visible
-from krona.paths import allow_own, hide_working_directory
+from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.sweeps.workers import worker_number
 
@@ -43,7 +42,6 @@ def launch(
         _require_one_launch(arguments)
         hide_working_directory()
         _search_also(arguments)
-        allow_own(named_targets(arguments))  # Hydra itself imports the classes of hydra.callbacks
         sys.argv[1:] = ready = normalize(arguments)
         options = option_parser().parse_args(ready)
         text = None if render is None else render(options)
@@ -63,7 +61,7 @@ def launch(
         wrong_input = isinstance(error, WRONG_INPUT) or _raised_by_hydra(error)
         if trace or not wrong_input:
             raise
-        _fail(explain(error, arguments))
+        _fail(explain(error))
     leave(0)
 
 

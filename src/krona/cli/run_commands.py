@@ -149,12 +149,11 @@ def docs(page: Annotated[str | None, typer.Argument(help="name of a page; defaul
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="remove the files that dead processes left")] = False,
 ) -> None:
     """Check the installed packages and the runs in outputs/. Exit with 1 if something is broken."""
     from krona.cli import doctor as check_up
 
-    sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, fix=fix, console=Console()))
+    sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, console=Console()))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
