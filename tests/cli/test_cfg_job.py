@@ -58,7 +58,7 @@ def test_other_options_are_left_to_hydra() -> None:
 def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
     assert yaml.safe_load(render("method=krona", "method.terms=2"))["method"]["terms"] == 2
     assert yaml.safe_load(render("method.bias=1"))["method"]["bias"] == 1
-    assert normalize(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
-    assert normalize(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
+    command = ["method.terms=2,4", "-m", "+callbacks=lr_monitor", "seed=1", "logger=null"]
+    assert normalize(command) == ["-m", "++method.terms=2,4", "callbacks=lr_monitor", "++seed=1", "~logger"]
     with pytest.raises(KronaError, match="did you mean 'terms'"):
         render("method=krona", "method.term=2")

@@ -113,5 +113,5 @@ def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the config that train.py would use with these overrides."""
     ready = normalize(overrides)
-    with translate_errors(ready), hydra_session():
+    with translate_errors(), hydra_session():
         return compose_job(ready).config

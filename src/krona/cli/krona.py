@@ -61,7 +61,7 @@ def main() -> None:
             error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, WRONG_INPUT):
             raise
-        print(error_lines(explain(error, sys.argv[1:])), file=sys.stderr)
+        print(error_lines(explain(error)), file=sys.stderr)
         sys.exit(1)
 
 

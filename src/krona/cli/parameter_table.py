@@ -21,7 +21,7 @@ from krona.backbones.load import meta_model
 from krona.config import check
 from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import find_sweep, translate_errors
+from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.config.settings import Method, Run
 from krona.config.targets import KINDS
 from krona.formatting import say, table, terminal_width
@@ -149,13 +149,12 @@ def _method_names() -> list[str]:
 
 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
-    """Return the settings of a run. Keys get the prefix ``++``, so that Hydra also accepts keys that no YAML has.
+    """Return the settings of a run.
 
     With ``starts``, the command names the method, so that the class of the user's own method is imported.
     """
-    added = [f"++{item}" if re.match(r"[\w.]+\.\w+=", item) else item for item in overrides]
-    with translate_errors(added):
-        config = compose_job(added).config
+    with translate_errors():
+        config = compose_job(normalize(overrides)).config
         settings = check.settings(config, own=True, starts=False)
         branch = settings.method.branch
     if starts:

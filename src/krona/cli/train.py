@@ -46,7 +46,7 @@ def job(cfg: DictConfig) -> "Job":
 
     quiet_libraries()
     hydra_config = HydraConfig.get()
-    overrides = hydra_config.overrides.task
+    overrides = [str(item).removeprefix("++") for item in hydra_config.overrides.task]
     multirun = hydra_config.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
@@ -138,7 +138,7 @@ def render_config(options: Namespace) -> str | None:
     used, notes = require(settings, starts=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
-        comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
+        comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")
     text: str = OmegaConf.to_yaml(OmegaConf.create(job.config))
     given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
     if fitted not in (None, given):

@@ -147,6 +147,9 @@ def _check_object(
     where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool, starts: bool
 ) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
+        group, _, name = where.partition(".")
+        if name in choice_files(group):
+            raise KronaError(f"{where} has no class. To use its settings, add {group}={name} to the command.")
         near = f": {did_you_mean(where.partition('.')[2], others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "

@@ -14,7 +14,7 @@ from krona.config.suggestions import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
-TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # matches in a YAML file and in an override
+TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # in a YAML file
 
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all but basic are plugins of Hydra
 
@@ -32,24 +32,14 @@ def choices(group: str) -> list[str]:
 
 def own_targets() -> set[str]:
     """Return the dotted paths of the classes in krona's conf/ and the user's own conf/, which krona trusts."""
-    return _read_targets(conf_folders())
-
-
-def named_targets(arguments: Iterable[str]) -> set[str]:
-    """Return the classes, as dotted paths, that a command line or the YAML files of the user's conf/ name."""
-    on_command_line = {path for item in arguments for path in TARGET.findall(item)}
-    return on_command_line | _read_targets(conf_folders()[:-1])
+    files = (file for folder in conf_folders() for file in folder.rglob("*.yaml"))
+    return {path for file in files for path in TARGET.findall(_read_utf8(file))}
 
 
 def branch_targets() -> list[str]:
     """Return the dotted paths of the branches' classes in all YAML files of the group method."""
     found = [path for file in choice_files("method").values() for path in TARGET.findall(_read_utf8(file))]
     return list(dict.fromkeys(found))
-
-
-def _read_targets(folders: Iterable[Path]) -> set[str]:
-    files = (file for folder in folders for file in folder.rglob("*.yaml"))
-    return {path for file in files for path in TARGET.findall(_read_utf8(file))}
 
 
 def _read_utf8(file: Path) -> str:
@@ -74,16 +64,17 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def require_names(overrides: Iterable[Override]) -> None:
-    """Raise `KronaError` if the choice of a group is not a name or a list of names. Hydra would raise a TypeError."""
+    """Raise `KronaError` if an override chooses a file that a group does not have."""
     known = groups()
     for override in overrides:
-        if override.key_or_group not in known or override.is_sweep_override():
+        group = override.key_or_group
+        if group not in known or (override.is_sweep_override() and not override.is_choice_sweep()):
             continue
-        value = override.value()
-        if value is None and not override.is_add():  # ``GROUP=null`` and ``~GROUP`` are allowed
-            continue
-        if not all(isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
-            raise KronaError(unknown_choice(override.key_or_group, str(override.input_line).partition("=")[2]))
+        for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
+            for name in value if isinstance(value, list) else [value]:
+                text = str(name).strip("'\"")
+                if name is not None and text not in choices(group):
+                    raise KronaError(unknown_choice(group, text))
 
 
 def unknown_choice(group: str, name: str) -> str:

@@ -54,7 +54,7 @@ class Composed:
 def build_job(cfg: DictConfig) -> Composed:
     """Return the job of a config that Hydra has composed. Raise `KronaError` for a missing value."""
     hydra = HydraConfig.get()
-    overrides = [str(item) for item in hydra.overrides.task]
+    overrides = [str(item).removeprefix("++") for item in hydra.overrides.task]
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
 
 
@@ -84,7 +84,7 @@ class Composer:
         shared, choices = self._known[chosen]
         cfg = copy.deepcopy(shared)
         apply_overrides(cfg, [one for one in parsed if not self._is_choice(one)])
-        lines = [str(one.input_line) for one in parsed if not one.is_hydra_override()]
+        lines = [str(one.input_line).removeprefix("++") for one in parsed if not one.is_hydra_override()]
         return _resolve(cfg, overrides=lines, chosen=choices)
 
     def _is_choice(self, override: Override) -> bool:

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from typing import NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.bash_completion import BashCompletion
@@ -11,10 +12,19 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from krona.messages import KronaError
+
+
+class _OptionParser(ArgumentParser):
+    """A parser that raises an error, because argparse would print a page and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise KronaError(f"{message[:1].upper()}{message[1:]}.")
+
 
 def option_parser() -> ArgumentParser:
-    """Return the parser of Hydra's own options, such as --multirun and --cfg."""
-    return get_args_parser()
+    """Return the parser of Hydra's own options, such as --multirun and --cfg. Wrong options raise `KronaError`."""
+    return _OptionParser(add_help=False, parents=[get_args_parser()])
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:

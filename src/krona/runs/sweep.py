@@ -18,7 +18,8 @@ HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and setting
 
 def default_sweep_name(overrides: Iterable[str]) -> str:
     """Return the name of a sweep if the user gives none. The same overrides always result in the same name."""
-    return f"sweep-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:6]}"
+    typed = sorted(item.removeprefix("++") for item in overrides)
+    return f"sweep-{hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:6]}"
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
@@ -61,7 +62,10 @@ def command_file(outputs: Path, sweep: str) -> Path:
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
-    _write(command_file(outputs, sweep), json.dumps({"sweep": sweep, "overrides": mask_secrets(overrides)}) + "\n")
+    _write(
+        command_file(outputs, sweep),
+        json.dumps({"sweep": sweep, "overrides": mask_secrets([item.removeprefix("++") for item in overrides])}) + "\n",
+    )
 
 
 def load_command(outputs: Path, sweep: str) -> list[str]:

@@ -39,14 +39,15 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
     from krona.training.jobs.job import identify  # imported here because it imports torch, which takes seconds
 
     config: dict[str, Any] | None = None
+    typed = tuple(item.removeprefix("++") for item in job)
     try:
-        with translate_errors(job):
+        with translate_errors():
             config = composer.job(job).config
         run_id = identify(check.settings(config, own=source is None, starts=False))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(" ".join(job), "wrong", error=message, config=config, overrides=job)
-    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=job)
+        return RunState(" ".join(typed), "wrong", error=message, config=config, overrides=typed)
+    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=typed)
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

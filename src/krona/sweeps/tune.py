@@ -278,7 +278,7 @@ def compose_run(typed: Sequence[str]) -> Composed:
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("A search can't use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
-    with translate_errors(ready), hydra_session():
+    with translate_errors(), hydra_session():
         if len(jobs := list_jobs({}, ready)) > 1:
             raise KronaError(
                 f"{' '.join(typed)} describes {len(jobs)} runs, but a study tunes one. Use one command for each run."
