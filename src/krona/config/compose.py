@@ -21,8 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config import tuned
 from krona.config.choices import choices, groups, is_overridden, require_choices, require_names
 from krona.config.hydra_internals import apply_overrides
-from krona.config.learning_rates import rate_notes, read_model_config
-from krona.config.pooling import folder_pooling
+from krona.config.learning_rates import rate_notes
+from krona.config.model_folder import folder_pooling, read_model_config
 from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS, expand
 

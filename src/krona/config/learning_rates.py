@@ -1,18 +1,12 @@
-"""Choose a run's learning rate and warm-up, and describe the origin of the rate."""
+"""Choose a run's learning rate, and describe its origin."""
 
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig
 
-from krona.paths import NANO, expand
-from krona.safe_files import read_json
-
-WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
-WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
+from krona.config.model_folder import read_model_config
 
 
 def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
@@ -20,19 +14,6 @@ def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType
     method = _root_.method.get("name")  # a missing name is reported later
     rates = _root_.backbone.get("learning_rates")
     return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
-
-
-def choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run like those for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
-
-    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
-    backbone has no ``learning_rates``.
-    """
-    task, data, trainer = _root_.task, _root_.data, _root_.trainer
-    whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
-    length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches)
-    of_paper = _root_.backbone.get("learning_rates") is None and task.get("files") is None
-    return steps if whole and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE
 
 
 def rate_notes(
@@ -64,17 +45,6 @@ def rate_notes(
     if lr and not is_set and rates is None and "t5" not in architecture:
         notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")
     return notes
-
-
-def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
-    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
-    if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
-        with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
-            content = read_json(file)
-            return content if isinstance(content, dict) else {}
-    sizes = backbone.get("sizes")
-    return dict(sizes) if isinstance(sizes, Mapping) else {}  # another type is reported later
 
 
 def _is_row_of_table(config: Mapping[str, Any]) -> bool:

@@ -7,7 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
-from krona.config.learning_rates import WIDTHS, choose_rate, choose_warmup, read_model_config
+from krona.config.learning_rates import choose_rate
+from krona.config.model_folder import WIDTHS, read_model_config
+from krona.config.warmup import choose_warmup
 from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command

@@ -9,7 +9,7 @@ from annotated_types import Ge, Le, Lt
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from krona.config.pooling import folder_pooling
+from krona.config.model_folder import folder_pooling
 from krona.methods.placement import Placement as Placement
 from krona.paths import NANO, expand
 from krona.tasks.data_settings import MAX_COUNT, Positive, Seed

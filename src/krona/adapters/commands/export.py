@@ -22,7 +22,7 @@ from krona.adapters.load import Trained, load
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
-from krona.config.pooling import write_pooling
+from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.file_names import ADAPTER
 from krona.runs.holder import is_alive

@@ -15,7 +15,7 @@ from krona import tasks
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config import check
-from krona.config.learning_rates import WIDTHS, read_model_config
+from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.config.targets import KINDS
 from krona.messages import KronaError, mask_secrets

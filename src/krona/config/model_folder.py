@@ -1,13 +1,19 @@
-"""Read and write the pooling of a sentence-transformers checkpoint: how it reduces token vectors to one vector."""
+"""Read the config and the pooling of the model in a folder, without transformers.
+
+A sentence-transformers checkpoint has a pooling, which reduces the vectors of the tokens to one vector.
+"""
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from krona.messages import KronaError
-from krona.paths import expand
+from krona.paths import NANO, expand
 from krona.safe_files import read_json
 
+WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 Pooling = Literal["pooler", "first", "mean"]
 FILE = Path("1_Pooling", "config.json")  # the path that sentence-transformers uses
 MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "first", "cls_token": "first"}
@@ -38,3 +44,14 @@ def folder_pooling(path: str | None) -> Pooling | None:
         raise KronaError(f"{file} is damaged: {error}. Set the pooling, for example backbone.pooling=mean.") from error
     modes = [named] if named is not None else [key for key in flags if key != "include_prompt"]
     return MODES.get(str(modes[0])) if len(modes) == 1 else None
+
+
+def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
+    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
+    if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
+        with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
+            content = read_json(file)
+            return content if isinstance(content, dict) else {}
+    sizes = backbone.get("sizes")
+    return dict(sizes) if isinstance(sizes, Mapping) else {}  # another type is reported later
