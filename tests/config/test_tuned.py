@@ -8,7 +8,7 @@ import pytest
 
 from config.conftest import compose_job
 from krona.config import check, tuned
-from krona.config.compose import TUNED, set_tuned_values
+from krona.config.derived_values import TUNED, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
@@ -76,7 +76,7 @@ def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> N
 def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert normalize(["-m", "recipe=tuned"]) == ["-m", TUNED]
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
-    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
     (job,) = expand(["profile=demo", "method=krona", TUNED])
     composed = compose_job(job)
     with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates and no study is done"):
@@ -117,7 +117,7 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
         "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=2x384 method.fit_factors=nearest, the best "
         "of 2 trials on dev (80.00), study krona-sample_rte-nano"
     )
-    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
     config = config_of("method=krona", "method.scaling=8.0")
     assert set_tuned_values(config, ["method.scaling=8.0"]) == note
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
@@ -185,7 +185,7 @@ def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytes
     assert normalize(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
     study(tmp_path, "krona", 80, name="krona-wide")
     study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
-    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
     (job,) = expand(["profile=demo", "method=krona", *normalize(["recipe=tuned/krona-wide"])])
     composed = compose_job(job)
     assert composed.config["optimizer"]["lr"] == 0.004
@@ -194,7 +194,7 @@ def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytes
 
 def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
-    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
     config = config_of("method=krona")
     set_tuned_values(config, [])
     assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)

@@ -24,7 +24,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.config.settings import Method, Run
 from krona.config.targets import KINDS
-from krona.formatting import say, table, terminal_width
+from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import launches, multiply_adds
@@ -118,26 +118,23 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
 def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
     """Print the table of methods. For the paper's backbone, it includes the paper's percentages."""
     console, rows = Console(), list(rows)
-    columns = {
-        "method": [row.method for row in rows],
-        "trainable": [f"{row.trainable_params:,}" for row in rows],
-        "head": [f"{row.head_params:,}" for row in rows],
-        "%": [f"{row.trainable_percent:.4f}" for row in rows],
-        "paper": ["" if row.paper_percent is None else f"{row.paper_percent:g}" for row in rows],
-        "rank": ["" if row.update_rank is None else str(row.update_rank) for row in rows],
-        "file": [_format_bytes(row.file_bytes) for row in rows],
-        "M adds": [f"{row.multiply_adds / 1e6:.2f}" for row in rows],
-        "launches": [str(row.launches) for row in rows],
-    }
-    with_head = any(row.head_params for row in rows)
-    if not with_head:
-        del columns["head"]
+    cells: list[list[Cell]] = []
+    for row in rows:
+        head = f"{row.head_params:,}" if row.head_params else ""
+        paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
+        rank = "" if row.update_rank is None else str(row.update_rank)
+        size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
+        costs = [size, f"{row.multiply_adds / 1e6:.2f}", str(row.launches)]
+        counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
+        cells.append([*counts, paper, rank, *costs])
+    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
-    cells = [list(row) for row in zip(*columns.values(), strict=True)]
-    say(console, table(list(columns), cells, width=terminal_width(console), left=("method",)))
-    about_head = "head: parameters of a new classifier of two classes, which every method trains; " if with_head else ""
-    about_paper = f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
-    say(console, f"\n%: trainable parameters in percent of the backbone's; {about_head}{about_paper}{LEGEND}")
+    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # without empty columns
+    about_head = "head: parameters of a new classifier of two classes, which every method trains; "
+    about = (about_head if any(row.head_params for row in rows) else "") + (
+        f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
+    )
+    say(console, f"\n%: trainable parameters in percent of the backbone's; {about}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 
@@ -163,7 +160,3 @@ def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
         name = settings.method.name
         raise KronaError(f"Its class {branch} is imported only if the command has method={name}.")
     return settings
-
-
-def _format_bytes(size: int) -> str:
-    return f"{size / 1000:,.0f} kB" if size < 10**6 else f"{size / 10**6:,.1f} MB"

@@ -39,7 +39,6 @@ TEST_SETS = {
 }
 MNLI_DEV = Errors("accuracy", 9832)  # for Table 9, which prints the best dev scores
 WITH_TASKS = ("1", "4", "5", "6", "9")
-METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"}
 
 
 def choose_test_sets(
@@ -148,29 +147,50 @@ def show(
 ) -> None:  # fmt: skip
     """Print both tables with an explanation of their columns."""
     width = terminal_width(console)
+    headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
+    headings += [amount(n, "seed") for n in rows[0]["smallest_difference"]]
+    headings += [f"seeds for {difference:g}"] if difference is not None else []
+    cells: list[list[Cell]] = []
+    for row in rows:
+        example = NOTHING if row["points_an_example"] is None else f"{row['points_an_example']:.3f}"
+        discordant = NOTHING if row["discordant"] is None else f"{row['discordant']:.1%}"
+        least = [NOTHING if one is None else f"{one:.2f}" for one in row["smallest_difference"].values()]
+        about = "≈ " if row["metric"] in ("f1", "matthews") else ""
+        task, counted, score = TASK_LABELS.get(row["task"], row["task"]), f"{row['examples']:,}", f"{row['score']:.1f}"
+        needed = [str(row["seeds_needed"] or f"over {MOST_SEEDS}")] if difference is not None else []
+        cells.append([task, row["metric"], counted, f"{about}{example}", score, discordant, *least, *needed])
     say(
         console,
         "The smallest true difference that the paired test finds (power 80 %, level 5 %, two-sided), in points\n",
     )
-    headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
-    headings += [amount(n, "seed") for n in rows[0]["smallest_difference"]]
-    headings += [f"seeds for {difference:g}"] if difference is not None else []
-    say(
-        console,
-        table(headings, [_smallest_cells(row, difference) for row in rows], width=width, left=("task", "metric")),
-    )
+    say(console, table(headings, cells, width=width, left=("task", "metric")))
     say(
         console,
         f"\nAssumptions: {assumed.unshared:.0%} of the errors of two methods are made by only one of them (--unshared)."
         f" Of these, {assumed.lasting:.0%} are the same for every seed (--lasting), so more seeds do not remove them."
-        " Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula.",
+        " Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula. discordant: share"
+        " of examples on which only one method is right.",
     )
-    if pairs:
-        split = "test" if number != "9" else "dev"
-        say(console, f"\nDifferences in the paper's Table {number}, each between single runs on one {split} set\n")
-        headings = ["task", "better", "other", "points", "examples", "p, best case", "p, realistic"]
-        say(console, table(headings, [_pair_cells(pair) for pair in pairs], width=width, left=headings[:3]))
-        say(console, f"\n{_count_p(pairs)}")
+    if not pairs:
+        return
+    split = "test" if number != "9" else "dev"
+    say(console, f"\nDifferences in the paper's Table {number}, each between single runs on one {split} set\n")
+    headings = ["task", "better", "other", "points", "examples", "p, best case", "p, realistic"]
+    cells = []
+    for pair in pairs:
+        names = [TASK_LABELS.get(pair.task, pair.task), method_label(pair.better), method_label(pair.other)]
+        best = NOTHING if pair.best is None else format_p(pair.best)
+        examples = NOTHING if pair.examples is None else f"{pair.examples:,}"
+        cells.append([*names, f"{pair.difference:.2f}", examples, best, format_p(pair.realistic)])
+    say(console, table(headings, cells, width=width, left=headings[:3]))
+    counted_best = [pair.best for pair in pairs if pair.best is not None]
+    say(
+        console,
+        f"\n{sum(p > LEVEL for p in counted_best)} of {len(counted_best)} differences have p > 0.05 even in the best "
+        "case, in which the better method is right on all discordant examples (exact McNemar: p = 2 · 0.5^examples). "
+        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} have p > 0.05 in the realistic case, in "
+        "which only one method makes the assumed share of the errors (exact McNemar).",
+    )
 
 
 def as_json(
@@ -183,34 +203,3 @@ def as_json(
         "tasks": list(rows), "table": number, "pairs": [asdict(pair) for pair in pairs],
     }  # fmt: skip
     return json.dumps(found, indent=1, ensure_ascii=False)
-
-
-def _smallest_cells(row: dict[str, Any], difference: float | None) -> list[Cell]:
-    metric, example = row["metric"], row["points_an_example"]
-    about = "" if metric == "accuracy" else "≈ "
-    cells: list[Cell] = [TASK_LABELS.get(row["task"], row["task"]), METRICS.get(metric, metric)]
-    cells += [f"{row['examples']:,}", NOTHING if example is None else f"{about}{example:.3f}", f"{row['score']:.1f}"]
-    cells.append(NOTHING if row["discordant"] is None else f"{row['discordant']:.1%}")
-    cells += [NOTHING if found is None else f"{found:.2f}" for found in row["smallest_difference"].values()]
-    if difference is not None:
-        cells.append(f"over {MOST_SEEDS}" if row["seeds_needed"] is None else str(row["seeds_needed"]))
-    return cells
-
-
-def _pair_cells(pair: PaperDifference) -> list[Cell]:
-    count = NOTHING if pair.examples is None else f"{'≈ ' if pair.task in ('cola', 'mrpc') else ''}{pair.examples:,}"
-    best = NOTHING if pair.best is None else format_p(pair.best)
-    names = map(method_label, (pair.better, pair.other))
-    task = TASK_LABELS.get(pair.task, pair.task)
-    return [task, *names, f"{pair.difference:.2f}", count, best, format_p(pair.realistic)]
-
-
-def _count_p(pairs: Sequence[PaperDifference]) -> str:
-    best = [pair.best for pair in pairs if pair.best is not None]
-    never = sum(p > LEVEL for p in best)
-    seldom = sum(pair.realistic > LEVEL for pair in pairs)
-    return (
-        f"{never} of {len(best)} differences have p > 0.05 even in the best case, in which the better method is"
-        f" right on all discordant examples (exact McNemar: p = 2 · 0.5^examples). {seldom} of {len(pairs)} have p >"
-        " 0.05 in the realistic case, in which only one method makes the assumed share of the errors (exact McNemar)."
-    )

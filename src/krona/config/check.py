@@ -6,17 +6,19 @@ class are compared with its signature. The objects are created later, by `krona.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
-from krona.config.targets import find, find_inner, is_lightning_logger, require_inner
+from krona.config.targets import find, is_lightning_logger, require_inner
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
 from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
+FindClass = Callable[..., Any]  # `krona.config.targets.find` with its arguments ``own`` and ``starts``
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -39,6 +41,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
     """
     problems = Problems()
     parts: dict[str, Any] = {}
+    find_class = partial(find, own=own, starts=starts)
     for name, build_part in PARTS.items():
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
@@ -48,7 +51,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
                 )
-            parts[name] = build_part(values, own, starts)
+            parts[name] = task(values, own=own) if name == "task" else build_part(values, find_class)
     if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
@@ -64,10 +67,23 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
     return s.Run(**run)
 
 
-def method(config: Mapping[str, Any], own: bool = False, starts: bool = True) -> s.Method:
+def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
     """Return the settings of a config's ``method`` section. The errors are those of `settings`."""
+    return _method(config, partial(find, own=own))
+
+
+def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
+    """Return the task of a config's ``task`` section. With ``own``, an error contains the task's YAML file."""
+    try:
+        return Task.from_config(config)
+    except KronaError as error:
+        file = choice_files("task").get(str(config.get("name"))) if own else None
+        raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
+
+
+def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     target = config.get("_target_")
-    branch = None if target is None else find(target, "method._target_", "branch", own=own, starts=starts)
+    branch = None if target is None else find_class(target, "method._target_", "branch")
     placement_keys = TRAINS if target is None else PLACEMENT_KEYS
     arguments = [] if branch is None else [*parameters(branch, without=GIVEN_TO_BRANCHES)]
     if target is not None and branch is None:  # not imported before a run starts
@@ -89,21 +105,12 @@ def method(config: Mapping[str, Any], own: bool = False, starts: bool = True) ->
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
-def task(config: Mapping[str, Any], own: bool = False, starts: bool = True) -> Task:
-    """Return the task of a config's ``task`` section. With ``own``, an error contains the task's YAML file."""
-    try:
-        return Task.from_config(config)
-    except KronaError as error:
-        file = choice_files("task").get(str(config.get("name"))) if own else None
-        raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
-
-
-def _optimizer(config: Mapping[str, Any], own: bool, starts: bool) -> s.Optimizer:
+def _optimizer(config: Mapping[str, Any], find_class: FindClass) -> s.Optimizer:
     target = config.get("_target_", "torch.optim.AdamW")
-    optimizer = find(target, "optimizer._target_", "optimizer", own=own, starts=starts)
+    optimizer = find_class(target, "optimizer._target_", "optimizer")
     plain = {key: config[key] for key in OPTIMIZER_KEYS if key in config}
     arguments = {key: config[key] for key in config if key not in (*OPTIMIZER_KEYS, "_target_", "_partial_")}
-    require_inner(arguments, "optimizer", own=own, starts=starts)
+    require_inner(arguments, "optimizer", find_class)
     problems = Problems(find_problems(s.Optimizer, "optimizer.", {"target": target, **plain}))
     if optimizer is not None:
         problems += find_argument_problems(optimizer, "optimizer.", arguments, without=("params",), also=OPTIMIZER_KEYS)
@@ -111,32 +118,32 @@ def _optimizer(config: Mapping[str, Any], own: bool, starts: bool) -> s.Optimize
     return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
-def _scheduler(config: Mapping[str, Any], own: bool, starts: bool) -> s.Scheduler:
+def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
         return s.Scheduler()  # do not import the default: importing transformers takes seconds
-    found = find(target, "scheduler._target_", "scheduler", own=own, starts=starts)
-    if found is None:
-        return s.Scheduler(target=str(target), arguments=arguments)
-    if "optimizer" not in parameters(found):
-        raise KronaError(
-            f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
-        )
-    Problems(
-        find_argument_problems(found, "scheduler.", arguments, without=("optimizer",), filled_in=SCHEDULE_ARGUMENTS)
-    ).raise_all()
+    found = find_class(target, "scheduler._target_", "scheduler")
+    if found is not None:
+        if "optimizer" not in parameters(found):
+            raise KronaError(
+                f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
+            )
+        without = ("optimizer",)
+        Problems(
+            find_argument_problems(found, "scheduler.", arguments, without=without, filled_in=SCHEDULE_ARGUMENTS)
+        ).raise_all()
     return s.Scheduler(target=str(target), arguments=arguments)
 
 
-def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool, bool], Mapping[str, Any]]:
+def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], FindClass], Mapping[str, Any]]:
     """Return a function that checks a section of named objects: Lightning's callbacks, or the loggers."""
 
-    def check(config: Mapping[str, Any], own: bool, starts: bool) -> Mapping[str, Any]:
+    def check(config: Mapping[str, Any], find_class: FindClass) -> Mapping[str, Any]:
         problems = Problems()
         for name, values in config.items():
             with problems.collect():
-                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, own, starts)
+                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, find_class)
         problems.raise_all()
         return config
 
@@ -144,35 +151,35 @@ def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool, bool
 
 
 def _check_object(
-    where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool, starts: bool
+    where: str, values: Any, others: Collection[str], kinds: Sequence[str], find_class: FindClass
 ) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
         group, _, name = where.partition(".")
         if name in choice_files(group):
             raise KronaError(f"{where} has no class. To use its settings, add {group}={name} to the command.")
-        near = f": {did_you_mean(where.partition('.')[2], others)}" if others else ""
+        near = f": {did_you_mean(name, others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "
-            f"+{where}._target_=package.Class"
+            f"{where}._target_=package.Class"
         )
-    found = find(values["_target_"], f"{where}._target_", *kinds, own=own, starts=starts)
+    found = find_class(values["_target_"], f"{where}._target_", *kinds)
     if found is None:
         return []
     filled_in = ("save_dir",) if is_lightning_logger(found) else ()
-    return _find_object_problems(found, where, values, own=own, starts=starts, filled_in=filled_in)
+    return _find_object_problems(found, where, values, find_class, filled_in=filled_in)
 
 
 def _find_object_problems(
-    cls: Any, where: str, values: Mapping[str, Any], *, own: bool, starts: bool, filled_in: Collection[str] = ()
+    cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
 ) -> list[str]:
     """Return the problems of a config node with ``_target_``: arguments that do not fit the signature of its class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
-            found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own, starts=starts)
+            found = find_class(value["_target_"], f"{where}.{key}._target_")
             if found is not None:
-                problems += _find_object_problems(found, f"{where}.{key}", value, own=own, starts=starts)
+                problems += _find_object_problems(found, f"{where}.{key}", value, find_class)
             filled_in = (*filled_in, key)
     given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
     plain = {key: value for key, value in arguments.items() if key not in filled_in}
@@ -180,13 +187,13 @@ def _find_object_problems(
 
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
-PARTS: Mapping[str, Callable[[Mapping[str, Any], bool, bool], Any]] = {
-    "method": method,
-    "task": task,
-    "backbone": lambda values, own, starts: build(s.Backbone, "backbone", values),
-    "data": lambda values, own, starts: build(s.Data, "data", values),
+PARTS: Mapping[str, Callable[[Mapping[str, Any], FindClass], Any]] = {
+    "method": _method,
+    "task": lambda values, _: task(values),
+    "backbone": lambda values, _: build(s.Backbone, "backbone", values),
+    "data": lambda values, _: build(s.Data, "data", values),
     "optimizer": _optimizer,
-    "trainer": lambda values, own, starts: build(s.Trainer, "trainer", values),
+    "trainer": lambda values, _: build(s.Trainer, "trainer", values),
     "scheduler": _scheduler,
     "callbacks": _objects("callbacks", "callback"),
     "logger": _objects("logger", "tracker", "logger"),

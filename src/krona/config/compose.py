@@ -4,8 +4,6 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -18,18 +16,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config import tuned
-from krona.config.choices import choices, groups, is_overridden, require_choices, require_names
+from krona.config.choices import groups, require_choices, require_names
+from krona.config.derived_values import set_derived_values
 from krona.config.hydra_internals import apply_overrides
-from krona.config.learning_rates import rate_notes
-from krona.config.model_folder import folder_pooling, read_model_config
 from krona.messages import KronaError, mask_secrets
-from krona.paths import CONF, OUTPUTS, expand
+from krona.paths import CONF, OUTPUTS
 
-TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
-STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 SERVICES = ("logger", "callbacks")  # sections whose environment variables may be secrets
-FOLDERS = (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path"))
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -104,11 +97,7 @@ def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
-    """Return the job of a composed config, as plain values.
-
-    Set the values that conf/ alone does not determine: the pooling of the checkpoint, the best values of a search
-    (recipe=tuned), and ``method.fit_factors``.
-    """
+    """Return the job of a composed config, as plain values."""
     for group, name in chosen.items():
         if OmegaConf.is_list(cfg.get(group)):
             raise KronaError(f"conf/{group}/{name}.yaml is a list, but it must have keys and values.")
@@ -116,36 +105,11 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         if missing := sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra")):
             raise KronaError("; ".join(f"{key} must be given{EXAMPLES.get(key, '')}: {key}=…" for key in missing))
         config: Any = OmegaConf.to_container(cfg, resolve=True)
+        written: Any = OmegaConf.to_container(cfg, resolve=False)
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
     require_choices(chosen, overrides)
-    for section, key in FOLDERS:
-        values = config.get(section)
-        folder = values.get(key) if isinstance(values, dict) else None
-        if isinstance(folder, str) and expand(folder).exists():  # result.json and the adapter then name it everywhere
-            values[key] = str(expand(folder).absolute())
-    rates = None
-    backbone = config.get("backbone")
-    if isinstance(backbone, dict):
-        if backbone.get("pooling") == "auto":
-            backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
-        _require_sizes(backbone, overrides)
-        rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
-    if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
-        config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
-    asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
-    if asked is None:
-        has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
-        is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
-        notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
-    else:
-        notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
-    name, file = config.get("method", {}).get("name"), chosen.get("method")
-    if None not in (name, file) and name != file and not is_overridden("method.name", overrides):
-        notes.append(
-            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in it"
-        )
-    written: Any = OmegaConf.to_container(cfg, resolve=False)
+    notes = set_derived_values(config, overrides, chosen)
     stored = {
         name: _as_written(value, written.get(name)) if name in SERVICES else value for name, value in config.items()
     }
@@ -161,44 +125,6 @@ def _as_written(value: Any, written: Any) -> Any:
     if isinstance(value, list) and isinstance(written, list):
         return [_as_written(*pair) for pair in zip(value, written, strict=True)]
     return value
-
-
-def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
-    """Raise `KronaError` if an override sets a size of a pretrained backbone that the checkpoint does not have.
-
-    Only a checkpoint in a folder can be read here. For a checkpoint of the Hub, any override of a size is an error.
-    """
-    sizes = backbone.get("sizes")
-    if not isinstance(sizes, dict):  # another type is reported later
-        return
-    typed = [key for key in sizes if any(is_overridden(f"backbone.sizes{end}", overrides) for end in ("", f".{key}"))]
-    if not typed:
-        return
-    found = read_model_config(backbone)
-    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone.get("name") != "nano"
-    for key in typed:
-        value = sizes[key]
-        if of_hub or found.get(key) != value:
-            reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
-            raise KronaError(
-                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone.get('name')} {reason}. "
-                "To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
-            )
-
-
-def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
-    """Set the best values of a search in ``config``. Return a note on their origin.
-
-    A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
-    """
-    values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
-    shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
-    for key, value in values.items():
-        is_set = shape_set if key in tuned.GROUP_KEYS["factors"] else is_overridden(key, overrides)
-        if key == "optimizer.lr" or not is_set:
-            *parents, last = key.split(".")
-            reduce(getitem, parents, config)[last] = value
-    return note
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import choices, groups, require_names
-from krona.config.compose import STUDIES, TUNED
+from krona.config.derived_values import STUDIES, TUNED
 from krona.config.hydra_internals import option_parser
 from krona.config.suggestions import find_habit, habits, unknown_key
 from krona.formatting import override_text

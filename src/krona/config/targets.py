@@ -9,6 +9,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from traceback import extract_tb
 from typing import Any
 
@@ -70,7 +71,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
 
     Args:
         where: dotted path of the config's key, for messages.
-        kinds: keys of `KINDS`. The class must be of one of these kinds.
+        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, it may be of any kind in
+            `KINDS` and, with ``own=True``, any class or function.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
         starts: false before a run starts. A class that is not in `KINDS` is then not imported, and None is returned.
@@ -79,7 +81,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
-    allowed = [KINDS[kind] for kind in kinds]
+    allowed = [KINDS[kind] for kind in kinds or KINDS]
     names = " and ".join(f"{kind.module}.*" for kind in allowed[:3]) + (" and others" if len(allowed) > 3 else "")
     shipped = any(kind.contains(str(path)) for kind in allowed)
     trusted = own or (not shipped and str(path) in own_targets())
@@ -98,10 +100,13 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     if getattr(found, "__name__", "") in UNSUPPORTED:
         key = where.removesuffix("._target_")
         raise KronaError(f"{key}: {found.__name__} is not supported, because {UNSUPPORTED[found.__name__]}")
+    is_any = not kinds and own and not shipped
     if not isinstance(found, type):
-        if callable(found) and any(kind.functions for kind in allowed):
+        if callable(found) and (is_any or any(kind.functions for kind in allowed)):
             return found
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
+    if is_any:
+        return found
     if not any(kind.fits(found) for kind in allowed):
         needed = dict.fromkeys(kind.base for kind in allowed)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
@@ -112,22 +117,10 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     return found
 
 
-def find_inner(path: Any, where: str, *, own: bool = False, starts: bool = True) -> Any:
-    """Import and return the class of an argument. It is of a kind in `KINDS` or, if ``own`` is true, any class."""
-    if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
-        if not starts:
-            return None
-        found = _import(path, where)
-        if not callable(found):
-            raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
-        return found
-    return find(path, where, *KINDS, own=own)
-
-
-def require_inner(arguments: Mapping[str, Any], where: str, *, own: bool, starts: bool = True) -> None:
-    """Raise the errors of `find_inner` for the objects that `build` would build in the arguments of an object."""
+def require_inner(arguments: Mapping[str, Any], where: str, find: Callable[..., Any]) -> None:
+    """Raise the errors of `find` for the objects that `build` would build in the arguments of an object."""
     for inner, node in _nodes(arguments, where):
-        find_inner(node["_target_"], f"{inner}._target_", own=own, starts=starts)
+        find(node["_target_"], f"{inner}._target_")
 
 
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
@@ -137,7 +130,8 @@ def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
     an error.
     """
     find(values["_target_"], f"{where}._target_", kind, own=True)
-    require_inner({key: value for key, value in values.items() if key != "_target_"}, where, own=True)
+    inner = {key: value for key, value in values.items() if key != "_target_"}
+    require_inner(inner, where, partial(find, own=True))
     try:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.choices import is_overridden, read_yaml
-from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session
+from krona.config.compose import Composed, compose_job, hydra_session
+from krona.config.derived_values import STUDIES, TUNED
 from krona.config.multirun import list_jobs
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import as_typed, say

@@ -1,0 +1,94 @@
+"""Set the values of a job that conf/ alone does not determine.
+
+These are absolute paths, the pooling of a checkpoint, ``method.fit_factors``, and the best values of a search
+(recipe=tuned).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+from krona.config import tuned
+from krona.config.choices import choices, is_overridden
+from krona.config.learning_rates import rate_notes
+from krona.config.model_folder import folder_pooling, read_model_config
+from krona.messages import KronaError
+from krona.paths import OUTPUTS, expand
+
+TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
+STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
+FOLDERS = (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path"))
+
+
+def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
+    """Set the values in ``config``. Return notes for the user, about a missing recipe or the origin of values.
+
+    Args:
+        chosen: maps each folder of conf/, such as ``method``, to the name of the chosen file.
+
+    Raises:
+        KronaError: the size of a checkpoint was overridden, a file of the checkpoint is damaged, or no search is done.
+    """
+    for section, key in FOLDERS:
+        values = config.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
+            values[key] = str(expand(values[key]).absolute())  # result.json and the adapter then name it everywhere
+    rates = None
+    backbone = config.get("backbone")
+    if isinstance(backbone, dict):
+        if backbone.get("pooling") == "auto":
+            backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
+        _require_sizes(backbone, overrides)
+        rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
+    if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
+        config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
+    asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
+    if asked is None:
+        has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
+        is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
+        notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
+    else:
+        notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
+    name, file = config.get("method", {}).get("name"), chosen.get("method")
+    if None not in (name, file) and name != file and not is_overridden("method.name", overrides):
+        notes.append(
+            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in it"
+        )
+    return notes
+
+
+def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
+    """Raise `KronaError` if an override sets a size of a pretrained backbone that the checkpoint does not have.
+
+    Only a checkpoint in a folder can be read here. For a checkpoint of the Hub, any override of a size is an error.
+    """
+    sizes = backbone.get("sizes")
+    if not isinstance(sizes, dict):  # another type is reported later
+        return
+    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone.get("name") != "nano"
+    found = read_model_config(backbone)
+    whole = is_overridden("backbone.sizes", overrides)
+    for key, value in sizes.items():
+        is_typed = whole or is_overridden(f"backbone.sizes.{key}", overrides)
+        if is_typed and (of_hub or found.get(key) != value):
+            reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
+            raise KronaError(
+                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone.get('name')} {reason}. "
+                "To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
+            )
+
+
+def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
+    """Set the best values of a search in ``config``. Return a note on their origin.
+
+    A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
+    """
+    values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
+    shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
+    for key, value in values.items():
+        is_set = shape_set if key in tuned.GROUP_KEYS["factors"] else is_overridden(key, overrides)
+        if key == "optimizer.lr" or not is_set:
+            *parents, last = key.split(".")
+            reduce(getitem, parents, config)[last] = value
+    return note
