@@ -117,7 +117,7 @@ def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch:
         ("recipe=tuned", "A search can't use recipe=tuned"),
         ("recipe=tuned/mine", "A search can't use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),
-        ("seed=0,1", "describes 2 runs"),
+        ("seed=0,1", "seed=0,1 has several values."),
         ("task=rte data=tsv data.path=/nowhere", "data.path=/nowhere: no such folder"),
         ("optimizer.lr=1e-3 method.scaling=2 factors=2x384", "All searched parameters are fixed"),
     ],

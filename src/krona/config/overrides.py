@@ -56,7 +56,9 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if not options.multirun and (several := find_sweep(ready)):
         key, _, values = several.lstrip("+").partition("=")
         as_list = "" if "(" in values else f" To set a list, write {key}=[{values}]."
-        raise KronaError(f"{key}={values} has several values. To start several runs, add -m.{as_list}")
+        raise KronaError(
+            f"{key}={values} has several values. To start several runs, add -m to python train.py.{as_list}"
+        )
     return ready
 
 

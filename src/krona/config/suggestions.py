@@ -65,5 +65,6 @@ def _format_value(value: Any) -> str:
 @cache
 def habits() -> dict[str, str]:
     """Return a dict from each known key or choice of other tools to krona's replacement."""
-    table: Any = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+    table: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast
     return {key: instead for instead, keys in table.items() for key in keys}
