@@ -94,12 +94,12 @@ def test_a_sound_folder_has_nothing_broken(tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
-@pytest.mark.parametrize(("content", "why"), [("[" * 100_000, "is not a result"), ('{"schema": 9}', "schema 9")])
-def test_a_result_that_cant_be_read(content: str, why: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": 9}'])
+def test_a_result_that_cant_be_read(content: str, tmp_path: Path) -> None:
     folder = run(tmp_path)
     (folder / "result.json").write_text(content)
     (line,) = lines(tmp_path, "damaged run")
-    assert (line.level, why in line.text) == ("broken", True), line
+    assert (line.level, "is not a result" in line.text) == ("broken", True), line
     assert line.fix is None  # the folder may belong to another program
 
 
