@@ -117,7 +117,8 @@ def test_the_record_is_written_once(tmp_path: Path) -> None:
     def begin(config: dict[str, Any], **record: str) -> dict[str, str]:
         spec = JobSpec(config=config, outputs=tmp_path, record=record)
         with claimed(spec, Ranks()):
-            result = Result(spec.run_id, "running", method="lora", task="sample_rte", seed=0, config=config)
+            named = {"method": "lora", "task": "sample_rte", "seed": 0, "config": config}
+            result = Result(run_id=spec.run_id, status="running", **named)
             write_result(spec.folder, result)
             spec.write_record()
         return {file.name: file.read_text() for file in (spec.folder / ".hydra").iterdir()}
