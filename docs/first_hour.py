@@ -15,9 +15,9 @@ print(configs[2]["method"]["kron_factors"], configs[2]["optimizer"]["lr"])
 # %% Train them. A run that is already done is not repeated.
 from rich.console import Console
 
-from krona.training.jobs.job import JobSpec
-from krona.training.jobs.library_warnings import quiet_libraries
-from krona.training.jobs.run_job import run_job
+from krona.training.job import JobSpec
+from krona.training.library_warnings import quiet_libraries
+from krona.training.run_job import run_job
 from krona.paths import OUTPUTS
 
 quiet_libraries()

@@ -13,9 +13,9 @@ from rich.console import Console
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.runs.interrupts import Interrupted
-from krona.training.jobs.job import Job, JobSpec
-from krona.training.jobs.library_warnings import quiet_libraries
-from krona.training.jobs.run_job import run_job
+from krona.training.job import Job, JobSpec
+from krona.training.library_warnings import quiet_libraries
+from krona.training.run_job import run_job
 from tasks import glue_files
 
 SMALL = ["batch_size=4", "max_source_length=24", "optimizer.warmup_steps=2", "optimizer.lr=3e-2"]

@@ -15,7 +15,6 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
-from krona.training.memory import recompute_blocks
 from tiny_models import evaluate as output
 from tiny_models import train
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5
@@ -150,7 +149,7 @@ def test_gradient_checkpointing_changes_no_bit(name: str) -> None:
         model = inserted(name)
         disturb(model, by=DISTANCE.get(name, 0.1))
         if checkpointing:
-            recompute_blocks(model)
+            model.activation_checkpointing_enable({"use_reentrant": False})
         model.train()
         torch.manual_seed(3)  # dropout
         model(**batch(), use_cache=False).loss.backward()

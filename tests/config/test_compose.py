@@ -20,8 +20,9 @@ from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.runs.result import Result, write_result
-from krona.training.jobs.job import JobSpec, claimed
-from krona.training.ranks import Ranks
+from krona.training.devices import Ranks
+from krona.training.job import JobSpec
+from krona.training.run_job import claimed
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),

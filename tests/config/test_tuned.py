@@ -14,7 +14,7 @@ from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, write_result
-from krona.training.jobs.job import identify
+from krona.training.job import identify
 from runs.made_runs import new_study
 
 pytestmark = pytest.mark.usefixtures("composer")

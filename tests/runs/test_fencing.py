@@ -16,9 +16,9 @@ from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
 from krona.runs.heartbeat import LAPSE_S
 from krona.runs.result import Result, write_result
+from krona.training import run_job
 from krona.training.checkpoint import AtomicCheckpoints
-from krona.training.jobs import run_job
-from krona.training.ranks import Ranks
+from krona.training.devices import Ranks
 from krona.training.run_files import RunFiles
 from one_job import config, run
 
@@ -66,7 +66,7 @@ def end(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
-    """Write all files of a run in the order of `krona.training.jobs.run_job`."""
+    """Write all files of a run in the order of `krona.training.run_job`."""
     mine = claim(folder)
     if mine is None:
         return

@@ -9,8 +9,8 @@ import pytest
 from krona.runs.folder import RunFolder
 from krona.runs.result import write_result
 from krona.sweeps.output import TOTAL, next_command, progress_line, read_outcome, show
-from krona.training.jobs import summary
-from krona.training.jobs.job import Job
+from krona.training import summary
+from krona.training.job import Job
 from report.generate import make_result
 from runs.made_runs import claimed
 from typed_run import printed

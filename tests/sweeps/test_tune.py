@@ -16,8 +16,8 @@ from krona.paths import CONF
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
-from krona.training.jobs.job import Job, JobSpec
-from krona.training.jobs.library_warnings import quiet_libraries
+from krona.training.job import Job, JobSpec
+from krona.training.library_warnings import quiet_libraries
 from runs.made_runs import claimed, dead_pid, new_study, run
 from trackers.one_run import SMALL
 

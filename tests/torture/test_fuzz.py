@@ -155,8 +155,9 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     import torch
 
     from krona.training.checkpoint import AtomicCheckpoints
-    from krona.training.jobs.job import JobSpec, claimed
-    from krona.training.ranks import Ranks
+    from krona.training.devices import Ranks
+    from krona.training.job import JobSpec
+    from krona.training.run_job import claimed
 
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied

@@ -29,7 +29,6 @@ from krona.runs.folder import RunFolder
 from krona.runs.frame import summaries
 from krona.runs.result import read_result, write_result
 from krona.tasks import hub
-from krona.training.jobs.job import _prepare
 from one_job import config, run
 from runs.made_runs import aged, claimed, dead_pid, tree
 from torture.damage import judge, run_command
@@ -270,10 +269,10 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     """Return all functions that remove files below outputs/, by name."""
 
     def prepare() -> None:
-        spec: Any = SimpleNamespace(run=RunFolder(outputs / "run"), notes=[], overwrites=True)
-        if (claim := spec.run.claim()) is not None:
+        folder = RunFolder(outputs / "run")
+        if (claim := folder.claim()) is not None:
             try:
-                _prepare(spec, claim)
+                folder.remove_attempt(claim)
             finally:
                 claim.release()
 

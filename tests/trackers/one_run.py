@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from krona.training.jobs.job import Job
+from krona.training.job import Job
 from one_job import config as compose
 from one_job import run
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
+from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
-from krona.training.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
 

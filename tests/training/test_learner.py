@@ -19,7 +19,6 @@ from krona.config.settings import Optimizer, Run
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner
-from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts
 from krona.training.trainer import AfterEpoch
 from one_job import config
@@ -92,7 +91,7 @@ def learner(
     )
     backbone: Any = Mock(model=model, family=EncoderDecoder(None, None))  # type: ignore[arg-type]
     data: Any = Mock(dev=dev or scores(*range(100)))
-    return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), ranks=Ranks(), **calls)
+    return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), **calls)
 
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, **more: Any) -> None:
@@ -186,12 +185,6 @@ def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
 def test_an_optimizer_that_does_not_accept_the_weights_is_named(tmp_path: Path) -> None:
     tuned = learner(tiny_t5(), optimizer="Muon", lr=0.1, clip=None, warmup=0)
     with pytest.raises(KronaError, match=r"torch\.optim\.Muon does not accept the weights .* only supports 2D"):
-        fit(tuned, tmp_path, epochs=1)
-
-
-def test_a_rate_that_overflows_names_the_step(tmp_path: Path) -> None:
-    tuned = learner(inserted("krona"), optimizer="AdamW", lr=1e38, clip=None, warmup=0)
-    with pytest.raises(KronaError, match=r"The learning rate of step 1 is 1e\+38, .* optimizer\.lr \(now 1e\+38\)"):
         fit(tuned, tmp_path, epochs=1)
 
 

@@ -34,7 +34,7 @@ from krona.runs.predictions import unpack_outcomes
 from krona.runs.provenance import _hash_own, own_code
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
-from krona.training.jobs.job import Job
+from krona.training.job import Job
 from krona.training.learner import Learner
 from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
@@ -62,24 +62,21 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == FILES
 
 
-@pytest.mark.parametrize(
-    ("value", "wrong"), [(math.nan, r"best epoch, \S+ is"), (1e30, "best epoch, the loss on the first row of dev is")]
-)
 def test_a_model_that_is_not_finite_is_not_saved(
-    value: float, wrong: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restore = Learner.restore_best
 
     def break_after(learner: Learner) -> Any:  # like a last step whose loss was finite
         found = restore(learner)
         for parameter in learner.model.parameters():
-            parameter.data.fill_(value) if parameter.requires_grad else None
+            parameter.data.fill_(math.nan) if parameter.requires_grad else None
         return found
 
     monkeypatch.setattr(Learner, "restore_best", break_after)
     job, _ = run(values, tmp_path)
     assert job.state == "failed"
-    assert re.search(rf"{wrong} not finite\. .*optimizer\.lr \(now ", str(job.error))
+    assert re.search(r"best epoch, \S+ is not finite\. .*optimizer\.lr \(now ", str(job.error))
     assert read_result(job.folder / "result.json").status == "failed"
     assert not (job.folder / "adapter.safetensors").exists()
 
@@ -321,7 +318,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     def stop() -> None:
         if lost == "disk":
             full = Mock(side_effect=KronaError("no space left"))
-            monkeypatch.setattr("krona.training.jobs.run_job.write_result", full)
+            monkeypatch.setattr("krona.training.run_job.write_result", full)
         else:
             (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
         raise Interrupted(signal.SIGINT)
@@ -541,7 +538,7 @@ def test_a_run_says_that_it_resumes_with_other_code(
 ) -> None:
     def commit(name: str) -> None:
         found = {"git_commit": name, "git_dirty": False, "git_code": name}
-        for module in ("runs.provenance", "training.jobs.job"):
+        for module in ("runs.provenance", "training.job"):
             monkeypatch.setattr(f"krona.{module}.code_version", lambda: found)
 
     commit("a" * 40)

@@ -122,7 +122,7 @@ def _svdvals(M: Tensor) -> Tensor:
     return values
 
 
-def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
+def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str, Any] | None:
     """Measure the update of the active adapter at each module that it adapts, or return None if it has no branches.
 
     ``passes`` calls the model on the rows with which drift is measured. The drift of a module is Σ‖ΔW h‖² / Σ‖W h‖²
@@ -148,7 +148,7 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
 
 
 @torch.no_grad()
-def _drifts(places: Mapping[str, Adapted], passes: Callable[[], None]) -> dict[str, float | None]:
+def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict[str, float | None]:
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str, plain: Tensor, moved: Tensor) -> None:

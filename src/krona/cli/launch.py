@@ -67,7 +67,7 @@ def launch(
 
 def _require_one_launch(arguments: Sequence[str]) -> None:
     if {"-m", "--multirun"} & set(arguments):
-        from krona.training.ranks import require_one_launch  # imports torch
+        from krona.training.devices import require_one_launch  # imports torch
 
         require_one_launch(arguments)
 

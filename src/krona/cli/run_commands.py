@@ -100,7 +100,7 @@ def list_runs(
 def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginning of it, or its folder")]) -> None:
     """Show the state, the scores and the notes of one run, and the commands to continue with."""
     from krona.runs.folder import find_run
-    from krona.training.jobs.summary import show_run
+    from krona.training.summary import show_run
 
     show_run(find_run(paths.OUTPUTS, run), Console())
 

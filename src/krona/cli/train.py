@@ -22,11 +22,11 @@ from krona.config.targets import KINDS
 from krona.formatting import say
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
-from krona.training.jobs.library_warnings import quiet_libraries
+from krona.training.library_warnings import quiet_libraries
 
 if TYPE_CHECKING:  # torch, which --help does not need
     from krona.config.settings import Run
-    from krona.training.jobs.job import Job
+    from krona.training.job import Job
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SHAPES = re.compile(  # overrides with which a method may not fit its backbone
@@ -42,7 +42,7 @@ def train() -> NoReturn:
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.training.ranks import my_rank
+    from krona.training.devices import my_rank
 
     quiet_libraries()
     hydra_config = HydraConfig.get()
@@ -67,8 +67,8 @@ def job(cfg: DictConfig) -> "Job":
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     from krona.sweeps.output import finished_seconds, position
     from krona.sweeps.workers import worker_number
-    from krona.training.jobs.job import JobSpec
-    from krona.training.jobs.run_job import run_job
+    from krona.training.job import JobSpec
+    from krona.training.run_job import run_job
 
     run = build_job(cfg)
     spec = JobSpec(
@@ -77,6 +77,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
+        overrides=HydraConfig.get().overrides.task,
         shows_notes=not multirun or not finished_seconds,  # until the first run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
@@ -85,7 +86,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
 
 
 def _failed(overrides: Sequence[str], error: str) -> "Job":
-    from krona.training.jobs.job import Job
+    from krona.training.job import Job
 
     return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
 
@@ -94,7 +95,7 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
     from krona.sweeps.output import progress_line
     from krona.sweeps.workers import worker_count, worker_number
-    from krona.training.jobs.summary import print_summary
+    from krona.training.summary import print_summary
 
     if multirun:
         if worker_number() is None or done.state in ("done", "failed"):
@@ -128,8 +129,8 @@ def render_config(options: Namespace) -> str | None:
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
     from krona.config import check
-    from krona.training.jobs.job import identify
-    from krona.training.jobs.preflight import require
+    from krona.training.job import identify
+    from krona.training.preflight import require
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]

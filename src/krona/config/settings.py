@@ -147,8 +147,6 @@ class Trainer:
     """Kind of device; auto: a GPU if there is one."""
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """The division of work among devices. With fsdp, each stores only a part of the frozen weights."""
     num_workers: NonNegative
     """Processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
@@ -184,10 +182,8 @@ class Trainer:
 
     @model_validator(mode="after")
     def _check_compile(self) -> Self:
-        if self.compile and (self.strategy == "fsdp" or self.gradient_checkpointing):
-            raise ValueError(
-                "trainer.compile=true can't be used with trainer.strategy=fsdp or trainer.gradient_checkpointing=true"
-            )
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError("trainer.compile=true can't be used with trainer.gradient_checkpointing=true")
         return self
 
     @property

@@ -13,8 +13,8 @@ from krona.formatting import as_typed, duration, say, scores, table, terminal_wi
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.suspicious_scores import remark_lines
-from krona.training.jobs.job import WORDS, Job, code_change
-from krona.training.jobs.summary import heading, outputs_option
+from krona.training.job import WORDS, Job, code_change
+from krona.training.summary import heading, outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left

@@ -36,7 +36,7 @@ def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | 
 
 
 def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> RunState:
-    from krona.training.jobs.job import identify  # imported here because it imports torch, which takes seconds
+    from krona.training.job import identify  # imported here because it imports torch, which takes seconds
 
     config: dict[str, Any] | None = None
     typed = tuple(item.removeprefix("++") for item in job)

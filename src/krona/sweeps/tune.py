@@ -31,10 +31,10 @@ from krona.runs.interrupts import Interrupted
 from krona.runs.run_id import canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
-from krona.training.jobs.job import JobSpec
-from krona.training.jobs.library_warnings import quiet_libraries
-from krona.training.jobs.preflight import require
-from krona.training.jobs.run_job import run_job
+from krona.training.job import JobSpec
+from krona.training.library_warnings import quiet_libraries
+from krona.training.preflight import require
+from krona.training.run_job import run_job
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 KEYS = {"low", "high", "log", "choices", "needs", "also"}  # of an axis in the YAML of a search space

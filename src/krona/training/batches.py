@@ -7,7 +7,7 @@ from torch.utils.data import Sampler
 
 from krona.tasks import Tokenised
 from krona.tasks.splits import permutation
-from krona.training.ranks import Ranks
+from krona.training.devices import Ranks
 
 WINDOW = 50  # number of batches in a window (`TrainingBatches`)
 

@@ -15,8 +15,8 @@ from krona.messages import KronaError, join_names
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
+from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
-from krona.training.ranks import Ranks
 from krona.training.schedule import count_batches
 
 
@@ -107,17 +107,16 @@ def build_data(
         )
 
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
-    scoring = Ranks() if trainer.strategy == "fsdp" else ranks  # with FSDP all ranks process the same batches
 
     def evaluation(name: str) -> SplitEvaluation:
-        batches = ShortToLong(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=scoring)
+        batches = ShortToLong(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=ranks)
         return SplitEvaluation(
             task=settings.task,
             split=by_name[name],
             batches=DataLoader(tokens[name].rows, batch_sampler=batches, **loading),
             family=family,
             max_label_tokens=max_label_tokens,
-            ranks=scoring,
+            ranks=ranks,
             bf16=trainer.frozen_in_bf16,
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +17,7 @@ from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.tasks import Split, Task
 from krona.training.batches import ShortToLong
-from krona.training.ranks import Ranks
+from krona.training.devices import Ranks
 
 DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
 
@@ -59,12 +60,13 @@ class SplitEvaluation:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             return [text.strip() for text in self.family.answers(model, inputs, longest=self.max_label_tokens)]
 
-    def row_loss(self, model: nn.Module, row: int) -> Tensor:
-        """Return the loss of one row, summed over its label tokens. The row is not padded."""
+    def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
+        """Return the losses of up to ``count`` evenly spaced rows, each summed over the label tokens of the row."""
         rows: Any = self.batches.dataset
-        device = next(model.parameters()).device
-        batch = {name: values.to(device) for name, values in self.family.collate([rows[row]]).items()}
-        return self.family.summed_loss(model, batch)
+        device, count = next(model.parameters()).device, min(count, len(rows))
+        chosen = [self.family.collate([rows[number * len(rows) // count]]) for number in range(count)]
+        batches = [{name: values.to(device) for name, values in row.items()} for row in chosen]
+        return [self.family.summed_loss(model, batch) for batch in batches]
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return the dict of `score_predictions` for all ranks. ``texts`` are this rank's predictions, in order."""
@@ -144,25 +146,18 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
 
 
-def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
-    """Raise `KronaError` if a trained weight or the loss of the first dev row is not finite.
+def require_finite(model: nn.Module, *, lr: float) -> None:
+    """Raise `KronaError` if a trained weight is not finite.
 
-    The check during training is not sufficient. It tests the loss of each step, which is computed before the weights
-    are updated. Therefore it does not test the last update of the weights.
+    The learner checks the loss of each step, which is computed before the weights are updated, so it does not notice a
+    wrong last update.
     """
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if not trained:
-        return
-    wrong = next((name for name, parameter in trained if not bool(torch.isfinite(parameter).all())), None)
-    if wrong is None:
-        with dev.inference(model):
-            first = dev.row_loss(model, 0)
-        wrong = None if bool(torch.isfinite(first)) else "the loss on the first row of dev"
-    if wrong is not None:
-        raise KronaError(
-            f"With the weights of the best epoch, {wrong} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
-            "method.scaling, or trainer.precision=32-true."
-        )
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+            raise KronaError(
+                f"With the weights of the best epoch, {name} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
+                "method.scaling, or trainer.precision=32-true."
+            )
 
 
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
@@ -171,16 +166,9 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
     `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
     measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
     """
-    rows: Any = dev.batches.dataset
-    count = min(DRIFT_ROWS, len(rows))
-
-    def pass_rows() -> None:
-        for number in range(count):
-            dev.row_loss(model, number * len(rows) // count)
-
     try:
         with dev.inference(model):
-            measured: Any = update.measure_updates(model, pass_rows)
+            measured: Any = update.measure_updates(model, partial(dev.compute_losses, model, DRIFT_ROWS))
             result.learned = measured
     except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")

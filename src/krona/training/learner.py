@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,20 +18,18 @@ from krona.messages import KronaError
 from krona.training.batches import mix_seeds
 from krona.training.compiled import compile_loss
 from krona.training.data import RunData
+from krona.training.devices import Ranks
 from krona.training.evaluation import ScoringModule
-from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts, build_schedule
-
-HIGHEST_RATE = 1e30  # a step of a higher rate is too long for fp32, and optimizers raise an error about overflow
 
 
 class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
-    over ranks. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
+    over processes. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
     divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
-    `Ranks` adds up the gradients of the ranks.
+    With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the gradients.
 
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
     each epoch. The scores are those that a validation loader would give.
@@ -40,6 +39,7 @@ class Learner(ScoringModule):
 
     # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.
     strict_loading = False
+    allow_zero_length_dataloader_with_multiple_devices = True  # few rows of dev: some processes have none
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Learner(ScoringModule):
         steps: StepCounts,
         *,
         after_backward: Callable[["Learner"], None] = lambda learner: None,
-        ranks: Ranks,
+        ranks: Ranks = Ranks(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(backbone.model, [data.dev, data.test])
         self.automatic_optimization = False
@@ -120,28 +120,24 @@ class Learner(ScoringModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
+        strategy: Any = self.trainer.strategy
         rows = len(batch["labels"])
-        tokens = are_counted(batch["labels"]).sum()
-        self.ranks.add_up([tokens])
+        tokens = self.ranks.add_up(are_counted(batch["labels"]).sum())
         loss = torch.zeros((), device=self.device, dtype=torch.float32)
         optimizer.zero_grad()
-        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
-        if self.settings.trainer.strategy == "fsdp":  # all ranks must run the model the same number of times
-            parts += [self.family.no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
-        for part in parts:
+        # A process without rows uses a row without labels, because all processes must take part in the exchange.
+        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows))) or [self.family.no_rows(batch)]
+        for number, part in enumerate(parts, start=1):
             part_loss = self.summed_loss(self.model, part) / tokens
-            self.manual_backward(part_loss)
+            more_follow = self.ranks.size > 1 and number < len(parts)  # DDP averages the gradients after the last part
+            with strategy.block_backward_sync() if more_follow else nullcontext():
+                self.manual_backward(part_loss * self.ranks.size)
             loss += part_loss.detach()
-        self.ranks.add_up([*self._gradients(), loss])
+        self.ranks.add_up(loss)
         self.after_backward(self)
         if (most := self.settings.optimizer.gradient_clip) is not None:
             self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
         self._lr = scheduler.get_last_lr()[0]
-        if not abs(self._lr) <= HIGHEST_RATE:
-            raise KronaError(
-                f"The learning rate of step {self.global_step + 1} is {self._lr:g}, which is too high. Try a lower "
-                f"optimizer.lr (now {self.settings.optimizer.lr:g}) or other arguments of the scheduler."
-            )
         optimizer.step()
         scheduler.step()
         self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
@@ -150,12 +146,6 @@ class Learner(ScoringModule):
         if self.global_step >= self.steps.total:  # trainer.max_steps can be reached in the middle of an epoch
             self.trainer.should_stop = True
         return loss
-
-    def _gradients(self) -> list[Tensor]:
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in trainable if self.ranks.size > 1 else ():  # the gradients of a rank without rows are zeros
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        return [p.grad for p in trainable if p.grad is not None]
 
     def on_validation_start(self) -> None:
         super().on_validation_start()

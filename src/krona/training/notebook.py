@@ -15,8 +15,8 @@ from krona.adapters.init_from import InitialWeights
 from krona.config import check
 from krona.paths import OUTPUTS
 from krona.runs.result import Result
+from krona.training.devices import Ranks
 from krona.training.learner import Learner
-from krona.training.ranks import Ranks
 from krona.training.run import prepare
 
 
@@ -59,5 +59,5 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     initial = InitialWeights.of(settings.init_from)
     prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
     data = prepared.data
-    module = Learner(settings, prepared.backbone, data, prepared.steps, ranks=Ranks())
+    module = Learner(settings, prepared.backbone, data, prepared.steps)
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

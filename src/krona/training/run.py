@@ -19,17 +19,17 @@ from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.config.settings import Run
 from krona.messages import KronaError
+from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
+from krona.training.devices import Ranks
 from krona.training.evaluation import measure_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
-from krona.training.memory import recompute_blocks, shard_frozen
 from krona.training.progress import Progress
-from krona.training.ranks import Ranks
 from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, count_steps, schedule_notes
 from krona.training.tracking import Tracking
@@ -44,7 +44,7 @@ def run(
     initial: InitialWeights | None,
     progress: Progress,
     tracking: Tracking,
-    after_epoch: Callable[[Learner], None],
+    after_epoch: Callable[[Learner], None] | None = None,
     share: bool = False,
 ) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
@@ -58,6 +58,8 @@ def run(
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
+
+    # Data, backbone and method
     cache, ranks = files.run.path.parent / ".cache" / "tokens", files.ranks
     prepared = prepare(settings, result, initial=initial, cache=cache, ranks=ranks, share=share)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
@@ -71,7 +73,9 @@ def run(
         files.write_epoch(result)
         progress.epoch(learner)
         tracking.epoch(learner)
-        after_epoch(learner)
+        stop_if_interrupted()
+        if after_epoch is not None:
+            after_epoch(learner)
 
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
@@ -80,7 +84,7 @@ def run(
 
     # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.
     best = learner.restore_best()
-    require_finite(model, data.dev, lr=settings.optimizer.lr)
+    require_finite(model, lr=settings.optimizer.lr)
     scored = {"dev": (data.dev.split, best["dev"])}
     if settings.score_test:
         test_began = time.perf_counter()
@@ -99,16 +103,15 @@ def run(
     result.status = "done"
     result.provenance["finished"] = now()
 
-    # Measurements that are not part of the reported time and memory
-    if ranks.first or settings.trainer.strategy == "fsdp":  # with FSDP, all ranks must run the model
-        measure_updates(result, model, data.dev)
-
     # Files
-    texts = prepared.backbone.family.texts
-    predictions = {
-        name: (replace(split, sources=texts(split)), score["predictions"]) for name, (split, score) in scored.items()
-    }
-    files.write_end(settings, result, learner.model, predictions, backbone=prepared.fingerprint)
+    if ranks.first:
+        measure_updates(result, model, data.dev)  # not part of the reported time and memory
+        texts = prepared.backbone.family.texts
+        predictions = {
+            name: (replace(split, sources=texts(split)), score["predictions"])
+            for name, (split, score) in scored.items()
+        }
+        files.write_end(settings, result, learner.model, predictions, backbone=prepared.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +121,14 @@ class Prepared:
     backbone: backbones.Loaded
     data: RunData
     steps: StepCounts
-    fingerprint: Fingerprint | None  # the fingerprint of the backbone, computed before FSDP shards its weights
+    fingerprint: Fingerprint | None  # of the backbone, before training
 
 
 def prepare(
     settings: Run, result: Result, *, initial: InitialWeights | None, cache: Path, ranks: Ranks, share: bool = False
 ) -> Prepared:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``."""
-    trainer = settings.trainer
+    trainer, method = settings.trainer, settings.method
     keep_freed_memory()
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
     torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
@@ -137,44 +140,37 @@ def prepare(
     splits = load_splits(settings, fingerprint=result.provenance["data_fingerprint"], share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
+    model = backbone.model
     data = build_data(settings, result, splits, backbone, cache=cache, ranks=ranks)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
     # Method
-    _insert(settings, result, backbone.model, reversible=share)
-    if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
-        train_in_fp32(backbone.model)
-    adapter = Adapter.of(backbone.model)
-    if initial is not None:
-        result.notes += initial.copy_into(backbone.model, adapter)
-
-    # Options for large backbones
-    if trainer.gradient_checkpointing:
-        recompute_blocks(backbone.model)
-    if trainer.strategy == "fsdp":
-        shard_frozen(backbone.model, device=ranks.device)
-    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)
-
-
-def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:
-    method = settings.method
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
-    branch_config, notes = insert_method(
-        model, method, factor_shapes=settings.backbone.factor_shapes, reversible=reversible
-    )
+    branch_config, notes = insert_method(model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share)
     result.notes += notes
+    defaults = method_defaults(method)
+    described: Any = describe_backbone(model.config)
     count = surgery.count(model)
-    described: Any = {**describe_backbone(model.config), "parameters": count.backbone}
+    result.trainable_params, result.trainable_percent = count.trainable, count.percent
+    result.head_params = count.head or None
     result.provenance |= {
         "branch_config": branch_config,
-        "method_defaults": method_defaults(method),
+        "method_defaults": defaults,
         "update_rank": surgery.update_rank(model),
-        "backbone": described,
+        "backbone": described | {"parameters": count.backbone},
     }
     with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
-    result.trainable_params, result.trainable_percent = count.trainable, count.percent
-    result.head_params = count.head or None
+
+    # Initial weights and precision
+    if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
+        train_in_fp32(model)
+    adapter = Adapter.of(model)
+    if initial is not None:
+        result.notes += initial.copy_into(model, adapter)
+    if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)

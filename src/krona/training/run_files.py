@@ -20,14 +20,14 @@ from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS, Result, write_result
 from krona.safe_files import Write
 from krona.tasks import Split
-from krona.training.ranks import Ranks
+from krona.training.devices import Ranks
 
 KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they are smaller
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of a run. Only the first rank writes them, with its ``claim``. On other ranks, ``claim`` is None."""
+    """The files of a run. Only rank 0 writes them, with its ``claim``. On other ranks, ``claim`` is None."""
 
     run: RunFolder
     claim: Claim | None
@@ -67,8 +67,7 @@ class RunFiles:
 
         ``predictions`` is a dict from the name of each split to its rows and their predicted texts.
         """
-        if self.claim is None:
-            return
+        assert self.claim is not None
         run, write = self.run, self.claim.write
         write_metrics(run.metrics, result.dev_curve, write)  # a killed run has not written its last epoch
         write_predictions(run.predictions, predictions, write)

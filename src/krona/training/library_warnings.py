@@ -12,7 +12,6 @@ WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # the run's folder contains the claim and the log
     "The `srun` command is available on your system",  # shown on every machine that has srun
     "The number of training batches .* is smaller than the logging interval",  # each epoch is logged anyway
-    "FSDP2-wrapped module .* returned a view tensor",  # T5 does not change the output of a block in place
     ".*isinstance.treespec, LeafSpec.*",  # torch deprecates a name that Lightning uses
     ".*module.* in eval mode.*",  # the frozen backbone is in eval mode until on_train_epoch_start
     "You defined a `validation_step` but have no `val_dataloader`",  # krona's LightningModule scores dev itself

@@ -1,11 +1,11 @@
-"""Specify a job, claim the folder of its run, and find the outcome of a run that has already ended.
+"""Specify a job, and find the outcome of a run that has already ended.
 
 A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,15 +20,12 @@ from krona.config.settings import Run
 from krona.config.targets import KINDS
 from krona.messages import KronaError, mask_secrets
 from krona.methods.factor_shapes import shape_name
-from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version, own_code
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, run_id
 from krona.runs.slurm_requeue import is_requeued
 from krona.safe_files import Write, write_whole
-from krona.training.jobs.preflight import require
-from krona.training.ranks import Ranks
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
 WORDS: dict[Outcome, str] = {  # text that is printed for each outcome
@@ -54,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """The specification of a job. Without ``after_epoch``, it can be passed to another process."""
+    """The specification of a job."""
 
     config: Mapping[str, Any]  # composed from the user's command, so it can name any class
     stored: Mapping[str, Any] = field(default_factory=dict)  # the config without secrets; empty: ``config``
@@ -62,6 +59,7 @@ class JobSpec:
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
     shows_notes: bool = True  # print the notes when the run starts
+    overrides: Sequence[str] | None = None  # of the command of this one run, which torchrun can start
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
     # This function gets the LightningModule after each epoch, when its checkpoint exists. It can raise `Interrupted`.
@@ -144,47 +142,6 @@ def _find_factors(settings: Run) -> Any:
     return factors
 
 
-@contextmanager
-def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
-    """Claim a run's folder on the first rank (process), and inform the other ranks whether the run starts.
-
-    Yield the claim, or a job with the outcome if the run does not start.
-    """
-    starts = False
-    try:
-        with ExitStack() as cleanup:
-            try:
-                found = _claim(spec, cleanup)
-                starts = isinstance(found, Claim)
-            finally:
-                ranks.gather(starts)
-            yield found
-    except OSError as error:
-        raise KronaError(
-            f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
-            "same command to resume the run."
-        ) from error
-
-
-def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
-    outcome = find_outcome(spec)
-    if outcome is not None:
-        if outcome.state == "skipped":
-            with suppress(KronaError, OSError):  # the folder may be read-only
-                spec.run.clean(done=True)
-        return outcome
-    require(spec.settings, spec.initial)
-    claim = spec.run.claim()
-    if claim is None:
-        error = f"{spec.run_id} is already running in {describe(spec.run.owner() or {})}. Wait until it has ended."
-        return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
-    cleanup.callback(claim.release)
-    if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
-        return outcome
-    _prepare(spec, claim)
-    return claim
-
-
 def find_outcome(spec: JobSpec) -> Job | None:
     """Return a job with the outcome of a run that is not executed again, or None if the run has to be executed.
 
@@ -223,25 +180,7 @@ def code_change(result: Result) -> list[str]:
     return [f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}"]
 
 
-def _prepare(spec: JobSpec, claim: Claim) -> None:
-    """Remove the earlier files of a claimed run unless the run resumes from them. Rename a damaged checkpoint."""
-    run = spec.run
-    if spec.overwrites or run.state(ignore_claim=True).state != "interrupted":
-        run.remove_attempt(claim)
-    spec.notes.extend(_code_notes(spec))
-    if not run.checkpoint.is_file():
-        return
-    from krona.training.checkpoint import find_damage  # imports Lightning, which is slow
-
-    if (damage := find_damage(run.checkpoint)) is not None:
-        aside = claim.set_aside(run.checkpoint)
-        spec.notes.append(
-            f"{run.checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
-            "beginning."
-        )
-
-
-def _code_notes(spec: JobSpec) -> list[str]:
+def code_notes(spec: JobSpec) -> list[str]:
     """Return notes about code that has changed since this run was interrupted, or since an equal run of other code."""
     notes = []
     earlier, code = spec.run.state(ignore_claim=True).result, code_version()["git_code"]

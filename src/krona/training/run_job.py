@@ -1,13 +1,17 @@
 """Run one job, from its specification to the recorded result.
 
 `run_job` checks whether the run is done, reserves the run's folder for this process (a claim), trains
-(`krona.training.run`) and records the outcome. With several devices, each process (rank) executes the same functions,
-but only rank 0 claims the folder, writes files and prints.
+(`krona.training.run`) and records the outcome.
 """
 
+import os
 import signal
+import subprocess
+import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,51 +20,64 @@ import torch
 from rich.console import Console
 
 from krona.backbones import source
-from krona.formatting import say
+from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
-from krona.runs.claim import Claim, ClaimLostError
-from krona.runs.interrupts import Interrupted, forget_signals, stop_if_interrupted
+from krona.runs.claim import Claim, ClaimLostError, describe
+from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.provenance import own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.training.jobs.job import Job, JobSpec, claimed, find_outcome
-from krona.training.jobs.preflight import count_devices, devices_wanted, require
-from krona.training.jobs.start_ranks import run_by_ranks
+from krona.training.devices import Ranks, join_processes, num_processes, torchrun
+from krona.training.job import Job, JobSpec, code_notes, find_outcome
 from krona.training.machine import device_name
-from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
+from krona.training.preflight import count_devices, devices_wanted, require
 
 
 def run_job(spec: JobSpec, console: Console) -> Job:
     """Run a job unless its run is done, and return the job with its outcome.
 
-    If the run fails, the error is recorded in its result.json and in the returned job.
+    If the run fails, the error is recorded in its result.json and in the returned job. With ``trainer.devices`` above
+    1, torchrun replaces this process, or in a multirun becomes its child process.
 
     Raises:
         KronaError: the config is invalid, so that the run was not started and no files were written. Or the run
             stopped because its folder can't be written to, or because another process took over the run.
         Interrupted: a signal or ``spec.after_epoch`` stopped the run. The run's result.json records the interrupt.
     """
-    if spec.settings.trainer.fast_dev_run:
-        return _rehearse(spec, console)
-    return run_on_devices(spec, console)
+    trainer = spec.settings.trainer
+    devices = devices_wanted(trainer)
+    if devices > 1 and num_processes() == 1:
+        return find_outcome(spec) or _run_by_torchrun(spec, devices)
+    with join_processes(accelerator=count_devices(trainer)[0]) as ranks:
+        return (_rehearse if trainer.fast_dev_run else _run)(spec, ranks, console)
 
 
-def run_on_devices(spec: JobSpec, console: Console) -> Job:
-    """Run a job in this process, or in a new process for each device unless torchrun or srun started this process."""
-    devices = devices_wanted(spec.settings.trainer)
-    if num_processes() > 1:
-        with join_ranks(devices=devices, accelerator=count_devices(spec.settings.trainer)[0]) as ranks:
-            return _run_rank(spec, ranks, console)
-    if devices == 1:
-        return _run_rank(spec, Ranks(), console)
-    if (known := find_outcome(spec)) is not None:
-        return known
+def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
     require(spec.settings, spec.initial)
-    if spec.after_epoch is not None:
-        raise KronaError("A trial of a study can't use several devices. Use trainer.devices=1 and several --workers.")
-    return run_by_ranks(spec, devices=devices)
+    if spec.overrides is None:
+        raise KronaError(
+            "A run on several devices needs a process for each device. Use train.py or torchrun to start it. A trial "
+            "of a study cannot use several devices."
+        )
+    overrides = [*spec.overrides, f"hydra.run.dir={override_text(str(spec.outputs))}"]
+    command, variables = torchrun(devices, overrides)
+    if not spec.multirun:
+        sys.stdout.flush()
+        os.execve(command[0], command, variables)
+    process = subprocess.Popen(command, env=variables, start_new_session=True)  # Ctrl-C reaches only this process
+    try:
+        process.wait()
+    except BaseException:
+        process.terminate()  # torchrun forwards the signal to its processes
+        process.wait()
+        raise
+    known = spec.run.state()
+    if known.state == "done":
+        return Job(spec.run_id, "done", spec.folder, known.result)
+    error = known.error or f"The run is {known.state}. Its messages are above. The same command resumes it."
+    return Job(spec.run_id, "failed", spec.folder, known.result, error)
 
 
-def _rehearse(spec: JobSpec, console: Console) -> Job:
+def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     """Run one epoch of a few batches without loggers in a temporary folder (``trainer.fast_dev_run``)."""
     if spec.multirun:
         raise KronaError("trainer.fast_dev_run saves no results, so it can't be used in a sweep. Remove -m.")
@@ -69,7 +86,7 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
         config = {**spec.config, "trainer": trainer, "logger": {}}
         rehearsal = replace(spec, config=config, outputs=Path(folder), after_epoch=None)
-        job, log = run_on_devices(rehearsal, console), rehearsal.run.log
+        job, log = _run(rehearsal, ranks, console), rehearsal.run.log
         error, hint = job.error, _trace_hint(log)
         if error is not None and error.endswith(hint):
             text, error = log.read_text(encoding="utf-8"), error.removesuffix(hint)
@@ -81,17 +98,76 @@ def _rehearse(spec: JobSpec, console: Console) -> Job:
     return replace(job, result=None, error=error)
 
 
-def _run_rank(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
-    if not ranks.first:  # trains without files and output
-        if not ranks.gather(False)[0]:
-            return Job(spec.run_id, "skipped", spec.folder)
-        _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
-        return Job(spec.run_id, "done", spec.folder, result)
-    with claimed(spec, ranks) as claim:
-        if isinstance(claim, Job):
-            return claim
-        with spec.run.log.open("a", encoding="utf-8") as log:
-            return _run_claimed(spec, claim, ranks, console, log)
+def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
+    if ranks.first:
+        with claimed(spec, ranks) as claim:
+            if isinstance(claim, Job):
+                return claim
+            with spec.run.log.open("a", encoding="utf-8") as log:
+                return _run_claimed(spec, claim, ranks, console, log)
+    if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
+        try:
+            _train(spec, _new_result(spec), Console(quiet=True), ranks)
+        except RuntimeError as error:
+            raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
+    return Job(spec.run_id, "done", spec.folder)
+
+
+@contextmanager
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
+    """Claim a run's folder, and inform the other ranks whether the run starts.
+
+    Yield the claim, or a job with the outcome if the run does not start.
+    """
+    starts = False
+    try:
+        with ExitStack() as cleanup:
+            try:
+                found = _claim(spec, cleanup)
+                starts = isinstance(found, Claim)
+            finally:
+                ranks.gather(starts)
+            yield found
+    except OSError as error:
+        raise KronaError(
+            f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
+            "same command to resume the run."
+        ) from error
+
+
+def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
+    if (outcome := find_outcome(spec)) is not None:
+        if outcome.state == "skipped":
+            with suppress(KronaError, OSError):  # the folder may be read-only
+                spec.run.clean(done=True)
+        return outcome
+    require(spec.settings, spec.initial)
+    claim = spec.run.claim()
+    if claim is None:
+        error = f"{spec.run_id} is already running in {describe(spec.run.owner() or {})}. Wait until it has ended."
+        return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
+    cleanup.callback(claim.release)
+    if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
+        return outcome
+    if spec.overwrites or spec.run.state(ignore_claim=True).state != "interrupted":
+        spec.run.remove_attempt(claim)
+    spec.notes.extend(code_notes(spec))
+    if spec.run.checkpoint.is_file():
+        _check_checkpoint(spec, claim)
+    return claim
+
+
+def _check_checkpoint(spec: JobSpec, claim: Claim) -> None:
+    """Rename a damaged checkpoint."""
+    from krona.training.checkpoint import find_damage  # imports Lightning, which is slow
+
+    checkpoint = spec.run.checkpoint
+    if (damage := find_damage(checkpoint)) is not None:
+        aside = claim.set_aside(checkpoint)
+        spec.notes.append(
+            f"{checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
+            "beginning."
+        )
 
 
 def _train(
@@ -108,30 +184,21 @@ def _train(
     from krona.training.run_files import RunFiles
     from krona.training.tracking import tracking
 
-    def after_epoch(learner: Any) -> None:
-        stop_if_interrupted()
-        if spec.after_epoch is not None:
-            spec.after_epoch(learner)
-
-    settings = spec.settings if ranks.first else replace(spec.settings, logger={})
+    tracked = spec.settings if ranks.first else replace(spec.settings, logger={})
     progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-    try:
-        with tracking(settings, result, spec.folder, say=progress.say) as callback:
-            files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
-            share = spec.multirun and ranks.size == 1  # the process of a rank runs only one run
-            run(
-                settings,
-                result,
-                files,
-                initial=spec.initial,
-                progress=progress,
-                tracking=callback,
-                after_epoch=after_epoch,
-                share=share,
-            )
-    finally:
-        progress.close()
+    files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
+    with closing(progress), tracking(tracked, result, spec.folder, say=progress.say) as callback:
+        run(
+            spec.settings,
+            result,
+            files,
+            initial=spec.initial,
+            progress=progress,
+            tracking=callback,
+            after_epoch=spec.after_epoch,
+            share=spec.multirun,
+        )
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
@@ -156,16 +223,14 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         # broken if the reader of the output has ended, such as head.
         number = {SystemExit: signal.SIGTERM, BrokenPipeError: signal.SIGPIPE}.get(type(stop))
         raise Interrupted(*(stop.args if number is None else [number])) from None
-    except RankLostError as error:  # this is not an error of the run, so the same command resumes it
-        _finish(result, folder, claim, "interrupted", str(error))
-        return Job(spec.run_id, "failed", folder, result, str(error))
     except Exception as error:
         log.write(traceback.format_exc())
         message = format_error(error)
         if _is_done(spec):
             say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
             return Job(spec.run_id, "done", folder, result)
-        _finish(result, folder, claim, "failed", message)
+        lost = ranks.size > 1 and isinstance(error, RuntimeError)  # perhaps because another process has ended
+        _finish(result, folder, claim, "interrupted" if lost else "failed", message)
         if not isinstance(error, KronaError):
             message += _trace_hint(spec.run.log)
         return Job(spec.run_id, "failed", folder, result, message)

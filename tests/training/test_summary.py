@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from krona.runs.result import Result
-from krona.training.jobs.job import Job
-from krona.training.jobs.summary import heading, print_summary
+from krona.training.job import Job
+from krona.training.summary import heading, print_summary
 from report.generate import make_result
 from typed_run import printed
 

@@ -3,7 +3,6 @@
 The checks take seconds and write no files. All problems are reported in one error message.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,14 +10,13 @@ import torch
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build_optimizer
+from krona.config.validation import Problems
 from krona.messages import KronaError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
+from krona.training.devices import num_processes
 from krona.training.machine import cpu_count
-from krona.training.ranks import num_processes
 
-LOADERS_PER_CORE = 8
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
     "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
@@ -40,87 +38,39 @@ def require(
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
     """
-    initial = initial or InitialWeights.of(settings.init_from)
-    checks: list[Callable[[Run], None]] = [
-        lambda run: require_files(run.task, kind=run.data.kind, path=run.data.path),
-        lambda run: source.require_folders(run.backbone),
-        lambda run: initial.require(run.method.branch) if initial is not None else None,
-        _check_devices,
-        _check_loaders,
-        _check_freezing,
-        *([_check_optimizer, _check_lightning, _check_downloads] if starts else []),
-    ]
-    problems = []
-    for check in checks:
-        try:
-            check(settings)
-        except KronaError as error:
-            problems.append(str(error))
-    if problems:
-        raise KronaError("\n".join(problems))
+    problems, method = Problems(), settings.method
+    with problems.collect():
+        require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
+    with problems.collect():
+        source.require_folders(settings.backbone)
+    with problems.collect():
+        if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
+            initial.require(method.branch)
+    with problems.collect():
+        _check_devices(settings.trainer)
+    if starts:
+        with problems.collect():
+            _check_lightning(settings)
+        with problems.collect():
+            _check_downloads(settings)
+    if settings.trainer.frozen_in_bf16 and method.placement.get("train_backbone"):
+        problems.append(
+            f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "
+            "trainer.precision=bf16-mixed."
+        )
+    problems.raise_all()
     return _insert_without_weights(settings) if insert else ({}, [])
 
 
-def _check_devices(settings: Run) -> None:
-    kind, count = count_devices(settings.trainer)
-    wanted, processes = devices_wanted(settings.trainer), num_processes()
-    if wanted > count and processes == 1:  # with srun, each process may see only its own device
+def _check_devices(trainer: Trainer) -> None:
+    kind, count = count_devices(trainer)
+    wanted = devices_wanted(trainer)
+    if wanted > count and num_processes() == 1:
         noun = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
             f"trainer.devices={wanted} is too high, because this machine has {amount(count, noun)}. Use at most "
             f"trainer.devices={count}."
         )
-    devices = max(wanted, processes)
-    share, remainder = divmod(settings.batch_size, devices)
-    if remainder:
-        near = [f"{number * devices}" for number in (share, share + 1) if number]
-        raise KronaError(
-            f"batch_size={settings.batch_size} is not divisible by {devices} devices. "
-            f"Use batch_size={' or '.join(near)}."
-        )
-    if settings.trainer.strategy == "fsdp" and devices == 1:
-        raise KronaError("trainer.strategy=fsdp needs at least two devices. Use trainer.devices=2 or more.")
-
-
-def _check_loaders(settings: Run) -> None:
-    number, cores = settings.trainer.num_workers, cpu_count()
-    if number > (most := LOADERS_PER_CORE * cores):
-        raise KronaError(
-            f"trainer.num_workers={number} is too high. Each worker is a process, and the limit is {most} on this "
-            f"machine with {amount(cores, 'core')}. Short rows need no workers (trainer.num_workers=0)."
-        )
-
-
-def _check_freezing(settings: Run) -> None:
-    trainer, method = settings.trainer, settings.method
-    if not method.placement.get("train_backbone"):
-        return
-    if trainer.precision == "bf16-frozen":
-        raise KronaError(
-            f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "
-            "trainer.precision=bf16-mixed."
-        )
-    if trainer.strategy == "fsdp":
-        raise KronaError(
-            f"trainer.strategy=fsdp shards only frozen weights, but {method.name} trains all weights. Use "
-            "trainer.strategy=ddp."
-        )
-
-
-def _check_optimizer(settings: Run) -> None:
-    """Build the optimizer and update a weight, because some optimizers reject an argument only in their first step."""
-    target, arguments = settings.optimizer.target, settings.optimizer.arguments
-    if (target, arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
-        return  # the default of conf/config.yaml; an optimizer imports torch._dynamo, which takes a second
-    weight = torch.nn.Parameter(torch.zeros(1, 1))
-    weight.grad = torch.zeros_like(weight)
-    optimizer = build_optimizer(settings.optimizer)([weight])
-    if arguments.get("capturable") and torch.cuda.is_available():
-        return  # needs weights on the GPU
-    try:
-        optimizer.step()
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise KronaError(f"{target} can't be used with these arguments in optimizer.…: {error}") from error
 
 
 def _check_lightning(settings: Run) -> None:

@@ -13,7 +13,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import remark_lines
-from krona.training.jobs.job import Job
+from krona.training.job import Job
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 

@@ -1,0 +1,124 @@
+"""Train on several devices (``trainer.devices``): one process per device, started by torchrun or srun.
+
+Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by their number and
+divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from krona.messages import KronaError
+from krona.paths import program
+from krona.training.machine import cpu_count
+
+Value = TypeVar("Value")
+PATIENCE = timedelta(minutes=10)  # a process that does not respond for this time counts as lost
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The number of this process (its rank) among the processes of its run."""
+
+    rank: int = 0
+    size: int = 1
+    local_size: int = 1  # number of processes on this machine
+
+    @property
+    def first(self) -> bool:
+        """True on rank 0, which is the only process that claims the run, writes files, prints and logs."""
+        return self.rank == 0
+
+    def add_up(self, value: Any) -> Any:
+        """Return the sum of a tensor over all processes. All processes must call the method in the same order."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(value)
+        return value
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all processes, by rank. All processes must call the method in the same order."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+
+def num_processes() -> int:
+    """Return the number of processes that torchrun or srun started for this run."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set by srun only, unlike SLURM_NTASKS
+
+
+def my_rank() -> int:
+    """Return the rank of this process in its run."""
+    if num_processes() == 1:
+        return 0
+    return int(os.environ["RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID"])
+
+
+def require_one_launch(arguments: Sequence[str]) -> None:
+    """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
+    if {"-m", "--multirun"} & set(arguments) and num_processes() > 1:
+        raise KronaError(
+            f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
+            "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "
+            "trainer.devices=N."
+        )
+
+
+def environment() -> Any:
+    """Return Lightning's plugin for the program that started this process.
+
+    Without it, Lightning detects SLURM by itself and requeues the job at SIGUSR1.
+    """
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if num_processes() == 1:
+        return LightningEnvironment()
+    return TorchElasticEnvironment() if "TORCHELASTIC_RUN_ID" in os.environ else SLURMEnvironment(auto_requeue=False)
+
+
+@contextmanager
+def join_processes(*, accelerator: str) -> Iterator[Ranks]:
+    """Connect to the other processes of this run, if there are any. GPUs communicate through NCCL, CPUs through gloo.
+
+    ``accelerator`` is the kind of device, such as ``"cuda"``.
+    """
+    if num_processes() == 1:
+        yield Ranks()
+        return
+    import torch
+    import torch.distributed as dist
+
+    plugin = environment()
+    os.environ |= {"MASTER_ADDR": plugin.main_address, "MASTER_PORT": str(plugin.main_port)}
+    rank, size = plugin.global_rank(), plugin.world_size()
+    if accelerator == "cuda":
+        torch.cuda.set_device(plugin.local_rank())
+    backend = "cpu:gloo,cuda:nccl" if accelerator == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+    try:
+        yield Ranks(rank, size, Ranks(rank, size).gather(socket.gethostname()).count(socket.gethostname()))
+    finally:
+        dist.destroy_process_group()
+
+
+def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment that run ``train.py`` in one process per device of this machine."""
+    script = [word for word in program("train")[1:] if word != "-P"]  # the environment has PYTHONSAFEPATH=1
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    threads = str(max(1, cpu_count() // devices))
+    return [*start, *script, *overrides], {"OMP_NUM_THREADS": threads, **os.environ}
