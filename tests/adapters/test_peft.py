@@ -184,7 +184,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 def targets(kind: str) -> dict[str, Any]:
     return {
         "t5": {"lora": ["q", "v", "wo"], "norm": ["layer_norm", "final_layer_norm"]},
-        "bert": {"lora": ["query", "output.dense"], "norm": ["LayerNorm"]},
+        "bert": {"lora": ["query", "output.dense"], "vera": ["value"], "norm": ["LayerNorm"]},
         "llama": {"lora": ["q_proj", "v_proj", "down_proj"], "norm": ["norm"]},
         "gpt2": {"lora": ["c_attn", "mlp.c_proj"], "norm": ["ln_1", "ln_2", "ln_f"]},
     }[kind]  # fmt: skip
@@ -235,7 +235,7 @@ FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "C3A": lambda t: peft.C3AConfig(target_modules=t["lora"], block_size=8),
     "MiSS": lambda t: peft.MissConfig(target_modules=t["lora"][:2], r=3),
     "HiRA": lambda t: peft.HiraConfig(target_modules=t["lora"], r=3),
-    "VeRA": lambda t: peft.VeraConfig(target_modules=t["lora"][:1], r=6, projection_prng_key=7),
+    "VeRA": lambda t: peft.VeraConfig(target_modules=t.get("vera", t["lora"][:1]), r=6, projection_prng_key=7),
 }  # fmt: skip
 
 

@@ -201,7 +201,7 @@ def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, m
 
     monkeypatch.setattr(Trained, "predict_texts", counted)
     path.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in SENTENCES[:20]) + '{"sentence": null}\n')
-    with pytest.raises(KronaError, match=r"rows.jsonl:21: the column 'sentence' is empty"):
+    with pytest.raises(KronaError, match=r"rows.jsonl:21: the row has no text: 'sentence' is empty"):
         ask(sst2, source=path, output=tmp_path / "a.tsv")
     assert not (tmp_path / "a.tsv").exists()
     assert parts == [8, 8]  # the rows before it were predicted, so not all rows are in memory
