@@ -54,8 +54,6 @@ class HiRA(nn.Module):
         W = self.layer[0].get_parameter("weight").detach() if self.layer else None
         if W is None or (W.is_meta and not self.A.is_meta):
             raise KronaError("HiRA's update depends on the weight of its layer. Insert the adapter into a backbone.")
-        if hasattr(W, "full_tensor"):  # FSDP has sharded the weight, and gathers it only for the forward pass
-            raise KronaError("HiRA's update depends on the weight of its layer, which is divided among devices.")
         W = W.to(self.A.device, self.A.dtype)
         return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)
 
