@@ -24,7 +24,7 @@ from krona.config import check
 from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
-from krona.runs import index
+from krona.runs import frame
 from krona.runs.folder import RunFolder
 from krona.runs.frame import summaries
 from krona.runs.result import read_result, write_result
@@ -88,8 +88,8 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
     pickled = copy("pickled")
     for name in ("adapter.safetensors", "last.ckpt", "predictions.jsonl"):
         (pickled / name).write_bytes(pickle.dumps(Fire(fired)))
-    (outputs / index.FILE).parent.mkdir(exist_ok=True)
-    (outputs / index.FILE).write_bytes(pickle.dumps(Fire(fired)))
+    (outputs / frame.CACHE).parent.mkdir(exist_ok=True)
+    (outputs / frame.CACHE).write_bytes(pickle.dumps(Fire(fired)))
 
     shutil.copytree(done, mine / "run")
     aged(mine / "run" / ".result.json.x1")
