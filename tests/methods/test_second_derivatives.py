@@ -20,7 +20,7 @@ from krona.surgery.wrapper import Adapted
 from tiny_models import output, tiny
 from tiny_t5 import METHODS, disturb, settings
 
-TRAINED = sorted({*METHODS} - {"untuned"}, key=lambda name: name != "krona")
+TRAINED = sorted({*METHODS} - {"untuned"}, key=lambda name: (name != "krona", name))
 KINDS = ("t5", "bert", "gpt2", "llama")
 GRID = [  # krona with every architecture, and each other method with one; the other pairs are slow
     pytest.param(method, kind, marks=() if method == "krona" or kind == KINDS[number % 4] else pytest.mark.slow)
