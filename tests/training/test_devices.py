@@ -105,12 +105,12 @@ def test_a_run_resumes_after_a_signal(target: int | None, number: int, overrides
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_each_run_of_a_sweep_has_its_processes(overrides: list[str], tmp_path: Path) -> None:
-    words = [*overrides, "trainer.max_steps=2", "optimizer._target_=torch.optim.SGD", "optimizer.lr=0.1,1e30", TWO]
+    words = [*overrides, "trainer.max_steps=2", "seed=0,1", TWO]
     done = train(tmp_path / "outputs", "-m", *words, timeout_s=280)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 0, done.stderr
     results = [read_result(path) for path in (tmp_path / "outputs").glob("*/result.json")]
-    assert sorted((result.status, result.provenance["devices"]) for result in results) == [("done", 2), ("failed", 2)]
-    assert "2 runs: 1 done, 1 failed" in done.stdout
+    assert [(result.status, result.provenance["devices"]) for result in results] == [("done", 2)] * 2
+    assert "2 runs: 2 done" in done.stdout
 
 
 @pytest.mark.parametrize(

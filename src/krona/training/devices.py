@@ -121,4 +121,5 @@ def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[st
     script = [word for word in program("train")[1:] if word != "-P"]  # the environment has PYTHONSAFEPATH=1
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     threads = str(max(1, cpu_count() // devices))
-    return [*start, *script, *overrides], {"OMP_NUM_THREADS": threads, **os.environ}
+    # DDP's C++ code warns in each process if no parameter is unused
+    return [*start, *script, *overrides], {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
