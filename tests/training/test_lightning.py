@@ -170,22 +170,24 @@ def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrid
     assert "failed" not in said
     assert same_files(job.folder, plain.folder)
     result = read_result(job.folder / "result.json")
-    rows = list(csv.DictReader((job.folder / "c" / "metrics.csv").read_text().splitlines()))
-    scores = [[float(row[key]) for key in ("epoch", "step", "val/score")] for row in rows if row.get("val/score")]
-    assert scores == [[row["epoch"] - 1, row["step"] - 1, row["score"]] for row in result.dev_curve]
-    assert [float(row["test/score"]) for row in rows if row["test/score"]] == [result.test["score"]]
-    assert [row["step"] for row in rows if row["train/loss"] and not row["val/score"]] == ["6", "7", "8"]  # resumed
+    files = [job.folder / "c" / f"version_{number}" / "metrics.csv" for number in (0, 1)]  # of both processes
+    rows = [row for file in files for row in csv.DictReader(file.read_text().splitlines())]
+    scores = [[float(row[key]) for key in ("train/epoch", "step", "dev/score")] for row in rows if row.get("dev/score")]
+    assert scores == [[row["epoch"], row["step"] - 1, row["score"]] for row in result.dev_curve]
+    assert [float(row["test/score"]) for row in rows if row.get("test/score")] == [result.test["score"]]
+    losses = [int(row["step"]) for row in rows if row["train/step_loss"]]
+    assert losses == list(range(result.dev_curve[-1]["step"]))
     assert any(row["lr-AdamW"] for row in rows)
-    assert "optimizer/lr: 0.03" in (job.folder / "c" / "hparams.yaml").read_text()
+    assert "optimizer/lr: 0.03" in (files[1].with_name("hparams.yaml")).read_text()
 
 
 def test_a_logger_gets_the_values_that_a_callback_logs_at_the_end_of_an_epoch(
     overrides: list[str], tmp_path: Path
 ) -> None:
     job, _ = finish(tmp_path, *overrides, *MINE, CSV)
-    rows = list(csv.DictReader((job.folder / "c" / "metrics.csv").read_text().splitlines()))
-    epochs = [[float(row[key]) for key in ("epoch", "val/mine", "train/mine")] for row in rows if row["val/score"]]
-    assert epochs == [[0, 10, 20], [1, 11, 21]]
+    rows = list(csv.DictReader((job.folder / "c" / "version_0" / "metrics.csv").read_text().splitlines()))
+    for key, values in {"val/mine": [10, 11], "train/mine": [20, 21]}.items():
+        assert [(int(row["epoch"]), float(row[key])) for row in rows if row[key]] == list(enumerate(values))
 
 
 def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
@@ -196,7 +198,7 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
     chosen = ["~logger", "++logger.c._target_=pytorch_lightning.loggers.CSVLogger", "++logger.c.save_dir=x"]
     job, said = run(config(*overrides, *chosen), tmp_path)
     assert job.state == "failed"
-    assert job.error == "The logger logger.c (CSVLogger) can't be constructed: pip install this"
+    assert job.error == "The logger logger.c (CSVLogger) cannot be built: pip install this"
     assert "epoch" not in said
 
 

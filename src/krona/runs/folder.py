@@ -218,9 +218,9 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     decides if a name has several of these meanings.
     """
     given = Path(name)
-    if given.name == name and (outputs / name / file_names.RESULT).is_file():
-        return RunFolder(outputs / name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read
+        if given.name == name and (outputs / name / file_names.RESULT).is_file():
+            return RunFolder(outputs / name)
         if (given / file_names.RESULT).is_file():
             return RunFolder(_with_name(given))
         if given.is_file() and given.name == file_names.RESULT:

@@ -116,8 +116,10 @@ def build_logger(
         given = {**given, **{name: value for name, value in own.items() if given.get(name) is None}}
     elif "save_dir" in known and given.get("save_dir") is None:
         given["save_dir"] = str(folder / key)
-        if {"name", "version"}.isdisjoint(given) and cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
-            given |= {"name": "", "version": ""}  # so that the logger creates no subfolders
+        if cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
+            given.setdefault("name", "")  # instead of a subfolder lightning_logs
+        if cls.__name__ == "TensorBoardLogger":
+            given.setdefault("version", "")  # a resumed run writes to the same folder; CSVLogger would replace its file
     if "run_name" in known:
         given.setdefault("run_name", folder.name)
     try:
