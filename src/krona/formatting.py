@@ -14,7 +14,7 @@ from krona.messages import visible
 from krona.paths import INSTALLED, PROJECT, typed_command
 
 KRONA = (  # the commands of krona
-    "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
+    "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
     "sample|train|bench|init|doctor|list|show|rm|docs"
 )
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # a text that Hydra reads without quotes

@@ -46,7 +46,7 @@ from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
 RESULTS = 3_000
-FORMATS = ("terminal", "md", "html", "csv", "latex", "svg")
+FORMATS = ("terminal", "md", "html", "csv", "latex")
 
 
 @pytest.fixture

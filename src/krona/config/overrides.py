@@ -43,6 +43,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
             "--experimental-rerun loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
             "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
         )
+    if options.shell_completion:
+        return list(arguments)  # install=bash is no setting
     typed: list[str] = options.overrides
     known = groups()
     if problems := [line for item in typed if (line := _find_key_of_another_tool(item, known))]:

@@ -117,7 +117,8 @@ class ScoringModule(pl.LightningModule):
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
-        self.log_dict({f"{split}/score": scores["score"], **parts}, logger=False)  # `Tracking` logs them
+        # In a run, `Tracking` logs the scores. `trainer.validate` and `test` return only values that are logged.
+        self.log_dict({f"{split}/score": scores["score"], **parts}, logger=self.trainer.state.fn != "fit")
 
     def _find_evaluation(self) -> SplitEvaluation:
         loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders

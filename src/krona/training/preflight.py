@@ -10,6 +10,7 @@ import torch
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
+from krona.config.targets import build_optimizer
 from krona.config.validation import Problems
 from krona.messages import KronaError, amount
 from krona.tasks import hub
@@ -74,6 +75,7 @@ def _check_devices(trainer: Trainer) -> None:
 
 
 def _check_lightning(settings: Run) -> None:
+    build_optimizer(settings.optimizer)([torch.zeros(1, 1)])
     if settings.callbacks:
         from krona.training.trainer import build_callbacks  # imports Lightning
 

@@ -12,7 +12,6 @@ from safetensors import safe_open
 from torch import nn
 
 from krona.adapters.adapter import read_safetensors
-from krona.backbones.shared import with_own_modules
 from krona.config.choices import branch_targets
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
@@ -132,6 +131,8 @@ def load_folder(model: nn.Module, path: Path) -> Any:
 
 def bare_copy(model: nn.Module) -> Any:
     """Return a copy of the model without branches. Its weights share their memory with the model's weights."""
+    from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
+
     copy = with_own_modules(model)
     if "krona" in copy.__dict__:
         remove_branches(copy, list(get_state(copy).adapters))
