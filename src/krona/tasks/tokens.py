@@ -1,6 +1,6 @@
 """Compute the token ids of splits with `datasets.Dataset.map`, whose cache files all runs share.
 
-The name of a cache file is a hash of the encoding's key, the fingerprints of the texts that the backbone reads and of
+The name of a cache file is a hash of the encoding's key and columns, the fingerprints of the texts that the backbone reads and of
 the tokenizer, and the maximum length. Several runs may write the same file at the same time.
 """
 
@@ -57,7 +57,8 @@ def tokenise(
     from datasets import Dataset, Features, List, Value
 
     texts = replace(split, sources=encoding.texts(split))  # an encoder reads the columns, not the source text
-    key_parts = [encoding.key, texts.fingerprint, tokenizer_fingerprint, str(max_source_length)]
+    columns = [*encoding.sources(split, [0], longest=None)]  # BERT has token types, but DistilBERT has none
+    key_parts = [encoding.key, *columns, texts.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     labels = {text: encoding.label(text) for text in sorted(set(split.targets))}
 
@@ -68,8 +69,13 @@ def tokenise(
             found = encoding.sources(split, rows, longest=max_source_length)
         return {**found, "labels": [labels[split.targets[row]] for row in rows], "long": long}
 
-    ids = {name: List(Value("int32")) for name in encoding.sources(split, [0], longest=None)}
-    features = Features({**ids, "labels": List(Value(encoding.label_type)), "long": Value("bool")})
+    features = Features(
+        {
+            **{name: List(Value("int32")) for name in columns},
+            "labels": List(Value(encoding.label_type)),
+            "long": Value("bool"),
+        }
+    )
     file = cache_dir / f"{key}.arrow"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

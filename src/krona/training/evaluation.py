@@ -118,7 +118,9 @@ class ScoringModule(pl.LightningModule):
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
         # In a run, `Tracking` logs the scores. `trainer.validate` and `test` return only values that are logged.
-        self.log_dict({f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None)
+        self.log_dict(
+            {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
+        )
 
     def _find_evaluation(self) -> SplitEvaluation:
         loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
