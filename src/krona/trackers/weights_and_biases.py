@@ -1,6 +1,7 @@
 """Log a run at W&B (Weights & Biases) with Lightning's logger, online if possible and otherwise offline."""
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,8 @@ class WandbLogger(loggers.WandbLogger):
         """Start the W&B run, offline if the server fails. Return a line that tells the user where the logs are."""
         os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten lines
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # error reports would wait for the server at exit
+        # If the disk is full, W&B cannot write debug.log. Without this setting, each failed write prints a traceback.
+        logging.raiseExceptions = False
         import wandb
 
         mode, reason = MODES.get(self.mode, "online"), "as requested"
