@@ -120,6 +120,7 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
 def test_interrupted_and_resumed_offline_is_one_run(
     tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # `wandb sync` writes its logs into the working directory
     with pytest.raises(Interrupted):
         one_run(tmp_path, "logger=wandb", after_epoch=interrupt_after(1))
     assert len(wandb_files(tmp_path)) == 1
