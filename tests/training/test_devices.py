@@ -50,7 +50,9 @@ def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[s
     words += ["optimizer.warmup_steps=0", "data.train_rows=21", "trainer.eval_batch_size=2"]
     (one, result, _), (two, other, said) = finish(tmp_path / "1", *words), finish(tmp_path / "2", *words, TWO)
     assert (one.name, other.provenance["devices"]) == (two.name, 2)
-    rows = [csv.DictReader((folder / "c" / "version_0" / "metrics.csv").read_text().splitlines()) for folder in (one, two)]
+    rows = [
+        csv.DictReader((folder / "c" / "version_0" / "metrics.csv").read_text().splitlines()) for folder in (one, two)
+    ]
     losses = [[float(row["train/step_loss"]) for row in found if row["train/step_loss"]] for found in rows]
     assert len(losses[0]) >= 12
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # the sums have another order: some units in the last place
