@@ -113,6 +113,7 @@ def test_an_array_with_a_preempted_and_a_requeued_task_gives_the_local_bits(smal
     asked("sbatch", *urgent)  # preempts all tasks
     wait(lambda: RunFolder(first).owner() is None, log)
     wait(lambda: len(running(outputs)) == tasks, log)
+    wait(lambda: "resumes after epoch" in (last / "train.log").read_text(), log)
     asked("scontrol", "requeue", json.loads((last / "claim.json").read_text())["slurm"][0])
     wait(lambda: RunFolder(last).owner() is None, log)
     go.touch()
