@@ -44,7 +44,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
             "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
         )
     if options.shell_completion:
-        return list(arguments)  # install=bash is no setting
+        return list(arguments)  # install=bash is not a setting
     typed: list[str] = options.overrides
     known = groups()
     if problems := [line for item in typed if (line := _find_key_of_another_tool(item, known))]:
