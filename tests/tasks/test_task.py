@@ -136,7 +136,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"labels": {"a": 0, "b": 0}}, "have the same id"),
         ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
         ({"labels": 3}, "must be a list"),
-        ({"columns": ["a", "b", "c"]}, "columns has 3 names, but a task has one or two"),
+        ({"columns": []}, "columns is empty"),
         ({"columns": ["text", "text"]}, "columns contains 'text' twice"),
         ({"columns": 7}, "must be a list of words"),
         ({"template": "text: {txt}"}, "did you mean 'text'?"),

@@ -52,6 +52,15 @@ def test_an_encoder_distinguishes_the_columns_of_equal_sources(tmp_path: Path) -
     assert list(found[0].rows["token_type_ids"]) != list(found[1].rows["token_type_ids"])
 
 
+def test_an_encoder_joins_the_columns_after_the_first(tmp_path: Path) -> None:
+    tokenizer = words(pair=True)
+    some = Split(ids=["a"], sources=["a b c"], targets=["0"], texts=[("a", "b", "c")])
+    family: Any = Encoder(glue_files.task("rte", columns=["x", "y", "z"], template="{x} {y} {z}"), tokenizer)
+    got = tokenise(some, family, max_source_length=12, cache_dir=tmp_path, tokenizer_fingerprint="w")
+    assert tokenizer.decode(got.rows["input_ids"][0]) == "[CLS] a [SEP] b [SEP] c [SEP]"
+    assert got.rows["token_type_ids"][0] == [0, 0, 0, 1, 1, 1, 1]
+
+
 def test_a_tokenizer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     class Broken(Letters):
         def __call__(self, text: Any, **arguments: Any) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Task(BaseModel):
 
     name: str
     columns: Words
-    """The names of the one or two text columns."""
+    """The names of the text columns. An encoder reads the first as one segment, and joins the others to a second."""
     template: str
     """The source text, in which the text of a column replaces `{column}`. The default is `column: {column} …`."""
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
@@ -147,10 +147,10 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not 1 <= len(self.columns) <= 2:
-            raise ValueError(f"columns has {len(self.columns)} names, but a task has one or two text columns")
-        if self.columns[1:] == self.columns[:1]:
-            raise ValueError(f"columns contains '{self.columns[0]}' twice")
+        if not self.columns:
+            raise ValueError("columns is empty. Name at least one text column")
+        if twice := [name for name in self.columns if self.columns.count(name) > 1]:
+            raise ValueError(f"columns contains '{twice[0]}' twice")
         used = FIELD.findall(self.template)
         if unknown := [name for name in used if name not in self.columns]:
             near = did_you_mean(unknown[0], self.columns)

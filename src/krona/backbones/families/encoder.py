@@ -29,8 +29,11 @@ class Encoder(Family):
         self.key = f"encoder 2 {','.join(self.targets or ['number'])} {','.join(task.columns)}"
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
-        texts = [[split.texts[row][i] for row in rows] for i in range(len(self.task.columns))]
-        return dict(self.tokenizer(*texts, return_attention_mask=False, **truncation_arguments(longest)))
+        first, *others = ([split.texts[row][i] for row in rows] for i in range(len(self.task.columns)))
+        second = (
+            [[f" {self.tokenizer.sep_token} ".join(texts) for texts in zip(*others, strict=True)]] if others else []
+        )
+        return dict(self.tokenizer(first, *second, return_attention_mask=False, **truncation_arguments(longest)))
 
     def texts(self, split: Split) -> list[str]:
         return [f" {self.tokenizer.sep_token} ".join(texts) for texts in split.texts]
