@@ -14,7 +14,10 @@ from krona.messages import shorten
 from krona.paper import TASKS
 from krona.paths import choice_files
 
-TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True))
+TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True)) | {
+    "boolq": "BoolQ", "cb": "CB", "copa": "COPA", "multirc": "MultiRC", "wic": "WiC", "wsc": "WSC",
+}  # fmt: skip
+BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # kind of the data → name of the benchmark
 
 
 def task_label(task: str) -> str:

@@ -18,7 +18,7 @@ from krona.report.table import Report, Table
 from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
-from krona.tasks.notes import GLUE_ROWS
+from krona.tasks.notes import OFFICIAL_ROWS
 
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 METHODS = tuple(read_paper_table("1").rows)
@@ -85,8 +85,8 @@ def make_result(
         **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind,
         "pretrained": config["backbone"]["pretrained"], "backbone": _backbone_facts(backbone, config["backbone"]),
     }  # fmt: skip
-    if kind == "glue" and task in GLUE_ROWS:
-        result.provenance["official_rows"] = {part: [rows, rows] for part, rows in GLUE_ROWS[task].items()}
+    if kind == "glue" and task in OFFICIAL_ROWS:
+        result.provenance["official_rows"] = {part: [rows, rows] for part, rows in OFFICIAL_ROWS[task].items()}
     result.provenance["update_rank"] = _update_rank(config["method"])
     result.trainable_params = PARAMS.get(method, 158_208)
     result.trainable_percent = 100 * result.trainable_params / 222_903_552

@@ -8,7 +8,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Splits, Task, notes, official_rows
-from krona.tasks.notes import GLUE_ROWS
+from krona.tasks.notes import OFFICIAL_ROWS
 from tasks.glue_files import CONF, NAMES, config, task, write
 from tasks.own_task import MOODS, lines, load, made_up, mood, read
 from tasks.test_splits import SIZES
@@ -38,10 +38,10 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 def test_official_rows_are_glues(tmp_path: Path) -> None:
     """The numbers equal those in the comments of conf/task. tests/tasks/test_splits.py checks their splits."""
     for name in NAMES:
-        found = official_rows(task(name), made_up(**GLUE_ROWS[name]).parts)
-        assert found == {part: [rows, rows] for part, rows in GLUE_ROWS[name].items()}
+        found = official_rows(task(name), made_up(**OFFICIAL_ROWS[name]).parts)
+        assert found == {part: [rows, rows] for part, rows in OFFICIAL_ROWS[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):
-            assert int(text.replace(",", "")) == GLUE_ROWS[name]["train"]
+            assert int(text.replace(",", "")) == OFFICIAL_ROWS[name]["train"]
     write(tmp_path, "rte")
     own = Task.from_config(config("rte") | {"hub_name": None})
     assert official_rows(own, load(own, kind="tsv", path=str(tmp_path)).parts) == {}

@@ -10,7 +10,7 @@ import torch
 
 from krona.messages import KronaError
 from krona.tasks import Split
-from krona.tasks.notes import GLUE_ROWS
+from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide
 from tasks.glue_files import task, write
 from tasks.own_task import load
@@ -43,7 +43,7 @@ SIZES = {
 
 
 def slow_if_large(protocol: str, name: str) -> Any:
-    marks = [pytest.mark.slow] if GLUE_ROWS[name]["train"] > 100_000 else []
+    marks = [pytest.mark.slow] if OFFICIAL_ROWS[name]["train"] > 100_000 else []
     return pytest.param(protocol, name, marks=marks)
 
 
@@ -51,7 +51,7 @@ def slow_if_large(protocol: str, name: str) -> Any:
     ("protocol", "name"), [slow_if_large(protocol, name) for protocol, sizes in SIZES.items() for name in sizes]
 )
 def test_real_sizes(protocol: str, name: str) -> None:
-    parts = {key: part(key, rows) for key, rows in GLUE_ROWS[name].items()}
+    parts = {key: part(key, rows) for key, rows in OFFICIAL_ROWS[name].items()}
     got = divide(parts, split=task(name).split, protocol=protocol, seed=42, task=name)
     assert tuple(len(split) for split in got) == SIZES[protocol][name]
     used = [row for split in got for row in split.ids]

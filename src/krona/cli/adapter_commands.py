@@ -62,7 +62,8 @@ def evaluate(
     ],
     task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the run's task")] = None,
     data: Annotated[
-        str | None, typer.Option(help="folder with GLUE's files, or hub; default: the source of the run's data")
+        str | None,
+        typer.Option(help="folder with the benchmark's files, or hub; default: the source of the run's data"),
     ] = None,
     split: Annotated[
         str, typer.Option(help="dev, test, train, or an official part of the data such as validation")

@@ -12,6 +12,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Data, Run
 from krona.formatting import Cell, as_typed, say, table, terminal_width
+from krona.labels import BENCHMARKS
 from krona.messages import KronaError
 from krona.tasks import ROLES, Splits, Task
 from krona.tasks.rows import SUSPICIOUS
@@ -54,7 +55,7 @@ def _load(settings: Run, data: Data) -> Splits:
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
-    say(console, f"{task.name}, {f'data={data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
+    say(console, f"{task.name}, {f'data={data.kind}' if task.kind in BENCHMARKS else f'{task.kind} data'}\n")
     for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
         say(console, "")
@@ -66,10 +67,10 @@ def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]
     official = tasks.official_rows(task, splits.parts)
     rows: list[list[Cell]] = []
     for name, part in splits.parts.items():
-        glues = f"{official[name][1]:,}" if name in official else ""
+        expected = f"{official[name][1]:,}" if name in official else ""
         counts = [f"{part.suspicious[kind].rows:,}" if kind in part.suspicious else "0" for kind in SUSPICIOUS]
-        rows.append([name, f"{part.rows:,}", glues, f"{part.skipped_rows:,}", *counts, part.origin])
-    return ["part", "rows", "GLUE's", "bad rows", *SUSPICIOUS, "source"], rows
+        rows.append([name, f"{part.rows:,}", expected, f"{part.skipped_rows:,}", *counts, part.origin])
+    return ["part", "rows", f"{BENCHMARKS.get(task.kind, 'GLUE')}'s", "bad rows", *SUSPICIOUS, "source"], rows
 
 
 def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from krona.labels import task_label
+from krona.labels import BENCHMARKS, task_label
 from krona.messages import amount, first_few, join_names, shorten
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
@@ -21,7 +21,8 @@ SIZES = {
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
 EARLIER = "because an earlier version of krona wrote the result"
-KINDS = ("glue", "sample", "own")
+HEADINGS = {**BENCHMARKS, "sample": "Sample data", "own": "Own data"}
+KINDS = tuple(HEADINGS)
 MAX_DEPARTURES = 6  # a warning names at most this number of departures
 
 
@@ -72,21 +73,20 @@ class Section:
     The last three fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
     """
 
-    kind: str  # glue | sample | own
+    kind: str  # one of `KINDS`
     backbone: str
     pretrained: bool
     protocol: str
-    whole: bool = True  # false if the data have GLUE's form but other rows than GLUE
-    odd: Part | None = field(default=None, compare=False)  # the part of the data that differs most from GLUE's rows
+    whole: bool = True  # false if the data have the benchmark's format but other rows
+    odd: Part | None = field(default=None, compare=False)  # the part that differs most from the official rows
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
     departing: tuple[int, int] = field(default=(0, 1), compare=False)  # number of runs with departures, of all runs
 
     @property
     def heading(self) -> str:
         weights = "" if self.pretrained else ", random weights"
-        name = {"glue": "GLUE", "sample": "Sample data", "own": "Own data"}[self.kind]
-        name = f"{describe_part(self.odd)}," if self.odd else name
-        protocol = f", protocol {self.protocol}" if self.kind == "glue" and self.protocol != "table1" else ""
+        name = f"{describe_part(self.odd, self.kind)}," if self.odd else HEADINGS[self.kind]
+        protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
     @property
@@ -129,7 +129,7 @@ def find_section(result: Result) -> Section:
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
     data = config.get("data", {})
-    part = differing_part(result) if kind == "glue" else None
+    part = differing_part(result) if kind in BENCHMARKS else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
     found = list_departures(result) if kind == "glue" else ()
     return Section(

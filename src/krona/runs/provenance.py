@@ -15,13 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from krona.labels import BENCHMARKS
 from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
 CODE = ("src", "conf", "train.py")
-Part = tuple[str, int, int]  # name of a part of the data, number of rows found, number of rows in GLUE
+Part = tuple[str, int, int]  # name of a part of the data, number of rows found, number of rows in the benchmark
 
 
 def provenance(*, device: str, threads: int) -> dict[str, Any]:
@@ -95,22 +96,22 @@ def _hash_own(module: str) -> str | None:
 
 
 def differing_part(result: Result) -> Part | None:
-    """Return the part of the data whose number of rows differs most from GLUE's, or None if none differs."""
+    """Return the part of the data whose number of rows differs most from the benchmark's, or None if none differs."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
     return max(differing, key=relative_difference, default=None)
 
 
 def relative_difference(part: Part) -> float:
-    """Return the difference between a part's number of rows and GLUE's, divided by GLUE's."""
+    """Return the difference between a part's number of rows and the benchmark's, divided by the benchmark's."""
     _, found, official = part
     return abs(found - official) / official
 
 
-def describe_part(part: Part) -> str:
-    """Return a heading for data that has the format of GLUE's files but a different number of rows."""
+def describe_part(part: Part, kind: str = "glue") -> str:
+    """Return a heading for data that has the format of a benchmark's files but a different number of rows."""
     name, found, official = part
-    return f"GLUE's format, but {found:,} instead of {official:,} rows in {name}"
+    return f"{BENCHMARKS[kind]}'s format, but {found:,} instead of {official:,} rows in {name}"
 
 
 def used_shape(result: Result) -> str | None:

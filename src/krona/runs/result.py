@@ -139,9 +139,9 @@ class Provenance(TypedDict):
     pretrained: NotRequired[bool]
     """False if the backbone has random weights."""
     data_kind: NotRequired[str]
-    """glue, sample or own."""
+    """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
-    """For each part of a GLUE task, the number of usable rows and the number of rows in GLUE."""
+    """For each part of a GLUE or SuperGLUE task, the number of usable rows and the official number of rows."""
     branch_config: NotRequired[dict[str, Any]]
     """The arguments with which the branches were built."""
     method_defaults: NotRequired[dict[str, Any]]

@@ -16,10 +16,10 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 class Data:
     """The source of the rows and their split."""
 
-    kind: Literal["hub", "tsv", "sample"]
-    """GLUE from the Hub, GLUE's files in a folder, or the generated sample tasks."""
+    kind: Literal["hub", "tsv", "jsonl", "sample"]
+    """The Hub, GLUE's files in a folder (tsv), SuperGLUE's files in a folder (jsonl), or the generated sample tasks."""
     path: str | None = None
-    """Folder with GLUE's files, for kind tsv."""
+    """Folder with the files, for the kinds tsv and jsonl."""
     name: str | None = None
     """Name of the data set on the Hub."""
     revision: str | None = None

@@ -1,4 +1,4 @@
-"""Access the Hugging Face Hub: test whether it can be reached, inspect the local cache, and load GLUE.
+"""Access the Hugging Face Hub: test whether it can be reached, inspect the local cache, and load data sets.
 
 Without a network, the libraries repeat their requests for about half a minute. To avoid this delay, one request first
 tests whether the Hub can be reached. If the Hub cannot be reached, only the local caches are used.
@@ -91,7 +91,7 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:
-    """Return the rows of a GLUE task by official part. The test set has no labels and is left out."""
+    """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is left out."""
     task, name, revision = reading.task, reading.data.name, reading.data.revision
     if task.hub_name is None or name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")
@@ -115,7 +115,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
         raise KronaError(
             f"The data set {name} ({config}{f', revision {revision}' if revision else ''}) is not in the local cache, "
             f"and could not be loaded from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a "
-            f"download), data=tsv data.path=FOLDER (GLUE's own files), or {MIRROR}."
+            f"download), data=tsv data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE), or {MIRROR}."
         ) from error
 
 

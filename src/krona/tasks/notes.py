@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+from krona.labels import BENCHMARKS
 from krona.messages import amount, join_names
 from krona.tasks.rows import MULTI_LINE, Part
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
-GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the Hub → part → number of labelled rows
+OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the Hub → part → labelled rows
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},
     "mrpc": {"train": 3668, "validation": 408},
@@ -16,6 +17,12 @@ GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the
     "qnli": {"train": 104743, "validation": 5463},
     "rte": {"train": 2490, "validation": 277},
     "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
+    "boolq": {"train": 9427, "validation": 3270},
+    "cb": {"train": 250, "validation": 56},
+    "copa": {"train": 400, "validation": 100},
+    "multirc": {"train": 27243, "validation": 4848},
+    "wic": {"train": 5428, "validation": 638},
+    "wsc.fixed": {"train": 554, "validation": 104},
 }
 SUSPICIOUS = {  # kind of suspicious text → (message, advice)
     "spreadsheet quotes": (
@@ -28,9 +35,9 @@ SUSPICIOUS = {  # kind of suspicious text → (message, advice)
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return the number of rows, and of GLUE's rows, by official part of a GLUE task."""
-    glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
-    return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
+    """Return the number of rows, and of the benchmark's rows, by official part of a GLUE or SuperGLUE task."""
+    official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
+    return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
@@ -61,7 +68,8 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
         counts = ", ".join(
             f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
         )
-        yield f"GLUE's format, but not GLUE's rows: {counts}. The scores are not comparable with scores on GLUE."
+        name = BENCHMARKS[task.kind]
+        yield f"{name}'s format, but not {name}'s rows: {counts}. The scores are not comparable with scores on {name}."
 
 
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:

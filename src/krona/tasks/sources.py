@@ -1,6 +1,6 @@
-"""Read a task's rows from its data source: the Hub, GLUE's own files, a sample task, or a user's own files.
+"""Read a task's rows from its data source: the Hub, the files of GLUE or SuperGLUE, a sample task, or own files.
 
-Each data source consists of official parts. GLUE has the parts `train` and `validation`. MNLI has
+Each data source consists of official parts. GLUE and SuperGLUE have the parts `train` and `validation`. MNLI has
 `validation_matched` and `validation_mismatched` instead of `validation`. Sample tasks and own files have the parts
 `train`, `dev` and `test`. For own files, `dev` and `test` are optional.
 """
@@ -11,44 +11,49 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from krona.labels import BENCHMARKS
 from krona.messages import KronaError
 from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
 from krona.tasks.rows import Reading, Split
-from krona.tasks.sample import FINGERPRINT, sample_files
-from krona.tasks.task import FILE_KEYS, Task, TsvLayout
+from krona.tasks.sample import FINGERPRINT, FOLDERS, sample_files
+from krona.tasks.task import FILE_KEYS, Layout, Task
 from krona.tasks.values import BadRowError
 
-KINDS = ("hub", "tsv", "sample")
+KINDS = ("hub", "tsv", "jsonl", "sample")
+FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # benchmark → the kind of data source that reads its files
 SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
 
 
 def check_kind(task: Task, kind: str) -> None:
     """Raise `KronaError` unless the data source contains the task.
 
-    Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`.
+    Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`, and
+    SuperGLUE tasks `data=hub` or `data=jsonl`.
     """
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
             f"task={task.name} is a sample task, which data={kind} does not contain. Add data=sample (or "
             f"profile=demo), or use task={task.sample}."
         )
-    if task.kind == "glue" and kind == "sample":
+    if task.kind in BENCHMARKS and kind not in ("hub", FORMATS[task.kind]):
+        sample = f"task=sample_{task.name}, or " if kind == "sample" and task.name in FOLDERS else ""
         raise KronaError(
-            f"data=sample does not contain task={task.name}. Use task=sample_{task.name}, or GLUE itself with data=hub "
-            "or data=tsv data.path=FOLDER."
+            f"data={kind} does not contain task={task.name}. Use {sample}{BENCHMARKS[task.kind]} itself with data=hub "
+            f"or data={FORMATS[task.kind]} data.path=FOLDER."
         )
 
 
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
     """Raise `KronaError` unless the data source contains the task and all local files exist. The Hub is not used."""
     check_kind(task, kind)
-    if task.kind != "own" and kind != "tsv" and path is not None:
-        raise KronaError(f"data.path={path} is not used with data={kind}. Add data=tsv, or remove data.path.")
-    if task.kind == "glue" and kind == "tsv":
-        tsv_files(task, path)
+    if task.kind != "own" and kind not in FORMATS.values() and path is not None:
+        files = FORMATS.get(task.kind, "tsv")
+        raise KronaError(f"data.path={path} is not used with data={kind}. Add data={files}, or remove data.path.")
+    if task.kind in BENCHMARKS and kind != "hub":
+        benchmark_files(task, path)
     for part, file in own_files(task, path).items():
         if not file.exists():
             way_out = f"data.path={path} does not contain it" if path else "correct the path, or set data.path=FOLDER"
@@ -63,14 +68,14 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task's data source by official part. The arguments and errors are those of `load`."""
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
-    if task.kind == "glue" and data.kind == "hub":
+    if task.kind in BENCHMARKS and data.kind == "hub":
         from krona.tasks.hub import hub_parts
 
         return hub_parts(reading)
     if task.kind == "own":
         files = own_files(task, data.path)
     else:
-        files = sample_files(task.sample or "") if task.kind == "sample" else tsv_files(task, data.path)
+        files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
     columns = file_columns(task, [*task.columns, task.label_column], official=task.kind != "own")
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
@@ -101,10 +106,10 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
     """Return the columns to read from a file.
 
     Args:
-        official: whether the file is part of GLUE's download. Otherwise both the column names of this project and
-            those of the download are accepted, and files without a header line are recognised.
+        official: whether the file is part of the benchmark's download. Otherwise both the column names of this project
+            and those of the download are accepted, and files without a header line are recognised.
     """
-    layout = _layout(task) if official else task.tsv
+    layout = _layout(task) if official else task.layout
     own = {} if layout is None else layout.columns
     header = None if layout is None else layout.header
     names = {
@@ -125,8 +130,10 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
     return files
 
 
-def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a task's files in GLUE's download by part. They are in ``path`` or in its subfolder, such as RTE.
+def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
+    """Return a task's files in the download of GLUE or SuperGLUE by part.
+
+    They are in ``path`` or in its subfolder, such as RTE.
 
     Raises:
         KronaError: a file is missing.
@@ -134,7 +141,8 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
     layout = _layout(task)
     if path is None:
         raise KronaError(
-            f"data=tsv needs the folder of the GLUE download, which contains {layout.folder}/. Set data.path=FOLDER."
+            f"data={FORMATS[task.kind]} needs the folder of the {BENCHMARKS[task.kind]} download, which contains "
+            f"{layout.folder}/. Set data.path=FOLDER."
         )
     root = expand(path)
     if not root.is_dir():
@@ -156,28 +164,28 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
 def data_fingerprint(task: Task, data: Data) -> str:
     """Return the fingerprint of the data that a run would read. It is part of the run id.
 
-    It is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing or unreadable
-    file it is `<source>:absent`, and the run itself reports the error.
+    It is `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
+    or unreadable file it is `<source>:absent`, and the run itself reports the error.
     """
     try:
         if task.kind == "own":
             return f"own:{_hash_files(task, own_files(task, data.path))}"
         if task.kind == "sample" or data.kind == "sample":
             return f"sample:{FINGERPRINT}"
-        if data.kind == "tsv":
-            return f"tsv:{_hash_files(task, tsv_files(task, data.path))}"
+        if data.kind != "hub":
+            return f"{data.kind}:{_hash_files(task, benchmark_files(task, data.path))}"
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"
     except (KronaError, OSError, ValueError, TypeError):
         return f"{'own' if task.kind == 'own' else data.kind}:absent"
 
 
-def _layout(task: Task) -> TsvLayout:
-    if task.tsv is None:
+def _layout(task: Task) -> Layout:
+    if task.layout is None:
         raise KronaError(
             f"task {task.name} has neither own files nor a folder in GLUE's download. Add files: {{train: FILE}} to "
             "its YAML."
         )
-    return task.tsv
+    return task.layout
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:

@@ -67,8 +67,8 @@ def _parse_files(value: Any) -> dict[str, str] | None:
 Words = Annotated[tuple[str, ...], BeforeValidator(_parse_words)]
 
 
-class TsvLayout(BaseModel):
-    """The names of a task's files and columns in GLUE's own download."""
+class Layout(BaseModel):
+    """The names of a task's files and columns in the own download of GLUE or SuperGLUE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -116,8 +116,13 @@ class Task(BaseModel):
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
     """A map from train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
-    """The name of the task's configuration in GLUE on the Hub."""
-    tsv: TsvLayout | None = None
+    """The name of the task's configuration in its data set on the Hub."""
+    hub_dataset: str | None = None
+    """The default of data.name, the data set on the Hub. Without this key, it is GLUE."""
+    tsv: Layout | None = None
+    """The task's files in GLUE's download (data=tsv)."""
+    jsonl: Layout | None = None
+    """The task's files in SuperGLUE's download (data=jsonl)."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -173,10 +178,15 @@ class Task(BaseModel):
 
     @property
     def kind(self) -> str:
-        """The kind of the data: "glue", "sample" (a sample task of this project) or "own" (a user's own files)."""
+        """The kind of the data: "glue", "superglue", "sample" (krona's sample tasks) or "own" (a user's own files)."""
         if self.files is not None:
             return "own"
-        return "sample" if self.sample is not None else "glue"
+        return "sample" if self.sample is not None else "glue" if self.jsonl is None else "superglue"
+
+    @property
+    def layout(self) -> Layout | None:
+        """The task's files in the download of its benchmark."""
+        return self.tsv if self.jsonl is None else self.jsonl
 
     def prefixed(self, wanted: bool) -> bool:
         """Return whether the source text starts with the task's name. ``wanted`` is the choice of the method."""
@@ -258,7 +268,7 @@ class Task(BaseModel):
 
 def _format_error(problem: Any) -> str:
     *outer, key = map(str, problem["loc"] or ("",))
-    known = [*(TsvLayout if outer else Task).model_fields]
+    known = [*(Layout if outer else Task).model_fields]
     where = ".".join([*outer, key])
     kind, value = problem["type"], problem["input"]
     if kind == "value_error":

@@ -12,6 +12,7 @@ from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build_optimizer
 from krona.config.validation import Problems
+from krona.labels import BENCHMARKS
 from krona.messages import KronaError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
@@ -91,7 +92,8 @@ def _check_lightning(settings: Run) -> None:
 def _check_downloads(settings: Run) -> None:
     task, data, backbone = settings.task, settings.data, settings.backbone
     needs_model = backbone.needs_hub
-    needs_data = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
+    on_hub = task.kind in BENCHMARKS and data.kind == "hub"
+    needs_data = on_hub and data.name is not None and task.hub_name is not None
     if not (needs_data or needs_model) or (reason := hub.unreachable()) is None:
         return
     missing = []

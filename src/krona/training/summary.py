@@ -6,6 +6,7 @@ import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, rate, say
+from krona.labels import BENCHMARKS
 from krona.messages import amount
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
@@ -15,7 +16,7 @@ from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import remark_lines
 from krona.training.job import Job
 
-HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
+HEADINGS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}
 
 
 def print_summary(job: Job, console: Console) -> None:
@@ -82,8 +83,9 @@ def _test_score(result: Result, test: Scored) -> str:
 
 
 def heading(result: Result) -> str:
-    """Return a heading with the kind of data, a number of rows that differs from GLUE's, and random weights."""
-    kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
+    """Return a heading with the kind of data, an unofficial number of rows, and random weights."""
+    data_kind = result.provenance.get("data_kind", "")
+    kind = HEADINGS.get(data_kind, "unknown data")
     if part := differing_part(result):
-        kind = describe_part(part)
+        kind = describe_part(part, data_kind or "glue")
     return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

@@ -21,7 +21,7 @@ from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
 from krona.tasks import ROLES, Data, Split, Task
-from krona.tasks.sources import KINDS
+from krona.tasks.sources import FORMATS, KINDS
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
 SOURCE_KEYS = ("kind", "path", "name", "revision")  # the settings of the data that do not affect their split
@@ -171,7 +171,9 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
         name = run_task.sample  # a run on sample data reads GLUE's files as that task
     line = [f"task={name}"] if name else []
     if rows.data is not None:
-        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={override_text(rows.data)}"]
+        kind = FORMATS.get(check.task(compose(line)["task"], own=True).kind if name else run_task.kind, "tsv")
+        folder = [f"data={kind}", f"data.path={override_text(rows.data)}"]
+        line += [f"data={rows.data}"] if rows.data in KINDS else folder
     if not line and not rows.overrides:
         return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]

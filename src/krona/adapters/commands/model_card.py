@@ -11,12 +11,18 @@ from huggingface_hub import ModelCard, ModelCardData
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
+from krona.labels import BENCHMARKS
 from krona.messages import amount, join_names
 from krona.runs.predictions import encode_answers, label_words
 from krona.runs.suspicious_scores import remarks
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-DATA = {"glue": "files in GLUE's format", "sample": "sample data that krona generates", "own": "own data"}
+DATA = {
+    "glue": "files in GLUE's format",
+    "superglue": "files in SuperGLUE's format",
+    "sample": "sample data that krona generates",
+    "own": "own data",
+}
 SETTINGS = ("method", "optimizer", "trainer", "batch_size", "max_source_length", "seed")
 
 
@@ -42,7 +48,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         base_model=base if "/" in base else None,
         pipeline_tag="text-classification" if classifies else None,
         tags=sorted({"krona", origin.method}),
-        datasets=["nyu-mll/glue"] if task.kind == "glue" else None,
+        datasets=[task.hub_dataset or "nyu-mll/glue"] if task.kind in BENCHMARKS else None,
         metrics=list(task.metrics),
     )
     settings = {} if run.result is None else {key: run.result.config.get(key) for key in SETTINGS}
