@@ -11,11 +11,13 @@ these files.
 """
 
 import argparse
+import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from safetensors.torch import load_file, save_file
 import krona
 from krona import paths
 from krona.runs.folder import RunFolder
+from krona.runs.predictions import read_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NORMS = "method.train_layer_norms=false"
@@ -228,9 +231,20 @@ def describe_run(label: str, run_id: str) -> dict[str, Any]:
         "update": {key: learned.get(key) for key in ("norm", "effective_rank", "stable_rank")},
         "train_seconds": round(result.times["train"]),
         "commit": str(result.provenance["git_commit"])[:10],
-        "dev": {"score": result.dev["score"], "outcomes": result.dev["outcomes"]},
-        "test": {"score": result.test["score"], "outcomes": result.test["outcomes"]},
+        "dev": {"score": result.dev["score"], "outcomes": pack_outcomes(run_id, "dev")},
+        "test": {"score": result.test["score"], "outcomes": pack_outcomes(run_id, "test")},
     }
+
+
+def pack_outcomes(run_id: str, split: str) -> dict[str, str]:
+    """Return the targets and predictions of a split, each as a text with a line per row, compressed and in base64."""
+    rows = read_rows(RunFolder(paths.OUTPUTS / run_id).predictions, "split", "target", "prediction")
+    packed = {}
+    for name, column in (("targets", "target"), ("predictions", "prediction")):
+        values = [text for text, part in zip(rows[column], rows["split"], strict=True) if part == split]
+        text = "\n".join(value.replace("\n", " ") for value in values)
+        packed[name] = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return packed
 
 
 def main() -> None:

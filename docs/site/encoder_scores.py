@@ -1,6 +1,8 @@
 """Generate the tables of docs/claims.md on pretrained encoders, from the predictions of scripts/real_scores.py."""
 
+import base64
 import json
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +15,6 @@ from krona.metrics.power import detectable_difference
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import SwapTest, holm, swap_test
-from krona.runs.predictions import unpack_outcomes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BLOCKS = ("mpnet_cola", "minilm_cola", "minilm_rte", "minilm_sst2", "mpnet_rte")  # of scripts/real_scores.py
@@ -88,7 +89,8 @@ def encoder_runs() -> dict[tuple[str, str], dict[str, Method]]:
 
 
 def _answers(part: dict[str, Any]) -> Answers:
-    return encode(*unpack_outcomes(part["outcomes"]), ["0", "1"])
+    packed = (part["outcomes"][name] for name in ("targets", "predictions"))
+    return encode(*(zlib.decompress(base64.b64decode(text)).decode().split("\n") for text in packed), ["0", "1"])
 
 
 def encoders() -> list[str]:

@@ -112,7 +112,7 @@ def test_files_of_a_finished_run_that_are_gone_damaged_or_contradictory(tmp_path
     contradicted.write_text(contradicted.read_text().replace("50.0", "90.0"))
     a, b, c, d = broken(tmp_path)
     assert a.endswith("a is done, but has no complete adapter.safetensors")
-    assert b.endswith("b is done, but has no complete predictions.jsonl")
+    assert b.endswith("b/predictions.jsonl is damaged: Empty JSON file")
     assert "c/adapter.safetensors can't be read" in c
     assert "its predictions give 50.0" in d
 

@@ -12,7 +12,6 @@ from krona.config.derived_values import TUNED, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
-from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, write_result
 from krona.training.job import identify
 from runs.made_runs import new_study
@@ -30,8 +29,7 @@ def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rat
     run_id = identify(check.settings(config))
     names = [config[group]["name"] for group in ("method", "task")]
     result = Result(run_id=run_id, status="done", method=names[0], task=names[1], seed=config["seed"], config=config)
-    given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
-    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": pack_outcomes(["1"] * 100, given)}
+    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}}
     result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
     write_result(outputs / run_id, result)
     return run_id

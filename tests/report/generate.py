@@ -4,7 +4,7 @@ import copy
 import json
 import random
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from krona.paper import TASKS, read_paper_table
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
-from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS
@@ -132,7 +131,7 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
                      for t, e in zip(targets, ease, strict=True)]  # fmt: skip
         parts = score(task["metrics"], targets, given, labels)
         table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
-        part = {"score": table, "choice": choice, "parts": parts, "outcomes": pack_outcomes(targets, given)}
+        part = {"score": table, "choice": choice, "parts": parts, "rows": [*zip(targets, given, strict=True)]}
         setattr(result, split, part)
         result.splits[split] = _split(result.task, split, rows)
     counts = dict.fromkeys(labels or ("1.0", "3.0", "5.0"), 12)
@@ -155,14 +154,21 @@ def _split(task: str, name: str, rows: int) -> dict[str, Any]:
     return {**kept, "empty_texts": 0, "repeated": 0}
 
 
-def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = False) -> list[Result]:
-    """Write each result, and with ``predictions`` the predictions.jsonl that a diff reads. Return all results."""
+def write_all(outputs: Path, results: Iterable[Result]) -> list[Result]:
+    """Write each result and, if its scores have ``rows`` (target, prediction), its predictions.jsonl. Return them."""
     written = list(results)
     for result in written:
-        write_result(outputs / result.run_id, result)
-        if predictions and result.status == "done":
-            rows = "".join(f"{json.dumps(row)}\n" for row in _predictions(result))
-            (outputs / result.run_id / "predictions.jsonl").write_text(rows, encoding="utf-8")
+        parts = {split: part for split in ("dev", "test") if (part := getattr(result, split))}
+        scores = {split: {key: part[key] for key in part if key != "rows"} for split, part in parts.items()}
+        write_result(outputs / result.run_id, result.model_copy(update=scores))
+        lines = [
+            {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
+             "target": target, "prediction": given}
+            for split, part in parts.items() for i, (target, given) in enumerate(part.get("rows", ()))
+        ]  # fmt: skip
+        if lines:
+            text = "".join(f"{json.dumps(line)}\n" for line in lines)
+            (outputs / result.run_id / "predictions.jsonl").write_text(text, encoding="utf-8")
     return written
 
 
@@ -175,13 +181,6 @@ def collected(outputs: Path, results: Iterable[Result], **choice: Any) -> Report
 def note_texts(table: Table) -> list[str]:
     """Return the sentences of a table's notes."""
     return [note.text for note in table.notes]
-
-
-def _predictions(result: Result) -> Iterator[dict[str, str]]:
-    for split in ("dev", "test"):
-        for i, (target, given) in enumerate(zip(*unpack_outcomes(getattr(result, split)["outcomes"]), strict=True)):
-            yield {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
-                   "target": target, "prediction": given}  # fmt: skip
 
 
 def grid(

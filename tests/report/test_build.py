@@ -9,6 +9,7 @@ import pytest
 from krona.messages import KronaError
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
+from krona.report.notes import cell_remarks
 from krona.report.runs import load_runs
 from krona.runs import sweep as sweep_runs
 from nested import with_values
@@ -21,10 +22,6 @@ def edited(key, value):
 
 BAD = {
     "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
-    "an edited score": (edited("test.score", 99.0), "test.score is 99.0000"),
-    "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy is 99.0000"),
-    "damaged predictions": (edited("test.outcomes.predictions", "eNoLS"), "is damaged"),
-    "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
     "no task": (edited("config.task", None), "is not a result. Its config lacks task"),
     "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),
 }
@@ -41,6 +38,49 @@ def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     assert str(path) in problem
     assert message in problem
     assert list(report.runs.run_id) == [good.run_id]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("test.score", 99.0, "test.score is 99.0000, but its parts give"),
+        ("test.parts.accuracy", 99.0, "test accuracy is 99.0000, but its predictions give"),
+        ("test.parts", {"bleu": 3.0}, "unknown metric 'bleu'"),
+    ],
+)
+def test_a_score_that_its_predictions_contradict_has_a_warning(tmp_path, key, value, message):
+    (bad,) = write_all(tmp_path, [make_result("lora", "rte", 0, rows=40)])
+    path = tmp_path / bad.run_id / "result.json"
+    path.write_text(edited(key, value)(path.read_text()))
+    cell = collect(tmp_path).tables[0].cell("lora", "rte")
+    assert cell.warned
+    assert f"{path.parent} is damaged: {message}" in cell_remarks(cell)[0]
+    assert cell.test_interval is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"split": "test", "target": "1"', "is damaged"),
+        ('{"split": "test", "target": "1", "prediction": 1}\n', "is damaged"),
+        ('{"split": "test", "target": "1"}\n', "is damaged: 1 row without prediction"),
+        ('{"split": "dev", "target": "?", "prediction": "1"}\n', "is not one of the labels"),
+        ('{"split": "test", "target": "1", "prediction": "1"}\n', "There are no rows to score"),
+        ("", "is damaged"),
+        (None, "predictions.jsonl was not found, so there are no intervals and tests"),
+    ],
+)
+def test_a_damaged_or_missing_file_of_predictions_is_named_at_the_score(tmp_path, content, message):
+    results = write_all(tmp_path, [make_result("lora", "rte", 0, rows=40), make_result("krona", "rte", 0, rows=40)])
+    file = tmp_path / results[0].run_id / "predictions.jsonl"
+    file.unlink() if content is None else file.write_text(content)
+    table = collect(tmp_path).tables[0]
+    cell, other = table.cell("lora", "rte"), table.cell("krona", "rte")
+    assert cell.value == results[0].test["score"]
+    assert message in " ".join(cell_remarks(cell))
+    assert cell.warned == (content is not None)
+    assert (cell.test_interval, cell.p, other.p) == (None, None, None)
+    assert other.test_interval is not None
 
 
 def test_two_results_of_one_id_that_differ(tmp_path):

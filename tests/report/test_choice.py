@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from krona.report import build
-from krona.runs import suspicious_scores
+from krona.runs import predictions
 from report.generate import collected, make_result, note_texts, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
@@ -44,10 +44,10 @@ def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatc
     monkeypatch.setattr(build, "MAX_RUNS", 10)
     monkeypatch.setattr(build, "MAX_SEEDS", 2)
     read: list[Path] = []
-    reader = suspicious_scores.read_result
-    monkeypatch.setattr(suspicious_scores, "read_result", lambda path: read.append(path) or reader(path))
+    reader = predictions.read_rows
+    monkeypatch.setattr(predictions, "read_rows", lambda path, *columns: read.append(path) or reader(path, *columns))
     report = build.collect(outputs)
-    assert sorted(read) == sorted({*read}), "each result is read once for its predictions and remarks"
+    assert sorted(read) == sorted({*read}), "each file is read once"
     cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
     assert [*cell.answers] == [0, 1]

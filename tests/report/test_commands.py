@@ -10,7 +10,7 @@ from typed_run import krona
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    write_all(folder, [*grid(["krona", "lora"], ["rte"], [0, 1], rows=60), make_result("pa", "rte")], predictions=True)
+    write_all(folder, [*grid(["krona", "lora"], ["rte"], [0, 1], rows=60), make_result("pa", "rte")])
     return folder
 
 

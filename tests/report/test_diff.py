@@ -7,14 +7,13 @@ from krona.messages import KronaError
 from krona.report.build import collect
 from krona.report.diff import compare, diff_runs, render
 from krona.runs.folder import find_run
-from krona.runs.predictions import unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 
 @pytest.fixture
 def pair(tmp_path):
     results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 0, skill=0.6)]
-    return write_all(tmp_path, results, predictions=True)
+    return write_all(tmp_path, results)
 
 
 def test_settings_scores_and_the_paired_test(tmp_path, pair):
@@ -25,8 +24,8 @@ def test_settings_scores_and_the_paired_test(tmp_path, pair):
     assert settings["method.rank"] == ("not set", "1")
     assert settings["optimizer.lr"] == ("0.002", "0.001")
     assert "batch_size" not in settings
-    targets, a = unpack_outcomes(krona.test["outcomes"])
-    _, b = unpack_outcomes(lora.test["outcomes"])
+    targets, a = zip(*krona.test["rows"], strict=True)
+    _, b = zip(*lora.test["rows"], strict=True)
     only_a = sum(x == t != y for t, x, y in zip(targets, a, b, strict=True))
     only_b = sum(y == t != x for t, x, y in zip(targets, a, b, strict=True))
     exact = stats.binomtest(only_a, only_a + only_b, 0.5).pvalue
@@ -46,8 +45,8 @@ def test_reports_have_the_same_p_values(tmp_path):
 def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
     krona, lora = pair
     found = diff_runs(tmp_path / krona.run_id, tmp_path / lora.run_id)
-    _, a = unpack_outcomes(krona.test["outcomes"])
-    _, b = unpack_outcomes(lora.test["outcomes"])
+    _, a = zip(*krona.test["rows"], strict=True)
+    _, b = zip(*lora.test["rows"], strict=True)
     changed = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
     assert {*found.changes.id} == {f"test-{i}" for i in changed}
     counts = found.changes.verdict.value_counts()
@@ -64,14 +63,14 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
 
 def test_a_tiny_p_is_never_printed_as_zero(tmp_path):
     results = [make_result("krona", "rte", skill=1.3, rows=600), make_result("lora", "rte", skill=0.1, rows=600)]
-    write_all(tmp_path, results, predictions=True)
+    write_all(tmp_path, results)
     found = diff_runs(*(tmp_path / result.run_id for result in results))
     assert "Exact McNemar: p < 0.0001." in render(found)
     assert "0.0000" not in render(found)
 
 
 def test_a_regression_shows_the_change_of_error(tmp_path):
-    write_all(tmp_path, grid(["krona", "lora"], ["stsb"], [0]), predictions=True)
+    write_all(tmp_path, grid(["krona", "lora"], ["stsb"], [0]))
     found = compare(tmp_path, "krona-stsb", "lora-stsb")
     assert "McNemar" not in found.test
     sizes = [abs(float(verdict.split()[1])) for verdict in found.changes.verdict]
@@ -93,14 +92,15 @@ def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
         assert "Paired test" in render(found)
 
 
-def test_without_or_with_damaged_texts_the_test_is_still_there(tmp_path, pair):
+def test_without_or_with_damaged_predictions_there_is_no_test(tmp_path, pair):
     krona, lora = (tmp_path / result.run_id for result in pair)
     (lora / "predictions.jsonl").write_text('{"split": "test", "id": "test-0"}\n')
     found = diff_runs(krona, lora)
-    assert found.p is not None
-    assert "cannot be read near line 1" in found.without_texts
+    assert (found.p, found.changes) == (None, None)
+    assert found.test == f"None: {lora / 'predictions.jsonl'} is damaged: 1 row without target."
     (lora / "predictions.jsonl").unlink()
-    assert "was not found" in diff_runs(krona, lora).without_texts
+    assert diff_runs(krona, lora).test == f"None: {lora.name} has no test predictions in predictions.jsonl."
+    assert "test accuracy" in render(found)
 
 
 def test_the_beginning_of_several_ids_is_refused(tmp_path):

@@ -10,7 +10,6 @@ from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.text import cell_mark, summarize
 from krona.runs import sweep as sweep_runs
-from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from report.generate import collected, make_result, write_all
 
 CHANGES = [
@@ -70,11 +69,11 @@ def answer(method, given, *, share=1.0):
     """Return a run that gives this answer on a share of the rows, and otherwise the target."""
     result, rng = make_result(method, "rte", rows=200), random.Random(0)
     for part in (result.dev, result.test):
-        targets, _ = unpack_outcomes(part["outcomes"])
+        targets = [target for target, _ in part["rows"]]
         texts = [given if rng.random() < share else target for target in targets]
         parts = score(["accuracy"], targets, texts, ["0", "1"])
         part |= {"score": parts["accuracy"], "choice": parts["accuracy"], "parts": parts}
-        part["outcomes"] = pack_outcomes(targets, texts)
+        part["rows"] = [*zip(targets, texts, strict=True)]
     return result
 
 

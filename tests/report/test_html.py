@@ -9,7 +9,6 @@ from html import escape, unescape
 import pytest
 
 from krona.report.build import build_report
-from krona.runs.predictions import pack_outcomes
 from report.generate import grid, make_result, write_all
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -81,8 +80,7 @@ def test_names_are_text_everywhere(folder):
 
 def test_a_score_of_zero_is_a_score(tmp_path):
     untuned = make_result("untuned", "rte", rows=60)
-    wrong = pack_outcomes(["1"] * 60, ["0"] * 60)
-    untuned.test = {"score": 0.0, "choice": 0.0, "parts": {"accuracy": 0.0}, "outcomes": wrong}
+    untuned.test = {"score": 0.0, "choice": 0.0, "parts": {"accuracy": 0.0}, "rows": [("1", "0")] * 60}
     write_all(tmp_path, [untuned])
     assert '<td data-value="0">' in build_report(tmp_path, format="html")
 
@@ -104,7 +102,7 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     results = grid(["lora", "krona_b_res", "full"], ["rte"], [0, 1], rows=40)
     for result, score in zip(results, (50.0, 90.0, 74.9, 75.1, 71.0, 72.0), strict=True):
         result.test["score"] = score
-        result.test.pop("outcomes")
+        del result.dev["rows"], result.test["rows"]
         result.peak_memory = {"host": 1_000_000_000 if result.method == "lora" else 2_000_000_000}
         result.provenance |= {"update_rank": len(result.method)}
         result.learned = {"effective_rank": len(result.method) / 2}
@@ -128,7 +126,7 @@ def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
     ]
     for number, result in enumerate(results):
         result.test["score"] = 60.0 + number
-        result.test.pop("outcomes")
+        del result.dev["rows"], result.test["rows"]
         result.times["train"] = 10.0 + number
     write_all(tmp_path, results)
     page = build_report(tmp_path, format="html")

@@ -11,7 +11,6 @@ from krona.metrics.scores import score
 from krona.report.build import build_report, collect
 from krona.report.notes import next_commands, score_remarks
 from krona.report.text import cell_mark, summarize
-from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from report.generate import collected, grid, make_result, note_texts, write_all
 
 
@@ -89,11 +88,11 @@ def answer(result, rng, *, right=0.5):
     """Give the answers of a coin that is right with this probability."""
     for split in ("dev", "test"):
         part = getattr(result, split)
-        targets, _ = unpack_outcomes(part["outcomes"])
+        targets = [target for target, _ in part["rows"]]
         given = [target if rng.random() < right else str(1 - int(target)) for target in targets]
         parts = score(["accuracy"], targets, given, ["0", "1"])
         part |= {"score": parts["accuracy"], "choice": parts["accuracy"], "parts": parts}
-        part["outcomes"] = pack_outcomes(targets, given)
+        part["rows"] = [*zip(targets, given, strict=True)]
     return result
 
 

@@ -10,7 +10,6 @@ from krona.report import FORMATS
 from krona.report.build import build_report, collect
 from krona.report.notes import cell_remarks, score_remarks
 from krona.report.text import cell_mark
-from krona.runs.predictions import pack_outcomes
 from report.generate import collected, grid, make_result, write_all
 
 CONSTANT = 'all 204 test predictions are "1" (equivalent). The best constant prediction would score 81.05'
@@ -25,7 +24,7 @@ def constant(method="lora", seed=0, task="mrpc", **kwargs):
         "score": parts["f1"],
         "choice": parts["f1"],
         "parts": parts,
-        "outcomes": pack_outcomes(targets, given),
+        "rows": [*zip(targets, given, strict=True)],
     }
     return result
 

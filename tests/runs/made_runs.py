@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, write_result
 from krona.runs.studies import open_storage, study_path
 
@@ -21,12 +20,7 @@ TASK = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
 
 def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     """Write a finished run and return its folder. ``changes`` replace values of its result."""
-    part = {
-        "score": 50.0,
-        "choice": 50.0,
-        "parts": {"accuracy": 50.0},
-        "outcomes": pack_outcomes(["0", "1"], ["0", "0"]),
-    }
+    part = {"score": 50.0, "choice": 50.0, "parts": {"accuracy": 50.0}}
     config = {"method": {"name": "krona"}, "task": TASK, "keep": "adapter", "trainer": {"max_epochs": 3}}
     values = {
         "status": "done",
@@ -42,7 +36,8 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     folder.mkdir(parents=True)
     write_result(folder, result)
     if result.status == "done":
-        (folder / "predictions.jsonl").write_text("{}\n")
+        rows = [{"split": split, "target": target, "prediction": "0"} for split in ("dev", "test") for target in "01"]
+        (folder / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         save_file({"A": np.zeros(3, np.float32)}, folder / "adapter.safetensors")
     return folder
 

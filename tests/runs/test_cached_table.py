@@ -89,11 +89,11 @@ def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
     write_result(outputs / second, rewritten)
     (outputs / third / "result.json").unlink()
     found = summaries(outputs)
-    assert "Was the file edited" in str(found[0])
+    assert isinstance(found[0], Result)
+    assert found[0].test["score"] == content["test"]["score"]
     assert isinstance(found[1], Result)
     assert found[1].notes == ["again"]
     assert third not in [one.run_id for one in found if isinstance(one, Result)]
-    assert len(load_runs([outputs])[1]) == 1
 
 
 def test_an_interrupted_command_keeps_what_it_has_read(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

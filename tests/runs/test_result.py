@@ -8,7 +8,6 @@ import pytest
 
 from krona.messages import KronaError
 from krona.paths import PROJECT
-from krona.runs.predictions import pack_outcomes, unpack_outcomes
 from krona.runs.result import Result, json_schema, read_result, write_result
 from krona.safe_files import write_whole
 
@@ -81,13 +80,6 @@ def test_the_schema_in_docs_is_current() -> None:
     schema = (PROJECT / "docs" / "result.schema.json").read_text(encoding="utf-8")
     assert schema == json_schema(), "python -m krona.runs.result writes it"
     jsonschema.validate(content(provenance={"git_commit": None}), json.loads(schema))
-
-
-def test_outcomes_are_unpacked() -> None:
-    targets, predictions = ["0", "1", "1"], ["0", "", "ein Wort\nund é"]
-    packed = pack_outcomes(targets, predictions)
-    assert unpack_outcomes(packed) == (targets, ["0", "", "ein Wort und é"])
-    assert len(json.dumps(pack_outcomes(["0", "1"] * 5000, ["1", "1"] * 5000))) < 1000
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,37 @@
 """Test the notes on scores that may be meaningless."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from krona.metrics.scores import score
-from krona.metrics.scores.metric import Answers, encode
-from krona.runs.predictions import label_ids, pack_outcomes, score_metrics, unpack_outcomes
+from krona.metrics.scores.metric import encode
+from krona.runs.predictions import Outcomes, label_ids, score_metrics
 from krona.runs.result import Result
 from krona.runs.suspicious_scores import Remark, advice, constant_scores, remark_lines, remarks
-from report.generate import make_result
+from report.generate import make_result, write_all
 
 
-def set_answers(result: Result, targets: list[str], given: list[str], split: str = "test") -> dict[str, Answers]:
-    """Set the predictions of the result and their score. Return its answers."""
+def set_outcomes(result: Result, targets: list[str], given: list[str], split: str = "test") -> dict[str, Outcomes]:
+    """Set the predictions of the result and their score. Return its outcomes."""
     task = result.config["task"]
     parts = score(task["metrics"], targets, given, label_ids(task))
     table = float(np.mean([parts[name] for name in score_metrics(task)]))
-    setattr(result, split, {"score": table, "choice": table, "parts": parts, "outcomes": pack_outcomes(targets, given)})
-    return {split: encode(targets, given, label_ids(task))}
+    rows = [*zip(targets, given, strict=True)]
+    setattr(result, split, {"score": table, "choice": table, "parts": parts, "rows": rows})
+    return {split: Outcomes(given, encode(targets, given, label_ids(task)))}
 
 
-def texts(result: Result, answers: dict[str, Answers] | None = None) -> list[str]:
-    return [remark.text for remark in remarks(result, answers or {}, "test")]
+def texts(result: Result, outcomes: dict[str, Outcomes] | None = None) -> list[str]:
+    return [remark.text for remark in remarks(result, outcomes or {}, "test")]
 
 
 def test_constant_predictions_are_compared_with_the_best_constant() -> None:
     result = make_result("krona", "mrpc")
-    answers = set_answers(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
-    (remark,) = remarks(result, answers, "test")
+    outcomes = set_outcomes(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
+    (remark,) = remarks(result, outcomes, "test")
     assert remark.text.startswith('all 204 test predictions are "1" (equivalent). ')
     assert (remark.text[-5:], remark.warns, remark.unlearned) == ("81.05", True, True)
     assert result.test["score"] == pytest.approx(81.05, abs=0.01)
@@ -48,8 +50,8 @@ def test_constant_scores_are_those_of_the_labels_as_predictions(task: str, targe
 @pytest.mark.parametrize(("wrong", "remarked", "unlearned"), [(12, False, False), (13, True, False), (61, True, True)])
 def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, unlearned: bool) -> None:
     result = make_result("krona", "rte")
-    answers = set_answers(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
-    found = remarks(result, answers, "test")
+    outcomes = set_outcomes(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
+    found = remarks(result, outcomes, "test")
     assert len(found) == remarked
     for remark in found:
         assert f"{wrong} of 120 " in remark.text
@@ -59,15 +61,15 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, un
 
 def test_many_labels_are_shortened() -> None:
     result = make_result("krona", "rte", change={"task.labels": {f"label {i}": i for i in range(300)}})
-    (text,) = texts(result, set_answers(result, ["0", "1"], ["true", "true"]))
+    (text,) = texts(result, set_outcomes(result, ["0", "1"], ["true", "true"]))
     assert "not a label of rte (0, 1, 2, " in text
     assert len(text) < 400
 
 
 def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
     result = make_result("krona", "rte")
-    answers = set_answers(result, ["0", "1"] * 60, ["x"] * 5 + ["0"] * 115)
-    assert texts(result, answers)[0].startswith('115 of 120 test predictions are "0" (entailment)')
+    outcomes = set_outcomes(result, ["0", "1"] * 60, ["x"] * 5 + ["0"] * 115)
+    assert texts(result, outcomes)[0].startswith('115 of 120 test predictions are "0" (entailment)')
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
 )
 def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
     result = make_result("krona", "stsb")
-    found = texts(result, set_answers(result, ["1.0", "2.0", "5.0", "4.4"], given.split()))
+    found = texts(result, set_outcomes(result, ["1.0", "2.0", "5.0", "4.4"], given.split()))
     for text, start in zip(found, expected, strict=True):
         assert text.startswith(start)
 
@@ -89,9 +91,9 @@ def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
 def test_a_meaningful_score_has_no_remark(task: str) -> None:
     result = make_result("krona", task)
     for split in ("dev", "test"):
-        packed = getattr(result, split)["outcomes"]
-        answers = {split: encode(*unpack_outcomes(packed), label_ids(result.config["task"]))}
-        assert remarks(result, answers, split) == []
+        targets, given = map(list, zip(*getattr(result, split)["rows"], strict=True))
+        outcomes = {split: Outcomes(given, encode(targets, given, label_ids(result.config["task"])))}
+        assert remarks(result, outcomes, split) == []
 
 
 @pytest.mark.parametrize(
@@ -100,10 +102,10 @@ def test_a_meaningful_score_has_no_remark(task: str) -> None:
 )
 def test_a_dev_score_that_is_never_above_a_constant_prediction(scores: tuple[int, ...], remarked: bool) -> None:
     result = make_result("krona", "rte")
-    answers = set_answers(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
+    outcomes = set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
     curve: list[dict[str, Any]] = [{"epoch": i, "score": float(one), "parts": {}} for i, one in enumerate(scores, 1)]
     result.dev_curve = curve
-    assert [text.split(", ")[1] for text in texts(result, answers)] == ["the dev score was not above 60.00"] * remarked
+    assert [text.split(", ")[1] for text in texts(result, outcomes)] == ["the dev score was not above 60.00"] * remarked
 
 
 def test_one_target_in_the_training_rows() -> None:
@@ -153,23 +155,28 @@ def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> No
     assert remarks(result, {}, "test") == [Remark("data.skip_bad_rows left out 5 rows of train", True)]
 
 
-def test_the_last_remark_after_a_run_has_advice() -> None:
+def lines(outputs: Path, result: Result) -> list[str]:
+    write_all(outputs, [result])
+    return remark_lines(result, outputs / result.run_id)
+
+
+def test_the_last_remark_after_a_run_has_advice(tmp_path: Path) -> None:
     result = make_result("krona", "rte")
-    set_answers(result, ["0"] * 6 + ["1"] * 4, ["1"] * 10)
-    (line,) = remark_lines(result)
+    set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["1"] * 10)
+    (line,) = lines(tmp_path, result)
     assert line.startswith('! all 10 test predictions are "1" (not_entailment)')
     assert line.endswith(advice(result))
     result.splits["train"]["skipped_rows"] = 9
-    assert remark_lines(result)[-1].endswith(advice(result))
+    assert lines(tmp_path, result)[-1].endswith(advice(result))
     result.splits["train"]["targets"] = {"1": 24}
-    assert not any("optimizer.lr" in line for line in remark_lines(result)), "longer training would not help"
+    assert not any("optimizer.lr" in line for line in lines(tmp_path, result)), "longer training would not help"
 
 
-def test_without_a_test_score_the_remarks_are_on_dev() -> None:
+def test_without_a_test_score_the_remarks_are_on_dev(tmp_path: Path) -> None:
     result = make_result("krona", "rte")
-    set_answers(result, ["0", "1"], ["1", "1"], split="dev")
+    set_outcomes(result, ["0", "1"], ["1", "1"], split="dev")
     result.test = None
-    assert remark_lines(result)[0].startswith("! all 2 dev predictions")
+    assert lines(tmp_path, result)[0].startswith("! all 2 dev predictions")
 
 
 @pytest.mark.parametrize(

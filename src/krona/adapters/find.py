@@ -20,6 +20,7 @@ class TrainedRun:
     origin: Origin
     adapter: Path | None  # the adapter's file, or None if the run trained no parameters
     result: Result | None  # None for a file outside of a run's folder
+    folder: Path | None = None  # the run's folder
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
@@ -45,9 +46,9 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
     origin, adapter = Origin.of_result(result), folder / file_names.ADAPTER
     if adapter.is_file():
         require_unchanged(result, adapter)
-        return TrainedRun(origin, adapter, result)
+        return TrainedRun(origin, adapter, result, folder)
     if not result.trainable_params and not result.head_params:
-        return TrainedRun(origin, None, result)
+        return TrainedRun(origin, None, result, folder)
     if result.config["method"].get("train_backbone"):
         raise KronaError(
             f"{result.run_id} trained the whole backbone, and its weights were not kept. To train it again and keep "
@@ -74,4 +75,4 @@ def _from_file(path: Path) -> TrainedRun:
     if beside.is_file() and origin.run_id == path.parent.name:
         result = read_result(beside)
         require_unchanged(result, path)
-    return TrainedRun(origin, path, result)
+    return TrainedRun(origin, path, result, path.parent)

@@ -23,7 +23,7 @@ from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
-from krona.runs.predictions import check_answers
+from krona.runs.predictions import read_outcomes
 from krona.runs.result import CHECKSUMS, Result
 
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
@@ -137,7 +137,7 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         if not run.result.is_file():
             return None, [f"{below(run.result)} is not a regular file"]
         result = run.read()
-        check_answers(result, run.result)
+        read_outcomes(result, run.predictions)
         return result, list(_find_lost_files(run, result))
     except KronaError as error:
         return None, [shorten(error, 300)]

@@ -35,7 +35,7 @@ from krona.runs.folder import RunFolder, require_out
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
-from krona.runs.suspicious_scores import examine
+from krona.runs.suspicious_scores import examine_file
 from krona.safe_files import write_whole
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
@@ -150,7 +150,7 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
         if not known and counted in sections:
             sections[counted] = pd.concat([sections[counted], sections.pop(section)])
-    read = cache(examine)
+    read = cache(examine_file)
     most, tables = (MAX_CELLS // len(sections) if len(runs) > MAX_RUNS else None), list[Table]()
     for section in sorted(sections, key=lambda one: one.order):
         group, split, notes = _choose_split(layout, sections[section])

@@ -20,11 +20,10 @@ from krona.report.runs import CONTENT, describe_result, differing_training, form
 from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.frame import summaries
-from krona.runs.predictions import decode_label, label_words, score_metrics
+from krona.runs.predictions import decode_label, label_words, read_outcomes, read_rows, score_metrics
 from krona.runs.provenance import used_shape
 from krona.runs.result import Result
-from krona.runs.suspicious_scores import examine
-from krona.safe_files import parse_json
+from krona.runs.suspicious_scores import examine_file
 
 NARROWEST = 20
 VERDICTS = ("only A right", "only B right", "both wrong")
@@ -83,17 +82,18 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
     """
     folders = RunFolder(a), RunFolder(b)
     one, two = (folder.read() for folder in folders)
-    answers = [examine(folder.result)[0] for folder in folders]
     found = RunDiff(one, two, _differing_settings(one, two), [*_scores(one, two)], "")
+    try:
+        outcomes = [read_outcomes(folder.read(), folder.predictions) for folder in folders]
+    except KronaError as error:
+        found.test = f"None: {error}."
+        return found
+    answers = [{split: of_split.answers for split, of_split in one.items()} for one in outcomes]
     if reason := _why_untested(one, two, answers):
         found.test = f"None: {reason}."
         return found
     found.p, found.test = _run_test(one, *(split["test"] for split in answers))
-    try:
-        rows = [_read_predictions(folder.predictions) for folder in folders]
-    except KronaError as error:
-        found.without_texts = str(error)
-        return found
+    rows = [_read_texts(folder.predictions) for folder in folders]
     found.changes = _find_changes(*rows, classes=bool(answers[0]["test"].classes))
     if not rows[0].index.equals(rows[1].index):
         shared = len(rows[0].index.intersection(rows[1].index))
@@ -133,7 +133,7 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
         if result.status != "done":
             return f"{result.run_id} is {result.status}"
         if "test" not in known:
-            return f"{result.run_id} has no stored predictions"
+            return f"{result.run_id} has no test predictions in predictions.jsonl"
     if a.task != b.task:
         return f"the runs have different tasks, {a.task} and {b.task}"
     one, two = (known["test"] for known in answers)
@@ -157,21 +157,10 @@ def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
     return p, " ".join(words)
 
 
-def _read_predictions(path: Path) -> pd.DataFrame:
+def _read_texts(path: Path) -> pd.DataFrame:
     """Return source, target and prediction of each test example by its id."""
-    found, line_number = {}, 0
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                line_number += 1
-                row = parse_json(line)
-                if row["split"] == "test":
-                    found[str(row["id"])] = [str(row[key]) for key in ("source", "target", "prediction")]
-    except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found, so the changed examples cannot be shown.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KronaError(f"{path} cannot be read near line {line_number}: {type(error).__name__} {error}") from error
-    return pd.DataFrame.from_dict(found, orient="index", columns=["source", "target", "prediction"])
+    rows = pd.DataFrame(read_rows(path, "split", "id", "source", "target", "prediction"))
+    return rows[rows.split == "test"].drop(columns="split").drop_duplicates("id", keep="last").set_index("id")
 
 
 def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
@@ -221,7 +210,7 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
         variants = own.variant.nunique()
         if variants != 1:
             notes.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
-        found.append(score_cell(own, "test", examine) if variants == 1 else None)
+        found.append(score_cell(own, "test", examine_file) if variants == 1 else None)
         if variants == 1 and found[-1] is None:
             notes.append(f"{name} has no test score")
     one, two = found

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, amount
 from krona.runs import file_names
-from krona.runs.predictions import DamagedRunError, check_answers
+from krona.runs.predictions import DamagedRunError
 from krona.runs.provenance import used_shape
 from krona.runs.result import CHECKSUMS, Result, read_result
 from krona.safe_files import write_whole
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CACHE = ".index/results.parquet"
-VERSION = b"5"
+VERSION = b"6"
 MIN_NEW = 100  # smallest number of new summaries that is stored
 SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its modification time
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
@@ -133,9 +133,9 @@ def _value(result: Result, name: str) -> Any:
 def summaries(outputs: Path) -> list[Result | DamagedRunError]:
     """Return the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
-    A summary is a result without the fields that `strip_result` removes. If a result cannot be read, or if its scores
-    contradict its predictions, the list contains an error instead of the summary. Errors of unreadable folders are at
-    the end of the list. The summaries share objects, so do not change them.
+    A summary is a result without the fields that `strip_result` removes. If a result cannot be read, the list contains
+    an error instead of the summary. Errors of unreadable folders are at the end of the list. The summaries share
+    objects, so do not change them.
     """
     if not outputs.is_dir():
         return []
@@ -162,7 +162,7 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
 def strip_result(result: Result) -> Result:
     """Return a copy of a result with only the scores of its last epoch.
 
-    Predictions, scores of single metrics, checksums, start and end, and measures of layers are removed.
+    Scores of single metrics, checksums, start and end, and measures of layers are removed.
     """
 
     def without(part: Mapping[str, Any] | None, *keys: str) -> Any:
@@ -170,7 +170,7 @@ def strip_result(result: Result) -> Result:
 
     rows = [without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]]
     kept = {
-        "dev": without(result.dev, "outcomes", "parts"),
+        "dev": without(result.dev, "outcomes", "parts"),  # earlier versions stored the predictions here
         "test": without(result.test, "outcomes", "parts"),
         "provenance": without(result.provenance, CHECKSUMS, "started", "finished"),
         "learned": without(result.learned, "by_place"),
@@ -184,7 +184,6 @@ def _read(path: Path, parts: dict[str, Any]) -> Result | DamagedRunError:
         result = read_result(path)
         if lacking := [key for key in REPORT_KEYS if result.config.get(key) is None]:
             raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
-        check_answers(result, path)
     except KronaError as error:
         return DamagedRunError(str(error), path.parent.name)
     result = strip_result(result)

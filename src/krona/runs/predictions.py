@@ -1,39 +1,17 @@
-"""Encode the predictions of a result as numbers, check them against the stored scores, and decode them to labels."""
+"""Read the predictions of a run, check them against the stored scores, and decode them to labels."""
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
 from krona.metrics.scores import score_answers
-from krona.metrics.scores.metric import NUMBER, Answers, encode_targets, pair
-from krona.runs.result import Outcomes, Result
+from krona.metrics.scores.metric import NUMBER, Answers, encode
+from krona.runs.result import Result
 
 TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
-
-
-def pack_outcomes(targets: Sequence[str], predictions: Sequence[str]) -> Outcomes:
-    """Return the targets and the predictions of all rows as compressed texts (zlib, base64) with a line per row."""
-    return {"targets": _pack(targets), "predictions": _pack(predictions)}
-
-
-def unpack_outcomes(packed: Outcomes) -> tuple[list[str], list[str]]:
-    """Return the lists of targets and predictions that `pack_outcomes` compressed."""
-    return _unpack(packed["targets"]), _unpack(packed["predictions"])
-
-
-def _pack(values: Sequence[str]) -> str:
-    text = "\n".join(value.replace("\n", " ") for value in values)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def _unpack(packed: str) -> list[str]:
-    return zlib.decompress(base64.b64decode(packed)).decode().split("\n")
+SPLITS = ("dev", "test")
 
 
 class DamagedRunError(KronaError):
@@ -44,42 +22,61 @@ class DamagedRunError(KronaError):
         self.run_id = run_id
 
 
-def encode_answers(result: Result) -> dict[str, Answers]:
-    """Return a dict from each split's name to its targets and predictions, as label ids or as numbers of a regression.
+@dataclass(frozen=True)
+class Outcomes:
+    """The predictions of a split as texts, and its targets and predictions as label ids or numbers."""
 
-    Splits that were not scored are not in the dict.
-    """
-    found = {}
-    labels = label_ids(result.config["task"])
-    for split, part in (("dev", result.dev), ("test", result.test)):
-        if part and (packed := part.get("outcomes")):
-            truth = _encode_targets(packed["targets"], None if labels is None else tuple(labels))
-            found[split] = pair(truth, _unpack(packed["predictions"]), labels)
-    return found
+    predictions: list[str]
+    answers: Answers
 
 
-@lru_cache(maxsize=32)  # all runs of a task have the same targets
-def _encode_targets(packed: str, labels: tuple[str, ...] | None) -> NDArray[Any]:
-    truth = encode_targets(_unpack(packed), labels)
-    truth.flags.writeable = False
-    return truth
-
-
-def check_answers(result: Result, path: Path) -> dict[str, Answers]:
-    """Return the result of `encode_answers` for a finished run, or an empty dict if the run is not done.
+def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
+    """Return columns of a predictions.jsonl by name.
 
     Raises:
-        KronaError: the scores of the predictions differ from the stored scores.
+        FileNotFoundError: the file does not exist.
+        KronaError: the file cannot be read, or a row lacks one of the columns.
     """
-    if result.status != "done":
-        return {}
+    import pyarrow.json  # takes 0.1 s
+
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in columns])
+    parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
-        answers = encode_answers(result)
-        for split, numbers in answers.items():
-            _check_scores(split, getattr(result, split), numbers, score_metrics(result.config["task"]))
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
-        raise unusable_result(path, error) from error
-    return answers
+        read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must not be longer than a block
+        table = pyarrow.json.read_json(path, read_options=read, parse_options=parse)
+    except FileNotFoundError:
+        raise
+    except (OSError, pyarrow.ArrowException) as error:
+        raise KronaError(f"{path} is damaged: {error}") from error
+    for name in columns:
+        if count := table[name].null_count:
+            raise KronaError(f"{path} is damaged: {amount(count, 'row')} without {name}")
+    return {name: table[name].to_pylist() for name in columns}
+
+
+def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
+    """Return the outcomes of dev and test from a finished run's predictions.jsonl.
+
+    If the run is not done, or has no such file, no split is returned.
+
+    Raises:
+        KronaError: the file is damaged, or the scores of the predictions differ from the scores in ``result``.
+    """
+    if result.status != "done" or not path.exists():
+        return {}
+    found = {}
+    rows, task = [*zip(*read_rows(path, "split", "target", "prediction").values(), strict=True)], result.config["task"]
+    try:
+        labels = label_ids(task)
+        for split in SPLITS:
+            if part := getattr(result, split):
+                targets = [target for name, target, _ in rows if name == split]
+                predictions = [prediction for name, _, prediction in rows if name == split]
+                found[split] = Outcomes(predictions, encode(targets, predictions, labels))
+                _check_scores(split, part, found[split].answers, score_metrics(task))
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise unusable_result(path.parent, error) from error
+    return found
 
 
 def unusable_result(path: Path, error: Exception) -> KronaError:
@@ -94,7 +91,7 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
     for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:
         if not abs(computed - stored) <= TOLERANCE:
-            raise ValueError(f"{name} is {stored:.4f}, but its {source} give {computed:.4f}. Was the file edited?")
+            raise ValueError(f"{name} is {stored:.4f}, but its {source} give {computed:.4f}. Was a file edited?")
 
 
 def score_metrics(task: Mapping[str, Any]) -> list[str]:
@@ -120,7 +117,7 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 def decode_label(text: str, words: Mapping[str, str]) -> str:
     """Return a prediction as text for tables: the label's name from `label_words`, or the number in a regression.
 
-    An invalid prediction is returned in quotes with a remark.
+    An invalid prediction is returned in quotes with a note.
     """
     text = text.strip()
     if not words:

@@ -30,14 +30,6 @@ Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
 
 
 @with_config(PART)
-class Outcomes(TypedDict):
-    """Targets and predictions of all rows. Each is a text with a line per row, compressed with zlib, in base64."""
-
-    targets: str
-    predictions: str
-
-
-@with_config(PART)
 class Scored(TypedDict):
     """Scores of a split in the best epoch, 0-100."""
 
@@ -47,7 +39,6 @@ class Scored(TypedDict):
     """The mean of all metrics, which selects the epoch."""
     parts: dict[str, Score]
     """The value of each metric."""
-    outcomes: NotRequired[Outcomes]
 
 
 @with_config(PART)

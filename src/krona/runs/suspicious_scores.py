@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import amount, join_names, shorten
+from krona.messages import KronaError, amount, join_names, shorten
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
+from krona.runs import file_names
 from krona.runs.predictions import (
-    check_answers,
-    encode_answers,
+    SPLITS,
+    Outcomes,
     invalid_predictions,
     label_words,
+    read_outcomes,
     score_metrics,
-    unpack_outcomes,
 )
 from krona.runs.result import Result, read_result
 
@@ -42,36 +43,47 @@ class Remark:
 Examined = tuple[dict[str, Answers], dict[str, list[Remark]]]
 
 
-def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
-    """Return the remarks on a finished run's score on ``split``.
-
-    ``result`` has its outcomes and all epochs of its dev curve. ``answers`` are those of `encode_answers`.
-    """
+def remarks(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[Remark]:
+    """Return the remarks on a finished run's score on ``split``. ``result`` has all epochs of its dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
         found.append(Remark("the new head was not trained, so the score is that of a head with random weights"))
-    if split in answers:
-        found += _check_predictions(result, answers[split], split)
-    if "dev" in answers:
-        found += _check_curve(result, answers["dev"])
+    if split in outcomes:
+        found += _check_predictions(result, outcomes[split], split)
+    if "dev" in outcomes:
+        found += _check_curve(result, outcomes["dev"].answers)
     return found
 
 
-def examine(path: Path) -> Examined:
-    """Return the answers of a finished run by split, and the messages on its scores by split.
+def examine(result: Result, folder: Path) -> Examined:
+    """Return the answers of a finished run by split, and the remarks on its scores by split.
+
+    Without predictions, or if they are damaged, there are no answers, and a remark gives the reason.
+    """
+    outcomes: dict[str, Outcomes] = {}
+    lacking = []
+    try:
+        outcomes = read_outcomes(result, folder / file_names.PREDICTIONS)
+        if not outcomes:
+            lacking = [Remark(f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests", False)]
+    except KronaError as error:
+        lacking = [Remark(str(error))]
+    answers = {split: found.answers for split, found in outcomes.items()}
+    return answers, {split: lacking + remarks(result, outcomes, split) for split in SPLITS}
+
+
+def examine_file(path: Path) -> Examined:
+    """Do the work of `examine` for the run of a result.json.
 
     Raises:
-        KronaError: the result.json at ``path`` was removed, or is damaged.
+        KronaError: the file was removed, or is damaged.
     """
-    result = read_result(path)
-    answers = check_answers(result, path)
-    return answers, {split: remarks(result, answers, split) for split in ("dev", "test")}
+    return examine(read_result(path), path.parent)
 
 
-def remark_lines(result: Result) -> list[str]:
+def remark_lines(result: Result, folder: Path) -> list[str]:
     """Return the remarks on a run, one per line. A warning begins with ``!``, and advice may follow the last remark."""
-    answers = encode_answers(result)
-    found = remarks(result, answers, "test" if "test" in answers else "dev")
+    found = examine(result, folder)[1]["test" if result.test else "dev"]
     lines = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
     one_target = any(_check_training_targets(result))  # in this case longer training would not help
     if any(remark.unlearned for remark in found) and not one_target:
@@ -113,11 +125,12 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
     return scores
 
 
-def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator[Remark]:
+def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterator[Remark]:
+    answers = outcomes.answers
     task, count, given = result.config["task"], len(answers), answers.given
     invalid: list[str] = []
     if given.min() < 0:
-        invalid = invalid_predictions(unpack_outcomes(getattr(result, split)["outcomes"])[1], task)
+        invalid = invalid_predictions(outcomes.predictions, task)
     if len(invalid) > MAX_INVALID_SHARE * count:
         ((commonest, times),) = Counter(invalid).most_common(1)
         words = shorten(", ".join(label_words(task)), 200)

@@ -179,7 +179,7 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
     equal: dict[str, list[str]] = {}
     for job in _done_jobs(jobs):
         assert job.result is not None
-        for line in remark_lines(job.result):
+        for line in remark_lines(job.result, job.folder):
             equal.setdefault(DIFFERENT.sub("", line), []).append(f"{job.result.run_id}: {line}")
     lines = [
         found[0] if len(found) == 1 else f"{len(found)} of {amount(len(jobs), 'run')}, such as {found[0]}"

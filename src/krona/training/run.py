@@ -20,7 +20,6 @@ from krona.backbones.shared import shared_backbone
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.interrupts import stop_if_interrupted
-from krona.runs.predictions import pack_outcomes
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
@@ -93,9 +92,8 @@ def run(
 
     # Result
     result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
-    for name, (split, score) in scored.items():
-        packed = {key: score[key] for key in ("score", "choice", "parts")}
-        setattr(result, name, {**packed, "outcomes": pack_outcomes(split.targets, score["predictions"])})
+    for name, (_, score) in scored.items():
+        setattr(result, name, {key: score[key] for key in ("score", "choice", "parts")})
     train_s = learner.seconds["train"]
     result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
     result.times["total"] = learner.seconds_before + time.perf_counter() - began

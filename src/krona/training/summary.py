@@ -1,6 +1,7 @@
 """Print the summary of a run, and show a stored run."""
 
 import shlex
+from pathlib import Path
 
 import yaml
 from rich.console import Console
@@ -13,7 +14,7 @@ from krona.report.commands import run_commands
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result, Scored
-from krona.runs.suspicious_scores import remark_lines
+from krona.runs.suspicious_scores import examine, remark_lines
 from krona.training.job import Job
 
 HEADINGS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}
@@ -26,8 +27,8 @@ def print_summary(job: Job, console: Console) -> None:
         return
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
     lines = [
-        f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
-        *remark_lines(result),
+        f"test {_test_score(job.folder, result, result.test)}" if result.test else "test not scored (score_test=false)",
+        *remark_lines(result, job.folder),
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %){head}",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
@@ -72,14 +73,17 @@ def outputs_option(job: Job) -> str:
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
-def _test_score(result: Result, test: Scored) -> str:
+def _test_score(folder: Path, result: Result, test: Scored) -> str:
     from krona.metrics.statistics import bootstrap, percentile_interval
-    from krona.runs.predictions import encode_answers, score_metrics
+    from krona.runs.predictions import score_metrics
 
-    low, high = percentile_interval(bootstrap([encode_answers(result)["test"]], score_metrics(result.config["task"])))
+    answers, interval = examine(result, folder)[0].get("test"), ""
+    if answers is not None:
+        low, high = percentile_interval(bootstrap([answers], score_metrics(result.config["task"])))
+        interval = f" [{low:.1f}, {high:.1f}]"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
     rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
-    return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"
+    return f"{test['score']:.2f}{interval} ({parts}) on {rows}"
 
 
 def heading(result: Result) -> str:

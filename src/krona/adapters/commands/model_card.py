@@ -13,8 +13,8 @@ from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.labels import BENCHMARKS
 from krona.messages import amount, join_names
-from krona.runs.predictions import encode_answers, label_words
-from krona.runs.suspicious_scores import remarks
+from krona.runs.predictions import label_words
+from krona.runs.suspicious_scores import examine
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 DATA = {
@@ -91,7 +91,7 @@ def _notes(run: TrainedRun) -> list[str]:
         f"Data: {DATA[origin.task_settings.kind]}. The scores are of one seed ({origin.seed}), and the epoch was "
         "selected by the dev score"
     ]
-    if result is None:
+    if result is None or run.folder is None:
         return notes
     sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
     counts = ", ".join(f"{split} {amount(count, 'row')}" for split, count in sizes.items() if count)
@@ -100,8 +100,7 @@ def _notes(run: TrainedRun) -> list[str]:
     notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")
     if not result.provenance.get("pretrained", True):
         notes.append("The backbone has random weights")
-    answers = encode_answers(result)
-    found = remarks(result, answers, "test" if "test" in answers else "dev")
+    found = examine(result, run.folder)[1]["test" if result.test else "dev"]
     return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(one.text for one in found)]
 
 
