@@ -6,6 +6,7 @@ So a new method gets a drawing without further code.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 HERE = Path(__file__).resolve().parent
 
 
-def draw(name: str, method: dict[str, Any], base: T5ForConditionalGeneration) -> str:
-    """Return the SVG of one method."""
+def draw(name: str, method: dict[str, Any], base: T5ForConditionalGeneration, lr_factors: Mapping[str, float]) -> str:
+    """Return the SVG of one method, with the factors of the learning rate that its YAML file sets."""
     picture, at = Picture(), inspect_method(method, base)
     places = at.places[:2]
     if not places:
@@ -29,6 +30,10 @@ def draw(name: str, method: dict[str, Any], base: T5ForConditionalGeneration) ->
         bottom = max(draw_place(picture, method, place, 14, 20 + 370 * i, 350) for i, place in enumerate(places))
     else:
         bottom = draw_place(picture, method, places[0], 14, 20, WIDTH - 40)
+    if lr_factors:
+        factors = ", ".join(f"{group} × {factor:g}" for group, factor in lr_factors.items())
+        picture.text(14, bottom + 16, f"Learning rates: {factors}", "soft small", "start")
+        bottom += 24
     return picture.svg(draw_block(picture, at, bottom + 26), name)
 
 
@@ -38,7 +43,8 @@ def main(folder: Path = HERE) -> None:
         base = T5ForConditionalGeneration(T5Config(**sizes, vocab_size=32128, decoder_start_token_id=0))
     for path in sorted((HERE.parents[1] / "conf" / "method").glob("*.yaml")):
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
-        (folder / f"{path.stem}.svg").write_text(draw(path.stem, config["method"], base), encoding="utf-8")
+        factors = config.get("optimizer", {}).get("lr_factors", {})
+        (folder / f"{path.stem}.svg").write_text(draw(path.stem, config["method"], base, factors), encoding="utf-8")
 
 
 if __name__ == "__main__":

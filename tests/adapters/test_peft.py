@@ -33,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
 }  # fmt: skip
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
-FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
+FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A", "lora_plus": "LORA"}
 FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
 FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "VERA", "hira": "HIRA"}
 LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
@@ -79,7 +79,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 # Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
-SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
+SAME_BITS = {"lora", "lora_plus", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")

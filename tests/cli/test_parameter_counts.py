@@ -26,6 +26,7 @@ COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base
     "bitfit": (280_960, 0),
     "adapter": (158_256, 1),
     "lora": (158_208, 1),
+    "lora_plus": (158_208, 1),
     "compacter": (161_728, 16),
     "pa": (139_824, 2),
     "krona": (158_208, 576),

@@ -103,7 +103,7 @@ def study(
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
-        attributes = {"overrides": list(overrides), "run_id": run_id}
+        attributes = {"overrides": [one.removeprefix("++") for one in overrides], "run_id": run_id}
         opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
 
@@ -121,6 +121,17 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
+
+
+def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study(tmp_path, "lora", 80, own=("optimizer.lr=0.004", "++optimizer.lr_factors.B=8.0"))
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
+    config = config_of("method=lora", "++optimizer.lr_factors.A=0.5")
+    with pytest.raises(KronaError, match="no study is done for lora"):
+        set_tuned_values(config, [])
+    config = config_of("method=lora")
+    set_tuned_values(config, [])
+    assert config["optimizer"]["lr_factors"] == {"B": 8.0}
 
 
 def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:

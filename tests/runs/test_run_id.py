@@ -79,6 +79,7 @@ def test_values_as_the_command_line_writes_them() -> None:
         ("trainer.compile", False),
         ("trainer.limit_train_batches", 1.0),
         ("trainer.accumulate_grad_batches", 1),
+        ("optimizer.lr_factors", {}),
         ("trainer.fast_dev_run", False),
         ("scheduler", {"_target_": "transformers.get_linear_schedule_with_warmup"}),
         ("backbone.architecture", None),

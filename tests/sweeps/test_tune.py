@@ -281,6 +281,12 @@ def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
     assert [axis.key for axis in axes] == ["optimizer.lr", "method.scaling", "method.bias"]
 
 
+def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() -> None:
+    axes = read_space(SPACE.with_name("head_rate.yaml"), {**CONFIG, "optimizer": {"lr": 1.0, "lr_factors": {}}})
+    assert [axis.key for axis in axes] == ["optimizer.lr", "optimizer.lr_factors.head"]
+    assert axes[1].suggest(optuna.trial.FixedTrial({axes[1].key: 0.1})) == ["optimizer.lr_factors.head=0.1"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -16,6 +16,7 @@ from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.config import check
 from krona.config.settings import Optimizer, Run
+from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner
@@ -75,6 +76,7 @@ def learner(
     total: int = 10,
     optimizer: str = "AdamW",
     lr: float = 1e-2,
+    lr_factors: dict[str, float] | None = None,
     clip: float | None = 1.0,
     micro_batch_size: int | None = None,
     patience: int | None = None,
@@ -85,7 +87,7 @@ def learner(
     known = default_settings()
     settings = replace(
         known,
-        optimizer=Optimizer(target=target, lr=lr, gradient_clip=clip, warmup_steps=warmup),
+        optimizer=Optimizer(target=target, lr=lr, lr_factors=lr_factors or {}, gradient_clip=clip, warmup_steps=warmup),
         trainer=replace(known.trainer, patience=patience),
         micro_batch_size=micro_batch_size,
     )
@@ -134,6 +136,58 @@ def test_the_rate_the_rows_and_the_mode_of_each_step(tmp_path: Path) -> None:
     for epoch in range(3):
         batches.set_epoch(epoch)
         assert [2 + row for row in chain(*batches)] == list(chain(*tuned.seen[3 * epoch : 3 * epoch + 3]))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # which peft reads
+@pytest.mark.parametrize("train_layer_norms", [False, True])
+def test_lora_plus_equals_that_of_peft(train_layer_norms: bool) -> None:
+    """peft gives vectors, such as the weights of LayerNorms, the rate of B too."""
+    peft, optimizers = pytest.importorskip("peft"), pytest.importorskip("peft.optimizers")
+    factors = {"B": 16.0, "layer_norms": 16.0} if train_layer_norms else {"B": 16.0}
+    ours = without_dropout(inserted("lora", rank=2, train_layer_norms=train_layer_norms)).double()
+    theirs = peft.get_peft_model(
+        without_dropout(tiny_t5()).double(),
+        peft.LoraConfig(r=2, lora_alpha=2, target_modules=["q", "v"]),
+        autocast_adapter_dtype=False,
+    )
+    use_fast_modules(theirs)  # T5's own LayerNorm rounds to fp32
+    pairs = []
+    for name, parameter in surgery.trainable_state(ours).items():
+        if name.endswith((".A", ".B")):
+            module, letter = name.removesuffix(name[-4:]), name[-1]
+            other = theirs.get_parameter(f"base_model.model.{module}.lora_{letter}.default.weight")
+            other.data.copy_(parameter.T)
+        else:
+            other = theirs.get_parameter(f"base_model.model.{name}").requires_grad_()
+        pairs.append((parameter, other))
+    optimizer = learner(ours, optimizer="Adam", lr=1e-3, lr_factors=factors, warmup=0).configure_optimizers()[
+        "optimizer"
+    ]
+    reference = optimizers.create_loraplus_optimizer(theirs, torch.optim.Adam, lr=1e-3, loraplus_lr_ratio=16)
+    for step in range(30):
+        for model, one in ((ours, optimizer), (theirs, reference)):
+            one.zero_grad()
+            model(**batch(step)).loss.backward()
+            one.step()
+    for parameter, other in pairs:
+        other = other if parameter.ndim == 1 else other.T
+        torch.testing.assert_close(parameter, other, rtol=1e-9, atol=1e-11)  # fp64, with other orders of products
+
+
+def test_each_group_follows_the_schedule_with_its_own_rate(tmp_path: Path) -> None:
+    model = inserted("krona_b")
+    tuned = learner(model, warmup=4, total=9, lr_factors={"A": 0.5, "bias": 8.0, "layer_norms": 2.0})
+    names = [name for name, _ in surgery.trainable_groups(model).items()]
+    assert sorted(names) == ["A", "B", "bias", "layer_norms"]
+    fit(tuned, tmp_path, epochs=3)
+    (base, *_) = tuned.optimizers().param_groups  # type: ignore[union-attr]
+    assert (base["name"], len(base["params"])) == ("base", 8)  # B
+    assert tuned.lrs[:5] == pytest.approx([0, 2.5e-3, 5e-3, 7.5e-3, 1e-2])
+    last = tuned.dev_curve[-1]
+    assert last["lr"] == pytest.approx(1e-2 / 5)
+    assert last["lr_by_group"] == pytest.approx(
+        {"base": 1e-2 / 5, "A": 1e-2 / 10, "bias": 8e-2 / 5, "layer_norms": 2e-2 / 5}
+    )
 
 
 class Norm(torch.optim.SGD):

@@ -216,6 +216,19 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert log.count("  epoch  1/3") == 1
 
 
+def test_rates_by_group_resume_to_the_same_bits(overrides: list[str], processes: Any, tmp_path: Path) -> None:
+    chosen = [*overrides, "++optimizer.lr_factors={A: 0.25, B: 4}"]
+    whole, _ = finish(tmp_path / "whole", *chosen)
+    run_killed(processes, config(*chosen), tmp_path / "again", ("step", 5))
+    resumed, said = finish(tmp_path / "again", *chosen)
+    assert_same(resumed.folder, whole.folder)
+    assert "lr 0.03 (A × 0.25, B × 4)" in said
+    result = json.loads((resumed.folder / "result.json").read_text())
+    jsonschema.validate(result, SCHEMA)
+    row = result["dev_curve"][0]
+    assert row["lr_by_group"] == pytest.approx({"base": row["lr"], "A": row["lr"] / 4, "B": 4 * row["lr"]})
+
+
 def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], killed: Path, tmp_path: Path) -> None:
     outputs = shutil.copytree(killed, tmp_path / "outputs")
     (checkpoint,) = outputs.glob("*/last.ckpt")

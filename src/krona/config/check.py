@@ -24,7 +24,7 @@ METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "bra
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
 GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
 SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # set by the run
-OPTIMIZER_KEYS = ("lr", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
+OPTIMIZER_KEYS = ("lr", "lr_factors", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
 
 
 def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = True) -> s.Run:

@@ -5,7 +5,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -113,6 +113,8 @@ class Optimizer:
     """Dotted path of the class. Other keys of the section are its arguments."""
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
+    lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
+    """Factors of ``lr`` by group of weights: head, layer_norms, or the name of a branch's tensor, such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
     """Warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""

@@ -110,10 +110,16 @@ def _without(config: Mapping[str, Any], searched: Iterable[str]) -> Any:
     """Return a config in canonical form, without the seed and the keys that may differ between a search's runs."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *searched)}
     for name in ("method.fit_factors", "optimizer.lr", *searched):
-        group, _, key = name.partition(".")
-        if key:
-            kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
+        if "." in name:
+            kept = _drop(kept, name.split("."))
     return canonical(kept)
+
+
+def _drop(values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of nested mappings without the value at a path of keys."""
+    key, *rest = path
+    inner = {key: _drop(values[key], rest)} if rest and key in values else {}
+    return {name: value for name, value in values.items() if name != key} | inner
 
 
 def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -58,6 +58,8 @@ class Epoch(TypedDict):
     """The mean training loss over the steps of the epoch."""
     lr: NotRequired[Positive]
     """The learning rate at the last step."""
+    lr_by_group: NotRequired[dict[str, Positive]]
+    """The learning rates of the optimizer's groups at the last step, with optimizer.lr_factors."""
     examples_per_s: NotRequired[Positive]
     examples_seen: NotRequired[Count]
 

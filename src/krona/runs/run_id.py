@@ -56,6 +56,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.limit_train_batches": 1.0,  # the integer 1 means one batch
     "trainer.accumulate_grad_batches": 1,
     "trainer.fast_dev_run": False,
+    "optimizer.lr_factors": {},
     "scheduler": {"_target_": "transformers.get_linear_schedule_with_warmup"},
     "data.quoting": None,
     "data.subset_seed": None,

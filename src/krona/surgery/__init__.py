@@ -28,6 +28,7 @@ from krona.surgery.trainable import Count as Count
 from krona.surgery.trainable import adapter_state as adapter_state
 from krona.surgery.trainable import count as count
 from krona.surgery.trainable import load_trainable_state as load_trainable_state
+from krona.surgery.trainable import trainable_groups as trainable_groups
 from krona.surgery.trainable import trainable_state as trainable_state
 from krona.surgery.trainable import trained_names as trained_names
 from krona.surgery.trainable import update_rank as update_rank

@@ -13,7 +13,7 @@ from krona.surgery.layers import is_linear
 from krona.surgery.parameter_swapping import current_slots, require_trained
 from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, get_state, norm_modules
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import Adapted, public_name
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,23 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     it is listed once, under its first name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the trainable parameters by group.
+
+    The groups are ``head`` (the head's parameters) and ``layer_norms`` (those of the normalisation layers). Every other
+    parameter is in the group with the last part of its name, such as ``A``, ``B``, ``bias`` or ``magnitude``.
+    """
+    groups: dict[str, list[nn.Parameter]] = {}
+    own = [public_name(name) for name, _ in model.named_parameters() if not is_in_adapter(name)]
+    heads, norms = set(_names_in(own, _head(model))), set(_names_in(own, norm_modules(model)))
+    for full_name, parameter in model.named_parameters():
+        name = public_name(full_name)
+        group = "head" if name in heads else "layer_norms" if name in norms else name.rpartition(".")[2]
+        if parameter.requires_grad:
+            groups.setdefault(group, []).append(parameter)
+    return groups
 
 
 def train_in_fp32(model: nn.Module) -> None:

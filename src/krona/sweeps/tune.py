@@ -37,6 +37,7 @@ from krona.training.preflight import require
 from krona.training.run_job import run_job
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
+LR_FACTORS = "optimizer.lr_factors."  # a factor may be searched although the config does not set it
 KEYS = {"low", "high", "log", "choices", "needs", "also"}  # of an axis in the YAML of a search space
 
 
@@ -68,7 +69,12 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
     if not isinstance(values, dict) or not values:
         raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
     axes = [_read_axis(f"{path}, axis {key}", str(key), axis) for key, axis in values.items()]
-    kept = [axis for axis in axes if any(_is_below(key, [axis.needs or axis.key]) for key, _ in flatten(config))]
+    present = [key for key, _ in flatten(config)]
+    kept = [
+        axis
+        for axis in axes
+        if axis.key.startswith(LR_FACTORS) or any(_is_below(key, [axis.needs or axis.key]) for key in present)
+    ]
     if not kept:
         names = ", ".join(axis.key for axis in axes)
         raise KronaError(f"The config of this run has none of the keys of {path}: {names}")

@@ -52,6 +52,7 @@ def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
         best: the dev score of the best epoch so far.
     """
     values = {key: float(row[name]) for name, key in EPOCH_KEYS.items() if name in row}
+    values |= {f"train/lr/{group}": float(lr) for group, lr in row.get("lr_by_group", {}).items()}
     return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
 
 

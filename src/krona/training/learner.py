@@ -20,7 +20,7 @@ from krona.training.compiled import compile_loss
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import ScoringModule
-from krona.training.schedule import StepCounts, build_schedule
+from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
 
 class Learner(ScoringModule):
@@ -71,11 +71,10 @@ class Learner(ScoringModule):
         # The attributes below, and `validated`, describe the current epoch.
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
-        self._lr = 0.0  # the learning rate of the last step
+        self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = build_optimizer(self.settings.optimizer)(trained)
+        optimizer = build_optimizer(self.settings.optimizer)(optimizer_groups(self.model, self.settings.optimizer))
         schedule = build_schedule(optimizer, self.steps.warmup, self.steps.total, scheduler=self.settings.scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -137,7 +136,8 @@ class Learner(ScoringModule):
         self.after_backward(self)
         if (most := self.settings.optimizer.gradient_clip) is not None:
             self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
-        self._lr = scheduler.get_last_lr()[0]
+        names = [group.get("name", BASE_GROUP) for group in optimizer.param_groups]
+        self._lrs = dict(zip(names, scheduler.get_last_lr(), strict=True))
         optimizer.step()
         scheduler.step()
         self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
@@ -185,6 +185,8 @@ class Learner(ScoringModule):
         self.seconds["train"] += seconds
         self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
         examples = sum(self.ranks.gather(self._examples))
+        factors = self.settings.optimizer.lr_factors
+        group, lr = next(iter(self._lrs.items()))
         self.examples_seen += examples
         self.log("train/loss", self._loss, logger=False)  # `Tracking` logs the values of the epoch
         self.record(
@@ -192,7 +194,8 @@ class Learner(ScoringModule):
                 "epoch": self.current_epoch + 1,
                 "step": self.global_step,
                 "loss": self._loss,
-                "lr": self._lr,
+                "lr": lr / factors.get(group, 1.0),
+                **({"lr_by_group": self._lrs} if factors else {}),
                 "examples_per_s": examples / seconds,
                 "examples_seen": self.examples_seen,
             },

@@ -84,7 +84,8 @@ def _check_lightning(settings: Run) -> None:
     if settings.scheduler != Scheduler():
         from krona.training.schedule import build_schedule, count_warmup_steps
 
-        optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.optimizer.lr)
+        lr, factors = settings.optimizer.lr, settings.optimizer.lr_factors
+        optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr * one} for one in (1, *factors.values())])
         warmup = count_warmup_steps(settings.optimizer, 1000)
         build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
 
@@ -142,6 +143,7 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
+    from krona.training.schedule import optimizer_groups
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
@@ -152,4 +154,6 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
             f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
             f"{settings.backbone.name}. Use max_source_length={positions} or less."
         )
-    return insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
+    inserted = insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
+    optimizer_groups(model, settings.optimizer)
+    return inserted

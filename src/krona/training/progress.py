@@ -44,12 +44,13 @@ class Progress(pl.Callback):
     def begin(self, settings: Run, result: Result, *, steps: StepCounts, weights: str | None = None) -> None:
         """Print the first lines of the run. ``weights`` is a line about the weights that the run saves."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
+        factors = ", ".join(f"{group} × {factor:g}" for group, factor in settings.optimizer.lr_factors.items())
         head = f" and a new head of {result.head_params:,}" if result.head_params else ""
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} trainable parameters "
             f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; "
             f"rows of train / dev / test: {rows}; {amount(steps.total, 'step')} of {settings.step_rows} rows, "
-            f"lr {settings.optimizer.lr:g} after {amount(steps.warmup, 'step')} of warm-up"
+            f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {amount(steps.warmup, 'step')} of warm-up"
         )
         if weights is not None:
             self.say(f"  {weights}")

@@ -30,7 +30,7 @@ from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.progress import Progress
 from krona.training.run_files import RunFiles, describe_weights
-from krona.training.schedule import StepCounts, count_steps, schedule_notes
+from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking
 from krona.training.trainer import AfterEpoch, build_trainer, train
 
@@ -147,6 +147,7 @@ def prepare(
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share)
     result.notes += notes
+    optimizer_groups(model, settings.optimizer)  # raises the error for an unknown group before the first step
     defaults = method_defaults(method)
     described: Any = describe_backbone(model.config)
     count = surgery.count(model)

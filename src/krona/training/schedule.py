@@ -1,4 +1,4 @@
-"""Compute the number of training and warm-up steps, and build the schedule of the learning rate."""
+"""Compute the number of training and warm-up steps, and build the groups and the schedule of the learning rate."""
 
 import inspect
 import math
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
+from krona import surgery
 from krona.config.settings import Optimizer, Run, Scheduler
 from krona.config.targets import find
-from krona.messages import KronaError, amount, shorten
+from krona.messages import KronaError, amount, did_you_mean, shorten
+
+BASE_GROUP = "base"  # the name of the optimizer's group with the weights whose group is not in lr_factors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,30 @@ def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
     return math.ceil(warmup * total_steps) if total_steps > 1 else 0
 
 
+def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
+    """Return the trainable parameters for the optimizer.
+
+    With ``optimizer.lr_factors``, the result is a list of groups. Each has its own learning rate. The first group
+    contains the parameters without a factor, if there are any.
+
+    Raises:
+        KronaError: a key of ``lr_factors`` is not a group of this model's trainable parameters.
+    """
+    factors = optimizer.lr_factors
+    if not factors:
+        return [p for p in model.parameters() if p.requires_grad]
+    groups = surgery.trainable_groups(model)
+    for name in factors:
+        if name not in groups:
+            raise KronaError(
+                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of weights that train: "
+                f"{did_you_mean(name, groups)}."
+            )
+    base = [p for name, parameters in groups.items() if name not in factors for p in parameters]
+    named = [{"name": name, "params": groups[name], "lr": optimizer.lr * factor} for name, factor in factors.items()]
+    return [{"name": BASE_GROUP, "params": base, "lr": optimizer.lr}, *named] if base else named
+
+
 def build_schedule(
     optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int, *, scheduler: Scheduler
 ) -> LRScheduler:
@@ -60,21 +88,29 @@ def build_schedule(
     argument ``T_max`` or ``total_steps``, the argument gets the number of steps after the warm-up.
 
     Raises:
-        KronaError: the schedule cannot be built with these arguments.
+        KronaError: the schedule cannot be built with these arguments, or gives all groups of the optimizer one rate.
     """
     target = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
     known = inspect.signature(target).parameters
     warmup, rest = min(warmup_steps, max(0, total_steps - 1)), max(1, total_steps - warmup_steps)
     steps = {"num_warmup_steps": warmup_steps, "num_training_steps": total_steps, "T_max": rest, "total_steps": rest}
     arguments = {name: value for name, value in steps.items() if name in known} | dict(scheduler.arguments)
+    rates = [group["lr"] for group in optimizer.param_groups]
     try:
         if "num_warmup_steps" in known or not warmup:
-            return _build(target, optimizer, arguments)
-        rise = LambdaLR(optimizer, lambda step: step / warmup_steps)
-        return SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
+            schedule = _build(target, optimizer, arguments)
+        else:
+            rise = LambdaLR(optimizer, lambda step: step / warmup_steps)
+            schedule = SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
         why = shorten(" ".join(str(error).split()), 200)
         raise KronaError(f"The scheduler {scheduler.target} can't be built: {why}") from error
+    if len(rates) > 1 and [group.get("initial_lr") for group in optimizer.param_groups] != rates:
+        raise KronaError(
+            f"The scheduler {scheduler.target} sets the learning rate of all weights itself, so optimizer.lr_factors "
+            "has no effect. Use scheduler=linear, cosine or constant, or remove optimizer.lr_factors."
+        )
+    return schedule
 
 
 def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
