@@ -65,7 +65,7 @@ def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str
     total = np.zeros((len(methods), draws))
     n = len(methods[0][0])
     if ranked:  # these metrics need the drawn examples, not only sums over them
-        for rows in _chunks(draws, n * 4):
+        for rows in chunks(draws, n * 4):
             weights = _draw_examples(rows.start, rows.stop - rows.start, n)
             for number, runs in enumerate(methods):
                 for metric in ranked:
@@ -78,7 +78,7 @@ def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str
     features = [one.features for of_method in sums for one, _ in of_method]
     kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
     ends = np.cumsum([part.shape[1] for part in features])[:-1]
-    for rows in _chunks(draws, len(kinds)):
+    for rows in chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
         parts = iter(np.split(np.asfortranarray(came @ kinds), ends, axis=1))
         for number, of_method in enumerate(sums):
@@ -142,10 +142,10 @@ def swap_test(
     observed = float(sum(difference(pair, np.zeros_like(a)) for pair, (a, _) in enumerate(sums)) / len(metrics))
     null = np.zeros(swaps)
     kinds, draw = _swapped_kinds(rng, change)
-    for rows in _chunks(swaps, max(1, *kinds.shape) * 2):
+    for rows in chunks(swaps, max(1, *kinds.shape) * 2):
         moved = np.asfortranarray(draw(rows.stop - rows.start) @ kinds)  # sums over features are faster in this order
         for pair, own in enumerate(np.split(moved, ends, axis=1)):
-            for part in _chunks(len(own), own.shape[1], BLOCK):
+            for part in chunks(len(own), own.shape[1], BLOCK):
                 null[rows][part] += difference(pair, own[part])
     null /= len(metrics)
     return SwapTest(observed, null, p_value(observed, null))
@@ -214,6 +214,6 @@ def _draw_examples(start: int, rows: int, n: int) -> Floats:
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 
 
-def _chunks(total: int, width: int, numbers: int = CHUNK) -> list[slice]:
+def chunks(total: int, width: int, numbers: int = CHUNK) -> list[slice]:
     size = max(1, numbers // max(1, width))
     return [slice(start, min(total, start + size)) for start in range(0, total, size)]
