@@ -194,14 +194,14 @@ def best_rate(sweep: str) -> float:
 
     If several runs have this score, return the lowest of their learning rates.
     """
-    results = krona.read_results()
+    results = krona.results()
     trials = results[(results["sweep"] == sweep) & (results["status"] == "done")]
     return float(trials.sort_values(["dev", "lr"], ascending=[False, True]).iloc[0]["lr"])
 
 
 def collect(name: str, block: Block) -> None:
     """Write the scores and predictions of a block's finished runs to docs/results/real-scores-NAME.json."""
-    results = krona.read_results()
+    results = krona.results()
     rows = []
     for label in block.methods:
         sweeps = [f"real_{name}_{label}_rates", f"real_{name}_{label}"]

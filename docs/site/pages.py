@@ -43,7 +43,7 @@ LARGEST = 2**31 - 1  # a limit that no reader needs to know
 def pages() -> dict[str, str]:
     """Return the text of each page that has a generated part, by its name in docs/.
 
-    A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+    A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The notebook is generated as a whole.
     """
     parts = {"keys": keys, "branches": branches, "result": result, "methods": methods} | evidence.TABLES
     texts = {}
@@ -55,7 +55,26 @@ def pages() -> dict[str, str]:
                 start, rest = text.split(f"<!-- generated: {name} -->\n")
                 text = f"{start}<!-- generated: {name} -->\n{part}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
             texts[str(path.relative_to(DOCS))] = text
-    return texts
+    return {**texts, "first_hour.ipynb": notebook()}
+
+
+def notebook() -> str:
+    """Return first_hour.py as a Jupyter notebook. A line ``# %%`` begins a cell, and its text becomes a heading."""
+    cells: list[dict[str, Any]] = []
+
+    def add(kind: str, source: str) -> None:
+        code = {"execution_count": None, "outputs": []} if kind == "code" else {}
+        cells.append({"cell_type": kind, "id": f"cell-{len(cells)}", "metadata": {}, "source": source, **code})
+
+    for cell in (DOCS / "first_hour.py").read_text(encoding="utf-8").split("# %% ")[1:]:
+        heading, _, source = cell.partition("\n")
+        if heading == "[markdown]":
+            add("markdown", re.sub(r"^# ?", "", source.strip(), flags=re.MULTILINE))
+        else:
+            add("markdown", heading)
+            add("code", source.strip())
+    content = {"cells": cells, "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def keys() -> list[str]:

@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from krona.adapters.adapter import Adapter
     from krona.adapters.load import Prediction, Trained, load
-    from krona.runs.frame import read_results
+    from krona.runs.frame import read_results as results
     from krona.surgery import bake, insert, merge, take_out
+    from krona.training.in_python import train
 
     __version__: str
 
 __all__ = [
-    "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "read_results", "take_out"
+    "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "results", "take_out", "train"
 ]  # fmt: skip
-_HOMES = {
-    "krona.runs.frame": ("read_results",),
-    "krona.surgery": ("bake", "insert", "merge", "take_out"),
-    "krona.adapters.adapter": ("Adapter",),
-    "krona.adapters.load": ("Prediction", "Trained", "load"),
+_HOMES = {  # module and name of each public name
+    "Adapter": ("krona.adapters.adapter", "Adapter"),
+    "Prediction": ("krona.adapters.load", "Prediction"),
+    "Trained": ("krona.adapters.load", "Trained"),
+    "bake": ("krona.surgery", "bake"),
+    "insert": ("krona.surgery", "insert"),
+    "load": ("krona.adapters.load", "load"),
+    "merge": ("krona.surgery", "merge"),
+    "results": ("krona.runs.frame", "read_results"),
+    "take_out": ("krona.surgery", "take_out"),
+    "train": ("krona.training.in_python", "train"),
 }
 
 
@@ -31,9 +38,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("krona")
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
+    if name in _HOMES:
+        home, attribute = _HOMES[name]
+        return getattr(import_module(home), attribute)
     raise AttributeError(f"module 'krona' has no attribute {name!r}")
 
 

@@ -21,6 +21,7 @@ from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
 from krona.backbones import shared
 from krona.messages import KronaError
+from krona.runs.result import read_result
 from krona.tasks import Split
 
 
@@ -146,12 +147,27 @@ def test_a_loaded_run_is_merged(rte: Path) -> None:
     assert trained.predict(rows)[0].answer == expected[0].answer
 
 
+def test_a_loaded_run_is_scored_and_exported(rte: Path, tmp_path: Path) -> None:
+    trained = load(rte)
+    result = read_result(rte / "result.json")
+    for split in ("dev", "test"):
+        assert trained.evaluate(split=split).score == result.model_dump()[split]["score"]
+    rows = pd.DataFrame({"sentence1": ["It rains."] * 2, "sentence2": ["It is wet."] * 2, "label": ["entailment", 1]})
+    word = trained.predict(rows)[0].word
+    assert trained.evaluate(rows).score == (50 if word else 0)
+    with pytest.raises(KronaError, match="label 'no' is not one of"):
+        trained.evaluate(rows.assign(label="no"))
+    (line, logits) = trained.export("adapter", tmp_path / "exported")
+    assert "identical" in logits, line
+    assert krona.load(tmp_path / "exported").predict(rows) == trained.predict(rows)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("It rains.", "row 1: the row has 1 texts"),
+        ("It rains.", "row 1: the row has 1 text"),
         ({"sentence1": "a"}, "row 1: the column 'sentence2' is missing"),
-        (["It rains."], "row 1: the row has 1 texts. Task sample_rte reads 'sentence1' and 'sentence2'"),
+        (["It rains."], "row 1: the row has 1 text. Task sample_rte reads 'sentence1' and 'sentence2'"),
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
         ([("", None)], r"row 1: the row has no text: 'sentence1' and 'sentence2' are empty"),

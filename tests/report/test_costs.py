@@ -43,5 +43,5 @@ def test_columns_show_the_ranks_that_runs_recorded_and_the_mean_of_what_they_mea
     assert {row.key: row.cells["effective"].value for row in table.rows if row.cells["effective"].value} == {
         "lora": 3.25
     }
-    frame = krona.read_results(tmp_path)
+    frame = krona.results(tmp_path)
     assert list(frame[frame.method == "lora"].effective_rank) == [3.0, 3.5]

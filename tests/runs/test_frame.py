@@ -1,4 +1,4 @@
-"""Test `krona.read_results`: the row of a run has the values of its result.json, and damaged results are named."""
+"""Test `krona.results`: the row of a run has the values of its result.json, and damaged results are named."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
-    table = krona.read_results(outputs)
+    table = krona.results(outputs)
     assert list(table.columns) == list(COLUMNS)
     assert list(table.run_id) == sorted(path.parent.name for path in outputs.glob("*/result.json"))
     done = table[table.status == "done"]
@@ -43,7 +43,7 @@ def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
 
 
 def test_missing_values_are_na(outputs: Path) -> None:
-    (failed,) = krona.read_results(str(outputs)).query("status == 'failed'").itertuples()
+    (failed,) = krona.results(str(outputs)).query("status == 'failed'").itertuples()
     assert (failed.seed, failed.error) == (7, "loss is nan at step 12: lower optimizer.lr")
     for value in (failed.dev, failed.test, failed.best_epoch, failed.total_s, failed.host_bytes):
         assert value is pd.NA
@@ -67,14 +67,14 @@ def test_damaged_results_are_named_and_left_out(outputs: Path) -> None:
     second.write_text("[]")
     expected = re.escape(f"The table lacks 2 damaged results:\n  {first} is not a result of krona: ")
     with pytest.warns(UserWarning, match=rf"(?s){expected}.*{re.escape(str(second))} is not a result of krona"):
-        table = krona.read_results(outputs)
+        table = krona.results(outputs)
     assert len(table) == 7
     assert not {first.parent.name, second.parent.name} & set(table.run_id)
 
 
 def test_no_runs_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "OUTPUTS", tmp_path)
-    empty = krona.read_results()
+    empty = krona.results()
     assert (len(empty), list(empty.columns)) == (0, list(COLUMNS))
     with pytest.raises(KronaError, match="nowhere is not a folder"):
-        krona.read_results(tmp_path / "nowhere")
+        krona.results(tmp_path / "nowhere")

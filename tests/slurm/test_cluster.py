@@ -64,6 +64,16 @@ def running(outputs: Path) -> list[Path]:
     return [folder for folder in claimed if RunFolder(folder).owner() is not None]
 
 
+def resumed(folder: Path) -> int:
+    """Return how often a run was resumed."""
+    return (folder / "train.log").read_text().count("resumes after epoch")
+
+
+def restarts(job: str) -> int:
+    """Return how often SLURM has requeued a job. The id of an array stands for all of its jobs; the fewest count."""
+    return min(int(count) for count in re.findall(r"Restarts=(\d+)", asked("scontrol", "show", "job", job)))
+
+
 def the_same(one: Path, other: Path) -> None:
     a, b = (json.loads((folder / "result.json").read_text()) for folder in (one, other))
     assert (a["dev"], a["test"], a["best_epoch"]) == (b["dev"], b["test"], b["best_epoch"])
@@ -82,7 +92,7 @@ def _empty_queue() -> Iterator[None]:
 
 
 def wait(condition: Callable[[], bool], log: Path) -> None:
-    """Wait at most five minutes until a condition is true."""
+    """Wait at most five minutes until a condition is true. It must stay true: SLURM can take seconds to answer."""
     until = time.monotonic() + 300
     while not condition():
         is_lost = time.monotonic() > until or (log.is_file() and not asked("squeue", "--me", "--noheader"))
@@ -111,15 +121,11 @@ def test_an_array_with_a_preempted_and_a_requeued_task_gives_the_local_bits(smal
     first, *_, last = running(outputs)
     urgent = ["--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"]
     asked("sbatch", *urgent)  # preempts all tasks
-    wait(lambda: RunFolder(first).owner() is None, log)
-    wait(lambda: len(running(outputs)) == tasks, log)
-    wait(lambda: "resumes after epoch" in (last / "train.log").read_text(), log)
+    wait(lambda: resumed(first) >= 1 and resumed(last) >= 1, log)
     asked("scontrol", "requeue", json.loads((last / "claim.json").read_text())["slurm"][0])
-    wait(lambda: RunFolder(last).owner() is None, log)
+    wait(lambda: resumed(last) >= 2, log)
     go.touch()
     wait(lambda: not asked("squeue", "--me", "--noheader"), log)
-    assert "resumes after epoch" in (first / "train.log").read_text()
-    assert (last / "train.log").read_text().count("resumes after epoch") >= 2
     here = train(tmp_path / "here", *FOUR, *small, *hold, timeout_s=600)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
@@ -142,17 +148,16 @@ def test_a_run_past_its_time_limit_is_requeued_and_resumes(launcher: str, small:
     number = json.loads((folder / "claim.json").read_text())["slurm"][0]
     elapsed = int(asked("squeue", "--noheader", "--format=%M", f"--jobs={number}").strip().split(":")[0])
     asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 3}")  # so SLURM soon sends its signal
-    wait(lambda: RunFolder(folder).owner() is None, log)
-    wait(lambda: asked("squeue", "--noheader", "--format=%t", f"--jobs={number}").split() == ["PD"], log)
-    go.touch()
+    wait(lambda: restarts(number) >= 1, log)
     asked("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+    wait(lambda: resumed(folder) >= 1, log)
+    go.touch()
     if process is not None:
         out, _ = process.communicate()
         assert process.returncode == 0, out
         assert "2 runs: 2 done" in out
     wait(lambda: not asked("squeue", "--me", "--noheader"), log)
     assert {json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")} == {"done"}
-    assert "resumes after epoch" in (folder / "train.log").read_text()
 
 
 if "SLURM_CONF" not in os.environ:

@@ -23,20 +23,22 @@ class TrainedRun:
     folder: Path | None = None  # the run's folder
 
 
-def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
+def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> TrainedRun:
     """Return a finished run with its adapter, or an adapter's file with its origin.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
+        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter's file.
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
         KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
     """
+    if isinstance(run, Result):
+        run = run.run_id
     file = adapter_file(run)
     if file is not None:
         return _from_file(file)
-    folder = find_run(outputs or paths.OUTPUTS, str(run)).path
+    folder = find_run(Path(outputs or paths.OUTPUTS), str(run)).path
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(

@@ -3,10 +3,12 @@
 Adapters of the same backbone share its frozen weights in memory (`krona.backbones.shared`).
 """
 
+import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel
@@ -17,13 +19,17 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
-from krona.messages import KronaError, join_names
+from krona.messages import KronaError, amount, join_names
 from krona.paths import expand
 from krona.runs.predictions import label_words
+from krona.runs.result import Result
 from krona.surgery.saving import bake
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
+
+if TYPE_CHECKING:
+    from krona.adapters.commands.evaluate import Evaluation
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the origin has no targets
@@ -76,15 +82,49 @@ class Trained:
         """
         if isinstance(rows, str | Mapping):
             rows = [rows]
-        elif hasattr(rows, "to_dict"):  # a DataFrame of pandas
-            rows = rows.to_dict("records")
-        return self.predict_texts(self.make_split(rows), batch_size=batch_size)
+        return self.predict_texts(self.make_split(_records(rows)), batch_size=batch_size)
 
     def merge(self) -> PreTrainedModel:
         """Merge the adapter into the weights permanently, and return the model."""
         if self.run.adapter is not None:
             bake(self.model)
         return self.model
+
+    def evaluate(self, rows: Iterable[Mapping[str, Any]] | None = None, *, split: str = "test") -> "Evaluation":
+        """Return the scores on labelled rows, or on a split of the run's data, with a confidence interval.
+
+        Args:
+            rows: a list or a DataFrame of rows with the task's columns and its label column. None means ``split``.
+            split: dev, test or train as the run split its data, or an official split such as validation.
+
+        Raises:
+            KronaError: a row lacks a column or has an unknown label, or there is no such split.
+        """
+        from krona.adapters.commands.evaluate import RowChoice, evaluate
+
+        if rows is None:
+            return evaluate(self.run, RowChoice(split=split))
+        with tempfile.TemporaryDirectory(prefix="krona-") as folder:
+            file = Path(folder) / "rows.jsonl"
+            file.write_text("".join(f"{json.dumps(row)}\n" for row in _records(rows)), encoding="utf-8")
+            return replace(evaluate(self.run, RowChoice(source=str(file))), rows="the given rows")
+
+    def export(self, to: str, out: Path | str, *, dtype: str | None = None, overwrite: bool = False) -> list[str]:
+        """Write the model or the adapter into a new folder, check its logits, and return messages for the user.
+
+        Args:
+            to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's
+                file).
+            out: the folder to write.
+            dtype: the dtype of a merged model: fp32 (None), bf16 or fp16.
+            overwrite: replace the folder if krona wrote it.
+
+        Raises:
+            KronaError: the form does not support the method, or the folder exists.
+        """
+        from krona.adapters.commands.export import export
+
+        return export(self.run, to=to, out=Path(out), dtype=dtype, overwrite=overwrite)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
         """Return a split of rows as for `predict`. ``places`` are the locations of the rows for error messages."""
@@ -141,16 +181,16 @@ class Trained:
 
 
 def load(
-    run: str | Path | TrainedRun,
+    run: str | Path | Result | TrainedRun,
     *,
     backbone: str | Path | None = None,
     device: str | None = None,
-    outputs: Path | None = None,
+    outputs: Path | str | None = None,
 ) -> Trained:
     """Load the adapter that a run trained, and insert it into its backbone.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
+        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter's file.
         backbone: the folder of the backbone, if the backbone was moved after the run.
         device: the name of a torch device. None means a GPU if one is available.
         outputs: the folder that contains the runs. None means outputs/.
@@ -194,6 +234,11 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
     return loaded
 
 
+def _records(rows: Any) -> Any:
+    """Return the rows of a DataFrame of pandas as a list of dicts, and other rows unchanged."""
+    return rows.to_dict("records") if hasattr(rows, "to_dict") else rows
+
+
 def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
     columns = f"Task {task.name} reads {quote_columns(task.columns)}."
     if isinstance(row, Mapping):
@@ -205,7 +250,11 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
         raise BadRowError(f"a row cannot be of type {type(row).__name__}. {columns}", kind="")
     texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
-        raise BadRowError(f"the row has {len(texts)} texts. {columns}", kind="")
+        raise BadRowError(
+            f"the row has {amount(len(texts), 'text')}. {columns} Give a row as a dict, or as a list of "
+            f"{amount(len(task.columns), 'text')}.",
+            kind="",
+        )
     return dict(zip(task.columns, texts, strict=True))
 
 

@@ -50,7 +50,7 @@ class Description:
 def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """Return a table of all readable runs in the folders, and a message for each file that cannot be used.
 
-    The table has the `COLUMNS` of `krona.read_results` and these:
+    The table has the `COLUMNS` of `krona.results` and these:
 
     - ``result`` and ``path``: the summary of the run, and its result.json,
     - ``section``: runs of different sections are never compared,

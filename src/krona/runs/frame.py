@@ -1,4 +1,4 @@
-"""Read all results of a folder, as summaries or as one pandas table (`krona.read_results`).
+"""Read all results of a folder, as summaries or as one pandas table (`krona.results`).
 
 Summaries are kept in a Parquet file in `outputs/.index`, one row for each run. A row is used only if its result.json
 still has the same modification time and size. The file can be deleted at any time.

@@ -1,0 +1,46 @@
+"""Train a run from Python: `krona.train`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from krona import paths
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import find_sweep, normalize, translate_errors
+from krona.messages import KronaError
+from krona.runs.result import Result
+from krona.training.job import JobSpec
+from krona.training.library_warnings import quiet_libraries
+from krona.training.run_job import run_job
+
+
+def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet: bool = False) -> Result:
+    """Train one run and return its result. A run that is already done is not repeated, an interrupted run resumes.
+
+    Args:
+        overrides: the arguments of ``python train.py``, such as ``["method=lora", "task=rte", "seed=1"]``.
+        outputs: the folder that contains the run's folder. None means outputs/.
+        quiet: print nothing.
+
+    Raises:
+        KronaError: an override is wrong or has several values, or the run failed.
+    """
+    if isinstance(overrides, str):
+        raise KronaError(f"krona.train expects a list of overrides: krona.train({overrides.split()})")
+    if several := find_sweep(overrides):
+        raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
+    with hydra_session(), translate_errors():
+        job = compose_job(normalize(list(overrides)))
+    quiet_libraries()
+    spec = JobSpec(
+        config=job.config,
+        stored=job.stored,
+        outputs=paths.OUTPUTS if outputs is None else Path(outputs),
+        notes=job.notes,
+        record=job.record(),
+    )
+    done = run_job(spec, Console(quiet=quiet))
+    if done.error is not None or done.result is None:
+        raise KronaError(done.error or f"{done.run_id} has no result.")
+    return done.result
