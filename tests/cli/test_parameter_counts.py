@@ -223,14 +223,15 @@ def test_commands() -> None:
     wanted = {"method", "trainable_params", "trainable_percent", "paper_percent", "update_rank"}
     assert [row["method"] for row in rows] == ["krona", "lora"]
     assert wanted <= set(rows[0])
-    printed = krona("params", "method=krona")
+    printed = krona("params", "krona")
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
         krona("params", "method.bias=1,2")
     shapes = json.loads(krona("shapes", "768", "768", "--budget", "1536", "--json"))
     assert len(shapes) == 16
-    every = krona("shapes", "768", "768", "--all").splitlines()
+    assert json.loads(krona("shapes", "--budget", "1536", "--json")) == shapes
+    every = krona("shapes", "768", "--all").splitlines()
     assert sum(line.strip().startswith("(") for line in every) == 256
     assert "(2, 96)" in krona("shapes", "100", "192", "--all")  # no shape has LoRA's size, so all are shown
 

@@ -1,4 +1,4 @@
-"""Test `krona list`, `krona show`, `krona rm` and `krona docs`."""
+"""Test `krona list`, `krona show`, `krona report`, `krona rm` and `krona docs`."""
 
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ def test_show_has_the_state_the_command_line_and_the_notes_of_a_run(outputs: Pat
     text = (folder / "result.json").read_text()
     (folder / "result.json").write_text(text[: len(text) // 2])
     assert "krona rm lora-rte-s0" in typed("show", "lora").output.splitlines()[-1]
+
+
+def test_report_accepts_a_sweep_by_name_and_html_as_a_flag(outputs: Path) -> None:
+    named, other = (make_result(method, sweep=method) for method in ("lora", "pa"))
+    for result in (named, other):
+        write_result(outputs / result.run_id, result)
+    assert typed("report", "lora").output == typed("report", "--sweep", "lora").output != typed("report").output
+    assert str(typed("report", "lora", "--sweep", "pa").exception).endswith("Give only one name.")
+    assert typed("report", "lora", "--html").output == f"{outputs / 'report.html'}\n"
+    assert "<html" in (outputs / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])

@@ -88,3 +88,11 @@ def test_several_habits_are_one_message(composer: Composer) -> None:
 def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:
     assert "Instead" not in refusal(composer, "trainer.precision=double")
     assert find_habit("trainer.precision", "double") == ""
+
+
+def test_all_options_of_another_tool_are_translated_at_once(composer: Composer) -> None:
+    message = refusal(composer, "--task_name", "rte", "--learning_rate", "1e-3", "seed=1")
+    assert message.splitlines() == [
+        "--task_name is not an option. Instead: task=rte",
+        "--learning_rate is not an option. Instead: optimizer.lr=1e-3",
+    ]

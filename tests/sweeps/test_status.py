@@ -1,5 +1,6 @@
 """Test `krona status`: filters, the remaining time, output in a pipe, and advice for failed runs."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from krona.runs.result import Result
 from krona.runs.sweep import save_command
 from krona.sweeps import status
 from report.generate import make_result, write_all
-from typed_run import krona, printed
+from typed_run import PROJECT, krona, output_of, printed
 
 
 @pytest.fixture
@@ -125,3 +126,10 @@ def test_a_dry_run_has_the_expected_time_of_all_runs(tmp_path: Path, monkeypatch
     assert krona(*one).endswith("4 runs: 4 waiting\n")
     write_all(tmp_path, finished("lora", "rte", [100.0, 300.0]))
     assert krona(*one).endswith("4 runs: 4 waiting; about 13 min left in one process\n")
+
+
+def test_a_dry_run_of_train_py_lists_its_runs(tmp_path: Path) -> None:
+    command = ["profile=demo", "task=sample_rte", "method=lora,krona", "--dry-run"]
+    text = output_of(sys.executable, PROJECT / "train.py", "-m", *command, KRONA_OUTPUTS=str(tmp_path / "outputs"))
+    assert text.endswith("2 runs: 2 waiting\n")
+    assert not (tmp_path / "outputs").exists()

@@ -97,8 +97,12 @@ def evaluate(
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(help="the format: merged, peft or adapter")],
-    out: Annotated[Path, typer.Option(help="the output folder")],
+    to: Annotated[
+        str, typer.Option(help="merged: a model for transformers; peft: a folder for peft; adapter: krona's own file")
+    ] = "merged",
+    out: Annotated[
+        Path | None, typer.Option(help="the output folder; default: RUN-FORMAT, such as lora-rte-merged")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="number format of a merged model: fp32, bf16 or fp16")] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
@@ -107,7 +111,9 @@ def export(
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 
-    first, *others = command(find(run), to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
+    found = find(run)
+    out = out or Path(f"{found.origin.run_id}-{to}")
+    first, *others = command(found, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
     show(f"{out}: {first}", *(f"  {line}" for line in others))
 
 

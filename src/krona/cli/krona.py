@@ -91,9 +91,7 @@ def status(
     """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
     from krona.sweeps import status as runs_status
 
-    if name is not None and sweep is not None and name != sweep:
-        raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
-    runs = runs_status.find_runs(name or sweep, where or [], paths.OUTPUTS)
+    runs = runs_status.find_runs(_one_name(name, sweep), where or [], paths.OUTPUTS)
     runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
 
 
@@ -117,6 +115,7 @@ def table(
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
 
+    number = number.removeprefix("table")
     wanted = sweeps.table_overrides(number, overrides or [])
     if dry_run:
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
@@ -131,9 +130,11 @@ def table(
 
 @app.command()
 def report(
+    name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs")] = None,
     number: Annotated[str | None, typer.Option("--table", help="table of the paper: 1, 2, 4 to 9, lora_ga")] = None,
-    sweep: Annotated[str | None, typer.Option(help="name of a sweep; default: all runs")] = None,
+    sweep: Annotated[str | None, typer.Option(help="name of a sweep, as with the argument NAME")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
+    html: Annotated[bool, typer.Option("--html", help="write a web page, as with --format html")] = False,
     out: Annotated[Path | None, typer.Option(help="output file; default for html: outputs/report.html")] = None,
     where: Annotated[
         list[str] | None,
@@ -145,9 +146,17 @@ def report(
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.runs.folder import require_new
 
+    sweep = _one_name(name, sweep)
     if out is not None:
         require_new(out, overwrite=overwrite)
+    form = "html" if html else form
     _print_report(outputs or [paths.OUTPUTS], form, out, table=number, sweep=sweep, filters=where or [])
+
+
+def _one_name(name: str | None, sweep: str | None) -> str | None:
+    if name is not None and sweep is not None and name != sweep:
+        raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
+    return name or sweep
 
 
 def _print_report(folders: list[Path], form: str, out: Path | None = None, **choice: Any) -> None:

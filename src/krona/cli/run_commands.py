@@ -169,7 +169,7 @@ def params(
     """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded."""
     from krona.cli import parameter_table as tables
 
-    typed = overrides or []
+    typed = [item if "=" in item or item.startswith("-") else f"method={item}" for item in overrides or []]
     backbone = next((each.removeprefix("backbone=") for each in typed[::-1] if each.startswith("backbone=")), backbone)
     rows, left_out = tables.rows(backbone, [each for each in typed if not each.startswith("backbone=")])
     if as_json:
@@ -180,8 +180,10 @@ def params(
 
 @app.command()
 def shapes(
-    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
-    d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
+    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width; default: T5-base's")] = 768,
+    d_out: Annotated[
+        int | None, typer.Argument(min=4, help="the layer's output width; default: the input width")
+    ] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="maximum number of parameters")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="list all shapes, not only those with as many parameters as LoRA of rank 1")
@@ -191,6 +193,7 @@ def shapes(
     """List the factor shapes that fit a layer, with parameters, rank and cost. The paper's shapes are in bold."""
     from krona.cli.shapes import print_shapes, shape_table
 
+    d_out = d_out or d_in
     rows = shape_table(d_in, d_out, budget=budget)
     if as_json:
         _print_json(rows)

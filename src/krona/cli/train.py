@@ -117,15 +117,23 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
 def render_config(options: Namespace) -> str | None:
     """Return the text of ``--cfg job``: the config as YAML, with the run id and notes as comments.
 
+    With ``--dry-run``, print the runs of the command with their states instead, and return an empty text.
+
     Args:
         options: Hydra's options, with normalized overrides. In a multirun, the first job is shown.
 
     Returns:
-        The text, or None without ``--cfg job``.
+        The text, or None without these options.
 
     Raises:
         KronaError: the run would fail with this error. Checks that need the Hub or a class of the user are left out.
     """
+    if options.dry_run:
+        from krona.sweeps import status
+        from krona.sweeps.plan import plan
+
+        status.show(plan(options.overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        return ""
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
     from krona.config import check

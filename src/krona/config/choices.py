@@ -81,7 +81,7 @@ def unknown_choice(group: str, name: str) -> str:
     """Return the message for a choice that a group does not have. It suggests a replacement or lists the choices."""
     if group == "hydra/launcher" and name in LAUNCHERS:
         return f"hydra/launcher={name} needs a plugin of Hydra that is not installed. Run: pip install -e '.[cluster]'"
-    more = find_habit(group, name)
+    more = find_habit(group, f".{name.rpartition('.')[2]}" if group == "data" and "." in name else name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
     if more:

@@ -24,7 +24,7 @@ class _OptionParser(ArgumentParser):
 
 def option_parser() -> ArgumentParser:
     """Return the parser of Hydra's own options, such as --multirun and --cfg. Wrong options raise `KronaError`."""
-    return _OptionParser(add_help=False, parents=[get_args_parser()])
+    return _OptionParser(add_help=False, allow_abbrev=False, parents=[get_args_parser()])
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:

@@ -36,8 +36,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         HydraException: an override cannot be parsed.
     """
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
-    if unknown:
-        raise KronaError(_unknown_option(unknown[0], arguments))
+    if unknown := [item for item in unknown if item.startswith("-")]:  # not the values of unknown options
+        raise KronaError("\n".join(_unknown_option(option, arguments) for option in unknown))
     if options.experimental_rerun is not None:
         raise KronaError(
             "--experimental-rerun loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
@@ -49,8 +49,9 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     known = groups()
     if problems := [line for item in typed if (line := _find_key_of_another_tool(item, known))]:
         raise KronaError("\n".join(problems))
+    typed = [_expand_seeds(item) for item in typed]
     _check_sweeps(typed, multirun=options.multirun)
-    ready = [item for item in arguments if item not in typed]
+    ready = [item for item in arguments if item not in options.overrides]
     if options.cfg is not None and not options.resolve:
         ready.append("--resolve")  # print plain values
     for item in typed:
@@ -104,10 +105,22 @@ def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
     return unknown_key(key, value=value) if {key, f"{section}.*"} & habits().keys() else None
 
 
+def _expand_seeds(item: str) -> str:
+    """Return seed=0-3 as seed=0,1,2,3, and other overrides unchanged."""
+    found = re.fullmatch(r"(\+*seed=)(\d+)-(\d+)", item)
+    return item if found is None else found[1] + ",".join(map(str, range(int(found[2]), int(found[3]) + 1)))
+
+
 def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:
     sweeps = [item for item in overrides if item.lstrip("+").startswith("sweeps=")]
     if len(sweeps) > 1 or any("," in item for item in sweeps):
         raise KronaError(f"{' '.join(sweeps)} names several sweeps. Use a separate command for each sweep.")
+    names = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("sweep=")]
+    if multirun and not sweeps and names and names[0] in choices("sweeps"):
+        raise KronaError(
+            f"sweep={names[0]} only names the runs of this command. To start the runs of sweeps/{names[0]}.yaml, write "
+            f"sweeps={names[0]}."
+        )
     if sweeps and not multirun:
         raise KronaError(f"{sweeps[0]} is a sweep of many runs and needs -m. Run: python train.py -m {sweeps[0]}")
 
@@ -117,17 +130,16 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     from krona.config.settings import Run  # imports pydantic, which a correct command needs later or never
 
     name, _, value = option.partition("=")
-    if name == "--dry-run":
-        return "--dry-run is an option of krona table. krona status NAME shows the progress of a sweep."
     following = arguments[arguments.index(option) + 1 :] if option in arguments else []
     if not value and following and not following[0].startswith("-"):
         value = following[0]
     key = name.lstrip("-").replace("-", "_")
-    if key in groups() or key in Run.__dataclass_fields__:
+    habit = find_habit(key, value or None)
+    if not habit and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
         return f"{name} is not an option. Instead: {key}={value or 'VALUE'}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
     near = f": {did_you_mean(name, names)}. Settings have the form key=value."
-    return f"{name} is not an option{find_habit(key, value or None) or near}"
+    return f"{name} is not an option{habit or near}"
 
 
 def find_sweep(arguments: Sequence[str]) -> str | None:

@@ -59,6 +59,10 @@ def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     Raises:
         KronaError: there is no sweep for this table.
     """
+    if number == "3":
+        raise KronaError(
+            "The paper's Table 3 lists the shapes of the factors, not scores. krona shapes lists them too."
+        )
     if number not in (*TABLES, *RECIPE_TABLES):
         raise KronaError(f"Table {number} has no runs. Choose from {', '.join((*TABLES, *RECIPE_TABLES))}.")
     if number in RECIPE_TABLES:

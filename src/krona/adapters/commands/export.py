@@ -62,7 +62,9 @@ def export(
         KronaError: the form does not support the method, or the folder exists. Incomplete folders are removed.
     """
     if to not in FORMS:
-        raise KronaError(f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)}")
+        raise KronaError(
+            f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
+        )
     if dtype is not None and to != "merged":
         raise KronaError(f"--dtype {dtype} is not possible: --to {to} keeps the dtype of the adapter. Use --to merged.")
     if dtype not in (None, *DTYPES):
