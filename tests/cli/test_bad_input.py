@@ -66,7 +66,7 @@ TYPED = [
     (["profile=demo", "optimizer.weight_decay=-1"], "the arguments in optimizer.…: Invalid weight_decay value"),
     (["method.kron_factors={a: 1}"], "method.kron_factors={a: 1}: Cannot merge DictConfig with ListConfig"),
     (["seed=range(3)"], "seed=range(3) has several values. To start several runs, add -m to python train.py."),
-    (["task="], "task= does not exist: choose from cola"),
+    (["task="], "task= does not exist: choose from boolq, cb, cola"),
     (["method=[a"], "method=[a can't be read"),
     ([*DRAWN, "backbone.sizes={d_model: -1}"], "Could not build a t5 model: RuntimeError: Trying to create tensor"),
     (["--cfg", "jobs"], "Argument --cfg/-c: invalid choice: 'jobs' (choose from 'job', 'hydra', 'all')"),
