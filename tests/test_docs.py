@@ -67,7 +67,7 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
             imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
             names |= {f"{node.module}.{one.name}" for node in imports for one in node.names}
     ours = {name for name in names if name.startswith("krona.")}
-    assert len(ours) > 20
+    assert len(ours) > 10  # the patterns above find names
     for name in ours:
         pkgutil.resolve_name(name)
 
