@@ -18,12 +18,14 @@ TWO = ["0", "1"]
         (["f1", "accuracy"], ["0", "1"], ["0", "1", "1", "0"], ["0", "1", "no", "1"]),
         (["pearson", "spearman"], None, ["0.0", "1.5", "4.0"], ["0.2", "x", "3.0"]),
         (["macro_f1", "matthews"], ["0", "1", "2"], ["0", "1", "2"], ["0", "2", "2"]),
+        (["exact_match"], ["0", "1"], ["0", "1", "1"], ["0", "1", "0"]),
     ],
 )
 def test_the_modules_score_as_the_function_does(
     names: list[str], labels: list[str] | None, truth: list[str], answers: list[str]
 ) -> None:
-    assert score_by_evaluate(names, truth, answers, labels) == score(names, truth, answers, labels)
+    for groups in (None, [4, 9, 9, 4][: len(truth)]):
+        assert score_by_evaluate(names, truth, answers, labels, groups) == score(names, truth, answers, labels, groups)
 
 
 def test_evaluate_loads_the_metrics_without_krona_and_without_a_network(tmp_path: Path) -> None:
@@ -57,6 +59,6 @@ except ValueError as error:
     ]
     for out, _ in printed:
         *lines, error = out.splitlines()
-        assert [eval(line) for line in lines[:6]] == expected
-        assert lines[:6] == lines[6:]
+        assert [eval(line) for line in lines[: len(METRICS)]] == expected
+        assert lines[: len(METRICS)] == lines[len(METRICS) :]
         assert error == "The metric 'f1' cannot score 3 classes."

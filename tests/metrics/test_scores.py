@@ -28,6 +28,7 @@ def library_score(name: str, answers: Answers) -> float:
     seen = [i for i in range(answers.classes) if i in truth or i in wrong]
     compute = {
         "accuracy": lambda: reference.accuracy_score(truth, given),
+        "exact_match": lambda: reference.accuracy_score(truth, given),  # without groups
         "f1": lambda: reference.f1_score(truth, wrong, labels=[0, 1], pos_label=1, zero_division=0.0),
         "macro_f1": lambda: reference.f1_score(truth, wrong, labels=seen, average="macro", zero_division=0.0),
         "matthews": lambda: 0.0 if constant else reference.matthews_corrcoef(truth, given),
@@ -98,7 +99,7 @@ def test_no_number_counts_as_minus_one_and_huge_numbers_give_no_warning() -> Non
         (["accuracy"], [], [], TWO, "no rows"),
         (["accuracy"], ["0", "2"], ["0", "1"], TWO, "'2' is not one of the labels 0, 1"),
         (["recall"], ["0"], ["0"], TWO, "unknown metric 'recall'"),
-        (["f1"], ["0"], ["0"], FIVE, "has 5 classes. Use accuracy, macro_f1, matthews"),
+        (["f1"], ["0"], ["0"], FIVE, "has 5 classes. Use accuracy, exact_match, macro_f1, matthews"),
         (["pearson"], ["0", "1"], ["0", "1"], TWO, "'pearson' is for numbers"),
         (["accuracy"], ["0.5"], ["0.5"], None, "is for classes"),
     ],
@@ -121,11 +122,18 @@ def test_spearman_of_many_distinct_predictions_needs_little_memory() -> None:
     assert peak < 10 * 2**20
 
 
-def test_the_six_metrics_are_found_and_one_file_adds_a_seventh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(METRICS) == ["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"]
-    (tmp_path / "exact_match.py").write_text("from .accuracy import Accuracy\n\n\nclass ExactMatch(Accuracy): ...\n")
+def test_exact_match_by_hand() -> None:
+    groups = [7, 3, 7, 3, 5]  # 7: one of two is right; 3: both are right; 5: right
+    targets, predictions = ["1", "0", "0", "1", "1"], ["1", "0", "1", "1", "1"]
+    found = score(["exact_match", "f1"], targets, predictions, TWO, groups)
+    assert found == pytest.approx({"exact_match": 200 / 3, "f1": 100 * 6 / 7})
+
+
+def test_the_metrics_are_found_and_one_file_adds_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(METRICS) == ["accuracy", "exact_match", "f1", "macro_f1", "matthews", "pearson", "spearman"]
+    (tmp_path / "hits.py").write_text("from .accuracy import Accuracy\n\n\nclass Hits(Accuracy): ...\n")
     monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
-    assert type(scores.find_metrics()["exact_match"]).__name__ == "ExactMatch"
+    assert type(scores.find_metrics()["hits"]).__name__ == "Hits"
 
 
 def test_a_constant_that_does_not_round_well_has_no_correlation() -> None:

@@ -9,6 +9,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.tasks import Data, data_fingerprint, read_parts
 from krona.tasks.sources import require_files
+from krona.tasks.values import mark_spans
 from tasks.glue_files import task
 from tasks.own_task import load
 from tasks.superglue_files import write
@@ -18,7 +19,10 @@ TEXTS = {  # the text of line 1 for T5
     "cb": "cb hypothesis: boat 1 floats premise: Ann hopes that boat 1 floats.",
     "copa": "copa choice1: It had hole 1. choice2: It had flag 1. premise: Boat 1 sank. question: cause",
     "wic": "wic sentence1: Seal 1 barked. sentence2: The seal of jar 1 broke. word: seal",
+    "multirc": "multirc question: Who has boat 0? answer: Ann1 paragraph: Sent 1: Ann has boat 0. Sent 2: She sails. ",
+    "wsc": "wsc text: * Old Ann * sold boat 1 when # she #, at last, moved.",
 }
+ROWS = {"multirc": (21, 8, 9)}  # of train, dev and test
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -27,7 +31,8 @@ def test_superglues_lines_are_read_with_t5s_texts(name: str, tmp_path: Path) -> 
     parts = read_parts(task(name), Data(kind="jsonl", path=str(tmp_path)), prefix=False)
     assert (parts["train"].sources[1], parts["train"].targets[1]) == (TEXTS[name], "1")
     got = load(task(name), kind="jsonl", path=str(inner))
-    assert [len(got.train), len(got.dev), len(got.test), got.kind] == [6, 2, 3, "superglue"]
+    assert (len(got.train), len(got.dev), len(got.test)) == ROWS.get(name, (6, 2, 3))
+    assert got.kind == "superglue"
     before = data_fingerprint(task(name), Data(kind="jsonl", path=str(tmp_path)))
     write(tmp_path / "more", name, validation=6)
     assert before.startswith("jsonl:")
@@ -71,3 +76,45 @@ def test_the_hubs_data_set_follows_from_the_task_unless_it_is_typed() -> None:
     with hydra_session():
         configs = [compose_job(line).config for line in (["task=cb"], ["task=rte"], ["task=cb", "data.name=a/b"])]
     assert [config["data"]["name"] for config in configs] == ["aps/super_glue", "nyu-mll/glue", "a/b"]
+
+
+def test_a_question_with_its_answers_is_in_one_split(tmp_path: Path) -> None:
+    write(tmp_path, "multirc", validation=30)
+    got = load(task("multirc"), kind="jsonl", path=str(tmp_path))
+    questions = [{texts[:2] for texts in split.texts} for split in (got.dev, got.test)]
+    assert not questions[0] & questions[1]
+    assert len(questions[0] | questions[1]) == 60
+    assert abs(len(got.dev) - len(got.test)) < 3
+    own = task("multirc", jsonl=None, split="given", files={"train": str(tmp_path / "MultiRC" / "rows.jsonl")})
+    rows = [dict(zip(own.columns, row, strict=True), label=1) for row in got.dev.texts + got.test.texts]
+    (tmp_path / "MultiRC" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    carved = load(own, kind="hub")
+    groups = [{texts[:2] for texts in split.texts} for split in (carved.train, carved.dev, carved.test)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 60
+    assert carved.train.groups == sorted(carved.train.groups or [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"span1_text": "Tom"}, "train.jsonl:1: the text does not contain the span 'Tom'"),
+        ({"span2_index": "six"}, "train.jsonl:1: the column 'span2_index' contains 'six', not an index"),
+        ({"span2_text": None}, "train.jsonl:1: the text does not contain the span ''"),
+    ],
+)
+def test_a_span_that_is_not_in_its_text_is_one_message(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "wsc") / "train.jsonl"
+    first, *others = map(json.loads, file.read_text().splitlines())
+    first["target"] |= change
+    file.write_text("\n".join(map(json.dumps, [first, *others])))
+    with pytest.raises(KronaError, match=message):
+        load(task("wsc"), kind="jsonl", path=str(tmp_path))
+
+
+def test_the_nearest_span_is_marked_if_the_index_is_wrong() -> None:
+    text = "The other man met the man, and he (the latter) left."
+    assert mark_spans(text, [("man", 4, "*"), ("HE", 7, "#")]) == text.replace("the man,", "the * man *,").replace(
+        " he ", " # he # "
+    )
+    row = {"text": "* Ann * moved when # she # left.", "label": "true"}
+    assert task("wsc").texts(row) == (row["text"],)

@@ -66,16 +66,16 @@ def test_buckets_have_little_padding_in_random_order() -> None:
 def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
-    monkeypatch.setattr("krona.training.evaluation.score_predictions", lambda task, targets, texts: (targets, texts))
+    monkeypatch.setattr("krona.training.evaluation.score_predictions", lambda task, *rows: rows)
     evaluation = SplitEvaluation(
         task=Mock(),
-        split=Mock(targets=[*"abcde"]),
+        split=Mock(targets=[*"abcde"], groups=[*range(5)]),
         batches=Mock(batch_sampler=sampler),
         family=Mock(),
         max_label_tokens=1,
         ranks=Ranks(),
     )
-    assert evaluation.score([*"13042"]) == ([*"abcde"], [*"01234"])
+    assert evaluation.score([*"13042"]) == ([*"abcde"], [*"01234"], [*range(5)])
 
 
 @settings(max_examples=40, deadline=None)

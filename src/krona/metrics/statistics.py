@@ -50,9 +50,10 @@ def percentile_interval(draws: Floats) -> Interval:
 def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
     """Return the mean score over runs, (draws,), on test sets that are drawn with replacement.
 
-    The runs are those of one method on one test set with several seeds. A drawn test set has the size of the original
-    test set, and is the same for all runs. Therefore the percentile interval of the result shows how much the score
-    depends on the examples of the test set, but not how much it depends on the seed.
+    The runs are those of one method on one test set with several seeds. A drawn test set has as many examples (or, if
+    the examples have groups, as many groups) as the original test set, and is the same for all runs. Therefore the
+    percentile interval of the result shows how much the score depends on the examples of the test set, but not how much
+    it depends on the seed.
     """
     scores: Floats = paired_bootstrap([runs], metrics, draws=draws)[0]
     return scores
@@ -63,13 +64,14 @@ def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str
     sums = [_sums_with_shares(runs, metrics) for runs in methods]
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros((len(methods), draws))
-    n = len(methods[0][0])
+    n, groups = methods[0][0].units, methods[0][0].groups
     if ranked:  # these metrics need the drawn examples, not only sums over them
         for rows in chunks(draws, n * 4):
             weights = _draw_examples(rows.start, rows.stop - rows.start, n)
             for number, runs in enumerate(methods):
                 for metric in ranked:
-                    total[number, rows] += sum(metric.redrawn_scores(runs, weights)) / len(runs)
+                    of_examples = weights if groups is None else weights[:, groups]
+                    total[number, rows] += sum(metric.redrawn_scores(runs, of_examples)) / len(runs)
                 for one, share in sums[number]:
                     total[number, rows] += share * one.value(np.asfortranarray(weights @ one.features))
         return total / len(metrics)
@@ -115,7 +117,8 @@ def swap_test(
     """Compare two methods on one test set with a paired randomisation test of the task's score.
 
     A swap exchanges the predictions of the two methods for one example. The predictions of all seeds are exchanged
-    together, because the predictions for an example under several seeds are not independent. The p-value also counts
+    together, because the predictions for an example under several seeds are not independent. The predictions for a
+    group of examples are also exchanged together. The p-value also counts
     the observed arrangement, so it is never 0.
 
     ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed.

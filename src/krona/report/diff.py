@@ -151,7 +151,7 @@ def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
         right_a, right_b = one.given == one.truth, two.given == two.truth
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         words.append(f"Only A right: {only_a}; only B right: {only_b}.")
-        if metrics == ["accuracy"]:
+        if metrics == ["accuracy"] and one.groups is None:
             words.append(f"Exact McNemar: p {_equal(mcnemar(only_a, only_b))}.")
     words.append(f"Randomisation test on {' and '.join(metrics)}, 10,000 swaps: p {_equal(p)}.")
     return p, " ".join(words)

@@ -64,15 +64,17 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     """
     if result.status != "done" or not path.exists():
         return {}
-    found = {}
-    rows, task = [*zip(*read_rows(path, "split", "target", "prediction").values(), strict=True)], result.config["task"]
+    found, task = {}, result.config["task"]
+    group = ["group"] if task.get("group_columns") else []
+    rows = [*zip(*read_rows(path, "split", "target", "prediction", *group).values(), strict=True)]
     try:
         labels = label_ids(task)
         for split in SPLITS:
             if part := getattr(result, split):
-                targets = [target for name, target, _ in rows if name == split]
-                predictions = [prediction for name, _, prediction in rows if name == split]
-                found[split] = Outcomes(predictions, encode(targets, predictions, labels))
+                own = [row for row in rows if row[0] == split]
+                targets, predictions = ([row[column] for row in own] for column in (1, 2))
+                groups = [int(row[3]) for row in own] if group else None
+                found[split] = Outcomes(predictions, encode(targets, predictions, labels, groups))
                 _check_scores(split, part, found[split].answers, score_metrics(task))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(path.parent, error) from error

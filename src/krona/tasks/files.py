@@ -93,7 +93,8 @@ class DataFile:
             first = next(lines)
             kind, lines = ".jsonl" if first.lstrip().startswith("{") else ".tsv", chain([first], lines)
         if kind == ".jsonl":
-            return ((line, _parse_json(text, self.columns)) for line, text in enumerate(lines, 1) if text.strip())
+            numbered = ((line, text) for line, text in enumerate(lines, 1) if text.strip())
+            return ((line, row) for line, text in numbered for row in _parse_json(text, self.columns))
         if kind == ".csv" or self.quoting == "csv":
             return self._select(_split_quoted(self.name, lines, delimiter="," if kind == ".csv" else "\t"))
         return self._select(_split_plain(lines), hint=". If a spreadsheet wrote the quotes, set data.quoting=csv")
@@ -240,20 +241,42 @@ def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterato
         ) from error
 
 
-def _parse_json(text: str, columns: FileColumns) -> Row | BadRowError:
-    """Return the columns of a row, which is a JSON object in one line, or the error of a bad row."""
+def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
+    """Yield the columns of each row of a line, which is a JSON object, or the error of a bad row.
+
+    A line is one row, unless the name of a column has a dot (`_flatten`).
+    """
     try:
         found = json.loads(text.rstrip(), object_pairs_hook=_require_unique)
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be encoded
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
-        return BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
+        yield BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
+        return
     if not isinstance(found, dict):
-        return BadRowError(f"the line is not a JSON object with {', '.join(columns.names)}", kind="no JSON object")
-    for column in columns.missing(found):
-        return BadRowError(f"the key '{column}' is missing: {did_you_mean(column, found)}", kind="missing column")
-    return {column: next(found[name] for name in names if name in found) for column, names in columns.names.items()}
+        yield BadRowError(f"the line is not a JSON object with {', '.join(columns.names)}", kind="no JSON object")
+        return
+    nested = any("." in name for names in columns.names.values() for name in names)
+    for row in _flatten(found) if nested else [found]:
+        if missing := columns.missing(row):
+            key = columns.names[missing[0]][0]
+            yield BadRowError(f"the key '{key}' is missing: {did_you_mean(key, row)}", kind="missing column")
+        else:
+            yield {column: next(row[name] for name in names if name in row) for column, names in columns.names.items()}
+
+
+def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the rows of a nested JSON object: one for each object in its lists, with keys such as `passage.text`."""
+    rows: list[dict[str, Any]] = [{}]
+    for key, value in found.items():
+        inner = [value] if isinstance(value, dict) else value
+        if inner and isinstance(inner, list) and all(isinstance(one, dict) for one in inner):
+            parts = [part for one in inner for part in _flatten(one, f"{prefix}{key}.")]
+        else:
+            parts = [{f"{prefix}{key}": value}]
+        rows = [row | part for row in rows for part in parts]
+    yield from rows
 
 
 def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Split:
     sources: list[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
+    group_places: tuple[int, ...] = ()  # positions of the texts that are equal in the rows of a group
     part: Part = field(default_factory=Part, compare=False)  # another split may come from the same part
 
     def __len__(self) -> int:
@@ -64,6 +65,13 @@ class Split:
     @cached_property
     def empty_texts(self) -> int:
         return len(self.part.empty.intersection(self.ids))
+
+    @cached_property
+    def groups(self) -> list[int] | None:
+        """The number of each row's group, or None if the task has no groups."""
+        numbers: dict[tuple[str, ...], int] = {}
+        keys = (tuple(texts[place] for place in self.group_places) for texts in self.texts)
+        return [numbers.setdefault(key, len(numbers)) for key in keys] if self.group_places else None
 
     def take(self, places: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
@@ -137,7 +145,14 @@ class Reading:
         part = Part(
             name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
         )
-        return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
+        return Split(
+            ids=ids,
+            sources=sources,
+            targets=targets,
+            texts=texts,
+            group_places=self.task.group_places,
+            part=part,
+        )
 
 
 def _count(counts: dict[str, RowCount], kind: str, place: str) -> None:

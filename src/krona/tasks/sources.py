@@ -76,7 +76,7 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, [*task.columns, task.label_column], official=task.kind != "own")
+    columns = file_columns(task, [*task.read_columns, task.label_column], official=task.kind != "own")
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
@@ -93,7 +93,9 @@ class InputRows(DataFile):
     """
 
     def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
-        super().__init__(None if source == "-" else Path(source), file_columns(task, task.columns), quoting=quoting)
+        super().__init__(
+            None if source == "-" else Path(source), file_columns(task, task.read_columns), quoting=quoting
+        )
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:  # type: ignore[override]
         for line, row in super().__iter__():

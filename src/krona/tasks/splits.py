@@ -137,8 +137,7 @@ def divide(
             "data.protocol=validation, with which dev and test are the validation rows. Or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
-    order = permutation(len(train), seed)
-    carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])
+    carved, rest = (train.take(order) for order in _cut(train, _permute(train, seed), CARVED))
     validation = _get_part(parts, official, task)
     return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
 
@@ -150,6 +149,25 @@ def permutation(rows: int, seed: int) -> list[int]:
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
 
 
+def _permute(part: Split, seed: int) -> list[int]:
+    """Return the indices of the rows in random order. The rows of a group follow one another."""
+    order, groups = permutation(len(part), seed), part.groups
+    if groups is None:
+        return order
+    first: dict[int, int] = {}
+    for place, row in enumerate(order):
+        first.setdefault(groups[row], place)
+    return sorted(order, key=lambda row: first[groups[row]])
+
+
+def _cut(part: Split, order: list[int], rows: int) -> tuple[list[int], list[int]]:
+    """Return the first ``rows`` indices and the others. The first indices end with a whole group."""
+    groups = part.groups
+    while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
+        rows += 1
+    return order[:rows], order[rows:]
+
+
 def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
     if name not in parts:
         hint = "" if name == "train" else ". For files of your own, set task.split=given"
@@ -158,9 +176,8 @@ def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
 
 
 def _halve(part: Split, seed: int) -> tuple[Split, Split]:
-    order = permutation(len(part), seed)
-    half = len(part) // 2
-    return part.take(order[:half]), part.take(order[half:])
+    first, rest = _cut(part, _permute(part, seed), len(part) // 2)
+    return part.take(first), part.take(rest)
 
 
 def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Split, Split, Split]:
@@ -168,11 +185,13 @@ def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Spli
     if dev is not None and test is None:
         dev, test = _halve(dev, seed)
     share = min(CARVED, max(1, len(train) // OWN_SHARE))
-    order = permutation(len(train), seed)
+    order = _permute(train, seed)
     if dev is None:
-        dev, order = train.take(order[:share]), order[share:]
+        first, order = _cut(train, order, share)
+        dev = train.take(first)
     if test is None:
-        test, order = train.take(order[:share]), order[share:]
+        first, order = _cut(train, order, share)
+        test = train.take(first)
     return (train if len(order) == len(train) else train.take(order)), dev, test
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from krona.messages import KronaError, did_you_mean, shorten
 from krona.metrics.scores import METRICS, get_metric
-from krona.tasks.values import NO_LABEL, BadRowError, read_label, read_number, read_text
+from krona.tasks.values import NO_LABEL, BadRowError, mark_spans, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
@@ -109,6 +109,17 @@ class Task(BaseModel):
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
+    group_columns: Words = ()
+    """The text columns with equal values in the rows of a group, such as the answers to one question.
+
+    A split contains whole groups, and intervals and tests draw groups instead of rows.
+    """
+    replace: Mapping[str, str] = Field(default_factory=dict)
+    """Maps parts of the texts, such as the markup `<br>`, to their replacements, in this order."""
+    marks: Mapping[str, str] = Field(default_factory=dict)
+    """Maps each span of the first text column to the mark around it. The columns `NAME_text` and `NAME_index` contain
+    the text of the span and the index of its first word, from 0. Rows without these columns contain the marks already.
+    """
     prefix: StrictBool | None = None
     """Whether the source text starts with the task's name. If the value is null, the method decides."""
     sample: str | None = None
@@ -156,6 +167,10 @@ class Task(BaseModel):
             raise ValueError("columns is empty. Name at least one text column")
         if twice := [name for name in self.columns if self.columns.count(name) > 1]:
             raise ValueError(f"columns contains '{twice[0]}' twice")
+        if unknown := [name for name in self.group_columns if name not in self.columns]:
+            raise ValueError(
+                f"group_columns: '{unknown[0]}' is not in columns: {did_you_mean(unknown[0], self.columns)}"
+            )
         used = FIELD.findall(self.template)
         if unknown := [name for name in used if name not in self.columns]:
             near = did_you_mean(unknown[0], self.columns)
@@ -192,18 +207,40 @@ class Task(BaseModel):
         """Return whether the source text starts with the task's name. ``wanted`` is the choice of the method."""
         return wanted if self.prefix is None else self.prefix
 
+    @property
+    def read_columns(self) -> list[str]:
+        """The columns from which the texts are computed."""
+        return [*self.columns, *(f"{span}_{part}" for span in self.marks for part in ("text", "index"))]
+
+    @property
+    def group_places(self) -> tuple[int, ...]:
+        """The positions of `group_columns` in `columns`."""
+        return tuple(map(self.columns.index, self.group_columns))
+
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
 
         Raises:
-            BadRowError: all texts are empty, or a value is not text.
+            BadRowError: all texts are empty, a value is not text, or a text does not contain a span to mark.
         """
         texts = tuple(read_text(name, row.get(name)) for name in self.columns)
+        for old, new in self.replace.items():
+            texts = tuple(text.replace(old, new) for text in texts)
+        if self.marks and any(name in row for name in self.read_columns[len(self.columns) :]):
+            spans = [self._read_span(row, span, mark) for span, mark in self.marks.items()]
+            texts = (mark_spans(texts[0], spans), *texts[1:])
         if not any(map(str.strip, texts)):
             columns = " and ".join(f"'{name}'" for name in self.columns)
             verb = "is" if len(texts) == 1 else "are"
             raise BadRowError(f"the row has no text: {columns} {verb} empty", kind="no text")
         return texts
+
+    @staticmethod
+    def _read_span(row: Mapping[str, Any], span: str, mark: str) -> tuple[str, int, str]:
+        index = read_text(f"{span}_index", row.get(f"{span}_index"))
+        if not index.isdecimal():
+            raise BadRowError(f"the column '{span}_index' contains '{shorten(index)}', not an index", kind="no span")
+        return read_text(f"{span}_text", row.get(f"{span}_text")), int(index), mark
 
     def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
         """Return the source text of a row's texts, after the task's name if ``prefix`` is true."""

@@ -2,6 +2,8 @@
 
 import datetime
 import math
+import re
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
@@ -37,6 +39,28 @@ def read_text(name: str, value: object) -> str:
     words = next((words for kind, words in NOT_TEXTS.items() if isinstance(value, kind)), None)
     what = f"{words}, not text: {shorten(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
     raise BadRowError(f"the column '{name}' contains {what}", kind="no text")
+
+
+def mark_spans(text: str, spans: Sequence[tuple[str, int, str]]) -> str:
+    """Return a text with marks around its spans, such as ``* Ann * left when # she # was tired``.
+
+    Args:
+        spans: the text of each span, the index of its first word, and its mark. If the text has another word at the
+            index, as in a few official rows, the nearest equal span is marked.
+
+    Raises:
+        BadRowError: the text does not contain a span.
+    """
+    edits = []
+    for span, index, mark in spans:
+        found = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(span)}(?!\w)", text, re.IGNORECASE)]
+        if not span or not found:
+            raise BadRowError(f"the text does not contain the span '{shorten(span)}'", kind="no span")
+        start, end = min(found, key=lambda place: abs(len(text[: place[0] + 1].split()) - 1 - index))
+        edits.append((start, end, mark))
+    for start, end, mark in sorted(edits, reverse=True):
+        text = f"{text[:start]}{mark} {text[start:end]} {mark}{text[end:]}"
+    return text
 
 
 def read_label(value: object) -> str:

@@ -76,7 +76,13 @@ class SplitEvaluation:
         by_row = {row: text for share in shares for row, text in share}
         assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
         rows = sorted(by_row)
-        return score_predictions(self.task, [self.split.targets[row] for row in rows], [by_row[row] for row in rows])
+        targets, groups = self.split.targets, self.split.groups
+        return score_predictions(
+            self.task,
+            [targets[row] for row in rows],
+            [by_row[row] for row in rows],
+            None if groups is None else [groups[row] for row in rows],
+        )
 
 
 class ScoringModule(pl.LightningModule):
@@ -133,8 +139,10 @@ class ScoringModule(pl.LightningModule):
         )
 
 
-def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
-    """Score predictions (0-100).
+def score_predictions(
+    task: Task, targets: Sequence[str], predictions: Sequence[str], groups: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Score predictions (0-100). ``groups`` are the numbers of the rows' groups (`Split.groups`).
 
     Returns:
         A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
@@ -144,7 +152,7 @@ def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[
     """
     from krona.metrics.scores import score_by_evaluate
 
-    parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings())
+    parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
     score, choice = task.table_score(parts), task.choice(parts)
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
 

@@ -120,13 +120,19 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
 
 
 def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
-    """Write the id, source, target and prediction of each row of the splits, as JSON lines."""
+    """Write the id, source, target and prediction of each row of the splits, as JSON lines.
+
+    The rows of a task with groups also contain the number of their group.
+    """
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8") as opened:
             for name, (split, texts) in predictions.items():
-                for id_, source, target, text in zip(split.ids, split.sources, split.targets, texts, strict=True):
-                    row = {"split": name, "id": id_, "source": source, "target": target, "prediction": text}
+                columns = {"id": split.ids, "source": split.sources, "target": split.targets, "prediction": texts}
+                if split.groups is not None:
+                    columns["group"] = [*map(str, split.groups)]
+                for values in zip(*columns.values(), strict=True):
+                    row = {"split": name, **dict(zip(columns, values, strict=True))}
                     opened.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     write(file, fill)

@@ -141,13 +141,13 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = score_by_evaluate(task.metrics, split.targets, predictions, task.target_strings())
+    parts = score_by_evaluate(task.metrics, split.targets, predictions, task.target_strings(), split.groups)
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
         text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
         write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))
-    numbers = encode(split.targets, predictions, task.target_strings())
+    numbers = encode(split.targets, predictions, task.target_strings(), split.groups)
     low, high = percentile_interval(bootstrap([numbers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,

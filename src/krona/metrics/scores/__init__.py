@@ -37,13 +37,17 @@ METRICS = find_metrics()
 
 
 def score(
-    metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
+    metrics: Sequence[str],
+    targets: Sequence[str],
+    predictions: Sequence[str],
+    labels: Sequence[str] | None,
+    groups: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Return the scores of predictions by metric name.
 
     The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
-    return score_answers(metrics, encode(targets, predictions, labels))
+    return score_answers(metrics, encode(targets, predictions, labels, groups))
 
 
 def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
@@ -52,14 +56,18 @@ def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
 
 
 def score_by_evaluate(
-    metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
+    metrics: Sequence[str],
+    targets: Sequence[str],
+    predictions: Sequence[str],
+    labels: Sequence[str] | None,
+    groups: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Return what `score` returns, computed by the modules that `evaluate.load` imports from the metrics' files.
 
     Importing `evaluate` takes a second, so only runs use this function.
     """
     texts = {"references": list(targets), "predictions": list(predictions)}
-    return {name: float(_load(name).compute(**texts, labels=labels)[name]) for name in metrics}
+    return {name: float(_load(name).compute(**texts, labels=labels, groups=groups)[name]) for name in metrics}
 
 
 @cache
@@ -73,13 +81,22 @@ def _load(name: str) -> Any:
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
     """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
+    If the examples have groups, the features are sums over the examples of each group.
     ``values`` are all values that a prediction can have. None means that each run uses its own predicted values.
     """
     metric = get_metric(name, runs[0].classes)
-    each = [metric.sums(run, values) for run in runs]
+    each = [_add_by_group(metric.sums(run, values), run) for run in runs]
     if not metric.linear or len(each) == 1:
         return each
     return [replace(each[0], features=np.mean([one.features for one in each], axis=0))]
+
+
+def _add_by_group(sums: Sums, answers: Answers) -> Sums:
+    if answers.groups is None:
+        return sums
+    features = np.zeros((answers.units, sums.features.shape[1]))
+    np.add.at(features, answers.groups, sums.features)
+    return replace(sums, features=features)
 
 
 def get_metric(name: str, classes: int) -> Metric:

@@ -41,9 +41,15 @@ class Answers:
     truth: NDArray[Any]  # the targets
     given: NDArray[Any]  # the predictions
     classes: int  # the number of classes; 0 for a regression
+    groups: NDArray[Any] | None = None  # the group of each example, from 0; None: each example is its own group
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    @property
+    def units(self) -> int:
+        """The number of independent groups, or of examples without groups, which a resampling draws."""
+        return len(self) if self.groups is None else int(self.groups.max()) + 1
 
     @property
     def as_wrong(self) -> NDArray[Any]:
@@ -55,7 +61,7 @@ class Answers:
 class Sums:
     """A metric as a function of sums over examples. The score in points is ``value(features.sum(0))``."""
 
-    features: Floats  # (n, F): F numbers for each of the n examples
+    features: Floats  # (n, F): F numbers for each of the n examples or groups
     value: Callable[[Floats], Floats]  # maps sums (..., F) to scores (...)
 
 
@@ -99,46 +105,49 @@ class Metric(Base, metaclass=ABCMeta):  # type: ignore[misc]
         return evaluate.MetricInfo(
             description=self.__doc__,
             citation="",
-            inputs_description="predictions, references: texts. labels: all classes in their order; None: numbers.",
+            inputs_description="predictions, references: texts. labels: all classes in their order; None: numbers. "
+            "groups: the group of each row, for exact_match; None: each row is its own group.",
             features=datasets.Features(texts),
         )
 
     def _compute(
-        self, predictions: Sequence[str], references: Sequence[str], labels: Sequence[str] | None = None
+        self,
+        predictions: Sequence[str],
+        references: Sequence[str],
+        labels: Sequence[str] | None = None,
+        groups: Sequence[int] | None = None,
     ) -> dict[str, float]:
-        answers = encode(references, predictions, labels)
+        answers = encode(references, predictions, labels, groups)
         if not self.fits(answers.classes):
             raise ValueError(f"The metric '{self.name}' cannot score {answers.classes or 'numbers without'} classes.")
         return {self.name: self.score(answers)}
 
 
-def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
+def encode(
+    targets: Sequence[str],
+    predictions: Sequence[str],
+    labels: Sequence[str] | None,
+    groups: Sequence[int] | None = None,
+) -> Answers:
     """Encode target and prediction strings as numbers.
 
     Args:
         labels: all target strings in the order of their ids. None means a regression.
+        groups: the group of each row. None means that each row is its own group.
 
     Raises:
         ValueError: the lengths differ, there are no rows, or a target is not a label.
     """
-    return pair(encode_targets(targets, labels), predictions, labels)
-
-
-def encode_targets(targets: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
-    """Encode target strings as numbers. `encode` describes the arguments and errors."""
     if not targets:
         raise ValueError("There are no rows to score.")
     truth = _encode(targets, labels)
     if labels is not None and (truth < 0).any():
         raise ValueError(f"The target {targets[int(np.argmin(truth))]!r} is not one of the labels {', '.join(labels)}.")
-    return truth
-
-
-def pair(truth: NDArray[Any], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
-    """Encode prediction strings as numbers, and pair them with encoded targets."""
-    if len(truth) != len(predictions):
-        raise ValueError(f"{len(truth)} targets and {len(predictions)} predictions cannot be paired.")
-    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()))
+    for name, values in (("predictions", predictions), ("groups", groups)):
+        if values is not None and len(truth) != len(values):
+            raise ValueError(f"{len(truth)} targets and {len(values)} {name} cannot be paired.")
+    numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()), groups=numbers)
 
 
 def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:

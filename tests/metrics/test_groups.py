@@ -1,0 +1,65 @@
+"""Test intervals and tests of rows with groups, such as the answers to a question: groups are drawn, not rows."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from krona.metrics.scores import score
+from krona.metrics.scores.metric import encode
+from krona.metrics.statistics import bootstrap, swap_test
+
+LABELS = ["0", "1"]
+METRICS = ["f1", "exact_match"]
+
+
+def draw(groups: int, seed: int) -> tuple[list[int], list[str], list[str], list[str]]:
+    """Return the group of each row, the targets, and the predictions of two methods."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(np.repeat(np.arange(groups), rng.integers(1, 4, groups)))
+    targets = [str(value) for value in rng.integers(0, 2, len(numbers))]
+    wrong = [set(rng.choice(groups, groups // 2)) for _ in range(2)]  # the rows of a group are often wrong together
+    a, b = (
+        [
+            "x" if group in of_method and rng.random() < 0.8 else target
+            for group, target in zip(numbers, targets, strict=True)
+        ]
+        for of_method in wrong
+    )
+    return numbers.tolist(), targets, a, b
+
+
+@pytest.mark.parametrize(("metrics", "labels"), [(METRICS, LABELS), (["spearman", "pearson"], None)])
+def test_a_drawn_test_set_contains_whole_groups(metrics: list[str], labels: list[str] | None) -> None:
+    numbers, targets, given, _ = draw(30, 0)
+    draws = bootstrap([encode(targets, given, labels, numbers)], metrics, draws=4_000)
+    rng, plain = np.random.default_rng(1), []
+    rows = [[row for row, group in enumerate(numbers) if group == number] for number in range(30)]
+    for _ in range(300):
+        chosen = [(row, copy) for copy, number in enumerate(rng.integers(0, 30, 30)) for row in rows[number]]
+        texts = ([side[row] for row, _ in chosen] for side in (targets, given))
+        plain.append(np.mean([*score(metrics, *texts, labels, [copy for _, copy in chosen]).values()]))
+    assert draws.mean() == pytest.approx(np.mean(plain), abs=4 * np.std(plain) / np.sqrt(300))
+    assert draws.std() == pytest.approx(np.std(plain), rel=0.2)
+    single = bootstrap([encode(targets, given, labels)], metrics[:1])
+    assert bootstrap([encode(targets, given, labels, numbers)], metrics[:1]).std() > 1.05 * single.std()
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_a_swap_exchanges_a_whole_group(ranked: bool) -> None:
+    numbers, targets, a, b = draw(8, 3)
+    metrics, labels = (["spearman"], None) if ranked else (METRICS, LABELS)
+    test = swap_test(*([encode(targets, side, labels, numbers)] for side in (a, b)), metrics)
+    gaps = []
+    for swapped in itertools.product((False, True), repeat=8):
+        sides = [(y, x) if swapped[g] else (x, y) for g, x, y in zip(numbers, a, b, strict=True)]
+        one, two = (score(metrics, targets, side, labels, numbers) for side in map(list, zip(*sides, strict=True)))
+        gaps.append(np.mean([one[name] - two[name] for name in metrics]))
+    assert test.difference == pytest.approx(gaps[0])
+    assert test.p == pytest.approx((np.abs(gaps) >= abs(gaps[0]) - 1e-9).mean(), abs=0.02)
+    assert test.null.std() == pytest.approx(np.std(gaps), rel=0.05)
+
+
+def test_groups_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 targets and 1 groups"):
+        encode(["0", "1"], ["0", "1"], LABELS, [0])
