@@ -128,7 +128,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
     [
         ({"lables": ["a", "b"]}, "unknown key 'lables': did you mean 'labels'?"),
         ({"metrics": ["acuracy"]}, "metric 'acuracy': did you mean 'accuracy'?"),
-        ({"metrics": ["f1"]}, "'f1' is for 2 classes, but the task has 3 classes. Use accuracy, exact_match, macro_f1, matthews"),
+        ({"metrics": ["f1"]}, "'f1' is for 2 classes, but the task has 3 classes. Use accuracy, exact_match, macro_f1"),
         ({"metrics": ["pearson"]}, "'pearson' is for numbers (labels: null), but the task has 3 classes"),
         ({"labels": None}, "'accuracy' is for classes"),
         ({"labels": [True, False]}, "in quotes"),
