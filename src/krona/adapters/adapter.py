@@ -201,14 +201,18 @@ class Adapter:
             if "krona" in model.__dict__:
                 activate(model, before)
             raise KronaError(f"{label}: {error}") from error
+        get_adapter(model, name).prepared = True
         if any(p.is_meta for p in own.values()):
             self._replace_meta(model, own)
 
     def _replace_meta(self, model: nn.Module, own: Mapping[str, Tensor]) -> None:
-        loaded = {id(p): nn.Parameter(self.tensors[key], requires_grad=False) for key, p in own.items()}
+        loaded = {id(tensor): self.tensors[key] for key, tensor in own.items()}
         for module in model.modules():
             for key, parameter in module._parameters.items():
-                module._parameters[key] = loaded.get(id(parameter), parameter)
+                if id(parameter) in loaded:
+                    module._parameters[key] = nn.Parameter(loaded[id(parameter)], requires_grad=False)
+            for key, buffer in module._buffers.items():
+                module._buffers[key] = loaded.get(id(buffer), buffer)
 
     @property
     def file_bytes(self) -> int:

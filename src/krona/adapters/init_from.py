@@ -15,6 +15,7 @@ from krona.adapters.fingerprint import has_values, require_pooling
 from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
+from krona.surgery.state import get_adapter
 
 FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select which of the backbone's weights train
 NAMED = 3  # a note lists at most this number of tensors
@@ -82,12 +83,13 @@ class InitialWeights:
             for key, value in source.tensors.items()
             if key in own.tensors and own.tensors[key].shape == value.shape
         }
-        branches = own.tensors.keys() - model.__dict__["krona"].adapters["default"].trained.keys()
+        branches = own.tensors.keys() - get_adapter(model, "default").trained.keys()
         if not fits or (branches and not branches & fits.keys()):
             kind = f"{len(branches):,} branches' tensors" if branches else f"{len(own.tensors):,} tensors"
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
         for key, value in fits.items():
             own.tensors[key].copy_(value)
+        get_adapter(model, "default").prepared = True
         return [f"{label}: {line}" for line in _differences(own, source, fits)]
 
 

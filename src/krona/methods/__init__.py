@@ -39,6 +39,13 @@ A branch may also have these members:
     A static method that returns factor shapes for a layer with the widths d_in and d_out: ``kron_factors`` if these
     shapes fit the layer, otherwise other shapes (``method.fit_factors: nearest``). ``replacements`` maps
     shapes of A in the paper to the shapes that replace them in this backbone.
+``needs``, ``init_rows`` and ``prepare(matrix)``
+    ``prepare`` computes initial values that ``reset_parameters`` cannot know. `krona.surgery.prepare` calls it before
+    training with the matrix that ``needs`` names: ``"weight"`` is the layer's weight (d_out, d_in), ``"gradient"`` is
+    the gradient of the loss by this weight, and ``"covariance"`` is the covariance (d_in, d_in) of the layer's inputs.
+    The gradient and the covariance are computed from the first ``init_rows`` training rows. If ``needs`` is None,
+    ``prepare`` is not called. An adapter's file and a checkpoint also contain the buffers of a branch, so that the
+    values are computed only once.
 ``bind(layer, transposed)``
     Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on
     the layer's weight. ``transposed`` is true if the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.

@@ -2,58 +2,138 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.arguments import check_float, check_int
+from krona.messages import KronaError
+from krona.methods.arguments import check_choice, check_float, check_int
 from krona.methods.peft_layers import Layers, common_scale
+
+Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
+NEEDS: dict[str, str | None] = {  # the matrix of the layer from which the start is computed
+    "kaiming": None, "pissa": "weight", "olora": "weight", "lora_ga": "gradient", "eva": "covariance"
+}  # fmt: skip
+GAMMA = 16.0  # γ of LoRA-GA, as in its authors' code
 
 
 class LoRA(nn.Module):
-    """The update ``s · x A B``.
+    """The update ``s · x A B`` or, with frozen copies A₀ and B₀ of the initial factors, ``s · x (A B - A₀ B₀)``.
 
-    The shapes are A (d_in, rank) and B (rank, d_out). A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5)
-    and B with zeros. The output therefore equals the backbone's before training. The number of parameters is rank ·
-    (d_in + d_out). The rank of the update is ``rank``.
+    The shapes are A (d_in, rank) and B (rank, d_out). The output equals the backbone's before training. The number of
+    parameters is rank · (d_in + d_out). The rank of the update is at most ``rank``, or 2 · ``rank`` with A₀ and B₀.
 
     Args:
         scaling: the factor s. Other implementations have an argument α with s = α / rank. The KronA paper uses α =
             rank, so s = 1.
+        init: the initial values of A and B.
+
+            - ``kaiming``: A is Kaiming-uniform (bound 1/√d_in, that is a = √5), and B is zero.
+            - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ (Meng et al.
+              2024). A₀ and B₀ are used.
+            - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R (Büyükakyüz 2024). A₀
+              and B₀ are used.
+            - ``lora_ga``: the singular vectors of the gradient of W. A has the first right ones, and B the left ones
+              with the numbers from rank + 1 to 2 · rank, both multiplied by ⁴√d_out / √γ (Wang et al. 2024). A₀ and B₀
+              are used.
+            - ``eva``: A has the principal components of the layer's inputs, and B is zero (Paischer et al. 2024).
+
+            `krona.surgery.prepare` computes all of them except ``kaiming``.
+        init_rows: the number of training rows from which ``lora_ga`` and ``eva`` are computed.
     """
 
     peft_type = "LORA"
 
-    def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        *,
+        rank: int = 1,
+        scaling: float = 1.0,
+        init: Start = "kaiming",
+        init_rows: int = 128,
+    ) -> None:
         super().__init__()
-        largest = min(d_in, d_out)
-        check_int("rank", rank, low=1, high=largest, why=f"a layer {d_in} → {d_out} has no higher rank")
+        largest, why = min(d_in, d_out), f"a layer {d_in} → {d_out} has no higher rank"
+        check_choice("init", init, NEEDS)
+        if init == "lora_ga":
+            largest, why = largest // 2, f"init=lora_ga needs 2 · rank singular vectors of a layer {d_in} → {d_out}"
+        check_int("rank", rank, low=1, high=largest, why=why)
         self.scaling = check_float("scaling", scaling)
+        if init == "pissa" and self.scaling <= 0:
+            raise KronaError(f"method.init=pissa needs a positive method.scaling, not {self.scaling:g}.")
+        self.init, self.needs = init, NEEDS[init]
+        self.init_rows = check_int("init_rows", init_rows, low=1)
         self.A = nn.Parameter(torch.empty(d_in, rank))
         self.B = nn.Parameter(torch.empty(rank, d_out))
-        self.update_rank = rank
+        self.A0: Tensor | None
+        self.B0: Tensor | None
+        has_copies = self.needs in ("weight", "gradient")
+        self.register_buffer("A0", torch.empty(d_in, rank) if has_copies else None)
+        self.register_buffer("B0", torch.empty(rank, d_out) if has_copies else None)
+        self.update_rank = min(d_in, d_out, 2 * rank) if has_copies else rank
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         bound = 1 / math.sqrt(self.A.shape[0])
         nn.init.uniform_(self.A, -bound, bound)
         nn.init.zeros_(self.B)
+        for copy in (self.A0, self.B0):
+            if copy is not None:
+                nn.init.zeros_(copy)
+
+    def prepare(self, matrix: Tensor) -> None:
+        rank = self.A.shape[1]
+        if self.init == "eva":
+            A = torch.linalg.eigh(matrix).eigenvectors.flip(1)[:, :rank]  # in descending order of the eigenvalues
+            B = torch.zeros(self.B.shape)
+        elif self.init == "olora":
+            Q, R = torch.linalg.qr(matrix)
+            A, B = R[:rank].T, Q[:, :rank].T
+        else:
+            U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+            if self.init == "pissa":
+                root = (S[:rank] / self.scaling).sqrt()
+                A, B = Vh[:rank].T * root, root[:, None] * U[:, :rank].T
+            else:
+                size = len(matrix) ** 0.25 / math.sqrt(GAMMA)
+                A, B = size * Vh[:rank].T, size * U[:, rank : 2 * rank].T
+        with torch.no_grad():
+            self.A.copy_(A)
+            self.B.copy_(B)
+            if self.A0 is not None and self.B0 is not None:
+                self.A0.copy_(self.A)
+                self.B0.copy_(self.B)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return factors (d_in, r) and (r, d_out) of the update without its scale.
+
+        ``A B - A₀ B₀ = (A - A₀) B + A₀ (B - B₀)``. At the start, both terms are therefore exactly zero.
+        """
+        if self.A0 is None or self.B0 is None:
+            return self.A, self.B
+        return torch.cat([self.A - self.A0, self.A0], dim=1), torch.cat([self.B, self.B - self.B0])
 
     def forward(self, x: Tensor) -> Tensor:
-        B = self.B if self.scaling == 1.0 else self.scaling * self.B  # a product less in each forward pass
-        return x @ self.A @ B  # (..., d_in) → (..., rank) → (..., d_out)
+        A, B = self.factors()
+        B = B if self.scaling == 1.0 else self.scaling * B  # a product less in each forward pass
+        return x @ A @ B  # (..., d_in) → (..., r) → (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        return self.A, self.scaling * self.B  # (d_in, rank), (rank, d_out)
+        A, B = self.factors()
+        return A, self.scaling * B
 
     def delta(self) -> Tensor:
-        return self.scaling * (self.A @ self.B).T  # (d_out, d_in)
+        A, B = self.factors()
+        return self.scaling * (A @ B).T  # (d_out, d_in)
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        rank = self.A.shape[1]
-        return {"r": rank, "lora_alpha": self.scaling * rank}, {"lora_A": self.A.T, "lora_B": self.B.T}
+        A, B = self.factors()
+        rank = A.shape[1]
+        return {"r": rank, "lora_alpha": self.scaling * rank}, {"lora_A": A.T, "lora_B": B.T}
 
     @classmethod
     def from_peft(

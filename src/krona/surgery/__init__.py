@@ -20,13 +20,17 @@ from krona.surgery.insertion import insert as insert
 from krona.surgery.insertion import take_out as take_out
 from krona.surgery.merging import merge as merge
 from krona.surgery.merging import unmerge as unmerge
+from krona.surgery.preparation import is_prepared as is_prepared
+from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.targets import find_places as find_places
 from krona.surgery.targets import widths as widths
 from krona.surgery.trainable import Count as Count
 from krona.surgery.trainable import adapter_state as adapter_state
+from krona.surgery.trainable import checkpoint_state as checkpoint_state
 from krona.surgery.trainable import count as count
+from krona.surgery.trainable import load_checkpoint_state as load_checkpoint_state
 from krona.surgery.trainable import load_trainable_state as load_trainable_state
 from krona.surgery.trainable import trainable_groups as trainable_groups
 from krona.surgery.trainable import trainable_state as trainable_state

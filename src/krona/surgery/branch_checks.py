@@ -63,7 +63,16 @@ def remove_checks(model: nn.Module) -> None:
 
 
 def _begin_check(model: nn.Module, inputs: Any) -> None:
-    if torch.compiler.is_compiling() or get_state(model).is_checked:
+    if torch.compiler.is_compiling():
+        return
+    state = get_state(model)
+    trains = state.active is not None and model.training and torch.is_grad_enabled()
+    if trains and not state.adapters[str(state.active)].prepared:
+        raise KronaError(
+            "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
+            "training, or load the values from an adapter's file."
+        )
+    if state.is_checked:
         return
     for _, adapted in adapted_modules(model):
         adapted.was_called = adapted.weight_was_read = False

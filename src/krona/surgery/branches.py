@@ -53,6 +53,8 @@ def build_branches(
             if hasattr(one, "bind"):  # its update depends on the layer's weight, as that of HiRA
                 _require_parallel(place, base, position, type(one).__name__)
                 one.bind(base, transposed=is_conv1d(base))
+            if getattr(one, "needs", None) is not None:
+                _require_parallel(place, base, position, f"init={branch_config.get('init')}")
         weight = _floating_point_weight(
             place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
         )

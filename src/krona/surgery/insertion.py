@@ -55,7 +55,8 @@ def insert(
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
     # everything is built before the model is changed, so that an error leaves the model unchanged
     built = [] if branch is None else build_branches(model, branch, branch_config, options)
-    adapter = Insertion(branch, branch_config, options.as_dict(), reversible)
+    prepared = all(getattr(one, "needs", None) is None for at in built for one in at.branches)
+    adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
     trains = trained_names(model, branch, adapter.insertion)
     _check_others(name, state, irreversible=bool(trains) and not reversible)
     copies = copy_trained(model, trains, state, reversible=reversible)

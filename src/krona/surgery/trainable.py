@@ -97,15 +97,30 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return groups
 
 
+def checkpoint_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the trainable parameters and the branches' frozen tensors (buffers) of the active adapter by name."""
+    return trainable_state(model) | _frozen_tensors(model, str(get_state(model).active))
+
+
+def _frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
+    return {
+        f"{public_name(place)}.{key}": buffer
+        for place, adapted in adapted_modules(model)
+        if name in adapted.branches
+        for key, buffer in adapted.branches[name].named_buffers()
+    }
+
+
 def train_in_fp32(model: nn.Module) -> None:
-    """Convert the trained parameters, such as the magnitude of DoRA, to fp32."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    """Convert the trained parameters, such as the magnitude of DoRA, and the branches' frozen tensors to fp32."""
+    for tensor in checkpoint_state(model).values():
+        tensor.data = tensor.data.float()
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the parameters of an adapter by the names of `trainable_state`. The adapter need not be active.
+    """Return the parameters and frozen tensors of an adapter by the names of `checkpoint_state`.
+
+    The adapter need not be active.
 
     Raises:
         KronaError: a weight that the adapter trains is no longer in the model.
@@ -116,7 +131,7 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):
             owned.setdefault(id(parameter), (f"{public_name(place)}.{parameter_name}", parameter))
-    return dict(owned.values()) | dict(adapter.trained)
+    return dict(owned.values()) | dict(adapter.trained) | _frozen_tensors(model, name)
 
 
 def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, options: Mapping[str, Any]) -> list[str]:
@@ -164,6 +179,12 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors into the trainable parameters. The errors are those of `copy_into`."""
     copy_into(trainable_state(model), tensors)
+
+
+def load_checkpoint_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into those of `checkpoint_state`. The errors are those of `copy_into`."""
+    copy_into(checkpoint_state(model), tensors)
+    get_adapter(model, str(get_state(model).active)).prepared = True
 
 
 def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

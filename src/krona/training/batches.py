@@ -52,12 +52,16 @@ class TrainingBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         left = self.limit
-        for batch in self._batches()[: len(self)]:
+        for batch in self._batches(self.epoch)[: len(self)]:
             yield batch[:left][self.ranks.rank :: self.ranks.size]
             left -= len(batch)
 
-    def _batches(self) -> list[list[int]]:
-        seed = mix_seeds(self.seed, self.epoch)
+    def first_epoch(self) -> list[int]:
+        """Return the rows of the first epoch, of all ranks, in the order of training."""
+        return [row for batch in self._batches(epoch=0) for row in batch][: self.limit]
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        seed = mix_seeds(self.seed, epoch)
         order = permutation(self.rows, seed)
         if self.lengths is None:
             return _cut(order, self.batch_size)

@@ -1,5 +1,6 @@
 """Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from krona import tasks
-from krona.backbones.families import max_positions
+from krona.backbones.families import Batch, max_positions
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
 from krona.config.settings import Run
@@ -27,6 +28,12 @@ class RunData:
     train: DataLoader[Any]
     dev: SplitEvaluation
     test: SplitEvaluation
+
+    def single_rows(self) -> Iterator[Batch]:
+        """Yield a batch for each training row, in the order of the first epoch. All ranks get the same rows."""
+        sampler: Any = self.train.batch_sampler
+        for row in sampler.first_epoch():
+            yield self.train.collate_fn([self.train.dataset[row]])
 
 
 def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:

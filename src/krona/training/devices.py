@@ -42,6 +42,13 @@ class Ranks:
             dist.all_reduce(value)
         return value
 
+    def broadcast(self, tensor: Any) -> None:
+        """Replace a tensor by that of rank 0. All processes must call the method in the same order."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.broadcast(tensor, src=0)
+
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank. All processes must call the method in the same order."""
         if self.size == 1:

@@ -53,7 +53,7 @@ class Learner(ScoringModule):
     ) -> None:
         super().__init__(backbone.model, [data.dev, data.test])
         self.automatic_optimization = False
-        self.settings, self.family, self.steps, self.ranks = settings, backbone.family, steps, ranks
+        self.settings, self.family, self.data, self.steps, self.ranks = settings, backbone.family, data, steps, ranks
         loss = self.family.summed_loss
         self.summed_loss = compile_loss(loss) if settings.trainer.compile else loss
         self.micro_batch_size = settings.micro_batch_size  # maximum number of rows of this rank in one forward pass
@@ -73,18 +73,33 @@ class Learner(ScoringModule):
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
+    def prepare(self) -> None:
+        """Compute initial values that depend on the model or the data (`krona.surgery.prepare`), if there are any.
+
+        They are equal on all ranks.
+        """
+        if surgery.is_prepared(self.model):
+            return
+        began, device = time.perf_counter(), next(self.model.parameters()).device
+        rows = ({name: values.to(device) for name, values in row.items()} for row in self.data.single_rows())
+        with self.evaluations[0].inference(self.model):
+            surgery.prepare(self.model, rows, self.family.summed_loss)
+        for tensor in surgery.checkpoint_state(self.model).values():
+            self.ranks.broadcast(tensor.detach())
+        self.seconds["prepare"] = time.perf_counter() - began
+
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.settings.optimizer)(optimizer_groups(self.model, self.settings.optimizer))
         schedule = build_schedule(optimizer, self.steps.warmup, self.steps.total, scheduler=self.settings.scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return a dict with only the trainable parameters. This keeps checkpoints small."""
-        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
+        """Return a dict without the backbone's frozen parameters. This keeps checkpoints small."""
+        return {name: p.detach() for name, p in surgery.checkpoint_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         try:
-            surgery.load_trainable_state(self.model, state_dict)
+            surgery.load_checkpoint_state(self.model, state_dict)
         except KronaError as error:
             raise KronaError(f"last.ckpt cannot be loaded: {error} Start the run again with overwrite=true.") from error
         return nn.modules.module._IncompatibleKeys([], [])

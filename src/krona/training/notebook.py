@@ -60,4 +60,5 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
     data = prepared.data
     module = Learner(settings, prepared.backbone, data, prepared.steps)
+    module.prepare()
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -79,7 +79,11 @@ def run(
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
-    train(trainer, learner, data, checkpoint=files.checkpoint())
+    checkpoint = files.checkpoint()
+    if checkpoint is None:  # otherwise it contains the prepared values
+        learner.to(trainer.strategy.root_device)
+        learner.prepare()
+    train(trainer, learner, data, checkpoint=checkpoint)
 
     # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.
     best = learner.restore_best()

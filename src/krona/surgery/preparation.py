@@ -1,0 +1,106 @@
+"""Compute initial values of branches that depend on the layer's weight or on training data, such as those of PiSSA."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from krona.messages import KronaError
+from krona.surgery.layers import weight_matrix
+from krona.surgery.state import active_adapter, adapted_modules, get_adapter
+from krona.surgery.wrapper import public_name
+
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+def is_prepared(model: nn.Module) -> bool:
+    """Return whether the active adapter's branches have their initial values (`prepare`)."""
+    return get_adapter(model, active_adapter(model)).prepared
+
+
+def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    """Return the loss that a model of transformers computes for a batch."""
+    loss: Tensor = model(**batch).loss
+    return loss
+
+
+def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_loss) -> None:
+    """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
+
+    Call this function after `insert` and before training. It does nothing if the branches have their values already,
+    for example from an adapter's file. In eval mode it uses no random numbers, so equal batches give equal values.
+
+    Args:
+        batches: batches of one row each, in the order of the training. The first ``init_rows`` are used. Batches of
+            rows of different length would have padding, which would count as input of the layers.
+        loss: a function that returns the loss of the model for a batch.
+
+    Raises:
+        KronaError: the branches need batches, and there are none, or a matrix contains NaN or infinite values.
+    """
+    name = active_adapter(model)
+    if is_prepared(model):
+        return
+    places = {public_name(path): at for path, at in adapted_modules(model) if name in at.branches}
+    branches: list[tuple[str, Any]] = [
+        (place, one) for place, at in places.items() for one in at.branches[name].children()
+    ]
+    layers = {place: at.base for place, at in places.items()}
+    needs, rows = branches[0][1].needs, max(one.init_rows for _, one in branches)
+    sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
+    for place, branch in branches:
+        W = weight_matrix(layers[place]).detach()
+        # on the CPU, so that the values do not depend on the device's decomposition
+        matrix = sums[place] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
+        if not bool(torch.isfinite(matrix).all()):
+            raise KronaError(f"method.init={branch.init}: the {needs} of {place} contains NaN or infinite values.")
+        branch.prepare(matrix)
+    get_adapter(model, name).prepared = True
+
+
+def _sum_over_rows(
+    model: nn.Module, layers: Mapping[str, nn.Module], needs: str, batches: Iterable[Any], loss: Loss
+) -> dict[str, Tensor]:
+    """Return the gradient of each layer's weight, or the covariance of its inputs, in fp64."""
+    calls: list[tuple[str, Tensor, Tensor]] = []  # the place, the input and the output of each call of a layer
+
+    def record(place: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if torch.is_grad_enabled() and not output.requires_grad:
+            output.requires_grad_()  # nothing before this layer trains
+        calls.append((place, inputs[0].detach(), output))
+
+    handles = [layer.register_forward_hook(partial(record, place)) for place, layer in layers.items()]
+    sums: dict[str, Tensor] = {}
+    try:
+        for batch in batches:
+            calls.clear()
+            with torch.set_grad_enabled(needs == "gradient"):
+                value = loss(model, batch)
+            outputs = [output for _, _, output in calls]
+            lefts = torch.autograd.grad(value, outputs, materialize_grads=True) if needs == "gradient" else ()
+            for number, (place, x, _) in enumerate(calls):
+                right = x.reshape(-1, x.shape[-1]).to("cpu", torch.float64)
+                if needs == "gradient":
+                    left = lefts[number].reshape(len(right), -1).to("cpu", torch.float64)
+                else:
+                    left = right = F.pad(right, (0, 1), value=1.0)  # the products with 1 are the sum and the number
+                sums[place] = sums.get(place, 0) + left.T @ right
+    finally:
+        for handle in handles:
+            handle.remove()
+    if missing := [place for place in layers if place not in sums]:
+        raise KronaError(
+            f"The initial values of the branches depend on training data, but no batch reached {missing[0]}. Pass "
+            "batches to surgery.prepare."
+        )
+    return sums if needs == "gradient" else {place: _covariance(total) for place, total in sums.items()}
+
+
+def _covariance(total: Tensor) -> Tensor:
+    """Return the covariance of vectors x, for the sum of (x, 1) (x, 1)ᵀ."""
+    total = total / total[-1, -1]
+    return total[:-1, :-1] - torch.outer(total[:-1, -1], total[-1, :-1])
