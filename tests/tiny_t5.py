@@ -130,14 +130,15 @@ def inserted(
     except KronaError as error:
         error.add_note(f"The tests use layers of the widths {WIDTHS}. Add other ARGUMENTS in {__file__}.")
         raise
-    surgery.prepare(model, range(3), lambda model, seed: (tiny_output(model, seed) ** 2).mean())
-    return model
+    return prepared(model)
 
 
-def tiny_output(model: nn.Module, seed: int) -> torch.Tensor:
+def prepared(model: Any) -> Any:
+    """Compute the initial values that depend on the weights or the data, and return the model."""
     from tiny_models import output  # imports this module
 
-    return output(model, seed)
+    surgery.prepare(model, range(3), lambda model, seed: (output(model, seed) ** 2).mean())
+    return model
 
 
 def without_dropout(model: Any) -> Any:

@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
 }  # fmt: skip
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
+FORMS |= {"pissa": "LORA", "olora": "LORA", "lora_ga": "LORA", "eva": "LORA"}  # with A₀ and B₀, of twice the rank
 FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A", "lora_plus": "LORA"}
 FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
 FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "VERA", "hira": "HIRA"}
@@ -49,7 +50,7 @@ def trained(method: str, kind: str, **changes: Any) -> Any:
     model = fresh(kind)
     torch.manual_seed(1)
     insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}))
-    tiny_models.train(model, steps=3)
+    tiny_models.train(tiny_t5.prepared(model), steps=3)
     return model
 
 
@@ -80,6 +81,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 # Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
 SAME_BITS = {"lora", "lora_plus", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
+SAME_BITS |= {"pissa", "olora", "lora_ga", "eva"}
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")

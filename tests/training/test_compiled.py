@@ -16,7 +16,7 @@ from krona.messages import KronaError
 from krona.training import compiled
 from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
-from tiny_t5 import METHODS, settings, tiny_t5, without_dropout
+from tiny_t5 import METHODS, prepared, settings, tiny_t5, without_dropout
 
 KINDS = ("t5", "bert", "llama")
 CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}}
@@ -60,6 +60,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
 ) -> None:
     graphs, model = counted(monkeypatch), model_of(kind)
     insert_method(model, settings(method, **CHANGES.get(method, {})))
+    prepared(model)
     loss = family_for(model).summed_loss
     step = compiled.compile_loss(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):

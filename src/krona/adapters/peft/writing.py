@@ -40,7 +40,7 @@ class PeftFolder:
 
     peft_type: str
     places: int  # the number of adapted modules
-    own_values: int  # the number of values in the branches' tensors in krona's form, and in peft's form
+    own_values: int  # the number of values in the branches' parameters in krona's form, and in peft's form
     values: int
     config: dict[str, Any]
 
@@ -104,8 +104,8 @@ def write_peft(
             setattr(config, key, form.config[key])
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
     loaded.save_pretrained(str(folder), save_embedding_layers=False)
-    own_tensors = [tensor for key, tensor in adapter_state(model, name).items() if key not in adapter.trained]
-    own_values = sum(tensor.numel() for tensor in own_tensors)
+    own = {key: p for key, p in adapter_state(model, name).items() if isinstance(p, nn.Parameter)}
+    own_values = sum(parameter.numel() for key, parameter in own.items() if key not in adapter.trained)
     tensors = {id(tensor): tensor.numel() for layer in form.layers.values() for tensor in layer.values()}
     return PeftFolder(form.peft_type, len(form.layers), own_values, sum(tensors.values()), config.to_dict())
 
