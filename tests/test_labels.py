@@ -17,7 +17,9 @@ def test_tasks() -> None:
 def test_methods_are_in_the_order_of_table_1_and_have_slots_of_their_own() -> None:
     names = list(method_labels())
     assert names[:9] == list(read_paper_table("1").rows)
-    assert [method_slot(name) for name in names] == list(range(len(names)))
+    slots = [method_slot(name) for name in names]
+    assert None not in slots
+    assert len(set(slots)) == len(slots)
     assert method_label("krona_b") == "KronA^B"
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from krona import surgery
-from krona.messages import KronaError
 from krona.methods.lora import LoRA
-from tiny_t5 import batch, inserted, logits, snapshot, tiny_t5, without_dropout
+from tiny_t5 import batch, logits, snapshot, tiny_t5, without_dropout
 
 pytestmark = [  # of peft
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),

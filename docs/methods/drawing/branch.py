@@ -87,6 +87,7 @@ class Branch:
     formula: str  # of the class's docstring
     start: int  # the width of its input
     several: bool = False  # lists of weights, of which the first ones are drawn
+    frozen: str = ""  # the product of the copies of the initial weights, which is subtracted
 
     @classmethod
     def of(cls, module: nn.Module, d_in: int, d_out: int) -> "Branch":
@@ -109,7 +110,8 @@ class Branch:
             weights = [replace(weights[0], name=letter[1])]  # as the formula has it
         if hasattr(module, "bind"):
             steps = None  # the update also depends on the weight of the layer, as the formula says
-        return cls(steps, weights, vectors, formula, d_in, several)
+        frozen = " ".join(re.sub(r"(\d)", r"_{\1}", name) for name, _ in module.named_buffers())
+        return cls(steps, weights, vectors, formula, d_in, several, frozen)
 
     def mixing(self, number: int) -> str:
         """Return the fixed permutation after a block-diagonal step that the docstring's formula names, or nothing."""
@@ -146,8 +148,10 @@ class Branch:
             summed = any(isinstance(one, Weight) and one.copies > 1 and not one.diagonal for one in step)
             words = f"(Σ_{{i}} {words})" if summed else f"({words})" if "⊗" in words else words
             made = f"{f'σ({made})' if number and non_linear else made} {words}" + (" + b" if biases[number] else "")
+        if self.frozen:
+            made += f" - {x} {self.frozen}"
         scaled = float(method.get("scaling", 1)) != 1
-        made = (f"s ({made})" if " + " in made else f"s {made}") if scaled else made
+        made = (f"s ({made})" if re.search(" [+-] ", made) else f"s {made}") if scaled else made
         return made + {"scale": f" + s_{{res}} {x}", "sigmoid": f" + σ(s_{{res}}) {x}"}.get(
             str(method.get("residual")), ""
         )
