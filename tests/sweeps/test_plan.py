@@ -34,7 +34,7 @@ RUNS = {
     "table9": 7,
     "factor_shapes": 16,
     "ranks": 10,
-    "lora_ga": 15,
+    "lora_ga": 20,
     "seeds": 5,
     "learning_rates": 72,
     "biases": 4,

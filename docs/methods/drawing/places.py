@@ -54,7 +54,8 @@ def draw_place(picture: Picture, method: dict[str, Any], place: Place, top: floa
     how = {"parallel": "beside", "sequential": "after", "before": "before"}[place.placement]
     many = f"{place.copies} branches" if place.copies > 1 else "A branch"
     picture.text(left, top + 14, f"{many} {how} {at}", "ink title", "start")
-    picture.text(left, top + 40, _equation(method, place, names), "ink math", "start")
+    start = f",  init: {method['init']}" if "init" in method else ""
+    picture.text(left, top + 40, _equation(method, place, names) + start, "ink math", "start")
     if place.whole:
         label = " or ".join(names)
         base = Element("box", 30 + 7.2 * max(map(len, names)), label, fill="frozen")

@@ -165,7 +165,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     "lora_ga": {
         "title": "LoRA-GA's protocol on T5-base", "axis": "Method", "row": _method_of_lora_ga,
         "labels": {"adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
-        "rows": ("full", "lora", "krona"),
+        "rows": ("full", "lora", "lora_ga", "krona"),
         "notes": ("Accuracy on the official validation rows after one epoch. The dev scores are from the same rows.",),
     },
 }  # fmt: skip
