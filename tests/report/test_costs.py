@@ -11,6 +11,8 @@ def test_a_point_that_no_other_beats_on_both_is_on_the_front():
     found = dict(zip(points, on_front([*points.values()]), strict=True))
     assert found == {"full": True, "lora": True, "krona": False, "pa": False, "adapter": True}
     assert on_front([]) == []
+    assert on_front([(70.0, 100.0), (60.0, 98.0)]) == [True, True]
+    assert on_front([(70.0, 100.0), (60.0, 98.0)], least=1.05) == [True, False]
 
 
 def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):

@@ -37,6 +37,7 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (
 SLOTS = len(MARKS) * len(LIGHT)
 FAR = 5.0  # the axis leaves out the lowest score if it is 5 times the range of the other scores below them
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
+LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
 MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
 MAX_CHOICES = 20  # if an axis of a search has more choices, only some of them are named
 RATE, ROWS = "optimizer.lr", "data.train_rows"
@@ -182,10 +183,15 @@ class Scored:
         """The score with the sign of a warning and the spread over seeds."""
         return f"{cell_value(self.cell)}{cell_mark(self.cell).strip('*~')} {format_seeds(self.cell)}".strip()
 
+    @property
+    def interval(self) -> Interval | None:
+        """The interval over seeds, or with one seed that over test rows."""
+        return self.cell.seed_interval or self.cell.test_interval
+
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
         """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""
         differs = f" ({self.row.differs})" if self.row.differs else ""
-        interval = self.cell.seed_interval
+        interval = self.interval
         ends = f" ({format_range(interval)})" if interval else ""
         text = f"{self.name}{differs}: {number(self.score)}{ends}{more}"
         return Point(x, self.score, interval, text, label, hollow)
@@ -248,11 +254,18 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
 
+def explain_lines(rows: Sequence[Scored]) -> str:
+    """Return a text that explains the line at each score of a chart."""
+    over_seeds = {row.cell.seed_interval is not None for row in rows if row.interval}
+    texts = {True: f"lines: over seeds ({SEEDS})", False: "lines: over test rows (bootstrap, 95 %)"}
+    return "; ".join(texts[one] for one in sorted(over_seeds, reverse=True))
+
+
 def explain_rows(rows: Sequence[Scored]) -> str:
     """Return a text that explains the lines and the ring of the chart with a row for each score."""
     words = [f"upper line: over seeds ({SEEDS})"] if any(row.cell.seed_interval for row in rows) else []
     if any(row.cell.test_interval for row in rows):
-        words.append(f"{'lower ' if words else ''}line: over test sets (bootstrap, 95 %)")
+        words.append(f"{'lower ' if words else ''}line: over test rows (bootstrap, 95 %)")
     words += ["ring: the paper"] if any(row.cell.paper is not None for row in rows) else []
     return "; ".join(words)
 
@@ -274,8 +287,11 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     """
     lines = _group_by_size(spent) if cost == "params" else {}
     compared = [row for row in spent if row.cell.compared and not lines]
-    fits = on_front([(row.score, spent[row]) for row in compared])
+    highest = max((row.score for row in compared), default=0.0)
+    fits = on_front([(highest if row.cell.tied else row.score, spent[row]) for row in compared], least=LEAST_COST)
     front = {row for row, fit in zip(compared, fits, strict=True) if fit}
+    if len({spent[row] for row in front}) < 2:
+        front = set()
     points = {}
     for row, value in spent.items():
         x = value / QUANTITIES[cost].unit
@@ -289,8 +305,12 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     ]
     series += [Series(row.name, row.look, [points[row]]) for row in spent if row.row.label not in lines]
     ends = sorted((points[row] for row in front), key=lambda one: (one.x, one.y))
-    detail = "filled, joined marks: the Pareto front (not tested)" if front else ""
-    return _against(cost, column, series, detail=detail, front=ends)
+    words = [explain_lines(list(spent))]
+    if front:
+        words.append(
+            "filled, joined marks: the Pareto front, on which scores that are tied with the best count as equal"
+        )
+    return _against(cost, column, series, detail="; ".join(filter(None, words)), front=ends)
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
@@ -308,7 +328,8 @@ def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
         known = {row: rank for row in rows if (rank := row.row.cell(name).value)}
         if len({*known.values()}) > 1:
             points = {row: row.point(rank, f"; rank {number(rank, 1)}") for row, rank in known.items()}
-            charts.append(_against(name, column, [Series(row.name, row.look, [one]) for row, one in points.items()]))
+            series = [Series(row.name, row.look, [one]) for row, one in points.items()]
+            charts.append(_against(name, column, series, detail=explain_lines(list(points))))
     return charts
 
 

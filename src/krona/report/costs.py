@@ -125,15 +125,18 @@ def mean_cost(cell: Cell, cost: str) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
+def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> list[bool]:
     """Return for each point (score, cost) whether it is on the Pareto front.
 
-    A point is on the front if no different point has at least its score at no higher cost.
+    A point is on the front if no different point has at least its score at no higher cost. Of points with equal scores,
+    only those with the lowest cost are on the front. A cost that is lower by a factor below ``least`` counts as equal.
     """
-    return [
-        not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)
-        for own_score, own in points
-    ]
+
+    def is_better(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        (score, cost), (other_score, other_cost) = one, other
+        return (score > other_score and cost <= other_cost * least) or (score == other_score and cost < other_cost)
+
+    return [not any(is_better(one, own) for one in points) for own in points]
 
 
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:

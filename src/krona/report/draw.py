@@ -185,7 +185,7 @@ def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
         if last - point.y > NAME_HEIGHT * (high - low):
             right = axes.transAxes.inverted().transform(axes.transData.transform((point.x, point.y)))[0] > 0.5
-            axes.annotate(point.label, (point.x, point.y), xytext=(-7 if right else 7, 5), textcoords="offset points",
+            axes.annotate(point.label, (point.x, point.y), xytext=(-7 if right else 7, 7), textcoords="offset points",
                           ha="right" if right else "left", color=INK.light, fontsize=11)  # fmt: skip
             last = point.y
 
