@@ -16,8 +16,9 @@ $(VENV)/.done: pyproject.toml
 	@echo 'Installing krona and its libraries into $(VENV): 2.3 GB, some minutes without output.'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+	@echo 'krona is installed. Next: make demo, or source $(VENV)/bin/activate and python train.py --help'
 
-demo: setup  ## KronA against LoRA and full fine-tuning on a sample task: two minutes, nothing downloaded
+demo: setup  ## KronA against LoRA and full fine-tuning on a sample task: three minutes, nothing downloaded
 	$(BIN)/python train.py -m profile=demo method=full,lora,krona task=sample_cola
 
 table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, half an hour on two cores; page in outputs/

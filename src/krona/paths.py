@@ -37,7 +37,7 @@ def sweeps_folders() -> list[Path]:
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """Return a dict from the name of each choice of a config group to its YAML file.
+    """Return the YAML files of a config group by the names of its choices.
 
     A name is the path below the group's folder, such as ``krona/rte`` in the group recipe. If several folders contain
     the same name, the first folder has precedence.

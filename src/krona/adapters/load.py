@@ -43,7 +43,7 @@ class Prediction:
         answer: the predicted text. It is the id of a label ("1"), or a number for a regression. A model that generates
             text may also predict another text.
         word: the name of the label. It is None for a regression, and if the predicted text is not a label.
-        probabilities: a dict from the name of each label to its probability. The probabilities sum to 1.
+        probabilities: the probabilities by label name. They sum to 1.
     """
 
     answer: str

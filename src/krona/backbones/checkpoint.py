@@ -50,7 +50,7 @@ def load_checkpoint(
                 ignore_mismatched_sizes=True,
                 **arguments,
             )
-    except Exception as error:  # safetensors, json, torch and the Hub raise different classes
+    except Exception as error:  # safetensors, json, torch and the Hub raise different exception types
         raise download_error(name, error, WAYS_OUT) from error
     assert isinstance(model, PreTrainedModel)
     heads = tuple(f"{head}." for head in find_architecture(model).head)
@@ -115,7 +115,7 @@ def _norm_names(kind: Any, config: Any) -> set[str]:
 
 
 def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return a dict from names to tensors of a folder's safetensors files, each of which is read when it is used.
+    """Return the tensors in a folder's safetensors files by name. Each tensor is read when it is used.
 
     transformers would map the files into memory, and then need memory for the whole file in fp32.
     """

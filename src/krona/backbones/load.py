@@ -69,7 +69,7 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
             revision=settings.revision if texts is None else None,
             trust_remote_code=False,
         )
-    except Exception as error:  # the tokenizer backends raise different classes
+    except Exception as error:  # the tokenizer backends raise different exception types
         raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer

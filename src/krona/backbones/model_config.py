@@ -97,7 +97,7 @@ def _config_from_sizes(settings: Backbone) -> Any:
         sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
     try:
         config = AutoConfig.for_model(kind, **sizes)
-    except Exception as error:  # the configs of transformers raise different classes
+    except Exception as error:  # the configs of transformers raise different exception types
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
     default = AutoConfig.for_model(kind)
     for key in settings.sizes or ():  # transformers accepts any key
@@ -113,5 +113,5 @@ def _read_config(settings: Backbone) -> Any:
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers would ask the user
         )
-    except Exception as error:  # JSON, the Hub and its client raise different classes
+    except Exception as error:  # JSON, the Hub and its client raise different exception types
         raise download_error(f"the config of {settings.name_or_path}", error, WAYS_OUT) from error

@@ -44,7 +44,7 @@ WITH_TASKS = ("1", "4", "5", "6", "9")
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return a dict from the name of each task to a pair: its test set, and the assumed score of the methods.
+    """Return the test set and the assumed score of the methods by task name.
 
     Args:
         tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
@@ -82,7 +82,7 @@ def find_smallest(
         difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
 
     Returns:
-        A record for each task. ``smallest_difference`` is a dict from the number of seeds to points, or to None if no
+        A record for each task. ``smallest_difference`` has points by number of seeds, or None if no
         difference reaches the power. ``discordant`` is the share of examples on which only one method is right.
     """
     records = []

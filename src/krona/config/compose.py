@@ -87,7 +87,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without ``hydra``, and a dict from each folder of conf/ to its choice."""
+    """Return the config of these choices without ``hydra``, and the choices by folder of conf/."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)

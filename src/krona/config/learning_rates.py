@@ -27,7 +27,7 @@ def rate_notes(
     """Return notes on the origin of the learning rate. Values of the paper or of the user have no note.
 
     Args:
-        chosen: a dict from each folder of conf/, such as ``method``, to the name of the chosen file.
+        chosen: the name of the chosen file by folder of conf/, such as ``method``.
         rates: the backbone's ``learning_rates``.
         has_recipe: false if the chosen recipe (the paper's values for a method and a task) does not exist.
         is_set: whether the user or an experiment set the learning rate.

@@ -24,7 +24,7 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the axes in the sweep's YAML, a dict from keys to values. Call this inside `hydra_session` only."""
+    """Return the values of each axis in the sweep's YAML by key. Call this inside `hydra_session` only."""
     return sweeper_params(compose_with_hydra("config", overrides))
 
 

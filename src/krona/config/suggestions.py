@@ -64,7 +64,7 @@ def _format_value(value: Any) -> str:
 
 @cache
 def habits() -> dict[str, str]:
-    """Return a dict from each known key or choice of other tools to krona's replacement."""
+    """Return krona's replacements by the keys and choices of other tools."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     table: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast
     return {key: instead for instead, keys in table.items() for key in keys}

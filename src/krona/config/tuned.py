@@ -53,7 +53,7 @@ class StudyBest:
         return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:
-        """Return a dict from each searched key, and ``optimizer.lr``, to its value. Raise `KronaError` for a class."""
+        """Return the values of the searched keys and of ``optimizer.lr``. Raise `KronaError` for a class."""
         keys = dict.fromkeys((*self.varied, "optimizer.lr"))
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
@@ -67,7 +67,7 @@ class StudyBest:
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
     """Return the best values of the runs that differ from ``config`` only in the searched keys and in the seed.
 
-    The result is a dict from dotted keys to values, which always contains ``optimizer.lr``, and a note on its origin.
+    Return the values by dotted key, which include ``optimizer.lr``, and a note on their origin.
 
     Args:
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
@@ -154,7 +154,7 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return a dict from each learning rate to its dev scores, one for each seed.
+    """Return the dev scores by learning rate, one for each seed.
 
     Raise `KronaError` if no run fits the config, or if the rates have different numbers of seeds.
     """

@@ -110,7 +110,7 @@ class RunFolder:
             return True
 
     def checksums(self) -> dict[str, str]:
-        """Return a dict from file names to SHA-256, for the adapter and the predictions if they exist."""
+        """Return the SHA-256 of the adapter and the predictions by file name, if they exist."""
         return {file.name: _sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
 
     def find_damage(self, result: Result) -> list[str]:

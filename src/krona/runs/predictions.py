@@ -108,7 +108,7 @@ def label_ids(task: Mapping[str, Any]) -> list[str] | None:
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return a dict from each target text to its label's name, sorted by the labels' ids, or {} for a regression."""
+    """Return the label names by target text, sorted by the labels' ids, or {} for a regression."""
     labels = task.get("labels")
     if labels is None:
         return {}

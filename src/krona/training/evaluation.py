@@ -147,7 +147,7 @@ def score_predictions(
     Returns:
         A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
         ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch is
-        the one with the highest ``choice`` on dev. ``parts`` is a dict from the name of each metric to its value.
+        the one with the highest ``choice`` on dev. ``parts`` has the values by metric name.
         ``predictions`` is the list of the predicted texts.
     """
     from krona.metrics.scores import score_by_evaluate

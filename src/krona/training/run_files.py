@@ -65,7 +65,7 @@ class RunFiles:
     ) -> None:
         """Write the predictions, the adapter and, when all other files exist, the result.
 
-        ``predictions`` is a dict from the name of each split to its rows and their predicted texts.
+        ``predictions`` has the rows and the predicted texts by split name.
         """
         assert self.claim is not None
         run, write = self.run, self.claim.write

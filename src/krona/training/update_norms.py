@@ -14,7 +14,7 @@ from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
-    """Return a dict from each kind of parameter to the Euclidean norm of the gradients of all such parameters.
+    """Return the Euclidean norm of the gradients by kind of parameter.
 
     The kind of a branch's parameter is its name in the branch, such as ``A``, ``B`` or ``bias``. The kinds of the
     backbone's parameters are ``layer_norm`` and ``other``. The norms are tensors on the device of the gradients, so the

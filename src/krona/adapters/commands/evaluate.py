@@ -227,7 +227,7 @@ def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowC
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Return a dict from each label of the run, as predicted text, to the corresponding target of the task."""
+    """Map each label of the run, as predicted text, to the corresponding target of the task."""
     run_id, run_task = found.origin.run_id, found.origin.task_settings
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):

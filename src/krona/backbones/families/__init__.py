@@ -46,7 +46,7 @@ def _describe_modules(config: Any) -> str:
     try:
         with torch.device("meta"):
             model = auto.from_config(config)
-    except Exception:  # the architectures raise different classes; the message then lists no module names
+    except Exception:  # the architectures raise different exception types; the message then lists no module names
         return ""
     names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
     return f" Its modules with weights are {', '.join(dict.fromkeys(names))}."

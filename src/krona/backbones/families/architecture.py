@@ -93,7 +93,7 @@ def max_positions(config: Any) -> int | None:
 
 
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
-    """Return a dict from patterns of module names in this model to indices of ``words``, a method's target_modules.
+    """Map patterns of module names in this model to indices of ``words``, a method's target_modules.
 
     Each pattern gets the index of the first word whose translation contains the pattern. A word without a translation
     is used as a pattern, so that a method can also use the model's own module names.

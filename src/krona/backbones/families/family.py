@@ -33,7 +33,7 @@ class Family(ABC):
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         """Tokenise the sources of some rows, and cut each source to ``longest`` tokens.
 
-        Return a dict from the name of a model input, such as ``input_ids``, to a list of token ids for each row.
+        Return the token ids of each row by the name of a model input, such as ``input_ids``.
         """
 
     def texts(self, split: Split) -> list[str]:
