@@ -1,5 +1,7 @@
 """The test of methods over rows and seeds: its parts against direct computations, and its false positives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -18,23 +20,27 @@ def binary_runs(rows: int, right: list[float]) -> list[Answers]:
     return [Answers(truth, np.where(RNG.random(rows) < share, truth, 1 - truth), 2) for share in right]
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("metrics", [["accuracy"], ["matthews", "f1"], ["pearson", "spearman"]])
-def test_shares_are_the_jackknife_and_sum_to_the_score(metrics: list[str]) -> None:
+def test_shares_are_the_jackknife_and_sum_to_the_score(metrics: list[str], *, grouped: bool) -> None:
     if metrics[0] == "pearson":
         truth = RNG.normal(size=40)
         runs = [Answers(truth, np.round(truth + RNG.normal(size=40), 1), 0) for _ in range(2)]
     else:
         runs = binary_runs(40, [0.8, 0.7])
+    groups = np.arange(40) // 2 if grouped else np.arange(40)
+    runs = [replace(run, groups=groups if grouped else None) for run in runs]
+    n = groups.max() + 1
     shares = row_shares(runs, metrics)
 
     def score(run: Answers) -> float:
         return float(np.mean([*score_answers(metrics, run).values()]))
 
     for run, own in zip(runs, shares, strict=True):
-        rows = [np.delete(np.arange(40), row) for row in range(40)]
+        rows = [np.flatnonzero(groups != group) for group in range(n)]
         without = np.array([score(Answers(run.truth[kept], run.given[kept], run.classes)) for kept in rows])
         assert own.sum() == pytest.approx(score(run))
-        assert 40 * own.var() == pytest.approx((39 / 40) ** 2 * ((without - without.mean()) ** 2).sum())
+        assert n * own.var() == pytest.approx(((n - 1) / n) ** 2 * ((without - without.mean()) ** 2).sum())
 
 
 def test_for_accuracy_the_variance_over_rows_is_that_of_random_swaps() -> None:
@@ -68,11 +74,14 @@ def test_a_quiet_pair_gets_the_mean_spread_of_the_column_and_a_loud_pair_its_own
     assert together[0, 2].error == pytest.approx(np.sqrt(225 / 3), rel=0.01)
 
 
-def test_one_seed_is_refused_and_equal_answers_do_not_differ() -> None:
-    runs = binary_runs(50, [0.8, 0.8])
-    with pytest.raises(ValueError, match="two seeds"):
-        measure(row_shares(runs[:1], ["accuracy"]))
+def test_one_seed_compares_runs_and_equal_answers_do_not_differ() -> None:
+    runs = binary_runs(300, [0.8, 0.72])
+    ones = [measure(row_shares([run], ["accuracy"])) for run in runs]
     sample = measure(row_shares(runs, ["accuracy"]))
+    expected = swap_test([runs[0]], [runs[1]], ["accuracy"])
+    assert compare_pairs(ones)[0, 1].p == pytest.approx(expected.p, abs=0.02)
+    with pytest.raises(ValueError, match="one seed"):
+        compare_pairs([ones[0], sample])
     same = compare_pairs([sample, sample])[0, 1]
     assert same.value == 0
     assert same.p == 1

@@ -294,8 +294,10 @@ def test_a_benchmark_without_full_has_launches_and_no_ratio(tmp_path):
     assert not report.problems
 
 
-def test_a_method_without_a_common_seed_is_not_called_worse_silently(tmp_path):
-    results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 1, skill=0.5)]
+def test_a_method_with_one_seed_is_not_tested_against_one_with_several(tmp_path):
+    results = [make_result("krona", "rte", seed, skill=0.9) for seed in (0, 1)]
+    results.append(make_result("lora", "rte", 1, skill=0.5))
     table = collected(tmp_path, results, table="1").tables[0]
     assert table.cell("lora", "rte").p is None
     assert any(note.startswith("1 cell could not be tested") for note in note_texts(table))
+    assert any("Those with one seed are not tested against those with several." in note for note in note_texts(table))

@@ -33,13 +33,18 @@ def test_settings_scores_and_the_paired_test(tmp_path, pair):
     assert found.p == pytest.approx(exact, abs=0.01)
 
 
-def test_reports_have_the_same_p_values(tmp_path):
-    results = write_all(tmp_path, grid(["krona", "lora"], ["rte", "cola"], [0]))
+def test_reports_of_one_task_have_the_same_p_values(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["rte"], range(3)))
     (table,) = collect(tmp_path).tables
-    for krona in results[:2]:
-        (lora,) = (one for one in results if (one.method, one.task) == ("lora", krona.task))
-        found = [table.cell(method, krona.task).p for method in ("krona", "lora")]
-        assert diff_runs(tmp_path / krona.run_id, tmp_path / lora.run_id).p in found
+    (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
+    assert row.p in [table.cell(method, "rte").p for method in ("krona", "lora")]
+    assert "these runs" not in row.note
+
+
+def test_one_seed_compares_runs_and_says_so(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["rte"], [0]))
+    (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
+    assert (row.seeds, row.note) == ("1", "With one seed, p is about these runs and not about the methods.")
 
 
 def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
@@ -116,7 +121,7 @@ def test_two_methods_by_task_and_what_only_one_side_has(tmp_path):
     write_all(tmp_path, results)
     found = compare(tmp_path, "krona", "lora")
     by_task = {row.task: row for row in found.tasks.itertuples()}
-    assert (by_task["rte"].seeds, by_task["cola"].seeds) == (3, 3)
+    assert (by_task["rte"].seeds, by_task["cola"].seeds) == ("3", "3")
     assert 0 < by_task["rte"].p <= 1
     assert by_task["mrpc"].note == "no run of lora"
     assert by_task["mrpc"].a is not None
@@ -131,15 +136,18 @@ def test_a_method_that_only_one_side_has(tmp_path, pair):
         compare(tmp_path, "krona-rte", "lora")
 
 
-def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
+def test_methods_are_compared_over_all_their_seeds(tmp_path):
     krona = [make_result("krona", "rte", seed, skill=skill) for seed, skill in ((0, 0.6), (1, 0.7), (2, 0.95))]
     lora = [make_result("lora", "rte", seed, skill=0.75) for seed in (0, 1)]
     write_all(tmp_path, [*krona, *lora])
     (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
-    assert row.seeds == 2
-    assert row.a == pytest.approx((krona[0].test["score"] + krona[1].test["score"]) / 2)
-    assert row.b == pytest.approx((lora[0].test["score"] + lora[1].test["score"]) / 2)
-    assert row.note == "common seeds of 3 and 2 seeds"
+    assert row.seeds == "3 and 2"
+    assert row.a == pytest.approx(sum(one.test["score"] for one in krona) / 3)
+    assert row.b == pytest.approx(sum(one.test["score"] for one in lora) / 2)
+    assert 0 < row.p <= 1
+    write_all(tmp_path, [make_result("bitfit", "rte", 0)])
+    (row,) = compare(tmp_path, "krona", "bitfit").tasks.itertuples()
+    assert (row.p == row.p, row.note) == (False, "one of the methods has one seed")
 
 
 def fitted(**kwargs):

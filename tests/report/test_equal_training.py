@@ -44,7 +44,8 @@ def test_a_row_with_other_training_is_shown_and_compared_with_nothing(tmp_path, 
 @pytest.mark.parametrize("change", [{"optimizer.lr": 0.5}, {"method.scaling": 3.0}, {"trainer.threads": 9}])
 def test_hyper_parameters_of_the_method_and_the_learning_rate_may_differ(tmp_path, change):
     (sentence,) = summarize(collected(tmp_path, three(change)))
-    assert sentence.startswith("PA (")
+    assert sentence.startswith("This run of PA (")
+    assert sentence.endswith("One seed cannot show which method is better.")
 
 
 def test_an_untrained_model_is_compared_whatever_its_length(tmp_path):

@@ -58,7 +58,7 @@ def test_markdown_tables_are_whole_and_names_are_only_text(outputs):
         assert set("".join(rows[1])) <= set(":-")
     assert "<script>" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\_\|" in text
-    assert r"\* best; \~ not significantly different" in text
+    assert r"\* best; \~ not significantly worse" in text
     assert "KronA<sup>B</sup><sub>res</sub>" in text
     assert re.search(r"\*\*\d+\.\d\d\*\*", text)
 

@@ -1,18 +1,17 @@
 """Test the summary of a table over its tasks."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from krona.metrics.statistics import SwapTest, swap_test, task_seed
+from krona.messages import KronaError
 from krona.report import over_tasks
-from krona.report.build import build_report
-from krona.report.over_tasks import DIFFERENT, EQUIVALENT, compare_within_margin
+from krona.report.build import build_report, collect
 from report.generate import collected, make_result
 
 TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
+TASKS_SHOWN = ["CoLA", "RTE", "MRPC"]
 THREE = {"lora": 0.9, "krona": 0.7, "bitfit": 0.5}
 
 
@@ -30,19 +29,44 @@ def summary(
 
 
 def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> None:
-    found = summary(tmp_path, THREE)
-    assert list(found.columns) == ["Method", "Mean rank", "Middle mean", "Best is higher", "CoLA", "RTE", "MRPC"]
+    found = summary(tmp_path, THREE, seeds=(0, 1, 2))
+    assert list(found.columns) == ["Method", "Mean rank", "Middle mean", "Above LoRA", "CoLA", "RTE", "MRPC"]
     assert list(found["Method"]) == ["LoRA", "KronA", "BitFit"]
     assert list(found["Mean rank"]) == ["1.00", "2.00", "3.00 worse"]
-    assert list(found["Best is higher"])[:2] == ["", "1.00 [1.00, 1.00]"]
+    assert list(found["Above LoRA"]) == ["", "0.00", "0.00"]
     assert found["CoLA"][2].endswith("≠")
     assert "p = 0.028" in found.attrs["legend"]  # all three tasks agree on the order of three methods: (1/6)²
     for form in ("terminal", "md", "html"):
         assert "Friedman's test" in build_report(tmp_path, format=form).replace("&#39;", "'").replace("\n", " ")
 
 
-def test_one_seed_has_no_interval_over_seeds(tmp_path: Path) -> None:
-    assert list(summary(tmp_path, THREE, seeds=(0,)).columns) == ["Method", "Mean rank", "CoLA", "RTE", "MRPC"]
+def test_one_seed_has_no_mean_over_seeds_and_is_about_the_runs(tmp_path: Path) -> None:
+    found = summary(tmp_path, THREE, seeds=(0,))
+    assert list(found.columns) == ["Method", "Mean rank", "CoLA", "RTE", "MRPC"]
+    assert "about these runs and not about the methods" in found.attrs["legend"]
+
+
+def test_the_reference_is_the_given_method_or_lora_or_the_first_row(tmp_path: Path) -> None:
+    found = summary(tmp_path, {"krona": 0.9, "lora": 0.7, "bitfit": 0.5})
+    assert [bool(cell) for cell in found.sort_values("Method")["CoLA"]] == [True, True, False]
+    found = collect(tmp_path, baseline="bitfit").tables[0].over_tasks
+    assert "Above BitFit" in found
+    (table,) = collect(tmp_path, filters=["method=krona,bitfit,lora"], baseline="krona").tables
+    assert "Above KronA" in table.over_tasks
+    with pytest.raises(KronaError, match="--baseline lorra: the report has no run of it: did you mean 'lora'"):
+        collect(tmp_path, baseline="lorra")
+    others = summary(tmp_path / "others", {"krona": 0.9, "pa": 0.7, "bitfit": 0.5})
+    assert [name for name in others if name.startswith("Above")] == ["Above BitFit"]
+
+
+def test_equal_mean_ranks_are_called_ties(tmp_path: Path) -> None:
+    results = [
+        make_result(method, task, seed, backbone="nano") for method in THREE for task in TASKS for seed in (0, 1)
+    ]
+    for one in results:
+        one.test = {**one.test, "score": 50.0}
+    (table,) = collected(tmp_path, results).tables
+    assert list(table.over_tasks["Mean rank"]) == ["2.00 tie"] * 3
 
 
 def test_the_summary_is_of_the_best_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,17 +77,21 @@ def test_the_summary_is_of_the_best_rows(tmp_path: Path, monkeypatch: pytest.Mon
     assert "Of 5 rows, the 3 with the highest mean score" in found.attrs["legend"]
 
 
-def test_the_summary_uses_the_tests_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds: list[int] = []
-
-    def count(*args: Any, seed: int, swaps: int) -> SwapTest:
-        seeds.append(seed)
-        return swap_test(*args, seed=seed, swaps=swaps)
-
-    monkeypatch.setattr("krona.report.cells.swap_test", count)
-    summary(tmp_path, THREE)
-    # each of the others against LoRA, once on each task; the seed 0 is that of the note on detectable differences
-    assert sorted(seed for seed in seeds if seed) == sorted(2 * [task_seed(task) for task in TASKS])
+def test_the_signs_agree_with_the_marks_of_the_table(tmp_path: Path) -> None:
+    """LoRA is the best on every task, so a row is ≠ where its cell has no ~. KronA has LoRA's predictions: =."""
+    results = [make_result(m, task, seed, skill=s, backbone="nano", rows=400)
+               for m, s in (("lora", 0.9), ("bitfit", 0.6)) for task in TASKS for seed in (0, 1)]  # fmt: skip
+    for task in TASKS:
+        for seed in (0, 1):
+            same = make_result("krona", task, seed, backbone="nano")
+            like = next(one for one in results if (one.method, one.task, one.seed) == ("lora", task, seed))
+            same.test, same.dev = like.test, like.dev
+            results.append(same)
+    (table,) = collected(tmp_path, results).tables
+    found = table.over_tasks.set_index("Method")
+    assert [cell[-1] for cell in found.loc["BitFit"][TASKS_SHOWN]] == ["≠"] * 3
+    assert [cell[-1] for cell in found.loc["KronA"][TASKS_SHOWN]] == ["="] * 3
+    assert not any(table.cell("bitfit", task).tied for task in TASKS)
 
 
 def test_opposite_differences_on_two_tasks_are_not_significant_in_the_mean(tmp_path: Path) -> None:
@@ -80,11 +108,3 @@ def test_opposite_differences_on_two_tasks_are_not_significant_in_the_mean(tmp_p
 )
 def test_few_tasks_or_methods_have_no_summary(tmp_path: Path, skills: dict[str, float], tasks: tuple[str, ...]) -> None:
     assert summary(tmp_path, skills, tasks) is None
-
-
-def test_the_same_predictions_are_equivalent_and_others_different(tmp_path: Path) -> None:
-    results = [make_result(m, "sample_rte", skill=s, backbone="nano") for m, s in (("lora", 0.9), ("krona", 0.5))]
-    (table,) = collected(tmp_path, results).tables
-    one, two = table.rows
-    assert compare_within_margin(table, one, one, "sample_rte") == EQUIVALENT
-    assert compare_within_margin(table, one, two, "sample_rte") == DIFFERENT

@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from scipy import stats
 
 from krona.report.build import build_report, collect
 from krona.report.notes import POWER_NOTE, power_note
@@ -25,12 +25,11 @@ def test_every_format_says_it_once_for_each_table(outputs, form):
     assert f"% {POWER_NOTE}" not in text, "not in a comment of LaTeX"
 
 
-def test_the_difference_is_2_8_spreads_of_the_null_and_falls_with_examples(outputs, tmp_path):
+def test_the_difference_is_two_quantiles_of_errors_and_falls_with_examples(outputs, tmp_path):
     (table,) = collect(outputs, filters=["task=rte"]).tables
-    a, b = ([*row.cells["rte"].answers.values()] for row in table.rows)
-    gaps = np.mean([(x.given == x.truth).astype(float) - (y.given == y.truth) for x, y in zip(a, b, strict=True)], 0)
-    expected = (1.95996 + 0.84162) * np.sqrt((gaps**2).sum()) / len(gaps) * 100
-    assert said(table) == pytest.approx(expected, rel=0.15)
+    (one,) = table.differences.values()
+    expected = (stats.t.ppf(0.975, one.df) + stats.t.ppf(0.8, one.df)) * one.error
+    assert said(table) == pytest.approx(expected, abs=0.006)
     (more,) = collected(tmp_path, grid(["lora", "krona"], ["rte"], [0, 1], rows=900)).tables
     assert said(more) < 0.6 * said(table)
 

@@ -140,6 +140,9 @@ def report(
         list[str] | None,
         typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="method with which the summary over tasks compares the others; default: lora")
+    ] = None,
     outputs: Annotated[list[Path] | None, typer.Option(help="folder with runs (repeatable); default: outputs/")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
 ) -> None:
@@ -150,7 +153,8 @@ def report(
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
-    _print_report(outputs or [paths.OUTPUTS], form, out, table=number, sweep=sweep, filters=where or [])
+    choice = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
+    _print_report(outputs or [paths.OUTPUTS], form, out, **choice)
 
 
 def _one_name(name: str | None, sweep: str | None) -> str | None:

@@ -1,8 +1,8 @@
 """Test differences between methods over test rows and seeds together.
 
-`krona.metrics.statistics.swap_test` compares given trained models. A claim about methods must also hold for other
-seeds. Rows and seeds are random here, as readers and cases are in Obuchowski and Rockette (1995) and, for readers that
-read under one condition only, in Hillis (2014). The rule, for the difference of two mean scores:
+A claim about methods must hold for other rows and other seeds. Rows and seeds are therefore random here, as cases and
+readers are in Obuchowski and Rockette (1995) and, for readers that read under one condition only, in Hillis (2014). The
+rule, for the difference of two mean scores:
 
 1. The variance over rows is the jackknife's (`row_shares`). The shares of a row under all seeds are averaged first.
 2. The variance over seeds is that of the seeds' scores, divided by the number of seeds. A part of it comes from single
@@ -10,6 +10,8 @@ read under one condition only, in Hillis (2014). The rule, for the difference of
 3. The variance over seeds is that of the two methods, or the mean over all methods of the column if this is larger.
 4. The sum of both variances has Satterthwaite's degrees of freedom. The difference is compared with Student's t.
 5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known before.
+
+With one seed, only the variance over rows is known. The test is then about the given trained models.
 
 `python benchmarks/calibration.py` measures false positives, coverage and power.
 """
@@ -21,7 +23,7 @@ from itertools import combinations
 
 import numpy as np
 
-from krona.metrics.scores import get_metric, score_answers
+from krona.metrics.scores import compute_sums, get_metric, score_answers
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, chunks
 
@@ -35,9 +37,9 @@ class Sample:
     Args:
         shares: the mean over the seeds of each row's share of the score, (N,).
         runs: the number of seeds.
-        spread: the variance of the scores over the seeds.
+        spread: the variance of the scores over the seeds; 0 for one seed.
         noise: the part of ``spread`` that comes from single rows.
-        df: the degrees of freedom of ``spread``.
+        df: the degrees of freedom of ``spread``; 0 for one seed.
     """
 
     mean: float
@@ -91,10 +93,10 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     """Return each row's share of the score of each run in points, (runs, N).
 
     The shares of a run sum to its score. For accuracy, a share is 100 / N for a correct prediction. For other metrics,
-    a share is the mean share plus the effect of the row on the score, by the jackknife (Efron and Stein 1981).
-    There must be at least two rows.
+    a share is the mean share plus the effect of the row on the score, by the jackknife (Efron and Stein 1981). If the
+    rows have groups, N is the number of groups, and a group is left out as a whole. N must be at least two.
     """
-    n = len(runs[0])
+    n, groups = runs[0].units, runs[0].groups
     without = np.zeros((len(runs), n))  # the score without each row
     for name in metrics:
         metric = get_metric(name, runs[0].classes)
@@ -102,12 +104,12 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
             for rows in chunks(n, 4 * n):
                 weights = np.ones((rows.stop - rows.start, n))
                 weights[np.arange(len(weights)), np.arange(rows.start, rows.stop)] = 0
-                without[:, rows] += metric.redrawn_scores(runs, weights)
+                without[:, rows] += metric.redrawn_scores(runs, weights if groups is None else weights[:, groups])
         else:
             for number, run in enumerate(runs):
-                sums = metric.sums(run, None)
+                (sums,) = compute_sums(name, [run])
                 rest = sums.value(sums.features.sum(0) - sums.features)
-                without[number] += rest * n / (n - 1) if metric.linear else rest  # a linear metric divides by n
+                without[number] += rest * n / (n - 1) if metric.linear else rest  # a linear metric divides by all rows
     without /= len(metrics)
     scores = np.array([np.mean([*score_answers(metrics, run).values()]) for run in runs])
     effects = (without.mean(1, keepdims=True) - without) * (n - 1) / n
@@ -115,35 +117,45 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
 
 
 def measure(shares: Floats) -> Sample:
-    """Return the `Sample` of a method from its `row_shares` (runs, N) for at least two seeds."""
+    """Return the `Sample` of a method from its `row_shares` (runs, N)."""
     scores, runs = shares.sum(1), len(shares)
-    if runs < 2:
-        raise ValueError("A test of methods needs at least two seeds.")
-    spread, noise = float(scores.var(ddof=1)), float(shares.var(0, ddof=1).sum())
+    spread = noise = 0.0
+    if runs > 1:
+        spread, noise = float(scores.var(ddof=1)), float(shares.var(0, ddof=1).sum())
     return Sample(float(scores.mean()), shares.mean(0), runs, spread, noise, runs - 1)
 
 
 def average(samples: Sequence[Sample]) -> Sample:
-    """Return the `Sample` of the mean over tasks of one method. The tasks are independent."""
+    """Return the `Sample` of the mean over tasks of one method. The tasks are independent.
+
+    If a task has one seed, the result is about the given trained models, as for one seed.
+    """
     tasks, runs = len(samples), min(one.runs for one in samples)
-    weights = [runs / one.runs / tasks**2 for one in samples]
+    weights = [(runs > 1) * runs / one.runs / tasks**2 for one in samples]
     spreads = [weight * one.spread for weight, one in zip(weights, samples, strict=True)]
-    squares = sum(spread**2 / one.df for spread, one in zip(spreads, samples, strict=True))
+    squares = sum(spread**2 / one.df for spread, one in zip(spreads, samples, strict=True) if spread)
+    df = sum(spreads) ** 2 / squares if squares else sum(one.df for one in samples)
     return Sample(
         float(np.mean([one.mean for one in samples])),
         np.concatenate([one.shares for one in samples]) / tasks,
         runs,
         sum(spreads),
         sum(weight * one.noise for weight, one in zip(weights, samples, strict=True)),
-        sum(spreads) ** 2 / squares if squares else sum(one.df for one in samples),
+        df if runs > 1 else 0,
     )
 
 
 def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
-    """Return the difference of each pair of methods, by their positions (i, j) with i < j."""
+    """Return the difference of each pair of methods, by their positions (i, j) with i < j.
+
+    Raises:
+        ValueError: some of the methods have one seed, and others have several.
+    """
     df = sum(one.df for one in samples)
-    spread = sum(one.df * one.spread for one in samples) / df
-    noise = sum(one.df * one.noise for one in samples) / df
+    if df and min(one.runs for one in samples) == 1:
+        raise ValueError("A method with one seed cannot be compared with a method with several seeds.")
+    spread = sum(one.df * one.spread for one in samples) / max(df, 1)
+    noise = sum(one.df * one.noise for one in samples) / max(df, 1)
     found = {}
     for i, j in combinations(range(len(samples)), 2):
         a, b = samples[i], samples[j]
@@ -154,7 +166,7 @@ def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference
         of_seeds, counted_twice = max(pooled, own, key=lambda parts: parts[0] - parts[1])
         variance = of_rows + max(0.0, of_seeds - counted_twice)
         # The variance of a sum of squares is about the sum of the fourth powers.
-        uncertainty = float((change**2).sum()) / 2 + of_seeds**2 / df
+        uncertainty = float((change**2).sum()) / 2 + of_seeds**2 / max(df, 1)
         degrees = min(variance**2 / uncertainty, MAX_DF) if uncertainty else MAX_DF
         found[i, j] = Difference(a.mean - b.mean, math.sqrt(variance), degrees)
     return found

@@ -1,34 +1,23 @@
-"""Compare methods over several tasks, and test whether two methods are equivalent on one task.
+"""Compare methods over several tasks.
 
 The module computes
 
 - mean ranks, with a permutation test of Friedman's statistic, and with Nemenyi's critical difference (Demsar 2006,
-  section 3.2.2),
-- the interquartile mean and the probability of improvement, with a stratified bootstrap (Agarwal et al. 2021, section
-  4), and
-- two one-sided tests of equivalence (Schuirmann 1987), with a paired bootstrap of the difference between two scores.
+  section 3.2.2), and
+- the interquartile mean and the probability of improvement (Agarwal et al. 2021, section 4).
+
+The last two have no intervals. A bootstrap of two or three seeds covers the true value in 75 % to 84 % of cases, and no
+interval over seeds says what happens on other test rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from krona.metrics.scores.metric import Answers, Floats
-from krona.metrics.statistics import (
-    DRAWS,
-    LEVEL,
-    SWAPS,
-    Interval,
-    p_value,
-    paired_bootstrap,
-    percentile_interval,
-    require_pairs,
-)
+from krona.metrics.scores.metric import Floats
+from krona.metrics.statistics import LEVEL, SWAPS, p_value
 
-MARGIN = 1.0  # points
-Indices = npt.NDArray[np.int64]
 Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
 
 
@@ -69,69 +58,14 @@ def mean_ranks(scores: Floats) -> Ranks:
     return Ranks(ranks.mean(0), p, float(difference))
 
 
-def probability_of_improvement(x: Floats, y: Floats, drawn_x: Indices, drawn_y: Indices) -> Floats:
-    """Return the share (draws,) of pairs of drawn runs in which x scores higher than y. A tie counts half.
-
-    ``x`` (n,) and ``y`` (m,) are the scores of two methods' runs on one task. ``drawn_x`` (draws, n) and ``drawn_y``
-    (draws, m) are indices of the runs in each draw.
-    """
-    points = np.greater.outer(x, y) + np.equal.outer(x, y) / 2
-    pairs = (_count_drawn(drawn_x) @ points) * _count_drawn(drawn_y)
-    return np.asarray(pairs.sum(1) / points.size)
-
-
-def _count_drawn(drawn: Indices) -> Floats:
-    """Return how often each of the n runs occurs in each draw, (draws, n)."""
-    draws, n = drawn.shape
-    counts = np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=drawn.size)
-    return counts.reshape(draws, n).astype(float)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % bootstrap interval."""
-
-    value: float
-    interval: Interval
-
-
-def interquartile_mean_of(runs: Runs) -> Estimate:
-    """Estimate the interquartile mean (the mean of the middle half) of all runs of a method on all tasks."""
+def interquartile_mean(runs: Runs) -> float:
+    """Return the mean of the middle half of all runs of a method on all tasks."""
     from scipy.stats import trim_mean
 
-    def value(drawn: list[Indices]) -> Floats:
-        scores = [task[indices] for task, indices in zip(runs, drawn, strict=True)]
-        return np.asarray(trim_mean(np.concatenate(scores, axis=1), 0.25, axis=1))
-
-    return _estimate(runs, value)
+    return float(trim_mean(np.concatenate(runs), 0.25))
 
 
-def improvement_of(x: Runs, y: Runs) -> Estimate:
-    """Estimate the mean, over tasks, of the probability that a run of x scores higher than a run of y."""
-
-    def value(drawn: list[Indices]) -> Floats:
-        of_tasks = zip(x, y, drawn[: len(x)], drawn[len(x) :], strict=True)
-        return np.asarray(np.mean([probability_of_improvement(*of_task) for of_task in of_tasks], axis=0))
-
-    return _estimate([*x, *y], value)
-
-
-def _estimate(samples: Runs, value: Callable[[list[Indices]], Floats]) -> Estimate:
-    """Apply ``value`` to the indices of all runs, and to indices that are drawn with replacement within each sample."""
-    rng = np.random.default_rng(0)
-    observed = [np.arange(len(runs))[None] for runs in samples]
-    drawn = [rng.integers(len(runs), size=(DRAWS, len(runs))) for runs in samples]
-    return Estimate(float(value(observed)[0]), percentile_interval(value(drawn)))
-
-
-def equivalence(a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, margin: float = MARGIN) -> float:
-    """Return the p-value of two one-sided tests. A small value means that the scores differ by less than ``margin``.
-
-    The tests use a paired bootstrap of the examples. ``a[i]`` and ``b[i]`` are runs of the two methods with the same
-    seed and the same test set, and ``margin`` is in points. Raise ValueError if the runs cannot be paired.
-    """
-    require_pairs(a, b)
-    drawn_a, drawn_b = paired_bootstrap([a, b], metrics)
-    difference = drawn_a - drawn_b
-    outside = max(int((difference <= -margin).sum()), int((difference >= margin).sum()))
-    return (1 + outside) / (1 + DRAWS)
+def probability_of_improvement(x: Runs, y: Runs) -> float:
+    """Return the mean, over tasks, of the share of pairs of runs in which x scores higher than y. A tie counts half."""
+    shares = [np.greater.outer(a, b) + np.equal.outer(a, b) / 2 for a, b in zip(x, y, strict=True)]
+    return float(np.mean([share.mean() for share in shares]))

@@ -55,36 +55,28 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     percentile interval of the result shows how much the score depends on the examples of the test set, but not how much
     it depends on the seed.
     """
-    scores: Floats = paired_bootstrap([runs], metrics, draws=draws)[0]
-    return scores
-
-
-def paired_bootstrap(methods: Sequence[Sequence[Answers]], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
-    """Return the scores (methods, draws) of `bootstrap` for several methods on the same drawn test sets."""
-    sums = [_sums_with_shares(runs, metrics) for runs in methods]
+    sums = _sums_with_shares(runs, metrics)
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
-    total = np.zeros((len(methods), draws))
-    n, groups = methods[0][0].units, methods[0][0].groups
+    total = np.zeros(draws)
+    n, groups = runs[0].units, runs[0].groups
     if ranked:  # these metrics need the drawn examples, not only sums over them
         for rows in chunks(draws, n * 4):
             weights = _draw_examples(rows.start, rows.stop - rows.start, n)
-            for number, runs in enumerate(methods):
-                for metric in ranked:
-                    of_examples = weights if groups is None else weights[:, groups]
-                    total[number, rows] += sum(metric.redrawn_scores(runs, of_examples)) / len(runs)
-                for one, share in sums[number]:
-                    total[number, rows] += share * one.value(np.asfortranarray(weights @ one.features))
+            of_examples = weights if groups is None else weights[:, groups]
+            for metric in ranked:
+                total[rows] += sum(metric.redrawn_scores(runs, of_examples)) / len(runs)
+            for one, share in sums:
+                total[rows] += share * one.value(np.asfortranarray(weights @ one.features))
         return total / len(metrics)
     # Examples with equal features are interchangeable. Therefore only the number of examples of each kind is drawn.
     rng = np.random.default_rng(0)
-    features = [one.features for of_method in sums for one, _ in of_method]
+    features = [one.features for one, _ in sums]
     kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
     ends = np.cumsum([part.shape[1] for part in features])[:-1]
     for rows in chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
-        parts = iter(np.split(np.asfortranarray(came @ kinds), ends, axis=1))
-        for number, of_method in enumerate(sums):
-            total[number, rows] = sum(share * one.value(next(parts)) for one, share in of_method)
+        parts = np.split(np.asfortranarray(came @ kinds), ends, axis=1)
+        total[rows] = sum(share * one.value(part) for (one, share), part in zip(sums, parts, strict=True))
     return total / len(metrics)
 
 

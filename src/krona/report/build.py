@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from krona.labels import task_label, task_order
-from krona.messages import KronaError, amount, first_few, visible
+from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.paper import ERRATA, TASKS
 from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
@@ -59,6 +59,7 @@ def build_report(
     out: Path | None = None,
     filters: Sequence[str] = (),
     run_ids: Collection[str] | None = None,
+    baseline: str | None = None,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
@@ -70,13 +71,14 @@ def build_report(
         format: a key of `krona.report.render.FORMATS`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the report has only these runs. None means all runs.
+        baseline: the method with which the summary over tasks compares the others. None means LoRA.
     """
     from krona.report.render import find_renderer
 
     render = find_renderer(format)
     if out is not None:
         require_out(out)
-    report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids)
+    report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids, baseline=baseline)
     text = render(report, out)
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
@@ -91,10 +93,11 @@ def collect(
     sweep: str | None = None,
     filters: Sequence[str] = (),
     run_ids: Collection[str] | None = None,
+    baseline: str | None = None,
 ) -> Report:
     """Return the content of a report, without the format. `build_report` describes the arguments."""
     layout = find_layout(table, sweep)
-    layout = replace(layout, sweep=sweep or layout.sweep)
+    layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load_runs(folders)
     runs["row"] = runs.result.map(layout.row)
@@ -106,6 +109,10 @@ def collect(
         runs = select_sweep(runs, layout.sweep, planned, required=sweep is not None)
     others = fitting - int(runs.row.notna().sum())
     runs = select_where(runs, filters)
+    if baseline is not None and baseline not in {*runs.method}:
+        raise KronaError(
+            f"--baseline {baseline}: the report has no run of it: {did_you_mean(baseline, {*runs.method})}"
+        )
     studies, unread = _read_studies(folders, runs)
     pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
     runs = runs[runs.done | ~runs.run_id.isin(pruned)]
@@ -223,7 +230,7 @@ class _TableBuilder:
                 _add_paper(row, layout)
         notes = [*layout.notes, *notes, *describe_runs(self.runs, shapes=not layout.by_shape)]
         table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
-        table.over_tasks = summarize_tasks(table)
+        table.over_tasks = summarize_tasks(table, layout.baseline)
         return table
 
     def _fill_scores(self, layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:

@@ -1,10 +1,12 @@
 """Compute the cells of scores: means, intervals and averages. Mark the best of a column and the cells that tie with it.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
-never by test scores.
+never by test scores. `krona.metrics.compare_methods` describes the test. Holm's correction covers all pairs of rows on
+all tasks of a table. The pairs of its averages are corrected separately.
 """
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,9 @@ import numpy as np
 import pandas as pd
 
 from krona.labels import task_label
+from krona.metrics.compare_methods import Difference, average, compare_pairs, measure, row_shares
 from krona.metrics.scores.metric import Answers
-from krona.metrics.statistics import (
-    SWAPS,
-    SwapTest,
-    bootstrap,
-    holm,
-    p_value,
-    percentile_interval,
-    swap_test,
-    task_seed,
-)
+from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import score_metrics
@@ -45,19 +39,22 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: i
     by_seed = {int(seed): float(score) for seed, score in zip(done.seed, done[split], strict=True)}
     cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
     sampled = list(zip(done.seed.astype(int), done.path, strict=True))[:seeds]
+    answers: list[Answers] = []
     for seed, path in sampled:
-        answers, found = examine(path)
+        by_split, found = examine(path)
         for remark in found[split]:
             cell.remarks.setdefault(remark, []).append(seed)
-        if split in answers:
-            cell.answers[seed] = answers[split]
-    first = next(iter(cell.answers.values()), None)
-    if first is None or any(not np.array_equal(one.truth, first.truth) for one in cell.answers.values()):
-        cell.answers = {}
+        if split in by_split:
+            answers.append(by_split[split])
+    if not answers or any(not np.array_equal(one.truth, answers[0].truth) for one in answers):
         return cell
-    cell.examples, cell.draws = len(first), bootstrap(list(cell.answers.values()), metrics_of(cell))
+    metrics = metrics_of(cell)
+    cell.examples, cell.draws = len(answers[0]), bootstrap(answers, metrics)
     cell.test_interval = percentile_interval(cell.draws)
-    constant = max(constant_scores(first, metrics_of(cell)))
+    if answers[0].units > 1:
+        cell.sample = measure(row_shares(answers, metrics))
+        cell.test_set = *metrics, answers[0].units, zlib.crc32(answers[0].truth.tobytes())
+    constant = max(constant_scores(answers[0], metrics))
     if cell.test_interval[0] <= constant and not cell.warned:
         text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
         cell.remarks[Remark(text)] = cell.seeds
@@ -77,38 +74,26 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
     return Column(key, label, kind, metric, tuple(sorted({cell.examples for cell in found if cell.examples})))
 
 
-def paired_test(table: Table, a: Row, b: Row, task: str) -> SwapTest | None:
-    """Return the paired test of two rows on a task over their common seeds.
+def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
+    """Return the difference of each pair of cells that can be tested, by their positions (i, j) with i < j.
 
-    Return None if the rows have no common seed, different metrics, or different test sets.
+    The cells must have the metrics and the test set of the first. If some have several seeds, those with one seed are
+    left out, because a test of methods needs several seeds.
     """
-    if (a, b, task) not in table.tests:
-        table.tests[a, b, task] = compare_cells(a.cells[task], b.cells[task], seed=task_seed(task))
-    return table.tests[a, b, task]
-
-
-def compare_cells(a: Cell, b: Cell, *, seed: int, swaps: int = SWAPS) -> SwapTest | None:
-    """Return the paired test of two cells. `paired_test` describes the result."""
-    metrics = metrics_of(a)
-    if metrics != metrics_of(b):
-        return None
-    try:
-        return swap_test(*common_answers(a, b), metrics, swaps=swaps, seed=seed)
-    except ValueError:  # no common seed, or different test sets
-        return None
-
-
-def common_answers(a: Cell, b: Cell) -> tuple[list[Answers], list[Answers]]:
-    """Return the answers of two cells for their common seeds."""
-    seeds = sorted(a.answers.keys() & b.answers.keys())
-    return [a.answers[seed] for seed in seeds], [b.answers[seed] for seed in seeds]
+    tested = [place for place, one in enumerate(cells) if one.sample and one.test_set == cells[0].test_set]
+    if any(cells[place].of_methods for place in tested):
+        tested = [place for place in tested if cells[place].of_methods]
+    samples = [sample for place in tested if (sample := cells[place].sample)]
+    return {(tested[i], tested[j]): one for (i, j), one in compare_pairs(samples).items()}
 
 
 def mark_columns(table: Table, tasks: Sequence[str]) -> None:
     """Mark the best row of each task and the rows that tie with it."""
+    found = {}
     for task in tasks:
-        found = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
-        _mark_best(table, _choose_on_dev(found, [task], table.split), task, [task])
+        rows = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
+        found[task] = _choose_on_dev(rows, [task], table.split)
+    _mark_best(table, found)
 
 
 def add_averages(table: Table, tasks: Sequence[str]) -> None:
@@ -118,7 +103,7 @@ def add_averages(table: Table, tasks: Sequence[str]) -> None:
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
     places = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
     compared = [row for row in table.rows if row in places and row.cells[AVERAGE].value is not None]
-    _mark_best(table, _choose_on_dev(compared, tasks, table.split), AVERAGE, tasks)
+    _mark_best(table, {AVERAGE: _choose_on_dev(compared, tasks, table.split)})
 
 
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
@@ -142,32 +127,36 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
         # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.
         rng = np.random.default_rng(0)
         cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
+    samples = [part.sample for part in parts if part.sample is not None]
+    if len(samples) == len(parts):
+        cell.sample, cell.test_set = average(samples), tuple(part.test_set for part in parts)
     return cell
 
 
-def _mark_best(table: Table, rows: Sequence[Row], column: str, tasks: Sequence[str]) -> None:
-    """Mark the best cells, and the cells that are not significantly different from them after Holm's correction.
+def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
+    """Mark the best of the rows of each column, and the rows that are not significantly worse.
 
-    The test swaps predictions within each task and averages the differences over the ``tasks``. A row with too many
-    invalid predictions is not tested, because it failed.
+    Holm's correction covers all pairs of rows in all columns. A row with too many invalid predictions is not tested,
+    because it failed.
     """
-    if len(rows) < 2:  # a single cell is not marked
-        return
-    top = max(rows, key=lambda row: row.cells[column].value or 0.0)
-    found: list[tuple[Cell, float]] = []
-    for row in rows:
-        cell = row.cells[column]
-        if row is not top and cell.failed:
+    found: dict[tuple[Row, Row, str], Difference] = {}
+    tops: dict[str, Row] = {}
+    for column, rows in columns.items():
+        if len(rows) < 2:  # a single cell is not marked
             continue
-        cell.compared = True
-        cell.best = cell.value == top.cells[column].value
-        tests = [] if row is top else [paired_test(table, row, top, task) for task in tasks]
-        known = [test for test in tests if test is not None]
-        if known and len(known) == len(tests):
-            null = np.mean([test.null for test in known], axis=0)
-            found.append((cell, p_value(float(np.mean([test.difference for test in known])), null)))
-    for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
-        cell.p, cell.tied = p, p > ALPHA and not cell.best
+        top = tops[column] = max(rows, key=lambda row: row.cells[column].value or 0.0)
+        compared = [top, *(row for row in rows if row is not top and not row.cells[column].failed)]
+        for row in compared:
+            row.cells[column].compared = True
+            row.cells[column].best = row.cells[column].value == top.cells[column].value
+        differences = compare_cells([row.cells[column] for row in compared])
+        found |= {(compared[i], compared[j], column): one for (i, j), one in differences.items()}
+    table.differences |= found
+    table.p_values |= zip(found, holm([one.p for one in found.values()]), strict=True)
+    for (a, b, column), p in table.p_values.items():
+        if a is tops.get(column):
+            cell = b.cells[column]
+            cell.p, cell.tied = p, p > ALPHA and not cell.best
 
 
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,9 +27,9 @@ from krona.runs.suspicious_scores import examine_file
 NARROWEST = 20
 VERDICTS = ("only A right", "only B right", "both wrong")
 METHODS_NOTE = (
-    "p is from a paired randomisation test on the task's metric, with 10,000 swaps of examples and all seeds together. "
-    "Holm's correction covers all tasks shown."
+    "p is from a t-test of the task's metric over examples and seeds together, with Holm's correction over all tasks."
 )
+ONE_SEED = "With one seed, p is about these runs and not about the methods."
 
 
 @dataclass
@@ -203,7 +202,6 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
 
 
 def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
-    """Compare the means over the common seeds of two methods, so that the shown difference is the tested difference."""
     found, notes = [], []
     for name in methods:
         own = runs[runs.method == name]
@@ -214,21 +212,21 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
         if variants == 1 and found[-1] is None:
             notes.append(f"{name} has no test score")
     one, two = found
-    empty: dict[str, Any] = {"seeds": 0, "p": float("nan")}
+    empty: dict[str, Any] = {"seeds": "", "p": float("nan")}
     if one is None or two is None:
         a, b = (None if cell is None else cell.value for cell in found)
         return {"a": a, "b": b, **empty, "note": "; ".join(notes)}
-    seeds = sorted(one.answers.keys() & two.answers.keys())
-    a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
     first = [runs[runs.method == name].run.iloc[0] for name in methods]
+    row = {"a": one.value, "b": two.value, **empty}
     if differing := differing_training(*first):
-        return {"a": a, "b": b, **empty, "note": f"not the same training: {format_differing(differing)}"}
-    test = compare_cells(one, two, seed=task_seed(first[0].task))
-    if test is None:
-        return {"a": a, "b": b, **empty, "note": "no common seed with the same test set"}
-    counts = len(one.by_seed), len(two.by_seed)
-    note = "" if max(counts) == len(seeds) else f"common seeds of {counts[0]} and {counts[1]} seeds"
-    return {"a": a, "b": b, "seeds": len(seeds), "p": test.p, "note": note}
+        return {**row, "note": f"not the same training: {format_differing(differing)}"}
+    if not (found_difference := compare_cells([one, two])):
+        counts = sorted({len(one.by_seed), len(two.by_seed)})
+        few = len(counts) > 1 and counts[0] == 1
+        return {**row, "note": "one of the methods has one seed" if few else "no predictions of the same test set"}
+    counts = [cell.sample.runs for cell in (one, two) if cell.sample]
+    note = ONE_SEED if counts == [1, 1] else ""
+    return {**row, "seeds": " and ".join(dict.fromkeys(map(str, counts))), "p": found_difference[0, 1].p, "note": note}
 
 
 def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
@@ -277,7 +275,7 @@ def _methods(both: MethodDiff, width: int | None) -> list[str]:
     for section, tasks in groupby(both.tasks.itertuples(), key=lambda row: row.section):
         rows = [
             (row.task, _score(row.a), _score(row.b), _gap(row.a, row.b),
-             NOTHING if np.isnan(row.p) else format_p(row.p), str(row.seeds), row.note)
+             NOTHING if np.isnan(row.p) else format_p(row.p), row.seeds, row.note)
             for row in tasks
         ]  # fmt: skip
         lines += [section, *_table(headings, rows, width), ""]

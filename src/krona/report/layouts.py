@@ -31,6 +31,7 @@ class Layout:
     by_shape: bool = False  # the rows are shapes of A
     paper: PaperTable | None = None
     sweep: str | None = None  # the sweep whose runs are shown
+    baseline: str = "lora"  # the method with which the summary over tasks compares the others
     notes: tuple[str, ...] = ()
 
     def label(self, row: str) -> str:

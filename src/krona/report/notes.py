@@ -1,6 +1,5 @@
 """Build the notes of a report: on its scores, its runs, its studies, and what to do next."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -10,8 +9,7 @@ import pandas as pd
 
 from krona.labels import method_label, task_label
 from krona.messages import amount, first_few, shorten
-from krona.metrics.power import detectable_difference, fewest_examples
-from krona.report import cells
+from krona.metrics.power import POWER
 from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
@@ -24,8 +22,7 @@ from krona.runs.suspicious_scores import SIGN
 MAX_REMARKS, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
 TUNED = "recipe=tuned took "
-SWAPS = 400  # enough to estimate the standard deviation of the null differences to 4 %
-POWER_NOTE = "The paired test finds a difference of this size four times out of five, and a smaller one less often"
+POWER_NOTE = "The test finds a difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -92,11 +89,10 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     notes = []
     sizes = sorted({len(cell.seeds) for cell in found})
     if sizes == [1]:
-        notes.append("Each cell has one seed, so no interval over seeds can be given.")
+        notes.append("Each cell has one seed, so the tests are about these runs and not about the methods.")
     elif len(sizes) > 1:
-        notes.append(
-            f"Cells have {sizes[0]} to {sizes[-1]} seeds. The paired test uses the seeds that both methods have."
-        )
+        single = " Those with one seed are not tested against those with several." if sizes[0] == 1 else ""
+        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds.{single}")
     means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
     if sizes != [1] and any(not cell.by_seed for cell in means):
         notes.append("A mean over tasks with different seeds has no interval over seeds.")
@@ -174,40 +170,23 @@ def describe_provenance(result: Result) -> str:
 
 
 def power_note(table: Table) -> list[Note]:
-    """Return a note on the smallest difference between the two best rows that the paired test can find on each task.
+    """Return a note on the smallest difference between the two best rows that the test can find on each task.
 
-    It depends on the examples for which these rows have different predictions, so other pairs have other differences.
+    It depends on the predictions and seeds of these rows, so other pairs have other differences.
     """
     found = []
     for column in table.task_columns:
-        rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).p is not None]
-        rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0)))
-        if len(rows) < 2:
+        pairs = [pair for pair in table.differences if pair[2] == column.key and pair[0].cell(column.key).best]
+        if not pairs:
             continue
-        a, b = (row.cell(column.key) for row in rows[:2])
-        if smallest := _smallest_difference(a, b):
-            points, examples, seeds = smallest
-            pair = " and ".join(row.name for row in rows[:2])
-            counts = f"{pair}, {amount(examples, 'example')}, {amount(seeds, 'seed')}"
-            found.append(f"{task_label(column.key)} {number(points)} ({counts})")
+        a, b, key = max(pairs, key=lambda pair: pair[1].cell(column.key).value or 0.0)
+        points = table.differences[a, b, key].detectable(POWER)
+        cell = b.cell(key)
+        if points and cell.sample:
+            counts = f"{amount(cell.examples or 0, 'example')}, {amount(cell.sample.runs, 'seed')}"
+            found.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
     text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."
     return [Note(text, kind="power")] if found else []
-
-
-def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
-    """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
-
-    For classes, the difference is at least the smallest number of examples that can be significant. Return None if the
-    cells cannot be tested, or if the test has no variance.
-    """
-    if (test := cells.compare_cells(a, b, seed=0, swaps=SWAPS)) is None:
-        return None
-    smallest = detectable_difference(test)
-    if not smallest or not math.isfinite(smallest):
-        return None
-    ours, theirs = cells.common_answers(a, b)
-    floor = 100 * fewest_examples() / len(ours[0]) if ours[0].classes else 0.0
-    return max(smallest, floor), len(ours[0]), len(theirs)
 
 
 def best_run(cell: Cell) -> Any:

@@ -1,89 +1,86 @@
-"""Summarize a table over its tasks: ranks, robust means, and which rows are equivalent to the best."""
+"""Summarize a table over its tasks: ranks, robust means, and the differences from a reference row."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from krona.metrics import over_tasks
-from krona.metrics.over_tasks import MARGIN, Estimate
-from krona.metrics.statistics import SWAPS
-from krona.report.cells import ALPHA, common_answers, metrics_of, paired_test
+from krona.metrics.compare_methods import Difference
+from krona.metrics.statistics import SWAPS, holm
+from krona.report.cells import ALPHA
 from krona.report.table import AVERAGE, Row, Table
 
 MIN_TASKS, MIN_ROWS = 3, 3
 MAX_ROWS = 12
-MAX_EXAMPLES = 10_000  # limit of a test set's size; a larger bootstrap would take seconds for each pair of rows
+MARGIN = 1.0  # of equivalence, in points
 EQUIVALENT, DIFFERENT, UNCLEAR = "=", "≠", "?"
 LEGEND = (
-    "Mean rank over the tasks: 1 is the best; Friedman's test with {swaps:,} permutations: p = {p:.2g}; a row is worse "
-    "if its mean rank is more than {distance:.2f} above the best (Nemenyi's test, 5 % level). Middle mean: the mean of "
-    "the middle half of the scores of all runs. Best is higher: the share of pairs of runs on the same task in which "
-    "{best} scores higher (0.50 means no difference). Both have 95 % bootstrap intervals over seeds, which are too "
-    "narrow for fewer than three seeds. Tasks: the difference from {best} on the same examples; = equivalent within "
-    "{margin:g} point, ≠ significantly different (5 % level, not corrected for several pairs), ? neither of the two."
+    "Mean rank over the tasks: 1 is the best; Friedman's test with {swaps:,} permutations: p = {p:.2g}; worse: the "
+    "mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level); tie: equal mean ranks. "
+    "Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the share of pairs of runs "
+    "on the same task in which the row scores higher (0.50 means no difference). Tasks: the difference from "
+    "{reference}, which is not chosen by its scores; ≠ significantly different, = equivalent within {margin:g} point "
+    "(5 % level, Holm over all rows and tasks), ? neither of the two.{one_seed}"
 )
+ONE_SEED = " With one seed, this is about these runs and not about the methods."
 
 
-def summarize_tasks(table: Table) -> pd.DataFrame | None:
+def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
     """Return a table with one row for each row that has a score on every task, sorted by mean rank.
 
     Return None for fewer than three tasks or rows. The attribute ``attrs["legend"]`` explains the columns. Only the
-    `MAX_ROWS` rows with the highest mean score are compared.
+    `MAX_ROWS` rows with the highest mean score, and the reference, are compared. The reference is the first row of the
+    method ``baseline`` or, if there is none, the first row of the table.
     """
     tasks = [column.key for column in table.task_columns]
     compared = [row for row in table.rows if row.cell(AVERAGE).compared]
-    rows = sorted(compared, key=lambda row: -sum(row.cell(task).value or 0.0 for task in tasks))[:MAX_ROWS]
-    if table.section is None or len(tasks) < MIN_TASKS or len(rows) < MIN_ROWS:
+    if table.section is None or len(tasks) < MIN_TASKS or len(compared) < MIN_ROWS:
         return None
+    reference = next((row for row in compared if row.method == baseline), compared[0])
+    rows = sorted(compared, key=lambda row: (row is not reference, -sum(row.cell(task).value or 0.0 for task in tasks)))
+    rows = rows[:MAX_ROWS]
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
     ranks = over_tasks.mean_ranks(scores)
     order = [int(place) for place in np.argsort(ranks.mean, kind="stable")]
-    best = rows[order[0]]
     runs = {row: [np.array([*row.cell(task).by_seed.values()]) for task in tasks] for row in rows}
     several_seeds = min(len(one) for of_row in runs.values() for one in of_row) > 1
+    signs = _signs(table, reference, rows, tasks)
     found = []
     for place in order:
         row, mean = rows[place], float(ranks.mean[place])
-        line = {table.axis: row.name, "Mean rank": f"{mean:.2f}"}
-        line["Mean rank"] += " worse" if mean - ranks.mean[order[0]] > ranks.critical_difference else ""
+        tie = " tie" if np.isclose(ranks.mean, mean).sum() > 1 else ""
+        worse = " worse" if mean - ranks.mean[order[0]] > ranks.critical_difference else ""
+        line = {table.axis: row.name, "Mean rank": f"{mean:.2f}{tie}{worse}"}
         if several_seeds:
-            line["Middle mean"] = _format(over_tasks.interquartile_mean_of(runs[row]), 1)
-            improvement = None if row is best else over_tasks.improvement_of(runs[best], runs[row])
-            line["Best is higher"] = "" if improvement is None else _format(improvement, 2)
+            line["Middle mean"] = f"{over_tasks.interquartile_mean(runs[row]):.1f}"
+            above = over_tasks.probability_of_improvement(runs[row], runs[reference])
+            line[f"Above {reference.name}"] = "" if row is reference else f"{above:.2f}"
         for column in table.task_columns:
-            line[column.label] = "" if row is best else _difference(table, best, row, column.key)
+            gap = (row.cell(column.key).value or 0.0) - (reference.cell(column.key).value or 0.0)
+            shown = f"{gap:+.2f} {signs.get((row, column.key), '')}".strip().replace("-", "−")
+            line[column.label] = "" if row is reference else shown
         found.append(line)
     frame = pd.DataFrame(found)
+    one_seed = any(row.cell(task).sample and not row.cell(task).of_methods for row in rows for task in tasks)
     frame.attrs["legend"] = LEGEND.format(
-        swaps=SWAPS, p=ranks.p, distance=ranks.critical_difference, best=best.name, margin=MARGIN
-    )
+        swaps=SWAPS, p=ranks.p, distance=ranks.critical_difference, reference=reference.name, margin=MARGIN,
+        one_seed=ONE_SEED if one_seed else "",
+    )  # fmt: skip
     if len(compared) > len(rows):
         frame.attrs["legend"] += f" Of {len(compared)} rows, the {MAX_ROWS} with the highest mean score are compared."
     return frame
 
 
-def _difference(table: Table, best: Row, row: Row, task: str) -> str:
-    """Return the difference from the best row on a task, with the sign of `compare_within_margin`."""
-    gap = f"{(row.cell(task).value or 0.0) - (best.cell(task).value or 0.0):+.2f}".replace("-", "−")
-    return f"{gap} {compare_within_margin(table, best, row, task) or ''}".strip()
-
-
-def compare_within_margin(table: Table, a: Row, b: Row, task: str) -> str | None:
-    """Return whether two rows are equivalent within a margin (two one-sided tests), different, or neither of the two.
-
-    The tests use the 5 % level, without a correction for several pairs. Return None if the rows cannot be tested, or
-    if the test set has more than `MAX_EXAMPLES` examples.
-    """
-    if not b.cell(task).best:  # in the direction of the column's tests
-        a, b = b, a
-    test = paired_test(table, a, b, task)
-    ours, theirs = common_answers(a.cells[task], b.cells[task])
-    if test is None or len(ours[0]) > MAX_EXAMPLES:
-        return None
-    if over_tasks.equivalence(ours, theirs, metrics_of(a.cells[task])) < ALPHA:
-        return EQUIVALENT
-    return DIFFERENT if test.p < ALPHA else UNCLEAR
-
-
-def _format(estimate: Estimate, digits: int) -> str:
-    low, high = estimate.interval
-    return f"{estimate.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _signs(table: Table, reference: Row, rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[Row, str], str]:
+    """Return, for each row and task with a test against the reference, whether the two differ or are equivalent."""
+    tests: dict[tuple[Row, str], tuple[Difference, float]] = {}
+    for (a, b, task), one in table.differences.items():
+        if task in tasks and reference in (a, b):
+            tests[b if a is reference else a, task] = one, table.p_values[a, b, task]
+    tests = {place: test for place, test in tests.items() if place[0] in rows}
+    equivalent = holm([one.p_equivalent(MARGIN) for one, _ in tests.values()])
+    return {
+        place: DIFFERENT if p <= ALPHA else EQUIVALENT if p_equivalent <= ALPHA else UNCLEAR
+        for (place, (_, p)), p_equivalent in zip(tests.items(), equivalent, strict=True)
+    }

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from krona.metrics.scores.metric import Answers, Floats
-from krona.metrics.statistics import Interval, SwapTest, t_interval
+from krona.metrics.compare_methods import Difference, Sample
+from krona.metrics.scores.metric import Floats
+from krona.metrics.statistics import Interval, t_interval
 from krona.report.sections import Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import Remark
@@ -28,13 +29,14 @@ class Cell:
     paper: float | None = None  # the paper's number
     comparable: bool = False  # the value is comparable with the paper's number
     best: bool = False
-    tied: bool = False  # not significantly different from the best
+    tied: bool = False  # not significantly worse than the best
     compared: bool = False  # compared with the best of the column, if a test is possible
-    p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
+    p: float | None = None  # corrected p-value against the best of the column (`krona.report.cells`)
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
     missing: str | None = None
     digits: int = 2
-    answers: dict[int, Answers] = field(default_factory=dict)  # targets and predictions by seed, on one test set
+    sample: Sample | None = None  # for tests; None without predictions, or for several test sets
+    test_set: tuple[Any, ...] = ()  # the metrics and the targets of the sample
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
     @property
@@ -63,6 +65,11 @@ class Cell:
     def failed(self) -> bool:
         """True if too many of the predictions are invalid. Such a score is not tested against the best."""
         return any(remark.invalid for remark in self.remarks)
+
+    @property
+    def of_methods(self) -> bool:
+        """True if a test of this score is about the method. With one seed, it is about the trained model."""
+        return self.sample is not None and self.sample.runs > 1
 
     @property
     def seeds(self) -> list[int]:
@@ -142,7 +149,8 @@ class Table:
     split: str = "test"  # the split of its scores, except in columns of the kind "beside"
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
-    tests: dict[tuple[Row, Row, str], SwapTest | None] = field(default_factory=dict)  # paired tests, by task
+    differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)  # of compared rows, by column
+    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # of the differences, corrected
 
     @property
     def warning(self) -> str | None:

@@ -122,8 +122,8 @@ def legend(tables: Sequence[Table]) -> str:
         ("Δ: difference from the paper's number", any(cell.difference is not None for cell in cells)),
     ]
     tied = (
-        "~ not significantly different from it by a paired randomisation test on the task's own metric (10,000 swaps "
-        "of examples, all seeds together, Holm over the column)"
+        "~ not significantly worse by a t-test over examples and seeds (5 % level, Holm over all pairs of rows and all "
+        "tasks of a table)"
     )
     marks = [("* best", any(cell.best for cell in cells)), (tied, any(cell.tied for cell in cells))]
     warned = [(f"{SIGN} a warning: see the note", any(cell.warned for cell in cells))]
@@ -161,9 +161,14 @@ def _summarize_table(table: Table) -> str:
     led: dict[str, list[str]] = {}
     for column in marked:
         row = _leader(table, column)
-        subject = "No row leads" if row is None else f"{row.name}{_cost_words([row])} leads"
+        subject = "No row leads" if row is None else f"{_leader_name(row, column)}{_cost_words([row])} leads"
         led.setdefault(subject, []).append(column.label)
     return f"{'; '.join(f'{subject} on {join_names(labels)}' for subject, labels in led.items())}."
+
+
+def _leader_name(row: Row, column: Column) -> str:
+    """Return the name of a row or, if the row has one seed and the test is about its run, a name of this run."""
+    return row.name if row.cell(column.key).of_methods else f"This run of {row.name}"
 
 
 def _leader(table: Table, column: Column) -> Row | None:
@@ -184,9 +189,11 @@ def _summarize_column(table: Table, column: Column) -> str:
     shown = [_score(row, column) for row in named[:MAX_NAMED]]
     shown += [f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
     if leader := _leader(table, column):
-        lead = f"{leader.name}{_cost_words(named)} leads on {subject} with {cell_value(leader.cell(column.key))}"
+        name, cell = _leader_name(leader, column), leader.cell(column.key)
+        lead = f"{name}{_cost_words(named)} leads on {subject} with {cell_value(cell)}"
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
-        return f"{lead}; all {others} are significantly worse.{_failures(table, column)}"
+        one_seed = "" if cell.of_methods else " One seed cannot show which method is better."
+        return f"{lead}; all {others} are significantly worse.{one_seed}{_failures(table, column)}"
     failures = _failures(table, column)
     if len(named) > 1:
         together = f"{join_names(shown)} are not significantly different{_cost_words(named)}"
