@@ -39,11 +39,19 @@ def record(name: str, i: int) -> dict[str, Any]:
     return {"idx": i, "version": 1.1, "passage": {"text": text, "questions": questions}}
 
 
-def write(folder: Path, name: str, *, train: int = 6, validation: int = 5) -> Path:
+def without_labels(value: Any) -> Any:
+    """Return a line as it is in a test file."""
+    if isinstance(value, dict):
+        return {key: without_labels(one) for key, one in value.items() if key != "label"}
+    return [without_labels(one) for one in value] if isinstance(value, list) else value
+
+
+def write(folder: Path, name: str, *, train: int = 6, validation: int = 5, test: int = 4) -> Path:
     """Write FOLDER/CB/train.jsonl, val.jsonl and, without labels, test.jsonl. Return the task's folder."""
     inner = folder / FOLDERS[name]
     inner.mkdir(parents=True)
-    for file, rows in (("train", train), ("val", validation)):
-        lines = [json.dumps(record(name, i)) for i in range(rows)]
+    for file, rows in (("train", train), ("val", validation), ("test", test)):
+        records = [record(name, i) for i in range(rows)]
+        lines = [json.dumps(without_labels(one) if file == "test" else one) for one in records]
         (inner / f"{file}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return inner

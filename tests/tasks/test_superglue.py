@@ -1,10 +1,13 @@
 """Test the tasks of SuperGLUE: T5's texts, SuperGLUE's JSON lines, splits, and errors of one line."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from krona.cli.check_data import check_data
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.tasks import Data, data_fingerprint, read_parts
@@ -118,3 +121,12 @@ def test_the_nearest_span_is_marked_if_the_index_is_wrong() -> None:
     )
     row = {"text": "* Ann * moved when # she # left.", "label": "true"}
     assert task("wsc").texts(row) == (row["text"],)
+
+
+def test_the_questions_of_each_split_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "multirc")
+    out = io.StringIO()
+    check_data("multirc", ["data=jsonl", f"data.path={tmp_path}"], Console(file=out, width=200))
+    header, _, *rows = out.getvalue().split("\nsplit")[1].splitlines()[:5]
+    assert header.split()[-2:] == ["groups", "from"]
+    assert [row.split()[-2] for row in rows] == ["12", "4", "6"]

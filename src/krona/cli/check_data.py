@@ -78,8 +78,12 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     rows: list[list[Cell]] = []
     for role, facts in splits.facts.items():
         counts = [f"{facts[key]:,}" if key in facts else "" for key in keys]
-        rows.append([role, *counts, getattr(splits, role).part.name])
-    return ["split", *(key.replace("_", " ") for key in keys), "from"], rows
+        split = splits.by_role[role]
+        if split.groups is not None:
+            counts.append(f"{len({*split.groups}):,}")
+        rows.append([role, *counts, split.part.name])
+    groups = [] if splits.train.groups is None else ["groups"]
+    return ["split", *(key.replace("_", " ") for key in keys), *groups, "from"], rows
 
 
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:

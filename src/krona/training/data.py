@@ -140,10 +140,14 @@ def build_data(
 
 
 def _unread_keys(task: Task) -> list[str]:
-    """Return the keys of a task that an encoder does not read, if they add words to the names and the texts."""
+    """Return the keys of a task that an encoder does not read, if they add words to the names and the texts.
+
+    The prefix of SuperGLUE's tasks is left out, because their files set it for T5.
+    """
     plain = " ".join(f"{column} {{{column}}}" for column in task.columns)
-    own_template = task.template.replace(":", "") != plain.replace(":", "")
-    return ["task.template"] * own_template + ["task.prefix"] * (task.prefix is not None)
+    own_template = sorted(task.template.replace(":", "").split()) != sorted(plain.replace(":", "").split())
+    own_prefix = task.prefix is not None and task.kind != "superglue"
+    return ["task.template"] * own_template + ["task.prefix"] * own_prefix
 
 
 def _first_batches(settings: Run, splits: Splits) -> Splits:

@@ -21,8 +21,8 @@ from krona.training.machine import cpu_count
 
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
-    "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
-    f"or {hub.MIRROR}"
+    "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files; "
+    f"data=jsonl for SuperGLUE), or {hub.MIRROR}"
 )
 
 
