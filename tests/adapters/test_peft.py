@@ -35,6 +35,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
 FORMS |= {"pissa": "LORA", "olora": "LORA", "lora_ga": "LORA", "eva": "LORA"}  # with A₀ and B₀, of twice the rank
 FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A", "lora_plus": "LORA"}
+FORMS |= {"rslora": "LORA"}
 FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
 FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "VERA", "hira": "HIRA"}
 LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
@@ -81,7 +82,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 # Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
 SAME_BITS = {"lora", "lora_plus", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
-SAME_BITS |= {"pissa", "olora", "lora_ga", "eva"}
+SAME_BITS |= {"rslora", "pissa", "olora", "lora_ga", "eva"}
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")

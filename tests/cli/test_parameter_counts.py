@@ -27,6 +27,7 @@ COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base
     "adapter": (158_256, 1),
     "lora": (158_208, 1),
     "lora_plus": (158_208, 1),
+    "rslora": (72 * 8 * 1_536 + 47_616, 8),
     "compacter": (161_728, 16),
     "pa": (139_824, 2),
     "krona": (158_208, 576),

@@ -1,5 +1,6 @@
 """Test the check of a config: unknown and missing keys, wrong types, ranges and classes, each with one message."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from krona import surgery
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import normalize
 from krona.config.settings import Placement, Run
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
@@ -38,13 +40,50 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
     assert run.config == configs["krona"]
 
 
+def scale(*typed: str) -> Any:
+    with hydra_session():
+        settings = check.settings(compose_job(normalize(typed)).config)
+    return settings.method.branch_config["scaling"]
+
+
+def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
+    assert scale("method=lora", "method.rank=4", "method.alpha=16") == 4.0
+    assert scale("method=lora", "method.rank=4", "method.alpha=16", "method.rank_stabilised=true") == 8.0
+    assert scale("method=hira", "method.alpha=3") == 3.0, "the default rank"
+    assert scale("method=rslora") == 8 / math.sqrt(8)
+    assert scale("variant=ranks/lora_alpha_8") == 1 / 8
+    with hydra_session():
+        method = check.settings(compose_job(normalize(["method=lokr", "method.alpha=3"])).config).method
+    assert (method.alpha, method.branch_config["alpha"]) == (None, 3), "LoKr has its own alpha"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["method=lora", "method.alpha=16", "method.scaling=2"],
+         "method.alpha=16 and method.scaling=2 both set the scale"),
+        (["method=lora", "method.alpha=0"], "method.alpha=0 must be greater than 0"),
+        (["method=lora", "method.alpha=x"], "method.alpha='x' must be a valid number"),
+        (["method=lora", "method.rank_stabilised=true"], "method.rank_stabilised=true needs method.alpha"),
+        (["method=krona", "method.alpha=3"], "method.alpha=3 needs a branch with a rank and a scaling. Kronecker"),
+        (["method=full", "method.alpha=3"], "method.alpha=3 needs a branch with a rank and a scaling. This method"),
+        (["method=lora", "method.dropout=1"], "method.dropout=1 must be less than 1"),
+    ],
+)  # fmt: skip
+def test_a_wrong_alpha_or_dropout_is_one_message(typed: list[str], message: str) -> None:
+    with hydra_session(), pytest.raises(KronaError) as caught:
+        check.settings(compose_job(normalize(typed)).config)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("path", "suggestion"),
     [
         ("typo", "choose from backbone"),
         ("sede", "did you mean 'seed'"),
         ("method.scalling", "did you mean 'scaling'"),
-        ("method.rank", "choose from bias"),
+        ("method.rank", "choose from alpha, bias"),
         ("method.target_module", "did you mean 'target_modules'"),
         ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
         ("optimizer.weight_decays", "did you mean 'weight_decay'"),

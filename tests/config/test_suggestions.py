@@ -33,7 +33,8 @@ EXAMPLES = {
     "backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb", "sweep": "mine", "overwrite": "true",
     "logger.wandb.project": "mine", "logger.wandb.tags": "[a]", "trainer.accelerator": "cpu", "data.path": "FOLDER",
     "method.target_modules": "[q]", "trainer.compile": "true", "trainer.gradient_checkpointing": "true",
-    "trainer.bucket_by_length": "true", "backbone.tokenizer": "FOLDER",
+    "trainer.bucket_by_length": "true", "backbone.tokenizer": "FOLDER", "method.rank_stabilised": "true",
+    "method.dropout": "0.1",
 }  # fmt: skip
 
 
@@ -46,7 +47,8 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         "pytorch_lightning" in instead or "scheduler" in key or key.startswith("callbacks")
     )  # imports; tests/training/test_lightning.py has both
     if all("=" in item for item in arguments) and not slow:  # otherwise the suggestion is a sentence
-        arguments += ["method=lora"] if key == "method.rank" and len(arguments) == 1 else []
+        of_lora = key in ("method.rank", "method.alpha", "method.rank_stabilised") and "method=lora" not in arguments
+        arguments += ["method=lora"] if of_lora else []
         arguments = normalize(arguments)
         plain = check.settings(composer.job([]).config).config
         changed = check.settings(composer.job(arguments).config, own=True).config
@@ -61,7 +63,7 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("model=t5-base", "backbone=t5_base"),
         ("model_name_or_path=google-t5/t5-base", "backbone=t5_base"),
         ("model=google/mt5-small", "backbone=hub backbone.name=google/mt5-small"),
-        ("method.lora_alpha=16", "method.scaling=16 (lora_alpha / rank, for the default rank 1)"),
+        ("method.lora_alpha=16", "method.alpha=16"),
         ("tags=[a,b]", "logger=wandb logger.wandb.tags=[a,b]"),
         ("backbone=sentence-transformers/all-MiniLM-L6-v2", "backbone=minilm_l6"),
         ("task=sst-2", "task=sst2"),

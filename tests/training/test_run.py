@@ -216,8 +216,10 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert log.count("  epoch  1/3") == 1
 
 
-def test_rates_by_group_resume_to_the_same_bits(overrides: list[str], processes: Any, tmp_path: Path) -> None:
-    chosen = [*overrides, "++optimizer.lr_factors={A: 0.25, B: 4}"]
+def test_rates_by_group_and_dropout_resume_to_the_same_bits(
+    overrides: list[str], processes: Any, tmp_path: Path
+) -> None:
+    chosen = [*overrides, "++optimizer.lr_factors={A: 0.25, B: 4}", "+method.dropout=0.3"]
     whole, _ = finish(tmp_path / "whole", *chosen)
     run_killed(processes, config(*chosen), tmp_path / "again", ("step", 5))
     resumed, said = finish(tmp_path / "again", *chosen)

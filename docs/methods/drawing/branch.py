@@ -150,7 +150,7 @@ class Branch:
             made = f"{f'σ({made})' if number and non_linear else made} {words}" + (" + b" if biases[number] else "")
         if self.frozen:
             made += f" - {x} {self.frozen}"
-        scaled = float(method.get("scaling", 1)) != 1
+        scaled = float(method.get("scaling", 1)) != 1 or bool(method.get("rank_stabilised"))
         made = (f"s ({made})" if re.search(" [+-] ", made) else f"s {made}") if scaled else made
         return made + {"scale": f" + s_{{res}} {x}", "sigmoid": f" + σ(s_{{res}}) {x}"}.get(
             str(method.get("residual")), ""

@@ -4,6 +4,7 @@
 class are compared with its signature. The objects are created later, by `krona.config.targets`.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -93,9 +94,13 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
     if target is None and "target_modules" in unknown:
         problems.append("method._target_, the class of the branch, is missing")
+    own = [key for key in METHOD_KEYS if key not in arguments]  # LoKr and CDKA have an argument alpha
     plain, placement, branch_config = (
-        {key: config[key] for key in keys if key in config} for keys in (METHOD_KEYS, placement_keys, arguments)
+        {key: config[key] for key in keys if key in config} for keys in (own, placement_keys, arguments)
     )
+    if target is None or branch is not None:
+        with problems.collect():
+            branch_config |= _scale_by_rank(branch, plain, branch_config)
     if branch is not None:
         problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
     if target is not None and not placement.get("target_modules"):
@@ -103,6 +108,28 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
+
+
+def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[str, Any]) -> dict[str, float]:
+    """Return the argument ``scaling`` of a branch whose method sets ``alpha``, or no argument."""
+    alpha, stabilised, scaling = plain.get("alpha"), plain.get("rank_stabilised"), branch_config.get("scaling")
+    if alpha is None:
+        if stabilised:
+            raise KronaError("method.rank_stabilised=true needs method.alpha, because the scale is alpha / √rank.")
+        return {}
+    known = {} if branch is None else parameters(branch)
+    if not {"rank", "scaling"} <= known.keys():
+        label = "This method" if branch is None else branch.__name__
+        raise KronaError(f"method.alpha={alpha} needs a branch with a rank and a scaling. {label} does not have both.")
+    if scaling is not None:
+        raise KronaError(
+            f"method.alpha={alpha} and method.scaling={scaling} both set the scale. Remove one of them, or set "
+            "method.scaling=null."
+        )
+    rank = branch_config.get("rank", known["rank"].default)
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in (alpha, rank)) or rank < 1:
+        return {"scaling": 1.0}  # the value is reported later
+    return {"scaling": alpha / (math.sqrt(rank) if stabilised else rank)}
 
 
 def _optimizer(config: Mapping[str, Any], find_class: FindClass) -> s.Optimizer:

@@ -43,6 +43,9 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
     if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
+    is_shipped = str(config.get("method", {}).get("_target_")).startswith("krona.methods.")
+    if is_shipped and is_overridden("method.alpha", overrides) and not is_overridden("method.scaling", overrides):
+        config["method"].pop("scaling", None)  # alpha replaces the scaling of the YAML file
     asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
     if asked is None:
         has_recipe = chosen.get("recipe") in (None, *choices("recipe"))

@@ -39,6 +39,10 @@ class Method:
     branch_config: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `Placement` that the config sets."""
+    alpha: Annotated[float, Gt(0)] | None = None
+    """The scale is s = alpha / rank, instead of ``scaling``. For branches with the arguments rank and scaling."""
+    rank_stabilised: bool = False
+    """With alpha, the scale is s = alpha / √rank (rsLoRA)."""
     task_prefix: bool = False
     """Put the task's name before the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"

@@ -13,6 +13,7 @@ names and saved files stay the same.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # classes of transformers with the same result in fp32, and with the same attribute names for weight and epsilon
@@ -130,16 +131,16 @@ class LaneDropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if (
-            not self.training
-            or not 0 < self.p < 1
-            or self.inplace
-            or x.device.type != "cpu"
-            or torch.compiler.is_compiling()
-            or under_functorch()
-        ):
+        if not self.training or not 0 < self.p < 1 or self.inplace:
             return super().forward(x)
-        return x * scaled_mask(x, self.p)
+        return drop(x, self.p)
+
+
+def drop(x: Tensor, p: float) -> Tensor:
+    """Return x after dropout with a probability 0 < p < 1, as `LaneDropout` computes it in training."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or under_functorch():
+        return F.dropout(x, p)
+    return x * scaled_mask(x, p)
 
 
 def scaled_mask(x: Tensor, p: float) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -29,6 +29,8 @@ class Placement:
     """Whether the output of a sequential or before branch is added to its input, or replaces it."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
     """The number of branches at each target module."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share p of a branch's input that is dropped in training. The rest is multiplied by 1/(1-p)."""
     magnitude: bool = False
     """Whether to train the norm of each row of the merged weight, as DoRA does."""
     train_layer_norms: bool = True
@@ -60,8 +62,8 @@ class InsertOptions(Placement):
             raise KronaError(f"method.{key}={values[str(key)]!r} is invalid: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options for an adapter's file. They include ``head`` only if there is a head."""
-        return {key: value for key, value in vars(self).items() if key != "head" or value}
+        """Return the options for an adapter's file. They include ``head`` and ``dropout`` only if they are set."""
+        return {key: value for key, value in vars(self).items() if key not in ("head", "dropout") or value}
 
 
 def list_placements(options: Mapping[str, Any]) -> list[Any]:

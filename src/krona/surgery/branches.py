@@ -45,7 +45,7 @@ def build_branches(
             continue
         first = None if match.first is None else unwrap(model.get_submodule(match.first))
         _check_place(model, place, base, first, position)
-        placement = BranchPlacement(position, options.inner_residual)
+        placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
         branches = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
         one: Any

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.t5_modules import under_functorch
+from krona.kernels.t5_modules import drop, under_functorch
 from krona.messages import KronaError
 from krona.methods.placement import Position
 from krona.surgery.layers import weight_matrix
@@ -23,6 +23,7 @@ class BranchPlacement:
 
     placement: Position
     inner_residual: bool  # the output of a sequential or before branch is added to its input, and does not replace it
+    dropout: float = 0.0  # of the input of each branch, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
         """Return the widths of a branch at a module d_in → d_out."""
@@ -136,8 +137,10 @@ class Adapted(nn.Module):
         place = self.places[name]
         if place.placement != "parallel":
             for branch in branches:
-                y = y + branch(y) if place.inner_residual else branch(y)
+                update = branch(self._drop(name, y))
+                y = y + update if place.inner_residual else update
             return y
+        x = self._drop(name, x)
         first, *others = branches
         if hasattr(first, "add_to"):
             y = first.add_to(y, x, *others)
@@ -149,12 +152,18 @@ class Adapted(nn.Module):
             y = self.magnitudes[name](y, weight_matrix(self.base), delta, self.base.bias)
         return y
 
+    def _drop(self, name: str, x: Tensor) -> Tensor:
+        """Return the input of a branch after dropout, which is active only in training."""
+        p = self.places[name].dropout
+        return drop(x, p) if p and self.training else x
+
     def _in_one_step(self, name: str) -> bool:
         """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
         base, branches = self.base, self.branches[name]
         return (
             type(base) is nn.Linear
             and self.places[name].placement == "parallel"
+            and not (self.training and self.places[name].dropout)
             and len(branches) == 1  # type: ignore[arg-type]
             and hasattr(branches[0], "beside")  # type: ignore[index]
             and name not in self.magnitudes
