@@ -33,6 +33,10 @@ class KronaError(Exception):
         return visible(super().__str__())
 
 
+class UnreachableError(KronaError):
+    """The error for a data set or a backbone that is not cached, while the Hub cannot be reached."""
+
+
 def visible(text: str) -> str:
     """Escape control characters (such as ``\\x1b``) and unpaired surrogates in a text. Keep line ends and tabs."""
     if text.isascii() and text.isprintable():  # a shortcut for most texts

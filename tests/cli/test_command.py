@@ -74,6 +74,11 @@ def test_without_a_network_it_is_one_message_after_one_connection_attempt(tmp_pa
     with running(Dropping, attempts=attempts) as url:
         offline = Hub(url=url).environment(tmp_path / "home")
         done = train(tmp_path / "outputs", "method=krona", "task=rte", env=offline, cwd=tmp_path / "elsewhere")
+        several = train(
+            tmp_path / "more", "-m", "method=krona,lora", "task=rte", env=offline, cwd=tmp_path / "elsewhere"
+        )
+        del attempts[1:]
+    assert (several.returncode, several.stdout, several.stderr) == (1, "2 runs\n", done.stderr)
     assert len(attempts) == 1  # the libraries would repeat their requests for half a minute
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()

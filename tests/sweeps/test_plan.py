@@ -132,8 +132,8 @@ def test_a_typed_axis_replaces_that_of_the_sweep() -> None:
 )
 def test_the_overrides_of_a_table(number: str, typed: list[str], overrides: list[str]) -> None:
     assert plan.table_overrides(number, typed) == overrides
-    with pytest.raises(KronaError, match=r"Table 3 has no runs.*lora_ga, 10, "):
-        plan.table_overrides("3", typed)
+    with pytest.raises(KronaError, match=r"Table 30 has no runs.*lora_ga, 10, "):
+        plan.table_overrides("30", typed)
 
 
 @pytest.mark.parametrize(("number", "method"), [("14", "lora"), ("16", "krona"), ("18", "krona_b_res")])

@@ -20,7 +20,7 @@ from krona.config.compose import build_job, compose_job, hydra_session, runs_fol
 from krona.config.multirun import expand
 from krona.config.targets import KINDS
 from krona.formatting import say
-from krona.messages import KronaError
+from krona.messages import KronaError, UnreachableError
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.training.library_warnings import quiet_libraries
 
@@ -52,7 +52,8 @@ def job(cfg: DictConfig) -> "Job":
     try:
         done = _run(cfg, console, multirun=multirun)
     except KronaError as error:
-        if not multirun:
+        # If the Hub cannot be reached, all runs of the command would fail.
+        if not multirun or (isinstance(error, UnreachableError) and hydra_config.job.num == 0):
             raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints another line first
         done = _failed(overrides, str(error))
     except Exception as error:  # a bug of krona

@@ -176,16 +176,23 @@ def _counts(jobs: Sequence[Job]) -> str:
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    equal: dict[str, list[str]] = {}
+    lines: list[tuple[Job, str]] = []
     for job in _done_jobs(jobs):
         assert job.result is not None
-        for line in remark_lines(job.result, job.folder):
-            equal.setdefault(DIFFERENT.sub("", line), []).append(f"{job.result.run_id}: {line}")
-    lines = [
+        lines += [(job, line) for line in remark_lines(job.result, job.folder)]
+    return _group(lines, jobs)
+
+
+def _group(lines: Sequence[tuple[Job, str]], jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each text. Texts that differ only in quoted words and numbers share a line."""
+    equal: dict[str, list[str]] = {}
+    for job, line in lines:
+        equal.setdefault(DIFFERENT.sub("", line), []).append(f"{job.run_id}: {line}")
+    grouped = [
         found[0] if len(found) == 1 else f"{len(found)} of {amount(len(jobs), 'run')}, such as {found[0]}"
         for found in equal.values()
     ]
-    return first_few(lines, MAX_LINES)
+    return first_few(grouped, MAX_LINES)
 
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
@@ -198,7 +205,7 @@ def _notes(jobs: Sequence[Job]) -> list[str]:
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:
-    lines = [f"{job.run_id}: {job.error}" for job in jobs if job.error]
+    lines = _group([(job, job.error) for job in jobs if job.error], jobs)
     if any(job.result is not None and job.result.status == "failed" for job in jobs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

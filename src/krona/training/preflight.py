@@ -13,7 +13,7 @@ from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build_optimizer
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, UnreachableError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.devices import num_processes
@@ -39,6 +39,7 @@ def require(
 
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
+        UnreachableError: the settings have no problems, but the Hub is needed and cannot be reached.
     """
     problems, method = Problems(), settings.method
     with problems.collect():
@@ -53,14 +54,14 @@ def require(
     if starts:
         with problems.collect():
             _check_lightning(settings)
-        with problems.collect():
-            _check_downloads(settings)
     if settings.trainer.frozen_in_bf16 and method.placement.get("train_backbone"):
         problems.append(
             f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "
             "trainer.precision=bf16-mixed."
         )
     problems.raise_all()
+    if starts:
+        _check_downloads(settings)
     return _insert_without_weights(settings) if insert else ({}, [])
 
 
@@ -104,7 +105,7 @@ def _check_downloads(settings: Run) -> None:
         revision = f" (revision {backbone.revision})" if backbone.revision else ""
         missing.append(f"the backbone {backbone.name}{revision}")
     if missing:
-        raise KronaError(
+        raise UnreachableError(
             f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "
             f"reached: {reason}. {OFFLINE_ADVICE}"
         )
