@@ -21,10 +21,12 @@ COLUMNS = {
     "mnli": ["premise", "hypothesis"],
     "qnli": ["question", "sentence"],
     "qqp": ["question1", "question2"],
+    "copa": ["premise", "question", "choice1", "choice2"],
+    "wic": ["sentence1", "sentence2", "word"],
 }
 
 
-@pytest.mark.parametrize("task", generated.TASKS)
+@pytest.mark.parametrize("task", generated.MAKERS)
 def test_splits_share_no_pair(task):
     rows = [row for split in generated.SPLIT_ROWS for row in generated.generate(task, split)]
     together = [generated.texts_key(row) for row in rows]
@@ -32,16 +34,20 @@ def test_splits_share_no_pair(task):
 
 
 def test_the_shipped_files_are_what_the_script_gives() -> None:
-    digest = hashlib.blake2b(digest_size=6)
-    for task in generated.TASKS:
-        for split in generated.SPLIT_ROWS:
-            digest.update(json.dumps(generated.generate(task, split), sort_keys=True).encode())
-    assert f"sample-1-{digest.hexdigest()}" == sample.FINGERPRINT
+    for tasks, name, fingerprint in (
+        (generated.TASKS, "sample", sample.FINGERPRINT),
+        (generated.SUPERGLUE, "superglue", sample.SUPERGLUE_FINGERPRINT),
+    ):
+        digest = hashlib.blake2b(digest_size=6)
+        for task in tasks:
+            for split in generated.SPLIT_ROWS:
+                digest.update(json.dumps(generated.generate(task, split), sort_keys=True).encode())
+        assert f"{name}-1-{digest.hexdigest()}" == fingerprint
     shipped = {path: gzip.decompress(path.read_bytes()).decode() for path in sample.FILES.rglob("*.gz")}
     assert shipped == dict(generated.make_files())
 
 
-@pytest.mark.parametrize("task", ["cola", "rte", "mrpc", "sst2", "mnli", "qnli", "qqp"])
+@pytest.mark.parametrize("task", ["cola", "rte", "mrpc", "sst2", "mnli", "qnli", "qqp", "copa", "wic"])
 def test_single_words_do_not_predict_the_label(task):
     splits = [generated.generate(task, split) for split in ("train", "test")]
     texts = [[" ## ".join(str(row[c]) for c in COLUMNS[task]) for row in rows] for rows in splits]

@@ -41,6 +41,7 @@ RUNS = {
     "scalings": 30,
     "shapes_by_task": 56,
     "train_rows": 96,
+    "superglue": 54,
     "rank_at_budget": 60,
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Data, Task, data_fingerprint
-from krona.tasks.sample import FOLDERS, sample_files
+from krona.tasks.sample import FOLDERS, SUPERGLUE, sample_files
 from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import own_files, require_files
 from tasks.glue_files import NAMES, label, task, write
@@ -114,9 +114,9 @@ def test_data_and_task_must_fit() -> None:
         sample_files("wnli")
 
 
-def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Path) -> None:
+def test_sample_tasks_are_read_as_their_benchmark_and_come_in_their_own_splits(tmp_path: Path) -> None:
     written = [str(path.relative_to(tmp_path)) for path in write_sample(tmp_path)]
-    assert len(written) == len(set(written)) == 26
+    assert len(written) == len(set(written)) == 32
     assert {"CoLA/test.tsv", "MNLI/test_matched.tsv", "MNLI/test_mismatched.tsv"} <= {*written}
     for name in FOLDERS:
         shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # both settings have no effect
@@ -125,7 +125,7 @@ def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Pa
         assert shipped.dev.ids[:2] == ["dev-0", "dev-1"]
         assert not set(shipped.train.sources) & set(shipped.test.sources)
         rule = "halve_validation" if name != "mnli" else "mnli"
-        official = load(task(name, split=rule), kind="tsv", path=str(tmp_path))
+        official = load(task(name, split=rule), kind="jsonl" if name in SUPERGLUE else "tsv", path=str(tmp_path))
         assert (official.train.sources, official.train.targets) == (shipped.train.sources, shipped.train.targets)
     assert official.dev.sources != shipped.dev.sources
 

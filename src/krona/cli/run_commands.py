@@ -74,7 +74,7 @@ def init(folder: Annotated[Path, typer.Argument(help="output folder; files are n
 
 @app.command()
 def sample(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")]) -> None:
-    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels.
+    """Write the ten sample tasks as files: generated sentences with the columns of GLUE and SuperGLUE.
 
     Existing files are never replaced.
     """

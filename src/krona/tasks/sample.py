@@ -1,6 +1,7 @@
-"""Find and write the files of the sample tasks: eight small tasks that are part of the package.
+"""Find and write the files of the sample tasks: ten small tasks that are part of the package.
 
-The tasks have GLUE's columns and file layout, but generated rows, so their scores are not GLUE scores. The script
+The tasks have the columns and file layout of GLUE or SuperGLUE, but generated rows, so their scores are not scores on
+GLUE or SuperGLUE. The script
 `scripts/nano/sample_tasks.py` generates the files.
 """
 
@@ -11,13 +12,17 @@ from pathlib import Path
 from krona.messages import KronaError
 from krona.safe_files import write_new
 
-FINGERPRINT = "sample-1-315002c8a97a"  # hash of the rows; a test compares it with the hash of the generated rows
+# hashes of the rows; a test compares them with the hashes of the generated rows
+FINGERPRINT = "sample-1-315002c8a97a"
+SUPERGLUE_FINGERPRINT = "superglue-1-cc151c10c9b4"
 FILES = Path(__file__).with_name("sample_tasks")
 FOLDERS = {
     "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",
-    "qqp": "QQP",
+    "qqp": "QQP", "copa": "COPA", "wic": "WiC",
 }  # fmt: skip
+SUPERGLUE = ("copa", "wic")
 SPLITS = {"train": "train", "dev": "dev", "test": "test"}  # split → file
+SUPERGLUE_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 MNLI_SPLITS = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 
 
@@ -25,15 +30,22 @@ def sample_files(name: str) -> dict[str, Path]:
     """Return the files of a sample task by split (train, dev and test)."""
     if name not in FOLDERS:
         raise KronaError(f"Unknown sample task '{name}'. Choose one of {', '.join(FOLDERS)}.")
-    splits = MNLI_SPLITS if name == "mnli" else SPLITS
-    return {split: FILES / FOLDERS[name] / f"{file}.tsv.gz" for split, file in splits.items()}
+    splits, ending = MNLI_SPLITS if name == "mnli" else SPLITS, "tsv"
+    if name in SUPERGLUE:
+        splits, ending = SUPERGLUE_SPLITS, "jsonl"
+    return {split: FILES / FOLDERS[name] / f"{file}.{ending}.gz" for split, file in splits.items()}
+
+
+def sample_fingerprint(name: str) -> str:
+    """Return the hash of the rows of all sample tasks of the same benchmark."""
+    return SUPERGLUE_FINGERPRINT if name in SUPERGLUE else FINGERPRINT
 
 
 def write(folder: Path) -> list[Path]:
     """Write all files of the sample tasks to ``folder``, uncompressed, and return their paths.
 
-    The folders and files have the names of GLUE's download. For MNLI, dev_matched.tsv contains the test split of the
-    sample task and dev_mismatched.tsv its dev split.
+    The folders and files have the names of the downloads of GLUE and SuperGLUE. For MNLI, dev_matched.tsv contains the
+    test split of the sample task and dev_mismatched.tsv its dev split.
 
     Raises:
         KronaError: one of the files exists. Nothing was written.
