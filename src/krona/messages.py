@@ -122,17 +122,27 @@ def _is_secret(key: Any, value: Any) -> bool:
 
 def format_validation_error(error: Any, most: int = 3) -> str:
     """Return the first ``most`` errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     lines = []
     for one in found[:most]:
         place = shorten(".".join(map(str, one["loc"]))) or "the content"
-        match one["type"]:
-            case "missing":
-                lines.append(f"{place} is missing")
-            case "extra_forbidden" | "unexpected_keyword_argument":
-                lines.append(f"{place} is unknown")
-            case "json_invalid":
-                lines.append(str(one["msg"]))
-            case _:
-                lines.append(f"{place} is {shorten(repr(one['input']))}: {one['msg'].removeprefix('Input ')}")
+        lines.append(str(one["msg"]) if one["type"] == "json_invalid" else describe_problem(one, place, one["input"]))
     return "; ".join(lines + ([f"{len(found) - most} more"] if len(found) > most else []))
+
+
+def describe_problem(problem: Mapping[str, Any], key: str, value: Any) -> str:
+    """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``."""
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"{key} is unknown"
+        case "value_error":
+            return str(problem["ctx"]["error"])
+    return f"{key}={shorten(repr(value), 300)} {expected_value(problem)}"
+
+
+def expected_value(problem: Mapping[str, Any]) -> str:
+    """Return what a pydantic error expects, such as ``must be true or false``."""
+    expected = str(problem["msg"]).replace("Input should be", "must be").replace("Input should have", "must have")
+    return expected.replace("a valid boolean", "true or false").replace("a valid array", "a list")

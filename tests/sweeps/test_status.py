@@ -77,7 +77,7 @@ def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) 
     runs.append(RunState("method=nosuch", "wrong"))
     counts = {"method=lora,pa": 3, "task=mrpc": 1, "seed=7": 1, "method=nosuch": 1, "run=krona-": 2}
     for where, count in counts.items():
-        assert len(status.filter_runs(runs, [where], status.filter_value, status.KEYS)) == count
+        assert len(status.filter_runs(runs, [where], status._filter_value, status.KEYS)) == count
 
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,19 +25,23 @@ from krona.metrics.power import (
 )
 from krona.metrics.statistics import mcnemar
 from krona.paper import TASKS, read_paper_table
+from krona.tasks.notes import OFFICIAL_ROWS
 
-# The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
-TEST_SETS = {
-    "cola": Errors("matthews", 522, positive=721 / 1043),
-    "rte": Errors("accuracy", 139),
-    "mrpc": Errors("f1", 204, positive=279 / 408),
-    "sst2": Errors("accuracy", 872),
-    "stsb": Errors("correlation", 750),
-    "mnli": Errors("accuracy", 9815),
-    "qnli": Errors("accuracy", 5463),
-    "qqp": Errors("accuracy", 40430),
-}
-MNLI_DEV = Errors("accuracy", 9832)  # for Table 9, which prints the best dev scores
+METRICS = {"cola": "matthews", "mrpc": "f1", "stsb": "correlation"}  # all other tasks: accuracy
+POSITIVE = {"cola": 721 / 1043, "mrpc": 279 / 408}  # shares in the whole validation sets, for Matthews and F1
+HALVED = ("cola", "rte", "mrpc", "stsb")  # tasks whose test set is the larger half of the validation rows
+
+
+def _test_set(task: str) -> Errors:
+    """Return the test set of a GLUE task with data.protocol=table1 (docs/fidelity.md, Data)."""
+    rows = OFFICIAL_ROWS[task]
+    validation = rows.get("validation", rows.get("validation_matched", 0))
+    examples = (validation + 1) // 2 if task in HALVED else validation
+    return Errors(METRICS.get(task, "accuracy"), examples, positive=POSITIVE.get(task, 0.5))
+
+
+TEST_SETS = {task: _test_set(task) for task in TASKS}
+MNLI_DEV = Errors("accuracy", OFFICIAL_ROWS["mnli"]["validation_mismatched"])  # Table 9 prints the best dev scores
 WITH_TASKS = ("1", "4", "5", "6", "9")
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from krona.config.settings import STRICT
 from krona.config.suggestions import find_habit, unknown_key
-from krona.messages import KronaError
+from krona.messages import KronaError, describe_problem, expected_value
 
 T = TypeVar("T")
 CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # of hydra.utils.instantiate
@@ -109,19 +109,16 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
     for problem in error.errors(include_url=False):
         path = _path_in(values, problem["loc"])
         key = f"{prefix}{path[0]}" if path else prefix
-        expected = problem["msg"].replace("Input should be", "must be")
-        expected = expected.replace("a valid boolean", "true or false").replace("a valid array", "a list")
-        if problem["type"] == "value_error":
-            lines[key] = str(problem["ctx"]["error"])
-        elif problem["type"] == "missing":
-            has_too_few = path and path[0] in values
-            lines[key] = f"{key}={values[str(path[0])]!r} has too few values" if has_too_few else f"{key} is missing"
+        value = values.get(str(path[0])) if path else None
+        if problem["type"] == "missing" and value is not None:
+            lines[key] = f"{key}={value!r} has too few values"
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines[key] = unknown_key(key, known, value=values[str(path[0])])
-        elif key not in lines:
-            item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
-            lines[key] = f"{key}={values[str(path[0])]!r}{item} {expected}"
-        elif len(path) == 1 and expected not in lines[key]:  # another type of the same union
+            lines[key] = unknown_key(key, known, value=value)
+        elif key not in lines or problem["type"] == "value_error":
+            lines[key] = describe_problem(problem, key, value)
+            if len(path) > 1:
+                lines[key] += f" (item {'.'.join(map(str, path[1:]))})"
+        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:  # another type of a union
             lines[key] += f", or {expected.removeprefix('must be ')}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]

@@ -14,7 +14,7 @@ from krona.paths import choice_files
 from krona.report.sections import Section, find_section
 from krona.runs import file_names
 from krona.runs import sweep as sweep_runs
-from krona.runs.filters import filter_runs
+from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.frame import column_values, summaries
 from krona.runs.predictions import unusable_result
@@ -140,6 +140,13 @@ def _settings(result: Result, config: Mapping[str, Any], *, drawn: bool) -> Sett
     return {**found, **{key: value for key, value in content.items() if value is not None}}
 
 
+@lru_cache(maxsize=10_000)
+def _flatten(config: str) -> Settings:
+    """Return the settings of a part of a config, given as JSON. Most runs have many equal parts."""
+    counted = canonical(json.loads(config))
+    return {key: as_text(value) for key, value in flatten(counted)} if counted else {}
+
+
 def read_setting(run: Any, key: str) -> str | None:
     """Return a run's value of a key of its settings or of its config, or None if the run does not have this key."""
     if key in run.settings:
@@ -151,13 +158,8 @@ def read_setting(run: Any, key: str) -> str | None:
 
 
 def _filter_value(run: Any, key: str) -> str | None:
-    if key in ("method", "task", "seed", "run_id", "status"):
-        return str(getattr(run, key))
-    if key == "run":
-        return str(run.run_id)
-    if key in ("sweep", "state"):  # krona status and krona list name the status "state"
-        return str(run.result.config.get("sweep") if key == "sweep" else run.status)
-    return read_setting(run, key) or read_setting(run, f"method.{key}")
+    known = run.settings.get(key) or run.settings.get(f"method.{key}")
+    return known or filter_value(run.run_id, run.status, run.result.config, key)
 
 
 def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:

@@ -1,9 +1,10 @@
 """Select runs by conditions such as ``method=krona,lora`` (the option --where)."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from krona.messages import KronaError, did_you_mean
+from krona.runs.run_id import as_text, canonical
 
 T = TypeVar("T")
 
@@ -38,6 +39,25 @@ def filter_runs(
             matching |= fitting
         kept = [run for run in kept if found.get(id(run)) in matching]
     return kept
+
+
+def filter_value(run_id: str, state: str, config: Mapping[str, Any], key: str) -> str | None:
+    """Return the value of a key for `filter_runs`: of the run, or of its config, in which ``method.`` may be left out.
+
+    The value of a section of the config, such as ``task``, is its name.
+    """
+    if key in ("run", "run_id"):
+        return run_id
+    if key in ("state", "status"):
+        return state
+    for path in (key, f"method.{key}"):
+        value: Any = config
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value.get("name") if isinstance(value, Mapping) else value
+        if value is not None:
+            return as_text(canonical(value))
+    return None
 
 
 def _matches(text: str, key: str, wanted: str) -> bool:

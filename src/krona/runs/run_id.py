@@ -130,13 +130,13 @@ def _counts(path: str, value: Any) -> bool:
     return not (is_callback and value.get("_target_") in OBSERVERS)
 
 
-def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Yield pairs of a dotted key and its value as text. Factor shapes are written as 32x24."""
+def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tuple[str, Any]]:
+    """Yield pairs of a key such as ``method.name`` and its value, which is not a mapping, or is empty."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from flatten(item, f"{path}.{key}" if path else str(key))
+            yield from flatten(item, f"{path}{separator}{key}" if path else str(key), separator=separator)
     else:
-        yield path, as_text(value)
+        yield path, value
 
 
 def as_text(value: Any) -> str:

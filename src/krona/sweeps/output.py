@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, scores, table, terminal_width
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
+from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import remark_lines
+from krona.sweeps.status import result_cells
 from krona.training.job import WORDS, Job, code_change
 from krona.training.summary import heading, outputs_option
 
@@ -91,8 +94,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     rows = [_values(job) for job in jobs]
     names = dict.fromkeys(name for row in rows for name in row)
     axes = [name for name in names if len({row.get(name) for row in rows}) > 1]
-    measures = [_measures(job) for job in jobs]
-    counts = {parameters for _, _, parameters, _ in measures} - {""}
+    counts = {_parameters(job) for job in jobs} - {""}
     finished = [row for row, job in zip(rows, jobs, strict=True) if job.result is not None]
     title = [finished[0][name] for name in ("method", "task", "data") if name not in axes] if finished else []
     title += [f"{count} trainable parameters" for count in counts if len(counts) == 1]
@@ -100,10 +102,11 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     if title:
         say(console, ", ".join(title))
     cells = [
-        [*(row.get(name, "") for name in axes), dev, test, count if len(counts) > 1 else "", time, WORDS[job.state]]
-        for job, row, (dev, test, count, time) in zip(jobs, rows, measures, strict=True)
-    ]
-    headings = [*_shorten_keys(axes), "dev", "test", "parameters", "time", "state"]
+        [*(row.get(name, "") for name in axes), *result_cells(job.result), _parameters(job) if len(counts) > 1 else "",
+         WORDS[job.state]]
+        for job, row in zip(jobs, rows, strict=True)
+    ]  # fmt: skip
+    headings = [*_shorten_keys(axes), "dev", "test", "time", "parameters", "state"]
     say(console, table(headings, cells, width=terminal_width(console), left=LEFT))
     say(console, "")
     for job in jobs:
@@ -130,12 +133,8 @@ def _values(job: Job) -> dict[str, str]:
     return values
 
 
-def _measures(job: Job) -> list[str]:
-    if (result := job.result) is None:
-        return [""] * 4
-    scores = [f"{part['score']:.2f}" if part else "" for part in (result.dev, result.test)]
-    parameters = "" if result.trainable_params is None else f"{result.trainable_params:,}"
-    return [*scores, parameters, duration(result.times["total"]) if "total" in result.times else ""]
+def _parameters(job: Job) -> str:
+    return "" if job.result is None or job.result.trainable_params is None else f"{job.result.trainable_params:,}"
 
 
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
@@ -159,8 +158,7 @@ def _done_jobs(jobs: Iterable[Job]) -> list[Job]:
 
 def _format_value(text: str) -> str:
     """Format a list that begins with a shape as ``32x24``. Return any other value without its quotation marks."""
-    shape = re.match(r"\[\[(\d+), ?(\d+)\]", text)
-    return f"{shape[1]}x{shape[2]}" if shape else text.strip("'\"")
+    return as_text(yaml.safe_load(text)) if text.startswith("[[") else text.strip("'\"")
 
 
 def _shorten_keys(names: Sequence[str]) -> list[str]:

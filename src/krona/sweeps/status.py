@@ -12,7 +12,7 @@ from rich.text import Text
 
 from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import KronaError, amount
-from krona.runs.filters import filter_runs
+from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import OPEN, RunFolder, RunState, State
 from krona.runs.frame import summaries
 from krona.runs.result import Result
@@ -39,7 +39,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
         runs = plan(load_command(outputs, sweep), outputs=outputs, source=command_file(outputs, sweep))
     if not runs:
         raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
-    runs = filter_runs(runs, where, filter_value, KEYS)
+    runs = filter_runs(runs, where, _filter_value, KEYS)
     if not runs:
         raise KronaError(f"No run has {' and '.join(where)}.")
     return runs
@@ -58,18 +58,11 @@ def all_runs(outputs: Path) -> list[RunState]:
     return runs
 
 
-def filter_value(run: RunState, key: str) -> str | None:
-    """Return the value of a run's key for `krona.runs.filters.filter_runs`, or None for a key outside `KEYS`."""
-    if key not in KEYS:
-        return None
-    if key in ("run", "state"):
-        return run.run_id if key == "run" else run.state
-    if run.result is not None:
-        return str(getattr(run.result, key))
-    if run.config is None:  # a wrong run, whose name is its overrides
-        return dict(item.split("=", 1) for item in run.run_id.split() if "=" in item).get(key)
-    value = run.config.get(key, "")
-    return str(value.get("name", "") if isinstance(value, Mapping) else value)
+def _filter_value(run: RunState, key: str) -> str | None:
+    config = run.config if run.result is None else run.result.config
+    if config is None:  # a wrong run, whose name is its overrides
+        config = dict(item.split("=", 1) for item in run.run_id.split() if "=" in item)
+    return filter_value(run.run_id, run.state, config, key)
 
 
 def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int = MAX_ROWS) -> None:
@@ -140,13 +133,17 @@ def _table(runs: Sequence[RunState], width: int | None, limit: int) -> Text:
 
 def _row(run: RunState) -> list[str | Text]:
     state = Text(run.state, style=COLOURS.get(run.state, ""))
-    result = run.result
+    progress = "" if run.result is None or run.result.status == "done" else run.result.reached
+    return [run.run_id, state, progress, *result_cells(run.result)]
+
+
+def result_cells(result: Result | None) -> list[str]:
+    """Return the dev score, the test score and the time of a run as cells of a table. Unknown values are empty."""
     if result is None:
-        return [run.run_id, state, "", "", "", ""]
-    progress = "" if result.status == "done" else result.reached
+        return ["", "", ""]
     dev = result.dev or (result.dev_curve[-1] if result.dev_curve else None)
     scores = [f"{part['score']:.2f}" if part else "" for part in (dev, result.test)]
-    return [run.run_id, state, progress, *scores, duration(result.times["total"]) if "total" in result.times else ""]
+    return [*scores, duration(result.times["total"]) if "total" in result.times else ""]
 
 
 def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:

@@ -28,7 +28,7 @@ from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.folder import RunFolder
 from krona.runs.heartbeat import LAPSE_S
 from krona.runs.interrupts import Interrupted
-from krona.runs.run_id import canonical, flatten
+from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
 from krona.training.job import JobSpec
@@ -180,7 +180,7 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
         ) from error
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=5)
     searched = {axis.needs or axis.key for axis in axes}
-    settings = {key: value for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
+    settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
     settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
     known = study.user_attrs.get("settings")
     if known is None:

@@ -1,12 +1,13 @@
 """Compute the values that loggers get. docs/tracking.md describes their keys."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import decode_label
+from krona.runs.predictions import decode_label, read_rows
 from krona.runs.result import Result
+from krona.runs.run_id import as_text, flatten
 
 Value = float | int | str
 
@@ -25,23 +26,16 @@ def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
     as 32x24), and ``method``, ``task`` and ``backbone`` with the names of the method, the task and the backbone.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
-    flat = dict(_flatten(kept, ""))
+    flat: dict[str, Value] = {
+        key: value if isinstance(value, int | float | str) else json.dumps(value)
+        for key, value in flatten(kept, separator="/")
+    }
     for group in ("method", "task", "backbone"):
         flat[group] = str(kept.get(group, {}).get("name"))
     factors = kept.get("method", {}).get("kron_factors")
-    flat["factors"] = "x".join(str(side) for side in factors[0]) if factors else "none"
+    flat["factors"] = as_text(factors) if factors else "none"
     flat["run_id"] = run_id
     return flat
-
-
-def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _flatten(item, f"{path}/{key}" if path else str(key))
-    elif isinstance(value, int | float | str):
-        yield path, value
-    else:
-        yield path, "null" if value is None else json.dumps(value)
 
 
 def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
@@ -80,10 +74,9 @@ def read_predictions(run: RunFolder, words: Mapping[str, str], *, most: int) -> 
         words: maps each target text to the label's name, which the rows contain instead.
     """
     rows: list[list[Value]] = []
-    with run.predictions.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            if row["split"] == "test" and len(rows) < most:
-                labels = [decode_label(row[name], words) for name in ("target", "prediction")]
-                rows.append([str(row["id"]), row["source"], *labels, int(row["target"] == row["prediction"])])
+    columns = read_rows(run.predictions, "split", "id", "source", "target", "prediction").values()
+    for split, id_, source, target, prediction in zip(*columns, strict=True):
+        if split == "test" and len(rows) < most:
+            labels = [decode_label(text, words) for text in (target, prediction)]
+            rows.append([id_, source, *labels, int(target == prediction)])
     return rows

@@ -9,6 +9,9 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from krona.messages import KronaError, first_line, shorten
+from krona.runs.folder import RunFolder
+from krona.runs.result import Result
+from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
 Ending = Literal["done", "failed", "interrupted"]
@@ -63,6 +66,15 @@ class GuardedLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.call(lambda: self.logger.log_metrics(dict(metrics), step=step))
+
+    def log_end(self, result: Result, run: RunFolder) -> None:
+        """Log the final values of a finished run, with the logger's own method ``log_end`` if it has one."""
+        summary = summary_values(result)
+        if hasattr(self.logger, "log_end"):
+            self.call(lambda: self.logger.log_end(summary, result, run))
+        else:
+            numbers = {key: value for key, value in summary.items() if not isinstance(value, str)}
+            self.log_metrics(numbers, step=max(0, result.dev_curve[-1].get("step", 0) - 1))
 
     def save(self) -> None:
         self.call(self.logger.save)

@@ -13,6 +13,10 @@ from pytorch_lightning import loggers
 from krona.formatting import below
 from krona.messages import first_line
 from krona.paths import expand
+from krona.runs.folder import RunFolder
+from krona.runs.predictions import label_words
+from krona.runs.result import Result
+from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 
 MAX_ID = 64  # maximum number of characters of a W&B run id or tag
 MAX_GROUP = 128
@@ -111,18 +115,16 @@ class WandbLogger(loggers.WandbLogger):
         self._wandb_init |= {"mode": mode, "resume": resume, "settings": wandb.Settings(**known)}
         return self.experiment
 
-    def log_end(self, summary: Mapping[str, Any], predictions: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
-        """Log the final values of a finished run in the summary, and its test predictions as a table."""
+    def log_end(self, summary: Mapping[str, Any], result: Result, run: RunFolder) -> None:
+        """Log the final values of a finished run, its test predictions as a table, and its adapter as an artifact."""
         import wandb
 
         self.experiment.summary.update(dict(summary))
-        if predictions:
-            table = wandb.Table(columns=list(columns), data=[list(row) for row in predictions])
-            self.experiment.summary["test/predictions"] = table
-
-    def log_artifact(self, file: Path) -> None:
-        """Log the adapter of a finished run as an artifact."""
-        self.experiment.log_artifact(str(file), name=f"adapter-{self.version}", type="adapter")
+        rows = read_predictions(run, label_words(result.config["task"]), most=self.table_rows)
+        if rows:
+            self.experiment.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
+        if self.log_adapter and run.adapter.is_file():
+            self.experiment.log_artifact(str(run.adapter), name=f"adapter-{self.version}", type="adapter")
 
     def finalize(self, status: str) -> str | None:  # type: ignore[override]
         """End the W&B run. Return a line if values are still on this machine."""

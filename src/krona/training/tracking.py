@@ -10,17 +10,9 @@ from torch import Tensor
 from krona.config.settings import Run
 from krona.config.targets import find
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import label_words
 from krona.runs.result import Result
-from krona.trackers.logged_values import (
-    PREDICTION_COLUMNS,
-    epoch_values,
-    flat_config,
-    read_predictions,
-    summary_values,
-)  # fmt: skip
+from krona.trackers.logged_values import epoch_values, flat_config
 from krona.trackers.loggers import Ending, GuardedLogger, build_logger
-from krona.trackers.weights_and_biases import WandbLogger
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 
@@ -56,18 +48,8 @@ class Tracking(pl.Callback):
 
     def end(self, result: Result, folder: Path) -> None:
         """Log the final values of a finished run. Its files are in ``folder``."""
-        run, summary = RunFolder(folder), summary_values(result)
-        last = max(0, result.dev_curve[-1].get("step", 0) - 1)
-        for guarded in self.loggers:
-            logger = guarded.logger
-            if isinstance(logger, WandbLogger):
-                rows = read_predictions(run, label_words(result.config["task"]), most=logger.table_rows)
-                guarded.call(lambda: logger.log_end(summary, rows, PREDICTION_COLUMNS))  # noqa: B023 - called at once
-                if logger.log_adapter and run.adapter.is_file():
-                    guarded.call(lambda: logger.log_artifact(run.adapter))  # noqa: B023
-            else:
-                numbers = {key: value for key, value in summary.items() if not isinstance(value, str)}
-                guarded.log_metrics(numbers, step=last)
+        for logger in self.loggers:
+            logger.log_end(result, RunFolder(folder))
 
 
 @contextmanager
