@@ -130,8 +130,11 @@ def format_validation_error(error: Any, most: int = 3) -> str:
     return "; ".join(lines + ([f"{len(found) - most} more"] if len(found) > most else []))
 
 
-def describe_problem(problem: Mapping[str, Any], key: str, value: Any) -> str:
-    """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``."""
+def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str = "") -> str:
+    """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``.
+
+    ``item`` names the wrong item of the value, such as `` item 0``.
+    """
     match problem["type"]:
         case "missing":
             return f"{key} is missing"
@@ -139,7 +142,7 @@ def describe_problem(problem: Mapping[str, Any], key: str, value: Any) -> str:
             return f"{key} is unknown"
         case "value_error":
             return str(problem["ctx"]["error"])
-    return f"{key}={shorten(repr(value), 300)} {expected_value(problem)}"
+    return f"{key}={shorten(repr(value), 300)}{item} {expected_value(problem)}"
 
 
 def expected_value(problem: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def test_a_written_result_is_read(file: Path) -> None:
           for score in (float("nan"), float("inf"), None, "71")),
         (json.dumps(content(test=None)), "test is missing"),
         (json.dumps(content(trainable_params=None)), "trainable_params is missing"),
-        (json.dumps(content(seed=True)), "seed is True"),
+        (json.dumps(content(seed=True)), "seed=True must be a valid integer"),
         (json.dumps(content()).replace("71.5", "1e400"), "test"),
         (json.dumps(content(run_id="copied")), "copied, but its folder has the name krona-rte-nano-s0-0123456789"),
     ],

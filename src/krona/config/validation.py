@@ -115,9 +115,8 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             lines[key] = unknown_key(key, known, value=value)
         elif key not in lines or problem["type"] == "value_error":
-            lines[key] = describe_problem(problem, key, value)
-            if len(path) > 1:
-                lines[key] += f" (item {'.'.join(map(str, path[1:]))})"
+            item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
+            lines[key] = describe_problem(problem, key, value, item)
         elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:  # another type of a union
             lines[key] += f", or {expected.removeprefix('must be ')}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from krona.runs import file_names
 from krona.runs import sweep as sweep_runs
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
-from krona.runs.frame import column_values, summaries
+from krona.runs.frame import Summary, column_values, summaries
 from krona.runs.predictions import unusable_result
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical, flatten
@@ -63,20 +64,19 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
-    known: dict[str, Description] = {}
+    known: dict[tuple[Any, ...], Description] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     rows: list[dict[str, Any]] = []
     for result, path in zip(results, paths, strict=True):
         try:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
-            config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
-            text = json.dumps([drawn, result.status == "done", config, result.splits, result.provenance])
-            if text not in known:
-                known[text] = Description(_settings(result, config, drawn=drawn), find_section(result))
+            key = drawn, result.status == "done", *result.shared
+            if key not in known:
+                known[key] = Description(_settings(result, drawn=drawn), find_section(result))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(str(unusable_result(path, error)))
             continue
-        settings, section = known[text].settings, known[text].section
+        settings, section = known[key].settings, known[key].section
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
         own = {"result": result, "path": path, "section": section, "settings": settings, "variant": variant}
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
@@ -89,8 +89,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     return frame, problems
 
 
-def _read(folders: Sequence[Path]) -> tuple[list[Result], list[Path], list[str]]:
-    found: dict[str, tuple[Result, Path]] = {}
+def _read(folders: Sequence[Path]) -> tuple[list[Summary], list[Path], list[str]]:
+    found: dict[str, tuple[Summary, Path]] = {}
     problems: list[str] = []
     clashes: set[str] = set()
     for folder in folders:
@@ -119,15 +119,18 @@ def _subset(result: Result) -> tuple[Any, ...]:
 
 def describe_result(result: Result) -> Description:
     """Return the description of a single run."""
-    config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
-    return Description(_settings(result, config, drawn=_subset_seed(result) == result.seed), find_section(result))
+    return Description(_settings(result, drawn=_subset_seed(result) == result.seed), find_section(result))
 
 
-def _settings(result: Result, config: Mapping[str, Any], *, drawn: bool) -> Settings:
+def _settings(result: Result, *, drawn: bool) -> Settings:
     """Return a run's settings. If ``drawn``, the seed of the run also draws its subset of the training rows."""
-    method = {**(result.provenance.get("method_defaults") or {}), **config["method"]}
-    data = {**(config["data"] or {}), "subset_seed": None} if drawn else config["data"]
-    found = dict(flatten(canonical({**config, "method": method, "data": data})))
+    config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
+    config["method"] = {**(result.provenance.get("method_defaults") or {}), **config["method"]}
+    if drawn:
+        config["data"] = {**(config["data"] or {}), "subset_seed": None}
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        found |= _flatten(json.dumps({key: value}))
     splits = result.splits
     content = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
     if drawn:

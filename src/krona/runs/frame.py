@@ -38,7 +38,7 @@ SCALARS = (
     "best_epoch",
 )  # fmt: skip
 NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, stored as JSON
-SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results
+SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results, except for the seed
 REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that a config needs
 COLUMNS = {  # the type of each column, and its key in result.json
     "run_id": ("string", "run_id"),
@@ -66,6 +66,13 @@ COLUMNS = {  # the type of each column, and its key in result.json
     "notes": ("Int64", ""),
     "error": ("string", "error"),
 }
+
+
+class Summary(Result):
+    """A result without the fields that `strip_result` removes."""
+
+    shared: tuple[str, ...] = ()
+    """The fields `SHARED` as JSON, without the seed."""
 
 
 def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
@@ -130,12 +137,11 @@ def _value(result: Result, name: str) -> Any:
     return value
 
 
-def summaries(outputs: Path) -> list[Result | DamagedRunError]:
+def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
     """Return the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
-    A summary is a result without the fields that `strip_result` removes. If a result cannot be read, the list contains
-    an error instead of the summary. Errors of unreadable folders are at the end of the list. The summaries share
-    objects, so do not change them.
+    If a result cannot be read, the list contains an error instead of the summary. Errors of unreadable folders are at
+    the end of the list. The summaries share objects, so do not change them.
     """
     if not outputs.is_dir():
         return []
@@ -143,14 +149,14 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
         files, unreadable = _list_results(outputs)
         parts: dict[str, Any] = {}  # maps texts to objects, so that equal parts of summaries are one object
         cached = _read_cache(outputs / CACHE, files, parts)
-        found: dict[str, Result | DamagedRunError] = {**cached}
+        found: dict[str, Summary | DamagedRunError] = {**cached}
         now = time.time()
         new = 0
         try:
             for name in _with_progress(sorted(files.keys() - cached.keys())):
                 found[name] = item = _read(outputs / name / file_names.RESULT, parts)
                 settled = now - files[name][0] / 1e9 > SETTLED_S
-                if isinstance(item, Result) and settled and item.status != "running":
+                if isinstance(item, Summary) and settled and item.status != "running":
                     cached[name] = item
                     new += 1
         finally:  # an interrupted command keeps the summaries that it has read
@@ -159,8 +165,8 @@ def summaries(outputs: Path) -> list[Result | DamagedRunError]:
         return [found[name] for name in sorted(files)] + unreadable
 
 
-def strip_result(result: Result) -> Result:
-    """Return a copy of a result with only the scores of its last epoch.
+def strip_result(result: Result) -> Summary:
+    """Return the summary of a result, which has only the scores of its last epoch.
 
     Scores of single metrics, checksums, start and end, and measures of layers are removed.
     """
@@ -176,22 +182,27 @@ def strip_result(result: Result) -> Result:
         "learned": without(result.learned, "by_place"),
         "dev_curve": rows,
     }
-    return result.model_copy(update=kept)
+    values = {**dict(result), **kept}
+    values["shared"] = tuple(sys.intern(json.dumps(_without_seed(values[name]))) for name in SHARED)
+    return Summary.model_construct(**values)
 
 
-def _read(path: Path, parts: dict[str, Any]) -> Result | DamagedRunError:
+def _without_seed(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "seed"}
+
+
+def _read(path: Path, parts: dict[str, Any]) -> Summary | DamagedRunError:
     try:
         result = read_result(path)
         if lacking := [key for key in REPORT_KEYS if result.config.get(key) is None]:
             raise KronaError(f"{path} is not a result. Its config lacks {', '.join(lacking)}.")
     except KronaError as error:
         return DamagedRunError(str(error), path.parent.name)
-    result = strip_result(result)
-    for name in SHARED:
-        value = {key: item for key, item in getattr(result, name).items() if key != "seed"}
-        setattr(result, name, parts.setdefault(json.dumps(value), value))
-    result.config = {**result.config, "seed": result.seed}
-    return result
+    summary = strip_result(result)
+    for name, text in zip(SHARED, summary.shared, strict=True):
+        setattr(summary, name, parts.setdefault(text, _without_seed(getattr(summary, name))))
+    summary.config = {**summary.config, "seed": summary.seed}
+    return summary
 
 
 def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[DamagedRunError]]:
@@ -213,7 +224,7 @@ def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[Damag
     return found, unreadable
 
 
-def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Result]:
+def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Summary]:
     """Return the cached summaries that are still valid, by run id."""
     if not path.is_file():  # pyarrow takes 0.1 s to import
         return {}
@@ -224,36 +235,38 @@ def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, 
         table = pyarrow.parquet.read_table(path)
         if (table.schema.metadata or {}).get(b"krona") != VERSION:
             return {}
-        columns = table.to_pydict()
-        valid = [i for i, name in enumerate(columns["run_id"])
-                 if files.get(name) == (columns["mtime_ns"][i], columns["size"][i])]  # fmt: skip
-
-        def parse(text: str) -> Any:
-            if text not in parts:
-                parts[text] = json.loads(text)
-            return parts[text]
-
+        columns: dict[str, Any] = {name: table[name].to_pylist() for name in (*SCALARS, "mtime_ns", "size")}
+        texts = {}
+        for name in NESTED:
+            column = table[name].unify_dictionaries().combine_chunks()
+            distinct, places = column.dictionary.to_pylist(), column.indices.to_pylist()
+            values = [parts.setdefault(text, json.loads(text)) for text in distinct]
+            columns[name], texts[name] = [values[i] for i in places], [distinct[i] for i in places]
+        columns["shared"] = [*zip(*(texts[name] for name in SHARED), strict=True)]
+        stats = [*zip(columns.pop("mtime_ns"), columns.pop("size"), strict=True)]
         found = {}
-        for i in valid:
-            values = {name: columns[name][i] for name in SCALARS}
-            values |= {name: parse(columns[name][i]) for name in NESTED}
-            values["config"] = {**values["config"], "seed": values["seed"]}
-            found[values["run_id"]] = Result.model_construct(**values)
-    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
+        for stat, *row in zip(stats, *columns.values(), strict=True):
+            one = dict(zip(columns, row, strict=True))
+            if files.get(one["run_id"]) == stat:
+                one["config"] = {**one["config"], "seed": one["seed"]}
+                found[one["run_id"]] = Summary.model_construct(**one)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowException):
         return {}
     return found
 
 
-def _write_cache(path: Path, files: dict[str, tuple[int, int]], results: dict[str, Result]) -> None:
+def _write_cache(path: Path, files: dict[str, tuple[int, int]], results: dict[str, Summary]) -> None:
     """Write the cache. Do nothing if the folder is read-only, or if the disk is full."""
     import pyarrow
     import pyarrow.parquet
 
     names = (*SCALARS, *NESTED)
     columns: dict[str, Any] = {name: [getattr(one, name) for one in results.values()] for name in names}
-    columns["config"] = [{key: value for key, value in one.items() if key != "seed"} for one in columns["config"]]
+    shared = zip(*(one.shared for one in results.values()), strict=True)
+    texts = dict(zip(SHARED, shared, strict=True))
     for name in NESTED:  # most runs have many equal parts, which a dictionary stores once
-        columns[name] = pyarrow.array(map(json.dumps, columns[name]), pyarrow.string()).dictionary_encode()
+        values = texts.get(name) or [*map(json.dumps, columns[name])]
+        columns[name] = pyarrow.array(values, pyarrow.string()).dictionary_encode()
     columns["mtime_ns"], columns["size"] = zip(*(files[name] for name in results), strict=True)
     table = pyarrow.table(columns).replace_schema_metadata({"krona": VERSION})
     with suppress(OSError, KronaError):
