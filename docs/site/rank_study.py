@@ -2,7 +2,7 @@
 
 All updates have about as many parameters as LoRA of rank 1. Several updates are of one family, for example KronA with
 seven shapes, so they are not independent. The correlations therefore compare either the updates within each family, or
-the means of the families. With MPNet, only six updates were trained. They are compared with LoRA by paired tests.
+the means of the families. With MPNet, only six updates were trained. All pairs of them are tested.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,9 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from encoder_scores import SCORES, Method, block_methods, format_p, spread, test_table
+from encoder_scores import SCORES, Method, block_methods, format_p, pair_tests, spread, test_table
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-
-from krona.metrics.statistics import swap_test
 
 Floats = NDArray[np.float64]
 NARROW, WIDE = "minilm_ranks", "mpnet_ranks"  # blocks of scripts/real_scores.py
@@ -78,12 +76,12 @@ def _learned(method: Method, key: str) -> float:
 
 
 def wide_comparisons() -> list[str]:
-    """Return a paired test of each update of MPNet on CoLA with LoRA, with Holm's correction over the rows."""
-    methods = block_methods(WIDE)
-    others = [label for label in methods if label != f"{PREFIX}lora"]
-    tests = [swap_test(methods[label].test, methods[f"{PREFIX}lora"].test, [SCORES["cola"]]) for label in others]
-    pairs = [(f"`{label.removeprefix(PREFIX)}`, `lora`", test) for label, test in zip(others, tests, strict=True)]
-    return test_table("rows", pairs)
+    """Return the tests of all pairs of updates of MPNet on CoLA."""
+    tests = []
+    for names, difference, of_runs in pair_tests(block_methods(WIDE), SCORES["cola"]):
+        shown = [name.removeprefix(PREFIX) for name in names]
+        tests.append((" and ".join(f"`{name}`" for name in shown), difference, of_runs, "lora" in shown))
+    return test_table("updates", tests)
 
 
 def correlations() -> list[str]:

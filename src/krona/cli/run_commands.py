@@ -221,6 +221,9 @@ def power(
     lasting: Annotated[
         float | None, typer.Option(min=0, max=1, help="share of these errors that every seed makes")
     ] = None,
+    seed_sd: Annotated[
+        float | None, typer.Option(min=0, max=50, help="standard deviation of a method's score over seeds, in points")
+    ] = None,
     score: Annotated[
         float | None, typer.Option(help="with one --task: score of the methods; default: the median in Table 1")
     ] = None,
@@ -231,14 +234,15 @@ def power(
 ) -> None:
     """Compute the smallest difference that a test set can show, and the p values of the paper's differences.
 
-    The test is the two-sided paired test of the reports, with level 5 % and power 80 %. In the best case, only the
+    The test is the two-sided test of the reports, with level 5 % and power 80 %. In the best case, only the
     better method solves examples that the other method does not solve: with n such examples, p = 2 · 0.5^n. In the
     realistic case, both methods solve such examples, and p is computed by the exact McNemar test (see --unshared).
+    The cautious p assumes 42 % unshared errors.
     """
     from krona.cli import power_table as command
     from krona.metrics.power import Assumed
 
-    known = {"unshared": unshared, "lasting": lasting}
+    known = {"unshared": unshared, "lasting": lasting, "seed_sd": seed_sd}
     assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
     test_sets = command.choose_test_sets(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
