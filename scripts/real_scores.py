@@ -3,7 +3,9 @@
     python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER                # all blocks, in order of priority
     python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER mpnet_cola     # one block
 
-Each method tries the same number of learning rates with seed 0. Seeds 1 and 2 use the rate with the best dev score.
+Each method tries two to five learning rates (`BLOCKS`) with seed 0. Seeds 1 and 2 use the rate with the best dev score.
+The comparisons are fixed before a run: all pairs of methods of a block, without those of `EXCLUDED` in
+docs/site/encoder_scores.py.
 After an interruption, run the same command again: finished runs are not repeated.
 `conf/experiment/real_scores.yaml` describes the protocol. The finished runs of each block, with their predictions, are
 written to docs/results/real-scores-BLOCK.json. `python docs/site/pages.py` computes the tables of docs/claims.md from
