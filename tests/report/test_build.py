@@ -9,7 +9,7 @@ import pytest
 from krona.messages import KronaError
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
-from krona.report.notes import cell_remarks
+from krona.report.notes import cell_messages
 from krona.report.runs import load_runs
 from krona.runs import sweep as sweep_runs
 from nested import with_values
@@ -54,7 +54,7 @@ def test_a_score_that_its_predictions_contradict_has_a_warning(tmp_path, key, va
     path.write_text(edited(key, value)(path.read_text()))
     cell = collect(tmp_path).tables[0].cell("lora", "rte")
     assert cell.warned
-    assert f"{path.parent} is damaged: {message}" in cell_remarks(cell)[0]
+    assert f"{path.parent} is damaged: {message}" in cell_messages(cell)[0]
     assert cell.test_interval is None
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_or_missing_file_of_predictions_is_named_at_the_score(tmp_path
     table = collect(tmp_path).tables[0]
     cell, other = table.cell("lora", "rte"), table.cell("krona", "rte")
     assert cell.value == results[0].test["score"]
-    assert message in " ".join(cell_remarks(cell))
+    assert message in " ".join(cell_messages(cell))
     assert cell.warned == (content is not None)
     assert (cell.test_interval, cell.p, other.p) == (None, None, None)
     assert other.test_interval is not None

@@ -74,7 +74,7 @@ def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     assert len(cell["runs"].split()) == 2
     missing = [r for r in rows if r["missing"] == "no run"]
     assert missing
-    assert [r["remarks"] for r in rows if r["table"] == "not finished"] == [
+    assert [r["messages"] for r in rows if r["table"] == "not finished"] == [
         "loss is nan at step 12: lower optimizer.lr"
     ]
 

@@ -9,7 +9,7 @@ import pytest
 
 from krona.metrics.scores import score
 from krona.report.build import build_report, collect
-from krona.report.notes import next_commands, score_remarks
+from krona.report.notes import next_commands, score_messages
 from krona.report.text import cell_mark, summarize
 from report.generate import collected, grid, make_result, note_texts, write_all
 
@@ -116,7 +116,7 @@ def test_a_method_that_is_better_leads(tmp_path):
 def test_a_score_below_the_best_constant_prediction_is_marked(tmp_path):
     (table,) = collected(tmp_path, coins(0, right=(0.3, 0.8))).tables
     assert [row.cells["rte"].warned for row in table.rows] == [True, False]
-    assert any("! LoRA on RTE: the interval over examples is not above" in line for line in score_remarks(table))
+    assert any("! LoRA on RTE: the interval over examples is not above" in line for line in score_messages(table))
 
 
 @pytest.mark.parametrize("change", [{"data.train_rows": 100}, {}])

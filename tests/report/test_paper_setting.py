@@ -41,7 +41,7 @@ def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
         ({"backbone.path": "/elsewhere/t5_base"}, "15,600,000 parameters", f"{PARAMETERS:,}"),
     ],
 )
-def test_what_departs_has_no_difference_and_the_caution_says_why(tmp_path, change, found, expected) -> None:
+def test_what_departs_has_no_difference_and_the_warning_says_why(tmp_path, change, found, expected) -> None:
     result = make_result(change=change, backbone="local" if "backbone.path" in change else "t5_base")
     report = collected(tmp_path, [result], table="1")
     assert differences(report) == []

@@ -8,7 +8,7 @@ import pytest
 from krona.metrics.scores import score
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
-from krona.report.notes import cell_remarks, score_remarks
+from krona.report.notes import cell_messages, score_messages
 from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, write_all
 
@@ -52,11 +52,11 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     cell = table.cell("lora", "mrpc")
     assert cell.value == pytest.approx(81.05, abs=0.01)
     assert cell_mark(cell).endswith("!")
-    assert cell_remarks(cell) == [f"{CONSTANT}."]
+    assert cell_messages(cell) == [f"{CONSTANT}."]
     assert cell_mark(table.cell("lora", "avg")).endswith("!")
-    assert cell_remarks(table.cell("lora", "avg")) == [f"MRPC: {CONSTANT}."]
+    assert cell_messages(table.cell("lora", "avg")) == [f"MRPC: {CONSTANT}."]
     assert not any("!" in cell_mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
-    assert score_remarks(table) == [
+    assert score_messages(table) == [
         f"! LoRA on MRPC: {CONSTANT}.",
         "KronA (rows left out=1 of train) on RTE: data.skip_bad_rows left out 1 row of train (0.05 %).",
     ]
@@ -79,12 +79,12 @@ def test_what_many_rows_share_is_one_note(tmp_path):
         result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
     results[0].splits["train"]["skipped_rows"] = 20
     (table,) = collected(tmp_path, results).tables
-    assert score_remarks(table) == ["! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."]
+    assert score_messages(table) == ["! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."]
 
 
 def test_of_several_seeds_those_that_it_is_on_are_named(tmp_path):
     (table,) = collected(tmp_path, [constant(seed=0), make_result("lora", "mrpc", 1, rows=204)]).tables
-    assert score_remarks(table) == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
+    assert score_messages(table) == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
 
 
 def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
@@ -93,5 +93,5 @@ def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
         run.splits["train"]["targets"] = {"1": 24}
     (table,) = collected(tmp_path, runs, sweep="s").tables
     row = table.rows[0]
-    assert [len(row.cells[key].remarks) for key in ("mrpc", "mrpc test")] == [1, 2]
-    assert len(score_remarks(table)) == 2, "what is of no split is said once"
+    assert [len(row.cells[key].messages) for key in ("mrpc", "mrpc test")] == [1, 2]
+    assert len(score_messages(table)) == 2, "what is of no split is said once"

@@ -10,7 +10,7 @@ from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
 from krona.runs.predictions import Outcomes, label_ids, score_metrics
 from krona.runs.result import Result
-from krona.runs.suspicious_scores import Remark, advice, constant_scores, remark_lines, remarks
+from krona.runs.suspicious_scores import ScoreMessage, advice, constant_scores, find_messages, message_lines
 from report.generate import make_result, write_all
 
 
@@ -25,15 +25,15 @@ def set_outcomes(result: Result, targets: list[str], given: list[str], split: st
 
 
 def texts(result: Result, outcomes: dict[str, Outcomes] | None = None) -> list[str]:
-    return [remark.text for remark in remarks(result, outcomes or {}, "test")]
+    return [message.text for message in find_messages(result, outcomes or {}, "test")]
 
 
 def test_constant_predictions_are_compared_with_the_best_constant() -> None:
     result = make_result("krona", "mrpc")
     outcomes = set_outcomes(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
-    (remark,) = remarks(result, outcomes, "test")
-    assert remark.text.startswith('all 204 test predictions are "1" (equivalent). ')
-    assert (remark.text[-5:], remark.warns, remark.unlearned) == ("81.05", True, True)
+    (message,) = find_messages(result, outcomes, "test")
+    assert message.text.startswith('all 204 test predictions are "1" (equivalent). ')
+    assert (message.text[-5:], message.warns, message.unlearned) == ("81.05", True, True)
     assert result.test["score"] == pytest.approx(81.05, abs=0.01)
 
 
@@ -47,16 +47,16 @@ def test_constant_scores_are_those_of_the_labels_as_predictions(task: str, targe
         assert one == pytest.approx(np.mean([*expected.values()])), label
 
 
-@pytest.mark.parametrize(("wrong", "remarked", "unlearned"), [(12, False, False), (13, True, False), (61, True, True)])
-def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, unlearned: bool) -> None:
+@pytest.mark.parametrize(("wrong", "marked", "unlearned"), [(12, False, False), (13, True, False), (61, True, True)])
+def test_more_than_a_tenth_of_invalid_predictions(wrong: int, marked: bool, unlearned: bool) -> None:
     result = make_result("krona", "rte")
     outcomes = set_outcomes(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
-    found = remarks(result, outcomes, "test")
-    assert len(found) == remarked
-    for remark in found:
-        assert f"{wrong} of 120 " in remark.text
-        assert f"{wrong} × 'true'" in remark.text
-        assert (remark.warns, remark.unlearned) == (True, unlearned)
+    found = find_messages(result, outcomes, "test")
+    assert len(found) == marked
+    for message in found:
+        assert f"{wrong} of 120 " in message.text
+        assert f"{wrong} × 'true'" in message.text
+        assert (message.warns, message.unlearned) == (True, unlearned)
 
 
 def test_many_labels_are_shortened() -> None:
@@ -88,30 +88,32 @@ def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("task", ["rte", "mnli", "stsb", "mrpc"])
-def test_a_meaningful_score_has_no_remark(task: str) -> None:
+def test_a_meaningful_score_has_no_messages(task: str) -> None:
     result = make_result("krona", task)
     for split in ("dev", "test"):
         targets, given = map(list, zip(*getattr(result, split)["rows"], strict=True))
         outcomes = {split: Outcomes(given, encode(targets, given, label_ids(result.config["task"])))}
-        assert remarks(result, outcomes, split) == []
+        assert find_messages(result, outcomes, split) == []
 
 
 @pytest.mark.parametrize(
-    ("scores", "remarked"),
+    ("scores", "marked"),
     [((60, 60), True), ((60, 40), True), ((50, 55), True), ((60, 70), False), ((60,), True), ((70,), False)],
 )
-def test_a_dev_score_that_is_never_above_a_constant_prediction(scores: tuple[int, ...], remarked: bool) -> None:
+def test_a_dev_score_that_is_never_above_a_constant_prediction(scores: tuple[int, ...], marked: bool) -> None:
     result = make_result("krona", "rte")
     outcomes = set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
     curve: list[dict[str, Any]] = [{"epoch": i, "score": float(one), "parts": {}} for i, one in enumerate(scores, 1)]
     result.dev_curve = curve
-    assert [text.split(", ")[1] for text in texts(result, outcomes)] == ["the dev score was not above 60.00"] * remarked
+    assert [text.split(", ")[1] for text in texts(result, outcomes)] == ["the dev score was not above 60.00"] * marked
 
 
 def test_one_target_in_the_training_rows() -> None:
     result = make_result("krona", "rte")
     result.splits["train"] |= {"rows": 30, "targets": {"1": 30}}
-    assert remarks(result, {}, "test") == [Remark('all training rows (30) have the target "1" (not_entailment)')]
+    assert find_messages(result, {}, "test") == [
+        ScoreMessage('all training rows (30) have the target "1" (not_entailment)')
+    ]
     own = make_result("krona", "grades", kind="own", change={"task.labels": {"good": 5, "bad": 1}})
     own.splits["train"] |= {"rows": 1, "targets": {"5": 1}}
     assert texts(own) == ['all training rows (1) have the target "5" (good)']
@@ -131,7 +133,7 @@ def test_more_than_a_hundredth_of_skipped_rows_is_a_warning(skipped: int, share:
     faults = [{"kind": "wrong number of fields", "rows": skipped, "first": "train.tsv:7: 3 fields"}]
     result.splits["train"] |= {"rows": 2_500 - skipped, "skipped_rows": skipped, "skipped": faults}
     text = f"data.skip_bad_rows left out {skipped} rows of train ({share}, {skipped} wrong number of fields)"
-    assert remarks(result, {}, "test") == [Remark(text, warns)]
+    assert find_messages(result, {}, "test") == [ScoreMessage(text, warns)]
 
 
 def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
@@ -150,17 +152,19 @@ def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
 def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> None:
     result = make_result("krona", "rte", change={"data.train_rows": 100})
     result.splits["train"] |= {"rows": 100, "skipped_rows": 5}
-    assert remarks(result, {}, "test") == [Remark("data.skip_bad_rows left out 5 rows of train (0.2 %)", False)]
+    assert find_messages(result, {}, "test") == [
+        ScoreMessage("data.skip_bad_rows left out 5 rows of train (0.2 %)", False)
+    ]
     del result.provenance["official_rows"]
-    assert remarks(result, {}, "test") == [Remark("data.skip_bad_rows left out 5 rows of train", True)]
+    assert find_messages(result, {}, "test") == [ScoreMessage("data.skip_bad_rows left out 5 rows of train", True)]
 
 
 def lines(outputs: Path, result: Result) -> list[str]:
     write_all(outputs, [result])
-    return remark_lines(result, outputs / result.run_id)
+    return message_lines(result, outputs / result.run_id)
 
 
-def test_the_last_remark_after_a_run_has_advice(tmp_path: Path) -> None:
+def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:
     result = make_result("krona", "rte")
     set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["1"] * 10)
     (line,) = lines(tmp_path, result)
@@ -172,7 +176,7 @@ def test_the_last_remark_after_a_run_has_advice(tmp_path: Path) -> None:
     assert not any("optimizer.lr" in line for line in lines(tmp_path, result)), "longer training would not help"
 
 
-def test_without_a_test_score_the_remarks_are_on_dev(tmp_path: Path) -> None:
+def test_without_a_test_score_the_messages_are_on_dev(tmp_path: Path) -> None:
     result = make_result("krona", "rte")
     set_outcomes(result, ["0", "1"], ["1", "1"], split="dev")
     result.test = None

@@ -20,7 +20,7 @@ from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import score_metrics
-from krona.runs.suspicious_scores import Examined, Remark, constant_scores
+from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores
 
 ALPHA = 0.05  # the level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
@@ -42,8 +42,8 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: i
     answers: list[Answers] = []
     for seed, path in sampled:
         by_split, found = examine(path)
-        for remark in found[split]:
-            cell.remarks.setdefault(remark, []).append(seed)
+        for message in found[split]:
+            cell.messages.setdefault(message, []).append(seed)
         if split in by_split:
             answers.append(by_split[split])
     if not answers or any(not np.array_equal(one.truth, answers[0].truth) for one in answers):
@@ -57,7 +57,7 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: i
     constant = max(constant_scores(answers[0], metrics))
     if cell.test_interval[0] <= constant and not cell.warned:
         text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
-        cell.remarks[Remark(text)] = cell.seeds
+        cell.messages[ScoreMessage(text)] = cell.seeds
     return cell
 
 
@@ -118,10 +118,10 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in seeds}
     cell = Cell(float(np.mean([part.value for part in parts])), pd.concat([part.runs for part in parts]), by_seed)
     for task, part in zip(tasks, parts, strict=True):
-        for remark, found in part.remarks.items():
-            if remark.warns:
-                text = f"{task_label(task)}: {remark.text}"
-                cell.remarks[Remark(text, True, remark.unlearned, remark.invalid)] = found
+        for message, found in part.messages.items():
+            if message.warns:
+                text = f"{task_label(task)}: {message.text}"
+                cell.messages[ScoreMessage(text, True, message.unlearned, message.invalid)] = found
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
         # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.

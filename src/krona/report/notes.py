@@ -19,7 +19,7 @@ from krona.runs.result import Result
 from krona.runs.studies import Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
-MAX_REMARKS, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
+MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
 TUNED = "recipe=tuned took "
 POWER_NOTE = "The test finds a difference of this size four times out of five, and a smaller one less often"
@@ -31,8 +31,8 @@ SETTINGS = {
 
 def table_notes(table: Table) -> list[Note]:
     """Return all notes below a table: the messages on its scores, then the other notes."""
-    remarks = (Note(line, kind="warning" if line.startswith(SIGN) else "remark") for line in score_remarks(table))
-    return [*remarks, *sorted(table.notes, key=lambda note: note.kind == "missing")]
+    messages = (Note(line, kind="warning" if line.startswith(SIGN) else "message") for line in score_messages(table))
+    return [*messages, *sorted(table.notes, key=lambda note: note.kind == "missing")]
 
 
 def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
@@ -51,16 +51,16 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
         yield f"Could not be used ({len(report.problems)})", [Note(problem) for problem in report.problems]
 
 
-def cell_remarks(cell: Cell) -> list[str]:
+def cell_messages(cell: Cell) -> list[str]:
     """Return the messages on a score as sentences. A message on only some of the seeds lists these seeds."""
     found = []
-    for remark, seeds in cell.remarks.items():
+    for message, seeds in cell.messages.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
-        found.append(f"{remark.text}{some}.")
+        found.append(f"{message.text}{some}.")
     return found
 
 
-def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
+def score_messages(table: Table, shown: Column | None = None) -> list[str]:
     """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign.
 
     If ``shown`` is a column of a task, only the messages on this column are returned.
@@ -71,14 +71,14 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
             if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
                 continue  # the messages on an average are those on its tasks
             cell = row.cell(column.key)
-            for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
+            for message, text in zip(cell.messages, cell_messages(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
-                rows_of[task_label(task), remark.warns, text][row.name] = None
+                rows_of[task_label(task), message.warns, text][row.name] = None
     found = []
     for (task, warns, text), names in rows_of.items():
         rows = ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
         found.append((not warns, f"{f'{SIGN} ' if warns else ''}{rows} on {task}: {text}"))
-    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MAX_REMARKS)
+    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MAX_MESSAGES)
 
 
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:

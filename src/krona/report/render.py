@@ -16,7 +16,7 @@ import pandas as pd
 from krona.formatting import NOTHING, as_typed, escape
 from krona.messages import KronaError, visible
 from krona.report import FORMATS, text
-from krona.report.notes import best_run_notes, cell_remarks, closing_notes, describe_provenance, table_notes
+from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
 
@@ -25,7 +25,7 @@ MAX_CHARTED = 12  # with more score columns in all tables, only the first column
 MAX_KEYS = 14  # longer legends are folded
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
-PRINTED = ("warning", "remark", "power")  # LaTeX prints notes of these kinds; the others become comments
+PRINTED = ("warning", "message", "power")  # LaTeX prints notes of these kinds; the others become comments
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -56,7 +56,7 @@ def to_frame(report: Report) -> pd.DataFrame:
     """Return a table with one row for each cell of the report's tables. Numbers are not rounded.
 
     The last rows describe unfinished runs and files that could not be used. For an unfinished run, the column
-    ``missing`` contains its status, and the column ``remarks`` its error or its progress. For a file, ``missing``
+    ``missing`` contains its status, and the column ``messages`` its error or its progress. For a file, ``missing``
     contains the reason.
     """
     lines: list[dict[str, Any]] = []
@@ -69,7 +69,7 @@ def to_frame(report: Report) -> pd.DataFrame:
             ]
     for run in report.unfinished.run:
         reason = run.result.error or run.result.reached
-        lines.append({"table": "not finished", "remarks": reason, "missing": run.status, "runs": run.run_id})
+        lines.append({"table": "not finished", "messages": reason, "missing": run.status, "runs": run.run_id})
     lines += [{"table": "not used", "missing": problem} for problem in report.problems]
     columns = ["table", "section", "row", "differs", "column", "metric", *_fields(Cell(), None)]
     return pd.DataFrame(lines, columns=columns)
@@ -82,7 +82,7 @@ def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
         "value": cell.value, "t_low": low, "t_high": high, "seeds": " ".join(map(str, cell.seeds)),
         "test_low": test_low, "test_high": test_high, "paper": cell.paper, "difference": cell.difference,
         "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p, "mark": SIGN * cell.warned,
-        "remarks": " ".join(cell_remarks(cell)), "caution": warning, "missing": cell.missing,
+        "messages": " ".join(cell_messages(cell)), "warning": warning, "missing": cell.missing,
         "runs": "" if cell.runs is None else " ".join(cell.runs.run_id),
     }  # fmt: skip
 
@@ -113,7 +113,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "label": lambda label: Markup(text.tagged_label(label, plain)),
         "sentence": lambda line: Markup(text.tagged_sentence(line, plain)),
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
-        "remarks": lambda cell: " ".join(cell_remarks(cell)),
+        "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "link": lambda path: quote(Path(os.path.relpath(path.resolve(), base)).as_posix()),
         "svg": lambda chart, wide: Markup(draw.draw(chart, width=560 if wide else 440, height=300 if wide else 280)),

@@ -11,7 +11,7 @@ from krona.metrics.scores.metric import Floats
 from krona.metrics.statistics import Interval, t_interval
 from krona.report.sections import Section
 from krona.runs.studies import Study
-from krona.runs.suspicious_scores import Remark
+from krona.runs.suspicious_scores import ScoreMessage
 
 AVERAGE = "avg"
 SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
@@ -32,7 +32,7 @@ class Cell:
     tied: bool = False  # not significantly worse than the best
     compared: bool = False  # compared with the best of the column, if a test is possible
     p: float | None = None  # corrected p-value against the best of the column (`krona.report.cells`)
-    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
+    messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
     missing: str | None = None
     digits: int = 2
     sample: Sample | None = None  # for tests; None without predictions, or for several test sets
@@ -59,12 +59,12 @@ class Cell:
     @property
     def warned(self) -> bool:
         """True if one of the messages is a warning, which means that the score may be meaningless."""
-        return any(remark.warns for remark in self.remarks)
+        return any(message.warns for message in self.messages)
 
     @property
     def failed(self) -> bool:
         """True if too many of the predictions are invalid. Such a score is not tested against the best."""
-        return any(remark.invalid for remark in self.remarks)
+        return any(message.invalid for message in self.messages)
 
     @property
     def of_methods(self) -> bool:
@@ -128,11 +128,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``remark`` are about scores."""
+    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``message`` are about scores."""
 
     text: str
     command: str = ""
-    kind: Literal["warning", "remark", "power", "note", "missing"] = "note"
+    kind: Literal["warning", "message", "power", "note", "missing"] = "note"
 
 
 @dataclass

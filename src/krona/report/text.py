@@ -207,7 +207,7 @@ def _failures(table: Table, column: Column) -> str:
     """Return sentences on the best rows and the failed rows whose predictions are constant or invalid."""
     found = ""
     for row, cell in ((row, row.cell(column.key)) for row in table.rows):
-        reason = next((remark.text for remark in cell.remarks if remark.invalid or remark.unlearned), None)
+        reason = next((message.text for message in cell.messages if message.invalid or message.unlearned), None)
         if cell.best and reason:
             found += f" {row.name}: {reason.partition('. ')[0]}."
     failed = [row.name for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]

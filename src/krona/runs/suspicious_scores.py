@@ -31,23 +31,23 @@ TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
 
 @dataclass(frozen=True)
-class Remark:
-    """A remark on a score."""
+class ScoreMessage:
+    """A message on a score."""
 
     text: str  # without a full stop
-    warns: bool = True  # the remark is a warning, and tables mark the score
+    warns: bool = True  # the message is a warning, and tables mark the score
     unlearned: bool = False  # the model did not learn the task, so that longer training may help
     invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
 
 
-Examined = tuple[dict[str, Answers], dict[str, list[Remark]]]
+Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 
-def remarks(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[Remark]:
-    """Return the remarks on a finished run's score on ``split``. ``result`` has all epochs of its dev curve."""
+def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
+    """Return the messages on a finished run's score on ``split``. ``result`` has all epochs of its dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
-        found.append(Remark("the new head was not trained, so the score is that of a head with random weights"))
+        found.append(ScoreMessage("the new head was not trained, so the score is that of a head with random weights"))
     if split in outcomes:
         found += _check_predictions(result, outcomes[split], split)
     if "dev" in outcomes:
@@ -56,20 +56,22 @@ def remarks(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> lis
 
 
 def examine(result: Result, folder: Path) -> Examined:
-    """Return the answers of a finished run by split, and the remarks on its scores by split.
+    """Return the answers of a finished run by split, and the messages on its scores by split.
 
-    Without predictions, or if they are damaged, there are no answers, and a remark gives the reason.
+    Without predictions, or if they are damaged, there are no answers, and a message gives the reason.
     """
     outcomes: dict[str, Outcomes] = {}
     lacking = []
     try:
         outcomes = read_outcomes(result, folder / file_names.PREDICTIONS)
         if not outcomes:
-            lacking = [Remark(f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests", False)]
+            lacking = [
+                ScoreMessage(f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests", False)
+            ]
     except KronaError as error:
-        lacking = [Remark(str(error))]
+        lacking = [ScoreMessage(str(error))]
     answers = {split: found.answers for split, found in outcomes.items()}
-    return answers, {split: lacking + remarks(result, outcomes, split) for split in SPLITS}
+    return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
 
 
 def examine_file(path: Path) -> Examined:
@@ -81,12 +83,12 @@ def examine_file(path: Path) -> Examined:
     return examine(read_result(path), path.parent)
 
 
-def remark_lines(result: Result, folder: Path) -> list[str]:
-    """Return the remarks on a run, one per line. A warning begins with ``!``, and advice may follow the last remark."""
+def message_lines(result: Result, folder: Path) -> list[str]:
+    """Return the messages on a run, one per line. A warning begins with ``!``. Advice may follow the last one."""
     found = examine(result, folder)[1]["test" if result.test else "dev"]
-    lines = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
+    lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
     one_target = any(_check_training_targets(result))  # in this case longer training would not help
-    if any(remark.unlearned for remark in found) and not one_target:
+    if any(message.unlearned for message in found) and not one_target:
         lines[-1] += f". {advice(result)}"
     return lines
 
@@ -125,7 +127,7 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
     return scores
 
 
-def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterator[Remark]:
+def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterator[ScoreMessage]:
     answers = outcomes.answers
     task, count, given = result.config["task"], len(answers), answers.given
     invalid: list[str] = []
@@ -146,10 +148,10 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
     text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
-    yield Remark(text, unlearned=unlearned, invalid=len(invalid) > MAX_INVALID_SHARE * count)
+    yield ScoreMessage(text, unlearned=unlearned, invalid=len(invalid) > MAX_INVALID_SHARE * count)
 
 
-def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
+def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
     if not scores:
         return
@@ -157,20 +159,20 @@ def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
     constant = max(constant_scores(dev, score_metrics(result.config["task"])))
     if max(scores) <= constant + TOLERANCE:
         text = f"in {epochs}, the dev score was not above {constant:.2f}, that of a constant prediction"
-        yield Remark(text, unlearned=True)
+        yield ScoreMessage(text, unlearned=True)
 
 
-def _check_training_targets(result: Result) -> Iterator[Remark]:
+def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
     train = result.splits.get("train", {})
     targets: Mapping[str, int] = train.get("targets") or {}
     if len(targets) == 1:
         (target,) = targets
         name = _label_name(target, result.config["task"])
-        yield Remark(f"all training rows ({train['rows']:,}) have the target {name}")
+        yield ScoreMessage(f"all training rows ({train['rows']:,}) have the target {name}")
 
 
-def _check_skipped_rows(result: Result) -> Iterator[Remark]:
-    """Yield one remark for each data source with skipped rows. Splits with equal faults come from the same source."""
+def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
+    """Yield one message for each data source with skipped rows. Splits with equal faults come from the same source."""
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -182,7 +184,7 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
         text = f"data.skip_bad_rows left out {amount(first['skipped_rows'], 'row')} of {join_names(names)}"
         text += f" ({', '.join(details)})" if details else ""
-        yield Remark(text, warns=share is None or share > MAX_SKIPPED_SHARE)
+        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE)
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:

@@ -14,7 +14,7 @@ from krona.report.commands import run_commands
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result, Scored
-from krona.runs.suspicious_scores import examine, remark_lines
+from krona.runs.suspicious_scores import examine, message_lines
 from krona.training.job import Job
 
 HEADINGS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}
@@ -28,7 +28,7 @@ def print_summary(job: Job, console: Console) -> None:
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
     lines = [
         f"test {_test_score(job.folder, result, result.test)}" if result.test else "test not scored (score_test=false)",
-        *remark_lines(result, job.folder),
+        *message_lines(result, job.folder),
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %){head}",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
