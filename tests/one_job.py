@@ -75,7 +75,11 @@ def same_files(folder: Path, other: Path) -> bool:
 
 
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:
-    """Run in this process, and kill it at the start of a step ("step", 5), or in or after a write ("write", 7)."""
+    """Run in this process, and kill it at a place and its number.
+
+    The places are the start of a step ("step", 5), the initial values of a branch ("prepare", 2), and a write
+    ("write", 7) or the time after it ("written", 7).
+    """
     if kill is not None:
         kill_at(*kill)
     run(values, Path(outputs))
@@ -89,9 +93,11 @@ def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, answers: 
 
 def kill_at(place: str, number: int) -> None:
     """Kill this process in the n-th call of a function: before the function, or after it has "written"."""
+    from krona.methods.lora import LoRA
     from krona.training.learner import Learner
 
-    functions = {"step": (Learner, "on_train_batch_start"), "write": (os, "fsync"), "written": (Path, "replace")}
+    functions: dict[str, tuple[Any, str]] = {"step": (Learner, "on_train_batch_start"), "prepare": (LoRA, "prepare")}
+    functions |= {"write": (os, "fsync"), "written": (Path, "replace")}
     owner, name = functions[place]
     real, calls = getattr(owner, name), count(1)
 

@@ -216,6 +216,30 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert log.count("  epoch  1/3") == 1
 
 
+@pytest.mark.parametrize("method", ["pissa", pytest.param("olora", marks=pytest.mark.slow), "lora_ga", "eva"])
+def test_initial_values_are_computed_once(
+    method: str, overrides: list[str], processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [*overrides, f"method={method}", "++method.init_rows=5"]
+    whole, _ = finish(tmp_path / "whole", *chosen)
+    calls, compute = list[LoRA](), LoRA.prepare
+
+    def count(branch: LoRA, matrix: torch.Tensor) -> None:
+        calls.append(branch)
+        compute(branch, matrix)
+
+    monkeypatch.setattr(LoRA, "prepare", count)
+    for number, kill in enumerate([("prepare", 3), ("step", 5)]):
+        outputs = tmp_path / str(number)
+        run_killed(processes, config(*chosen), outputs, kill)
+        calls.clear()
+        resumed, _ = finish(outputs, *chosen)
+        assert bool(calls) == (kill[0] == "prepare")
+        assert_same(resumed.folder, whole.folder)
+        times = read_result(resumed.folder / "result.json").times
+        assert times["total"] > times["prepare"] > 0
+
+
 def test_rates_by_group_and_dropout_resume_to_the_same_bits(
     overrides: list[str], processes: Any, tmp_path: Path
 ) -> None:

@@ -99,10 +99,11 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 def checkpoint_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the trainable parameters and the branches' frozen tensors (buffers) of the active adapter by name."""
-    return trainable_state(model) | _frozen_tensors(model, str(get_state(model).active))
+    return trainable_state(model) | frozen_tensors(model, str(get_state(model).active))
 
 
-def _frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
+def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
+    """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
     return {
         f"{public_name(place)}.{key}": buffer
         for place, adapted in adapted_modules(model)
@@ -131,7 +132,7 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):
             owned.setdefault(id(parameter), (f"{public_name(place)}.{parameter_name}", parameter))
-    return dict(owned.values()) | dict(adapter.trained) | _frozen_tensors(model, name)
+    return dict(owned.values()) | dict(adapter.trained) | frozen_tensors(model, name)
 
 
 def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, options: Mapping[str, Any]) -> list[str]:

@@ -82,6 +82,8 @@ def run(
     checkpoint = files.checkpoint()
     if checkpoint is None:  # otherwise it contains the prepared values
         learner.to(trainer.strategy.root_device)
+        if not surgery.is_prepared(model):
+            progress.say("  computing the initial values of the branches")
         learner.prepare()
     train(trainer, learner, data, checkpoint=checkpoint)
 

@@ -19,7 +19,7 @@ from krona.formatting import table
 from krona.messages import KronaError, amount
 from krona.runs import file_names
 from krona.surgery.targets import widths_at
-from krona.surgery.trainable import rank_of_branches
+from krona.surgery.trainable import frozen_tensors, rank_of_branches
 
 MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
@@ -55,9 +55,10 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     if not isinstance(built, nn.Module):
         return content | {"missing": built}
     trained = built.__dict__["krona"].adapters["default"].trained
-    counts = {"branches": sum(tensor.numel() for name, tensor in adapter.tensors.items() if name not in trained)}
-    counts["backbone weights"] = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
-    content["parameters"] |= counts
+    content["frozen"] = sum(tensor.numel() for tensor in frozen_tensors(built, "default").values())
+    weights = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
+    parameters = content["parameters"]["all"] - content["frozen"]
+    content["parameters"] = {"all": parameters, "branches": parameters - weights, "backbone weights": weights}
     by_place = {} if result is None or result.learned is None else result.learned["by_place"]
     places, notes = _measure_places(built, by_place)
     norms = [place["norm"] for place in places if place["norm"] is not None]
@@ -143,6 +144,8 @@ def format_text(content: Mapping[str, Any], *, every: bool = False, width: int |
         lines["method"] = f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}"
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in content["parameters"].items() if kind != "all")
         lines["trained"] = f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}"
+    if content.get("frozen"):
+        lines["frozen"] = f"{content['frozen']:,} values of the branches"
     if update.get("norm") is not None:
         means = ", ".join(f"{key.replace('_', ' ')} {_number(update[f'mean_{key}'])}" for key in MEASURES[:-1])
         lines["update"] = f"norm {_number(update['norm'])}; mean of {amount(len(content['places']), 'module')}: {means}"
