@@ -1,5 +1,6 @@
 """Test the other branches: values against NumPy versions of their equations, start values, and error messages."""
 
+import copy
 import math
 from typing import Any
 
@@ -22,7 +23,7 @@ from krona.methods.kadaptation import KAdaptation
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
-from krona.methods.magnitude import Magnitude
+from krona.methods.magnitude import Magnitude, merged_norms
 from krona.methods.miss import MiSS
 from krona.methods.moka import MoKA
 from krona.methods.monarch import Monarch
@@ -273,19 +274,63 @@ def test_counts_of_one_place(kind: type[nn.Module], arguments: dict[str, Any], p
     assert sum(p.numel() for p in kind(768, 768, **arguments).parameters()) == parameters
 
 
+class Dense(nn.Module):
+    """A branch that is a matrix."""
+
+    def __init__(self, delta: torch.Tensor) -> None:
+        super().__init__()
+        self.matrix = delta
+
+    def delta(self) -> torch.Tensor:
+        return self.matrix
+
+
 def test_magnitude_is_doras_equation() -> None:
     generator = torch.Generator().manual_seed(4)
     W, delta, x, m = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 5), (6, 5), (3, 5), (6,)))
-    magnitude = Magnitude(W, 0 * delta)
+    zero = [Dense(0 * delta)]
+    magnitude = Magnitude(W, zero)
     np.testing.assert_allclose(magnitude.magnitude.detach(), np.linalg.norm(W, axis=1))
-    assert torch.equal(magnitude(x @ W.T, W, 0 * delta), x @ W.T)  # the start equals the backbone to the bit
-    assert not Magnitude(0 * W, 0 * delta)(0 * x @ W.T, 0 * W, 0 * delta).any()  # rows of zeros stay zero
+    assert torch.equal(magnitude(x @ W.T, W, zero), x @ W.T)  # the start equals the backbone to the bit
+    assert not Magnitude(0 * W, zero)(0 * x @ W.T, 0 * W, zero).any()  # rows of zeros stay zero
     magnitude.magnitude.data = m
     weight = oracles.dora_weight(W.numpy(), delta.numpy(), m.numpy())
     y = x @ (W + delta).T
-    np.testing.assert_allclose(magnitude(y, W, delta).detach(), x.numpy() @ weight.T, atol=1e-12)
+    for branches in ([Dense(delta)], [Dense(3 * delta), Dense(-2 * delta)]):
+        np.testing.assert_allclose(magnitude(y, W, branches).detach(), x.numpy() @ weight.T, atol=1e-12)
     b = torch.randn(6, dtype=torch.float64)
-    np.testing.assert_allclose(magnitude(y + b, W, delta, b).detach(), x.numpy() @ weight.T + b.numpy(), atol=1e-12)
+    found = magnitude(y + b, W, [Dense(delta)], b).detach()
+    np.testing.assert_allclose(found, x.numpy() @ weight.T + b.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (LoRA, {"rank": 4, "scaling": 3.0}),
+        (LoRA, {"rank": 4, "init": "pissa"}),
+        (Kronecker, {"kron_factors": [[8, 4]], "scaling": 3.0}),
+        (Kronecker, {"kron_factors": [[8, 4]], "residual": "scale"}),  # through ΔW
+        (Kronecker, {"kron_factors": [[2, 4]], "terms": 3}),
+        (LoKr, {"rank": 2, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
+    ],
+)
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])  # of the update, relative to the weight
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_norms_without_the_product_are_those_of_the_product(
+    kind: type[nn.Module], arguments: dict[str, Any], size: float, transposed: bool
+) -> None:
+    branch: Any = made(kind, 96, 96, **arguments)[0].float()
+    for buffer in branch.buffers():
+        nn.init.normal_(buffer)
+    weight = nn.Parameter(torch.randn(96, 96, generator=torch.Generator().manual_seed(5)), requires_grad=False)
+    W = weight.T if transposed else weight
+    with torch.no_grad():
+        branch.scaling *= size * float(W.norm() / branch.delta().norm())
+    for _ in range(2):
+        exact = torch.linalg.vector_norm(W.double() + copy.deepcopy(branch).double().delta(), dim=1)
+        assert ((merged_norms(W, [branch]).double() / exact) - 1).abs().max() < 1e-6
+        with torch.no_grad():
+            weight.mul_(2)  # the norms of the weight are computed again
 
 
 @settings(max_examples=60, deadline=None)

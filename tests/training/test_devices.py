@@ -42,7 +42,10 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("more", [["micro_batch_size=1"], ["method=full", "optimizer.gradient_clip=0.1"]])
+@pytest.mark.parametrize(
+    "more",
+    [["micro_batch_size=1"], ["method=full", "optimizer.gradient_clip=0.1"], ["method=lora_ga", "method.init_rows=5"]],
+)
 def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[str], tmp_path: Path) -> None:
     # SGD reveals a wrong scale of the gradient. AdamW would hide it, and amplify rounding errors near zero.
     # The last of 6 batches has one row, so rank 1 has none. Dev has 4 rows, and its batches have different lengths.

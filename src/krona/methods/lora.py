@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int
+from krona.methods.magnitude import low_rank_row_products
 from krona.methods.peft_layers import Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
@@ -125,6 +126,9 @@ class LoRA(nn.Module):
     def low_rank(self) -> tuple[Tensor, Tensor]:
         A, B = self.factors()
         return A, self.scaling * B
+
+    def row_products(self, W: Tensor) -> tuple[Tensor, Tensor]:
+        return low_rank_row_products(W, *self.low_rank())
 
     def delta(self) -> Tensor:
         A, B = self.factors()

@@ -54,7 +54,7 @@ def build_branches(
                 _require_parallel(place, base, position, type(one).__name__)
                 one.bind(base, transposed=is_conv1d(base))
             if getattr(one, "needs", None) is not None:
-                _require_parallel(place, base, position, f"init={branch_config.get('init')}")
+                _require_parallel(place, base, position, f"method.init={branch_config.get('init')}")
         weight = _floating_point_weight(
             place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
         )
@@ -62,8 +62,9 @@ def build_branches(
         magnitude = None
         if options.magnitude:
             _require_parallel(place, base, position, "magnitude=true")
-            deltas = [branch_matrix(one).detach() for one in branches]
-            magnitude = Magnitude(weight_matrix(base).detach(), sum(deltas[1:], deltas[0]))
+            for one in branches:
+                branch_matrix(one)  # raises an error if the update is not linear
+            magnitude = Magnitude(weight_matrix(base), branches)
         built.append(BuiltBranches(place, branches, placement, magnitude, first))
     every = [one for at in built for one in at.branches]
     for name in getattr(every[0], "shared", ()) if every else ():

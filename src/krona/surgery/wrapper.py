@@ -148,8 +148,7 @@ class Adapted(nn.Module):
             for branch in branches:
                 y = y + branch(x)
         if name in self.magnitudes:
-            delta = sum(branch.delta().detach() for branch in branches)
-            y = self.magnitudes[name](y, weight_matrix(self.base), delta, self.base.bias)
+            y = self.magnitudes[name](y, weight_matrix(self.base), branches, self.base.bias)
         return y
 
     def _drop(self, name: str, x: Tensor) -> Tensor:
