@@ -46,10 +46,9 @@ A branch may also have these members:
     The gradient and the covariance are computed from the first ``init_rows`` training rows. If ``needs`` is None,
     ``prepare`` is not called. An adapter's file and a checkpoint also contain the buffers of a branch, so that the
     values are computed only once.
-``row_products(W)``
-    Return the dot products of the rows of the layer's weight W (d_out, d_in) and of the update ΔW, and the squared row
-    norms of ΔW, each (d_out,), without computing ΔW. The result is None if this is not possible. DoRA's magnitude uses
-    it (`krona.methods.magnitude`).
+``norm_change(W)``
+    Return ‖W + ΔW‖² - ‖W‖² for each row of the layer's weight W (d_out, d_in), without computing the update ΔW, or None
+    if this is not possible. DoRA's magnitude uses it (`krona.methods.magnitude`).
 ``bind(layer, transposed)``
     Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on
     the layer's weight. ``transposed`` is true if the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.

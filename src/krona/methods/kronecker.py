@@ -13,7 +13,7 @@ from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
 from krona.methods.lokr import split_width
-from krona.methods.magnitude import kronecker_row_products
+from krona.methods.magnitude import kronecker_norm_change
 from krona.methods.peft_layers import Layers, common_scale
 
 
@@ -155,10 +155,10 @@ class Kronecker(nn.Module):
             rights.append(kron_product(right_a, right_b))
         return torch.cat(lefts, dim=1), torch.cat(rights, dim=0)  # (d_in, r), (r, d_out)
 
-    def row_products(self, W: Tensor) -> tuple[Tensor, Tensor] | None:
+    def norm_change(self, W: Tensor) -> Tensor | None:
         if self.residual_scale is not None or self.A.dim() == 3:
             return None
-        return kronecker_row_products(W, self.A, self.scaling * self.B)
+        return kronecker_norm_change(W, self.A, self._scaled(self.B))
 
     def singular_values(self) -> Tensor | None:
         if self.non_linearity is not None or self.residual_scale is not None or self.A.dim() == 3:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
-from krona.methods.magnitude import kronecker_row_products
+from krona.methods.magnitude import kronecker_norm_change
 from krona.methods.peft_layers import Layers, common_scale, one_value
 
 
@@ -91,9 +91,9 @@ class LoKr(nn.Module):
         left2, right2 = (self.w2_b.T, self.w2_a.T) if self.low_rank_w2 else with_identity(self.w2.T)
         return kron_product(left1, left2), self.scaling * kron_product(right1, right2)  # (d_in, r), (r, d_out)
 
-    def row_products(self, W: Tensor) -> tuple[Tensor, Tensor]:
+    def norm_change(self, W: Tensor) -> Tensor:
         W1, W2 = self.factors()
-        return kronecker_row_products(W, W1.T, self.scaling * W2.T)
+        return kronecker_norm_change(W, W1.T, self.scaling * W2.T)
 
     def singular_values(self) -> Tensor:
         W1, W2 = self.factors()

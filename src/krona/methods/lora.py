@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int
-from krona.methods.magnitude import low_rank_row_products
+from krona.methods.magnitude import low_rank_norm_change
 from krona.methods.peft_layers import Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
@@ -127,8 +127,8 @@ class LoRA(nn.Module):
         A, B = self.factors()
         return A, self.scaling * B
 
-    def row_products(self, W: Tensor) -> tuple[Tensor, Tensor]:
-        return low_rank_row_products(W, *self.low_rank())
+    def norm_change(self, W: Tensor) -> Tensor:
+        return low_rank_norm_change(W, *self.low_rank())
 
     def delta(self) -> Tensor:
         A, B = self.factors()

@@ -48,50 +48,50 @@ class Magnitude(nn.Module):
 @torch.no_grad()
 def row_norms(weight: Tensor) -> Tensor:
     """Return the norm of each row, (d_out,). For a row of zeros, return the smallest positive number."""
-    return _positive(torch.linalg.vector_norm(weight, dim=1))
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
+    return norms.clamp(min=torch.finfo(norms.dtype).tiny)
 
 
 @torch.no_grad()
 def merged_norms(weight: Tensor, branches: Iterable[Any]) -> Tensor:
     """Return the norm of each row of W + ΔW, (d_out,), where ΔW is the sum of the branches.
 
-    For one branch with ``row_products``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. Its rounding
+    For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. Its rounding
     error, relative to the norm, grows with (‖W‖² + ‖ΔW‖²) / ‖W + ΔW‖².
     """
     device = "cpu" if weight.is_meta else weight.device.type
     with torch.autocast(device, enabled=False):  # autocast would round the products to bf16
         wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
         first, *others = branches
-        products = None if others or not hasattr(first, "row_products") else first.row_products(wide)
-        if products is None:
+        change = None if others or not hasattr(first, "norm_change") else first.norm_change(wide)
+        if change is None:
             delta = sum((branch.delta() for branch in others), first.delta())
             return row_norms(weight + delta.to(weight.dtype))
-        dots, squares = products
-        norms = (_row_squares(weight, wide) + 2 * dots + squares).clamp(min=0).sqrt()
-    return _positive(norms.to(weight.dtype))
+        squares = _row_squares(weight, wide) + change
+    norms: Tensor = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt().to(weight.dtype)
+    return norms
 
 
-def low_rank_row_products(W: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the dot products of the rows of W (d_out, d_in) and ΔW, and the squared row norms of ΔW.
+def low_rank_norm_change(W: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return ‖W + ΔW‖² - ‖W‖² for each row of W (d_out, d_in).
 
     Args:
         left, right: factors (d_in, r) and (r, d_out) of ΔWᵀ.
     """
-    left, right = left.to(W.dtype), right.to(W.dtype)
-    dots = ((W @ left) * right.T).sum(1)
-    return dots, ((right.T @ (left.T @ left)) * right.T).sum(1)
+    left, rows = left.to(W.dtype), right.T.to(W.dtype)
+    return (torch.addmm(W @ left, rows, left.T @ left, beta=2) * rows).sum(1)
 
 
-def kronecker_row_products(W: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the dot products of the rows of W (d_out, d_in) and ΔW = (A ⊗ B)ᵀ, and the squared row norms of ΔW.
+def kronecker_norm_change(W: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """Return ‖W + ΔW‖² - ‖W‖² for each row of W (d_out, d_in) with ΔW = (A ⊗ B)ᵀ.
 
     Row (i, j) of ΔW is the Kronecker product of column i of A (a1, a2) and column j of B (b1, b2).
     """
-    A, B = A.to(W.dtype), B.to(W.dtype)
-    (a1, a2), (b1, b2) = A.shape, B.shape
-    columns_a, columns_b = A.T.repeat_interleave(b2, dim=0), B.T.repeat(a2, 1)  # (d_out, a1), (d_out, b1)
-    summed = torch.bmm(columns_a[:, None], W.reshape(-1, a1, b1)).squeeze(1)  # (d_out, b1)
-    return (summed * columns_b).sum(1), torch.outer(A.square().sum(0), B.square().sum(0)).flatten()
+    A, rows = A.to(W.dtype), B.T.to(W.dtype)
+    (a1, a2), (b2, b1) = A.shape, rows.shape
+    products = A.T[:, None, None] @ W.reshape(a2, b2, a1, b1)  # (a2, b2, 1, b1)
+    squares = A.square().sum(0)[:, None, None]
+    return (torch.add(squares * rows, products.squeeze(2), alpha=2) * rows).sum(-1).flatten()
 
 
 def _row_squares(weight: Tensor, wide: Tensor) -> Tensor:
@@ -104,7 +104,3 @@ def _row_squares(weight: Tensor, wide: Tensor) -> Tensor:
         _SQUARES[owner] = state, wide.square().sum(1)
     squares: Tensor = _SQUARES[owner][1]
     return squares
-
-
-def _positive(norms: Tensor) -> Tensor:
-    return norms.clamp(min=torch.finfo(norms.dtype).tiny)
