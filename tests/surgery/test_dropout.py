@@ -52,7 +52,7 @@ def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     if place.placement == "parallel":
         expected = h + branch(drop(x, P))
         if adapted.magnitudes:
-            expected = adapted.magnitudes["default"](expected, base.weight, branch.delta())
+            expected = adapted.magnitudes["default"](expected, base.weight, [branch])
     else:
         expected = branch(drop(h, P)) + (h if place.inner_residual else 0)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)  # the branch may add in another order
