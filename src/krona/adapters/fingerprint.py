@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.layers import is_quantised, original_shape
 from krona.surgery.state import adapted_modules, backbone_parameters, get_state
 from krona.surgery.wrapper import public_name
 
@@ -36,9 +37,11 @@ class Fingerprint(BaseModel):
     shapes: str  # the hash of the names and shapes of all weights
     frozen: str  # the hash of a sample of the frozen weights' values
     marks: dict[str, str]  # hashes of all frozen weights by rounding; empty for weights of several dtypes
+    quantisation: str | None = None  # backbone.quantisation
     pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
 
 
+@torch.no_grad()
 def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Fingerprint | None = None) -> Fingerprint:
     """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``.
 
@@ -50,10 +53,11 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     if wanted is not None:
         roundings = _common(roundings, wanted)[:1] or roundings
     return Fingerprint(
-        parameters=sum(weight.numel() for weight in weights.values()),
+        parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash_shapes(weights),
         frozen=_hash_sample(frozen),
         marks=_hash_values(frozen, roundings),
+        quantisation="nf4" if any(map(is_quantised, model.modules())) or _replaced(model) else None,
         pooling=_pooling(model),
     )
 
@@ -67,7 +71,7 @@ def require_backbone(
     ``any_values`` no values are compared.
     """
     here, label = take_fingerprint(model, trained=trained, wanted=wanted), str(path or "The adapter")
-    require_pooling(here, wanted, label)
+    require_form(here, wanted, label)
     if here.shapes != wanted.shapes:
         raise OtherBackboneError(
             f"{label} belongs to another backbone, whose weights have other names or shapes. That backbone has "
@@ -86,14 +90,15 @@ def require_backbone(
         )
 
 
-def require_pooling(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the poolings of two fingerprints differ. The message begins with ``label``."""
-    there, own = (fingerprint.pooling or "null" for fingerprint in (wanted, here))
-    if there != own:
-        raise OtherBackboneError(
-            f"{label} was trained with backbone.pooling={there}, but this backbone has backbone.pooling={own}. Set "
-            f"backbone.pooling={there}."
-        )
+def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
+    """Raise OtherBackboneError if the pooling or the quantisation differs. The message begins with ``label``."""
+    for key in ("pooling", "quantisation"):
+        there, own = (getattr(fingerprint, key) or "null" for fingerprint in (wanted, here))
+        if there != own:
+            raise OtherBackboneError(
+                f"{label} was trained with backbone.{key}={there}, but this backbone has backbone.{key}={own}. Set "
+                f"backbone.{key}={there}."
+            )
 
 
 def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
@@ -112,6 +117,11 @@ def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
     return [rounding for rounding in roundings if rounding in wanted.marks]
 
 
+def _replaced(model: nn.Module) -> bool:
+    """Return whether an adapter is merged into layers in 4 bits."""
+    return "krona" in model.__dict__ and bool(get_state(model).own_layers)
+
+
 def _pooling(model: nn.Module) -> str | None:
     found = getattr(getattr(model, "config", None), "krona_pooling", None)
     return None if found is None else str(found)
@@ -124,15 +134,17 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
         state = get_state(model)
         weights |= {key: p for key, p in state.originals.items() if key in weights}
         for place, adapted in adapted_modules(model):
-            if adapted.merged:
+            if adapted in state.own_layers:
+                weights[f"{public_name(place)}.weight"] = state.own_layers[adapted].get_parameter("weight")
+            elif adapted.merged:
                 weights[f"{public_name(place)}.weight"] = state.own_weights[adapted.base, "weight"]
-    return {key: weights[key].detach() for key in sorted(weights)}
+    return {key: weights[key] for key in sorted(weights)}
 
 
 def _hash_shapes(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for key, weight in weights.items():
-        digest.update(f"{key} {tuple(weight.shape)}\n".encode())
+        digest.update(f"{key} {tuple(original_shape(weight))}\n".encode())
     return digest.hexdigest()
 
 

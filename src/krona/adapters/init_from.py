@@ -11,7 +11,7 @@ from torch import nn
 
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.find import find
-from krona.adapters.fingerprint import has_values, require_pooling
+from krona.adapters.fingerprint import has_values, require_form
 from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
@@ -71,7 +71,7 @@ class InitialWeights:
         theirs, ours, label = source.config, own.config, f"init_from={name}"
         _require_class(name, theirs.branch, ours.branch)
         if theirs.backbone is not None and ours.backbone is not None:
-            require_pooling(ours.backbone, theirs.backbone, label)
+            require_form(ours.backbone, theirs.backbone, label)
             same_flags = all(theirs.insertion.get(flag, ()) == ours.insertion.get(flag, ()) for flag in FLAGS)
             if same_flags and has_values(ours.backbone, theirs.backbone) is False:
                 raise KronaError(

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from krona.backbones.families import find_architecture, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
+from krona.backbones.quantisation import quantisation_config
 from krona.backbones.source import WAYS_OUT
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
@@ -39,7 +40,9 @@ def load_checkpoint(
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
     try:
         tensors = _read_slices(folder) if bf16 and folder is not None else {}
-        arguments = {"state_dict": tensors} if tensors else {}
+        arguments: dict[str, Any] = {"state_dict": tensors} if tensors else {}
+        if settings.quantisation is not None:
+            arguments["quantization_config"] = quantisation_config(kind, config)
         with _quiet_library():
             model, keys = kind.from_pretrained(
                 None if tensors else str(folder or settings.name),
@@ -50,6 +53,8 @@ def load_checkpoint(
                 ignore_mismatched_sizes=True,
                 **arguments,
             )
+    except KronaError:
+        raise
     except Exception as error:  # safetensors, json, torch and the Hub raise different exception types
         raise download_error(name, error, WAYS_OUT) from error
     assert isinstance(model, PreTrainedModel)

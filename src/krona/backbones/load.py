@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
 from krona.backbones.model_config import build_config, hub_or_cache_only
+from krona.backbones.quantisation import prevent_repacking, quantisation_config
 from krona.backbones.source import WAYS_OUT, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -55,6 +56,15 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     if not settings.pretrained:
         torch.manual_seed(seed)
         model = _build_untrained(settings, kind, config, bf16=bf16)
+        if settings.quantisation is not None:
+            model = kind.from_pretrained(
+                None,
+                config=model.config,
+                state_dict=model.state_dict(),
+                dtype=torch.float32,
+                quantization_config=quantisation_config(kind, config),
+            )
+    prevent_repacking(model)
     draw_weights(model, new, seed=seed)
     require_embeddings(tokenizer, model.config, settings)
     return Loaded(model=model, family=family, new_weights=new)

@@ -41,8 +41,11 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
     """Return a backbone with new modules, whose weights are shared with the other runs of this process.
 
-    The weights are loaded only if the previous run used another backbone. The new weights of a head are not shared.
+    The weights are loaded only if the previous run used another backbone, or if they are quantised. The new weights of
+    a head are not shared.
     """
+    if settings.quantisation is not None:  # a weight in 4 bits cannot be shared as a tensor alone
+        return load.load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
     key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16)
     kept = cache_for("backbone")

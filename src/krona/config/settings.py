@@ -65,6 +65,8 @@ class Backbone:
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
     """Values of the model's config, to count parameters without loading weights."""
+    quantisation: Literal["nf4"] | None = None
+    """With nf4, the frozen linear layers are stored in 4 bits (needs krona[quantised]); null: fp32."""
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None

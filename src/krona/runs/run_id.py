@@ -65,6 +65,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "data.subset_seed": None,
     "backbone.architecture": None,
     "backbone.pooling": None,
+    "backbone.quantisation": None,
     "init_from": None,
 }
 

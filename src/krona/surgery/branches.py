@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position, list_placements
 from krona.surgery.branch_checks import skipped_branch
-from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
+from krona.surgery.layers import WeightReader, is_conv1d, is_linear, is_quantised, weight_matrix
 from krona.surgery.targets import end_layers, match_places, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
@@ -52,13 +53,13 @@ def build_branches(
         for one in branches:
             if hasattr(one, "bind"):  # its update depends on the layer's weight, as that of HiRA
                 _require_parallel(place, base, position, type(one).__name__)
-                one.bind(base, transposed=is_conv1d(base))
+                one.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
             if getattr(one, "needs", None) is not None:
                 _require_parallel(place, base, position, f"method.init={branch_config.get('init')}")
-        weight = _floating_point_weight(
+        device, dtype = _device_and_dtype(
             place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
         )
-        branches.to(device=weight.device, dtype=weight.dtype)
+        branches.to(device=device, dtype=dtype)
         magnitude = None
         if options.magnitude:
             _require_parallel(place, base, position, "magnitude=true")
@@ -169,11 +170,14 @@ def _require_parallel(place: str, base: nn.Module, position: Position, label: st
         )
 
 
-def _floating_point_weight(place: str, layer: nn.Module) -> Tensor:
+def _device_and_dtype(place: str, layer: nn.Module) -> tuple[torch.device, torch.dtype]:
+    if is_quantised(layer):
+        quantised: Any = layer.get_parameter("weight")
+        return quantised.device, quantised.quant_state.dtype
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
         raise KronaError(
             f"{public_name(place)} has no floating-point weights (found: {kinds}), so it cannot have a branch."
         )
-    return weight
+    return weight.device, weight.dtype

@@ -1,5 +1,11 @@
-"""Recognise normalisation layers and linear layers. The weight of a linear layer has one of two orientations."""
+"""Recognise normalisation layers and linear layers, and read the weights of linear layers.
 
+The weight of a linear layer has one of two orientations, and may be stored in 4 bits (``Linear4bit`` of bitsandbytes).
+"""
+
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 
@@ -18,7 +24,42 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 
+def is_quantised(layer: nn.Module) -> bool:
+    """Return whether the weight of a layer is stored in 4 bits."""
+    return getattr(layer._parameters.get("weight"), "quant_state", None) is not None
+
+
+def original_shape(weight: Tensor) -> torch.Size:
+    """Return the shape of a weight. For a weight in 4 bits, this is its shape before it was quantised."""
+    state = getattr(weight, "quant_state", None)
+    return weight.shape if state is None else torch.Size(state.shape)
+
+
+def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
+    """Return a linear layer with the bias of a quantised layer and with ``weight``, or else its dequantised weight."""
+    plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta").train(layer.training)
+    plain.weight = nn.Parameter(weight_matrix(layer) if weight is None else weight, requires_grad=False)
+    plain.bias = layer.bias
+    return plain
+
+
+class WeightReader:
+    """A stand-in for a quantised layer, whose ``get_parameter("weight")`` returns the dequantised weight."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    def get_parameter(self, name: str) -> Tensor:
+        return weight_matrix(self.layer)
+
+
 def weight_matrix(layer: nn.Module) -> Tensor:
-    """Return the weight of a linear layer as (d_out, d_in)."""
+    """Return the weight of a linear layer as (d_out, d_in). A weight in 4 bits is dequantised."""
     weight = layer.get_parameter("weight")
+    if is_quantised(layer):
+        from bitsandbytes.functional import dequantize_4bit
+
+        quantised: Any = weight
+        found: Tensor = dequantize_4bit(quantised.detach(), quantised.quant_state)
+        return found
     return weight.T if is_conv1d(layer) else weight

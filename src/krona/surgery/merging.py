@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.branches import branch_matrix
-from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
+from krona.surgery.layers import dequantised_layer, is_conv1d, is_linear, is_quantised, weight_matrix
 from krona.surgery.state import active_adapter, adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
@@ -22,6 +22,8 @@ def merge(model: nn.Module) -> None:
     """Merge the active adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
+    A layer in 4 bits is replaced by a linear layer in the dtype that it had before it was quantised. Quantising the
+    merged weight again would remove most of the update.
 
     Raises:
         KronaError: no adapter is active, a branch cannot be merged into a weight, or an adapter is already merged. The
@@ -33,6 +35,10 @@ def merge(model: nn.Module) -> None:
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [_merged_weight(public_name(place), adapted, name) for place, adapted in places]
     for (_, adapted), weight in zip(places, merged, strict=True):
+        if is_quantised(adapted.base):
+            state.own_layers[adapted] = adapted.base
+            adapted.base, adapted.merged = dequantised_layer(adapted.base, weight), True
+            continue
         own: Any = adapted.base.weight
         state.own_weights[adapted.base, "weight"] = own
         adapted.base.weight = nn.Parameter(weight, requires_grad=False)
@@ -47,9 +53,12 @@ def unmerge(model: nn.Module) -> None:
         raise KronaError("No adapter is merged into this model.")
     for (layer, attribute), weight in state.own_weights.items():
         setattr(layer, attribute, weight)
+    for wrapper, base in state.own_layers.items():
+        wrapper.base = base
     for _, adapted in adapted_modules(model):
         adapted.merged = False
     state.own_weights.clear()
+    state.own_layers.clear()
     state.merged = None
 
 
@@ -81,11 +90,12 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
             f"Adapter {name!r} cannot be merged. It adapts {label}, which is {kind}, so no single weight can hold its "
             "update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
-    dtype = base.get_parameter("weight").dtype
+    own = weight_matrix(base)
+    dtype = own.dtype
     wide = torch.promote_types(dtype, torch.float32)
     try:
         matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
-        W = add_update(weight_matrix(base).to(wide), matrices, placement)
+        W = add_update(own.to(wide), matrices, placement)
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
     if placement.placement == "sequential" and base.bias is not None:

@@ -51,7 +51,7 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
-    like = next(base.parameters())
+    like = next(p for p in adapted.parameters() if p.is_floating_point())  # a base in 4 bits may have no such weight
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
     if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # for a block, only its branches are run
         before = adapted.places["default"].placement == "before"

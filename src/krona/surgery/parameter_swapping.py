@@ -42,6 +42,8 @@ class ApplyToAll:
             current_slots(model, state)
             within = {id(p) for p in model.parameters()}
             trained = [adapter.trained for adapter in state.adapters.values()]
+            for layer in state.own_layers.values():
+                cast(Any, layer)._apply(fn)
             records: list[dict[Any, nn.Parameter]] = [state.originals, state.own_weights, *trained]
             outside = [(record, key) for record in records for key in record if id(record[key]) not in within]
             moved = cast(Any, nn.ParameterList([record[key] for record, key in outside]))._apply(fn)

@@ -13,6 +13,7 @@ from torch import nn
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.branch_checks import remove_checks
+from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.merging import merge
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.wrapper import all_names, replace
@@ -39,6 +40,7 @@ def bake(model: nn.Module) -> None:
         merge(model)
     remove_branches(model, list(state.adapters))
     restore(model)
+    _dequantise(model)
     _record_untied(model)
 
 
@@ -50,6 +52,18 @@ def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
             adapted.drop(adapter)
         if not adapted.branches:
             replace(model, names[adapted], adapted.base)
+
+
+def _dequantise(model: Any) -> None:
+    """Replace the layers in 4 bits by linear layers, so that a checkpoint has one format for all layers."""
+    names = all_names(model)
+    layers = [module for module in names if is_quantised(module)]
+    for layer in layers:
+        replace(model, names[layer], dequantised_layer(layer))
+    if layers:
+        model.config.__dict__.pop("quantization_config", None)
+        model.hf_quantizer, model.is_quantized, model.is_loaded_in_4bit = None, False, False
+        model.__dict__.pop("quantization_method", None)
 
 
 def _record_untied(model: Any) -> None:

@@ -40,6 +40,7 @@ class Inserted:
     active: str | None = None
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
+    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers of merged layers
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
     is_checked: bool = False  # a forward pass has called the branches (`krona.surgery.branch_checks`)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.branches import existing_names
-from krona.surgery.layers import is_linear
+from krona.surgery.layers import is_linear, original_shape
 from krona.surgery.parameter_swapping import current_slots, require_trained
 from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, get_state, norm_modules
 from krona.surgery.targets import widths, widths_at
@@ -33,9 +33,9 @@ class Count:
 def count(model: nn.Module) -> Count:
     """Return the number of trainable parameters and the number of the backbone's parameters before the insertion."""
     own = dict(backbone_parameters(model))
-    head = sum(own[name].numel() for name in _names_in(own, _head(model)))
+    head = sum(original_shape(own[name]).numel() for name in _names_in(own, _head(model)))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    backbone = sum(p.numel() for p in own.values())
+    backbone = sum(original_shape(p).numel() for p in own.values())
     return Count(trainable=trainable - head, backbone=backbone - head, head=head)
 
 

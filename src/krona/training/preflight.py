@@ -9,8 +9,9 @@ import torch
 
 from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
+from krona.backbones.quantisation import require_library
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build_optimizer
+from krona.config.targets import build_optimizer, find
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
@@ -59,6 +60,9 @@ def require(
             f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "
             "trainer.precision=bf16-mixed."
         )
+    if settings.backbone.quantisation is not None:
+        with problems.collect():
+            _check_quantisation(settings)
     problems.raise_all()
     if starts:
         _check_downloads(settings)
@@ -89,6 +93,24 @@ def _check_lightning(settings: Run) -> None:
         optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr * one} for one in (1, *factors.values())])
         warmup = count_warmup_steps(settings.optimizer, 1000)
         build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
+
+
+def _check_quantisation(settings: Run) -> None:
+    method, trainer = settings.method, settings.trainer
+    branch = find(method.branch, "method._target_", "branch", own=True) if method.branch else None
+    if method.placement.get("train_backbone") or hasattr(branch, "existing"):
+        trained = "all weights" if branch is None else "biases of the backbone's layers"
+        raise KronaError(f"backbone.quantisation=nf4 freezes the layers, but {method.name} trains {trained}.")
+    if trainer.precision not in ("32-true", "bf16-mixed"):
+        raise KronaError(
+            f"backbone.quantisation=nf4 is not possible with trainer.precision={trainer.precision}, which changes the "
+            "dtype of frozen weights. Use 32-true or bf16-mixed."
+        )
+    if trainer.compile:
+        raise KronaError(
+            "backbone.quantisation=nf4 is not possible with trainer.compile=true. Use trainer.compile=false."
+        )
+    require_library()
 
 
 def _check_downloads(settings: Run) -> None:

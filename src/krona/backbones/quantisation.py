@@ -1,0 +1,52 @@
+"""Load the linear layers of a backbone in 4 bits (``backbone.quantisation: nf4``) with bitsandbytes."""
+
+import logging
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from krona.backbones.families import find_architecture
+from krona.messages import KronaError
+
+
+def require_library() -> None:
+    """Raise KronaError if a library that nf4 needs is not installed."""
+    if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
+        raise KronaError(
+            f"backbone.quantisation=nf4 needs {' and '.join(missing)}. Run: pip install 'krona[quantised]'"
+        )
+
+
+def quantisation_config(kind: Any, config: Any) -> Any:
+    """Return the config with which transformers loads linear layers in 4 bits. The head and the output layer stay fp32.
+
+    Args:
+        kind: the class of the model.
+    """
+    require_library()
+    from transformers import BitsAndBytesConfig
+
+    build: Any = BitsAndBytesConfig  # untyped
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package when it is imported
+    with torch.device("meta"):
+        model = kind(config)
+    output = model.get_output_embeddings()
+    kept = [name for name, module in model.named_modules() if output is not None and module is output]
+    return build(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.float32,
+        llm_int8_skip_modules=[*kept, *find_architecture(model).head] or None,
+    )
+
+
+def prevent_repacking(model: Any) -> None:
+    """Let quantised layers keep their format on a CPU with AVX512-BF16.
+
+    The first evaluation would otherwise convert each weight. From then on, no gradient passes through the layer, and
+    the dequantised weight is wrong (bitsandbytes 0.50).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
