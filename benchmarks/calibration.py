@@ -1,6 +1,6 @@
 """Simulate equal methods, and print how often the test of methods calls them different.
 
-    python benchmarks/calibration.py                 # about ten minutes
+    python benchmarks/calibration.py                 # about half an hour on one core
     python benchmarks/calibration.py --sets 50       # a quick look
 
 A row has a difficulty. Each method shifts the difficulty of each row, each trained model (a method and a seed) shifts
@@ -111,7 +111,7 @@ def main() -> None:
     print(head + " ".join(f"{name:>11}" for name in COLUMNS))
     for kind, rows, sd in product(KINDS, (138, 522, 872), (0.0, 0.5, 1.0, 2.0)):
         if kind == "correlations" and rows > 522:
-            continue  # a jackknife of ranks takes as many seconds as there are rows
+            continue  # the time of a jackknife of ranks grows with the square of the rows
         rng = np.random.default_rng([[*KINDS].index(kind), rows, int(10 * sd)])
         shares = []
         for _ in range(sets):
