@@ -1,6 +1,7 @@
 """Test backbones in 4 bits (``backbone.quantisation: nf4``). The reference is the model with dequantised weights."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import one_job
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import OtherBackboneError, take_fingerprint
+from krona.adapters.load import load as load_adapter
 from krona.backbones import load, quantisation
 from krona.backbones.insert_method import insert_method
 from krona.backbones.quantisation import require_library
@@ -194,7 +196,9 @@ def test_what_nf4_does_not_support_is_one_message(typed: list[str], message: str
     assert str(caught.value).startswith(message)
 
 
-def test_a_run_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> None:
+def test_a_run_resumes_to_the_same_bits_and_its_adapter_is_scored_and_exported(
+    small: list[str], tmp_path: Path
+) -> None:
     chosen = [*small, "method=krona", "++backbone.quantisation=nf4", "trainer.gradient_checkpointing=true"]
     whole, _ = one_job.finish(tmp_path / "whole", *chosen)
     with pytest.raises(Interrupted):
@@ -203,3 +207,9 @@ def test_a_run_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> Non
     assert one_job.same_files(resumed.folder, whole.folder)
     plain, _ = one_job.finish(tmp_path / "plain", *small, "method=krona")
     assert plain.run_id != whole.run_id
+    trained = load_adapter(whole.folder)
+    assert trained.evaluate(split="test").score == whole.result.test["score"]
+    (_, logits_line) = trained.export("merged", tmp_path / "merged")
+    assert float(re.findall(r"equal up to (\S+) of", logits_line)[0]) < 1e-4
+    with pytest.raises(KronaError, match=r"--to peft is not possible.*cannot be exported to peft"):
+        trained.export("peft", tmp_path / "peft")

@@ -166,7 +166,7 @@ class Trained:
 
     def autocast(self) -> torch.autocast:
         """Return the context of a forward pass: bf16 for weights of several dtypes (trainer.precision=bf16-frozen)."""
-        mixed = len({p.dtype for p in self.model.parameters()}) > 1
+        mixed = len({p.dtype for p in self.model.parameters() if p.is_floating_point()}) > 1
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=mixed)
 
     def _answer(self, batch: dict[str, Any], longest: int, probabilities: bool) -> list[Prediction]:

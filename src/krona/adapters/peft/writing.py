@@ -14,7 +14,7 @@ from krona.adapters.peft.folder import bare_copy, require_peft
 from krona.adapters.peft.module_names import module_names, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
-from krona.surgery.layers import is_conv1d, is_linear
+from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.merging import require_own_weight
 from krona.surgery.state import (
     Insertion,
@@ -81,6 +81,8 @@ def write_peft(
         KronaError: no type of peft fits the adapter. Nothing is written in this case.
     """
     require_peft()
+    if any(map(is_quantised, model.modules())):
+        raise KronaError("An adapter of a backbone in 4 bits cannot be exported to peft. Use the merged model instead.")
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
