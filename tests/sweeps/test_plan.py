@@ -20,7 +20,7 @@ from krona.paths import CONF, PROJECT
 from krona.runs.result import write_result
 from krona.runs.sweep import load_command, save_command
 from krona.sweeps import plan
-from krona.sweeps.status import KEYS, counts_line, filter_runs, filter_value, seconds_left
+from krona.sweeps.status import counts_line, find_runs, seconds_left
 from report.generate import make_result
 
 RUNS = {
@@ -33,7 +33,7 @@ RUNS = {
     "table7": 16,
     "table9": 7,
     "factor_shapes": 16,
-    "ranks": 10,
+    "ranks": 14,
     "lora_ga": 20,
     "seeds": 5,
     "learning_rates": 72,
@@ -165,7 +165,7 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     assert runs[1].error == "it broke"
     assert counts_line(runs, tmp_path).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
     assert seconds_left(runs, tmp_path) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
-    assert [run.run_id for run in filter_runs(runs, ["state=failed"], filter_value, KEYS)] == [waiting[1].run_id]
+    assert [run.run_id for run in find_runs(None, ["state=failed"], tmp_path)] == [waiting[1].run_id]
     claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
 

@@ -22,7 +22,14 @@ def test_targets_are_rounded_only_for_a_backbone_that_generates_numbers(
     for file in write_glue(tmp_path / "glue", "stsb").glob("*.tsv"):
         file.write_text(file.read_text().replace("00\n", "49\n"))  # scores such as 1.449
     made = list[Any]()
-    monkeypatch.setattr(notebook, "Learner", lambda *arguments, **_: made.append(arguments[2]))
+
+    class Learner:
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            made.append(arguments[2])
+
+        def prepare(self) -> None: ...
+
+    monkeypatch.setattr(notebook, "Learner", Learner)
     for folder in (tiny_folder, write(tmp_path / "bert", "bert")):
         data = ["task=stsb", "data=tsv", f"data.path={tmp_path / 'glue'}"]
         notebook.module_and_loaders(config("method=full", "backbone=local", f"backbone.path={folder}", *data, *SMALL))

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from krona.backbones.families import find_architecture
 from krona.messages import KronaError
 
 
@@ -26,6 +25,8 @@ def quantisation_config(kind: Any, config: Any) -> Any:
     """
     require_library()
     from transformers import BitsAndBytesConfig
+
+    from krona.backbones.families import find_architecture  # imports transformers, which the checks of a config avoid
 
     build: Any = BitsAndBytesConfig  # untyped
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package when it is imported

@@ -22,8 +22,6 @@ from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.sweeps.workers import worker_number
 
-DRY_RUN = "--dry-run"
-
 
 def launch(
     main: Callable[[], Any], *, config_name: str = "config", render: Callable[[Namespace], str | None] | None = None
@@ -44,9 +42,10 @@ def launch(
         _require_one_launch(arguments)
         hide_working_directory()
         _search_also(arguments)
-        sys.argv[1:] = ready = normalize([item for item in arguments if render is None or item != DRY_RUN])
+        sys.argv[1:] = ready = normalize(arguments)
         options = option_parser().parse_args(ready)
-        options.dry_run = DRY_RUN in arguments
+        if options.dry_run and render is None:
+            raise KronaError("--dry-run is an option of train.py and of krona table.")
         text = None if render is None else render(options)
         if options.help:
             text = help_text(config_name, options.overrides)

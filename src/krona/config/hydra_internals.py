@@ -23,8 +23,13 @@ class _OptionParser(ArgumentParser):
 
 
 def option_parser() -> ArgumentParser:
-    """Return the parser of Hydra's own options, such as --multirun and --cfg. Wrong options raise `KronaError`."""
-    return _OptionParser(add_help=False, allow_abbrev=False, parents=[get_args_parser()])
+    """Return the parser of Hydra's own options, such as --multirun and --cfg, and of --dry-run.
+
+    Wrong options raise `KronaError`.
+    """
+    parser = _OptionParser(add_help=False, allow_abbrev=False, parents=[get_args_parser()])
+    parser.add_argument("--dry-run", action="store_true")
+    return parser
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
