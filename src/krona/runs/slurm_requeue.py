@@ -1,6 +1,7 @@
 """The SLURM job of this process, and whether SLURM has requeued it after a time limit, a preemption or a node failure.
 
-A requeued job starts with the same command again, and resumes the run that it had claimed.
+A requeued job starts with the same command again, and resumes the run that it had claimed (`krona.runs.holder` and
+`krona.training.job` use this module).
 """
 
 import os

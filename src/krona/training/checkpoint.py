@@ -1,4 +1,7 @@
-"""Write the checkpoint of an epoch atomically, and find the damage of a checkpoint."""
+"""Write the checkpoint of an epoch atomically, and find the damage of a checkpoint.
+
+`krona.training.learner.Learner` decides what a checkpoint contains.
+"""
 
 import pickle
 import zipfile
