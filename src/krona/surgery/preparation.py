@@ -32,7 +32,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
 
     Call this function after `insert` and before training. It does nothing if the branches have their values already,
-    for example from an adapter's file. In eval mode it uses no random numbers, so equal batches give equal values.
+    for example from an adapter's file. The model is in eval mode meanwhile, so equal batches give equal values.
 
     Args:
         batches: batches of one row each, in the order of the training. The first ``init_rows`` are used. Batches of
@@ -75,6 +75,8 @@ def _sum_over_rows(
 
     handles = [layer.register_forward_hook(partial(record, place)) for place, layer in layers.items()]
     sums: dict[str, Tensor] = {}
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     try:
         for batch in batches:
             calls.clear()
@@ -90,6 +92,8 @@ def _sum_over_rows(
                     left = right = F.pad(right, (0, 1), value=1.0)  # the products with 1 are the sum and the number
                 sums[place] = sums.get(place, 0) + left.T @ right
     finally:
+        for module, mode in modes.items():
+            module.training = mode
         for handle in handles:
             handle.remove()
     if missing := [place for place in layers if place not in sums]:
