@@ -14,6 +14,7 @@ from krona.config.overrides import normalize
 from krona.config.settings import Placement, Run
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
+from krona.methods import lora
 from nested import with_values
 
 
@@ -171,7 +172,7 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
         ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
         ("method._target_", "krona.methods.nothing.Nothing", "can't be imported"),
         ("optimizer._target_", 3, "can't be imported"),
-        ("method._target_", "krona.methods.lora", "is a module, not a class"),
+        ("method._target_", lora.__name__, "is a module, not a class"),
         ("method.target_modules", [], "Name the modules"),
     ],
 )

@@ -9,7 +9,6 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
-from krona.config import tuned
 from krona.config.choices import choices, is_overridden
 from krona.config.learning_rates import rate_notes
 from krona.config.model_folder import folder_pooling, read_model_config
@@ -87,6 +86,8 @@ def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequ
 
     A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
     """
+    from krona.config import tuned  # imports pydantic, which other commands need later or never
+
     values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
     for key, value in values.items():
