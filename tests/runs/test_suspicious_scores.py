@@ -10,7 +10,14 @@ from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
 from krona.runs.predictions import Outcomes, label_ids, score_metrics
 from krona.runs.result import Result
-from krona.runs.suspicious_scores import ScoreMessage, advice, constant_scores, find_messages, message_lines
+from krona.runs.suspicious_scores import (
+    ScoreMessage,
+    advice,
+    constant_scores,
+    examine,
+    find_messages,
+    message_lines,
+)
 from report.generate import make_result, write_all
 
 
@@ -161,7 +168,7 @@ def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> No
 
 def lines(outputs: Path, result: Result) -> list[str]:
     write_all(outputs, [result])
-    return message_lines(result, outputs / result.run_id)
+    return message_lines(result, examine(result, outputs / result.run_id)[1])
 
 
 def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:

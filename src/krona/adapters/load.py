@@ -98,16 +98,16 @@ class Trained:
             split: dev, test or train as the run split its data, or an official split such as validation.
 
         Raises:
-            KronaError: a row lacks a column or has an unknown label, or there is no such split.
+            KronaError: a row lacks a column or has an unknown label, or the split does not exist.
         """
         from krona.adapters.commands.evaluate import RowChoice, evaluate
 
         if rows is None:
-            return evaluate(self.run, RowChoice(split=split))
+            return evaluate(self, RowChoice(split=split))
         with tempfile.TemporaryDirectory(prefix="krona-") as folder:
             file = Path(folder) / "rows.jsonl"
             file.write_text("".join(f"{json.dumps(row)}\n" for row in _records(rows)), encoding="utf-8")
-            return replace(evaluate(self.run, RowChoice(source=str(file))), rows="the given rows")
+            return replace(evaluate(self, RowChoice(source=str(file))), rows="the given rows")
 
     def export(self, to: str, out: Path | str, *, dtype: str | None = None, overwrite: bool = False) -> list[str]:
         """Write the model or the adapter into a new folder, check its logits, and return messages for the user.

@@ -38,6 +38,7 @@ SLOTS = len(MARKS) * len(LIGHT)
 FAR = 5.0  # the axis leaves out the lowest score if it is 5 times the range of the other scores below them
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
+OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # what a line shows
 MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
 MAX_CHOICES = 20  # if an axis of a search has more choices, only some of them are named
 RATE, ROWS = "optimizer.lr", "data.train_rows"
@@ -257,15 +258,15 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
 def explain_lines(rows: Sequence[Scored]) -> str:
     """Return a text that explains the line at each score of a chart."""
     over_seeds = {row.cell.seed_interval is not None for row in rows if row.interval}
-    texts = {True: f"lines: over seeds ({SEEDS})", False: "lines: over test rows (bootstrap, 95 %)"}
-    return "; ".join(texts[one] for one in sorted(over_seeds, reverse=True))
+    texts = {True: OVER_SEEDS, False: OVER_ROWS}
+    return "; ".join(f"lines: {texts[one]}" for one in sorted(over_seeds, reverse=True))
 
 
 def explain_rows(rows: Sequence[Scored]) -> str:
     """Return a text that explains the lines and the ring of the chart with a row for each score."""
-    words = [f"upper line: over seeds ({SEEDS})"] if any(row.cell.seed_interval for row in rows) else []
+    words = [f"upper line: {OVER_SEEDS}"] if any(row.cell.seed_interval for row in rows) else []
     if any(row.cell.test_interval for row in rows):
-        words.append(f"{'lower ' if words else ''}line: over test rows (bootstrap, 95 %)")
+        words.append(f"{'lower ' if words else ''}line: {OVER_ROWS}")
     words += ["ring: the paper"] if any(row.cell.paper is not None for row in rows) else []
     return "; ".join(words)
 

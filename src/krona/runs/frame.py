@@ -176,8 +176,8 @@ def strip_result(result: Result) -> Summary:
 
     rows = [without(row, "parts", "choice", "loss", "lr", "examples_per_s") for row in result.dev_curve[-1:]]
     kept = {
-        "dev": without(result.dev, "outcomes", "parts"),  # earlier versions stored the predictions here
-        "test": without(result.test, "outcomes", "parts"),
+        "dev": without(result.dev, "parts"),
+        "test": without(result.test, "parts"),
         "provenance": without(result.provenance, CHECKSUMS, "started", "finished"),
         "learned": without(result.learned, "by_place"),
         "dev_curve": rows,

@@ -83,9 +83,12 @@ def examine_file(path: Path) -> Examined:
     return examine(read_result(path), path.parent)
 
 
-def message_lines(result: Result, folder: Path) -> list[str]:
-    """Return the messages on a run, one per line. A warning begins with ``!``. Advice may follow the last one."""
-    found = examine(result, folder)[1]["test" if result.test else "dev"]
+def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:
+    """Return the messages on a run, one per line. A warning begins with ``!``. Advice may follow the last one.
+
+    ``messages`` are those that `examine` returns by split.
+    """
+    found = messages["test" if result.test else "dev"]
     lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
     one_target = any(_check_training_targets(result))  # in this case longer training would not help
     if any(message.unlearned for message in found) and not one_target:

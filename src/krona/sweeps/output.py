@@ -14,7 +14,7 @@ from krona.formatting import as_typed, duration, say, scores, table, terminal_wi
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.run_id import as_text
-from krona.runs.suspicious_scores import message_lines
+from krona.runs.suspicious_scores import examine, message_lines
 from krona.sweeps.status import result_cells
 from krona.training.job import WORDS, Job, code_change
 from krona.training.summary import heading, outputs_option
@@ -177,7 +177,7 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
     lines: list[tuple[Job, str]] = []
     for job in _done_jobs(jobs):
         assert job.result is not None
-        lines += [(job, line) for line in message_lines(job.result, job.folder)]
+        lines += [(job, line) for line in message_lines(job.result, examine(job.result, job.folder)[1])]
     return _group(lines, jobs)
 
 

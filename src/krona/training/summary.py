@@ -1,7 +1,7 @@
 """Print the summary of a run, and show a stored run."""
 
 import shlex
-from pathlib import Path
+from collections.abc import Mapping
 
 import yaml
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.console import Console
 from krona.formatting import as_typed, rate, say
 from krona.labels import BENCHMARKS
 from krona.messages import amount
+from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
 from krona.runs.folder import RunFolder
@@ -26,9 +27,11 @@ def print_summary(job: Job, console: Console) -> None:
     if result is None or result.dev is None:
         return
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
+    answers, messages = examine(result, job.folder)
+    test = f"test {_test_score(answers, result, result.test)}" if result.test else "test not scored (score_test=false)"
     lines = [
-        f"test {_test_score(job.folder, result, result.test)}" if result.test else "test not scored (score_test=false)",
-        *message_lines(result, job.folder),
+        test,
+        *message_lines(result, messages),
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %){head}",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
@@ -73,13 +76,13 @@ def outputs_option(job: Job) -> str:
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
-def _test_score(folder: Path, result: Result, test: Scored) -> str:
+def _test_score(answers: Mapping[str, Answers], result: Result, test: Scored) -> str:
     from krona.metrics.statistics import bootstrap, percentile_interval
     from krona.runs.predictions import score_metrics
 
-    answers, interval = examine(result, folder)[0].get("test"), ""
-    if answers is not None:
-        low, high = percentile_interval(bootstrap([answers], score_metrics(result.config["task"])))
+    interval = ""
+    if "test" in answers:
+        low, high = percentile_interval(bootstrap([answers["test"]], score_metrics(result.config["task"])))
         interval = f" [{low:.1f}, {high:.1f}]"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
     rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"

@@ -114,7 +114,7 @@ def evaluate_runs(
 
 
 def evaluate(
-    found: TrainedRun,
+    run: TrainedRun | Trained,
     rows: RowChoice,
     *,
     output: Path | None = None,
@@ -127,10 +127,11 @@ def evaluate(
     """
     from krona.metrics.scores import score_by_evaluate
 
+    found = run.run if isinstance(run, Trained) else run
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
-    trained = load(found, backbone=backbone)
+    trained = run if isinstance(run, Trained) else load(run, backbone=backbone)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
@@ -170,10 +171,11 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     if name is None and rows.data not in (None, "sample"):
         name = run_task.sample  # a run on sample data reads GLUE's files as that task
     line = [f"task={name}"] if name else []
-    if rows.data is not None:
+    if rows.data in KINDS:
+        line.append(f"data={rows.data}")
+    elif rows.data is not None:
         kind = FORMATS.get(check.task(compose(line)["task"], own=True).kind if name else run_task.kind, "tsv")
-        folder = [f"data={kind}", f"data.path={override_text(rows.data)}"]
-        line += [f"data={rows.data}"] if rows.data in KINDS else folder
+        line += [f"data={kind}", f"data.path={override_text(rows.data)}"]
     if not line and not rows.overrides:
         return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]

@@ -18,6 +18,7 @@ from krona.backbones.load import meta_model
 from krona.formatting import table
 from krona.messages import KronaError, amount
 from krona.runs import file_names
+from krona.surgery.state import get_adapter
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
 
@@ -54,7 +55,7 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     built = "the file does not record its backbone" if origin is None else _build(origin, adapter, backbone)
     if not isinstance(built, nn.Module):
         return content | {"missing": built}
-    trained = built.__dict__["krona"].adapters["default"].trained
+    trained = get_adapter(built, "default").trained
     content["frozen"] = sum(tensor.numel() for tensor in frozen_tensors(built, "default").values())
     weights = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
     parameters = content["parameters"]["all"] - content["frozen"]
