@@ -15,7 +15,14 @@ from krona.messages import KronaError, visible
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test, task_seed
 from krona.report.cells import compare_cells, score_cell
-from krona.report.runs import CONTENT, describe_result, differing_training, format_differing, load_runs
+from krona.report.runs import (
+    CONTENT,
+    describe_settings,
+    differing_training,
+    format_differing,
+    load_runs,
+    recorded_defaults,
+)
 from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.frame import summaries
@@ -106,9 +113,9 @@ def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
     A fingerprint that is unknown for one of the runs does not count as different.
     """
     finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
-    sides = []
+    sides, defaults = [], recorded_defaults((one, two))
     for result in (one, two):
-        settings = {"seed": str(result.seed), **describe_result(result).settings}
+        settings = {"seed": str(result.seed), **describe_settings(result, defaults)}
         if finished and (used := used_shape(result)) is not None:
             settings["method.kron_factors"] = used
             settings.pop("method.fit_factors", None)

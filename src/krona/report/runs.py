@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,8 @@ HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_",
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
-Settings = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Description:
-    """The properties of a run that do not depend on its seed. Runs with equal settings are one variant."""
-
-    settings: Settings  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
-    section: Section
+Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
+Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -64,7 +56,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
-    known: dict[tuple[Any, ...], Description] = {}
+    defaults = recorded_defaults(results)
+    known: dict[tuple[Any, ...], tuple[Settings, Section]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     rows: list[dict[str, Any]] = []
     for result, path in zip(results, paths, strict=True):
@@ -72,11 +65,11 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
             key = drawn, result.status == "done", *result.shared
             if key not in known:
-                known[key] = Description(_settings(result, drawn=drawn), find_section(result))
+                known[key] = _settings(result, defaults, drawn=drawn), find_section(result)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(str(unusable_result(path, error)))
             continue
-        settings, section = known[key].settings, known[key].section
+        settings, section = known[key]
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
         own = {"result": result, "path": path, "section": section, "settings": settings, "variant": variant}
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
@@ -117,15 +110,38 @@ def _subset(result: Result) -> tuple[Any, ...]:
     return result.method, result.task, (result.config.get("data") or {}).get("train_rows"), _subset_seed(result)
 
 
-def describe_result(result: Result) -> Description:
-    """Return the description of a single run."""
-    return Description(_settings(result, drawn=_subset_seed(result) == result.seed), find_section(result))
+def recorded_defaults(results: Iterable[Result]) -> Defaults:
+    """Return the default values of the arguments of each method's class, as far as the results record them.
+
+    A result that was written before an argument existed has no value of it. The value is then the default that later
+    results of the same class record. An argument of which results record several defaults is left out.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for result in results:
+        known = found.setdefault(_method_class(result), {})
+        for key, value in (result.provenance.get("method_defaults") or {}).items():
+            values = known.setdefault(key, [])
+            values += [] if value in values else [value]
+    return {
+        target: {key: values[0] for key, values in known.items() if len(values) == 1} for target, known in found.items()
+    }
 
 
-def _settings(result: Result, *, drawn: bool) -> Settings:
+def _method_class(result: Result) -> str:
+    method = result.config["method"]
+    return str(method.get("_target_")) if isinstance(method, Mapping) else ""
+
+
+def describe_settings(result: Result, defaults: Defaults) -> Settings:
+    """Return the settings of a single run. ``defaults`` are the `recorded_defaults` of the runs of the comparison."""
+    return _settings(result, defaults, drawn=_subset_seed(result) == result.seed)
+
+
+def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
     """Return a run's settings. If ``drawn``, the seed of the run also draws its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
-    config["method"] = {**(result.provenance.get("method_defaults") or {}), **config["method"]}
+    recorded = result.provenance.get("method_defaults") or {}
+    config["method"] = {**defaults[_method_class(result)], **recorded, **config["method"]}
     if drawn:
         config["data"] = {**(config["data"] or {}), "subset_seed": None}
     found: dict[str, str] = {}
