@@ -77,13 +77,13 @@ def cell(found: TrainedRun, form: str, folder: Path) -> str:
 @pytest.mark.slow
 def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    rows = []
+    methods: dict[str, list[str]] = {}  # by the cells of their row
     for name in METHODS:
         found = trained(backbones, f"method={name}")
         cells = [cell(found, form, tmp_path / "out") for form in FORMS]
-        rows.append(f"| `{name}` | {' | '.join(cells)} |")
-    head = [f"| method | {' | '.join(FORMS)} |", f"|---{'|---' * len(FORMS)}|"]
-    table = "\n".join([*head, *rows])
+        methods.setdefault(" | ".join(cells), []).append(f"`{name}`")
+    head = [f"| methods | {' | '.join(FORMS)} |", f"|---{'|---' * len(FORMS)}|"]
+    table = "\n".join([*head, *(f"| {', '.join(names)} | {cells} |" for cells, names in methods.items())])
     text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- made by tests/adapters/test_export.py -->\n", "\n<!-- end -->"
     written = text.split(begin)[1].split(end)[0]

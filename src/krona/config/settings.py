@@ -31,22 +31,22 @@ class Method:
     label: str | None = None
     """Name in tables and charts; null: ``name``."""
     order: Positive | None = None
-    """Place in tables, and number of the colour in charts; null: after the other methods, by name."""
+    """Position in tables, and number of the colour in charts; null: after the other methods, by name."""
     source: str = "its own YAML"
-    """The paper, or the table of the KronA paper, with the values."""
+    """Origin of the values: a paper, or a table of the KronA paper."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `Placement` that the config sets."""
     alpha: Annotated[float, Gt(0)] | None = None
-    """The scale is s = alpha / rank, instead of ``scaling``. For branches with the arguments rank and scaling."""
+    """For branches with a rank: set ``scaling`` to alpha / rank."""
     rank_stabilised: bool = False
-    """With alpha, the scale is s = alpha / √rank (rsLoRA)."""
+    """Set ``scaling`` to alpha / √rank instead (rsLoRA)."""
     task_prefix: bool = False
     """Put the task's name before the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """With nearest, replace kron_factors that do not fit the layers by a shape that fits."""
+    """nearest: replace kron_factors that do not fit the layers by the nearest shape that fits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,29 +54,29 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    """Name of the model. If ``path`` is null, it is a name on the Hub."""
+    """Name of the model: its name on the Hub, or with ``path`` any name."""
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
     """Folder of the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
-    """With false, use random weights."""
+    """false: use random weights."""
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
     """Values of the model's config, to count parameters without loading weights."""
     quantisation: Literal["nf4"] | None = None
-    """With nf4, the frozen linear layers are stored in 4 bits (needs krona[quantised]); null: fp32."""
+    """nf4: store the frozen linear layers in 4 bits (needs krona[quantised]); null: fp32."""
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None
-    """Whether the output layer shares the weight of the embeddings, if only ``sizes`` are given."""
+    """The output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
     """Input of an encoder's classifier; null: as in transformers; auto: as in 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
-    """For a factor shape of the paper, the shape that replaces it on this backbone."""
+    """Factor shapes that replace those of the paper on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
-    """Learning rate of each method, ``default`` and ``source``; null: the methods' own rates, found on T5."""
+    """Learning rates by method, ``default`` and ``source``; null: the rates for T5 in the methods' files."""
 
     @field_validator("pooling")
     @classmethod
@@ -120,10 +120,10 @@ class Optimizer:
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
-    """Factors of ``lr`` by group of weights: head, layer_norms, or the name of a branch's tensor, such as A or bias."""
+    """Factors of ``lr`` by group of weights: head, layer_norms, or a tensor of the branches, such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Warm-up steps, or a share of all steps; default: the paper's number, or 0.06 for other run lengths."""
+    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 for other run lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -146,9 +146,9 @@ class Trainer:
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
-    """Epochs without a better dev score after which training stops; null: never."""
+    """Stop after this number of epochs without a better dev score; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    """Number format. With bf16-frozen, only the frozen weights are in bf16."""
+    """Number format; bf16-frozen: only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
@@ -164,15 +164,15 @@ class Trainer:
     bucket_by_length: bool = False
     """Make batches of rows of similar length."""
     compile: bool = False
-    """Compile the computation of the loss with torch.compile."""
+    """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Batches of each epoch that are used, or their share as a fraction."""
+    """Number of batches in an epoch, or their share of all batches."""
     accumulate_grad_batches: Positive = 1
     """Batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
     """Run this number of batches of each split without saving results; true: one."""
     log_every_n_steps: Positive = 50
-    """Steps between two values of train/loss in Lightning's loggers."""
+    """Steps between two logged values of train/step_loss."""
     enable_progress_bar: bool = True
     """Show the progress of the run."""
     enable_model_summary: bool = False
@@ -213,21 +213,21 @@ class Run:
     batch_size: Positive
     """Rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Maximum number of rows in one forward pass. The gradient remains that of the whole batch."""
+    """Maximum number of rows in one forward pass. It does not change the gradient."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
     """Maximum number of tokens in a source text."""
     seed: Seed
     """Seed of the new weights, the order of the rows and the dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder with the trained weights from which this run starts."""
+    """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """With all, save the weights of full fine-tuning; adapter: do not; auto: if below 500 MB and test is scored."""
+    """Save the weights of full fine-tuning: all: always; adapter: never; auto: below 500 MB, if test is scored."""
     score_test: bool = True
-    """Whether to score test."""
+    """Score the test set."""
     overwrite: bool = False
     """Run again even if the run is done."""
     retry: Literal["failed"] | None = None
-    """With failed, run again if the run failed."""
+    """failed: run a failed run again."""
     sweep: str | None = None
     """Name of the run's sweep. It does not change the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -43,11 +43,11 @@ class Scored(TypedDict):
 
 @with_config(PART)
 class Epoch(TypedDict):
-    """One epoch. Epoch 0 is the untrained model, which has no loss, no learning rate and no training examples."""
+    """One epoch. Epoch 0 is the untrained model, which has no training values."""
 
     epoch: Count
     step: NotRequired[Count]
-    """Number of optimizer steps until the end of the epoch."""
+    """Optimizer steps since the start of the run."""
     score: NotRequired[Score]
     """The dev score."""
     choice: NotRequired[Score]
@@ -55,18 +55,18 @@ class Epoch(TypedDict):
     parts: NotRequired[dict[str, Score]]
     """The value of each dev metric."""
     loss: NotRequired[float]
-    """The mean training loss over the steps of the epoch."""
+    """The mean training loss of the epoch."""
     lr: NotRequired[Positive]
     """The learning rate at the last step."""
     lr_by_group: NotRequired[dict[str, Positive]]
-    """The learning rates of the optimizer's groups at the last step, with optimizer.lr_factors."""
+    """The learning rates of the groups in optimizer.lr_factors at the last step."""
     examples_per_s: NotRequired[Positive]
     examples_seen: NotRequired[Count]
 
 
 @with_config(PART)
 class BadRows(TypedDict):
-    """Rows that were left out for one reason."""
+    """Bad rows of one kind."""
 
     kind: str
     rows: Count
@@ -76,15 +76,15 @@ class BadRows(TypedDict):
 
 @with_config(PART)
 class SplitData(TypedDict):
-    """The data of a split. Splits of one source file have the same bad rows."""
+    """The rows of a split. Splits that come from the same file list the same bad rows."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
     """A hash of the ids and texts."""
     skipped_rows: NotRequired[Count]
-    """Bad rows that were left out, with data.skip_bad_rows=true."""
+    """Number of bad rows, which data.skip_bad_rows=true leaves out."""
     truncated: NotRequired[Count]
-    """Sources that were cut to max_source_length."""
+    """Source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]
     """The bad rows, by reason."""
     empty_texts: NotRequired[Count]
@@ -101,11 +101,11 @@ class SplitData(TypedDict):
 
 @with_config(PART)
 class BackboneData(TypedDict):
-    """Properties of the backbone that do not depend on its name."""
+    """Properties of the backbone."""
 
     architecture: str
     parameters: Count
-    """Before insertion."""
+    """Number of parameters without the branches."""
     sizes: dict[str, Any]
 
 
@@ -118,11 +118,11 @@ class Provenance(TypedDict):
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
     own_code: NotRequired[dict[str, str]]
-    """The hash of each of the user's modules that define classes of the config. It is part of the run id."""
+    """Hashes of the modules that define your own classes in the config."""
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]
-    """The number of processes that executed the run together."""
+    """Number of processes, one for each device."""
     threads: NotRequired[Count]
     """CPU threads of each process."""
     host: NotRequired[str]
@@ -134,17 +134,17 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
-    """For each part of a GLUE or SuperGLUE task, the number of usable rows and the official number of rows."""
+    """For GLUE and SuperGLUE: the number of usable rows and the official number, by split."""
     branch_config: NotRequired[dict[str, Any]]
-    """The arguments with which the branches were built."""
+    """Arguments of the branches."""
     method_defaults: NotRequired[dict[str, Any]]
-    """Arguments that are not in the config, with their default values."""
+    """Default values of arguments that the config does not set."""
     update_rank: NotRequired[Count | None]
-    """The highest possible rank of the update of a layer; null if the update is not linear."""
+    """The highest rank that a layer's update can have; null if the update is not linear."""
     multiply_adds: NotRequired[Count]
-    """Multiply-adds that the unmerged branches need for one token."""
+    """Multiply-adds of the unmerged branches for one token."""
     launches: NotRequired[Count]
-    """Number of operations that the unmerged branches add to a forward pass."""
+    """Operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]
     """Checksums of the adapter and the predictions."""
     started: NotRequired[str]
@@ -162,12 +162,12 @@ class Measures(TypedDict):
     stable_rank: NotRequired[float | None]
     """The squared Frobenius norm, divided by the squared spectral norm."""
     drift: NotRequired[float | None]
-    """The squared norm of the change of the layer's output, relative to that of the output, on dev."""
+    """The relative change of the layer's output on dev: E‖ΔW h‖² / E‖W h‖²."""
 
 
 @with_config(PART)
 class Learned(Measures):
-    """The norm of the whole update, and means over the modules (places)."""
+    """The norm of the whole update, and the means over all adapted modules."""
 
     places: NotRequired[Count]
     by_place: NotRequired[dict[str, Measures]]
@@ -179,9 +179,9 @@ class Result(BaseModel):
     model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
     run_id: str
-    """The name of the run's folder: readable words and a hash of config, data and backbone."""
+    """The name of the run's folder. It ends with a hash of config, data and backbone."""
     status: Status
-    """If the process of a running run has ended, the same command resumes the run."""
+    """The state of the run. The same command resumes an unfinished run."""
     method: str
     """The name of the YAML in conf/method."""
     task: str
@@ -191,19 +191,19 @@ class Result(BaseModel):
     config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
     error: str | None = None
-    """The error of a failed run, or the lost process of an interrupted run."""
+    """Why the run failed or was interrupted."""
     notes: list[str] = []
-    """Messages that are important for the score."""
+    """Messages about the data and the score."""
     splits: dict[str, SplitData] = {}
     """Rows, fingerprints and bad rows of train, dev and test."""
     trainable_params: Count | None = None
     """Number of trainable parameters without the head."""
     trainable_percent: Positive | None = None
-    """Trainable parameters in percent of the backbone's parameters, without the head."""
+    """``trainable_params`` in percent of the backbone's parameters."""
     head_params: Count | None = None
-    """Number of parameters of a head that is new for each task."""
+    """Number of parameters of the new head."""
     best_epoch: Count | None = None
-    """The earliest epoch with the highest choice on dev; 0 is the untrained model."""
+    """The earliest epoch with the highest ``choice`` on dev; 0: the untrained model."""
     dev: Scored | None = None
     """Scores of the best epoch on dev; null until the run is done."""
     test: Scored | None = None
@@ -211,11 +211,11 @@ class Result(BaseModel):
     dev_curve: list[Epoch] = []
     """One row per epoch."""
     progress: dict[str, Count] = {}
-    """Until the run is done: the last finished epoch, the current step and the number of steps."""
+    """For an unfinished run: the last finished epoch, the current step and the number of steps."""
     times: dict[str, Positive] = {}
-    """The seconds of setup, train, evaluate and total, and examples_per_s in training."""
+    """Seconds of setup, train, evaluate and total; also examples_per_s in training."""
     peak_memory: dict[str, Count] = {}
-    """Peak memory of the host, and of the device if there is one."""
+    """Peak memory of the host and of the device."""
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
     learned: Learned | None = None
