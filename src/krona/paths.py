@@ -14,6 +14,7 @@ CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
 DOCS = PROJECT / "docs"
 PAPER = SWEEPS / "paper"  # the paper's tables, one CSV file for each
+NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with the files of `krona tune` and of the agents of W&B
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
 OUTPUTS = Path(  # on a cluster, it must be a shared folder
     os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
@@ -42,11 +43,13 @@ def choice_files(group: str) -> dict[str, Path]:
     A name is the path below the group's folder, such as ``krona/rte`` in the group recipe. If several folders contain
     the same name, the first folder has precedence.
     """
-    is_sweep = group == "sweeps"  # the subfolders are for krona tune and W&B's agents
+    is_sweep = group == "sweeps"
     found: dict[str, Path] = {}
     for folder in sweeps_folders() if is_sweep else [conf / group for conf in conf_folders()]:
-        for path in folder.glob("*.yaml" if is_sweep else "**/*.yaml"):
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        for path in folder.glob("**/*.yaml"):
+            name = path.relative_to(folder).with_suffix("")
+            if not (is_sweep and name.parts[0] in NO_SWEEPS):
+                found.setdefault(name.as_posix(), path)
     return dict(sorted(found.items()))
 
 
