@@ -19,7 +19,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.frame import summaries
 from krona.runs.result import Result
 from krona.runs.run_id import canonical
-from krona.runs.studies import default_study_name, read_study, study_files
+from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
 # keys that change the length of a run, on which its warm-up may depend
@@ -35,6 +35,7 @@ class StudyBest:
     overrides: tuple[str, ...]  # the values that the search set, as ``key=value``
     score: float  # on dev
     trials: int  # number of trials of the study
+    edges: Mapping[str, str]  # from the searched keys whose best number is an extreme one to "smallest" or "largest"
     config: Mapping[str, Any]  # of the best trial's run
 
     @property
@@ -91,6 +92,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
         origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
+        origin += "".join(f". Its {key} is the {edge} that was tried" for key, edge in study.edges.items())
         return study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}"
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
@@ -144,8 +146,18 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
         if _have_same_data(best_config, config):
-            found.append(StudyBest(name, study.best.overrides, study.best.value, len(study.trials), best_config))
+            edges = _find_edges(study, study.best)
+            found.append(StudyBest(name, study.best.overrides, study.best.value, len(study.trials), edges, best_config))
     return found
+
+
+def _find_edges(study: Study, best: Trial) -> dict[str, str]:
+    edges = {}
+    for key in (axis.key for axis in study.axes if not axis.choices):
+        tried = {trial.params[key] for trial in study.trials if key in trial.params}
+        if len(tried) > 1 and best.params[key] in (min(tried), max(tried)):
+            edges[key] = "smallest" if best.params[key] == min(tried) else "largest"
+    return edges
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:

@@ -20,7 +20,7 @@ from krona.config import check
 from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import STUDIES, TUNED
-from krona.config.multirun import list_jobs
+from krona.config.multirun import expand
 from krona.config.overrides import normalize, translate_errors
 from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
@@ -30,6 +30,7 @@ from krona.runs.heartbeat import LAPSE_S
 from krona.runs.interrupts import Interrupted
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
+from krona.sweeps.steps import Steps, next_point
 from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
 from krona.training.job import JobSpec
 from krona.training.library_warnings import quiet_libraries
@@ -38,7 +39,8 @@ from krona.training.run_job import run_job
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 LR_FACTORS = "optimizer.lr_factors."  # a factor may be searched although the config does not set it
-KEYS = {"low", "high", "log", "choices", "needs", "also"}  # of an axis in the YAML of a search space
+KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # of an axis in the YAML of a search space
+RANGE = 1e4  # the search in steps ends at this multiple of the value of the config, and at this fraction of it
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Axis:
     values: Any  # Optuna's distribution: a range of numbers, or choices
     needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
     also: str = ""  # an override that is added to the command line with each value
+    steps: Steps | None = None  # of a search in steps; None for a range
 
     def suggest(self, trial: Any) -> list[str]:
         """Let the study choose a value, and return its overrides. A resumed trial keeps its value."""
@@ -68,8 +71,13 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:
         raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
-    axes = [_read_axis(f"{path}, axis {key}", str(key), axis) for key, axis in values.items()]
-    present = [key for key, _ in flatten(config)]
+    present = dict(flatten(config))
+    axes = [_read_axis(f"{path}, axis {key}", str(key), axis, present) for key, axis in values.items()]
+    if any(axis.steps for axis in axes):
+        return [
+            replace(axis, steps=axis.steps or Steps(axis.values.choices[0], choices=axis.values.choices))
+            for axis in axes
+        ]
     kept = [
         axis
         for axis in axes
@@ -78,22 +86,36 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
     if not kept:
         names = ", ".join(axis.key for axis in axes)
         raise KronaError(f"The config of this run has none of the keys of {path}: {names}")
+    if has_factor(kept) and (ranges := [axis.key for axis in kept if axis.steps is None]):
+        raise KronaError(f"{path}: {' and '.join(ranges)} must have choices or a factor, as another axis has a factor.")
     return kept
 
 
-def _read_axis(where: str, key: str, values: Any) -> Axis:
-    distributions = import_optuna().distributions
+def has_factor(axes: Iterable[Axis]) -> bool:
+    """Return whether the values are searched in steps (`krona.sweeps.steps`), instead of by Optuna."""
+    return any(axis.steps and not axis.steps.choices for axis in axes)
+
+
+def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> Axis:
+    distributions, steps = import_optuna().distributions, None
     try:
         if not isinstance(values, dict) or set(values) - KEYS:
             raise ValueError(f"it is {values!r}")
         if "choices" in values:
             distribution = distributions.CategoricalDistribution(values["choices"])
+            steps = Steps(distribution.choices[0], choices=distribution.choices)
+        elif "factor" in values:
+            start = float(config.get(key, 1.0))
+            steps = Steps(start, float(values["factor"]))
+            distribution = distributions.FloatDistribution(start / RANGE, start * RANGE, log=True)
         else:
             low, high = float(values["low"]), float(values["high"])
             distribution = distributions.FloatDistribution(low, high, log=bool(values.get("log")))
     except (KeyError, TypeError, ValueError) as error:
-        raise KronaError(f"{where} is wrong: {error}. It must have low and high, or a list of choices.") from error
-    return Axis(key, distribution, needs=str(values.get("needs", "")), also=str(values.get("also", "")))
+        raise KronaError(
+            f"{where} is wrong: {error}. It must have low and high, a factor, or a list of choices."
+        ) from error
+    return Axis(key, distribution, needs=str(values.get("needs", "")), also=str(values.get("also", "")), steps=steps)
 
 
 def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
@@ -126,7 +148,8 @@ def tune(
 ) -> str:
     """Create or resume a study, run trials until it has ``trials`` trials, and return the name of the study.
 
-    The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored.
+    The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored, unless ``typed``
+    sets ``score_test=true``, so that the best trial need not be trained again.
 
     Args:
         typed: the user's overrides.
@@ -137,7 +160,7 @@ def tune(
         KronaError: the command is wrong, or the study was created with another search space or other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
-    base = compose_run([*typed, "score_test=false"]).config
+    base = compose_run(["score_test=false", *typed]).config
     if not (axes := free_axes(read_space(space, base), typed)):
         raise KronaError(
             f"All searched parameters are fixed on the command line: {' '.join(typed)}. Remove one of these overrides, "
@@ -207,7 +230,15 @@ def next_trial(search: Search, trials: int) -> Any:
     for trial in known:
         if trial.state == optuna.trial.TrialState.RUNNING and not _is_alive(trial, search.outputs):
             return optuna.trial.Trial(search.study, trial._trial_id)
-    return search.study.ask() if len(known) < trials else None
+    if len(known) >= trials:
+        return None
+    if has_factor(search.axes):
+        steps = {axis.key: axis.steps for axis in search.axes if axis.steps}
+        found = next_point(steps, [(one.system_attrs.get("fixed_params", one.params), one.value) for one in known])
+        if found is None:
+            return None
+        search.study.enqueue_trial(found)
+    return search.study.ask()
 
 
 def _is_alive(trial: Any, outputs: Path) -> bool:
@@ -238,7 +269,7 @@ def run_trial(search: Search, trial: Any) -> None:
 
     error: str | None = None
     try:
-        run = compose_run([*search.typed, *values, "score_test=false", f"sweep={search.name}"])
+        run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}"])
         spec = JobSpec(
             config=run.config,
             stored=run.stored,
@@ -276,21 +307,40 @@ def run_trial(search: Search, trial: Any) -> None:
         raise KronaError(f"The first {len(states)} trials all failed: {error}")
 
 
-def compose_run(typed: Sequence[str]) -> Composed:
-    """Compose the config of the run that train.py would start with these arguments.
+def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the overrides of each run that ``train.py -m`` would start with these arguments.
 
     Raises:
-        KronaError: the arguments are wrong, describe several runs, or contain recipe=tuned.
+        KronaError: the arguments are wrong, or contain recipe=tuned.
     """
-    ready = normalize(typed)
+    ready = _normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("A search can't use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
     with translate_errors(), hydra_session():
-        if len(jobs := list_jobs({}, ready)) > 1:
-            raise KronaError(
-                f"{' '.join(typed)} describes {len(jobs)} runs, but a study tunes one. Use one command for each run."
-            )
-        return compose_job(ready)
+        return expand(ready)
+
+
+def compose_run(overrides: Sequence[str]) -> Composed:
+    """Compose the config of one run. Raise `KronaError` for wrong overrides."""
+    with translate_errors(), hydra_session():
+        return compose_job(_normalize(overrides))
+
+
+def _normalize(typed: Sequence[str]) -> list[str]:
+    return [item for item in normalize(["-m", *typed]) if item != "-m"]
+
+
+def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
+    """Return the name of each run's study: the default name, and the variant. Raise `KronaError` for equal names."""
+    names = []
+    for run in runs:
+        variants = [item.rpartition("/")[2] for item in run if item.startswith("variant=")]
+        names.append("-".join([default_study_name(compose_run(run).config), *variants]))
+    if len({*names}) < len(names):
+        raise KronaError(
+            f"Two of the studies have the same name: {', '.join(names)}. Use one command with --study=NAME for each."
+        )
+    return names
 
 
 def tune_here(
@@ -310,16 +360,28 @@ def tune_here(
         command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
         if any(code > 0 for code in run_workers(command, workers)):
             raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
+    runs = list_runs(overrides)
+    names = study_names(runs) if study is None else [study]
+    if len(names) != len(runs):
+        raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
     with exit_on_interrupt(announce=number is None):
         seed += 1000 * (number or 0)  # each worker draws other values
-        name = tune(  # after the workers, this process only resumes the trials of killed workers
-            overrides, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed
-        )
+        for run, name in zip(runs, names, strict=True):  # after the workers, only trials of killed workers are resumed
+            tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
     if number is not None:
         return  # the process that started the workers prints the result
-    result = read_study(study_path(OUTPUTS, name))
-    best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
-    if running:
-        say(console, f"{amount(running, 'trial')} of this study still run in another process")
-    say(console, f"best of {amount(len(result.trials) - running, 'trial')}: dev {best.value:.2f}, {best.run_id}")
-    say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
+    for name in names:
+        result = read_study(study_path(OUTPUTS, name))
+        best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
+        if running:
+            say(console, f"{amount(running, 'trial')} of this study still run in another process")
+        say(
+            console,
+            f"{name}: best of {amount(len(result.trials) - running, 'trial')}: dev {best.value:.2f}, {best.run_id}",
+        )
+        if len(names) == 1:
+            say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
+        else:
+            say(console, f"  {shlex.join(best.overrides)}")
+    if len(names) > 1:
+        say(console, as_typed(f"next: python train.py -m {shlex.join(overrides)} recipe=tuned seed=0,1,2"))

@@ -1,0 +1,50 @@
+"""Search in steps: try the neighbours of the best values, and move to a neighbour that scores higher on dev.
+
+The search starts at the values of the config. A step multiplies or divides the learning rate by a factor. If no
+neighbour scores higher, the steps become shorter. Therefore all methods can have the same number of trials, and after
+enough trials the best rate lies between two rates that were tried.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Point = Mapping[str, Any]  # from the key of each axis to its value
+SHARES = (1.0, 0.5, 0.25, 0.125)  # of a step, as exponents of its factor
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The values of an axis: numbers from ``start`` in steps of ``factor``, or ``choices``, with ``start`` first."""
+
+    start: Any
+    factor: float = 1.0
+    choices: Sequence[Any] = ()
+
+    def neighbours(self, value: Any, share: float) -> Iterator[Any]:
+        """Yield the values next to a value: a share of a step above and below, or all other choices."""
+        if self.choices:
+            yield from (choice for choice in self.choices if choice != value)
+        else:
+            yield from (float(f"{value * self.factor**exponent:.2g}") for exponent in (share, -share))
+
+
+def next_point(axes: Mapping[str, Steps], trials: Sequence[tuple[Point, float | None]]) -> Point | None:
+    """Return the values to try next, or None if all neighbours of the best values were tried.
+
+    Args:
+        axes: the searched keys.
+        trials: the values of each trial, and its score. The score of an unfinished or failed trial is None.
+    """
+    tried = [dict(point) for point, _ in trials]
+    start = {key: axis.start for key, axis in axes.items()}
+    if start not in tried:
+        return start
+    scored = [(score, point) for point, score in trials if score is not None]
+    best = max(scored, key=lambda one: one[0])[1] if scored else start
+    for share in SHARES:
+        for key, axis in axes.items():
+            for value in axis.neighbours(best[key], share):
+                if (point := {**best, key: value}) not in tried:
+                    return point
+    return None
