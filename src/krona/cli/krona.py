@@ -143,7 +143,10 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="method with which the summary over tasks compares the others; default: lora")
     ] = None,
-    outputs: Annotated[list[Path] | None, typer.Option(help="folder with runs (repeatable); default: outputs/")] = None,
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder with runs, or a file of krona pack (repeatable); default: outputs/"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""

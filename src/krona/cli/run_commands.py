@@ -131,6 +131,19 @@ def rm(
 
 
 @app.command()
+def pack(
+    out: Annotated[Path, typer.Argument(metavar="FILE.tar.xz", help="the output file")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+) -> None:
+    """Pack all finished runs into one small file, without texts and weights: krona report --outputs FILE reads it."""
+    from krona.runs.folder import require_new
+    from krona.runs.pack import pack as write
+
+    require_new(out, overwrite=overwrite)
+    show(f"{out}: {amount(write(paths.OUTPUTS, out), 'run')}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
 def docs(page: Annotated[str | None, typer.Argument(help="name of a page; default: list all pages")] = None) -> None:
     """Print a page of the documentation. No network is needed."""
     pages = {path.relative_to(paths.DOCS).with_suffix("").as_posix(): path for path in paths.DOCS.rglob("*.md")}

@@ -32,6 +32,7 @@ from krona.report.sections import Section, merge_sections
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject, setting_text
 from krona.runs.folder import RunFolder, require_out
+from krona.runs.pack import runs_folder
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
@@ -98,7 +99,7 @@ def collect(
     """Return the content of a report, without the format. `build_report` describes the arguments."""
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
-    folders = [outputs] if isinstance(outputs, Path) else list(outputs)
+    folders = [runs_folder(path) for path in ([outputs] if isinstance(outputs, Path) else outputs)]
     runs, problems = load_runs(folders)
     runs["row"] = runs.result.map(layout.row)
     fitting, planned = int(runs.row.notna().sum()), set[str](run_ids or ())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, amount
 from krona.runs import file_names
+from krona.runs.pack import runs_folder
 from krona.runs.predictions import DamagedRunError
 from krona.runs.provenance import used_shape
 from krona.runs.result import CHECKSUMS, Result, read_result
@@ -95,7 +96,8 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     ==================================  ============================================================================
 
     Args:
-        outputs: the folder with the runs. The default is the environment variable KRONA_OUTPUTS, or ``outputs/``.
+        outputs: the folder with the runs, or a file of `krona pack`. The default is the environment variable
+            KRONA_OUTPUTS, or ``outputs/``.
 
     Raises:
         KronaError: the folder does not exist.
@@ -103,7 +105,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     Warns:
         UserWarning: some results are damaged. The warning lists them, and the table has no rows for them.
     """
-    folder = paths.expand(outputs if outputs is not None else paths.OUTPUTS)
+    folder = runs_folder(paths.expand(outputs if outputs is not None else paths.OUTPUTS))
     if not folder.is_dir():
         raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
     found = summaries(folder)

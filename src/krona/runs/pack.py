@@ -1,0 +1,98 @@
+"""Pack runs into one compressed file without the texts of the data, and unpack it again for reports.
+
+A pack contains the results and predictions of all runs in an outputs folder, with its lists of runs and studies. It is
+small enough to be kept with a paper or in a repository, and contains no text of the data and no path of a machine.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from krona.messages import KronaError
+from krona.runs.folder import RunFolder
+from krona.runs.result import CHECKSUMS
+from krona.safe_files import read_text, write_whole
+
+ENDING = ".tar.xz"
+KEPT = ("split", "id", "target", "prediction", "group")  # columns of predictions.jsonl
+LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
+MAX_BYTES = 100_000_000  # of one file
+
+
+def pack(outputs: Path, file: Path) -> int:
+    """Pack the finished runs of an outputs folder into ``file``, and return their number.
+
+    Raises:
+        KronaError: there is no finished run, a run is damaged, or the file's name does not end in .tar.xz.
+    """
+    if not file.name.endswith(ENDING):
+        raise KronaError(f"{file} must end in {ENDING}.")
+    contents = dict(_contents(outputs))
+    count = sum(name.endswith("/result.json") for name in contents)
+    if not count:
+        raise KronaError(f"{outputs} has no finished run.")
+
+    def write(part: Path) -> None:
+        with tarfile.open(part, "w:xz") as archive:
+            for name, text in contents.items():
+                content = text.encode()
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+    write_whole(file, write)
+    return count
+
+
+def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file of a pack."""
+    places: dict[str, str] = {}  # absolute paths of data and weights, and what replaces them
+    for path in sorted(outputs.glob("*/result.json")):
+        run = RunFolder(path.parent)
+        result = run.read()
+        if result.status != "done":
+            continue
+        for section, key in (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path")):
+            if isinstance(place := result.config[section].get(key), str):
+                places[place] = Path(place).name
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["provenance"].pop(CHECKSUMS, None)  # of files that the pack does not contain as they are
+        yield f"{result.run_id}/{path.name}", _replace(json.dumps(values, indent=1, ensure_ascii=False), places)
+        if run.predictions.exists():
+            rows = map(json.loads, run.predictions.read_text(encoding="utf-8").splitlines())
+            kept = [json.dumps({name: row[name] for name in KEPT if name in row}, ensure_ascii=False) for row in rows]
+            yield f"{result.run_id}/{run.predictions.name}", "".join(f"{line}\n" for line in kept)
+    for pattern in LISTS:
+        for path in sorted(outputs.glob(pattern)):
+            text = read_text(path, limit=MAX_BYTES)
+            yield path.relative_to(outputs).as_posix(), _replace(text, places)
+
+
+def _replace(text: str, places: dict[str, str]) -> str:
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(json.dumps(place)[1:-1], places[place])
+    return text
+
+
+def runs_folder(path: Path) -> Path:
+    """Return an outputs folder: ``path``, or a temporary folder with the contents of the pack at ``path``.
+
+    Raises:
+        KronaError: the pack is damaged.
+    """
+    return Path(_unpack(path).name) if path.name.endswith(ENDING) and path.is_file() else path
+
+
+@cache  # the folder is removed when the process ends
+def _unpack(file: Path) -> "TemporaryDirectory[str]":
+    folder = TemporaryDirectory(prefix="krona-pack-")
+    try:
+        with tarfile.open(file) as archive:
+            archive.extractall(folder.name, filter="data")
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise KronaError(f"{file} can't be unpacked: {error}") from error
+    return folder
