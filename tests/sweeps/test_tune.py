@@ -42,7 +42,9 @@ def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
         console = Console(file=file, width=200)
-        name = tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+        runs = loop.list_runs([*SMALL, *typed])
+        loop.study_names(runs)
+        name = tune(runs[0], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
         study = read_study(study_path(outputs, name))
         return study, study.require_best()
 
@@ -117,7 +119,7 @@ def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch:
         ("recipe=tuned", "A search can't use recipe=tuned"),
         ("recipe=tuned/mine", "A search can't use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),
-        ("seed=0,1", "seed=0,1 has several values."),
+        ("seed=0,1", "Two of the studies have the same name: krona-sample_sst2-nano, krona-sample_sst2-nano."),
         ("task=rte data=tsv data.path=/nowhere", "data.path=/nowhere: no such folder"),
         ("optimizer.lr=1e-3 method.scaling=2 factors=2x384", "All searched parameters are fixed"),
     ],
@@ -239,14 +241,33 @@ def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys
     best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
     monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: "s")
     monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [*[best] * 10, replace(best, state="running")]))
-    typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
+    typed = ["method=krona", "task=rte", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     loop.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
     running, first, line = capsys.readouterr().out.splitlines()
     assert running == "1 trial of this study still run in another process"
-    assert first == "best of 10 trials: dev 71.50, krona-rte-1"
+    assert first == "krona-rte-t5-base: best of 10 trials: dev 71.50 with optimizer.lr=0.003 factors=2x384"
     words = shlex.split(line)
     assert words[1].endswith("train.py")
     assert words[2:] == [*typed, *own]
+
+
+def test_a_command_of_several_runs_has_a_study_for_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(loop, "tune", lambda run, name, **kwargs: begun.append(f"{name} {' '.join(run)}"))
+    monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [Trial(3, "finished", 71.5, {}, "run")]))
+    settings = {"trials": 6, "space": None, "workers": 1, "seed": 0}
+    loop.tune_here(["sweeps=encoders/mpnet_cola", "data.path=glue"], study=None, **settings)
+    assert [words.split()[0] for words in begun[:3]] == [
+        f"{method}-cola-all-mpnet-base-v2-{variant}"
+        for method, variant in (("full", "full"), ("lora", "lora"), ("lora", "lora_only"))
+    ]
+    assert len(begun) == 8
+    assert "variant=encoders/lora_only" in begun[2]
+    assert capsys.readouterr().out.splitlines()[-1].endswith("data.path=glue recipe=tuned seed=0,1,2")
+    with pytest.raises(KronaError, match="--study=mine names one study, but the command describes 2 runs"):
+        loop.tune_here(["method=lora,krona", "task=rte"], study="mine", **settings)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -284,7 +305,7 @@ def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
 def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() -> None:
     axes = read_space(SPACE.with_name("head_rate.yaml"), {**CONFIG, "optimizer": {"lr": 1.0, "lr_factors": {}}})
     assert [axis.key for axis in axes] == ["optimizer.lr", "optimizer.lr_factors.head"]
-    assert axes[1].suggest(optuna.trial.FixedTrial({axes[1].key: 0.1})) == ["optimizer.lr_factors.head=0.1"]
+    assert axes[1].suggest(optuna.trial.FixedTrial({axes[1].key: 10})) == ["optimizer.lr_factors.head=10"]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +314,8 @@ def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() 
         ("nothing: 1", "has no axes"),
         ("axes: {optimizer.lr: {low: 2, high: 1}}", "axis optimizer.lr is wrong: "),
         ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "axis optimizer.lr is wrong: "),
-        ("axes: {optimizer.lr: {choices: []}}", "It must have low and high, or a list of choices"),
+        ("axes: {optimizer.lr: {choices: []}}", "It must have low and high, a factor, or a list of choices"),
+        ("axes: {optimizer.lr: {factor: 3}, method.scaling: {low: 1, high: 2}}", "method.scaling must have choices or"),
         ("axes: {optimizer.lr: {lo: 1}}", "is wrong: it is {'lo': 1}. It must have low and high"),
         ("axes: {method.alpha: {low: 0, high: 1}}", "has none of the keys of"),
         ("axes: [", "can't be read"),

@@ -4,13 +4,15 @@ A pack contains the results and predictions of all runs in an outputs folder, wi
 small enough to be kept with a paper or in a repository, and contains no text of the data and no path of a machine.
 """
 
+import atexit
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
@@ -84,15 +86,16 @@ def runs_folder(path: Path) -> Path:
     Raises:
         KronaError: the pack is damaged.
     """
-    return Path(_unpack(path).name) if path.name.endswith(ENDING) and path.is_file() else path
+    return _unpack(path) if path.name.endswith(ENDING) and path.is_file() else path
 
 
-@cache  # the folder is removed when the process ends
-def _unpack(file: Path) -> "TemporaryDirectory[str]":
-    folder = TemporaryDirectory(prefix="krona-pack-")
+@cache
+def _unpack(file: Path) -> Path:
+    folder = mkdtemp(prefix="krona-pack-")
+    atexit.register(shutil.rmtree, folder)
     try:
         with tarfile.open(file) as archive:
-            archive.extractall(folder.name, filter="data")
+            archive.extractall(folder, filter="data")
     except (OSError, EOFError, tarfile.TarError) as error:
         raise KronaError(f"{file} can't be unpacked: {error}") from error
-    return folder
+    return Path(folder)

@@ -73,11 +73,6 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
         raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
     present = dict(flatten(config))
     axes = [_read_axis(f"{path}, axis {key}", str(key), axis, present) for key, axis in values.items()]
-    if any(axis.steps for axis in axes):
-        return [
-            replace(axis, steps=axis.steps or Steps(axis.values.choices[0], choices=axis.values.choices))
-            for axis in axes
-        ]
     kept = [
         axis
         for axis in axes
@@ -375,13 +370,9 @@ def tune_here(
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
         if running:
             say(console, f"{amount(running, 'trial')} of this study still run in another process")
-        say(
-            console,
-            f"{name}: best of {amount(len(result.trials) - running, 'trial')}: dev {best.value:.2f}, {best.run_id}",
-        )
-        if len(names) == 1:
-            say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
-        else:
-            say(console, f"  {shlex.join(best.overrides)}")
-    if len(names) > 1:
+        count = amount(len(result.trials) - running, "trial")
+        say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
+    if len(names) == 1:
+        say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
+    else:
         say(console, as_typed(f"next: python train.py -m {shlex.join(overrides)} recipe=tuned seed=0,1,2"))

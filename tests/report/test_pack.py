@@ -1,0 +1,55 @@
+"""Test that a pack of runs gives the same report as the runs, without texts and paths."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from krona import results
+from krona.messages import KronaError
+from krona.report.build import build_report
+from krona.runs.pack import pack
+from report.generate import make_result, write_all
+
+PLACE = {"data.path": "/home/me/glue/RTE", "backbone.path": "/home/me/t5"}
+
+
+def made(outputs: Path) -> tuple[Path, list[str]]:
+    """Return a pack of an outputs folder, and the ids of its finished runs. One run of the folder failed."""
+    done = [make_result(method, seed=seed, change=PLACE) for method in ("lora", "krona") for seed in (0, 1)]
+    write_all(outputs, [*done, make_result(seed=2, change=PLACE, status="failed")])
+    (outputs / "sweeps").mkdir()
+    (outputs / "sweeps" / "mine.runs.txt").write_text("".join(f"{one.run_id}\n" for one in done[:3]))
+    file = outputs.parent / "runs.tar.xz"
+    assert pack(outputs, file) == 4
+    return file, sorted(one.run_id for one in done)
+
+
+def test_a_pack_contains_no_text_and_no_path(tmp_path: Path) -> None:
+    file, run_ids = made(tmp_path / "outputs")
+    with tarfile.open(file) as archive:
+        members = {name: archive.extractfile(name) for name in archive.getnames()}
+        texts = {name: member.read().decode() for name, member in members.items() if member}
+    runs = {f"{run_id}/{name}" for run_id in run_ids for name in ("result.json", "predictions.jsonl")}
+    assert set(texts) == runs | {"sweeps/mine.runs.txt"}
+    assert not any("sentence: number" in text or "/home" in text for text in texts.values())
+    assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] == "RTE"
+
+
+def test_a_report_and_the_table_read_a_pack(tmp_path: Path) -> None:
+    file, run_ids = made(tmp_path / "outputs")
+    of_runs, of_pack = (build_report(place, sweep="mine", format="md") for place in (tmp_path / "outputs", file))
+    assert "3 runs: 3 done" in of_pack
+    assert of_pack == of_runs
+    assert [*results(file)["run_id"]] == run_ids
+
+
+def test_a_wrong_pack_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="no finished run"):
+        pack(tmp_path, tmp_path / "runs.tar.xz")
+    with pytest.raises(KronaError, match=r"must end in \.tar\.xz"):
+        pack(tmp_path, tmp_path / "runs.zip")
+    (tmp_path / "bad.tar.xz").write_text("no archive")
+    with pytest.raises(KronaError, match=r"bad\.tar\.xz can't be unpacked"):
+        results(tmp_path / "bad.tar.xz")
