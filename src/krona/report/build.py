@@ -17,6 +17,7 @@ from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
 from krona.report.over_tasks import summarize_tasks
+from krona.report.pairs import list_pairs
 from krona.report.runs import (
     DATA,
     count_states,
@@ -231,7 +232,7 @@ class _TableBuilder:
                 _add_paper(row, layout)
         notes = [*layout.notes, *notes, *describe_runs(self.runs, shapes=not layout.by_shape)]
         table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
-        table.over_tasks = summarize_tasks(table, layout.baseline)
+        table.over_tasks, table.pairs = summarize_tasks(table, layout.baseline), list_pairs(table)
         return table
 
     def _fill_scores(self, layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:

@@ -63,6 +63,7 @@ def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
         found.append(line)
     frame = pd.DataFrame(found)
     one_seed = any(row.cell(task).sample and not row.cell(task).of_methods for row in rows for task in tasks)
+    frame.attrs["title"] = "Ranks, means and equivalence over the tasks"
     frame.attrs["legend"] = LEGEND.format(
         swaps=SWAPS, p=ranks.p, distance=ranks.critical_difference, reference=reference.name, margin=MARGIN,
         one_seed=ONE_SEED if one_seed else "",

@@ -149,12 +149,18 @@ class Table:
     split: str = "test"  # the split of its scores, except in columns of the kind "beside"
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
+    pairs: pd.DataFrame | None = None  # the differences of all tested pairs
     differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)  # of compared rows, by column
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # of the differences, corrected
 
     @property
     def warning(self) -> str | None:
         return self.section.warning if self.section else None
+
+    @property
+    def summaries(self) -> list[pd.DataFrame]:
+        """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
+        return [frame for frame in (self.over_tasks, self.pairs) if frame is not None]
 
     @property
     def task_columns(self) -> list[Column]:

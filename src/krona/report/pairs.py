@@ -1,0 +1,49 @@
+"""List the tested pairs of a table's rows: their difference, its interval, and what could have been detected."""
+
+import pandas as pd
+
+from krona.metrics.power import POWER
+from krona.report.table import Row, Table
+
+MAX_PAIRS = 66  # of 12 rows on one task
+LEGEND = (
+    "Difference: the first row minus the second, with its 95 % interval over {source}. p (Holm): corrected over all "
+    "pairs of the table. Detectable: the true difference that this test finds four times out of five, without the "
+    "correction."
+)
+
+
+def list_pairs(table: Table) -> pd.DataFrame | None:
+    """Return a table with one row for each tested pair of a task, the smallest p-value first.
+
+    Return None if no pair was tested, or more than `MAX_PAIRS`. The attribute ``attrs["legend"]`` explains the columns.
+    """
+    tasks = {column.key: column.label for column in table.task_columns}
+    found = {place: one for place, one in table.differences.items() if place[2] in tasks}
+    if not 0 < len(found) <= MAX_PAIRS:
+        return None
+    lines = []
+    for a, b, task in sorted(found, key=lambda place: found[place].p):
+        one, sign = found[a, b, task], 1 if found[a, b, task].value >= 0 else -1
+        first, second = (a, b) if sign > 0 else (b, a)
+        low, high = sorted(sign * end for end in one.interval)
+        lines.append({
+            "Pair": f"{first.name} − {second.name}" + (f", {tasks[task]}" if len(tasks) > 1 else ""),
+            "Difference": f"{sign * one.value:+.2f}",
+            "Interval": f"{low:+.2f}…{high:+.2f}".replace("-", "−"),
+            "p": _shown(one.p),
+            "p (Holm)": _shown(table.p_values[a, b, task]),
+            "Detectable": f"{one.detectable(POWER):.2f}",
+        })  # fmt: skip
+    frame = pd.DataFrame(lines)
+    source = "rows and seeds" if all(_of_methods(a, task) for a, _, task in found) else "rows, for these runs only"
+    frame.attrs |= {"title": "Differences of all pairs", "legend": LEGEND.format(source=source)}
+    return frame
+
+
+def _of_methods(row: Row, task: str) -> bool:
+    return row.cell(task).of_methods
+
+
+def _shown(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
