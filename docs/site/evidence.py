@@ -2,16 +2,17 @@
 
 import json
 from collections import defaultdict
+from functools import cache, partial
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
-
-from encoder_scores import RESULTS, comparisons, encoders, format_p, longer
-from rank_study import correlations, updates, wide_comparisons, wide_updates
 
 from krona.cli.power_table import paper_differences
 from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import TASKS, read_paper_table
+from krona.report.build import build_report
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -25,6 +26,15 @@ PAIRS = {  # of rows, by table of the paper
 }  # fmt: skip
 BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
+    "mpnet_cola": "encoders_mpnet_cola_seeds",
+    "minilm_cola": "encoders_minilm_cola_seeds",
+    "minilm_rte": "encoders_minilm_rte_seeds",
+    "minilm_sst2": "encoders_minilm_sst2_seeds",
+    "minilm_ranks": "encoders_minilm_ranks_seeds",
+    "mpnet_ranks": "encoders_mpnet_ranks_seeds",
+}
 LEVEL = 0.05
 SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter", "bitfit")
 
@@ -47,6 +57,28 @@ def differences() -> list[str]:
             names = f"{_label(first)}, {_label(second)}"
             lines.append(f"| {number} | {names} | {better} of {len(found)} | {told or 'none'} |")
     return lines
+
+
+def format_p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _table(block: str, first: str) -> list[str]:
+    """Return the table whose heading begins with a word in the report of a block."""
+    lines = _report(block)
+    start = next(place for place, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    return [*takewhile(bool, lines[start:])]
+
+
+@cache
+def _report(block: str) -> list[str]:
+    """Return the lines of ``krona report SWEEP --outputs PACK --format md``."""
+    return build_report(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], format="md").splitlines()
+
+
+def scores(block: str) -> list[str]:
+    """Return the first sentence of a block's report, and the table of its scores."""
+    return [_report(block)[2], "", *_table(block, "Method")]
 
 
 def _label(row: str) -> str:
@@ -96,14 +128,9 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 TABLES = {
     "differences": differences,
-    "encoders": encoders,
-    "longer": longer,
-    "comparisons": comparisons,
-    "updates": updates,
-    "correlations": correlations,
-    "wide_updates": wide_updates,
-    "wide_comparisons": wide_comparisons,
     "training": training,
     "latency": latency,
     "memory": memory,
+    **{f"scores_{block}": partial(scores, block) for block in SWEEPS},
+    **{f"pairs_{block}": partial(_table, block, "Pair") for block in SWEEPS},
 }
