@@ -1,6 +1,7 @@
 """Generate the tables of docs/claims.md: tests of the paper's numbers, and the measurements in docs/results/."""
 
 import json
+import re
 from collections import defaultdict
 from functools import cache, partial
 from itertools import takewhile
@@ -12,7 +13,7 @@ from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import TASKS, read_paper_table
-from krona.report.build import build_report
+from krona.report.build import build_report, collect
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -76,6 +77,22 @@ def _report(block: str) -> list[str]:
     return build_report(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], format="md").splitlines()
 
 
+def both_halves(block: str) -> list[str]:
+    """Return the mean and standard deviation over the seeds on dev and test, and the search of each row's rate."""
+    table = collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block]).tables[0]
+    lines = ["| method | trials | best rate | dev | test |", "|---|--:|---|--:|--:|"]
+    for row in table.rows:
+        runs = row.done
+        notes = " ".join(note for run in runs.run for note in run.result.notes)
+        trials, edge = (
+            re.search(r"best of (\d+) trials", notes),
+            "at the edge" if "that was tried" in notes else "inside",
+        )
+        halves = [f"{runs[split].mean():.1f} ± {runs[split].std():.1f}" for split in ("dev", "test")]
+        lines.append(f"| {row.name} | {trials[1] if trials else '?'} | {edge} | {' | '.join(halves)} |")
+    return lines
+
+
 def scores(block: str) -> list[str]:
     """Return the first sentence of a block's report, and the table of its scores."""
     return [_report(block)[2], "", *_table(block, "Method")]
@@ -132,5 +149,6 @@ TABLES = {
     "latency": latency,
     "memory": memory,
     **{f"scores_{block}": partial(scores, block) for block in SWEEPS},
+    **{f"halves_{block}": partial(both_halves, block) for block in SWEEPS},
     **{f"pairs_{block}": partial(_table, block, "Pair") for block in SWEEPS},
 }
