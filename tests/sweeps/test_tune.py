@@ -100,8 +100,9 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
 def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_job(spec: JobSpec, console: Console) -> Job:
         assert spec.after_epoch is not None
+        learner = SimpleNamespace(best={"choice": 50.0}, dev_curve=[{}], global_step=1, steps=SimpleNamespace(total=2))
         with pytest.raises(Interrupted):
-            spec.after_epoch(SimpleNamespace(best={"choice": 50.0}, dev_curve=[{}]))
+            spec.after_epoch(learner)
         raise Interrupted(signal.SIGINT)  # while the run records that it was pruned
 
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: True)

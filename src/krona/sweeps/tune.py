@@ -258,7 +258,8 @@ def run_trial(search: Search, trial: Any) -> None:
     def report(learner: Any) -> None:
         nonlocal pruned
         trial.report(learner.best["choice"], step=len(learner.dev_curve))
-        if trial.should_prune():
+        is_finished = learner.global_step >= learner.steps.total  # only the scores of test are missing
+        if not is_finished and trial.should_prune():
             pruned = True
             raise Interrupted
 
