@@ -172,20 +172,20 @@ def _part_of(field: Mapping[str, Any]) -> str | None:
 
 def _meaning(field: Mapping[str, Any]) -> str:
     words = [f"`{word}`" for word in field.get("enum", [])]
-    return " ".join([*([f"{', '.join(words)}."] if words else []), field.get("description", "")])
+    return " ".join([*([f"{', '.join(words)}."] if words else []), field.get("description", "").replace("``", "`")])
 
 
 def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
     """Return the section of a nested type, and those of the types in it."""
     part = definitions[name]
-    lines = [f"\n## {name}\n", *([f"{part['description']}\n"] if "description" in part else [])]
+    lines = [f"\n## {name}\n", *([f"{_meaning(part)}\n"] if "description" in part else [])]
     inner: list[str] = []
     for key, field in part["properties"].items():
         nested = _part_of(field)
         if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
             inner.append(nested)
         link = f"[`{key}`](#{nested.lower()})" if nested in inner else f"`{key}`"
-        about = field.get("description", "")
+        about = field.get("description", "").replace("``", "`")
         lines.append(f"- {link}{': ' if about else ''}{about}")
     for nested in inner:
         lines += _part(nested, definitions)
