@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_divisor, check_float
-from krona.methods.peft_layers import Layers, one_value
+from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class C3A(nn.Module):
@@ -70,9 +70,7 @@ class C3A(nn.Module):
         return {"block_size": self.kernels.shape[2]}, {"c3a_kernel": self.scaling * self.kernels}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         shapes = {place: layer["c3a_kernel"].shape for place, layer in layers.items()}
         halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in shapes.values())
         size = None if halved else one_value("block sizes", {place: shape[2] for place, shape in shapes.items()})

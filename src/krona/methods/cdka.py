@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.initial_values import kaiming_uniform
 
 
 class CDKA(nn.Module):
@@ -42,16 +43,12 @@ class CDKA(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.A.shape[2])
-        nn.init.uniform_(self.A, -bound, bound)
+        kaiming_uniform(self.A, self.A.shape[2])
         nn.init.zeros_(self.B)
 
     def forward(self, x: Tensor) -> Tensor:
-        return kron_matmul(x, *self._factors())
+        B, A = self.scaling * self.B.mT, self.A.mT  # (components, r2, d_out / r1), (components, d_in / r2, r1)
+        return kron_matmul(x, B, A) if len(A) > 1 else kron_matmul(x, B[0], A[0])
 
     def delta(self) -> Tensor:
         return self.scaling * kron_product(self.B, self.A)  # (d_out, d_in)
-
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        B, A = self.scaling * self.B.mT, self.A.mT  # (components, r2, d_out / r1), (components, d_in / r2, r1)
-        return (B, A) if len(A) > 1 else (B[0], A[0])

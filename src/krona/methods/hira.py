@@ -1,6 +1,5 @@
 """HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, elementwise."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
-from krona.methods.peft_layers import Layers, one_value
+from krona.methods.initial_values import kaiming_uniform
+from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class HiRA(nn.Module):
@@ -36,8 +36,7 @@ class HiRA(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.A.shape[0])
-        nn.init.uniform_(self.A, -bound, bound)
+        kaiming_uniform(self.A, self.A.shape[0])
         nn.init.zeros_(self.B)
 
     def bind(self, layer: nn.Module, *, transposed: bool = False) -> None:
@@ -62,9 +61,7 @@ class HiRA(nn.Module):
         return {"r": self.A.shape[1]}, {"hira_A": self.A.T, "hira_B": self.scaling * self.B.T}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         rank = one_value("ranks", {place: len(layer["hira_A"]) for place, layer in layers.items()})
         tensors = {place: {"A": layer["hira_A"].T, "B": layer["hira_B"].T} for place, layer in layers.items()}
         return cls, {"rank": rank}, tensors

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.methods.peft_layers import Layers
+from krona.methods.peft_layers import Converted, Layers
 
 
 class IA3(nn.Module):
@@ -36,7 +36,5 @@ class IA3(nn.Module):
         return torch.diag(self.scale)  # (d, d), the matrix that is applied after or before the layer
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         return cls, {}, {place: {"scale": layer["ia3_l"].reshape(-1)} for place, layer in layers.items()}

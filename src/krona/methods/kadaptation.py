@@ -1,13 +1,12 @@
 """KAdaptation (He et al. 2023): a sum of Kronecker products. All branches share the left factors."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_product
 from krona.methods.arguments import check_divisor, check_float, check_int
 from krona.methods.compacter import sum_of_products
+from krona.methods.initial_values import kaiming_uniform
 
 
 class KAdaptation(nn.Module):
@@ -47,8 +46,7 @@ class KAdaptation(nn.Module):
 
     def reset_parameters(self) -> None:
         for parameter in (self.rule, self.u):
-            bound = 1 / math.sqrt(parameter.shape[1])
-            nn.init.uniform_(parameter, -bound, bound)
+            kaiming_uniform(parameter, parameter.shape[1])
         nn.init.zeros_(self.v)
 
     def forward(self, x: Tensor) -> Tensor:

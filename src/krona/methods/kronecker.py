@@ -12,9 +12,10 @@ from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_val
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
+from krona.methods.initial_values import kaiming_uniform
 from krona.methods.lokr import split_width
 from krona.methods.magnitude import kronecker_norm_change
-from krona.methods.peft_layers import Layers, common_scale
+from krona.methods.peft_layers import Converted, Layers, common_scale
 
 
 class Kronecker(nn.Module):
@@ -86,8 +87,7 @@ class Kronecker(nn.Module):
             nn.init.normal_(self.A, std=1 / math.sqrt(d_in))
             nn.init.normal_(self.B, std=1 / math.sqrt(d_in))
         else:
-            bound = 1 / math.sqrt(self.A.shape[-2])
-            nn.init.uniform_(self.A, -bound, bound)
+            kaiming_uniform(self.A, self.A.shape[-2])
             nn.init.zeros_(self.B)
         for bias in (self.bias, self.inner_bias):
             if bias is not None:
@@ -178,9 +178,7 @@ class Kronecker(nn.Module):
         return None
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted | None:
         shapes = {layer["lokr_w1"].T.shape for layer in layers.values() if "lokr_w1" in layer and "lokr_w2" in layer}
         if len(shapes) != 1 or any(not {"lokr_w1", "lokr_w2"} <= layer.keys() for layer in layers.values()):
             return None

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
+from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
-from krona.methods.peft_layers import Layers, common_scale, one_value
+from krona.methods.peft_layers import Converted, Layers, common_scale, one_value
 
 
 class LoKr(nn.Module):
@@ -71,9 +72,8 @@ class LoKr(nn.Module):
         for name, parameter in self.named_parameters():
             if name in ("w1", "w1_a"):
                 nn.init.zeros_(parameter)
-            else:  # Kaiming-uniform with a = √5: the bound is 1/√fan_in, and fan_in is the last dimension
-                bound = 1 / math.sqrt(parameter.shape[1])
-                nn.init.uniform_(parameter, -bound, bound)
+            else:
+                kaiming_uniform(parameter, parameter.shape[1])
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return W1 (out1, in1) and W2 (out2, in2)."""
@@ -106,9 +106,7 @@ class LoKr(nn.Module):
         return self.peft_config, {f"lokr_{name}": parameter for name, parameter in self.named_parameters()}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         rank = one_value("ranks", {place: layer["r"] for place, layer in layers.items()})
         scaling, ratios = common_scale(layers)
         tensors = {

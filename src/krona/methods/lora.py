@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int
+from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import low_rank_norm_change
-from krona.methods.peft_layers import Layers, common_scale
+from krona.methods.peft_layers import Converted, Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
 NEEDS: dict[str, str | None] = {  # the matrix of the layer from which the start is computed
@@ -79,8 +80,7 @@ class LoRA(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.A.shape[0])
-        nn.init.uniform_(self.A, -bound, bound)
+        kaiming_uniform(self.A, self.A.shape[0])
         nn.init.zeros_(self.B)
         for copy in (self.A0, self.B0):
             if copy is not None:
@@ -140,9 +140,7 @@ class LoRA(nn.Module):
         return {"r": rank, "lora_alpha": self.scaling * rank}, {"lora_A": A.T, "lora_B": B.T}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         scaling, ratios = common_scale(layers)
         rank = max(len(layer["lora_A"]) for layer in layers.values())
         fits = all(rank <= min(layer["lora_A"].shape[1], len(layer["lora_B"])) for layer in layers.values())

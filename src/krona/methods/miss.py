@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_float, check_int
-from krona.methods.peft_layers import Layers, one_value
+from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class MiSS(nn.Module):
@@ -59,8 +59,6 @@ class MiSS(nn.Module):
         return {"r": len(self.D)}, {"miss_block": self.matrix()}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         rank = one_value("ranks", {place: len(layer["miss_block"]) for place, layer in layers.items()})
         return cls, {"rank": rank}, {place: {"D": layer["miss_block"]} for place, layer in layers.items()}

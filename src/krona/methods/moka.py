@@ -1,6 +1,5 @@
 """MoKA, a mixture of Kronecker adapters (arXiv 2508.03527): a weighted sum of Kronecker products of several shapes."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,6 +10,7 @@ from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
+from krona.methods.initial_values import kaiming_uniform
 
 
 class MoKA(nn.Module):
@@ -51,8 +51,7 @@ class MoKA(nn.Module):
 
     def reset_parameters(self) -> None:
         for A, B in zip(self.A, self.B, strict=True):
-            bound = 1 / math.sqrt(len(A))
-            nn.init.uniform_(A, -bound, bound)
+            kaiming_uniform(A, len(A))
             nn.init.zeros_(B)
         nn.init.zeros_(self.gates)
 

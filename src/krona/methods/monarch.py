@@ -1,11 +1,10 @@
 """MoRe (Tan et al. 2024): the update is the product of two block-diagonal matrices, each followed by a permutation."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_divisor, check_float, check_int
+from krona.methods.initial_values import kaiming_uniform
 
 
 class Monarch(nn.Module):
@@ -35,8 +34,7 @@ class Monarch(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.R.shape[1])
-        nn.init.uniform_(self.R, -bound, bound)
+        kaiming_uniform(self.R, self.R.shape[1])
         nn.init.zeros_(self.L)
 
     def forward(self, x: Tensor) -> Tensor:

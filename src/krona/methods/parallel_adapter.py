@@ -3,12 +3,11 @@
 It is the low-rank method that KronA^B is compared with (section 3.3 and Figure 1.c of the KronA paper).
 """
 
-import math
-
 from torch import Tensor, nn
 
 from krona.methods.adapter import Adapter
 from krona.methods.arguments import check_float
+from krona.methods.initial_values import kaiming_uniform
 
 
 class ParallelAdapter(Adapter):
@@ -26,8 +25,7 @@ class ParallelAdapter(Adapter):
         self.scaling = check_float("scaling", scaling)
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.down.shape[0])
-        nn.init.uniform_(self.down, -bound, bound)
+        kaiming_uniform(self.down, self.down.shape[0])
         for zero in (self.down_bias, self.up, self.up_bias):
             nn.init.zeros_(zero)
 

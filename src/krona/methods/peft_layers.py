@@ -13,9 +13,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor, nn
+
 from krona.messages import KronaError
 
 Layers = Mapping[str, Mapping[str, Any]]
+Converted = tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]  # what ``from_peft`` returns
 
 
 def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:

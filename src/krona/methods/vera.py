@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
-from krona.methods.peft_layers import Layers, one_value
+from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class VeRA(nn.Module):
@@ -78,9 +78,7 @@ class VeRA(nn.Module):
         return config, {"vera_A": A, "vera_B": B, "vera_lambda_d": self.d, "vera_lambda_b": self.b}
 
     @classmethod
-    def from_peft(
-        cls, layers: Layers, config: Mapping[str, Any]
-    ) -> tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]:
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         """Convert layers of one shape whose frozen matrices come from the seed. Raises KronaError for others.
 
         peft uses slices of one matrix A and one matrix B for narrower layers, but krona creates A and B by shape.

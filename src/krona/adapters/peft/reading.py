@@ -13,10 +13,9 @@ from krona.adapters.adapter import Adapter, class_path
 from krona.adapters.peft.folder import branch_classes, load_folder
 from krona.adapters.peft.module_names import module_names, shortest
 from krona.messages import KronaError
+from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear
 from krona.surgery.state import backbone_parameters, norm_modules
-
-Converted = tuple[Any, dict[str, Any], dict[str, dict[str, Tensor]]]  # what ``from_peft`` of a method returns
 
 
 @dataclass(frozen=True)
