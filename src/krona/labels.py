@@ -18,6 +18,7 @@ TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", 
     "boolq": "BoolQ", "cb": "CB", "copa": "COPA", "multirc": "MultiRC", "wic": "WiC", "wsc": "WSC",
 }  # fmt: skip
 BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # kind of the data → name of the benchmark
+KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  # kind of the data → its name in texts
 
 
 def task_label(task: str) -> str:

@@ -1,4 +1,4 @@
-"""Write files atomically, and remove files without following symbolic links."""
+"""Write files atomically, and remove files and folders."""
 
 import hashlib
 import json
@@ -15,46 +15,20 @@ from krona.messages import KronaError, join_names
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file atomically
-MAX_JSON = 2**26  # bytes
 
 
 def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError if the text is invalid, or is nested too deeply."""
+    """Return the SHA-256 of a file's content. Raise `KronaError` if the file cannot be read."""
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise KronaError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not a regular file, is larger than `MAX_JSON`, or does not contain JSON.
-    """
-    return parse_json(read_text(path, limit=MAX_JSON))
-
-
-def read_text(path: Path, *, limit: int) -> str:
-    """Return the text of a file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not a regular file, has more than ``limit`` bytes, or is not in UTF-8.
-    """
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is not a regular file")
-    if about.st_size > limit:
-        raise ValueError(f"it has {about.st_size:,} bytes, but the limit is {limit:,}")
-    return path.read_text(encoding="utf-8")
+    """Return the content of a JSON file. Raise OSError or ValueError if it cannot be read, or is not JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
@@ -134,34 +108,13 @@ def link_target(path: Path) -> Path:
     return target
 
 
-def is_below(top: Path, path: Path) -> bool:
-    """Return whether ``path`` is below ``top``, and each folder between them exists and is not a symbolic link."""
-    if ".." in path.parts or top not in path.parents:
-        return False
-    folder = path.parent
-    while folder != top and folder.is_dir() and not folder.is_symlink():
-        folder = folder.parent
-    return folder == top and top.is_dir()
+def remove(path: Path) -> bool:
+    """Remove a file, a folder or a symbolic link, but not the target of a link.
 
-
-def remove_below(top: Path, path: Path) -> bool:
-    """Remove a file, a folder or a symbolic link. Return true if ``path`` does not exist afterwards.
-
-    The target of a link is kept. Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
-
-    Raises:
-        ValueError: ``path`` is not below ``top``.
+    Return true if ``path`` does not exist afterwards.
     """
-    if ".." in path.relative_to(top).parts:
-        raise ValueError(f"{path} is not below {top}")
     try:
-        if not os.path.lexists(path):
-            return True
-        if not is_below(top, path):
-            return False
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    except FileNotFoundError:
-        return True
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     except OSError:
-        return False
+        return not os.path.lexists(path)
     return True

@@ -154,7 +154,7 @@ def test_a_card_says_what_the_data_are(backbones: dict[str, Path]) -> None:
     noted = replace(found, result=found.result.model_copy(update={"notes": [note]}))
     model = load(found).model
     card = model_card(noted, "peft", ["a line"], auto="AutoModelForSeq2SeqLM", model=model)
-    assert "- Data: files in GLUE's format." in card
+    assert "- Data: GLUE's format, but " in card
     assert f"- Note of the run: {note}\n" in card
     assert ".." not in re.sub(r"\.\.\.", "", card)
     assert "`BACKBONE_FOLDER` is the folder of the backbone" in card

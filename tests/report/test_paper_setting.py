@@ -56,23 +56,15 @@ def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
     found = [set(re.findall(r"[\w.]*\d[\d,]*", reason)) for reason in list_departures(result)]
     assert found == [{"2048", "T5", "3072"}, {"100", "2,490"}, {"3"}]
     result.provenance["backbone"]["architecture"] = "mt5"
-    assert "mt5" in list_departures(result)[0]
-
-
-def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) -> None:
-    old = make_result(backbone="local", change={"backbone.path": "/elsewhere/t5_base"})
-    del old.provenance["backbone"], old.provenance["official_rows"]
-    report = collected(tmp_path, [old], table="1")
-    assert differences(report) == []
-    assert report.tables[0].section.warning.count("earlier version") == 2, "of the size and of the rows"
+    assert "mt5" in next(list_departures(result))
 
 
 def test_a_run_that_has_not_finished_is_taken_for_what_its_config_says() -> None:
     failed = make_result(status="failed")
     del failed.provenance["backbone"], failed.provenance["official_rows"]
-    assert list_departures(failed) == ()
+    assert [*list_departures(failed)] == []
     failed.config["data"]["seed"] = 7
-    assert len(list_departures(failed)) == 1
+    assert len([*list_departures(failed)]) == 1
 
 
 def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> None:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from krona.runs.provenance import describe_data
 from krona.runs.result import Result
 from krona.training.job import Job
-from krona.training.summary import heading, print_summary
+from krona.training.summary import print_summary
 from report.generate import make_result
 from typed_run import printed
 
@@ -16,7 +17,7 @@ def said(result: Result, outputs: Path = Path("/outputs")) -> str:
 
 def test_data_of_glues_rows_is_glue_and_others_are_only_of_its_form() -> None:
     result = make_result()
-    assert heading(result) == "GLUE"
+    assert describe_data(result) == "GLUE"
     assert "on 120 rows of GLUE\n" in said(result)
     result.provenance["official_rows"] = {"train": [2400, 2490], "validation": [120, 277]}
     assert "on 120 rows of GLUE's format, but 120 instead of 277 rows in validation\n" in said(result)
@@ -37,6 +38,6 @@ def test_the_name_of_a_sweep_is_quoted_in_a_command() -> None:
 def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:
     result = make_result()
     del result.provenance["official_rows"]
-    assert heading(result) == "GLUE"
-    assert heading(make_result(change={"backbone.pretrained": False})) == "GLUE, random weights"
-    assert heading(make_result(task="sample_rte", backbone="nano")) == "sample data (not GLUE)"
+    assert describe_data(result) == "GLUE"
+    assert describe_data(make_result(change={"backbone.pretrained": False})) == "GLUE, random weights"
+    assert describe_data(make_result(task="sample_rte", backbone="nano")) == "sample data (not GLUE)"

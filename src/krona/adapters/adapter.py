@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_backbone, take_fingerprint
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
-from krona.safe_files import Write, parse_json, write_whole
+from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
@@ -56,7 +56,7 @@ class AdapterConfig(BaseModel):
         """Read the config from the header of an adapter's file. Raises KronaError if the header has no valid config."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
-            entry = parse_json(metadata.pop("krona"))
+            entry = json.loads(metadata.pop("krona"))
             found = entry["format"]
             if found == FORMAT:
                 config = cls(**{**entry, "notes": {**entry.get("notes", {}), **metadata}})

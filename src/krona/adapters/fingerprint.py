@@ -52,13 +52,14 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     roundings = _possible_roundings(frozen)
     if wanted is not None:
         roundings = _common(roundings, wanted)[:1] or roundings
+    merged_in_4_bits = "krona" in model.__dict__ and bool(get_state(model).own_layers)
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash_shapes(weights),
         frozen=_hash_sample(frozen),
         marks=_hash_values(frozen, roundings),
-        quantisation="nf4" if any(map(is_quantised, model.modules())) or _replaced(model) else None,
-        pooling=_pooling(model),
+        quantisation="nf4" if merged_in_4_bits or any(map(is_quantised, model.modules())) else None,
+        pooling=getattr(getattr(model, "config", None), "krona_pooling", None),
     )
 
 
@@ -115,16 +116,6 @@ def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
 
 def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
     return [rounding for rounding in roundings if rounding in wanted.marks]
-
-
-def _replaced(model: nn.Module) -> bool:
-    """Return whether an adapter is merged into layers in 4 bits."""
-    return "krona" in model.__dict__ and bool(get_state(model).own_layers)
-
-
-def _pooling(model: nn.Module) -> str | None:
-    found = getattr(getattr(model, "config", None), "krona_pooling", None)
-    return None if found is None else str(found)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ class Origin:
             origin.task_settings, origin.backbone_settings  # noqa: B018
         except ValidationError as error:
             raise KronaError(f"{label} is invalid: {format_validation_error(error)}") from error
-        except (KronaError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (KronaError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise KronaError(f"{label} is invalid: {error}") from error
         return origin
 

@@ -57,6 +57,10 @@ class Spectrum:
         largest = float(self.values.max()) if len(self.values) else 0.0
         return float(((self.values / largest) ** 2).sum()) if largest > 0 else None
 
+    @property
+    def measures(self) -> dict[str, float | None]:
+        return {"norm": self.norm, "effective_rank": self.effective_rank, "stable_rank": self.stable_rank}
+
 
 @torch.no_grad()
 def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
@@ -173,10 +177,9 @@ def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict
 
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
     try:
-        measured = spectrum(adapted, name)
+        return {key: _rounded(value) for key, value in spectrum(adapted, name).measures.items()}
     except KronaError:  # the update is not equal to a matrix (a non-linearity, a bias)
         return dict.fromkeys(MEASURES[:-1])
-    return {key: _rounded(getattr(measured, key)) for key in MEASURES[:-1]}
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -39,9 +39,7 @@ def _complete(incomplete: str) -> list[str]:
 
 
 @app.command(**HYDRA_OPTIONS)
-def train(
-    overrides: Annotated[list[str] | None, typer.Argument(autocompletion=_complete)] = None,
-) -> None:
+def train(overrides: Annotated[list[str] | None, typer.Argument(autocompletion=_complete)] = None) -> None:
     """Run one job, such as method=krona task=rte, or several jobs with -m. --help lists the choices."""
     from krona.cli.train import train as start
 
@@ -160,9 +158,7 @@ def docs(page: Annotated[str | None, typer.Argument(help="name of a page; defaul
 
 
 @app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-) -> None:
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """Check the installed packages and the runs in outputs/. Exit with 1 if something is broken."""
     from krona.cli import doctor as check_up
 

@@ -69,7 +69,8 @@ class Product:
 
     def predicted_costs(self, *, training: bool = False) -> dict[Order, float]:
         """Return the predicted cost of each order. With ``training``, it includes the backward pass."""
-        (a1, a2), (b1, b2), N, T, c = self._sizes()
+        (a1, a2), (b1, b2), N, T = self.shape_a, self.shape_b, self.rows, self.terms
+        c = COSTS.get(self.device, COSTS["cuda"])
         d_in, d_out = a1 * b1, a2 * b2
 
         b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
@@ -97,6 +98,3 @@ class Product:
             "a_wide": wide(a2 * T * b1),
             "built": built,
         }
-
-    def _sizes(self) -> tuple[Sequence[int], Sequence[int], int, int, Costs]:
-        return self.shape_a, self.shape_b, self.rows, self.terms, COSTS.get(self.device, COSTS["cuda"])

@@ -26,13 +26,7 @@ class KAdaptation(nn.Module):
     shared = ("rule",)
 
     def __init__(
-        self,
-        d_in: int,
-        d_out: int,
-        *,
-        hypercomplex_division: int = 4,
-        factor_rank: int = 1,
-        scaling: float = 1.0,
+        self, d_in: int, d_out: int, *, hypercomplex_division: int = 4, factor_rank: int = 1, scaling: float = 1.0
     ) -> None:
         super().__init__()
         n = check_divisor("hypercomplex_division", hypercomplex_division, d_in, d_out)

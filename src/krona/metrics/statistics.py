@@ -6,7 +6,6 @@ reports.
 """
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,7 +54,8 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     percentile interval of the result shows how much the score depends on the examples of the test set, but not how much
     it depends on the seed.
     """
-    sums = _sums_with_shares(runs, metrics)
+    by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
+    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]  # with weights in the mean
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros(draws)
     n, groups = runs[0].units, runs[0].groups
@@ -80,12 +80,6 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     return total / len(metrics)
 
 
-def _sums_with_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> list[tuple[Sums, float]]:
-    """Return the `Sums` of metrics that are not ranked, and their weights in the mean over runs."""
-    by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
-    return [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
-
-
 @dataclass(frozen=True)
 class SwapTest:
     """The result of a randomisation test."""
@@ -95,14 +89,6 @@ class SwapTest:
     p: float  # two-sided
 
 
-def task_seed(task: str) -> int:
-    """Return the seed of a task's tests, so that reports and `krona diff` give the same p-values.
-
-    The tasks have different seeds, because a test of their mean assumes that the swaps of two tasks are independent.
-    """
-    return zlib.crc32(task.encode())
-
-
 def swap_test(
     a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0
 ) -> SwapTest:
@@ -110,15 +96,15 @@ def swap_test(
 
     A swap exchanges the predictions of the two methods for one example. The predictions of all seeds are exchanged
     together, because the predictions for an example under several seeds are not independent. The predictions for a
-    group of examples are also exchanged together. The p-value also counts
-    the observed arrangement, so it is never 0.
+    group of examples are also exchanged together. The p-value also counts the observed arrangement, so it is never 0.
 
     ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed.
 
     Raises:
         ValueError: the numbers of runs or the test sets differ, or there are no runs.
     """
-    require_pairs(a, b)
+    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
+        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
     rng = np.random.default_rng(seed)
     values = predicted_values([*a, *b])
     pairs: list[tuple[Sums, Sums, float]] = []
@@ -144,12 +130,6 @@ def swap_test(
                 null[rows][part] += difference(pair, own[part])
     null /= len(metrics)
     return SwapTest(observed, null, p_value(observed, null))
-
-
-def require_pairs(a: Sequence[Answers], b: Sequence[Answers]) -> None:
-    """Raise ValueError unless two methods have runs with the same number of seeds and the same test set."""
-    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
 
 
 def predicted_values(runs: Sequence[Answers]) -> Floats:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -282,7 +281,7 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
             place = f"{layout.label(key)} on {task_label(task)}"
             notes.append(f"{place} has {len(variants)} variants ({', '.join(keys)}). Each has its own row.")
             if data := [name for name in keys if name in DATA]:
-                latest = max(map(first_run, variants), key=_started)
+                latest = max(map(first_run, variants), key=lambda run: str(read_result(run.path).provenance["started"]))
                 notes[-1] += f" The latest run has {', '.join(f'{name}={latest.settings.get(name)}' for name in data)}."
     for key in layout.rows:
         rows.setdefault((key, ()), Row(key))
@@ -292,10 +291,6 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
     for row in found:
         name_row(layout, row)
     return found, first_few(notes, 5)
-
-
-def _started(run: Any) -> str:
-    return str(read_result(run.path).provenance.get("started"))
 
 
 def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:

@@ -47,17 +47,9 @@ def step_seconds(run: Any) -> float | None:
     return float(train / steps) if run.done and train and steps else None
 
 
-def _peak_memory(run: Any) -> Any:
-    return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
-
-
 def _adapter_size(run: Any) -> int | None:
     path = run.path.with_name(ADAPTER)
     return path.stat().st_size if path.is_file() else None
-
-
-def _recorded(key: str) -> Value:
-    return lambda run: dict(run.result.provenance).get(key)
 
 
 # The quantities by name, in the order of the columns of a table.
@@ -67,7 +59,7 @@ QUANTITIES = {
         digits=-3, always=True, logarithmic=True,
     ),
     "rank": Quantity(
-        "Rank of the update", _recorded("update_rank"), axis="highest rank of the update",
+        "Rank of the update", lambda run: run.result.provenance.get("update_rank"), axis="highest rank of the update",
         always=True, logarithmic=True,
     ),
     "effective": Quantity(
@@ -78,10 +70,13 @@ QUANTITIES = {
         "Training (s)", lambda run: run.result.times.get("train"), axis="training time (s)", average=True, always=True,
     ),
     "step": Quantity("Step (ms)", step_seconds, 1e-3, average=True, digits=-3),
-    "memory": Quantity("Peak memory (GB)", _peak_memory, 1e9, axis="peak memory (GB)", digits=-3),
+    "memory": Quantity(
+        "Peak memory (GB)", lambda run: run.result.peak_memory.get("device") or run.result.peak_memory.get("host"), 1e9,
+        axis="peak memory (GB)", digits=-3,
+    ),
     "adapter": Quantity("Adapter (KB)", _adapter_size, 1e3, digits=-3),
-    "adds": Quantity("Multiply-adds (M)", _recorded("multiply_adds"), 1e6, digits=-3),
-    "launches": Quantity("Launches added", _recorded("launches")),
+    "adds": Quantity("Multiply-adds (M)", lambda run: run.result.provenance.get("multiply_adds"), 1e6, digits=-3),
+    "launches": Quantity("Launches added", lambda run: run.result.provenance.get("launches")),
 }  # fmt: skip
 COSTS = ("params", "time", "memory")  # the costs with charts, in their order
 
@@ -144,7 +139,13 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
 
     A task is left out if the row or the reference row has no times for it.
     """
-    seconds = {row: {task: _timed(runs) for task, runs in row.runs.items()} for row in rows}
+    seconds = {
+        row: {
+            task: runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
+            for task, runs in row.runs.items()
+        }
+        for row in rows
+    }
     base = next((seconds[row] for row in rows if row.key == reference and not row.settings), {})
     found: dict[Row, dict[str, Cell]] = {}
     for row, by_task in seconds.items():
@@ -155,11 +156,6 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
                 by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
                 found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return found
-
-
-def _timed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs whose seconds per step are known, with a column ``step``."""
-    return runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.frame import Summary, column_values, summaries
 from krona.runs.predictions import unusable_result
 from krona.runs.result import Result, read_result
-from krona.runs.run_id import as_text, canonical, flatten
+from krona.runs.run_id import as_text, canonical, find_value, flatten
 
 COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
@@ -170,9 +170,7 @@ def read_setting(run: Any, key: str) -> str | None:
     """Return a run's value of a key of its settings or of its config, or None if the run does not have this key."""
     if key in run.settings:
         return str(run.settings[key])
-    value: Any = run.result.config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = find_value(run.result.config, key)
     return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
 

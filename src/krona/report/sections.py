@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from krona.labels import BENCHMARKS, task_label
+from krona.labels import BENCHMARKS, KINDS, task_label
 from krona.messages import amount, first_few, join_names, shorten
 from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
@@ -20,18 +20,24 @@ SIZES = {
 }  # fmt: skip
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
-EARLIER = "because an earlier version of krona wrote the result"
-HEADINGS = {**BENCHMARKS, "sample": "Sample data", "own": "Own data"}
-KINDS = tuple(HEADINGS)
 MAX_DEPARTURES = 6  # a warning names at most this number of departures
 
 
-def list_departures(result: Result) -> tuple[str, ...]:
-    """Return the reasons why a run on GLUE is not comparable with the paper.
+def list_departures(result: Result) -> Iterator[str]:
+    """Yield the reasons why a run on GLUE is not comparable with the paper.
 
     For facts that an unfinished run has not recorded yet, its config is used.
     """
-    return (*_backbone_departures(result), *_data_departures(result))
+    yield from _backbone_departures(result)
+    data, task = result.config.get("data", {}), task_label(result.task)
+    for key, own in SPLIT.items():
+        if (value := data.get(key, own)) != own:
+            yield f"data.{key}={value}, and the paper's protocol uses {'all rows' if own is None else own}"
+    if part := differing_part(result):
+        name, found, official = part
+        yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"
+    if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
+        yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
 
 
 def _backbone_departures(result: Result) -> Iterator[str]:
@@ -40,7 +46,7 @@ def _backbone_departures(result: Result) -> Iterator[str]:
     published = not config.get("path") and config["name"] in PUBLISHED
     if facts is None:
         if not published:
-            yield f"the backbone's size is not known{f' {EARLIER}' if result.status == 'done' else ''}"
+            yield "the backbone's size is not known"
     elif facts["architecture"] != "t5":
         yield f"the backbone has the architecture {facts['architecture']}, and the paper's backbone is a T5"
     elif facts["parameters"] != PARAMETERS:
@@ -52,20 +58,6 @@ def _backbone_departures(result: Result) -> Iterator[str]:
         yield f"the weights are those of {shorten(config['name'])}, and the paper used {PUBLISHED[0]}"
 
 
-def _data_departures(result: Result) -> Iterator[str]:
-    data, task = result.config.get("data", {}), task_label(result.task)
-    for key, own in SPLIT.items():
-        if (value := data.get(key, own)) != own:
-            yield f"data.{key}={value}, and the paper's protocol uses {'all rows' if own is None else own}"
-    if part := differing_part(result):
-        name, found, official = part
-        yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"
-    elif result.status == "done" and not result.provenance.get("official_rows"):
-        yield f"it is not known whether the rows are those of GLUE, {EARLIER}"
-    if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
-        yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
-
-
 @dataclass(frozen=True)
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
@@ -73,7 +65,7 @@ class Section:
     The last three fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
     """
 
-    kind: str  # one of `KINDS`
+    kind: str  # a key of `KINDS`
     backbone: str
     pretrained: bool
     protocol: str
@@ -85,7 +77,8 @@ class Section:
     @property
     def heading(self) -> str:
         weights = "" if self.pretrained else ", random weights"
-        name = f"{describe_part(self.odd, self.kind)}," if self.odd else HEADINGS[self.kind]
+        name = f"{describe_part(self.odd, self.kind)}," if self.odd else KINDS[self.kind]
+        name = name[:1].upper() + name[1:]
         protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
@@ -115,7 +108,7 @@ class Section:
     @property
     def order(self) -> tuple[Any, ...]:
         shipped = (not self.comparable, not self.pretrained, not self.whole, self.backbone, self.protocol)
-        return (KINDS.index(self.kind), *shipped)
+        return ([*KINDS].index(self.kind), *shipped)
 
 
 def find_section(result: Result) -> Section:
@@ -131,7 +124,7 @@ def find_section(result: Result) -> Section:
     data = config.get("data", {})
     part = differing_part(result) if kind in BENCHMARKS else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
-    found = list_departures(result) if kind == "glue" else ()
+    found = tuple(list_departures(result)) if kind == "glue" else ()
     return Section(
         kind, name, bool(pretrained), str(data.get("protocol", "table1")), part is None, named, found,
         (int(bool(found)), 1),

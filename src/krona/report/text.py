@@ -75,7 +75,9 @@ def cell_mark(cell: Cell) -> str:
 
 def cell_details(cell: Cell) -> list[str]:
     """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
-    seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.seed_interval) else ""
+    seeds = ""
+    if cell.by_seed and cell.runs is not None and (cell.test_interval or cell.seed_interval):
+        seeds = amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")  # an average: the fewest of a task
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds(cell), seeds, examples) if line]
 
@@ -88,11 +90,6 @@ def format_seeds(cell: Cell) -> str:
     if len(cell.by_seed) == 2:
         return "…".join(number(end, digits) for end in ends)
     return f"±{number((ends[1] - ends[0]) / 2, digits)}"
-
-
-def count_seeds(cell: Cell) -> int:
-    """Return the number of seeds of a cell or, for an average, the number of seeds of the task with the fewest."""
-    return 0 if cell.runs is None else int(cell.runs.groupby("task").seed.nunique().min())
 
 
 def difference(cell: Cell) -> str:
@@ -186,7 +183,8 @@ def _summarize_column(table: Table, column: Column) -> str:
     named = [row for row in table.rows if row.cell(column.key).best]
     tied = [row for row in table.rows if row.cell(column.key).tied]
     named += sorted(tied, key=lambda row: -(row.cell(column.key).value or 0.0))
-    shown = [_score(row, column) for row in named[:MAX_NAMED]]
+    cells = [(row.name, row.cell(column.key)) for row in named[:MAX_NAMED]]
+    shown = [f"{name} {cell_value(cell)}{cell_mark(cell).strip('*~')}" for name, cell in cells]
     shown += [f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
     if leader := _leader(table, column):
         name, cell = _leader_name(leader, column), leader.cell(column.key)
@@ -213,11 +211,6 @@ def _failures(table: Table, column: Column) -> str:
     failed = [row.name for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]
     share = f"more than {MAX_INVALID_SHARE:.0%} of the predictions are invalid".replace("%", " %")
     return found + (f" {join_names(failed)} failed: {share}." if failed else "")
-
-
-def _score(row: Row, column: Column) -> str:
-    cell = row.cell(column.key)
-    return f"{row.name} {cell_value(cell)}{cell_mark(cell).strip('*~')}"
 
 
 def _cost_words(rows: Sequence[Row]) -> str:

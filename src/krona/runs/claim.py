@@ -24,9 +24,9 @@ from pathlib import Path
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.heartbeat import BEAT_S, LAPSE_S, has_lapsed, stands_still
 from krona.runs.holder import Holder, claim_text, read_holder
-from krona.safe_files import Fill, remove_below, write_whole
+from krona.runs.lapsed_claims import BEAT_S, LAPSE_S, has_lapsed, stands_still
+from krona.safe_files import Fill, remove, write_whole
 
 
 class ClaimLostError(KronaError):
@@ -73,7 +73,7 @@ class Claim:
     def remove(self, path: Path) -> None:
         """Remove a file of the run if it exists. Raise `ClaimLostError` if the claim is lost."""
         if (aside := self._move_to_staging(path)) is not None:
-            remove_below(self.path.parent, aside)
+            remove(aside)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, and return the path. Errors are as in `write`."""
@@ -105,7 +105,7 @@ class Claim:
         if read_holder(self.path).get("token") == self.token:
             with suppress(OSError):  # the folder was removed, or the claim is lost
                 self.path.rename(self.staging / "released")
-        remove_below(self.path.parents[1], self.staging)
+        remove(self.staging)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -138,7 +138,7 @@ def claim(folder: Path) -> Claim | None:
                     raise
                 if _exclude_others(path, staging, token):
                     return Claim(folder, token)
-                remove_below(folder.parent, staging)
+                remove(staging)
             holder = read_holder(path).get("token", "damaged")
             if not has_lapsed(path) or not stands_still(path):
                 return None
@@ -205,7 +205,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
             marker.rename(staging / marker.name)  # fails if this process was stopped: the marker may belong to another
             (staging / marker.name).unlink()
         if not taken:
-            remove_below(path.parents[1], staging)
+            remove(staging)
     return taken
 
 
@@ -230,9 +230,9 @@ def _exclude_others(path: Path, staging: Path, token: str) -> bool:
 def _remove_leftovers(path: Path, staging: Path) -> None:
     """Remove the files of killed processes. Recent files stay, because another process may be claiming the run."""
     for file in staging.iterdir():
-        remove_below(path.parents[1], file)
+        remove(file)
     for file in path.parent.iterdir():
         if file_names.LEFT_OVER.fullmatch(file.name) and not file.name.startswith(file_names.STAGING):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime - file.lstat().st_mtime > LAPSE_S:
-                    remove_below(path.parents[1], file)
+                    remove(file)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from krona.messages import KronaError, did_you_mean
-from krona.runs.run_id import as_text, canonical
+from krona.runs.run_id import as_text, canonical, find_value
 
 T = TypeVar("T")
 
@@ -33,7 +33,10 @@ def filter_runs(
             raise KronaError(f"--where {condition}: no run has the key {key!r}: {did_you_mean(key, keys)}")
         texts, matching = sorted({*found.values()}), set[str]()
         for one in wanted.split(",") if runs else ():
-            fitting = {text for text in texts if _matches(text, key, one)}
+            if key == "run":
+                fitting = {text for text in texts if one in text}
+            else:
+                fitting = {text for text in texts if _number_or_text(text) == _number_or_text(one)}
             if not fitting:
                 raise KronaError(f"--where {key}={one} matches no run: {did_you_mean(one, texts)}")
             matching |= fitting
@@ -51,17 +54,11 @@ def filter_value(run_id: str, state: str, config: Mapping[str, Any], key: str) -
     if key in ("state", "status"):
         return state
     for path in (key, f"method.{key}"):
-        value: Any = config
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = find_value(config, path)
         value = value.get("name") if isinstance(value, Mapping) else value
         if value is not None:
             return as_text(canonical(value))
     return None
-
-
-def _matches(text: str, key: str, wanted: str) -> bool:
-    return wanted in text if key == "run" else _number_or_text(text) == _number_or_text(wanted)
 
 
 def _number_or_text(text: str) -> float | str:

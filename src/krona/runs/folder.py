@@ -111,7 +111,7 @@ class RunFolder:
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of the adapter and the predictions by file name, if they exist."""
-        return {file.name: _sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
+        return {file.name: sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
 
     def find_damage(self, result: Result) -> list[str]:
         """Return a message for each missing or damaged file of a finished run."""
@@ -176,17 +176,10 @@ class RunFolder:
             claim.remove(self.path / name)
 
 
-def _sha256(file: Path) -> str:
-    try:
-        return sha256(file)
-    except OSError as error:
-        raise KronaError(f"{file} can't be read: {error.strerror or error}") from error
-
-
 def is_changed(result: Result, file: Path) -> bool:
     """Return whether a file of a finished run was changed after the run, if the result contains its SHA-256."""
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
-    return expected is not None and _sha256(file) != expected
+    return expected is not None and sha256(file) != expected
 
 
 def require_unchanged(result: Result, file: Path) -> None:

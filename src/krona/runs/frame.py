@@ -24,6 +24,7 @@ from krona.runs.pack import runs_folder
 from krona.runs.predictions import DamagedRunError
 from krona.runs.provenance import used_shape
 from krona.runs.result import CHECKSUMS, Result, read_result
+from krona.runs.run_id import find_value
 from krona.safe_files import write_whole
 
 if TYPE_CHECKING:
@@ -132,11 +133,9 @@ def _value(result: Result, name: str) -> Any:
         return len(result.notes)
     if name == "epochs":
         return result.dev_curve[-1]["epoch"] if result.dev_curve else None
-    first, *inner = COLUMNS[name][1].split(".")
-    value = getattr(result, first)
-    for name in inner:
-        value = (value or {}).get(name)
-    return value
+    field, _, key = COLUMNS[name][1].partition(".")
+    value = getattr(result, field)
+    return find_value(value, key) if key else value
 
 
 def summaries(outputs: Path) -> list[Summary | DamagedRunError]:

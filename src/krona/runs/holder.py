@@ -17,12 +17,8 @@ TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
 def claim_text(token: str) -> str:
     """Return the content of a claim file of this process."""
-    return json.dumps({**this_process(), "token": token, "slurm": slurm_job()})
-
-
-def this_process() -> Holder:
-    """Return a dict with the host, machine and pid of this process."""
-    return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
+    process = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
+    return json.dumps({**process, "token": token, "slurm": slurm_job()})
 
 
 @cache
@@ -42,15 +38,10 @@ def read_holder(path: Path) -> Holder:
     """Return the process that a claim file names, or an empty dict if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return {}
     valid = isinstance(content, dict) and TOKEN.fullmatch(str(content.get("token")))
     return content if valid else {}
-
-
-def is_local(holder: Mapping[str, Any]) -> bool:
-    """Return whether a process runs on this machine, in the same container."""
-    return holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())
 
 
 def is_alive(pid: Any) -> bool:
@@ -62,7 +53,7 @@ def is_alive(pid: Any) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -72,7 +63,8 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
     Return false if this can't be known. It can be known about processes of this machine, and about processes of this
     SLURM job that ran before the job was requeued.
     """
-    if is_local(holder) and not is_alive(holder.get("pid")):
+    is_local = holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())
+    if is_local and not is_alive(holder.get("pid")):
         return True
     match holder.get("slurm"), slurm_job():
         case [before, int(times)], [now, int(times_now)]:

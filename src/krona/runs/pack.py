@@ -17,12 +17,11 @@ from tempfile import mkdtemp
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS
-from krona.safe_files import read_text, write_whole
+from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
 KEPT = ("split", "id", "target", "prediction", "group")  # columns of predictions.jsonl
 LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
-MAX_BYTES = 100_000_000  # of one file
 
 
 def pack(outputs: Path, file: Path) -> int:
@@ -70,7 +69,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
             yield f"{result.run_id}/{run.predictions.name}", "".join(f"{line}\n" for line in kept)
     for pattern in LISTS:
         for path in sorted(outputs.glob(pattern)):
-            text = read_text(path, limit=MAX_BYTES)
+            text = path.read_text(encoding="utf-8")
             yield path.relative_to(outputs).as_posix(), _replace(text, places)
 
 

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from krona.labels import BENCHMARKS
+from krona.labels import BENCHMARKS, KINDS
 from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
@@ -106,6 +106,14 @@ def relative_difference(part: Part) -> float:
     """Return the difference between a part's number of rows and the benchmark's, divided by the benchmark's."""
     _, found, official = part
     return abs(found - official) / official
+
+
+def describe_data(result: Result) -> str:
+    """Return text on the data of a run: its kind, or the number of rows that differs from the benchmark's."""
+    kind = result.provenance.get("data_kind", "")
+    part = differing_part(result)
+    name = KINDS.get(kind, "unknown data") if part is None else describe_part(part, kind or "glue")
+    return name if result.provenance.get("pretrained", True) else f"{name}, random weights"
 
 
 def describe_part(part: Part, kind: str = "glue") -> str:

@@ -131,6 +131,13 @@ def _counts(path: str, value: Any) -> bool:
     return not (is_callback and value.get("_target_") in OBSERVERS)
 
 
+def find_value(config: Any, key: str) -> Any:
+    """Return the value of a dotted key, or None if the config does not have the key."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
+
+
 def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tuple[str, Any]]:
     """Yield pairs of a key such as ``method.name`` and its value, which is not a mapping, or is empty."""
     if isinstance(value, Mapping) and value:

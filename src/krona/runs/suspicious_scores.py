@@ -14,14 +14,7 @@ from krona.messages import KronaError, amount, join_names, shorten
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
-from krona.runs.predictions import (
-    SPLITS,
-    Outcomes,
-    invalid_predictions,
-    label_words,
-    read_outcomes,
-    score_metrics,
-)
+from krona.runs.predictions import SPLITS, Outcomes, invalid_predictions, label_words, read_outcomes, score_metrics
 from krona.runs.result import Result, read_result
 
 SIGN = "!"  # marks a score with a warning in every output format

@@ -101,10 +101,7 @@ def _sum_over_rows(
             f"The initial values of the branches depend on training data, but no batch reached {missing[0]}. Pass "
             "batches to surgery.prepare."
         )
-    return sums if needs == "gradient" else {place: _covariance(total) for place, total in sums.items()}
-
-
-def _covariance(total: Tensor) -> Tensor:
-    """Return the covariance of vectors x, for the sum of (x, 1) (x, 1)ᵀ."""
-    total = total / total[-1, -1]
-    return total[:-1, :-1] - torch.outer(total[:-1, -1], total[-1, :-1])
+    if needs == "gradient":
+        return sums
+    means = {place: total / total[-1, -1] for place, total in sums.items()}  # the means of (x, 1) (x, 1)ᵀ
+    return {place: one[:-1, :-1] - torch.outer(one[:-1, -1], one[-1, :-1]) for place, one in means.items()}

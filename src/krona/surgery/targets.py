@@ -50,11 +50,13 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
     places: dict[str, Match] = {}
     for number, whole in enumerate(target_modules):
         pattern, _, end = whole.partition(":")
+        plain = fnmatch.translate(pattern).replace(re.escape("#"), "[0-9]+")
+        fits = re.compile(rf"(?:.*\.)?(?:{plain})", re.DOTALL).match
         last = pattern.rsplit(".", 1)[-1]
         matched = [
             name
             for public, name in candidates.items()
-            if _fits(public, pattern) and ("*" not in last or is_linear(unwrap(model.get_submodule(name))))
+            if fits(public) and ("*" not in last or is_linear(unwrap(model.get_submodule(name))))
         ]
         if not matched:
             ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})
@@ -73,11 +75,6 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
                 )
             places.setdefault(candidates[last_name], Match(number, first=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}
-
-
-def _fits(public: str, pattern: str) -> bool:
-    plain = fnmatch.translate(pattern).replace(re.escape("#"), "[0-9]+")
-    return re.match(rf"(?:.*\.)?(?:{plain})", public, re.DOTALL) is not None
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:

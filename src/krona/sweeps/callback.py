@@ -15,7 +15,7 @@ from krona.formatting import say
 from krona.messages import KronaError, amount, first_few
 from krona.runs import sweep
 from krona.runs.folder import RunState
-from krona.safe_files import remove_below
+from krona.safe_files import remove
 from krona.sweeps import output, plan
 from krona.sweeps.workers import worker_number
 
@@ -53,7 +53,7 @@ class SweepSummary(Callback):
             _announce(self.runs)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        remove_below(self.file.parents[1], self.file)  # Hydra's sweeper writes it, and nothing reads it
+        remove(self.file)  # Hydra's sweeper writes it, and nothing reads it
         os.environ.pop(output.TOTAL, None)
         if not self.runs or worker_number() is not None:
             return

@@ -13,11 +13,12 @@ from rich.console import Console
 from krona.formatting import as_typed, duration, say, scores, table, terminal_width
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
+from krona.runs.provenance import describe_data
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine, message_lines
 from krona.sweeps.status import result_cells
 from krona.training.job import WORDS, Job, code_change
-from krona.training.summary import heading, outputs_option
+from krona.training.summary import outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
@@ -127,9 +128,11 @@ def _outcome(job: Job) -> str:
 
 def _values(job: Job) -> dict[str, str]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
-    values = {key: _format_value(value) for key, _, value in pairs}
-    if (result := job.result) is not None:
-        values |= {"method": result.method, "task": result.task, "seed": str(result.seed), "data": heading(result)}
+    values = {  # a list that begins with a shape is shown as 32x24
+        key: as_text(yaml.safe_load(value)) if value.startswith("[[") else value.strip("'\"") for key, _, value in pairs
+    }
+    if (one := job.result) is not None:
+        values |= {"method": one.method, "task": one.task, "seed": str(one.seed), "data": describe_data(one)}
     return values
 
 
@@ -154,11 +157,6 @@ def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
 
 def _done_jobs(jobs: Iterable[Job]) -> list[Job]:
     return [job for job in jobs if job.result is not None and job.result.status == "done"]
-
-
-def _format_value(text: str) -> str:
-    """Format a list that begins with a shape as ``32x24``. Return any other value without its quotation marks."""
-    return as_text(yaml.safe_load(text)) if text.startswith("[[") else text.strip("'\"")
 
 
 def _shorten_keys(names: Sequence[str]) -> list[str]:

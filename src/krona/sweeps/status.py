@@ -125,16 +125,15 @@ def _groups(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _table(runs: Sequence[RunState], width: int | None, limit: int) -> Text:
     rows = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
     headings = ("run", "state", "progress", "dev", "test", "time")
-    text = table(headings, [_row(run) for run in rows], width=width, left=headings[:3])
+    cells: list[list[str | Text]] = []
+    for run in rows:
+        progress = "" if run.result is None or run.result.status == "done" else run.result.reached
+        state = Text(run.state, style=COLOURS.get(run.state, ""))
+        cells.append([run.run_id, state, progress, *result_cells(run.result)])
+    text = table(headings, cells, width=width, left=headings[:3])
     if len(rows) < len(runs):
         text.append(f"\n… and {len(runs) - len(rows)} more", style="dim")
     return text
-
-
-def _row(run: RunState) -> list[str | Text]:
-    state = Text(run.state, style=COLOURS.get(run.state, ""))
-    progress = "" if run.result is None or run.result.status == "done" else run.result.reached
-    return [run.run_id, state, progress, *result_cells(run.result)]
 
 
 def result_cells(result: Result | None) -> list[str]:

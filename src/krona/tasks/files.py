@@ -247,10 +247,10 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
     A line is one row, unless the name of a column has a dot (`_flatten`).
     """
     try:
-        found = json.loads(text.rstrip(), object_pairs_hook=_require_unique)
+        found = json.loads(text.rstrip())
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be encoded
             json.dumps(found, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
         yield BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
         return
@@ -277,13 +277,6 @@ def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, A
             parts = [{f"{prefix}{key}": value}]
         rows = [row | part for row in rows for part in parts]
     yield from rows
-
-
-def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
 
 
 def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:

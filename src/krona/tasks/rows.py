@@ -146,12 +146,7 @@ class Reading:
             name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
         )
         return Split(
-            ids=ids,
-            sources=sources,
-            targets=targets,
-            texts=texts,
-            group_places=self.task.group_places,
-            part=part,
+            ids=ids, sources=sources, targets=targets, texts=texts, group_places=self.task.group_places, part=part
         )
 
 

@@ -36,11 +36,6 @@ def sample_files(name: str) -> dict[str, Path]:
     return {split: FILES / FOLDERS[name] / f"{file}.{ending}.gz" for split, file in splits.items()}
 
 
-def sample_fingerprint(name: str) -> str:
-    """Return the hash of the rows of all sample tasks of the same benchmark."""
-    return SUPERGLUE_FINGERPRINT if name in SUPERGLUE else FINGERPRINT
-
-
 def write(folder: Path) -> list[Path]:
     """Write all files of the sample tasks to ``folder``, uncompressed, and return their paths.
 

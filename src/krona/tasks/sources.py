@@ -18,7 +18,7 @@ from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
 from krona.tasks.rows import Reading, Split
-from krona.tasks.sample import FOLDERS, sample_files, sample_fingerprint
+from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Layout, Task
 from krona.tasks.values import BadRowError
 
@@ -173,7 +173,7 @@ def data_fingerprint(task: Task, data: Data) -> str:
         if task.kind == "own":
             return f"own:{_hash_files(task, own_files(task, data.path))}"
         if task.kind == "sample" or data.kind == "sample":
-            return f"sample:{sample_fingerprint(task.sample or '')}"
+            return f"sample:{SUPERGLUE_FINGERPRINT if task.sample in SUPERGLUE else FINGERPRINT}"
         if data.kind != "hub":
             return f"{data.kind}:{_hash_files(task, benchmark_files(task, data.path))}"
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"

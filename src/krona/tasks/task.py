@@ -20,10 +20,6 @@ FIELD = re.compile(r"\{([^{}]*)\}")
 WHOLE = re.compile(r"(?<=\d)\.0+$")  # the decimals of a whole number such as 1.0
 
 
-def _parse_words(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 def _parse_labels(value: Any) -> dict[str, int] | None:
     if value is None:
         return None
@@ -64,7 +60,7 @@ def _parse_files(value: Any) -> dict[str, str] | None:
     return files
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_parse_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class Layout(BaseModel):

@@ -159,7 +159,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
 
 def _check_checkpoint(spec: JobSpec, claim: Claim) -> None:
     """Rename a damaged checkpoint."""
-    from krona.training.checkpoint import find_damage  # imports Lightning, which is slow
+    from krona.training.checkpoint_file import find_damage  # imports Lightning, which is slow
 
     checkpoint = spec.run.checkpoint
     if (damage := find_damage(checkpoint)) is not None:

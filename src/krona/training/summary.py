@@ -7,18 +7,15 @@ import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, rate, say
-from krona.labels import BENCHMARKS
 from krona.messages import amount
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
 from krona.runs.folder import RunFolder
-from krona.runs.provenance import describe_part, differing_part
+from krona.runs.provenance import describe_data
 from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import examine, message_lines
 from krona.training.job import Job
-
-HEADINGS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}
 
 
 def print_summary(job: Job, console: Console) -> None:
@@ -85,14 +82,5 @@ def _test_score(answers: Mapping[str, Answers], result: Result, test: Scored) ->
         low, high = percentile_interval(bootstrap([answers["test"]], score_metrics(result.config["task"])))
         interval = f" [{low:.1f}, {high:.1f}]"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
-    rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
+    rows = f"{amount(result.splits['test']['rows'], 'row')} of {describe_data(result)}"
     return f"{test['score']:.2f}{interval} ({parts}) on {rows}"
-
-
-def heading(result: Result) -> str:
-    """Return a heading with the kind of data, an unofficial number of rows, and random weights."""
-    data_kind = result.provenance.get("data_kind", "")
-    kind = HEADINGS.get(data_kind, "unknown data")
-    if part := differing_part(result):
-        kind = describe_part(part, data_kind or "glue")
-    return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

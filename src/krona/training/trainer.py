@@ -18,7 +18,7 @@ from krona.config.settings import Run
 from krona.config.targets import build
 from krona.messages import KronaError, shorten
 from krona.runs.interrupts import interrupt
-from krona.training.checkpoint import AtomicCheckpoints
+from krona.training.checkpoint_file import AtomicCheckpoints
 from krona.training.data import RunData
 from krona.training.devices import environment
 from krona.training.learner import Learner

@@ -45,7 +45,8 @@ def update_values(model: nn.Module) -> dict[str, float]:
     for name, adapted in adapted_modules(model):
         if adapted.active is None or adapted.active not in adapted.branches:
             continue
-        place = shorten_place(public_name(name))
+        # such as encoder/0/SelfAttention/q for encoder.block.0.layer.0.SelfAttention.q
+        place = re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", public_name(name)).replace(".", "/")
         place = public_name(name) if place in places else place
         places.add(place)
         weights = [(_last_part(key), p) for key, p in adapted.branches[adapted.active].named_parameters()]
@@ -62,14 +63,6 @@ def update_values(model: nn.Module) -> dict[str, float]:
         average = mean(value for name, value in values.items() if name.startswith(f"{key}/"))
         values |= {} if average is None else {f"{key}/mean": average}
     return values
-
-
-def shorten_place(name: str) -> str:
-    """Return a short name of a module.
-
-    For example, ``encoder.block.0.layer.0.SelfAttention.q`` gives ``encoder/0/SelfAttention/q``.
-    """
-    return re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", name).replace(".", "/")
 
 
 def _norms_by_kind(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

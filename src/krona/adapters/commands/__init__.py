@@ -1,1 +1,1 @@
-"""The commands for trained adapters: predict, evaluate, export, import, merge and inspect."""
+"""The commands for trained adapters: predict, evaluate, export, import and inspect."""

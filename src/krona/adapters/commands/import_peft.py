@@ -30,7 +30,10 @@ def import_peft(
     Raises:
         KronaError: the folder has an unsupported setting or a pickle file, or belongs to another backbone.
     """
-    require_adapter_file(out, overwrite=overwrite)
+    if out.suffix != ".safetensors":
+        name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
+        raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
+    require_new(out, overwrite=overwrite)
     check_folder(folder)  # raises errors in the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
@@ -54,14 +57,6 @@ def import_peft(
         f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}.",
         f"Next: krona predict {out} --input FILE",
     ]
-
-
-def require_adapter_file(out: Path, *, overwrite: bool) -> None:
-    """Raise KronaError if the name does not end with .safetensors, or if the file exists and ``overwrite`` is false."""
-    if out.suffix != ".safetensors":
-        name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
-        raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
-    require_new(out, overwrite=overwrite)
 
 
 def _read_origin(folder: Path, overrides: Sequence[str]) -> Origin:

@@ -11,9 +11,9 @@ from torch import nn
 
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.find import adapter_file, find
+from krona.adapters.find import TrainedRun, adapter_file, find
 from krona.adapters.origin import Origin, read_origin
-from krona.adapters.update import mean, spectrum
+from krona.adapters.update import MEASURES, mean, spectrum
 from krona.backbones.load import meta_model
 from krona.formatting import table
 from krona.messages import KronaError, amount
@@ -21,8 +21,7 @@ from krona.runs import file_names
 from krona.surgery.state import get_adapter
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
-
-MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
+from krona.surgery.wrapper import Adapted
 
 
 def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
@@ -34,17 +33,26 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     Args:
         backbone: the folder of the backbone, if it was moved after the run.
     """
-    file, result = adapter_file(run), None
+    file, found = adapter_file(run), None
     if file is not None and not (file.parent / file_names.RESULT).is_file():
         origin = read_origin(AdapterConfig.read(file).notes, file)
     else:
         found = find(run)
-        origin, file, result = found.origin, found.adapter, found.result
+        origin, file = found.origin, found.adapter
     content: dict[str, Any] = {"origin": None if origin is None else asdict(origin), "places": [], "notes": []}
     if file is None:
         return content | {"missing": "the run trained nothing"}
     adapter = Adapter.load(file, finite=False)
-    content |= {
+    content |= _describe_file(file, adapter)
+    try:
+        model = _insert(adapter, origin, backbone)
+    except KronaError as error:
+        return content | {"missing": str(error)}
+    return content | _count_parameters(model, adapter) | _measure(model, found)
+
+
+def _describe_file(file: Path, adapter: Adapter) -> dict[str, Any]:
+    return {
         "file": str(file),
         "bytes": file.stat().st_size,
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in adapter.tensors.values()}),
@@ -52,109 +60,89 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
         "parameters": {"all": sum(tensor.numel() for tensor in adapter.tensors.values())},
         "tensors": {name: list(tensor.shape) for name, tensor in adapter.tensors.items()},
     }
-    built = "the file does not record its backbone" if origin is None else _build(origin, adapter, backbone)
-    if not isinstance(built, nn.Module):
-        return content | {"missing": built}
-    trained = get_adapter(built, "default").trained
-    content["frozen"] = sum(tensor.numel() for tensor in frozen_tensors(built, "default").values())
-    weights = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
-    parameters = content["parameters"]["all"] - content["frozen"]
-    content["parameters"] = {"all": parameters, "branches": parameters - weights, "backbone weights": weights}
-    by_place = {} if result is None or result.learned is None else result.learned["by_place"]
-    places, notes = _measure_places(built, by_place)
-    norms = [place["norm"] for place in places if place["norm"] is not None]
-    update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
-    update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
-    return content | {"update": update, "places": places, "notes": notes}
 
 
-def _build(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module | str:
-    """Return the backbone on the meta device, with the adapter inserted, or the reason why this is not possible.
+def _insert(adapter: Adapter, origin: Origin | None, backbone: str | None) -> nn.Module:
+    """Return the backbone on the meta device, with the adapter inserted. Raise KronaError if this is not possible.
 
     The sizes in the backbone's YAML file are tried first, because they need no network.
     """
+    if origin is None:
+        raise KronaError("the file does not record its backbone")
     settings = origin.with_backbone(backbone).backbone_settings
-    problem, without_network = "", replace(settings, path=None, pretrained=False, tokenizer=None)
-    for choice in [settings] if settings.sizes is None or backbone is not None else [without_network, settings]:
+    choices = [settings]
+    if settings.sizes is not None and backbone is None:
+        choices.insert(0, replace(settings, path=None, pretrained=False, tokenizer=None))
+    for choice in choices:
         try:
             model = meta_model(choice, origin.task_settings)
             adapter.insert(model, other_backbone=True)
             return model
         except KronaError as error:
-            problem = str(error)
-    return problem
+            problem = error
+    raise problem
 
 
-def _measure_places(model: nn.Module, by_place: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the update of each adapted module, and notes. ``by_place`` has the drift that the run measured."""
+def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
+    trained = get_adapter(model, "default").trained
+    frozen = sum(tensor.numel() for tensor in frozen_tensors(model, "default").values())
+    weights = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name in trained)
+    every = sum(tensor.numel() for tensor in adapter.tensors.values()) - frozen
+    return {"frozen": frozen, "parameters": {"all": every, "branches": every - weights, "backbone weights": weights}}
+
+
+def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
+    """Return the measures of the whole update and of each adapted module, and notes on them."""
+    learned = run and run.result and run.result.learned
+    measured = learned["by_place"] if learned else {}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
-        name, own = surgery.public_name(path), dict(adapted.own_parameters("default"))
-        d_in, d_out = widths_at(adapted, "default")
-        placement = adapted.places["default"].placement
-        place: dict[str, Any] = {
-            "place": name,
-            "kind": place_kind(name.removeprefix(prefix)),
-            "d_in": d_in,
-            "d_out": d_out,
-            "placement": placement,
-            "tensors": {key: list(parameter.shape) for key, parameter in own.items()},
-            "rank_bound": rank_of_branches(adapted, "default"),
-            **dict.fromkeys((*MEASURES, "singular_values")),
-        }
-        place["drift"] = by_place.get(name, {}).get("drift")
-        try:
-            found = spectrum(adapted)
-            place |= {key: getattr(found, key) for key in MEASURES[:-1]} | {"rank_bound": len(found.values)}
-            place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
-            if placement != "parallel":
-                notes[
-                    "M multiplies the output or input, the update is M - I, and W changes by (M - I) W or W (M - I)"
-                ] = None
-            if "default" in adapted.magnitudes:
-                notes["the update excludes DoRA's magnitude, whose effect depends on the backbone's weights"] = None
-            if any(key.endswith("bias") for key in own):
-                notes["the update does not include biases"] = None
-        except KronaError as error:
-            notes[f"the update is not known ({error})"] = None
-        places.append(place)
+        name = surgery.public_name(path)
+        kind = re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name
+        place, more = _measure_place(adapted)
+        places.append({"place": name, "kind": kind, **place, "drift": measured.get(name, {}).get("drift")})
+        notes |= dict.fromkeys(more)
     if not places:
         notes["the adapter has no branches, and the change of the backbone's weights is not measured here"] = None
-    return places, list(notes)
+    norms = [place["norm"] for place in places if place["norm"] is not None]
+    update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
+    update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
+    return {"update": update, "places": places, "notes": list(notes)}
 
 
-def place_kind(name: str) -> str:
-    """Return a module's name without layer numbers: ``SelfAttention q`` for ``block.0.layer.0.SelfAttention.q``."""
-    return " ".join(re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name).split(".")) or name
+def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
+    """Return the sizes and the measures of the update at a module, and notes on what they include."""
+    own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
+    d_in, d_out = widths_at(adapted, "default")
+    place: dict[str, Any] = {
+        "d_in": d_in,
+        "d_out": d_out,
+        "placement": placement,
+        "tensors": {key: list(parameter.shape) for key, parameter in own.items()},
+        "rank_bound": rank_of_branches(adapted, "default"),
+        **dict.fromkeys((*MEASURES, "singular_values")),
+    }
+    try:
+        found = spectrum(adapted)
+    except KronaError as error:
+        return place, [f"the update is not known ({error})"]
+    place |= {**found.measures, "rank_bound": len(found.values)}
+    place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
+    notes = []
+    if placement != "parallel":
+        notes.append("M multiplies the output or input, the update is M - I, and W changes by (M - I) W or W (M - I)")
+    if "default" in adapted.magnitudes:
+        notes.append("the update excludes DoRA's magnitude, whose effect depends on the backbone's weights")
+    if any(key.endswith("bias") for key in own):
+        notes.append("the update does not include biases")
+    return place, notes
 
 
 def format_text(content: Mapping[str, Any], *, every: bool = False, width: int | None = None) -> list[Any]:
     """Return an inspection as lines for a terminal. With ``every``, the table has a row for each module."""
-    origin, header, update = content["origin"], content.get("header"), content.get("update", {})
-    title, lines = str(content.get("file")), dict[str, str]()
-    if header is not None:
-        dtypes = ", ".join(content["dtypes"]) or "empty"
-        lines["file"] = f"{content['file']}, format {header['format']}, {content['bytes']:,} bytes, {dtypes}"
-        backbone = header["backbone"]
-        name = "" if origin is None else f"{origin['backbone'].get('path') or origin['backbone']['name']}, "
-        lines["backbone"] = f"{name}{backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}"
-        settings = ", ".join(f"{key} {value}" for key, value in header["branch_config"].items() if value is not None)
-        branch = "no branches" if header["branch"] is None else header["branch"].rpartition(".")[2]
-        targets = ", ".join(header["insertion"].get("target_modules", []))
-        lines["method"] = f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}"
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in content["parameters"].items() if kind != "all")
-        lines["trained"] = f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}"
-    if content.get("frozen"):
-        lines["frozen"] = f"{content['frozen']:,} values of the branches"
-    if update.get("norm") is not None:
-        means = ", ".join(f"{key.replace('_', ' ')} {_number(update[f'mean_{key}'])}" for key in MEASURES[:-1])
-        lines["update"] = f"norm {_number(update['norm'])}; mean of {amount(len(content['places']), 'module')}: {means}"
-    if update.get("mean_drift") is not None:
-        largest = max(content["places"], key=lambda place: place["drift"] or 0.0)
-        lines["drift"] = (
-            f"mean {_number(update['mean_drift'])}, largest {_number(largest['drift'])} at {largest['place']}"
-        )
+    origin, title = content["origin"], str(content.get("file"))
+    lines = _header_lines(content) | _update_lines(content)
     if origin is not None:
         title = f"{origin['run_id']}: {origin['method']} on {origin['task']['name']}, seed {origin['seed']}"
         scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in own.items()) for split, own in origin["scores"].items()}
@@ -167,7 +155,37 @@ def format_text(content: Mapping[str, Any], *, every: bool = False, width: int |
     return found + [f"note: {note}" for note in content["notes"]]
 
 
+def _header_lines(content: Mapping[str, Any]) -> dict[str, str]:
+    if (header := content.get("header")) is None:
+        return {}
+    origin, backbone, dtypes = content["origin"], header["backbone"], ", ".join(content["dtypes"]) or "empty"
+    name = "" if origin is None else f"{origin['backbone'].get('path') or origin['backbone']['name']}, "
+    settings = ", ".join(f"{key} {value}" for key, value in header["branch_config"].items() if value is not None)
+    branch = "no branches" if header["branch"] is None else header["branch"].rpartition(".")[2]
+    targets = ", ".join(header["insertion"].get("target_modules", []))
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in content["parameters"].items() if kind != "all")
+    return {
+        "file": f"{content['file']}, format {header['format']}, {content['bytes']:,} bytes, {dtypes}",
+        "backbone": f"{name}{backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}",
+        "method": f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}",
+        "trained": f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}",
+        "frozen": f"{content['frozen']:,} values of the branches" if content.get("frozen") else "",
+    }
+
+
+def _update_lines(content: Mapping[str, Any]) -> dict[str, str]:
+    lines, update, places = {}, content.get("update", {}), content["places"]
+    if update.get("norm") is not None:
+        means = ", ".join(f"{key.replace('_', ' ')} {_number(update[f'mean_{key}'])}" for key in MEASURES[:-1])
+        lines["update"] = f"norm {_number(update['norm'])}; mean of {amount(len(places), 'module')}: {means}"
+    if (drift := update.get("mean_drift")) is not None:
+        largest = max(places, key=lambda place: place["drift"] or 0.0)
+        lines["drift"] = f"mean {_number(drift)}, largest {_number(largest['drift'])} at {largest['place']}"
+    return lines
+
+
 def _format_places(places: Sequence[Mapping[str, Any]], *, every: bool, width: int | None) -> Any:
+    """Return a table with the means over modules of the same kind and sizes or, with ``every``, a row for each."""
     frame = pd.DataFrame(places).rename(columns={"place": "module"})
     frame["tensors"] = [_format_shapes(tensors) for tensors in frame["tensors"]]
     frame["d_in → d_out"] = [f"{d_in} → {d_out}" for d_in, d_out in zip(frame["d_in"], frame["d_out"], strict=True)]

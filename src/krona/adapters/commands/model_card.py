@@ -11,18 +11,13 @@ from huggingface_hub import ModelCard, ModelCardData
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
-from krona.labels import BENCHMARKS
+from krona.labels import BENCHMARKS, KINDS
 from krona.messages import amount, join_names
 from krona.runs.predictions import label_words
+from krona.runs.provenance import describe_data
 from krona.runs.suspicious_scores import examine
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-DATA = {
-    "glue": "files in GLUE's format",
-    "superglue": "files in SuperGLUE's format",
-    "sample": "sample data that krona generates",
-    "own": "own data",
-}
 SETTINGS = ("method", "optimizer", "trainer", "batch_size", "max_source_length", "seed")
 
 
@@ -87,10 +82,8 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
 
 def _notes(run: TrainedRun) -> list[str]:
     origin, result = run.origin, run.result
-    notes = [
-        f"Data: {DATA[origin.task_settings.kind]}. The scores are of one seed ({origin.seed}), and the epoch was "
-        "selected by the dev score"
-    ]
+    data = KINDS[origin.task_settings.kind] if result is None else describe_data(result)
+    notes = [f"Data: {data}. The scores are of one seed ({origin.seed}), and the epoch was selected by the dev score"]
     if result is None or run.folder is None:
         return notes
     sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
@@ -98,8 +91,6 @@ def _notes(run: TrainedRun) -> list[str]:
     trained = f"{result.trainable_params:,} ({result.trainable_percent:.4g} % of the backbone)"
     head = f" and a new head of {result.head_params:,}" if result.head_params else ""
     notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")
-    if not result.provenance.get("pretrained", True):
-        notes.append("The backbone has random weights")
     found = examine(result, run.folder)[1]["test" if result.test else "dev"]
     return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(one.text for one in found)]
 

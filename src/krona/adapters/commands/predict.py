@@ -54,12 +54,11 @@ def predict(
             raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
         require_new(output, overwrite=overwrite, source=source)
     found = [find(run) for run in runs]
-    ids = [one.origin.run_id for one in found]
-    if twice := next((run_id for run_id in ids if ids.count(run_id) > 1), None):
-        raise KronaError(f"Two of the runs or files have the id {twice}. Use a separate command for each.")
     task = _common_task(found)
+    recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
+    quoting = next(filter(None, recorded), None)  # a TSV is read like the file on which the runs were trained
     rows: Iterable[tuple[str, Any]]
-    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=_quoting(found))
+    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
     trained = [load(one, backbone=backbone) for one in found]
     notes = Counter[str]()
     parts = (list(_answer(part, trained, batch_size, notes)) for part in batches(rows, PART))
@@ -143,12 +142,6 @@ def _common_task(found: Sequence[TrainedRun]) -> Task:
                 f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
-
-
-def _quoting(found: Sequence[TrainedRun]) -> str | None:
-    """Return the setting data.quoting of the runs, so that a TSV is read like the file on which they were trained."""
-    recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
-    return next(filter(None, recorded), None)
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:

@@ -1,7 +1,6 @@
 """Load a folder of the peft library into a copy of its backbone. Unsafe folders and unknown settings raise an error."""
 
 import warnings
-from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +54,7 @@ def check_folder(path: Path) -> dict[str, Any]:
         config = read_json(path / CONFIG)
     except FileNotFoundError as error:
         raise KronaError(f"{path / CONFIG} was not found, so its folder is not a peft folder.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise KronaError(f"{path / CONFIG} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
         raise KronaError(f"{path / CONFIG} is not a JSON object.")
@@ -104,8 +103,8 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     """
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
-    keys = read_safetensors(path / WEIGHTS, _read_keys)
-    for key, tensor in _base_weights(path, keys).items():  # peft also saves an output layer that it adapts
+    keys, base_weights = read_safetensors(path / WEIGHTS, _read_weights)
+    for key, tensor in base_weights.items():  # peft also saves an output layer that it adapts
         weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
             raise KronaError(f"{path} contains {key}, which differs from this backbone's weight.")
@@ -140,11 +139,8 @@ def bare_copy(model: nn.Module) -> Any:
     return copy
 
 
-def _read_keys(file: Path) -> list[str]:
+def _read_weights(file: Path) -> tuple[list[str], dict[str, torch.Tensor]]:
+    """Return the names of all tensors in a file, and those tensors that are weights of the backbone."""
     with safe_open(file, framework="pt") as opened:
-        return list(opened.keys())
-
-
-def _base_weights(path: Path, keys: list[str]) -> Mapping[str, torch.Tensor]:
-    with safe_open(path / WEIGHTS, framework="pt") as opened:
-        return {key: opened.get_tensor(key) for key in keys if BASE in key}
+        keys = list(opened.keys())
+        return keys, {key: opened.get_tensor(key) for key in keys if BASE in key}

@@ -23,7 +23,8 @@ class Spearman(Metric):
         nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
         given = one_hot(nearest, len(values))
         middle = (len(answers) + 1) / 2
-        truth = _ranks(answers.truth) - middle
+        _, where, counts = np.unique(answers.truth, return_inverse=True, return_counts=True)
+        truth = _mid_ranks(counts.astype(float))[where] - middle
         spread = float((truth**2).sum())
 
         def value(sums: Floats) -> Floats:
@@ -53,12 +54,6 @@ def _redrawn_ranks(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
     counts = np.add.reduceat(weights[:, order], np.searchsorted(where[order], np.arange(len(levels))), axis=1)
     by_level = _mid_ranks(counts) - (weights.sum(1, keepdims=True) + 1) / 2
     return by_level[:, where], (counts * by_level**2).sum(1)
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return the ranks of the values. The lowest rank is 1, and equal values get the mean of their ranks."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return _mid_ranks(counts.astype(float))[where]
 
 
 def _mid_ranks(counts: Floats) -> Floats:

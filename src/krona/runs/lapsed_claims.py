@@ -1,4 +1,7 @@
-"""Check the heartbeat of a claim: the time stamp that the owner of a run updates at regular intervals."""
+"""Find out whether a claim has lapsed, because its owner is dead or its heartbeat has stopped.
+
+The heartbeat is the time stamp of the claim, which the owner of the run updates at regular intervals.
+"""
 
 import time
 import uuid
