@@ -160,10 +160,10 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Return the hashes of the rounded values by rounding.
+    """Return a hash of all values for each rounding.
 
-    The bits of the values are summed as integers over the rows and columns of each block, and the sums are hashed.
-    These sums are exact. The hash therefore does not depend on the device or on the number of threads.
+    The bits of the values are read as integers. Each block of them is a matrix, and the sums of its rows and columns
+    are hashed. Sums of integers are exact, so the hash does not depend on the device or the number of threads.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()

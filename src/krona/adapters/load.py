@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from krona.adapters.commands.evaluate import Evaluation
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the origin has no targets
+LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the adapter's file does not record the run's targets
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Prediction:
     """The prediction for one row.
 
     Args:
-        answer: the predicted text. It is the id of a label ("1"), or a number for a regression. A model that generates
-            text may also predict another text.
-        word: the name of the label. It is None for a regression, and if the predicted text is not a label.
-        probabilities: the probabilities by label name. They sum to 1.
+        answer: the predicted text: the id of a label ("1"), or a number for a regression. Models that generate text can
+            also predict any other text.
+        word: the name of the label. It is None for a regression, or if the predicted text is not a label.
+        probabilities: the probability of each label by its name. They sum to 1.
     """
 
     answer: str

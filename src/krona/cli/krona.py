@@ -227,12 +227,12 @@ def tune(
 
 @app.command()
 def dashboard(
-    push: Annotated[bool, typer.Option("--push", help="save both at W&B; default: write them to files")] = False,
+    push: Annotated[bool, typer.Option("--push", help="save them at W&B; default: write files")] = False,
     project: Annotated[str, typer.Option(help="W&B project")] = "krona",
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build a workspace and a report for W&B."""
+    """Build a W&B workspace and a W&B report that show the logged runs."""
     from krona.trackers import dashboard as spec
 
     if push:

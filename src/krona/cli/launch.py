@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,7 +39,10 @@ def launch(
         if "--version" in arguments:  # Hydra would print its own version
             print(f"krona {version('krona')}")
             leave(0)
-        _require_one_launch(arguments)
+        if {"-m", "--multirun"} & set(arguments):
+            from krona.training.devices import require_one_launch  # imports torch
+
+            require_one_launch()
         hide_working_directory()
         _search_also(arguments)
         sys.argv[1:] = ready = normalize(arguments)
@@ -65,13 +68,6 @@ def launch(
             raise
         _fail(explain(error))
     leave(0)
-
-
-def _require_one_launch(arguments: Sequence[str]) -> None:
-    if {"-m", "--multirun"} & set(arguments):
-        from krona.training.devices import require_one_launch  # imports torch
-
-        require_one_launch(arguments)
 
 
 def _search_also(arguments: list[str]) -> None:

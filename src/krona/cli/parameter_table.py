@@ -89,7 +89,9 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
             "method=krona."
         )
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
-    names = chosen[-1].split(",") if chosen else _method_names()
+    table1, known = list(read_paper_table("1").rows), choices("method")
+    in_order = [name for name in table1 if name in known] + [name for name in known if name not in table1]
+    names = chosen[-1].split(",") if chosen else in_order
     for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
         if name not in choices(group):
             raise KronaError(unknown_choice(group, name))
@@ -137,12 +139,6 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
     say(console, f"\n%: trainable parameters in percent of the backbone's; {about}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
-
-
-def _method_names() -> list[str]:
-    known = choices("method")
-    table1 = list(read_paper_table("1").rows)
-    return [name for name in table1 if name in known] + [name for name in known if name not in table1]
 
 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:

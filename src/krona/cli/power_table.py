@@ -198,10 +198,11 @@ def show(
     say(
         console,
         f"\n{sum(p > LEVEL for p in counted_best)} of {len(counted_best)} differences have p > 0.05 even in the best "
-        "case, in which the better method is right on all discordant examples (exact McNemar: p = 2 · 0.5^examples). "
-        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} have p > 0.05 in the realistic case, in "
-        f"which only one method makes the assumed share of the errors (exact McNemar). Cautious: {MOST_UNSHARED:.0%}, "
-        "the largest share in this project's runs. Each p is about two trained models: each score has one seed.",
+        "case: the better method is right on every discordant example (exact McNemar: p = 2 · 0.5^examples). "
+        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} have p > 0.05 in the realistic case: the "
+        f"share of unshared errors is {assumed.unshared:.0%} (exact McNemar). The cautious case assumes "
+        f"{MOST_UNSHARED:.0%}, the largest share in this project's runs. Each score has one seed, so each p is about "
+        "two trained models, not about the methods.",
     )
 
 

@@ -171,7 +171,7 @@ def params(
         list[str] | None, typer.Argument(help="overrides as for train.py, such as method=krona,lora method.bias=2")
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base; also as backbone=NAME")
+        str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base, as with the override backbone=NAME")
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:

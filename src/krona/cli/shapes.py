@@ -54,30 +54,28 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
 
 
 def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
-    """Print the table of shapes: all, or only those with as many parameters as LoRA of rank 1, if there are any."""
+    """Print the table of shapes.
+
+    Unless ``everything`` is true, only shapes with as many parameters as LoRA of rank 1 are shown, if there are any.
+    """
     console = Console()
     equal = [row for row in rows if row.parameters == d_in + d_out]
     selected = rows if everything or not equal else equal
     cells = []
     for row in selected:
         a, b = (f"({p}, {q})" for p, q in row.kron_factors)
-        texts = [
-            a,
-            b,
-            f"{row.parameters:,}",
-            str(row.rank),
-            f"{row.multiply_adds:,}",
-            f"{row.multiply_adds_percent:.1f}",
-        ]
-        texts.append("" if row.paper_mnli is None else f"{row.paper_mnli:.2f}")
+        adds = [f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}"]
+        mnli = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
+        texts = [a, b, f"{row.parameters:,}", str(row.rank), *adds, mnli]
         cells.append([Text(text, style="bold" if row.paper_mnli else "") for text in texts])
     say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
     headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
     say(console, table(headings, cells, width=terminal_width(console)))
     say(
         console,
-        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. adds: multiply-adds for one token, also in percent of the "
-        "layer's own. MNLI: score in the paper's Table 9. Shapes with a side of 1 are left out.",
+        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. adds: multiply-adds for one token. % of layer: these in "
+        "percent of the layer's own multiply-adds. MNLI: score in the paper's Table 9. Shapes with a side of 1 are "
+        "left out.",
     )
     if others := len(rows) - len(selected):
         say(console, f"{others} shapes have more or fewer parameters (--all, or --budget N for at most N parameters).")

@@ -55,12 +55,9 @@ UNSUPPORTED = {
     "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
     "or constant.",
     "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
-    "GradientAccumulationScheduler": "all steps have the same number of rows. Use trainer.accumulate_grad_batches=2.",
     "WeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "LearningRateFinder": "krona tune and sweeps=learning_rates search for a learning rate.",
-    "BatchSizeFinder": "batch_size is part of the run id. To save memory, set micro_batch_size.",
-    "BackboneFinetuning": "the method determines the trained weights.",
     "ModelPruning": "the method determines the trained weights.",
     "Timer": "a run must be repeatable. Limit it with trainer.max_epochs or trainer.max_steps.",
 }

@@ -232,11 +232,11 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
     notes = [
         *layout.notes,
         "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
-        f"Cells without a number were not measured. To measure them: {typed_command('bench')} bench=latency",
+        f"To measure the cells without a number, run: {typed_command('bench')} bench=latency",
     ]
     for kind, name in others.items():
         notes.append(
-            f"bench={kind} ran on {name}. It is not compared with the paper's numbers, which are for {PAPER_BACKBONE}."
+            f"bench={kind} ran on {name}, so it is not compared with the paper's numbers for {PAPER_BACKBONE}."
         )
     table.notes = [*map(Note, notes)]
     return table

@@ -110,9 +110,9 @@ def advice(result: Result) -> str:
 
 
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
-    """Return, for each label, the score of the predictions if this label is predicted for every row.
+    """Return, for each label, the score of a model that always predicts this label.
 
-    For a regression the list is ``[0.0]``, because a constant has no correlation with the targets.
+    For a regression, return ``[0.0]``, because a constant has no correlation with the targets.
     """
     if not answers.classes:
         return [0.0]
@@ -168,7 +168,7 @@ def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
 
 
 def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
-    """Yield one message for each data source with skipped rows. Splits with equal faults come from the same source."""
+    """Yield a message for each data source with skipped rows. Splits with equal skipped rows share a source."""
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -184,7 +184,7 @@ def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the share of a data source's rows that were skipped, or None if it is unknown (``data.train_rows``)."""
+    """Return the share of skipped rows in a data source. With ``data.train_rows``, it may be unknown (None)."""
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}

@@ -8,8 +8,9 @@
     surgery.take_out(model)                # the model is bit-identical to the original
 
 An adapter consists of branches (small modules that are added to modules of the backbone) and of other weights that
-train. A model may contain several adapters, and at most one of them is active. The module `wrapper` runs the branches
-at a module of the backbone, and `parameter_swapping` stores the weights that are not in the model at present.
+train. A model can contain several adapters. At most one of them is active.
+
+`wrapper` runs a module together with its branches. `parameter_swapping` keeps the trained weights of inactive adapters.
 `krona.adapters` saves and loads adapters.
 """
 

@@ -139,7 +139,7 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
     """Return the public names of the backbone's own parameters that train. A tied weight is listed once.
 
     Args:
-        branch: the class of the branches. The backbone's own biases may train instead of a branch (`existing_names`).
+        branch: the class of the branches. If it trains existing biases (BitFit), these are included (`existing_names`).
         options: `InsertOptions` as a dict.
 
     Raises:

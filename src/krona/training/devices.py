@@ -74,9 +74,9 @@ def my_rank() -> int:
     return int(os.environ["RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID"])
 
 
-def require_one_launch(arguments: Sequence[str]) -> None:
+def require_one_launch() -> None:
     """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
-    if {"-m", "--multirun"} & set(arguments) and num_processes() > 1:
+    if num_processes() > 1:
         raise KronaError(
             f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
             "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "

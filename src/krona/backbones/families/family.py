@@ -18,7 +18,7 @@ CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_
 
 
 class Family(ABC):
-    """A family of backbones. The default methods are for families that generate their answers as text."""
+    """The base class of a family of backbones. Its own methods are for models that generate text."""
 
     auto: ClassVar[Any]  # the auto class of transformers that loads the model
     key: str  # the format of the tokenised rows; the keys of the token cache contain it
