@@ -81,18 +81,13 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
 
 def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:
     """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file name."""
-    if value is not None and (value.startswith((".", "-")) or re.search(rf"{CONTROL.pattern}|[\t\n]", value)):
+    if value is None:
+        return
+    if value.startswith((".", "-")) or re.search(rf"{CONTROL.pattern}|[\t\n]", value):
         raise KronaError(
             f"{key}={shorten(value)!r} is not a valid name. A name begins with a letter, a digit or _ and has no "
             "control characters."
         )
-    check_name(key, value, forbidden=forbidden, longest=longest)
-
-
-def check_name(key: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
-    """Raise `KronaError` if a name has forbidden characters, or is empty or longer than ``longest``."""
-    if value is None:
-        return
     if found := sorted(set(re.findall(f"[{re.escape(forbidden)}]", value))):
         raise KronaError(f"{key}={value!r} must not contain {' '.join(found)}. Use letters, digits, - _ and .")
     if not value.strip() or len(value) > longest:
@@ -148,4 +143,8 @@ def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str
 def expected_value(problem: Mapping[str, Any]) -> str:
     """Return what a pydantic error expects, such as ``must be true or false``."""
     expected = str(problem["msg"]).replace("Input should be", "must be").replace("Input should have", "must have")
-    return expected.replace("a valid boolean", "true or false").replace("a valid array", "a list")
+    return (
+        expected.replace("a valid boolean", "true or false")
+        .replace("a valid array", "a list")
+        .replace("a valid tuple", "a list")
+    )

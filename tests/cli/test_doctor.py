@@ -50,7 +50,7 @@ def test_many_alike_stay_on_one_screen_and_any_name_can_be_printed(outputs: Path
     (Path(os.fsdecode(os.fsencode(outputs) + b"/\xff\x1b[31m")) / "result.json").mkdir(parents=True)
     done = typed()
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
-    assert "\\udcff\\x1b[31m/result.json is not a regular file" in done.output
+    assert "\\udcff\\x1b[31m/result.json cannot be read: Is a directory" in done.output
     assert json.loads(typed("--json").output)["broken"] == 1
     for number in range(30):
         (run(outputs, f"run-{number}") / "result.json").write_text("{")

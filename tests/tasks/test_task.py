@@ -138,18 +138,18 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"labels": 3}, "must be a list"),
         ({"columns": []}, "columns is empty"),
         ({"columns": ["text", "text"]}, "columns contains 'text' twice"),
-        ({"columns": 7}, "must be a list of words"),
+        ({"columns": 7}, "columns=7 must be a list"),
         ({"template": "text: {txt}"}, "did you mean 'text'?"),
         ({"template": "no column"}, "does not use the column 'text'"),
         ({"score": ["f1"]}, "score 'f1'"),
         ({"score": []}, "score is empty"),
         ({"metrics": []}, "metrics is empty"),
-        ({"split": "halves"}, "split 'halves'"),
+        ({"split": "halves"}, "split='halves' must be 'halve_validation', 'carve_train', 'mnli' or 'given'"),
         ({"files": {"trian": "a.csv"}}, "files.trian: did you mean 'train'?"),
         ({"files": {"dev": "a.csv"}}, "files has no 'train'"),
         ({"files": 3}, "files=3 must be a file name"),
-        ({"prefix": "yes"}, "prefix must be"),
-        ({"name": 3}, "name must be text"),
+        ({"prefix": "yes"}, "prefix='yes' must be true or false"),
+        ({"name": 3}, "name=3 must be a valid string"),
         ({"tsv": {"fold": "x"}}, "unknown key 'fold': did you mean 'folder'?"),
     ],
 )
@@ -159,8 +159,8 @@ def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> N
 
 
 def test_a_missing_key_is_named() -> None:
-    for missing, hint in (("labels", r" \(a list of words, or null for a number\)"), ("columns", "")):
-        with pytest.raises(KronaError, match=rf"^task \w+: the key '{missing}' is missing{hint}$"):
+    for missing in ("labels", "columns"):
+        with pytest.raises(KronaError, match=rf"^task \w+: {missing} is missing$"):
             Task.from_config({key: value for key, value in OWN.items() if key != missing})
 
 

@@ -130,8 +130,6 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
     try:
         if not os.path.lexists(run.result):
             return None, []
-        if not run.result.is_file():
-            return None, [f"{below(run.result)} is not a regular file"]
         result = run.read()
         read_outcomes(result, run.predictions)
         return result, list(_find_lost_files(run, result))

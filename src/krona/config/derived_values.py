@@ -10,7 +10,7 @@ from operator import getitem
 from typing import Any
 
 from krona.config.choices import choices, is_overridden
-from krona.config.learning_rates import rate_notes
+from krona.config.default_learning_rate import rate_notes
 from krona.config.model_folder import folder_pooling, read_model_config
 from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand

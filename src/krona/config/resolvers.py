@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import choices
-from krona.config.learning_rates import choose_rate
+from krona.config.default_learning_rate import choose_rate
 from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.warmup import choose_warmup
 from krona.messages import KronaError
@@ -30,10 +30,6 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
 
 
-def _list_variable(name: str) -> list[str] | None:
-    return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
-
-
 def _wandb_mode() -> str:
     is_disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")  # as in transformers
     return "disabled" if is_disabled else os.environ.get("WANDB_MODE") or "auto"
@@ -52,7 +48,9 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "learning_rate": choose_rate,
     "warmup": choose_warmup,
     "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is treated as unset
-    "variable_list": _list_variable,
+    "variable_list": lambda name: (
+        [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()] or None
+    ),
     "wandb_mode": _wandb_mode,
 }
 for _name, _resolver in RESOLVERS.items():

@@ -262,19 +262,15 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
         turn = changes.groupby(kinds).cumcount()  # the same number of each kind, if possible
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
+        words = label_words(found.a.config["task"])
         for change in changes[changes.index.isin(shown.index)].itertuples():
-            lines += _example(found, change, width)
+            truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
+            head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"
+            lines += [*_wrap(head, width), *_wrap(change.source, width, "      ", most=6)]
         if len(changes) > examples:
             more = len(changes) - examples
             lines += _wrap(f"… and {more} more. To see all, use --examples {len(changes)}.", width)
     return lines + (["", *_wrap(found.without_texts, width)] if found.without_texts else [])
-
-
-def _example(found: RunDiff, change: Any, width: int | None) -> list[str]:
-    words = label_words(found.a.config["task"])
-    truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
-    head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"
-    return [*_wrap(head, width), *_wrap(change.source, width, "      ", most=6)]
 
 
 def _methods(both: MethodDiff, width: int | None) -> list[str]:

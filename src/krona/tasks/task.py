@@ -6,11 +6,11 @@ A YAML file in `conf/task/` defines a task. Its keys are the fields of the class
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from krona.messages import KronaError, did_you_mean, shorten
+from krona.messages import KronaError, describe_problem, did_you_mean, shorten
 from krona.metrics.scores import METRICS, get_metric
 from krona.tasks.values import NO_LABEL, BadRowError, mark_spans, read_label, read_number, read_text
 
@@ -301,16 +301,7 @@ class Task(BaseModel):
 
 def _format_error(problem: Any) -> str:
     *outer, key = map(str, problem["loc"] or ("",))
-    known = [*(Layout if outer else Task).model_fields]
-    where = ".".join([*outer, key])
-    kind, value = problem["type"], problem["input"]
-    if kind == "value_error":
-        return str(problem["ctx"]["error"])
-    if kind == "extra_forbidden":
-        return f"{''.join(f'{part}: ' for part in outer)}unknown key '{key}': {did_you_mean(key, known)}"
-    if kind == "missing":
-        return f"the key '{where}' is missing{' (a list of words, or null for a number)' if key == 'labels' else ''}"
-    if kind == "literal_error":
-        return f"{where} '{value}': {did_you_mean(str(value), get_args(Division))}"
-    expected = {"string_type": "text", "bool_type": "true, false or null", "tuple_type": "a list of words"}
-    return f"{where} must be {expected.get(kind, 'of another type')}, not {value!r}"
+    if problem["type"] != "extra_forbidden":
+        return describe_problem(problem, ".".join([*outer, key]), problem["input"])
+    known = (Layout if outer else Task).model_fields
+    return f"{''.join(f'{part}: ' for part in outer)}unknown key '{key}': {did_you_mean(key, known)}"
