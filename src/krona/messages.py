@@ -143,8 +143,6 @@ def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str
 def expected_value(problem: Mapping[str, Any]) -> str:
     """Return what a pydantic error expects, such as ``must be true or false``."""
     expected = str(problem["msg"]).replace("Input should be", "must be").replace("Input should have", "must have")
-    return (
-        expected.replace("a valid boolean", "true or false")
-        .replace("a valid array", "a list")
-        .replace("a valid tuple", "a list")
-    )
+    for theirs, ours in (("valid boolean", "true or false"), ("valid array", "a list"), ("valid tuple", "a list")):
+        expected = expected.replace(f"a {theirs}", ours)
+    return expected

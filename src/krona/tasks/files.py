@@ -68,15 +68,9 @@ class DataFile:
         self.path, self.columns, self.quoting = path, columns, quoting
         self.name = "standard input" if path is None else str(path)
         self.kind = None if path is None else "folder" if path.is_dir() else file_kind(path)
-        self.size = None if path is None or self.kind == "folder" else require_file(path)  # bytes
+        if path is not None and self.kind != "folder":
+            require_file(path)
         self._binary: BinaryIO | None = None
-
-    @property
-    def bytes_read(self) -> int:
-        """The number of bytes that have been read so far. It is at most ``size``."""
-        if self._binary is None:
-            return 0
-        return (self.size or 0) if self._binary.closed else self._binary.tell()
 
     def __iter__(self) -> Iterator[NumberedRow]:
         try:
