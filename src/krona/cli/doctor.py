@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, below, say
-from krona.messages import KronaError, amount, join_names, shorten
+from krona.messages import KronaError, amount, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
 from krona.runs.predictions import read_outcomes
-from krona.runs.result import CHECKSUMS, Result
+from krona.runs.result import Result
 
 SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
@@ -132,28 +132,8 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
             return None, []
         result = run.read()
         read_outcomes(result, run.predictions)
-        return result, list(_find_lost_files(run, result))
+        return result, run.find_damage(result) if result.status == "done" else []
     except KronaError as error:
         return None, [shorten(error, 300)]
     except Exception as error:  # a damaged file can raise any error
         return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
-
-
-def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
-    if result.status != "done":
-        return
-    trains = bool(result.trainable_params or result.head_params)
-    recorded = result.provenance.get(CHECKSUMS) or {}  # missing in results of earlier versions
-    may_lack_weights = result.config["method"].get("train_backbone") and result.config.get("keep") != "all"
-    keeps_weights = trains and (not may_lack_weights or run.adapter.name in recorded)
-    files = [run.predictions, *([run.adapter] if keeps_weights else [])]
-    if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield f"{below(run.path)} is done, but has no complete {join_names(lost)}"
-    if run.adapter.is_file() and run.adapter.name not in lost:
-        from safetensors import safe_open
-
-        try:
-            with safe_open(run.adapter, framework="numpy"):  # compares the header with the size of the file
-                pass
-        except Exception as error:  # safetensors has its own exceptions
-            yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
