@@ -7,7 +7,6 @@ import shutil
 import stat
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,34 +65,13 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
 
 
 def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
-    """Write new files below a folder, or none of them if one cannot be written.
-
-    Raises:
-        KronaError: a file exists, or a folder above it is a file or a symbolic link. Nothing was written.
-    """
-    taken = [folder / file for file in files if os.path.lexists(folder / file)]
-    for path in dict.fromkeys(folder / above for file in files for above in file.parents if above.name):
-        taken += [path] if path.is_symlink() or (path.exists() and not path.is_dir()) else []
-    if taken:
-        names = join_names([str(path) for path in taken])
-        raise KronaError(f"Nothing was written, because these files already exist: {names}. Use another folder.")
-    made: list[Path] = []
-    try:
-        for file, write in files.items():
-            path = folder / file
-            for above in reversed(path.parents):
-                if not above.exists():
-                    above.mkdir()
-                    made.append(above)
-            write_whole(path, write)
-            made.append(path)
-    except BaseException as error:
-        for path in reversed(made):
-            with suppress(OSError):
-                path.rmdir() if path.is_dir() else path.unlink()
-        if isinstance(error, OSError):
-            raise KronaError(f"{path} could not be written: {error.strerror or error}. Nothing was written.") from error
-        raise
+    """Write new files below a folder. Raise `KronaError`, and write nothing, if one of them exists."""
+    if taken := [str(folder / file) for file in files if os.path.lexists(folder / file)]:
+        raise KronaError(
+            f"Nothing was written, because these files already exist: {join_names(taken)}. Use another folder."
+        )
+    for file, write in files.items():
+        write_whole(folder / file, write)
 
 
 def link_target(path: Path) -> Path:
