@@ -64,6 +64,11 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
             part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str, write: Write = write_whole) -> None:
+    """Write a text file in UTF-8 with the function ``write``, which is atomic."""
+    write(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
     """Write new files below a folder. Raise `KronaError`, and write nothing, if one of them exists."""
     if taken := [str(folder / file) for file in files if os.path.lexists(folder / file)]:

@@ -37,7 +37,7 @@ from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
 from krona.runs.suspicious_scores import examine_file
-from krona.safe_files import write_whole
+from krona.safe_files import write_text
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
@@ -83,7 +83,7 @@ def build_report(
     text = render(report, out)
     text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
-        write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(out, text)
     return text
 
 

@@ -6,7 +6,6 @@
 import datetime
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -15,7 +14,7 @@ from typing_extensions import TypedDict  # pydantic requires this TypedDict befo
 
 from krona.messages import KronaError, format_validation_error
 from krona.runs import file_names
-from krona.safe_files import Write, write_whole
+from krona.safe_files import Write, write_text, write_whole
 
 CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
@@ -263,7 +262,7 @@ def write_result(folder: Path, result: Result, write: Write = write_whole) -> Pa
     """Write ``folder/result.json`` atomically and return its path."""
     path = folder / file_names.RESULT
     text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    write_text(path, text, write)
     return path
 
 
@@ -282,4 +281,4 @@ def json_schema() -> str:
 if __name__ == "__main__":
     from krona.paths import PROJECT
 
-    write_whole(PROJECT / "docs" / "result.schema.json", partial(Path.write_text, data=json_schema(), encoding="utf-8"))
+    write_text(PROJECT / "docs" / "result.schema.json", json_schema())

@@ -7,11 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 from krona.messages import KronaError, check_file_name, did_you_mean, mask_secrets
-from krona.safe_files import read_json, write_whole
+from krona.safe_files import read_json, write_text
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
 
@@ -28,7 +27,7 @@ def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
     A report can then count the runs that wait, and those that another command has already started.
     """
     existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
-    _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
+    write_text(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
@@ -51,10 +50,6 @@ def _ids_file(outputs: Path, sweep: str) -> Path:
     return outputs / "sweeps" / f"{sweep}.runs.txt"
 
 
-def _write(path: Path, text: str) -> None:
-    write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
-
-
 def command_file(outputs: Path, sweep: str) -> Path:
     """Return the path of the file with a sweep's command. Raise `KronaError` for an invalid name."""
     return _ids_file(outputs, sweep).with_name(f"{sweep}.json")
@@ -62,7 +57,7 @@ def command_file(outputs: Path, sweep: str) -> Path:
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
-    _write(
+    write_text(
         command_file(outputs, sweep),
         json.dumps({"sweep": sweep, "overrides": mask_secrets([item.removeprefix("++") for item in overrides])}) + "\n",
     )

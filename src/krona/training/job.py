@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from krona.runs.provenance import code_version, own_code
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, run_id
 from krona.runs.slurm_requeue import is_requeued
-from krona.safe_files import Write, write_whole
+from krona.safe_files import Write, write_text, write_whole
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
 WORDS: dict[Outcome, str] = {  # text that is printed for each outcome
@@ -103,7 +103,7 @@ class JobSpec:
         for name, text in self.record.items():
             if not (file := self.run.record / name).exists():
                 file.parent.mkdir(exist_ok=True)
-                write(file, partial(Path.write_text, data=text, encoding="utf-8"))
+                write_text(file, text, write)
 
 
 def identify(settings: Run, initial: InitialWeights | None = None, *, data_fingerprint: str | None = None) -> str:

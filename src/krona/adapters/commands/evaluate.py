@@ -19,7 +19,7 @@ from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
-from krona.safe_files import write_whole
+from krona.safe_files import write_text
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import FORMATS, KINDS
 
@@ -147,7 +147,7 @@ def evaluate(
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
         text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
-        write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(output, text)
     numbers = encode(split.targets, predictions, task.target_strings(), split.groups)
     low, high = percentile_interval(bootstrap([numbers], list(task.score)))
     return Evaluation(
