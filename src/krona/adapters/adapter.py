@@ -29,7 +29,6 @@ from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
 FORMAT = 1
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
@@ -134,17 +133,12 @@ class Adapter:
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
         """Read an adapter from a file.
 
-        Raises KronaError if the file is damaged or is not an adapter, or if a tensor does not have a floating-point
-        dtype or, with ``finite``, contains NaN or infinite values.
+        Raises KronaError if the file is damaged or is not an adapter, or if, with ``finite``, a tensor contains NaN or
+        infinite values.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
         for name, tensor in tensors.items():
-            if tensor.dtype not in DTYPES:
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                raise KronaError(
-                    f"{path} is damaged. The dtype of {shorten(name)} is {dtype}, which is not a floating-point dtype."
-                )
             if finite and not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
                 values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"

@@ -106,10 +106,6 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order
     """Return the contraction order. Raise ValueError if x does not fit the factors, or the order is unknown."""
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
-    if not x.is_floating_point():
-        raise ValueError(
-            f"A Kronecker product needs floating-point inputs, but the dtype is {str(x.dtype).removeprefix('torch.')}."
-        )
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
         fastest = _plan((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)

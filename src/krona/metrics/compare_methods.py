@@ -148,12 +148,9 @@ def average(samples: Sequence[Sample]) -> Sample:
 def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
     """Return the difference of each pair of methods, by their positions (i, j) with i < j.
 
-    Raises:
-        ValueError: some of the methods have one seed, and others have several.
+    Either each method has one seed, or each has several.
     """
     df = sum(one.df for one in samples)
-    if df and min(one.runs for one in samples) == 1:
-        raise ValueError("A method with one seed cannot be compared with a method with several seeds.")
     spread = sum(one.df * one.spread for one in samples) / max(df, 1)
     noise = sum(one.df * one.noise for one in samples) / max(df, 1)
     found = {}

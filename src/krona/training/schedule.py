@@ -98,10 +98,10 @@ def build_schedule(
     rates = [group["lr"] for group in optimizer.param_groups]
     try:
         if "num_warmup_steps" in known or not warmup:
-            schedule = _build(target, optimizer, arguments)
+            schedule: LRScheduler = target(optimizer, **arguments)
         else:
             rise = LambdaLR(optimizer, lambda step: step / warmup_steps)
-            schedule = SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
+            schedule = SequentialLR(optimizer, [rise, target(optimizer, **arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
         why = shorten(" ".join(str(error).split()), 200)
         raise KronaError(f"The scheduler {scheduler.target} can't be built: {why}") from error
@@ -110,13 +110,6 @@ def build_schedule(
             f"The scheduler {scheduler.target} sets the learning rate of all weights itself, so optimizer.lr_factors "
             "has no effect. Use scheduler=linear, cosine or constant, or remove optimizer.lr_factors."
         )
-    return schedule
-
-
-def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
-    schedule = target(optimizer, **arguments)
-    if not isinstance(schedule, LRScheduler):
-        raise TypeError(f"it returns a {type(schedule).__name__}, not an LRScheduler")
     return schedule
 
 
