@@ -49,7 +49,7 @@ def test_a_drawn_test_set_contains_whole_groups(metrics: list[str], labels: list
 def test_a_swap_exchanges_a_whole_group(ranked: bool) -> None:
     numbers, targets, a, b = draw(8, 3)
     metrics, labels = (["spearman"], None) if ranked else (METRICS, LABELS)
-    test = swap_test(*([encode(targets, side, labels, numbers)] for side in (a, b)), metrics)
+    test = swap_test(*(encode(targets, side, labels, numbers) for side in (a, b)), metrics)
     gaps = []
     for swapped in itertools.product((False, True), repeat=8):
         sides = [(y, x) if swapped[g] else (x, y) for g, x, y in zip(numbers, a, b, strict=True)]

@@ -140,7 +140,7 @@ def test_a_constant_that_does_not_round_well_has_no_correlation() -> None:
     """The sums of two methods have the same origin, so those of a constant are rounded."""
     targets = [str(i / 10) for i in range(30)]
     one, two = (encode(targets, [constant] * 30, None) for constant in ("0.1", "1.3"))
-    assert swap_test([one], [two], ["pearson"], swaps=9).difference == 0.0
+    assert swap_test(one, two, ["pearson"], swaps=9).difference == 0.0
 
 
 def test_spearman_of_weighted_examples_is_that_of_repeated_ones() -> None:

@@ -1,21 +1,19 @@
 """Compute intervals and paired tests.
 
 There are two intervals: Student's t over seeds, and the bootstrap over test examples. There are two paired tests of two
-methods: a randomisation test, and the exact McNemar test. All random draws use fixed seeds, so equal results give equal
+runs: a randomisation test, and the exact McNemar test. All random draws use fixed seeds, so equal results give equal
 reports.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from krona.metrics.scores import METRICS, compute_sums
-from krona.metrics.scores.metric import Answers, Floats, Sums
+from krona.metrics.scores.metric import Answers, Floats
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -24,9 +22,6 @@ SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
 SAME = 1e-4  # in points; rounding can cause smaller differences between equal scores
-FEW = 64  # with fewer examples, an arrangement often has exactly the observed difference
-LARGE = 1e6  # with larger values, sums in single precision lose the small ones
-BLOCK = 200_000  # the number of values that are scored together; they fit into the cache of a core
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:
@@ -89,46 +84,31 @@ class SwapTest:
     p: float  # two-sided
 
 
-def swap_test(
-    a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0
-) -> SwapTest:
-    """Compare two methods on one test set with a paired randomisation test of the task's score.
+def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0) -> SwapTest:
+    """Compare two runs on one test set with a paired randomisation test of the task's score.
 
-    A swap exchanges the predictions of the two methods for one example. The predictions of all seeds are exchanged
-    together, because the predictions for an example under several seeds are not independent. The predictions for a
-    group of examples are also exchanged together. The p-value also counts the observed arrangement, so it is never 0.
-
-    ``a[i]`` and ``b[i]`` are runs of the two methods with the same seed.
-
-    Raises:
-        ValueError: the numbers of runs or the test sets differ, or there are no runs.
+    A swap exchanges the predictions of the two runs for one example, or for a group of examples. The p-value also
+    counts the observed arrangement, so it is never 0.
     """
-    if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("A paired test needs two methods with the same seeds and the same test set.")
-    rng = np.random.default_rng(seed)
-    values = predicted_values([*a, *b])
-    pairs: list[tuple[Sums, Sums, float]] = []
-    for name in metrics:
-        both = list(zip(compute_sums(name, a, values), compute_sums(name, b, values), strict=True))
-        pairs += [(x, y, 1 / len(both)) for x, y in both]
-    change = np.hstack([y.features - x.features for x, y, _ in pairs])
-    change = change[np.any(change != 0, axis=1)]
-    ends = np.cumsum([x.features.shape[1] for x, _, _ in pairs])[:-1]
-    sums = [(x.features.sum(0), y.features.sum(0)) for x, y, _ in pairs]
+    rng, values = np.random.default_rng(seed), predicted_values([a, b])
+    pairs = [(*compute_sums(name, [a], values), *compute_sums(name, [b], values)) for name in metrics]
+    totals = [(x.features.sum(0), y.features.sum(0)) for x, y in pairs]
+    ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
 
-    def difference(pair: int, moved: Floats) -> Floats:
-        (x, y, share), (sums_a, sums_b) = pairs[pair], sums[pair]
-        return np.asarray(share * (x.value(sums_a + moved) - y.value(sums_b - moved)))
+    def difference(moved: Floats) -> Floats:
+        """Return the difference in points, given the sums that swaps move from b to a, (..., F)."""
+        parts = zip(pairs, totals, np.split(moved, ends, axis=-1), strict=True)
+        each = [x.value(of_a + part) - y.value(of_b - part) for (x, y), (of_a, of_b), part in parts]
+        return np.asarray(np.mean(each, axis=0))
 
-    observed = float(sum(difference(pair, np.zeros_like(a)) for pair, (a, _) in enumerate(sums)) / len(metrics))
+    # Swaps that move equal sums are interchangeable. Therefore only the number of swaps of each kind is drawn.
+    moves = np.hstack([y.features - x.features for x, y in pairs])
+    kinds, counts = np.unique(moves, axis=0, return_counts=True)
     null = np.zeros(swaps)
-    kinds, draw = _swapped_kinds(rng, change)
-    for rows in chunks(swaps, max(1, *kinds.shape) * 2):
-        moved = np.asfortranarray(draw(rows.stop - rows.start) @ kinds)  # sums over features are faster in this order
-        for pair, own in enumerate(np.split(moved, ends, axis=1)):
-            for part in chunks(len(own), own.shape[1], BLOCK):
-                null[rows][part] += difference(pair, own[part])
-    null /= len(metrics)
+    for rows in chunks(swaps, 2 * max(kinds.shape)):
+        swapped = rng.binomial(counts, 0.5, size=(rows.stop - rows.start, len(kinds))).astype(float)
+        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # sums over features are faster in this order
+    observed = float(difference(np.zeros(moves.shape[1])))
     return SwapTest(observed, null, p_value(observed, null))
 
 
@@ -159,28 +139,6 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
-def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
-    """Return kinds of changes (K, F), and a function that draws how often each kind is swapped.
-
-    ``change`` (examples, F) contains the change of the F sums by a swap of each example. If it has few distinct rows,
-    these are the kinds. Otherwise each example is a kind, and a count is 0 or 1. The function takes the number of
-    arrangements, and returns counts (arrangements, K).
-    """
-    if change.shape[1] <= 64:
-        kinds, counts = np.unique(change, axis=0, return_counts=True)
-        if 20 * len(kinds) < len(change):  # a binomial draw takes as long as about twenty random bits
-            return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
-    # Single precision is twice as fast. With few examples, its errors would break ties with the observed difference.
-    single = FEW <= len(change) < 4_000 and np.abs(change).max(initial=0) < LARGE
-    dtype: Any = np.float32 if single else np.float64
-
-    def bits(rows: int) -> NDArray[Any]:
-        packed = np.frombuffer(rng.bytes(rows * ((len(change) + 7) // 8)), dtype=np.uint8)
-        return np.unpackbits(packed.reshape(rows, -1), axis=1, count=len(change)).astype(dtype)
-
-    return change.astype(dtype), bits
-
-
 @lru_cache(maxsize=1)  # all rows in a column of a report use the same draws
 def _draw_examples(start: int, rows: int, n: int) -> Floats:
     """Draw n of n examples with replacement, ``rows`` times. Return the counts of the examples, (rows, n)."""
@@ -189,6 +147,6 @@ def _draw_examples(start: int, rows: int, n: int) -> Floats:
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 
 
-def chunks(total: int, width: int, numbers: int = CHUNK) -> list[slice]:
-    size = max(1, numbers // max(1, width))
+def chunks(total: int, width: int) -> list[slice]:
+    size = max(1, CHUNK // max(1, width))
     return [slice(start, min(total, start + size)) for start in range(0, total, size)]

@@ -152,7 +152,7 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
 def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
     """Return the p-value of the paired test, and the test as text."""
     metrics = score_metrics(result.config["task"])
-    p = swap_test([one], [two], metrics, seed=zlib.crc32(result.task.encode())).p
+    p = swap_test(one, two, metrics, seed=zlib.crc32(result.task.encode())).p
     words = []
     if one.classes:
         right_a, right_b = one.given == one.truth, two.given == two.truth
