@@ -38,7 +38,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
     """
     mnli = read_paper_table("9")
     rows = []
-    for a1, a2 in fitting_shapes(d_in, d_out, smallest=2):
+    for a1, a2 in fitting_shapes(d_in, d_out):
         b1, b2 = factor_b((a1, a2), d_in, d_out)
         adds = min(a1 * b2 * (b1 + a2), a2 * b1 * (a1 + b2))
         is_papers = (d_in, d_out) == (768, 768) and (b1, b2) == (a2, a1)

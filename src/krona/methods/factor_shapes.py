@@ -8,15 +8,11 @@ from krona.messages import KronaError
 Shape = tuple[int, int]
 
 
-def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
-    """Return all shapes (a1, a2) of A for which a1 divides d_in and a2 divides d_out.
-
-    Args:
-        smallest: the smallest allowed side of A and B.
-    """
+def fitting_shapes(d_in: int, d_out: int) -> list[Shape]:
+    """Return all shapes (a1, a2) of A that fit the layer, if no side of A or B is 1."""
 
     def sides(width: int) -> list[int]:
-        return [s for s in range(smallest, width // smallest + 1) if width % s == 0]
+        return [side for side in range(2, width // 2 + 1) if width % side == 0]
 
     return [(a1, a2) for a1 in sides(d_in) for a2 in sides(d_out)]
 
@@ -36,7 +32,7 @@ def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
     def distance(a: Shape) -> tuple[float, int]:
         return round(abs(math.log(a[0] / a[1]) - wanted), 9), math.prod(a) + math.prod(factor_b(a, d_in, d_out))
 
-    return sorted(fitting_shapes(d_in, d_out, smallest=2), key=distance)
+    return sorted(fitting_shapes(d_in, d_out), key=distance)
 
 
 def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:

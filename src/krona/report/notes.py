@@ -12,7 +12,7 @@ from krona.messages import amount, first_few, shorten
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
-from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
+from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
 from krona.report.text import number, setting_text
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
@@ -60,15 +60,12 @@ def cell_messages(cell: Cell) -> list[str]:
     return found
 
 
-def score_messages(table: Table, shown: Column | None = None) -> list[str]:
-    """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign.
-
-    If ``shown`` is a column of a task, only the messages on this column are returned.
-    """
+def score_messages(table: Table) -> list[str]:
+    """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign."""
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
         for column in table.columns:
-            if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
+            if column.kind == "average":
                 continue  # the messages on an average are those on its tasks
             cell = row.cell(column.key)
             for message, text in zip(cell.messages, cell_messages(cell), strict=True):

@@ -73,7 +73,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
         own = {"result": result, "path": path, "section": section, "settings": settings, "variant": variant}
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
-        rows.append({**column_values(result, COLUMNS), **own, "status": status, "done": status == "done"})
+        rows.append({**column_values(result), **own, "status": status, "done": status == "done"})
     names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done"]
     frame = pd.DataFrame(rows, columns=names, dtype=object)  # selections are faster than with other types of texts
     frame = frame.astype({"dev": float, "test": float, "seed": int, "variant": int, "done": bool})

@@ -117,13 +117,13 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
         )
     import pandas as pd
 
-    rows = [column_values(one, COLUMNS) for one in found if isinstance(one, Result)]
+    rows = [column_values(one) for one in found if isinstance(one, Result)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
 
 
-def column_values(result: Result, names: Iterable[str]) -> dict[str, Any]:
-    """Return the values of a result in some of the `COLUMNS`."""
-    return {name: _value(result, name) for name in names}
+def column_values(result: Result) -> dict[str, Any]:
+    """Return the values of a result in the `COLUMNS`."""
+    return {name: _value(result, name) for name in COLUMNS}
 
 
 def _value(result: Result, name: str) -> Any:
