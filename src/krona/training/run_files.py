@@ -18,7 +18,7 @@ from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS, Result, write_result
-from krona.safe_files import Write
+from krona.safe_files import Write, write_text
 from krona.tasks import Split
 from krona.training.devices import Ranks
 
@@ -124,15 +124,12 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
 
     The rows of a task with groups also contain the number of their group.
     """
-
-    def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8") as opened:
-            for name, (split, texts) in predictions.items():
-                columns = {"id": split.ids, "source": split.sources, "target": split.targets, "prediction": texts}
-                if split.groups is not None:
-                    columns["group"] = [*map(str, split.groups)]
-                for values in zip(*columns.values(), strict=True):
-                    row = {"split": name, **dict(zip(columns, values, strict=True))}
-                    opened.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    write(file, fill)
+    lines = []
+    for name, (split, texts) in predictions.items():
+        columns = {"id": split.ids, "source": split.sources, "target": split.targets, "prediction": texts}
+        if split.groups is not None:
+            columns["group"] = [*map(str, split.groups)]
+        for values in zip(*columns.values(), strict=True):
+            row = {"split": name, **dict(zip(columns, values, strict=True))}
+            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(file, "".join(lines), write)
