@@ -84,13 +84,13 @@ class SwapTest:
     p: float  # two-sided
 
 
-def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0) -> SwapTest:
+def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS) -> SwapTest:
     """Compare two runs on one test set with a paired randomisation test of the task's score.
 
     A swap exchanges the predictions of the two runs for one example, or for a group of examples. The p-value also
     counts the observed arrangement, so it is never 0.
     """
-    rng, values = np.random.default_rng(seed), predicted_values([a, b])
+    rng, values = np.random.default_rng(0), predicted_values([a, b])
     pairs = [(*compute_sums(name, [a], values), *compute_sums(name, [b], values)) for name in metrics]
     totals = [(x.features.sum(0), y.features.sum(0)) for x, y in pairs]
     ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
