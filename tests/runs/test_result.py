@@ -51,7 +51,7 @@ def test_a_written_result_is_read(file: Path) -> None:
         ('{"run_id": "x", "sta', "is not a result of krona: Invalid JSON"),
         ("[1]", "is not a result of krona"),
         ("{}", "run_id is missing"),
-        ("\x00\xff", "is not a text in UTF-8"),
+        ("\x00\xff", "Invalid JSON"),
         (json.dumps({key: value for key, value in content().items() if key != "seed"}), "seed is missing"),
         *((json.dumps(content(test={"score": score, "parts": {}})), r"test\.score")
           for score in (float("nan"), float("inf"), None, "71")),

@@ -240,15 +240,13 @@ def read_result(path: Path) -> Result:
         KronaError: the file is missing, damaged or not a result, or the run's folder has another name.
     """
     try:
-        result = Result.model_validate_json(path.read_text(encoding="utf-8"))
+        result = Result.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found.") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValidationError as error:
         raise KronaError(f"{path} is not a result of krona: {format_validation_error(error)}.") from error
-    except UnicodeDecodeError as error:
-        raise KronaError(f"{path} is not a result of krona: it is not a text in UTF-8.") from error
     if result.run_id != path.parent.name:
         raise KronaError(f"{path} has the run_id {result.run_id}, but its folder has the name {path.parent.name}.")
     if result.status == "done":
