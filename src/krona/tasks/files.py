@@ -94,15 +94,19 @@ class DataFile:
         return self._select(_split_plain(lines), hint=". If a spreadsheet wrote the quotes, set data.quoting=csv")
 
     def _lines(self) -> Iterator[str]:
-        number, empty = 0, True
+        number, empty, unpacked = 0, True, 0
+        limit = float(os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB) * 2**30
         try:
             with nullcontext(sys.stdin.buffer) if self.path is None else self.path.open("rb") as binary:
                 self._binary = None if self.path is None else binary
                 packed = self.path is not None and self.path.suffix.lower() == ".gz"
-                if packed:
-                    _check_unpacked(self.name, binary)
                 for number, raw in enumerate(gzip.GzipFile(fileobj=binary) if packed else binary, start=1):
-                    empty = empty and not raw.strip()
+                    empty, unpacked = empty and not raw.strip(), unpacked + len(raw)
+                    if packed and unpacked > limit:
+                        raise KronaError(
+                            f"{self.name} unpacks to more than {limit:,.0f} bytes. Use plain text, or raise the limit: "
+                            "KRONA_MAX_UNPACKED_GB=N."
+                        )
                     yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise KronaError(
@@ -194,24 +198,6 @@ def require_saved(path: Path) -> None:
         raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
     if not (path / "state.json").is_file():
         raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")
-
-
-def _check_unpacked(name: str, binary: BinaryIO) -> None:
-    """Raise `KronaError` if a compressed file unpacks to a size above the limit. Return to its start."""
-    given, size = os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB, 0
-    try:
-        limit = float(given) * 2**30
-    except ValueError as error:
-        raise KronaError(f"KRONA_MAX_UNPACKED_GB={given} must be a number.") from error
-    stream = gzip.GzipFile(fileobj=binary)
-    while chunk := stream.read(2**20):
-        size += len(chunk)
-        if size > limit:
-            raise KronaError(
-                f"{name} unpacks to more than {limit:,.0f} bytes. Use plain text, or raise the limit: "
-                "KRONA_MAX_UNPACKED_GB=N."
-            )
-    binary.seek(0)
 
 
 def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
