@@ -120,8 +120,8 @@ CODE = f"""
 import runpy, sys
 program, *sys.argv[1:] = sys.argv[1:]
 try:
-    if program == "krona":
-        runpy.run_module("krona", run_name="__main__")
+    if program.startswith("krona"):
+        runpy.run_module(program, run_name="__main__")
     else:
         runpy.run_path(program, run_name="__main__")
 finally:
@@ -134,6 +134,7 @@ finally:
     [
         ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "python train.py", 'eval "$(python']),
         ([str(PROJECT / "train.py"), "--version"], [], [f"krona {version('krona')}"]),
+        (["krona.train", "--help"], [], ["krona_b_res", "krona train -m"]),
         (["krona", "--help"], [], ["predict", "shapes"]),
         (["krona", "status"], [], ["no runs yet"]),
         (["krona", "shapes", "64", "64"], [], ["parameters"]),

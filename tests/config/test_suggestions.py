@@ -5,7 +5,7 @@ import pytest
 from krona.config import check
 from krona.config.compose import Composer
 from krona.config.overrides import normalize, translate_errors
-from krona.config.suggestions import find_habit, habits
+from krona.config.suggestions import find_habit, habits, replace_key
 from krona.messages import KronaError
 
 
@@ -15,7 +15,7 @@ def refusal(composer: Composer, *arguments: str) -> str:
     return str(caught.value)
 
 
-KEYS = list({instead: key for key, instead in habits().items() if not key.startswith("krona ")}.values())
+KEYS = list({instead: key for key, instead in habits().items() if not key.startswith(("krona ", "--"))}.values())
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -24,8 +24,9 @@ def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -
     message = refusal(composer, key if "=" in key else f"{key}=1")
     name, _, value = key.partition("=")
     assert name in message
-    assert ". Instead: " in message
-    assert message.endswith(find_habit(name, [0, 1] if value == "[0,1]" else value or 1))
+    advice = replace_key(name, [0, 1] if value == "[0,1]" else value or 1)
+    assert advice
+    assert message.endswith(advice)
     assert len(message.splitlines()) == 1
 
 
@@ -70,7 +71,12 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("method.target_modules=q,v", "method.target_modules=[q,v]"),
         ("--lr=3e-4", "optimizer.lr=3e-4"),
         ("lr=1e-3,1e-2", "Instead: optimizer.lr=1e-3,1e-2"),
-        ("datamodule=glue", "Instead: task=rte"),
+        ("datamodule=glue", "Instead: -m task=cola,"),
+        ("peft=prefix", "Choose one of the methods that krona params lists"),
+        ("trainer.lr=1e-3", "Instead: optimizer.lr=1e-3"),
+        ("data.max_train_samples=100", "Instead: data.train_rows=100"),
+        ("wandb=false", "Leave it out"),
+        ("fit", "fit is not KEY=VALUE. Leave it out"),
         ("target_modules=all-linear", "Instead: method.target_modules=[q,k,v,o,wi*,wo]"),
         ("hydra.sweeper.n_trials=5", "Instead: krona tune --trials 5"),
         ("seed=0,1", "add -m"),
@@ -93,8 +99,10 @@ def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:
 
 
 def test_all_options_of_another_tool_are_translated_at_once(composer: Composer) -> None:
-    message = refusal(composer, "--task_name", "rte", "--learning_rate", "1e-3", "seed=1")
+    message = refusal(composer, "--task_name", "rte", "--learning_rate", "1e-3", "--overwrite_output_dir", "epochs=3")
     assert message.splitlines() == [
         "--task_name is not an option. Instead: task=rte",
         "--learning_rate is not an option. Instead: optimizer.lr=1e-3",
+        "--overwrite_output_dir is not an option. Instead: overwrite=true",
+        "Unknown key epochs. Instead: trainer.max_epochs=3",
     ]

@@ -20,24 +20,32 @@ from krona.report import FORMATS
 class Commands(TyperGroup):
     """The commands of `krona`. A wrong value raises `KronaError`.
 
-    For a command name of another tool, the error suggests the equivalent command.
+    For the name of a command or an option of another tool, the error suggests krona's own.
     """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            if type(error) is not typer.BadParameter:  # a missing argument
+        except Exception as error:
+            if option := getattr(error, "option_name", None):  # the class NoSuchOption is private
+                _suggest(ctx, f"No such option: {option}", f"krona {ctx.invoked_subcommand} {option}", option)
+            if type(error) is not typer.BadParameter:  # such as a missing argument
                 raise
             raise KronaError(f"{error.format_message().rstrip('.')}.") from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
-            from krona.config.suggestions import find_habit
-
-            if habit := find_habit(f"krona {args[0]}"):
-                ctx.fail(f"No such command '{args[0]}'{as_typed(habit)}")
+            _suggest(ctx, f"No such command '{args[0]}'", f"krona {args[0]}")
         return super().resolve_command(ctx, args)
+
+
+def _suggest(ctx: Any, message: str, *typed: str) -> None:
+    """Raise an error that suggests krona's own command or option, if there is a suggestion for one of the texts."""
+    from krona.config.suggestions import find_habit
+
+    for text in typed:
+        if habit := find_habit(text):
+            ctx.fail(f"{message}{as_typed(habit)}")
 
 
 app = typer.Typer(
@@ -121,10 +129,11 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    find_renderer(form)  # raises an error before the runs start
+    find_renderer(form)  # raises an error before the runs start, as does the next line
+    run_ids = sweeps.planned_ids(wanted, outputs=paths.OUTPUTS)
     code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
     shown = "1" if number in RECIPE_TABLES else number
-    _print_report([paths.OUTPUTS], form, table=shown, run_ids=sweeps.planned_ids(wanted, outputs=paths.OUTPUTS))
+    _print_report([paths.OUTPUTS], form, table=shown, run_ids=run_ids)
     sys.exit(code)
 
 

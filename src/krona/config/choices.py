@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -69,6 +69,8 @@ def require_names(overrides: Iterable[Override]) -> None:
     for override in overrides:
         group = override.key_or_group
         if group not in known or (override.is_sweep_override() and not override.is_choice_sweep()):
+            continue
+        if isinstance(override.value(), Glob):  # it selects existing names
             continue
         for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
             for name in value if isinstance(value, list) else [value]:

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config.choices import choices, groups, require_names
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.hydra_internals import option_parser
-from krona.config.suggestions import find_habit, habits, unknown_key
+from krona.config.suggestions import find_habit, habits, replace_key, unknown_key
 from krona.formatting import override_text
 from krona.messages import KronaError, did_you_mean, first_line
 
@@ -36,8 +36,6 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         HydraException: an override cannot be parsed.
     """
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
-    if unknown := [item for item in unknown if item.startswith("-")]:  # not the values of unknown options
-        raise KronaError("\n".join(_unknown_option(option, arguments) for option in unknown))
     if options.experimental_rerun is not None:
         raise KronaError(
             "--experimental-rerun loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
@@ -47,7 +45,11 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         return list(arguments)  # install=bash is not a setting
     typed: list[str] = options.overrides
     known = groups()
-    if problems := [line for item in typed if (line := _find_key_of_another_tool(item, known))]:
+    problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
+    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as fit
+    problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
+    problems += [line for item in typed if (line := _find_key_of_another_tool(item, known))]
+    if problems:
         raise KronaError("\n".join(problems))
     typed = [_expand_seeds(item) for item in typed]
     _check_sweeps(typed, multirun=options.multirun)
@@ -58,7 +60,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         ready += _normalize_override(item, known)
     if not options.multirun and (several := find_sweep(ready)):
         key, _, values = several.lstrip("+").partition("=")
-        as_list = "" if "(" in values else f" To set a list, write {key}=[{values}]."
+        is_list = "(" not in values and ("." in key or key in ("callbacks", "logger"))
+        as_list = f" To set a list, write {key}=[{values}]." if is_list else ""
         raise KronaError(
             f"{key}={values} has several values. To start several runs, add -m to python train.py.{as_list}"
         )
@@ -134,9 +137,10 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     if not value and following and not following[0].startswith("-"):
         value = following[0]
     key = name.lstrip("-").replace("-", "_")
-    habit = find_habit(key, value or None)
+    value = value or "true"
+    habit = find_habit(name) or replace_key(key, value)
     if not habit and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
-        return f"{name} is not an option. Instead: {key}={value or 'VALUE'}"
+        return f"{name} is not an option. Instead: {key}={value}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
     near = f": {did_you_mean(name, names)}. Settings have the form key=value."
     return f"{name} is not an option{habit or near}"

@@ -23,20 +23,32 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
     near = ". krona docs configuration lists all keys"
     if known:
         near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}"
-    return f"Unknown key {key}{find_habit(key, value) or near}"
+    return f"Unknown key {key}{replace_key(key, value) or near}"
+
+
+def replace_key(key: str, value: Any = None) -> str:
+    """Return the advice of `find_habit` for an unknown key, for its name in another section, or for its section."""
+    section, name = key.partition(".")[0], key.rpartition(".")[2]
+    return find_habit(key, value) or find_habit(name, value) or find_habit(f"{section}.*")
 
 
 def find_habit(key: str, value: Any = None) -> str:
-    """Return ``. Instead: …`` with krona's own key for a key or ``key=value`` of another tool, or an empty text."""
+    """Return the advice for a key or ``key=value`` of another tool, or an empty text: ``. Instead: method=lora``."""
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
-    instead = table.get(typed) or table.get(key) or table.get(f"{key.partition('.')[0]}.*")
+    instead = table.get(typed) or table.get(key)
     if instead is None:
         return ""
     choice = similar_choice(instead.partition("=")[0], text)
     if choice is None and instead == "backbone={}":
         instead = "backbone=hub backbone.name={}"
-    return f". Instead: {instead.replace('{}', choice or text)}"
+    instead = instead.replace("{}", choice or text)
+    instead = table.get(instead, instead)  # peft=prefix means method=prefix, which has an entry too
+    if instead[0].isupper():
+        return f". {instead}."
+    if text.lower() == "false" and "{}" not in table[key]:
+        return ". Leave it out: this is off by default."
+    return f". Instead: {instead}"
 
 
 def similar_choice(group: str, name: str) -> str | None:
