@@ -41,7 +41,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         home, attribute = _HOMES[name]
         return getattr(import_module(home), attribute)
-    raise AttributeError(f"module 'krona' has no attribute {name!r}")
+    advice = "" if name.startswith("_") else import_module("krona.config.suggestions").find_habit(f"krona.{name}")
+    raise AttributeError(f"module 'krona' has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

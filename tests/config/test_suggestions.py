@@ -15,7 +15,9 @@ def refusal(composer: Composer, *arguments: str) -> str:
     return str(caught.value)
 
 
-KEYS = list({instead: key for key, instead in habits().items() if not key.startswith(("krona ", "--"))}.values())
+KEYS = list(
+    {instead: key for key, instead in habits().items() if not key.startswith(("krona ", "krona.", "--"))}.values()
+)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -102,6 +102,8 @@ class Trained:
         """
         from krona.adapters.commands.evaluate import RowChoice, evaluate
 
+        if isinstance(rows, str):
+            raise KronaError(f"rows={rows!r} is a text, not a list of rows. To score a split, write split={rows!r}.")
         if rows is None:
             return evaluate(self, RowChoice(split=split))
         with tempfile.TemporaryDirectory(prefix="krona-") as folder:

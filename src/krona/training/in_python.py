@@ -1,6 +1,6 @@
 """Train a run from Python: `krona.train`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -26,8 +26,11 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
     Raises:
         KronaError: an override is wrong or has several values, or the run failed.
     """
-    if isinstance(overrides, str):
-        raise KronaError(f"krona.train expects a list of overrides: krona.train({overrides.split()})")
+    if isinstance(overrides, str | Mapping):
+        example = (
+            overrides.split() if isinstance(overrides, str) else ["method=lora", "task=rte", "trainer.max_epochs=3"]
+        )
+        raise KronaError(f"krona.train expects a list of overrides: krona.train({example})")
     if several := find_sweep(overrides):
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
     with hydra_session(), translate_errors():
