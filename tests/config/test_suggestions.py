@@ -78,6 +78,8 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("trainer.lr=1e-3", "Instead: optimizer.lr=1e-3"),
         ("data.max_train_samples=100", "Instead: data.train_rows=100"),
         ("wandb=false", "Leave it out"),
+        ("method.name=dora", "To choose the method, write method=dora"),
+        ("scheduler.name=cosine", "Instead: scheduler=cosine"),
         ("fit", "fit is not KEY=VALUE. Leave it out"),
         ("target_modules=all-linear", "Instead: method.target_modules=[q,k,v,o,wi*,wo]"),
         ("hydra.sweeper.n_trials=5", "Instead: krona tune --trials 5"),

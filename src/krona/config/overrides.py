@@ -60,7 +60,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         ready += _normalize_override(item, known)
     if not options.multirun and (several := find_sweep(ready)):
         key, _, values = several.lstrip("+").partition("=")
-        is_list = "(" not in values and ("." in key or key in ("callbacks", "logger"))
+        is_list = values.replace(",", "").isalpha() and key not in ("method", "task", "backbone")
         as_list = f" To set a list, write {key}=[{values}]." if is_list else ""
         raise KronaError(
             f"{key}={values} has several values. To start several runs, add -m to python train.py.{as_list}"
@@ -103,6 +103,8 @@ def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
     section = key.partition(".")[0]
     if key == "hydra/sweeper" and (habit := find_habit(key, value)):
         return f"{item} is not supported{habit}"
+    if key == "method.name" and value in choices("method"):
+        return f"{item} only changes the name in run ids and tables. To choose the method, write method={value}."
     if not equals or key in known or section in ("method", "optimizer"):
         return None
     return unknown_key(key, value=value) if {key, f"{section}.*"} & habits().keys() else None

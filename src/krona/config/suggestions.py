@@ -29,7 +29,8 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 def replace_key(key: str, value: Any = None) -> str:
     """Return the advice of `find_habit` for an unknown key, for its name in another section, or for its section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
-    return find_habit(key, value) or find_habit(name, value) or find_habit(f"{section}.*")
+    elsewhere = "" if name == "name" else find_habit(name, value)  # many sections have a name
+    return find_habit(key, value) or elsewhere or find_habit(f"{section}.*")
 
 
 def find_habit(key: str, value: Any = None) -> str:
