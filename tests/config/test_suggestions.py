@@ -37,7 +37,8 @@ EXAMPLES = {
     "logger.wandb.project": "mine", "logger.wandb.tags": "[a]", "trainer.accelerator": "cpu", "data.path": "FOLDER",
     "method.target_modules": "[q]", "trainer.compile": "true", "trainer.gradient_checkpointing": "true",
     "trainer.bucket_by_length": "true", "backbone.tokenizer": "FOLDER", "method.rank_stabilised": "true",
-    "method.dropout": "0.1",
+    "method.dropout": "0.1", "logger.wandb.entity": "mine", "logger.wandb.name": "mine",
+    "trainer.deterministic": "true", "trainer.enable_progress_bar": "false",
 }  # fmt: skip
 
 
@@ -80,7 +81,6 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("wandb=false", "Leave it out"),
         ("method.name=dora", "To choose the method, write method=dora"),
         ("scheduler.name=cosine", "Instead: scheduler=cosine"),
-        ("fit", "fit is not KEY=VALUE. Leave it out"),
         ("target_modules=all-linear", "Instead: method.target_modules=[q,k,v,o,wi*,wo]"),
         ("hydra.sweeper.n_trials=5", "Instead: krona tune --trials 5"),
         ("seed=0,1", "add -m"),
@@ -103,10 +103,12 @@ def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:
 
 
 def test_all_options_of_another_tool_are_translated_at_once(composer: Composer) -> None:
-    message = refusal(composer, "--task_name", "rte", "--learning_rate", "1e-3", "--overwrite_output_dir", "epochs=3")
+    flags = ["--task_name", "rte", "--learning_rate", "1e-3", "--overwrite_output_dir"]
+    message = refusal(composer, "fit", *flags, "epochs=3")
     assert message.splitlines() == [
         "--task_name is not an option. Instead: task=rte",
         "--learning_rate is not an option. Instead: optimizer.lr=1e-3",
         "--overwrite_output_dir is not an option. Instead: overwrite=true",
+        f"fit is not KEY=VALUE{find_habit('fit')}",
         "Unknown key epochs. Instead: trainer.max_epochs=3",
     ]

@@ -48,7 +48,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
     words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as fit
     problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
-    problems += [line for item in typed if (line := _find_key_of_another_tool(item, known))]
+    # argparse takes the word after an unknown option for its value
+    problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
     if problems:
         raise KronaError("\n".join(problems))
     typed = [_expand_seeds(item) for item in typed]
@@ -136,7 +137,7 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
 
     name, _, value = option.partition("=")
     following = arguments[arguments.index(option) + 1 :] if option in arguments else []
-    if not value and following and not following[0].startswith("-"):
+    if not value and following and not following[0].startswith("-") and "=" not in following[0]:
         value = following[0]
     key = name.lstrip("-").replace("-", "_")
     value = value or "true"
