@@ -79,7 +79,6 @@ TYPED = [
         "sweep=table1 only names the runs of this command. To start the runs of sweeps/table1.yaml",
     ),
     (["data=a.csv"], "data=a.csv does not exist. Name your files in conf/task/NAME.yaml"),
-    (["-m", "method=glob(zzz*)"], "method=glob(zzz*) has no values, so the sweep has no runs"),
     (["seed=0-2"], "seed=0,1,2 has several values. To start several runs, add -m to python train.py."),
     (["method.kron_factors=[[32,24"], "can't be read"),
     (["data.path=/a (b)"], "texts with commas, brackets or quotes as \"KEY='TEXT'\"."),

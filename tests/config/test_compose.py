@@ -68,7 +68,7 @@ def test_hydra_alone_composes_as_the_documentation_shows() -> None:
 )
 def test_a_sweep_without_runs_or_with_too_many_is_an_error(axis: str, message: str) -> None:
     with hydra_session(), pytest.raises(KronaError, match=message):
-        expand(["profile=demo", axis])
+        expand(normalize(["-m", "profile=demo", axis])[1:])
 
 
 def hydra_settings(*overrides: str) -> Any:

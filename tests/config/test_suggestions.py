@@ -26,7 +26,8 @@ def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -
     message = refusal(composer, key if "=" in key else f"{key}=1")
     name, _, value = key.partition("=")
     assert name in message
-    advice = replace_key(name, [0, 1] if value == "[0,1]" else value or 1)
+    typed = [0, 1] if value == "[0,1]" else value or 1
+    advice = find_habit(name, typed) or replace_key(name, typed)
     assert advice
     assert message.endswith(advice)
     assert len(message.splitlines()) == 1

@@ -29,8 +29,9 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 def replace_key(key: str, value: Any = None) -> str:
     """Return the advice of `find_habit` for an unknown key, for its name in another section, or for its section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
-    elsewhere = "" if name == "name" else find_habit(name, value)  # many sections have a name
-    return find_habit(key, value) or elsewhere or find_habit(f"{section}.*")
+    keys = [key] if section == "method" or name == "name" else [key, name]  # methods differ in their keys
+    advice = next((found for one in (*keys, f"{section}.*") if (found := find_habit(one, value))), "")
+    return "" if advice.startswith(f". Instead: {key}=") else advice
 
 
 def find_habit(key: str, value: Any = None) -> str:
