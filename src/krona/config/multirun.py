@@ -49,7 +49,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 def _count_values(axis: Override) -> int:
     """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` for a wrong or empty axis."""
-    line = axis.input_line
+    line = str(axis.input_line).removeprefix("++")  # written by `krona.config.overrides.normalize`
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
     except ValueError as error:
