@@ -254,7 +254,7 @@ def test_a_process_that_died_while_taking_over_does_not_block(tmp_path: Path) ->
     "content",
     [
         *("", "{", "[]", "{}", '{"pid": "x"}', '{"token": "../../x", "pid": 1}', '{"token": 7, "pid": 1e400}'),
-        *('{"token": "t", "slurm": 5, "pid": []}', "[" * 10**5),
+        '{"token": "t", "slurm": 5, "pid": []}',
     ],
 )
 def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
