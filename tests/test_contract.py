@@ -168,10 +168,13 @@ def test_generate_and_its_cache(name: str) -> None:
 
 
 @PARAMETRISED
-def test_deepcopy_is_a_model_of_its_own(name: str) -> None:
+def test_a_copy_is_a_model_of_its_own_and_a_pickle_is_equal(name: str) -> None:
     model = inserted(name)
     disturb(model)
-    before = logits(model)
+    before, file = logits(model), io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    assert torch.equal(logits(torch.load(file, weights_only=False)), before)
     twin = copy.deepcopy(model)
     assert torch.equal(logits(twin), before)
     assert surgery.count(twin) == surgery.count(model)
@@ -180,15 +183,6 @@ def test_deepcopy_is_a_model_of_its_own(name: str) -> None:
     assert torch.equal(logits(model), before)
     surgery.take_out(twin)
     assert same_bits(snapshot(twin), snapshot(tiny_t5()))
-
-
-@PARAMETRISED
-def test_pickle(name: str) -> None:
-    model = inserted(name)
-    file = io.BytesIO()
-    torch.save(model, file)
-    file.seek(0)
-    assert torch.equal(logits(torch.load(file, weights_only=False)), logits(model))
 
 
 @pytest.mark.slow  # tests/training/test_compiled.py compiles the loss with krona

@@ -72,7 +72,7 @@ def _parses(words: Sequence[str]) -> None:
     """Check that `krona` has the command and accepts the options and arguments."""
     group = typer.main.get_command(app)
     with group.make_context("krona", [words[0]]) as context:
-        name, command, _ = group.resolve_command(context, [words[0]])  # type: ignore[attr-defined]
+        name, command, _ = group.resolve_command(context, [words[0]])
         command.make_context(name, list(words[1:]), parent=context).close()
 
 
@@ -92,7 +92,7 @@ def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> 
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         for line in re.findall(r"`krona ([a-z][^`]*)`", text):
             name, *words = line.split()
-            command = group.commands.get(name)  # type: ignore[attr-defined]
+            command = group.commands.get(name)
             assert command, (page.name, line)
             known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
             options = {word.partition("=")[0] for word in words if word.startswith("--")}

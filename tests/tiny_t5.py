@@ -59,7 +59,7 @@ def logits(model: nn.Module) -> torch.Tensor:
 
 
 def summed_loss(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
-    return EncoderDecoder(None, None).summed_loss(model, one)  # type: ignore[arg-type]
+    return EncoderDecoder(None, None).summed_loss(model, one)
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:

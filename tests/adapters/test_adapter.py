@@ -26,16 +26,6 @@ def saved(path: Path, name: str = "krona_b", **overrides: object) -> Path:
     return path
 
 
-def test_the_header_rebuilds_the_adapter(tmp_path: Path) -> None:
-    config = AdapterConfig.read(saved(tmp_path / "a.safetensors", bias=2, scaling=3.0))
-    assert config.notes == {"task": "rte"}
-    assert config.branch == "krona.methods.kronecker.Kronecker"
-    assert config.branch_config["bias"] == 2
-    assert config.insertion["modules_per_target"] == 2
-    assert config.backbone is not None
-    assert config.backbone.parameters == surgery.count(inserted("lora")).backbone
-
-
 def test_mode_and_size(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     for umask, mode in ((0o077, 0o600), (0o002, 0o664)):
@@ -115,7 +105,6 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
     refused(model, load_into(model, file), "another backbone")
 
 
-UNUSABLE = "no valid `krona` entry"
 HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"format": 2}, "format 2"),
     ({"branch": "krona.methods.nowhere.Branch"}, "nowhere"),
@@ -124,19 +113,14 @@ HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"branch": "subprocess.Popen"}, "its branch='subprocess.Popen' is named by a file"),
     ({"branch": "krona.methodsx.A"}, "krona.methodsx.A"),
     ({"branch": "torch.nn.Linear"}, "torch.nn.Linear"),
-    ({"branch": 7}, UNUSABLE),
     ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, "in these weights"),
     ({"branch_config": {"kron_factors": [[8, 8]], "wing": 2}}, "wing"),
-    ({"branch_config": [1]}, UNUSABLE),
     ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
     ({"insertion": {"placement": 5}}, "method.placement=5"),
     ({"insertion": {"depth": 1}}, "depth"),
     ({"insertion": {"target_modules": ["q"]}}, "are unknown"),
     ({"insertion": {"target_modules": ["nowhere"]}}, "'nowhere' matches no module"),
-    ({"insertion": {"target_modules": [1]}}, UNUSABLE),
-    ({"insertion": {"target_modules": None}}, UNUSABLE),
-    ({"insertion": None}, UNUSABLE),
-    ({"backbone": {}}, UNUSABLE),
+    ({"insertion": None}, "no valid `krona` entry"),
 ]
 
 

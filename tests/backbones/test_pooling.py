@@ -18,7 +18,6 @@ from krona.adapters.load import load as load_run
 from krona.backbones import load
 from krona.backbones.families import find_architecture
 from krona.backbones.insert_method import insert_method
-from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.runs.result import read_result
@@ -28,7 +27,7 @@ from tiny_t5 import settings
 
 
 def loaded(folder: Path, pooling: str | None, *, bf16: bool = False) -> Any:
-    one = Backbone(name="local", path=str(folder), pooling=pooling)  # type: ignore[arg-type]
+    one = Backbone(name="local", path=str(folder), pooling=pooling)
     return load.load(one, task("rte"), seed=0, bf16=bf16)
 
 
@@ -82,8 +81,7 @@ def test_the_head_of_the_library_is_what_it_was(folders: dict[str, Path]) -> Non
 
 
 def test_mpnet_base_has_the_papers_sizes() -> None:
-    with hydra_session():
-        found = compose_job(["task=rte", "method=krona", "backbone=mpnet_base", "data=sample"]).config["backbone"]
+    found = one_job.config("task=rte", "method=krona", "backbone=mpnet_base", "data=sample")["backbone"]
     library = replace(Backbone(**found), pooling=None)
     for one, head in ((library, 592_130), (replace(library, pooling="mean"), 1_538)):
         for method in ("krona", "lora"):
@@ -93,8 +91,7 @@ def test_mpnet_base_has_the_papers_sizes() -> None:
 
 
 def composed(folder: Path, *more: str) -> Any:
-    with hydra_session():
-        return compose_job(["task=rte", "method=lora", "backbone=local", f"backbone.path={folder}", *more]).config
+    return one_job.config("task=rte", "method=lora", "backbone=local", f"backbone.path={folder}", *more)
 
 
 @pytest.mark.parametrize(

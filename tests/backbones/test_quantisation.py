@@ -141,17 +141,6 @@ def test_a_merge_is_exact_and_unmerging_restores_the_bits(method: str, nano: Any
     torch.testing.assert_close(logits(model), expected, rtol=1e-3, atol=1e-2)
 
 
-def test_a_model_that_was_baked_is_loaded_by_transformers(nano: Any, tmp_path: Path) -> None:
-    model = inserted(nano, "lora")
-    disturb(model, by=0.01)
-    expected = logits(model)
-    surgery.bake(model)
-    model.save_pretrained(tmp_path)
-    again = type(model).from_pretrained(tmp_path, dtype=torch.float32)
-    assert not any(map(is_quantised, again.modules()))
-    torch.testing.assert_close(logits(without_dropout(again)), expected, rtol=1e-3, atol=1e-2)
-
-
 def test_a_repacked_layer_passes_no_gradient() -> None:
     """This is the defect that `prevent_repacking` prevents. It needs a processor with AVX512-BF16."""
     if not bitsandbytes.functional.has_avx512bf16():

@@ -62,15 +62,11 @@ DRAWN = ["profile=demo", "backbone=t5_small", "backbone.pretrained=false"]
 TYPED = [
     (["method=kronaa"], "method=kronaa does not exist: did you mean 'krona'?"),
     (["factors=8x9"], "To use another shape of A, set method.kron_factors=[[8,9]]. The shape of B"),
-    (["backbone=[[32,24]]"], "backbone=[32, 24] does not exist: choose from bert_base"),
     (["profile=demo", "optimizer.weight_decay=-1"], "the arguments in optimizer.…: Invalid weight_decay value"),
-    (["method.kron_factors={a: 1}"], "method.kron_factors={a: 1}: Cannot merge DictConfig with ListConfig"),
     (["seed=range(3)"], "seed=range(3) has several values. To start several runs, add -m to python train.py."),
     (["task="], "task= does not exist: choose from boolq, cb, cola"),
-    (["method=[a"], "method=[a can't be read"),
     ([*DRAWN, "backbone.sizes={d_model: -1}"], "Could not build a t5 model: RuntimeError: Trying to create tensor"),
     (["--cfg", "jobs"], "Argument --cfg/-c: invalid choice: 'jobs' (choose from 'job', 'hydra', 'all')"),
-    (["seed=1", "--cfg"], "Argument --cfg/-c: expected one argument"),
     (["--mulitrun"], "--mulitrun is not an option: did you mean '--multirun'?"),
     (["--config", "x.yaml"], "--config is not an option. Write the settings into conf/experiment/NAME.yaml"),
     (["--trainer.max_epochs", "3"], "--trainer.max_epochs is not an option. Instead: trainer.max_epochs=3"),
@@ -82,17 +78,10 @@ TYPED = [
     (["seed=0-2"], "seed=0,1,2 has several values. To start several runs, add -m to python train.py."),
     (["method.kron_factors=[[32,24"], "can't be read"),
     (["data.path=/a (b)"], "texts with commas, brackets or quotes as \"KEY='TEXT'\"."),
-    (["seed=ä"], "seed='ä' must be a valid integer"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs and needs -m. Run: python train.py -m sweeps=table1"),
     (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4 names several sweeps"),
     (["method=null"], "method=null is not possible, because a run needs a method"),
     (["~task"], "~task is not possible, because a run needs a task"),
-    (["~batch_size"], "batch_size is missing"),
-    (["~backbone.name"], "backbone.name is missing"),
-    (["backbone=local", "backbone.path=3"], "backbone.path=3 must be a valid string"),
-    (["backbone.sizes=3"], "backbone.sizes=3 must be a valid dict"),
-    (["profile=demo", "backbone=local", 'backbone.path="~nobody/m"'], "backbone.path=~nobody/m was not found"),
-    (["backbone=nano", "data=tsv", 'data.path="~nobody/x"'], "data.path=~nobody/x: no such folder"),
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
     ([*DRAWN, f"backbone.tokenizer={NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),
@@ -110,13 +99,8 @@ def test_wrong_arguments_are_one_message(arguments: list[str], expected: str, ou
     assert not outputs.exists()
 
 
-def test_missing_data(small: list[str], outputs: Path, tmp_path: Path) -> None:
-    arguments = [item for item in small if not item.startswith("data.path")]
-    assert "data.path=FOLDER" in wrong(outputs, *arguments)
-    missing = f"data.path={tmp_path}/nowhere"
-    assert f"{missing}: no such folder" in wrong(outputs, *arguments, missing)
-    assert "sample_rte" in wrong(outputs, "data=sample", "backbone=nano", "task=rte")
-    assert "Add data=sample" in wrong(outputs, *small, "task=sample_rte")
+def test_missing_data(small: list[str], outputs: Path) -> None:
+    assert "data.path=FOLDER" in wrong(outputs, *(item for item in small if not item.startswith("data.path")))
     assert not outputs.exists()
     assert "train has only 12 rows" in wrong(outputs, *small, "data.train_rows=13")
 
@@ -126,7 +110,6 @@ def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
     weights, settings = folder / "model.safetensors", folder / "config.json"
     tensors, config = load_file(weights), json.loads(settings.read_text())
     other_configs = {
-        "another kind": {"model_type": "vit", "hidden_size": 8},
         "another shape": {**config, "d_ff": 64},
         "fewer pieces": {**config, "vocab_size": 100},
     }
@@ -153,7 +136,6 @@ BACKBONES = {
     "model.safetensors cut off": ["Could not load the weights of"],
     "no model.safetensors": ["Could not load the weights of"],
     "config.json cut off": ["Could not load the config of"],
-    "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
     "no config.json": ["has no config.json", "contains config.json, model.safetensors and a tokenizer"],
     "no tokenizer.json": ["The tokenizer of", "changes the label '0' of task rte to ''"],
     "other keys": ["missing tensors", "save_pretrained"],
@@ -181,20 +163,14 @@ def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: P
     assert not outputs.exists()
 
 
-@pytest.mark.parametrize(
-    ("setting", "expected"),
-    [
-        ("trainer.accelerator=cuda", "is not available on this machine. It has cpu"),
-        ("trainer.accelerator=mps", "is not available on this machine"),
-        ("trainer.devices=1000", "this machine has"),
-    ],
-)
+@pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_does_not_exist(
-    setting: str, expected: str, small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert expected in wrong(outputs, *small, setting)
+    message = wrong(outputs, *small, f"trainer.accelerator={device}")
+    assert "is not available on this machine. It has cpu" in message
     assert not outputs.exists()
 
 

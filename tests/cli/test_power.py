@@ -40,16 +40,13 @@ def test_neighbours_of_table_1_and_pairs():
         (["--task", "rte", "--score", "120"], "--score 120"),
         (["--seeds", "0"], r"^Invalid value for '--seeds': .*\.$"),
         (["--seeds", "one"], r"^Invalid value for '--seeds': .*\.$"),
+        (["--unshared", "1.2"], r"^Invalid value for '--unshared': "),
+        (["--unshared", "0"], r"^Invalid value for '--unshared': "),
+        (["--lasting", "-0.1"], r"^Invalid value for '--lasting': "),
     ],
 )
 def test_a_mistake_is_one_message(words, message):
     with pytest.raises(KronaError, match=message):
-        krona("power", *words)
-
-
-@pytest.mark.parametrize("words", [["--unshared", "1.2"], ["--unshared", "0"], ["--lasting", "-0.1"]])
-def test_shares_are_between_0_and_1(words):
-    with pytest.raises(KronaError, match=f"^Invalid value for '{words[0]}': "):
         krona("power", *words)
 
 

@@ -9,25 +9,24 @@ import torch
 
 from krona import surgery
 from krona.config import check
-from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Placement, Run
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
 from krona.methods import lora
 from nested import with_values
+from one_job import config
 
 
 @pytest.fixture(scope="module")
 def configs() -> dict[str, dict[str, Any]]:
-    with hydra_session():
-        methods = ("krona", "lora", "full", "untuned", "pa", "layer_norm")
-        return {name: compose_job([f"method={name}", "logger=wandb"]).config for name in methods}
+    methods = ("krona", "lora", "full", "untuned", "pa", "layer_norm")
+    return {name: config(f"method={name}", "logger=wandb") for name in methods}
 
 
-def refusal(config: dict[str, Any], changes: dict[str, Any]) -> str:
+def refusal(values: dict[str, Any], changes: dict[str, Any]) -> str:
     with pytest.raises(KronaError) as caught:
-        check.settings(with_values(config, changes), own=True)
+        check.settings(with_values(values, changes), own=True)
     return str(caught.value)
 
 
@@ -42,9 +41,7 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
 
 
 def scale(*typed: str) -> Any:
-    with hydra_session():
-        settings = check.settings(compose_job(normalize(typed)).config)
-    return settings.method.branch_config["scaling"]
+    return check.settings(config(*normalize(typed))).method.branch_config["scaling"]
 
 
 def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
@@ -53,8 +50,7 @@ def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
     assert scale("method=hira", "method.alpha=3") == 3.0, "the default rank"
     assert scale("method=rslora") == 8 / math.sqrt(8)
     assert scale("variant=ranks/lora_alpha_8") == 1 / 8
-    with hydra_session():
-        method = check.settings(compose_job(normalize(["method=lokr", "method.alpha=3"])).config).method
+    method = check.settings(config(*normalize(["method=lokr", "method.alpha=3"]))).method
     assert (method.alpha, method.branch_config["alpha"]) == (None, 3), "LoKr has its own alpha"
 
 
@@ -72,8 +68,8 @@ def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_alpha_or_dropout_is_one_message(typed: list[str], message: str) -> None:
-    with hydra_session(), pytest.raises(KronaError) as caught:
-        check.settings(compose_job(normalize(typed)).config)
+    with pytest.raises(KronaError) as caught:
+        check.settings(config(*normalize(typed)))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -213,8 +209,8 @@ def test_a_list_fits_a_tuple_of_its_length(betas: Any, problems: int) -> None:
 
 
 def test_a_yaml_without_its_package_is_one_message(configs: dict[str, Any]) -> None:
-    config = configs["lora"]
-    wrong = {**config, "method": {"optimizer": config["optimizer"], "method": config["method"]}}
+    whole = configs["lora"]
+    wrong = {**whole, "method": {"optimizer": whole["optimizer"], "method": whole["method"]}}
     assert refusal(wrong, {}).startswith("Unknown key method.method. Is `# @package _global_` missing")
 
 

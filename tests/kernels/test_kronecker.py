@@ -107,7 +107,7 @@ def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"\(2, 4, 3\) and \(3, 2, 5\)"):
         kron_matmul(torch.randn(7, 8), torch.randn(2, 4, 3), torch.randn(3, 2, 5))
     with pytest.raises(ValueError, match=r"order='c_first'.*b_first"):
-        kron_matmul(torch.randn(7, 8), A, B, order="c_first")  # type: ignore[arg-type]
+        kron_matmul(torch.randn(7, 8), A, B, order="c_first")
 
 
 def test_the_plan_knows_the_paper_s_extremes() -> None:

@@ -137,18 +137,18 @@ def test_forward_is_the_equation(kind: type[nn.Module], arguments: dict[str, Any
 def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, Any], d_in: int, d_out: int) -> None:
     branch, parameters = made(kind, d_in, d_out, **arguments)
     x = np.eye(d_in)
-    delta = branch.delta().detach()  # type: ignore[operator]
+    delta = branch.delta().detach()
     assert delta.shape == (d_out, d_in)
     np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
     if hasattr(branch, "beside"):
         layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
-        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T)  # type: ignore[operator]
+        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T)
     if hasattr(branch, "low_rank"):
-        left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
+        left, right = (factor.detach() for factor in branch.low_rank())
         assert branch.update_rank == min(left.shape[1], d_in, d_out)
         np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
-    if hasattr(branch, "singular_values") and (values := branch.singular_values()) is not None:  # type: ignore[operator]
+    if hasattr(branch, "singular_values") and (values := branch.singular_values()) is not None:
         found = np.linalg.svd(delta, compute_uv=False)[: len(values)]
         np.testing.assert_allclose(values.detach()[: len(found)], found, atol=1e-10)
 
@@ -219,7 +219,7 @@ def test_hiras_update_has_the_rank_of_the_layer() -> None:
     with pytest.raises(KronaError, match="backbone"):
         HiRA(24, 16).delta()
     branch, _ = made(HiRA, 24, 16, rank=1)
-    assert torch.linalg.matrix_rank(branch.delta()) == 16  # type: ignore[operator]
+    assert torch.linalg.matrix_rank(branch.delta()) == 16
 
 
 def test_mokas_shapes_are_fitted_or_refused() -> None:
@@ -229,7 +229,7 @@ def test_mokas_shapes_are_fitted_or_refused() -> None:
         MoKA(384, 384, shapes=SHAPES)
     for wrong in ([], "32x24", [[32]], [[0, 3]], [32, 24], 5):
         with pytest.raises(KronaError, match=r"shapes|kron_factors"):
-            MoKA(384, 384, shapes=wrong, fit="nearest")  # type: ignore[arg-type]
+            MoKA(384, 384, shapes=wrong, fit="nearest")
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -244,7 +244,7 @@ def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
     total = sum(np.kron(r.numpy(), b.numpy()) for r, b in zip(R, B, strict=True))
     np.testing.assert_allclose(sum_of_products(R, B).numpy(), total, atol=1e-12)
     branch, _ = made(Compacter, 64, 64, bottleneck_dim=24)
-    down, _ = branch.weights()  # type: ignore[operator]
+    down, _ = branch.weights()
     assert torch.linalg.matrix_rank(down) == branch.update_rank == 16
 
 

@@ -35,7 +35,7 @@ def filled(branch: Kronecker, seed: int = 3) -> Kronecker:
 def test_equation_6_and_its_gate(shape: list[list[int]]) -> None:
     X, ffn = random(5, 12, seed=8), random(5, 12, seed=9)
     for residual, gate in (("scale", lambda s: s), ("sigmoid", lambda s: 1 / (1 + math.exp(-s)))):
-        branch = filled(Kronecker(12, 12, kron_factors=shape, scaling=16.0, residual=residual))  # type: ignore[arg-type]
+        branch = filled(Kronecker(12, 12, kron_factors=shape, scaling=16.0, residual=residual))
         assert branch.residual_scale is not None
         A, B = branch.A.detach().numpy(), branch.B.detach().numpy()
         s_res = gate(branch.residual_scale.item())
@@ -48,7 +48,7 @@ def test_equation_6_and_its_gate(shape: list[list[int]]) -> None:
 @pytest.mark.parametrize("terms", [1, 2])
 def test_biases_and_non_linearities_stand_after_x_b(bias: int, non_linearity: str | None, terms: int) -> None:
     arguments = {"bias": bias, "non_linearity": non_linearity, "terms": terms}
-    branch = filled(Kronecker(12, 20, kron_factors=[[3, 4], [4, 5]], scaling=4.0, **arguments))  # type: ignore[arg-type]
+    branch = filled(Kronecker(12, 20, kron_factors=[[3, 4], [4, 5]], scaling=4.0, **arguments))
     X = random(6, 12)
     A, B = (p.detach().numpy().reshape(terms, *p.shape[-2:]) for p in (branch.A, branch.B))
     b_inner = (
@@ -125,7 +125,7 @@ def test_counterparts_on_other_widths() -> None:
 )
 def test_mistakes_are_named(arguments: dict[str, object], words: list[str]) -> None:
     with pytest.raises(KronaError) as caught:
-        Kronecker(768, 768, **arguments)  # type: ignore[arg-type]
+        Kronecker(768, 768, **arguments)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 

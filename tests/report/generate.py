@@ -15,6 +15,7 @@ from krona.paper import TASKS, read_paper_table
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
+from krona.runs.predictions import label_ids
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS
@@ -79,7 +80,7 @@ def make_result(
             place = place[part]
         place[last] = value
     name = run_id(config, data_fingerprint=task, backbone_fingerprint=backbone)
-    result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)  # type: ignore[arg-type]
+    result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)
     result.provenance = {
         **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind,
         "pretrained": config["backbone"]["pretrained"], "backbone": _backbone_facts(backbone, config["backbone"]),
@@ -116,9 +117,17 @@ def _update_rank(method: dict[str, Any]) -> int | None:
     return method.get("rank")
 
 
+def set_answers(result: Result, targets: list[str], given: list[str], split: str = "test") -> None:
+    """Set the targets and the predictions of a split, and their scores."""
+    task = result.config["task"]
+    parts = score(task["metrics"], targets, given, label_ids(task))
+    table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
+    rows = [*zip(targets, given, strict=True)]
+    setattr(result, split, {"score": table, "choice": choice, "parts": parts, "rows": rows})
+
+
 def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None:
-    task, rng = result.config["task"], random.Random(zlib.crc32(result.run_id.encode()))
-    labels = task["labels"] and [str(i) for i in sorted(task["labels"].values())]
+    labels, rng = label_ids(result.config["task"]), random.Random(zlib.crc32(result.run_id.encode()))
     for split, seed in (("dev", 1), ("test", 2)):
         same = random.Random(f"{result.task}{seed}")  # equal targets and difficulties for all runs of a task
         pool = labels or [f"{i / 10:.1f}" for i in range(51)]
@@ -129,10 +138,7 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
         else:
             given = [f"{min(5, max(0, float(t) + 4 * (1 - skill) * (e + rng.gauss(0, 1)))):.1f}"
                      for t, e in zip(targets, ease, strict=True)]  # fmt: skip
-        parts = score(task["metrics"], targets, given, labels)
-        table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
-        part = {"score": table, "choice": choice, "parts": parts, "rows": [*zip(targets, given, strict=True)]}
-        setattr(result, split, part)
+        set_answers(result, targets, given, split)
         result.splits[split] = _split(result.task, split, rows)
     counts = dict.fromkeys(labels or ("1.0", "3.0", "5.0"), 12)
     result.splits["train"] = {**_split(result.task, "train", sum(counts.values())), "targets": counts}

@@ -1,7 +1,6 @@
 """Test reports with bad files, bad arguments and bad folders: each is named, and the rest is still reported."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from krona.report.runs import load_runs
 from krona.runs import sweep as sweep_runs
 from nested import with_values
 from report.generate import grid, make_result, write_all
+from typed_run import output_of
 
 
 def edited(key, value):
@@ -165,8 +165,7 @@ def test_the_reading_path_imports_nothing_slow(tmp_path):
         "slow = {'torch', 'transformers', 'matplotlib', 'sklearn', 'datasets', 'scipy.stats', 'hydra'}\n"
         "print(*sorted(slow & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    assert output_of(sys.executable, "-c", code, tmp_path).strip() == ""
 
 
 def test_a_run_that_another_sweep_made_before_is_a_part_of_both(tmp_path):

@@ -103,13 +103,6 @@ def test_the_ends_of_an_axis_fit_its_values_and_a_label_stays_inside():
     assert [anchor for anchor, _ in anchors if anchor == "end"] == ["end"]
 
 
-def test_marks_have_tooltips_and_lie_where_their_values_are():
-    found = marks(draw(chart({"lora": Point(1, 70, text="LoRA: 70"), "krona": Point(3, 80, text="<KronA>: 80")})))
-    (x1, y1), (x2, y2) = found["LoRA: 70"], found["<KronA>: 80"]
-    assert x1 < x2
-    assert y1 > y2
-
-
 def test_names_at_the_ends_of_lines_are_moved_apart():
     series = [
         Series(name, method_look(name), [Point(1, 60, text="a"), Point(2, 70.1, text="b")], line=True, named=True)

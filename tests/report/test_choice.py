@@ -63,18 +63,3 @@ def test_of_many_sections_only_the_first_are_resampled(tmp_path, monkeypatch):
     assert [table.rows[0].cells["rte"].test_interval is not None for table in tables] == [True, False]
     assert [any("without intervals" in note for note in note_texts(table)) for table in tables] == [False, True]
     assert all(table.rows[0].cells["rte"].value is not None for table in tables)
-
-
-@pytest.mark.parametrize("key", ["method.name", "task.name", "backbone.name", "sweep", "init_from"])
-def test_long_names_are_shortened(key, tmp_path):
-    part, _, last = key.rpartition(".")
-    for end in "ab":
-        result, name = make_result("lora", "rte", 0, rows=30), 5_000 * "x" + end
-        (result.config[part] if part else result.config)[last] = name
-        if part in ("method", "task"):
-            setattr(result, part, name)
-        result.run_id = f"run-{end}"
-        write_all(tmp_path, [result])
-    text = build.build_report([tmp_path])
-    assert text.count("x") < 2_000
-    assert "xxx…" in text or key == "sweep"

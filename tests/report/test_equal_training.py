@@ -4,13 +4,12 @@ import random
 
 import pytest
 
-from krona.metrics.scores import score
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.text import cell_mark, summarize
 from krona.runs import sweep as sweep_runs
-from report.generate import collected, make_result, write_all
+from report.generate import collected, make_result, set_answers, write_all
 
 CHANGES = [
     {"trainer.max_steps": 40}, {"trainer.max_epochs": 3}, {"batch_size": 8}, {"data.train_rows": 50},
@@ -18,7 +17,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-def three(change, **better):
+def three(change):
     """Return runs of two methods with equal training, and of a better third method with another training."""
     runs = [make_result(method, "rte", rows=200, skill=0.5) for method in ("lora", "krona")]
     return [*runs, make_result("pa", "rte", rows=200, skill=0.95, change=change)]
@@ -69,12 +68,9 @@ def test_a_table_has_only_the_runs_of_its_plan(tmp_path):
 def answer(method, given, *, share=1.0):
     """Return a run that gives this answer on a share of the rows, and otherwise the target."""
     result, rng = make_result(method, "rte", rows=200), random.Random(0)
-    for part in (result.dev, result.test):
-        targets = [target for target, _ in part["rows"]]
-        texts = [given if rng.random() < share else target for target in targets]
-        parts = score(["accuracy"], targets, texts, ["0", "1"])
-        part |= {"score": parts["accuracy"], "choice": parts["accuracy"], "parts": parts}
-        part["rows"] = [*zip(targets, texts, strict=True)]
+    for split in ("dev", "test"):
+        targets = [target for target, _ in getattr(result, split)["rows"]]
+        set_answers(result, targets, [given if rng.random() < share else target for target in targets], split)
     return result
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from krona.config.compose import compose_job, hydra_session
+import one_job
 from krona.paper import TASKS
 from krona.report.build import collect
 from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
@@ -17,8 +17,7 @@ def differences(report):
 
 
 def test_the_setting_is_that_of_the_shipped_yamls() -> None:
-    with hydra_session():
-        config = compose_job([]).config
+    config = one_job.config()
     assert config["backbone"]["sizes"].items() <= SIZES.items()
     assert SIZES["num_decoder_layers"] == SIZES["num_layers"]
     assert config["backbone"]["name"] in PUBLISHED

@@ -15,6 +15,7 @@ from krona.runs import frame
 from krona.runs.frame import CACHE, strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
+from typed_run import output_of
 
 
 @pytest.fixture
@@ -40,15 +41,11 @@ def from_files(outputs: Path) -> list[Result]:
     return [strip_result(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
 
 
-def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame, "read_result", lambda path: pytest.fail(f"{path} was read"))
-
-
 def test_the_second_time_no_file_is_opened_and_nothing_differs(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = from_files(outputs)
     assert summaries(outputs) == expected
     assert len(stored(outputs)) == 12
-    forbid_reading(monkeypatch)
+    monkeypatch.setattr(frame, "read_result", lambda path: pytest.fail(f"{path} was read"))
     assert summaries(outputs) == expected
 
 
@@ -148,5 +145,4 @@ def test_reading_small_results_imports_neither_pandas_nor_pyarrow(tmp_path: Path
         "import sys; from pathlib import Path; from krona.runs.frame import summaries; summaries(Path(sys.argv[1])); "
         "print({'pandas', 'pyarrow', 'jinja2', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert output_of(sys.executable, "-c", code, tmp_path).strip() == "set()"

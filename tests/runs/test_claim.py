@@ -42,7 +42,7 @@ def claimants(folder: Path, count: int) -> list[subprocess.Popen[str]]:
     """Start processes that claim the folder when all of them are ready."""
     command = [sys.executable, "-c", CLAIM, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    started: Any = [subprocess.Popen(command, text=True, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+    started: Any = [subprocess.Popen(command, text=True, **pipes) for _ in range(count)]
     for process in started:
         assert process.stdout.readline() == "ready\n"
     for process in started:

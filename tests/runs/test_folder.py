@@ -132,11 +132,6 @@ def test_an_output_file_is_not_a_file_of_a_run(name: str, tmp_path: Path) -> Non
     require_out(tmp_path / "predictions.jsonl")
 
 
-def test_a_name_that_is_too_long(tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match="File name too long"):
-        require_new(tmp_path / ("x" * 300), overwrite=True)
-
-
 def test_removing_a_run_keeps_the_files_of_a_process_that_starts_it_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Resu
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    return result().model_dump() | changes  # type: ignore[no-any-return]
+    return result().model_dump() | changes
 
 
 @pytest.fixture

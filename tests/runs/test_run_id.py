@@ -1,4 +1,3 @@
-import json
 import math
 import os
 import shutil
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from krona.backbones import source
 from krona.config.settings import Backbone
-from krona.runs.run_id import as_text, canonical, flatten, run_id
+from krona.runs.run_id import as_text, flatten, run_id
 from nested import with_values
 
 CONFIG: dict[str, Any] = {
@@ -153,13 +152,6 @@ def test_every_config_has_an_id_that_is_a_folder_name(config: Any) -> None:
     assert "/" not in name
     assert name not in (".", "..")
     assert len(name.encode()) < 250
-
-
-@hypothesis(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
-@given(anything)
-def test_canonical_is_idempotent(value: Any) -> None:
-    once = canonical(value)
-    assert json.dumps(canonical(once)) == json.dumps(once)
 
 
 def test_a_backbone_is_identified_by_its_content(tmp_path: Path) -> None:

@@ -95,12 +95,12 @@ def test_compacters_rule_is_one_parameter() -> None:
     model = inserted("compacter")
     rules = [key for key in surgery.trainable_state(model) if key.endswith("rule")]
     assert rules == ["encoder.block.0.layer.0.SelfAttention.0.rule"]
-    branches = [branch for _, a in surgery.adapted_modules(model) for branch in a.branches["default"]]  # type: ignore[union-attr]
+    branches = [branch for _, a in surgery.adapted_modules(model) for branch in a.branches["default"]]
     assert len(branches) == 8
     assert len({id(branch.rule) for branch in branches}) == 1
     train(model)
     twin = copy.deepcopy(model)
-    assert len({id(b.rule) for _, a in surgery.adapted_modules(twin) for b in a.branches["default"]}) == 1  # type: ignore[union-attr]
+    assert len({id(b.rule) for _, a in surgery.adapted_modules(twin) for b in a.branches["default"]}) == 1
     surgery.insert(model, Compacter, target_modules=["DenseReluDense"], placement="sequential", name="other")
     rules_of = {name: surgery.adapter_state(model, name) for name in ("default", "other")}
     assert len({id(p) for state in rules_of.values() for key, p in state.items() if key.endswith("rule")}) == 2

@@ -138,12 +138,6 @@ def test_a_damaged_study_says_how_to_continue(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "studies").write_text("")
-    with pytest.raises(KronaError, match=r"can't be opened \(.*File exists.*KRONA_OUTPUTS=FOLDER"):
-        opened(tmp_path)
-
-
 def test_a_trial_is_composed_as_in_train_py() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
     typed = ["method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384"]
@@ -203,7 +197,7 @@ def test_a_trial_with_the_values_of_another_process_takes_the_score_of_its_run(
         if len(ids) == 1:
             run(tmp_path, spec.run_id, status="interrupted")  # the other process ends immediately
             return Job(spec.run_id, "claimed_by_other", spec.folder)
-        return Job(spec.run_id, "skipped", spec.folder, SimpleNamespace(dev={"choice": 50.0}))  # type: ignore[arg-type]
+        return Job(spec.run_id, "skipped", spec.folder, SimpleNamespace(dev={"choice": 50.0}))
 
     ids: list[str] = []
     monkeypatch.setattr(loop, "run_job", run_job)

@@ -33,7 +33,7 @@ def tokens(tmp_path: Path, tokenizer: Letters, *, rows: int = 5, length: int = 4
     )
     return tokenise(
         split,
-        EncoderDecoder(None, tokenizer),  # type: ignore[arg-type]
+        EncoderDecoder(None, tokenizer),
         max_source_length=length,
         cache_dir=tmp_path / "cache",
         tokenizer_fingerprint=name,

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,16 +64,6 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     assert f"from {server.url}" in first
     assert "cola" in second
     assert "rte" in second.split("Use profile=demo")[0]  # the library lists the configurations
-
-
-def test_no_network_is_one_message_without_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)  # between two attempts
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(KronaError, match=r"^The data set nobody/has-this \(rte\) is not in the local cache") as caught:
-        load(task("rte"), kind="hub", name="nobody/has-this")
-    assert waits == []
-    assert "data=tsv data.path=FOLDER" in str(caught.value)
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,13 +19,9 @@ from typed_run import output_of
 LARGE = ("sst2", "qnli", "qqp")
 
 
-def sizes(name: str) -> dict[str, int]:
-    return {"train": 1012, "dev": 7} if name in LARGE else {"train": 12, "dev": 7}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_each_layout_is_read_by_column_name(name: str, tmp_path: Path) -> None:
-    inner = write(tmp_path, name, **sizes(name))
+    inner = write(tmp_path, name, train=1012 if name in LARGE else 12)
     got = load(task(name), kind="tsv", path=str(tmp_path))
     assert load(task(name), kind="tsv", path=str(inner)) == got  # FOLDER/train.tsv
     rows = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import one_job
 from krona.cli.check_data import check_data
-from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.tasks import Data, data_fingerprint, read_parts
 from krona.tasks.sources import require_files
@@ -76,8 +76,7 @@ def test_a_source_without_the_task_names_those_with_it(name: str, kind: str, pat
 
 
 def test_the_hubs_data_set_follows_from_the_task_unless_it_is_typed() -> None:
-    with hydra_session():
-        configs = [compose_job(line).config for line in (["task=cb"], ["task=rte"], ["task=cb", "data.name=a/b"])]
+    configs = [one_job.config(*line) for line in (["task=cb"], ["task=rte"], ["task=cb", "data.name=a/b"])]
     assert [config["data"]["name"] for config in configs] == ["aps/super_glue", "nyu-mll/glue", "a/b"]
 
 

@@ -106,7 +106,7 @@ def test_cuts_are_those_of_t5s_own_tokenizer(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     texts = ["sentence: " + "The quick fox is not as quick as all that. " * n for n in (1, 2, 60)]
     some = Split(ids=["a", "b", "c"], sources=texts, targets=["0", "1", "2"], texts=[])
-    family: Any = EncoderDecoder(None, tokenizer)  # type: ignore[arg-type]
+    family: Any = EncoderDecoder(None, tokenizer)
     got = tokenise(some, family, max_source_length=24, cache_dir=tmp_path, tokenizer_fingerprint="t5")
     assert list(got.rows["input_ids"]) == tokenizer(texts, truncation=True, max_length=24)["input_ids"]
     assert got.truncated == sum(len(ids) > 24 for ids in tokenizer(texts, verbose=False)["input_ids"]) == 2

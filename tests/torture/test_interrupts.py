@@ -5,7 +5,6 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 from one_job import config
 from torture.child import CRASHED, DONE, NO_DISK, run_on_small_disk, run_with
-from torture.conftest import pytest_terminal_summary
 
 WAIT_S = 300
 FILES = ("adapter.safetensors", "predictions.jsonl")
@@ -175,11 +173,3 @@ def test_a_loss_fails_the_part_and_is_named(book: Any) -> None:
 
     with pytest.raises(AssertionError, match="1 of 2 lost:\ngone: kill 3 of 9"):
         part()
-
-
-def test_each_part_of_the_full_size_has_a_row() -> None:
-    lines: list[str] = []
-    ids = ["test_a[full]", "test_b[clocks-full]", "test_c[full-kills]", "test_d[small]", "test_full"]
-    reports = [SimpleNamespace(nodeid=name, user_properties=[("torture", [name, 3, 1])]) for name in ids]
-    pytest_terminal_summary(SimpleNamespace(stats={"": reports}, section=lines.append, write_line=lines.append))
-    assert [line.split() for line in lines[2:]] == [[name, "3", "2", "1"] for name in ids[:3]]

@@ -149,7 +149,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbSer
     assert run["exit_code"] == 0
     assert run["tags"] == ["krona", "sample_sst2"]
     assert run["config"]["factors"]["value"] == "32x24"
-    assert run["summary"]["test/score"] == read_result(job.folder / "result.json").test["score"]  # type: ignore[index]
+    assert run["summary"]["test/score"] == read_result(job.folder / "result.json").test["score"]
     assert any(name.startswith("media/table/test/predictions") for name in run["files"])
 
 

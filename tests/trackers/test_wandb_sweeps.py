@@ -63,4 +63,4 @@ def test_the_agents_command_runs(path: Path, tmp_path: Path, monkeypatch: pytest
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     told = read_wandb(file, summary=True)
     assert told["run_id"] == "agents-own-id"
-    assert told["summary"][sweep["metric"]["name"]] == result.dev["score"]  # type: ignore[index]
+    assert told["summary"][sweep["metric"]["name"]] == result.dev["score"]

@@ -51,7 +51,7 @@ class Watched(Learner):
         self.training_modes: set[bool] = set()
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        self.lrs.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.lrs.append(self.optimizers().param_groups[0]["lr"])
         self.seen.append(batch["labels"][:, 0].tolist())
         self.training_modes |= {module.training for module in self.model.modules()}
         return super().training_step(batch, batch_idx)
@@ -91,14 +91,14 @@ def learner(
         trainer=replace(known.trainer, patience=patience),
         micro_batch_size=micro_batch_size,
     )
-    backbone: Any = Mock(model=model, family=EncoderDecoder(None, None))  # type: ignore[arg-type]
+    backbone: Any = Mock(model=model, family=EncoderDecoder(None, None))
     data: Any = Mock(dev=dev or scores(*range(100)))
     return Watched(settings, backbone, data, StepCounts(epoch=3, warmup=warmup, total=total), **calls)
 
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, **more: Any) -> None:
     batches: Any = TrainingBatches(ROWS, batch_size=4, seed=0)
-    loader: Any = DataLoader(rows(), batch_sampler=batches)  # type: ignore[arg-type]
+    loader: Any = DataLoader(rows(), batch_sampler=batches)
     trainer(max_epochs=epochs, use_distributed_sampler=False, default_root_dir=folder, **more).fit(learner, loader)
 
 
@@ -180,7 +180,7 @@ def test_each_group_follows_the_schedule_with_its_own_rate(tmp_path: Path) -> No
     names = [name for name, _ in surgery.trainable_groups(model).items()]
     assert sorted(names) == ["A", "B", "bias", "layer_norms"]
     fit(tuned, tmp_path, epochs=3)
-    (base, *_) = tuned.optimizers().param_groups  # type: ignore[union-attr]
+    (base, *_) = tuned.optimizers().param_groups
     assert (base["name"], len(base["params"])) == ("base", 8)  # B
     assert tuned.lrs[:5] == pytest.approx([0, 2.5e-3, 5e-3, 7.5e-3, 1e-2])
     last = tuned.dev_curve[-1]

@@ -48,7 +48,7 @@ def test_the_first_lines_have_the_warm_up_and_only_the_first_run_of_a_sweep_prin
     with (tmp_path / "train.log").open("w+") as log:
         steps = StepCounts(epoch=25, warmup=6, total=100)
         Progress(console, log, shows_notes=shown).begin(check.settings(config("profile=demo")), result, steps=steps)
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    printed = console.file.getvalue()
     assert "lr 0.01 after 6 steps of warm-up" in printed
     assert ("note: the rows are few" in printed) == shown
     assert "note: the rows are few" in (tmp_path / "train.log").read_text()

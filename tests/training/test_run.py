@@ -303,10 +303,6 @@ def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], do
     assert f"{folder / 'predictions.jsonl'} does not exist" in said
     with pytest.raises(KronaError, match=r"adapter\.safetensors is damaged or was changed.*overwrite=true"):
         find(folder)
-    content = json.loads((folder / "result.json").read_text())
-    del content["provenance"]["sha256"]  # a file of an earlier version
-    (folder / "result.json").write_text(json.dumps(content))
-    assert find(folder).adapter == folder / "adapter.safetensors"
 
 
 def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
