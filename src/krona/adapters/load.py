@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from transformers import PreTrainedModel
@@ -19,6 +19,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
+from krona.config.suggestions import find_habit
 from krona.messages import KronaError, amount, join_names
 from krona.paths import expand
 from krona.runs.predictions import label_words
@@ -58,6 +59,10 @@ class Trained:
     run: TrainedRun
     model: PreTrainedModel
     family: Family
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise an error that suggests krona's own method for a method of peft or transformers."""
+        raise AttributeError(f"'Trained' object has no attribute {name!r}{find_habit(f'Trained.{name}')}")
 
     @property
     def origin(self) -> Origin:
