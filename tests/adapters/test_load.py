@@ -245,7 +245,7 @@ FORGED: list[tuple[Callable[[Any, Any], Any], str]] = [
         lambda header, note: note.update(seed="one"),
         "`krona_run` in the header of .* is invalid: seed='one' must be a valid integer",
     ),
-    (lambda header, note: note["task"].update(columns=5), "forged.safetensors is invalid: .*columns must be a list"),
+    (lambda header, note: note["task"].update(columns=5), "forged.safetensors is invalid: .*columns=5 must be a list"),
     (lambda header, note: header["branch_config"].update(rank=10**9), "rank=1000000000"),
 ]
 
