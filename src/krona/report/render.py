@@ -18,6 +18,7 @@ from krona.messages import KronaError, visible
 from krona.report import FORMATS, text
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.table import Cell, Column, Note, Report, Row, Table
+from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
@@ -142,6 +143,7 @@ def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any)
         autoescape=template.endswith(".html"), trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"notes": table_notes, **filters}
+    environment.tests["unpacked"] = is_unpacked
     scored = any(table.section for table in report.tables)
     return str(environment.get_template(template).render(
         report=report, text=text, summary=text.summarize(report), closing=[*closing_notes(report)],

@@ -20,6 +20,7 @@ from krona.runs.result import CHECKSUMS
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
+PREFIX = "krona-pack-"  # of temporary folders
 KEPT = ("split", "id", "target", "prediction", "group")  # columns of predictions.jsonl
 LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
 
@@ -88,9 +89,14 @@ def runs_folder(path: Path) -> Path:
     return _unpack(path) if path.name.endswith(ENDING) and path.is_file() else path
 
 
+def is_unpacked(path: Path) -> bool:
+    """Return whether a file is in the temporary folder of a pack, which is removed when the process ends."""
+    return any(part.startswith(PREFIX) for part in path.parts)
+
+
 @cache
 def _unpack(file: Path) -> Path:
-    folder = mkdtemp(prefix="krona-pack-")
+    folder = mkdtemp(prefix=PREFIX)
     atexit.register(shutil.rmtree, folder)
     try:
         with tarfile.open(file) as archive:
