@@ -52,7 +52,11 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
-        """Read the config from the header of an adapter's file. Raises KronaError if the header has no valid config."""
+        """Read the config from the header of an adapter file.
+
+        Raises:
+            KronaError: the header has no valid config.
+        """
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))
@@ -133,8 +137,9 @@ class Adapter:
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
         """Read an adapter from a file.
 
-        Raises KronaError if the file is damaged or is not an adapter, or if, with ``finite``, a tensor contains NaN or
-        infinite values.
+        Raises:
+            KronaError: the file is damaged or is not an adapter, or if, with ``finite``, a tensor contains NaN or
+                infinite values.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
@@ -225,7 +230,11 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch's class. Raises KronaError if the class has no such path."""
+    """Return the dotted path of a branch's class.
+
+    Raises:
+        KronaError: the class has no such path.
+    """
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"The class {branch!r} has no dotted path. Define it at the top level of a module.")
@@ -239,7 +248,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Return ``read(path)`` for a safetensors file. Raises KronaError if the file is missing or cannot be read."""
+    """Return ``read(path)`` for a safetensors file.
+
+    Raises:
+        KronaError: the file is missing or cannot be read.
+    """
     try:
         return read(path)
     except FileNotFoundError as error:

@@ -15,19 +15,19 @@ from krona.runs.result import Result, read_result
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, or an adapter's file with its origin."""
+    """A finished run, or an adapter file with its origin."""
 
     origin: Origin
-    adapter: Path | None  # the adapter's file, or None if the run trained no parameters
+    adapter: Path | None  # the adapter file, or None if the run trained no parameters
     result: Result | None  # None for a file outside of a run's folder
     folder: Path | None = None  # the run's folder
 
 
 def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> TrainedRun:
-    """Return a finished run with its adapter, or an adapter's file with its origin.
+    """Return a finished run with its adapter, or an adapter file with its origin.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter's file.
+        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter file.
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
@@ -60,7 +60,7 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter's file that a path names (a file, or a folder without result.json), or None."""
+    """Return the adapter file that a path names (a file, or a folder without result.json), or None."""
     path = Path(run)
     if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
         path /= file_names.ADAPTER

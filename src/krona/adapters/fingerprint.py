@@ -1,6 +1,6 @@
 """The fingerprint of a backbone: a hash of its weights' names and shapes, and hashes of the frozen weights' values.
 
-An adapter's file contains the fingerprint, so that the adapter is not inserted into another backbone. The values are
+An adapter file contains the fingerprint, so that the adapter is not inserted into another backbone. The values are
 rounded to fp32, bf16 and fp16 before they are hashed. The same backbone in another dtype can therefore be recognised.
 """
 
@@ -29,7 +29,7 @@ class OtherBackboneError(KronaError):
 
 
 class Fingerprint(BaseModel):
-    """The entry of an adapter's file that identifies its backbone."""
+    """The entry of an adapter file that identifies its backbone."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -43,9 +43,10 @@ class Fingerprint(BaseModel):
 
 @torch.no_grad()
 def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Fingerprint | None = None) -> Fingerprint:
-    """Return the fingerprint of the backbone's original weights. Its hashes exclude the values of ``trained``.
+    """Return the fingerprint of the backbone's original weights.
 
-    With ``wanted``, it has only the hash of the most precise rounding that ``wanted`` also has, if there is one.
+    Its hashes exclude the values of ``trained``. With ``wanted``, compute only the hash of the most precise rounding
+    that ``wanted`` also contains, if any.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
@@ -149,9 +150,10 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the dtypes to which the weights can be rounded without a difference from the original weights.
+    """Return the dtypes whose rounding of these weights equals that of the original weights.
 
-    These are all dtypes for fp32, the own dtype for bf16 or fp16, and none for weights of several dtypes.
+    These are all dtypes for fp32 weights, the weights' own dtype for bf16 or fp16, and none for weights of several
+    dtypes.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
@@ -187,6 +189,6 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
 
 
 def _as_words(values: Tensor) -> Tensor:
-    """Return (rows, ROW): the bits of the values as 64-bit integers, padded with zeros at the end."""
+    """Return the bits of the values as 64-bit integers (rows, ROW), padded with zeros at the end."""
     padded = F.pad(values, (0, -len(values) % (ROW * 8 // values.element_size())))
     return padded.contiguous().view(torch.int64).view(-1, ROW)

@@ -1,4 +1,4 @@
-"""Copy the trained weights of a run, an adapter's file or a peft folder into a new run (``init_from``)."""
+"""Copy the trained weights of a run, an adapter file or a peft folder into a new run (``init_from``)."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ NAMED = 3  # a note lists at most this number of tensors
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The trained weights from which a run starts: those of a run, of an adapter's file or of a peft folder."""
+    """The trained weights from which a run starts: those of a run, of an adapter file or of a peft folder."""
 
     source: str  # the value of init_from
 
@@ -33,7 +33,7 @@ class InitialWeights:
 
     @cached_property
     def found(self) -> tuple[str, Path]:
-        """The name, and the adapter's file or the peft folder. Raises `KronaError` if the source was not found."""
+        """The name, and the adapter file or the peft folder. Raises `KronaError` if the source was not found."""
         if os.path.isfile(Path(self.source, CONFIG)):
             return self.source, Path(self.source)
         found = find(self.source)
@@ -63,7 +63,7 @@ class InitialWeights:
     def copy_into(self, model: nn.Module, own: Adapter) -> list[str]:
         """Copy the tensors into the model's own adapter, to the parameters with the same names and shapes.
 
-        Return notes on parameters that were not copied, and on tensors that were not used. Raises KronaError, and
+        Return notes on parameters without a copied value and on unused tensors. Raises KronaError, and
         copies nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
         """
         name, path = self.found

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from krona.adapters.commands.evaluate import Evaluation
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the adapter's file does not record the run's targets
+LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the adapter file does not record the run's targets
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,10 @@ class Trained:
         return export(self.run, to=to, out=Path(out), dtype=dtype, overwrite=overwrite)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Return a split of rows as for `predict`. ``places`` are the locations of the rows for error messages."""
+        """Return rows in the format of `predict` as a split.
+
+        ``places`` are the locations of the rows for error messages.
+        """
         prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
@@ -161,7 +164,7 @@ class Trained:
         return [found[row] for row in range(len(split))]
 
     def count_cut(self, split: Split) -> int:
-        """Return the number of rows that have more tokens than the run's max_source_length, and are therefore cut."""
+        """Return the number of rows that are truncated, because they exceed the run's max_source_length."""
         ids = self.family.sources(split, range(len(split)), longest=None)["input_ids"]
         return sum(len(row) > self.origin.max_source_length for row in ids)
 
@@ -197,7 +200,7 @@ def load(
     """Load the adapter that a run trained, and insert it into its backbone.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter's file.
+        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter file.
         backbone: the folder of the backbone, if the backbone was moved after the run.
         device: the name of a torch device. None means a GPU if one is available.
         outputs: the folder that contains the runs. None means outputs/.
@@ -242,7 +245,7 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
 
 
 def _records(rows: Any) -> Any:
-    """Return the rows of a DataFrame of pandas as a list of dicts, and other rows unchanged."""
+    """Return the rows of a pandas DataFrame as a list of dicts, and other rows unchanged."""
     return rows.to_dict("records") if hasattr(rows, "to_dict") else rows
 
 
@@ -266,5 +269,5 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
 
 
 def quote_columns(columns: Sequence[str]) -> str:
-    """Return the names as a text such as ``'sentence1' and 'sentence2'``."""
+    """Return text such as ``'sentence1' and 'sentence2'``."""
     return join_names([*map(repr, columns)])

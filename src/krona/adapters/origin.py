@@ -1,6 +1,6 @@
 """The origin of a trained adapter: its run, and the task, backbone and settings that are needed to use the adapter.
 
-A run writes the origin into its adapter's file, so that the file can be used without the run's folder.
+A run writes the origin into its adapter file, so that the file can be used without the run's folder.
 """
 
 import json
@@ -32,11 +32,11 @@ class Origin:
     seed: int
     task: Mapping[str, Any]
     backbone: Mapping[str, Any]
-    task_prefix: bool  # true if the text of each row begins with the prefix of the task
+    task_prefix: bool  # whether the text of each row begins with the task's prefix
     max_source_length: int
     precision: str = "32-true"
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split and metric, from 0 to 100
-    targets: Sequence[str] = ()  # of a regression's data; a prediction is at most as long as the longest target
+    targets: Sequence[str] = ()  # the targets of a regression; no prediction is longer than the longest target
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":
@@ -98,7 +98,7 @@ class Origin:
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def as_note(self) -> dict[str, str]:
-        """Return the origin as an entry for the header of the adapter's file, without folders of the data files."""
+        """Return the origin as an entry for the header of the adapter file, without folders of the data files."""
         task = dict(self.task)
         if files := self.task_settings.files:
             task["files"] = {split: Path(file).name for split, file in files.items()}
@@ -106,7 +106,7 @@ class Origin:
 
 
 def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
-    """Return the origin from the notes of an adapter's file, or None if the notes do not contain an origin."""
+    """Return the origin from the notes of an adapter file, or None if the notes do not contain an origin."""
     return Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}") if NOTE in notes else None
 
 

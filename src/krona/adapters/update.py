@@ -90,9 +90,9 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
     """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
-    The factors are exact, because no matrix decomposition is computed. They are the concatenated factors that the
-    ``low_rank()`` of the branches returns. U or V is the identity if r would be larger than a width of the layer, or if
-    a branch has no such factors.
+    The factors are exact, because no matrix decomposition is computed. They concatenate the factors that ``low_rank()``
+    of each branch returns. U or V is the identity if r would be larger than a width of the layer, or if a branch has no
+    such factors.
     """
     pairs = [branch.low_rank() if hasattr(branch, "low_rank") else None for branch in branches]
     if all(pair is not None for pair in pairs):

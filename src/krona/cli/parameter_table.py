@@ -50,7 +50,7 @@ class MethodRow:
     printed_percent: float  # truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest rank of the update of a layer or block; None: the update is not linear
-    file_bytes: int  # of the adapter's file
+    file_bytes: int  # of the adapter file
     multiply_adds: int  # of the matrix products of all unmerged branches, for one token
     launches: int  # kernels that the unmerged branches add to one forward pass
     head_params: int = 0  # of a new head for a task with two classes, which every method trains

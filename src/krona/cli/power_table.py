@@ -80,7 +80,7 @@ def choose_test_sets(
 def find_smallest(
     test_sets: Mapping[str, tuple[Errors, float]], *, seeds: Sequence[int], difference: float | None, assumed: Assumed
 ) -> list[dict[str, Any]]:
-    """Return the smallest difference that the test of reports finds on each task's test set.
+    """Return the smallest difference that the significance test of reports detects on each task's test set.
 
     Args:
         seeds: the numbers of seeds for which the difference is computed. 20 seeds are always added.
@@ -168,7 +168,7 @@ def show(
         cells.append([task, row["metric"], counted, f"{about}{example}", score, discordant, *least, *needed])
     say(
         console,
-        "The smallest true difference that the test of reports finds (power 80 %, level 5 %, two-sided), in points\n",
+        "The smallest true difference in points that the test of the reports detects (power 80 %, level 5 %)\n",
     )
     say(console, table(headings, cells, width=width, left=("task", "metric")))
     say(

@@ -127,7 +127,7 @@ def render_config(options: Namespace) -> str | None:
         The text, or None without these options.
 
     Raises:
-        KronaError: the run would fail with this error. Checks that need the Hub or a class of the user are left out.
+        KronaError: the run would fail with this error. This excludes checks that need the Hub or a user's own class.
     """
     if options.dry_run:
         from krona.sweeps import status
@@ -159,8 +159,8 @@ def render_config(options: Namespace) -> str | None:
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
     """Return whether the method may not fit the backbone, so that it must be inserted as a check.
 
-    The check takes seconds. It is not needed for krona's own methods on the default backbone. The class of a method of
-    the user is not imported before a run starts.
+    The check takes a few seconds. It is not needed for krona's own methods on the default backbone. The class of a
+    user's own method is not imported before a run starts.
     """
     if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
         return False

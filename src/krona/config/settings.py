@@ -31,7 +31,7 @@ class Method:
     label: str | None = None
     """Name in tables and charts; null: ``name``."""
     order: Positive | None = None
-    """Position in tables, and number of the colour in charts; null: after the other methods, by name."""
+    """Position in tables and index of the colour in charts; null: after the other methods, in alphabetical order."""
     source: str = "its own YAML"
     """Origin of the values: a paper, or a table of the KronA paper."""
     branch: str | None = None
@@ -44,7 +44,7 @@ class Method:
     rank_stabilised: bool = False
     """Set ``scaling`` to alpha / √rank instead (rsLoRA)."""
     task_prefix: bool = False
-    """Put the task's name before the source text."""
+    """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
     """nearest: replace kron_factors that do not fit the layers by the nearest shape that fits."""
 
@@ -54,7 +54,7 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    """Name of the model: its name on the Hub, or with ``path`` any name."""
+    """Name of the model on the Hub. With ``path``, any name."""
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
@@ -85,19 +85,19 @@ class Backbone:
 
     @property
     def name_or_path(self) -> str:
-        """The path or, for a model of the Hub, the name."""
+        """The local path, or the name on the Hub."""
         return self.path or self.name
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the model; None for a model of the Hub or a model that is built from ``sizes``."""
+        """The folder of the model; None if it comes from the Hub or is built from ``sizes``."""
         if self.path is None:
             return NANO if self.name == "nano" else None
         return expand(self.path)
 
     @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the tokenizer; None for a tokenizer of the Hub.
+        """The folder of the tokenizer; None if it comes from the Hub.
 
         A model that is built from ``sizes``, with random weights, uses the tokenizer of the backbone nano.
         """
@@ -120,10 +120,11 @@ class Optimizer:
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
-    """Factors of ``lr`` by group of weights: head, layer_norms, or a tensor of the branches, such as A or bias."""
+    """Factors of ``lr`` by weight group: head, layer_norms, or a branch tensor such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 for other run lengths."""
+    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 if the run has another
+    length."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -162,7 +163,7 @@ class Trainer:
     eval_batch_size: Positive
     """Rows in a batch of an evaluation."""
     bucket_by_length: bool = False
-    """Make batches of rows of similar length."""
+    """Group rows of similar length into batches."""
     compile: bool = False
     """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
@@ -221,13 +222,14 @@ class Run:
     init_from: str | None = None
     """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """Save the weights of full fine-tuning: all: always; adapter: never; auto: below 500 MB, if test is scored."""
+    """When to save the weights of full fine-tuning. all: always; adapter: never; auto: below 500 MB, if test is
+    scored."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False
-    """Run again even if the run is done."""
+    """Repeat the run even if it is done."""
     retry: Literal["failed"] | None = None
-    """failed: run a failed run again."""
+    """failed: repeat a failed run."""
     sweep: str | None = None
     """Name of the run's sweep. It does not change the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

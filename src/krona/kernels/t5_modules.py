@@ -1,8 +1,8 @@
 """Faster modules for T5 and Llama: the root-mean-square norm, and dropout on a CPU.
 
-- The norm is used in fp32 with gradients. Its output is bitwise equal to that of transformers, and its gradients are
-  equal up to rounding. It needs five passes over the activations, including the gradient of the weight. PyTorch needs
-  about twelve. In all other cases, the forward function of transformers runs.
+- The fast norm is used only in fp32 with gradients. Its output is bitwise equal to that of transformers, and its
+  gradients are equal up to rounding. It needs five passes over the activations, including the gradient of the weight.
+  PyTorch needs about twelve passes. In all other cases, the forward function of transformers runs.
 - The dropout splits each random word of 64 bits into four numbers of 16 bits. PyTorch draws at least 64 bits for each
   number, in one thread. With the same seed, the masks differ from those of PyTorch. The probability is exact to 2⁻¹⁶.
 
@@ -24,7 +24,10 @@ ROWS = 8  # the rows of a block in `weighted_sum`; larger blocks have a larger r
 
 
 def under_functorch() -> bool:
-    """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active. It cannot transform `NormStep`."""
+    """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active.
+
+    Such transforms do not support `NormStep`.
+    """
     return bool(torch._C._are_functorch_transforms_active())
 
 

@@ -44,7 +44,7 @@ A branch may also have these members:
     training with the matrix that ``needs`` names: ``"weight"`` is the layer's weight (d_out, d_in), ``"gradient"`` is
     the gradient of the loss by this weight, and ``"covariance"`` is the covariance (d_in, d_in) of the layer's inputs.
     The gradient and the covariance are computed from the first ``init_rows`` training rows. If ``needs`` is None,
-    ``prepare`` is not called. An adapter's file and a checkpoint also contain the buffers of a branch, so that the
+    ``prepare`` is not called. An adapter file and a checkpoint also contain the buffers of a branch, so that the
     values are computed only once.
 ``norm_change(W)``
     Return ‖W + ΔW‖² - ‖W‖² for each row of the layer's weight W (d_out, d_in), without computing the update ΔW, or None

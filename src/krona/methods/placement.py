@@ -18,7 +18,7 @@ Position = Literal["parallel", "sequential", "before"]
 class Placement:
     """The options of a method's YAML file for the insertion of branches, as arguments of `krona.surgery.insert`.
 
-    The options select the modules that get a branch, and the weights of the backbone that are also trained.
+    The options select the modules that get a branch, and the backbone weights that are also trained.
     """
 
     target_modules: list[str] = field(default_factory=list)
@@ -28,11 +28,11 @@ class Placement:
     inner_residual: bool = True
     """Whether the output of a sequential or before branch is added to its input, or replaces it."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
-    """The number of branches at each target module."""
+    """Number of branches at each target module."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Share p of a branch's input that is dropped in training. The rest is multiplied by 1/(1-p)."""
+    """Dropout probability p of a branch's input in training. The rest is multiplied by 1/(1-p)."""
     magnitude: bool = False
-    """Whether to train the norm of each row of the merged weight, as DoRA does."""
+    """Whether to train the norm of each row of the weight separately, as DoRA does."""
     train_layer_norms: bool = True
     """Whether to train the weights of the normalisation layers too."""
     train_backbone: bool = False
@@ -62,7 +62,7 @@ class InsertOptions(Placement):
             raise KronaError(f"method.{key}={values[str(key)]!r} is invalid: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options for an adapter's file. They include ``head`` and ``dropout`` only if they are set."""
+        """Return the options for an adapter file. They include ``head`` and ``dropout`` only if they are set."""
         return {key: value for key, value in vars(self).items() if key not in ("head", "dropout") or value}
 
 

@@ -24,7 +24,7 @@ class VeRA(nn.Module):
         rank: the rank of A and B.
         d_initial: the initial value of all numbers in d.
         seed: the random seed of A and B. Layers with equal widths share A and B. A and B are not counted as
-            parameters and are not saved in an adapter's file.
+            parameters and are not saved in an adapter file.
     """
 
     peft_type = "VERA"

@@ -42,7 +42,7 @@ from krona.safe_files import write_text
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
-OTHER_TRAINING = "Rows with other training settings or other data, which their labels name, are compared with nothing."
+OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
 # A report of more than MAX_RUNS runs shows only the best rows, because each cell is resampled and compared.
 MAX_RUNS = 5_000
@@ -66,9 +66,9 @@ def build_report(
 
     Args:
         outputs: folders with runs. The report lists the files in these folders that cannot be read.
-        table: a table of the paper. The report has the runs of its plan, which are those of the sweep ``tableN``.
-        sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. Without both, the report
-            covers all runs.
+        table: a table of the paper. The report contains its planned runs, those of the sweep ``tableN``.
+        sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. If neither is given, the
+        report covers all runs.
         format: a key of `krona.report.render.FORMATS`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the report has only these runs. None means all runs.
@@ -135,7 +135,7 @@ def collect(
         report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
     _add_paper_table(report, layout)
     if table is not None and others:
-        text = f"{amount(others, 'run')} of other commands could be shown in this table. To see all runs:"
+        text = f"{amount(others, 'run')} of other commands would also fit into this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
     return report
 
@@ -174,7 +174,7 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
 def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str, list[Note]]:
     """Return the runs of a section that are shown, the split whose scores are shown, and notes on the other runs.
 
-    If some runs have test scores, the others are left out. If no run has test scores, as in a search for learning
+    If some runs have test scores, omit the others. If no run has test scores, as in a search for learning
     rates, the split is dev, except in a table of the paper.
     """
     scored = runs[runs.result.map(lambda result: bool(result.config.get("score_test", True)))]
@@ -264,8 +264,9 @@ class _TableBuilder:
 def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
     """Return the rows of a section's runs in the table's order, and a note for each method and task with variants.
 
-    The rows have no cells yet. Variants are groups of runs that differ in a setting other than the seed. If a method
-    has several variants on a task, each has its own row, which variants of other tasks with equal settings share.
+    The rows do not have cells yet. Variants are groups of runs that differ in a setting other than the seed. If a
+    method has several variants on a task, each has its own row, which variants of other tasks with equal settings
+    share.
     """
     rows: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
     notes: list[str] = []
@@ -294,7 +295,7 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
 
 
 def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the runs of each variant. If some variants have finished runs, the others are left out.
+    """Return the runs of each variant. If any variant has finished runs, omit the variants without finished runs.
 
     A run that ended before it recorded fingerprints of its data belongs to a variant with the same other settings.
     """
@@ -318,7 +319,7 @@ def _by_size(key: str, value: str) -> tuple[str, float, str]:
 
 
 def name_row(layout: Layout, row: Row) -> None:
-    """Set the label of a row, and its differing settings as text. A shape of A is the shape that was used."""
+    """Set the label of a row, and its differing settings as text. For A, this is the shape that the layers use."""
     first = next(iter(row.first.values()), None)
     used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)
     row.label = layout.label(row.key)
@@ -374,7 +375,7 @@ def _missing_note(layout: Layout, table: Table) -> list[Note]:
 
 
 def _add_paper(row: Row, layout: Layout) -> None:
-    """Add the paper's numbers to the cells of comparable runs. In the column of parameters, show no difference."""
+    """Add the paper's numbers to the cells of comparable runs. The parameter column shows no difference."""
     if layout.paper is None or row.settings:
         return
     for key, cell in row.cells.items():

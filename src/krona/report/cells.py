@@ -32,7 +32,7 @@ Examine = Callable[[Path], Examined]
 def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: int | None = None) -> Cell | None:
     """Return a cell with the mean score of the finished runs of a row on one task, or None if no run is finished.
 
-    The predictions of the first ``seeds`` runs are read. None means all runs.
+    Read only the predictions of the first ``seeds`` runs. None means all runs.
     """
     if runs is None or (done := runs[runs[split].notna()].sort_values("seed", kind="stable")).empty:
         return None
@@ -75,10 +75,10 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
 
 
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
-    """Return the difference of each pair of cells that can be tested, by their positions (i, j) with i < j.
+    """Return the difference of each testable pair of cells by their positions (i, j) with i < j.
 
-    The cells must have the metrics and the test set of the first. If some have several seeds, those with one seed are
-    left out, because a test of methods needs several seeds.
+    The cells must have the metrics and the test set of the first. If some cells have several seeds, cells with one seed
+    are excluded, because a test of methods needs several seeds.
     """
     tested = [place for place, one in enumerate(cells) if one.sample and one.test_set == cells[0].test_set]
     if any(cells[place].of_methods for place in tested):
@@ -136,8 +136,8 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
 def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
     """Mark the best of the rows of each column, and the rows that are not significantly worse.
 
-    Holm's correction covers all pairs of rows in all columns. A row with too many invalid predictions is not tested,
-    because it failed.
+    Holm's correction covers all pairs of rows in all columns. A row with too many invalid predictions counts as failed
+    and is not tested.
     """
     found: dict[tuple[Row, Row, str], Difference] = {}
     tops: dict[str, Row] = {}
@@ -162,8 +162,8 @@ def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
     """Return the rows that are compared on a task: the largest group of rows with equal training.
 
-    `differing_training` defines equal training. Of equally large groups, those in the paper's setting and with the
-    longest training are returned. Rows that train nothing belong to every group.
+    `differing_training` defines equal training. If several groups have this size, prefer the paper's setting, and then
+    the longest training. Rows without training belong to every group.
     """
     with_runs = [row for row in rows if task in row.first]
     untrained = [row for row in with_runs if _length(row, task)[-1] == 0]
@@ -191,7 +191,10 @@ def _length(row: Row, task: str) -> list[float]:
 
 
 def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
-    """Return the rows that are not compared on some task. Add what differs in their training to their settings."""
+    """Return the rows that are not compared on at least one task.
+
+    Add the differences in their training to their settings.
+    """
     found: dict[Row, None] = {}
     for task in tasks:
         compared = comparable_rows(rows, task)

@@ -50,7 +50,7 @@ NAMES = {RATE: "learning rate", ROWS: "training rows"}
 
 @dataclass(frozen=True)
 class Look:
-    """The style of a row: its colour on light and on dark pages, its mark, and the dashes of its line."""
+    """The style of a row: its colours on light and dark pages, its marker, and its line style."""
 
     light: str
     dark: str
@@ -59,7 +59,7 @@ class Look:
 
     @property
     def sign(self) -> str:
-        """The mark as a character for a legend."""
+        """The marker as a character for a legend."""
         return MARKS.get(self.mark, "×")
 
 
@@ -201,8 +201,8 @@ class Scored:
 def score_axis(label: str, points: Sequence[Point]) -> Axis:
     """Return an axis that fits the scores of the points and their intervals. Its ends differ by at least 1.
 
-    A single score far below all others is left out, so that the differences between the others are visible. An interval
-    beyond 100 does not extend the axis.
+    The axis excludes a single score far below all others, so that the differences between the others stay visible. An
+    interval beyond 100 does not extend the axis.
     """
     scores = sorted(point.y for point in points)
     far = len(scores) > 3 and scores[1] - scores[0] > FAR * (scores[-1] - scores[1])
@@ -256,14 +256,14 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
 
 
 def explain_lines(rows: Sequence[Scored]) -> str:
-    """Return a text that explains the line at each score of a chart."""
+    """Return a text that explains the interval line of each score in a chart."""
     over_seeds = {row.cell.seed_interval is not None for row in rows if row.interval}
     texts = {True: OVER_SEEDS, False: OVER_ROWS}
     return "; ".join(f"lines: {texts[one]}" for one in sorted(over_seeds, reverse=True))
 
 
 def explain_rows(rows: Sequence[Scored]) -> str:
-    """Return a text that explains the lines and the ring of the chart with a row for each score."""
+    """Return a text that explains the lines and the ring in the chart that has a row for each score."""
     words = [f"upper line: {OVER_SEEDS}"] if any(row.cell.seed_interval for row in rows) else []
     if any(row.cell.test_interval for row in rows):
         words.append(f"{'lower ' if words else ''}line: {OVER_ROWS}")
@@ -309,7 +309,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
     words = [explain_lines(list(spent))]
     if front:
         words.append(
-            "filled, joined marks: the Pareto front, on which scores that are tied with the best count as equal"
+            "filled, joined marks: the Pareto front; scores that are not significantly worse count as equal to the best"
         )
     return _against(cost, column, series, detail="; ".join(filter(None, words)), front=ends)
 
@@ -351,7 +351,7 @@ def _against(
 
 
 def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return a chart of the dev score by epoch, if a row has several epochs. Bands show the seeds' range."""
+    """Return a chart of the dev score by epoch, if a row has several epochs. Bands show the range over seeds."""
     best = sorted(rows, key=lambda row: -row.score)[:MAX_LINES] if column.kind == "task" else []
     lines = {row: _epoch_points(row) for row in rows if row in best}
     series = [
@@ -455,8 +455,8 @@ def _setting_value(run: object, setting: str) -> float | None:
 def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
     """Return k, the expected best dev score of k random trials, and the expected test score of the best, for each k.
 
-    Each point of the curve counts as one trial. The test score is None if a trial has no test score. By Eq. 8 of Dodge
-    et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th trial with
+    Each point of the curve is one trial. The test score is None if one of the trials has no test score. By Eq. 8 of
+    Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th trial with
     probability (i/n)^k - ((i-1)/n)^k.
     """
     ranked = sorted(points, key=lambda point: point.score)

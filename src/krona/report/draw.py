@@ -169,7 +169,7 @@ def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
 
 
 def _draw_names(axes: Any, series: Sequence[Series]) -> None:
-    """Write the name of each line to the right of its end. Names that would overlap are moved up."""
+    """Write the name of each line to the right of its end. Move a name up if it would overlap with another."""
     low, high = axes.get_ylim()
     step = NAME_HEIGHT * (high - low)
     last = low - step
@@ -179,7 +179,10 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 
 
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
-    """Write labels next to their points, towards the middle of the chart. A label that would overlap is left out."""
+    """Write labels next to their points, towards the middle of the chart.
+
+    Omit a label that would overlap with another.
+    """
     low, high = axes.get_ylim()
     last = high + (high - low)
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
@@ -208,10 +211,10 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
 
 
 def to_svg(figure: Any, title: str) -> str:
-    """Return a matplotlib figure as an SVG element. Equal figures give the same text.
+    """Return a matplotlib figure as an SVG element. Equal figures give identical text.
 
-    An artist whose ``gid`` is a `tooltip` gets this tooltip. The page contains the CSS of the element. The ``title`` is
-    for screen readers.
+    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The page contains the CSS of the element. The
+    ``title`` is for screen readers.
     """
     from matplotlib.text import Text
 

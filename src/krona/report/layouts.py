@@ -1,4 +1,4 @@
-"""The layouts of tables: the rows and columns of the tables of the paper, of a sweep and of all runs."""
+"""The layouts of tables: their rows and columns, for tables of the paper, a sweep, or all runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,18 +20,18 @@ class Layout:
     axis: str  # heading of the first column
     row: Callable[[Result], str | None]  # the key of a run's row; None if the run does not belong to the table
     command: str  # the command that starts the runs of the table
-    labels: Mapping[str, str] = field(default_factory=dict)  # of rows that are not methods, by the key of the row
+    labels: Mapping[str, str] = field(default_factory=dict)  # labels of rows that are not methods, by row key
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
     beside: str | None = None  # another split, whose scores are shown but not compared
-    quantity: str = "score"  # "score"; with another value the cells are times
+    quantity: str = "score"  # "score"; with any other value, the cells show times
     average: bool = True  # add the mean over tasks
     extras: tuple[str, ...] = ()  # more columns, from `krona.report.costs.QUANTITIES`
     by_shape: bool = False  # the rows are shapes of A
     paper: PaperTable | None = None
     sweep: str | None = None  # the sweep whose runs are shown
-    baseline: str = "lora"  # the method with which the summary over tasks compares the others
+    baseline: str = "lora"  # the reference method of the summary over tasks
     notes: tuple[str, ...] = ()
 
     def label(self, row: str) -> str:

@@ -113,8 +113,8 @@ def _subset(result: Result) -> tuple[Any, ...]:
 def recorded_defaults(results: Iterable[Result]) -> Defaults:
     """Return the default values of the arguments of each method's class, as far as the results record them.
 
-    A result that was written before an argument existed has no value of it. The value is then the default that later
-    results of the same class record. An argument of which results record several defaults is left out.
+    A result that is older than an argument has no value for it. The value is then the default that later results of the
+    same class record. Omit an argument if the results record different defaults of it.
     """
     found: dict[str, dict[str, list[Any]]] = {}
     for result in results:
@@ -138,7 +138,7 @@ def describe_settings(result: Result, defaults: Defaults) -> Settings:
 
 
 def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
-    """Return a run's settings. If ``drawn``, the seed of the run also draws its subset of the training rows."""
+    """Return a run's settings. If ``drawn``, the run's seed also determines its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
     recorded = result.provenance.get("method_defaults") or {}
     config["method"] = {**defaults[_method_class(result)], **recorded, **config["method"]}
@@ -211,7 +211,7 @@ def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, re
 
 
 def first_run(runs: pd.DataFrame) -> Any:
-    """Return a run whose settings stand for all of these runs. A finished run is preferred."""
+    """Return a run whose settings represent all of these runs, a finished run if possible."""
     found = [*runs.run]
     return next((run for run in found if run.done), found[0])
 
@@ -223,9 +223,9 @@ def has_prefix(run: Any) -> bool:
 
 
 def differing_settings(runs: Iterable[Any]) -> list[str]:
-    """Return the keys of the settings in which runs differ. A missing value counts as a value.
+    """Return the keys of the settings in which runs differ. A missing value differs from every other value.
 
-    If the settings of the config already distinguish all variants, the keys of `CONTENT` are left out.
+    If the config settings already distinguish all variants, omit the keys of `CONTENT`.
     """
     every = [*{run.variant: run.settings for run in runs}.values()]
     keys = dict.fromkeys(key for settings in every for key in sorted(settings) if key not in HIDDEN)

@@ -24,7 +24,7 @@ OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a r
 class RunState:
     """A run and its state, with its result and its error message if there are any."""
 
-    run_id: str  # or the overrides of a run whose config is wrong
+    run_id: str  # or the overrides of a run with an invalid config
     state: State
     result: Result | None = None
     error: str | None = None
@@ -51,7 +51,10 @@ class RunFolder:
         return read_result(self.result)
 
     def is_written_by_krona(self) -> bool:
-        """Return whether result.json begins as krona writes it, with this folder's name. The rest may be damaged."""
+        """Return whether result.json begins as krona writes it, with this folder's name.
+
+        The rest of the file may be damaged.
+        """
         try:
             with self.result.open(encoding="utf-8", errors="replace") as file:
                 head = file.read(1000)
@@ -130,8 +133,8 @@ class RunFolder:
     def clean(self, *, done: bool) -> list[Path]:
         """Claim the run, remove its `leftovers`, and return the paths of the removed files.
 
-        No file is removed if a live process has claimed the run. Recent files stay, because they may belong to a
-        process that is taking over the run.
+        Remove nothing if a live process has claimed the run. Keep recent files, because they may belong to a process
+        that is taking over the run.
 
         Raises:
             KronaError: the folder can't be written to, or is a symbolic link.
@@ -207,8 +210,8 @@ def _with_name(folder: Path) -> Path:
 def find_run(outputs: Path, name: str) -> RunFolder:
     """Return the folder of a run. Raise `KronaError` if no run has this name, or if several runs have it.
 
-    ``name`` is a run id, the path of a run's folder or of its result.json, or the beginning of a run id. This order
-    decides if a name has several of these meanings.
+    ``name`` is a run id, the path of a run's folder or of its result.json, or the beginning of a run id. If a name has
+    several of these meanings, the first one in this order applies.
     """
     given = Path(name)
     with suppress(OSError):  # the name is too long for a path, or the folder can't be read
@@ -249,7 +252,7 @@ def require_out(path: Path) -> None:
 
 
 def require_new(path: Path, *, overwrite: bool, source: str | None = None) -> None:
-    """Do the checks of `require_out`. Also raise `KronaError` if the file exists and ``overwrite`` is false.
+    """Check an output path as `require_out` does, and raise `KronaError` if the file exists without ``overwrite``.
 
     ``source`` is the input file of the command, which the output must not replace.
     """

@@ -27,7 +27,7 @@ TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 class ScoreMessage:
     """A message on a score."""
 
-    text: str  # without a full stop
+    text: str  # without a final full stop
     warns: bool = True  # the message is a warning, and tables mark the score
     unlearned: bool = False  # the model did not learn the task, so that longer training may help
     invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
@@ -68,7 +68,7 @@ def examine(result: Result, folder: Path) -> Examined:
 
 
 def examine_file(path: Path) -> Examined:
-    """Do the work of `examine` for the run of a result.json.
+    """Apply `examine` to the run of a result.json.
 
     Raises:
         KronaError: the file was removed, or is damaged.
@@ -77,7 +77,7 @@ def examine_file(path: Path) -> Examined:
 
 
 def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:
-    """Return the messages on a run, one per line. A warning begins with ``!``. Advice may follow the last one.
+    """Return the messages on a run, one per line. A warning begins with ``!``. The last line may give advice.
 
     ``messages`` are those that `examine` returns by split.
     """
@@ -90,7 +90,7 @@ def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]
 
 
 def advice(result: Result) -> str:
-    """Return a text that recommends changes of the settings after a run that did not learn its task."""
+    """Recommend changes to the settings of a run that did not learn its task."""
     if not result.trainable_params and not result.head_params:
         return "No parameters were trained"
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
@@ -168,7 +168,10 @@ def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
 
 
 def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
-    """Yield a message for each data source with skipped rows. Splits with equal skipped rows share a source."""
+    """Yield a message for each data source with skipped rows.
+
+    Splits with the same skipped rows come from the same source.
+    """
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -195,7 +198,7 @@ def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float 
 
 
 def _label_name(text: str, task: Mapping[str, Any]) -> str:
-    """Return a target with its label's name, such as ``"1" (equivalent)``. A number stays as it is."""
+    """Return a target with its label's name, such as ``"1" (equivalent)``. A number is returned unchanged."""
     words = label_words(task)
     if not words:
         return text

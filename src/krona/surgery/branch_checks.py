@@ -70,7 +70,7 @@ def _begin_check(model: nn.Module, inputs: Any) -> None:
     if trains and not state.adapters[str(state.active)].prepared:
         raise KronaError(
             "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
-            "training, or load the values from an adapter's file."
+            "training, or load the values from an adapter file."
         )
     if state.is_checked:
         return

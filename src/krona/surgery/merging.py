@@ -22,8 +22,8 @@ def merge(model: nn.Module) -> None:
     """Merge the active adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
-    A layer in 4 bits is replaced by a linear layer in the dtype that it had before it was quantised. Quantising the
-    merged weight again would remove most of the update.
+    A 4-bit layer is replaced by a linear layer in the dtype before quantisation. Quantising the merged weight again
+    would remove most of the update.
 
     Raises:
         KronaError: no adapter is active, a branch cannot be merged into a weight, or an adapter is already merged. The
@@ -116,7 +116,7 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
 
 
 def require_own_weight(adapted: Adapted, name: str) -> None:
-    """Raise an error if an adapter is merged into the layer of a branch whose update depends on the layer (HiRA).
+    """Raise an error if the update of a branch depends on the layer's weight (HiRA) and an adapter is merged into it.
 
     Raises:
         KronaError: the layer has a merged weight.

@@ -23,7 +23,7 @@ def is_prepared(model: nn.Module) -> bool:
 
 
 def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    """Return the loss that a model of transformers computes for a batch."""
+    """Return the loss that a transformers model computes for a batch."""
     loss: Tensor = model(**batch).loss
     return loss
 
@@ -32,7 +32,8 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
 
     Call this function after `insert` and before training. It does nothing if the branches have their values already,
-    for example from an adapter's file. The model is in eval mode meanwhile, so equal batches give equal values.
+    for example from an adapter file. The model is in eval mode during the computation, so equal batches give equal
+    values.
 
     Args:
         batches: batches of one row each, in the order of the training. The first ``init_rows`` are used. Batches of

@@ -19,7 +19,7 @@ class Insertion:
 
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
-    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
+    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
     reversible: bool = True  # the originals of the backbone's weights that train are kept
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name

@@ -54,7 +54,7 @@ class Axis:
     steps: Steps | None = None  # of a search in steps; None for a range
 
     def suggest(self, trial: Any) -> list[str]:
-        """Let the study choose a value, and return its overrides. A resumed trial keeps its value."""
+        """Let the study choose a value, and return the overrides that set it. A resumed trial keeps its value."""
         if hasattr(self.values, "choices"):
             value = trial.suggest_categorical(self.key, self.values.choices)
         else:
@@ -114,7 +114,7 @@ def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> 
 
 
 def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
-    """Return the axes that the user's overrides do not set, each without an ``also`` that the user sets."""
+    """Return the axes that the user's overrides do not set. An ``also`` that the user sets is removed from its axis."""
     free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
     return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
 
@@ -125,7 +125,7 @@ class Search:
 
     study: Any
     name: str
-    typed: Sequence[str]  # the user's overrides: method=krona task=rte
+    typed: Sequence[str]  # the user's overrides, such as method=krona task=rte
     axes: Sequence[Axis]
     outputs: Path
     console: Console
@@ -176,7 +176,8 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
 
     Args:
         config: the config of the runs without the searched values.
-        seed: the seed of the search. The number of trials is added, so that a resumed search draws new values.
+        seed: the seed of the search. The number of existing trials is added to the seed, so that a resumed search draws
+        new values.
 
     Raises:
         KronaError: the study exists with another search space or other settings, or cannot be opened.
@@ -327,7 +328,10 @@ def _normalize(typed: Sequence[str]) -> list[str]:
 
 
 def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
-    """Return the name of each run's study: the default name, and the variant. Raise `KronaError` for equal names."""
+    """Return the name of each run's study: the default name and the variant.
+
+    Raise `KronaError` if two names are equal.
+    """
     names = []
     for run in runs:
         variants = [item.rpartition("/")[2] for item in run if item.startswith("variant=")]

@@ -31,8 +31,8 @@ class Data:
     subset_seed: Seed | None = None
     """Seed of the subset; null: data.seed."""
     skip_bad_rows: bool = False
-    """Leave out malformed rows instead of stopping."""
+    """Skip malformed rows instead of stopping."""
     quoting: Literal["csv"] | None = None
-    """With csv, read the quotes of a TSV file as in a CSV file."""
+    """csv: interpret quotes in a TSV file as in a CSV file."""
     seed: Seed = 42
     """Seed of the split."""

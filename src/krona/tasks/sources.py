@@ -133,7 +133,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a task's files in the download of GLUE or SuperGLUE by part.
+    """Return a task's files in the download of GLUE or SuperGLUE by official part.
 
     They are in ``path`` or in its subfolder, such as RTE.
 

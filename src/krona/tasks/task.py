@@ -85,7 +85,8 @@ class Task(BaseModel):
 
     name: str
     columns: Words
-    """The names of the text columns. An encoder reads the first as one segment, and joins the others to a second."""
+    """The names of the text columns. An encoder reads the first column as one segment, and the others, joined, as a
+    second segment."""
     template: str
     """The source text, in which the text of a column replaces `{column}`. The default is `column: {column} …`."""
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
@@ -99,16 +100,15 @@ class Task(BaseModel):
     Encoders predict numbers, so their targets are not rounded. If the value is null, no target is rounded.
     """
     metrics: Words
-    """The names of the metrics. The epoch with the highest mean of these metrics on dev is chosen."""
+    """The names of the metrics. krona selects the epoch with the highest mean of these metrics on dev."""
     score: Words
     """The metrics whose mean is reported in tables (for MRPC only F1). By default these are all metrics."""
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
     group_columns: Words = ()
-    """The text columns with equal values in the rows of a group, such as the answers to one question.
-
-    A split contains whole groups, and intervals and tests draw groups instead of rows.
+    """Text columns that define groups of rows, such as the answers to one question: rows with equal values form a
+    group. A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
     replace: Mapping[str, str] = Field(default_factory=dict)
     """Maps parts of the texts, such as the markup `<br>`, to their replacements, in this order."""
@@ -291,7 +291,7 @@ class Task(BaseModel):
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """Return the mean of all metrics, from 0 to 100. The epoch with the highest mean on dev is chosen."""
+        """Return the mean of all metrics, from 0 to 100. krona selects the epoch with the highest mean on dev."""
         return sum(scores[name] for name in self.metrics) / len(self.metrics)
 
     def table_score(self, scores: Mapping[str, float]) -> float:

@@ -75,7 +75,7 @@ class WandbLogger(loggers.WandbLogger):
         )
 
     def open(self) -> str:
-        """Start the W&B run, offline if the server fails. Return a line that tells the user where the logs are."""
+        """Start the W&B run, offline if the server fails. Return a message with the location of the logs."""
         os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten lines
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # error reports would wait for the server at exit
         # If the disk is full, W&B cannot write debug.log. Without this setting, each failed write prints a traceback.
@@ -127,7 +127,7 @@ class WandbLogger(loggers.WandbLogger):
             self.experiment.log_artifact(str(run.adapter), name=f"adapter-{self.version}", type="adapter")
 
     def finalize(self, status: str) -> str | None:  # type: ignore[override]
-        """End the W&B run. Return a line if values are still on this machine."""
+        """End the W&B run. Return a message if some values have not been uploaded yet."""
         run = self._experiment
         if run is None:
             return None
@@ -142,7 +142,7 @@ class WandbLogger(loggers.WandbLogger):
 def sync_command(run: Any, *, resumed: bool) -> str:
     """Return the command that uploads the local files of a W&B run.
 
-    A resumed run has an offline folder of each of its processes, which W&B uploads in the order of their start.
+    A resumed run has one offline folder for each of its processes. W&B uploads them in the order in which they started.
     """
     own = Path(run.dir).parent
     if not own.name.startswith("offline"):

@@ -1,4 +1,4 @@
-"""Write the checkpoint of an epoch atomically, and find the damage of a checkpoint.
+"""Write the checkpoint of an epoch atomically, and detect damaged checkpoints.
 
 `krona.training.learner.Learner` decides what a checkpoint contains.
 """
@@ -35,14 +35,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """Return a description of what is wrong with a checkpoint file.
+    """Return a description of the damage in a checkpoint file.
 
     Return None if the file can be read and the checksums (CRC) of all its parts are correct.
     """
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             if (damaged := parts.testzip()) is not None:
-                return f"its part {damaged} does not match its checksum"
+                return f"the checksum of its entry {damaged} is wrong"
         content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
         missing = [key for key in KEYS if key not in content]
     except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code

@@ -53,16 +53,16 @@ class Job:
 class JobSpec:
     """The specification of a job."""
 
-    config: Mapping[str, Any]  # composed from the user's command, so it can name any class
+    config: Mapping[str, Any]  # composed from the user's own command, so it may name any class
     stored: Mapping[str, Any] = field(default_factory=dict)  # the config without secrets; empty: ``config``
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
     shows_notes: bool = True  # print the notes when the run starts
-    overrides: Sequence[str] | None = None  # of the command of this one run, which torchrun can start
+    overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
-    # This function gets the LightningModule after each epoch, when its checkpoint exists. It can raise `Interrupted`.
+    # Called with the LightningModule after each epoch, once its checkpoint is saved. It may raise `Interrupted`.
     after_epoch: Callable[[Any], None] | None = None
 
     @cached_property
@@ -75,7 +75,7 @@ class JobSpec:
 
     @property
     def overwrites(self) -> bool:
-        """Whether a finished run is repeated. A job that SLURM has requeued resumes its run instead."""
+        """Whether to repeat a finished run. A job that SLURM has requeued resumes its run instead."""
         return self.settings.overwrite and not is_requeued()
 
     @cached_property
@@ -125,7 +125,10 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
 
 
 def _find_factors(settings: Run) -> Any:
-    """Return the factor shapes on the backbone's layers, so that two shapes that become the same shape are one run."""
+    """Return the factor shapes on the backbone's layers.
+
+    Shapes that become equal on this backbone belong to one run.
+    """
     factors = settings.method.branch_config["kron_factors"]
     if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
         return factors
@@ -173,7 +176,7 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 
 
 def code_change(result: Result) -> list[str]:
-    """Return a message if the code has changed since a run."""
+    """Return a message if the code has changed since this run."""
     code, then = code_version()["git_code"], result.provenance.get("git_code")
     if code is None or code == then:
         return []
@@ -181,7 +184,7 @@ def code_change(result: Result) -> list[str]:
 
 
 def code_notes(spec: JobSpec) -> list[str]:
-    """Return notes about code that has changed since this run was interrupted, or since an equal run of other code."""
+    """Return notes on code changes since this run was interrupted, or since a run with the same config."""
     notes = []
     earlier, code = spec.run.state(ignore_claim=True).result, code_version()["git_code"]
     if earlier is not None and code is not None and (then := earlier.provenance.get("git_code")) not in (None, code):

@@ -39,8 +39,8 @@ def run_job(spec: JobSpec, console: Console) -> Job:
     1, torchrun replaces this process, or in a multirun becomes its child process.
 
     Raises:
-        KronaError: the config is invalid, so that the run was not started and no files were written. Or the run
-            stopped because its folder can't be written to, or because another process took over the run.
+        KronaError: the config is invalid, in which case the run is not started and no file is written; the run's folder
+        is not writable; or another process took over the run.
         Interrupted: a signal or ``spec.after_epoch`` stopped the run. The run's result.json records the interrupt.
     """
     trainer = spec.settings.trainer
@@ -268,7 +268,7 @@ def _new_result(spec: JobSpec) -> Result:
 
 
 def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: str | None) -> None:
-    """Record that a run ended before it was done. If its training was complete, its scores are removed again."""
+    """Record that a run ended early. If its training was complete, remove its scores again."""
     result.status, result.error = status, error
     result.dev = result.test = None
     result.provenance["finished"] = now()

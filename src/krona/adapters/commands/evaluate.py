@@ -29,19 +29,19 @@ SOURCE_KEYS = ("kind", "path", "name", "revision")  # the settings of the data t
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
-    """The rows on which a run is scored."""
+    """The choice of the rows on which to score a run."""
 
     task: str | None = None  # the name of a task (a file of conf/task); None means the task of the run
     data: str | None = None  # the folder of the GLUE download, "hub" or "sample"; None means the data of the run
     split: str = "test"  # dev, test or train as a run splits the data, or an official split (validation, …)
     source: str | None = None  # a file with the task's columns and labels, which replaces the task's data
     mapping: Sequence[str] = ()  # pairs RUN_LABEL=TASK_LABEL
-    overrides: Sequence[str] = ()  # of the run's data, such as ``data.skip_bad_rows=true``
+    overrides: Sequence[str] = ()  # overrides of the run's data settings, such as ``data.skip_bad_rows=true``
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of a run on some rows."""
+    """The scores of a run on the chosen rows."""
 
     run_id: str
     task: str
@@ -50,9 +50,9 @@ class Evaluation:
     score: float  # the mean of the task's metrics, as in krona's tables
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
-    no_label: int  # the number of predictions that are not a label or, for a regression, not a number
+    no_label: int  # the number of predictions that are not labels or, for a regression, not numbers
     kind: str  # "labels", or "numbers" for a regression
-    notes: Sequence[str]  # messages on skipped rows, and on data that have changed since training
+    notes: Sequence[str]  # messages about skipped rows, and about data that have changed since training
 
     def lines(self) -> list[str]:
         """Return the evaluation as lines of text."""
@@ -123,7 +123,7 @@ def evaluate(
 ) -> Evaluation:
     """Return the scores of a run, and write the source, target and prediction of each row to a .jsonl file.
 
-    With the batch size of the run (None), the predictions are equal to the run's own predictions, even in bf16.
+    With the run's batch size (None), the predictions equal those of the run, even in bf16.
     """
     from krona.metrics.scores import score_by_evaluate
 
@@ -165,7 +165,10 @@ def evaluate(
 
 
 def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
-    """Return the task and the data settings of the rows. Other data are split like the data of the run."""
+    """Return the task and the data settings of the rows.
+
+    Data from another source are split in the same way as the run's data.
+    """
     run_task, name = found.origin.task_settings, rows.task
     own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
     if name is None and rows.data not in (None, "sample"):

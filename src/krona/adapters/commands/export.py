@@ -1,4 +1,4 @@
-"""`krona export`: write a trained model or adapter in a form for other programs, and check the result."""
+"""`krona export`: write a trained model or adapter in a format for other programs, and check the result."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def export(
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
 
     Raises:
-        KronaError: the form does not support the method, or the folder exists. Incomplete folders are removed.
+        KronaError: the format does not support the method, or the folder exists. Incomplete folders are removed.
     """
     if to not in FORMS:
         raise KronaError(
@@ -105,10 +105,10 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
     The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export, in which a marker
-    file lists all files. What killed exports to ``out`` left is removed.
+    file lists all files. Files that killed exports to ``out`` left behind are removed.
 
     Raises:
-        KronaError: ``out`` contains other files, or must not be replaced. Nothing is changed in this case.
+        KronaError: ``out`` contains other files, or must not be replaced. No file is then changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
@@ -225,7 +225,7 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
 
 
 def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
-    """Return the model with the adapter as krona reads it, and the model as peft reads it."""
+    """Return the model with the adapter as loaded by krona, and as loaded by peft."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
     read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))

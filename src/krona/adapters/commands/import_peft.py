@@ -1,4 +1,4 @@
-"""`krona import`: convert a peft folder to an adapter's file of krona."""
+"""`krona import`: convert a peft folder to krona's adapter file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,11 +20,11 @@ from krona.runs.folder import require_new
 def import_peft(
     folder: Path, out: Path, *, overrides: Sequence[str], backbone: str | None, overwrite: bool
 ) -> list[str]:
-    """Convert a peft adapter to an adapter's file of krona, and return lines for the user. The backbone is loaded.
+    """Convert a peft adapter to krona's adapter file, and return messages for the user. This loads the backbone.
 
     Args:
-        overrides: the task and the backbone, in the syntax of train.py. A folder that krona exported needs none,
-            because it contains krona.json.
+        overrides: the task and the backbone, in the syntax of train.py. A folder that krona exported needs no
+        overrides, because it contains krona.json.
         backbone: the folder of the backbone, if the path in krona.json is wrong.
 
     Raises:

@@ -25,10 +25,10 @@ from krona.surgery.wrapper import Adapted
 
 
 def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
-    """Return the content of a run's adapter or of an adapter's file, as ``krona inspect --json`` prints it.
+    """Return the content of a run's adapter or of an adapter file, as ``krona inspect --json`` prints it.
 
     The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
-    If neither exists, ``missing`` contains the reason, and ``places`` is empty.
+    If neither exists, ``missing`` contains the reason and ``places`` is empty.
 
     Args:
         backbone: the folder of the backbone, if it was moved after the run.
@@ -92,7 +92,7 @@ def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
 
 
 def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
-    """Return the measures of the whole update and of each adapted module, and notes on them."""
+    """Return the measurements of the whole update and of each adapted module, and notes on them."""
     learned = run and run.result and run.result.learned
     measured = learned["by_place"] if learned else {}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
@@ -112,7 +112,7 @@ def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
 
 
 def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and the measures of the update at a module, and notes on what they include."""
+    """Return the sizes and measurements of a module's update, and notes on what they include."""
     own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
     d_in, d_out = widths_at(adapted, "default")
     place: dict[str, Any] = {

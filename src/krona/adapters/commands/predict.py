@@ -44,7 +44,7 @@ def predict(
     Args:
         runs: ids of runs, beginnings of ids, folders or adapter files.
         source: the file that contains the rows, or ``-`` for standard input.
-        texts: the texts of the rows, one for each column of the task. They are used instead of ``source``.
+        texts: the texts of the rows, one for each column of the task. If given, they replace ``source``.
         output: the file to write, or None for standard output.
     """
     if (source is None) == (not texts):
@@ -89,7 +89,7 @@ def _answer(
 ) -> Iterator[Answer]:
     """Yield the texts and the predictions of each row, and count the rows of each note.
 
-    A row is a tuple of its place in the input and its texts.
+    Each row is a tuple of its location in the input and its texts.
     """
     places, values = [place for place, _ in rows], [row for _, row in rows]
     splits = [one.make_split(values, places=places) for one in trained]
@@ -108,7 +108,7 @@ def _answer(
 
 
 def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
-    """Write the predictions in parts, so that memory does not grow with the rows. Return the number of rows."""
+    """Write the predictions in parts, so that memory use does not grow with the number of rows. Return this number."""
     done = 0
     for part in parts:
         text = format_answers(part, ending, header=done == 0)
@@ -181,7 +181,10 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
 
 
 def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
-    """Return the text of each column, with one column for each probability. ``prefix`` names the run, if several."""
+    """Return the text of each column, with one column for each probability.
+
+    With several runs, ``prefix`` names the run.
+    """
     row: dict[str, str] = {}
     for name, value in answer.items():
         if name == "probabilities":

@@ -32,9 +32,10 @@ LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
 
 def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int) -> list[str]:
-    """Predict GLUE's test sets in ``folder`` with one run for each task, write the zip file, and return lines.
+    """Predict GLUE's test sets in ``folder`` with one run per task, write the zip file, and return messages for the
+    user.
 
-    Predictions that are not a label are replaced by the most likely label, and those that are not a number by 0.
+    A prediction that is not a label is replaced by the most likely label, and one that is not a number by 0.
     """
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out} is not the name of a .zip file.")
@@ -77,7 +78,7 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
 
 
 def _submitted_values(answers: Sequence[Prediction], task: Task, *, words: bool) -> tuple[list[str], int]:
-    """Return the predictions in the form of a submission, and the number of replaced predictions."""
+    """Return the predictions in the submission format, and the number of replaced predictions."""
     if not task.labels:
         numbers = [float(one.answer) if NUMBER.fullmatch(one.answer) else None for one in answers]
         values = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]

@@ -1,4 +1,4 @@
-"""The names with which a peft config selects modules."""
+"""Find the names with which a peft config selects modules."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,7 +15,7 @@ def module_names(model: nn.Module) -> list[str]:
 
 
 def is_target(name: str, word: str) -> bool:
-    """Return whether a module's dotted name ends with a word, which is an entry of ``target_modules``."""
+    """Return whether a module's dotted name ends with an entry of ``target_modules``."""
     return name == word or name.endswith(f".{word}")
 
 

@@ -26,16 +26,16 @@ class PeftImport:
     places: int  # the number of adapted modules
     modules_to_save: tuple[str, ...]  # the modules of the backbone whose complete weights are in the folder
     adapter: Adapter
-    model: nn.Module  # the backbone with the adapter as peft loads it
+    model: nn.Module  # the backbone with the adapter, as loaded by peft
 
 
 @torch.no_grad()
 def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None) -> PeftImport:
     """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    peft loads the folder. A method's class with the attribute ``peft_type`` converts the layers of this type, so LORA
-    becomes `LoRA` (also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``). LN_TUNING and ``modules_to_save``
-    become the options ``train_layer_norms`` and ``head``.
+    peft loads the folder. The branch class with the matching ``peft_type`` converts the layers, so LORA becomes `LoRA`
+    (also with DoRA, rsLoRA, ``rank_pattern`` and ``alpha_pattern``). LN_TUNING and ``modules_to_save`` become the
+    options ``train_layer_norms`` and ``head``.
 
     In krona, all modules of an adapter have the same rank and scale. LORA tensors of a lower rank are therefore padded
     with zeros. If a module has another scale, its tensors are multiplied by the ratio of the scales. This does not

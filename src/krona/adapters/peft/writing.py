@@ -40,14 +40,14 @@ class PeftFolder:
 
     peft_type: str
     places: int  # the number of adapted modules
-    own_values: int  # the number of values in the branches' parameters in krona's form, and in peft's form
+    own_values: int  # the number of values in the branches' parameters in krona, and in peft
     values: int
     config: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Form:
-    """A type of peft with its config, and the tensors of each adapted module by the names in peft's layer."""
+    """A peft type with its config, and each adapted module's tensors by their names in peft's layer."""
 
     peft_type: str
     config: dict[str, Any]
@@ -64,7 +64,7 @@ def write_peft(
     revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write one adapter as a folder of peft. peft itself builds the adapter and saves it.
+    """Write one adapter as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
     update is written as an exactly equal LORA (`krona.adapters.update.low_rank`). An adapter that trains only
@@ -78,7 +78,7 @@ def write_peft(
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: no type of peft fits the adapter. Nothing is written in this case.
+        KronaError: no peft type fits the adapter. No file is then written.
     """
     require_peft()
     if any(map(is_quantised, model.modules())):
@@ -247,7 +247,7 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
 
 
 def _trained_norms(model: nn.Module, adapter: Insertion) -> list[str]:
-    """Return the names of the trained normalisation layers, without those inside a module of the head."""
+    """Return the names of the trained normalisation layers outside the head."""
     heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
     modules = dict.fromkeys(key.rpartition(".")[0] for key in adapter.trained)
     norms = set(norm_modules(model))

@@ -19,8 +19,8 @@ class Decoder(Family):
     """The family of decoders.
 
     The loss is the cross entropy of the label's tokens, and predictions are decoded greedily. Sources are padded on the
-    left, so that the labels of all rows begin at the same index of the tensor. Position ids begin at the first token of
-    each row, so that a prediction does not depend on the other rows of the batch.
+    left, so that the labels of all rows begin at the same index. Position ids begin at the first token of each row, so
+    that a prediction does not depend on the other rows of the batch.
     """
 
     auto = AutoModelForCausalLM
@@ -99,7 +99,10 @@ class Decoder(Family):
         return self.decode_labels(decode_greedily(next_step, source, eos=self.eos, pad=self.eos, steps=longest)), scores
 
     def _step(self, model: Any, ids: Tensor, mask: Tensor, cache: Any, *, logits: int = 1) -> Any:
-        """Return the model's output for the last tokens ``ids`` of rows with this attention mask."""
+        """Return the model's output for the new tokens ``ids``.
+
+        The attention mask covers the earlier and the new tokens.
+        """
         place = positions(mask)[:, -ids.shape[1] :]
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": place, CACHE: cache}
         return model(**inputs, use_cache=True, logits_to_keep=logits)
