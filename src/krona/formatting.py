@@ -34,7 +34,7 @@ def terminal_width(console: Console) -> int | None:
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
 ) -> Text:
-    """Return a table of rows under their headings, as text. Columns whose cells are all empty are left out.
+    """Return a table of rows under their headings, as text. Columns whose cells are all empty are omitted.
 
     Args:
         width: width of the terminal in characters; None: no limit. If the table is wider, each row is printed as a
@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
 
 
 def scores(dev: float | None, test: float | None) -> str:
-    """Return the scores as text, such as ``dev 61.20  test 58.90``. A score that is None is left out."""
+    """Return the scores as text, such as ``dev 61.20  test 58.90``. A score that is None is omitted."""
     return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
@@ -148,12 +148,15 @@ def as_typed(text: str) -> str:
 
 
 def error_lines(message: str) -> str:
-    """Return the text of an error for the terminal. Each line of the message is a problem and gets ``error:``."""
+    """Return the text of an error for the terminal.
+
+    Each line of the message is a problem and gets the prefix ``error:``.
+    """
     return as_typed("\n".join(f"error: {line}" for line in message.split("\n")))
 
 
 def override_text(text: str) -> str:
-    """Return a text as it is written in an override, in quotes if Hydra's grammar needs them."""
+    """Return a text in the form of an override value, quoted if Hydra's grammar requires this."""
     if PLAIN.fullmatch(text):
         return text
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)

@@ -22,7 +22,7 @@ KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  #
 
 
 def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. Another task has its shortened name as label.
+    """Return the label of a task, such as ``SST-2`` for sst2. The label of any other task is its shortened name.
 
     sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
     """
@@ -36,7 +36,10 @@ def task_order(task: str) -> tuple[int, str]:
 
 
 def method_label(method: str) -> str:
-    """Return the label of a method, such as ``LoRA`` for lora. Without a label, it is the shortened name."""
+    """Return the label of a method, such as ``LoRA`` for lora.
+
+    If the method has no label, return the shortened name.
+    """
     label = _methods().get(method, {}).get("label")
     return shorten(label if isinstance(label, str) else method)
 
@@ -48,7 +51,7 @@ def method_order(method: str) -> tuple[float, str]:
 
 
 def method_slot(method: str) -> int | None:
-    """Return the number of a method's colour and mark in charts, from 0, or None if its YAML file has no ``order``."""
+    """Return the index of a method's colour and marker in charts, from 0, or None if its YAML file has no ``order``."""
     order = _methods().get(method, {}).get("order")
     return order - 1 if isinstance(order, int) and order >= 1 else None
 

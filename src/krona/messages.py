@@ -34,7 +34,7 @@ class KronaError(Exception):
 
 
 class UnreachableError(KronaError):
-    """The error for a data set or a backbone that is not cached, while the Hub cannot be reached."""
+    """The error for a data set or backbone that is not cached if the Hub cannot be reached."""
 
 
 def visible(text: str) -> str:
@@ -60,7 +60,7 @@ def first_few(lines: list[str], most: int) -> list[str]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the class of an error without a message."""
+    """Return the first line of an error's message, or the error's class if the message is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

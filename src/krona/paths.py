@@ -54,7 +54,7 @@ def choice_files(group: str) -> dict[str, Path]:
 
 
 def expand(path: str | Path) -> Path:
-    """Return a path with the home folder in place of ``~``. A ``~NAME`` is kept if there is no user of this name."""
+    """Return a path in which ``~`` is replaced by the home folder. ``~NAME`` is kept if no user has this name."""
     return Path(os.path.expanduser(path))
 
 

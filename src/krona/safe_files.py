@@ -17,7 +17,11 @@ Write = Callable[[Path, Fill], None]  # writes a file atomically
 
 
 def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's content. Raise `KronaError` if the file cannot be read."""
+    """Return the SHA-256 of a file's content.
+
+    Raises:
+        KronaError: the file cannot be read.
+    """
     try:
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()

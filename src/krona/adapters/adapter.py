@@ -32,7 +32,7 @@ FORMAT = 1
 
 
 class AdapterConfig(BaseModel):
-    """The values with which an adapter is inserted into its backbone. The file's header contains these values."""
+    """The values that are needed to insert an adapter into its backbone. The file's header contains them."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -100,7 +100,7 @@ class Adapter:
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: further entries for the file's header.
-            backbone: the fingerprint of the backbone. None means that it is computed from the model. This is not
+            backbone: the fingerprint of the backbone. None computes it from the model. This is not
                 possible if the weights are sharded over several processes.
         """
         name = name or active_adapter(model)
@@ -171,7 +171,7 @@ class Adapter:
             name: the name of the adapter in the model.
             branch: the class of the branches. None means the class whose path is in the file. This class must be in
                 `krona.methods` or in a YAML file of conf/method, because no other module is imported.
-            other_backbone: accept a backbone whose weights have other values than those of the adapter's backbone.
+            other_backbone: accept a backbone of the same shape whose weights have other values.
 
         Raises:
             OtherBackboneError: the model is not the adapter's backbone.

@@ -33,7 +33,11 @@ class InitialWeights:
 
     @cached_property
     def found(self) -> tuple[str, Path]:
-        """The name, and the adapter file or the peft folder. Raises `KronaError` if the source was not found."""
+        """The name, and the adapter file or the peft folder.
+
+        Raises:
+            KronaError: the source was not found.
+        """
         if os.path.isfile(Path(self.source, CONFIG)):
             return self.source, Path(self.source)
         found = find(self.source)

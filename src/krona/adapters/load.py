@@ -231,7 +231,8 @@ def load(
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
     """Load the backbone of an adapter's origin. The modules are new, but this process has only one copy of the weights.
 
-    Raises KronaError if it was not found, or has fewer positions than the ``max_source_length`` of the origin.
+    Raises:
+        KronaError: the backbone was not found, or has fewer positions than the ``max_source_length`` of the origin.
     """
     settings = origin.backbone_settings
     if settings.path is not None and not expand(settings.path).exists():

@@ -25,7 +25,7 @@ from krona.tasks.hub import download_error
 def load_checkpoint(
     settings: Backbone, kind: Any, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """Return a model with the weights of a checkpoint, and the names of the head's weights that it does not contain.
+    """Return a model with a checkpoint's weights, and the names of the head weights that the checkpoint lacks.
 
     Args:
         kind: the class of the model.
@@ -72,7 +72,7 @@ def load_checkpoint(
 
 
 def model_class(auto: Any, config: Any) -> Any:
-    """Return the model class of transformers, or its subclass with krona's head for the poolings first and mean."""
+    """Return the transformers model class, or its subclass with krona's head for the poolings first and mean."""
     library = auto._model_mapping[type(config)]
     if not has_pooled_head(config):
         return library
@@ -101,7 +101,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
 @contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Disable the progress bars of transformers, and its warnings on wrong keys, for which krona raises errors."""
+    """Disable transformers' progress bars, and its warnings about wrong keys, for which krona raises errors."""
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
@@ -120,9 +120,10 @@ def _norm_names(kind: Any, config: Any) -> set[str]:
 
 
 def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return the tensors in a folder's safetensors files by name. Each tensor is read when it is used.
+    """Return the tensors in a folder's safetensors files by name.
 
-    transformers would map the files into memory, and then need memory for the whole file in fp32.
+    Each tensor is read when it is used. In contrast, transformers would map the files into memory, and would need
+    memory for the whole file in fp32.
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()

@@ -55,7 +55,7 @@ def insert_method(
 def fitted_factors(settings: Run) -> Any:
     """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
 
-    Before a backbone without ``sizes`` is downloaded, its layers are unknown, and the shapes are returned unchanged.
+    The layers of a backbone without ``sizes`` are unknown before its download. The shapes are then returned unchanged.
     """
     method, backbone = settings.method, settings.backbone
     factors = method.branch_config["kron_factors"]
@@ -71,7 +71,7 @@ def fitted_factors(settings: Run) -> Any:
 def method_defaults(method: Method) -> dict[str, Any]:
     """Return the default values of the branch and placement arguments that the method does not set.
 
-    By these values in result.json, a report recognises that a run which sets a default value uses the same method.
+    result.json records these values, so that a report can recognise a run that sets a default value explicitly.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}

@@ -30,7 +30,7 @@ class Loaded:
     new_weights: tuple[str, ...] = ()  # names of the head's weights that the checkpoint does not contain
 
     def has_outputs(self, number: int) -> bool:
-        """Return whether the model generates text, or has a head with this number of outputs."""
+        """Return whether the model generates text or has a head with this number of outputs."""
         return self.family.generates_text or self.model.config.num_labels == number
 
 
@@ -102,7 +102,7 @@ def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings
 
 
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone's model with random weights. They come from torch's default random generator."""
+    """Return the backbone's model with random weights from torch's default random generator."""
     require_folders(settings)
     with hub_or_cache_only(settings):
         config = build_config(settings, task)

@@ -45,8 +45,8 @@ def quantisation_config(kind: Any, config: Any) -> Any:
 def prevent_repacking(model: Any) -> None:
     """Let quantised layers keep their format on a CPU with AVX512-BF16.
 
-    The first evaluation would otherwise convert each weight. From then on, no gradient passes through the layer, and
-    the dequantised weight is wrong (bitsandbytes 0.50).
+    Otherwise, the first evaluation would convert each weight. After the conversion, no gradient passes through the
+    layer, and the dequantised weight is wrong (bitsandbytes 0.50).
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

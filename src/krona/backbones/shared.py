@@ -28,7 +28,7 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the value of a key, from the cache of the ``limit`` most recently used values, or from ``make``."""
+    """Return the value of a key from a cache of the ``limit`` last used values, or compute it with ``make``."""
     values = cache_for(kind)
     if key not in values:
         while len(values) >= limit:  # before `make` is called, because two backbones may not fit into memory

@@ -42,7 +42,7 @@ class Finding:
 
 
 def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
-    """Print the findings and return the exit code: 1 if something is broken."""
+    """Print the results of all checks, and return the exit code: 1 if a check failed."""
     findings = [*check_installation(), Finding("results", f"are in {outputs}"), *check_runs(outputs)]
     broken = sum(one.level == "broken" for one in findings)
     if as_json:

@@ -1,4 +1,4 @@
-"""Start a program of Hydra: normalize its arguments, print short errors, handle signals and set the exit code.
+"""Start a program of Hydra: normalise its arguments, print short errors, handle signals and set the exit code.
 
 The exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C), 141 (the reader of the output has
 ended) and 143 (terminated).

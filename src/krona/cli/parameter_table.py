@@ -46,14 +46,14 @@ class MethodRow:
 
     method: str
     trainable_params: int
-    trainable_percent: float  # of the backbone's parameters
-    printed_percent: float  # truncated as in Table 1
+    trainable_percent: float  # in percent of the backbone's parameters
+    printed_percent: float  # the same, truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest rank of the update of a layer or block; None: the update is not linear
-    file_bytes: int  # of the adapter file
-    multiply_adds: int  # of the matrix products of all unmerged branches, for one token
+    file_bytes: int  # size of the adapter file
+    multiply_adds: int  # multiply-adds of the unmerged branches' matrix products, for one token
     launches: int  # kernels that the unmerged branches add to one forward pass
-    head_params: int = 0  # of a new head for a task with two classes, which every method trains
+    head_params: int = 0  # parameters of a new two-class head, which every method trains
 
 
 def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, Any]) -> MethodRow:

@@ -1,4 +1,4 @@
-"""Define the commands of `krona` that start runs or manage their folders or need no runs."""
+"""Define the commands of `krona` that start runs, manage their folders, or do not need runs."""
 
 import json
 import os

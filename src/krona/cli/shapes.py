@@ -19,8 +19,8 @@ class ShapeRow:
     kron_factors: list[list[int]]  # the shapes of A and B, ``[[a1, a2], [b1, b2]]``
     parameters: int
     rank: int  # the highest rank of A ⊗ B
-    multiply_adds: int  # for one token, in the cheaper order of the two products
-    multiply_adds_percent: float  # of the layer's own multiply-adds
+    multiply_adds: int  # multiply-adds for one token, in the cheaper order of the two products
+    multiply_adds_percent: float  # the same, in percent of the layer's own multiply-adds
     paper_mnli: float | None  # the MNLI score in Table 9 of the paper; None: the table does not have this pair
 
 
@@ -56,7 +56,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
 def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
     """Print the table of shapes.
 
-    Unless ``everything`` is true, only shapes with as many parameters as LoRA of rank 1 are shown, if there are any.
+    Unless ``everything`` is true, show only shapes with as many parameters as LoRA of rank 1, if there are any.
     """
     console = Console()
     equal = [row for row in rows if row.parameters == d_in + d_out]

@@ -121,7 +121,7 @@ def render_config(options: Namespace) -> str | None:
     With ``--dry-run``, print the runs of the command with their states instead, and return an empty text.
 
     Args:
-        options: Hydra's options, with normalized overrides. In a multirun, the first job is shown.
+        options: Hydra's options, with normalised overrides. In a multirun, the first job is shown.
 
     Returns:
         The text, or None without these options.

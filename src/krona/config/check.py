@@ -32,7 +32,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
     """Return the typed settings of a composed config.
 
     Args:
-        own: whether the config was composed from the user's own command and conf/, so that it may use any class.
+        own: whether the config comes from the user's own command and conf/, and may therefore use any class.
         starts: false before a run starts. The modules of the user's own classes are then not imported, and the
             arguments of these classes are not checked.
 

@@ -59,7 +59,7 @@ def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) ->
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
-    """Return whether one of a job's overrides sets ``key``."""
+    """Return whether an override of a job sets ``key``."""
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 

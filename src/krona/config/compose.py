@@ -31,7 +31,7 @@ class Composed:
     """The config of one job."""
 
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
-    notes: list[str]  # messages for the user, about a missing recipe or the values that recipe=tuned set
+    notes: list[str]  # messages for the user about a missing recipe or the values from recipe=tuned
     overrides: Sequence[str] = ()
     hydra: Any = None  # Hydra's own settings if Hydra started the job
     stored: dict[str, Any] = field(default_factory=dict)  # the config that files may contain: without secrets
@@ -117,7 +117,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
 
 
 def _as_written(value: Any, written: Any) -> Any:
-    """Return a value with the interpolation of each environment variable, such as ``${oc.env:KEY}``, in its place."""
+    """Return a value in which each environment variable is replaced by its interpolation, such as ``${oc.env:KEY}``."""
     if isinstance(written, str) and "${oc.env:" in written:
         return written
     if isinstance(value, dict) and isinstance(written, dict):
@@ -129,7 +129,7 @@ def _as_written(value: Any, written: Any) -> Any:
 
 @contextmanager
 def hydra_session() -> Iterator[None]:
-    """Initialize Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
+    """Initialise Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:
@@ -154,7 +154,7 @@ def compose_with_hydra(config_name: str, overrides: Sequence[str]) -> DictConfig
 
 
 def help_text(config_name: str, overrides: Sequence[str]) -> str:
-    """Return the help text of train.py or bench.py, without the groups of all plugins that Hydra would list first."""
+    """Return the help text of train.py or bench.py without the plugin groups that Hydra would list first."""
     with hydra_session():
         template = compose_with_hydra(config_name, overrides).hydra.help.template
         return Template(template).safe_substitute() + "\n"

@@ -29,7 +29,8 @@ def write_pooling(folder: Path, pooling: Pooling) -> None:
 def folder_pooling(path: str | None) -> Pooling | None:
     """Return the pooling that a model's folder specifies, or None for none or one that krona does not have.
 
-    Raise `KronaError` if the file is damaged.
+    Raises:
+        KronaError: the file is damaged.
     """
     if not isinstance(path, str):  # another type is reported later
         return None

@@ -38,8 +38,10 @@ def sweeper_params(cfg: DictConfig) -> dict[str, Any]:
 def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of each job of a multirun, in the order of Hydra's own sweeper.
 
-    ``params`` are the axes of a sweep's YAML, which are placed before the overrides. Raise `KronaError` if the sweep
-    has more than `MAX_RUNS` runs, or if an axis has no value.
+    ``params`` are the axes of a sweep's YAML, which are placed before the overrides.
+
+    Raises:
+        KronaError: the sweep has more than `MAX_RUNS` runs, or an axis has no value.
     """
     parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
     if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:

@@ -1,4 +1,4 @@
-"""Check and normalize a command's overrides (KEY=VALUE) before Hydra reads them, and format Hydra's errors."""
+"""Check and normalise a command's overrides (KEY=VALUE) before Hydra reads them, and format Hydra's errors."""
 
 import re
 from collections.abc import Iterator, Sequence

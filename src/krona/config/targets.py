@@ -123,8 +123,10 @@ def require_inner(arguments: Mapping[str, Any], where: str, find: Callable[..., 
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
     """Build the object of a checked config node with ``_target_`` and the arguments ``more``, and its inner objects.
 
-    ``where`` and ``kind`` are as in `find`. Raise `KronaError` if `find` does not accept a class, or if a class raises
-    an error.
+    ``where`` and ``kind`` have the meaning of `find`'s arguments.
+
+    Raises:
+        KronaError: `find` does not accept a class, or a class raises an error.
     """
     find(values["_target_"], f"{where}._target_", kind, own=True)
     inner = {key: value for key, value in values.items() if key != "_target_"}

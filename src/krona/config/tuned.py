@@ -35,8 +35,8 @@ class StudyBest:
     overrides: tuple[str, ...]  # the values that the search set, as ``key=value``
     score: float  # on dev
     trials: int  # number of trials of the study
-    edges: Mapping[str, str]  # from the searched keys whose best number is an extreme one to "smallest" or "largest"
-    config: Mapping[str, Any]  # of the best trial's run
+    edges: Mapping[str, str]  # maps each searched key whose best number is at the edge to "smallest" or "largest"
+    config: Mapping[str, Any]  # the config of the best trial's run
 
     @property
     def method(self) -> str:
@@ -168,7 +168,8 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
     """Return the dev scores by learning rate, one for each seed.
 
-    Raise `KronaError` if no run fits the config, or if the rates have different numbers of seeds.
+    Raises:
+        KronaError: no run fits the config, or the rates have different numbers of seeds.
     """
     command = f"method={config['method']['name']} task={config['task']['name']} …"
     scores: dict[float, list[float]] = defaultdict(list)

@@ -90,7 +90,10 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 
 @cache
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
-    """Return a pydantic type of the arguments. It validates JSON, in which pydantic accepts a list for a tuple."""
+    """Return a pydantic type of the arguments.
+
+    The type validates JSON, for which pydantic accepts a list as a tuple.
+    """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except (NameError, TypeError):

@@ -6,7 +6,7 @@ WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 
 
 def choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run like those for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
+    """Return ``steps`` for a run of the kind for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
 
     Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
     backbone has no ``learning_rates``.

@@ -103,7 +103,11 @@ def _identity(size: int, like: Tensor) -> Tensor:
 
 
 def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order:
-    """Return the contraction order. Raise ValueError if x does not fit the factors, or the order is unknown."""
+    """Return the contraction order.
+
+    Raises:
+        ValueError: x does not fit the factors, or the order is unknown.
+    """
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)

@@ -22,7 +22,7 @@ def check_float(key: str, value: object) -> float:
     """Return the value as a float.
 
     Raises:
-        KronaError: it is not a finite number.
+        KronaError: the value is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise KronaError(f"method.{key}={value!r} is not a finite number.")
@@ -36,7 +36,7 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
         why: the reason for the limits, for the error message.
 
     Raises:
-        KronaError: it is not a whole number from ``low`` to ``high``.
+        KronaError: the value is not a whole number from ``low`` to ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -56,7 +56,7 @@ def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
     """Return the value.
 
     Raises:
-        KronaError: it is not a whole number that divides both widths of the layer.
+        KronaError: the value is not a whole number that divides both widths of the layer.
     """
     number = check_int(key, value, low=1)
     if d_in % number or d_out % number:

@@ -22,7 +22,7 @@ class C3A(nn.Module):
 
     Args:
         block_size: the size b of a block. It must divide both widths. None means half of their greatest common divisor.
-            On a square layer, there are then as many parameters as in LoRA with rank 1.
+            On a square layer, C3A then has as many parameters as LoRA of rank 1.
         scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
 

@@ -14,8 +14,8 @@ class IA3(nn.Module):
 
     On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, it rescales the input of the layer,
     ``(l ⊙ γ(x W_1)) W_2`` with the activation function γ. The vector is initialised with ones. The output therefore
-    equals the backbone's before training. The number of parameters is the width of h. The update has the full rank of
-    the layer, because the rescaled weight is ``W diag(l)`` on k and v, and ``diag(l) W_2`` on wo.
+    equals the backbone's before training. The number of parameters is the width of h. The update has full rank, because
+    the rescaled weight is ``W diag(l)`` on k and v, and ``diag(l) W_2`` on wo.
     """
 
     peft_type = "IA3"  # `krona.adapters.peft.writing` writes it, because the form depends on the placement

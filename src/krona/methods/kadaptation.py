@@ -18,7 +18,7 @@ class KAdaptation(nn.Module):
     the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is at most n² · factor_rank.
 
     Args:
-        hypercomplex_division: the size n of the rule. Compacter also has this argument.
+        hypercomplex_division: the size n of the rule. Compacter has the same argument.
         factor_rank: the rank of the products uᵢ vᵢ.
         scaling: the factor s. The paper of KAdaptation has no such factor.
     """

@@ -27,7 +27,7 @@ class LoKr(nn.Module):
             is a full matrix.
         decompose_both: apply the rule for W2 also to W1, so that W1 can be a product of this rank.
         decompose_factor: the first of the two factors into which each width is split (`split_width`). With -1, the two
-            factors are as equal as possible.
+            factors are as close to each other as possible.
     """
 
     peft_type = "LOKR"

@@ -32,7 +32,7 @@ class LoRA(nn.Module):
             rank, so s = 1.
         init: the initial values of A and B.
 
-            - ``kaiming``: A is Kaiming-uniform (bound 1/√d_in, that is a = √5), and B is zero.
+            - ``kaiming``: A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5), and B with zeros.
             - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ (Meng et al.
               2024). A₀ and B₀ are used.
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R (Büyükakyüz 2024). A₀
@@ -40,7 +40,8 @@ class LoRA(nn.Module):
             - ``lora_ga``: the singular vectors of the gradient of W. A has the first right ones, and B the left ones
               with the numbers from rank + 1 to 2 · rank, both multiplied by ⁴√d_out / √γ (Wang et al. 2024). A₀ and B₀
               are used.
-            - ``eva``: A has the principal components of the layer's inputs, and B is zero (Paischer et al. 2024).
+            - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
+              al. 2024).
 
             `krona.surgery.prepare` computes all of them except ``kaiming``.
         init_rows: the number of training rows from which ``lora_ga`` and ``eva`` are computed.
@@ -112,7 +113,7 @@ class LoRA(nn.Module):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return factors (d_in, r) and (r, d_out) of the update without its scale.
 
-        ``A B - A₀ B₀ = (A - A₀) B + A₀ (B - B₀)``. At the start, both terms are therefore exactly zero.
+        ``A B - A₀ B₀ = (A - A₀) B + A₀ (B - B₀)``. Before training, both terms are therefore exactly zero.
         """
         if self.A0 is None or self.B0 is None:
             return self.A, self.B

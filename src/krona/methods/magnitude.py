@@ -15,9 +15,9 @@ class Magnitude(nn.Module):
     """A magnitude m for each row of a merged weight: ``W' = m · (W + ΔW) / ‖W + ΔW‖`` (Eq. 5 of the DoRA paper).
 
     Each row of the weight computes one output of the layer. ‖W + ΔW‖ is the norm of each row. The option ``magnitude:
-    true`` adds this module to any branch with ``delta()``. DoRA is LoRA with this option. The magnitude starts as ``m =
-    ‖W + ΔW‖``, so it does not change the output at the start. The number of parameters is d_out. The backward pass
-    treats the norm as a constant (section 4.3 of the DoRA paper).
+    true`` adds this module to any branch with ``delta()``. DoRA is LoRA with this option. The magnitude is initialised
+    with ``m = ‖W + ΔW‖``, so it does not change the output before training. The number of parameters is d_out. The
+    backward pass treats the norm as a constant (section 4.3 of the DoRA paper).
     """
 
     def __init__(self, weight: Tensor, branches: Iterable[Any]) -> None:

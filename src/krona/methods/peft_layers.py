@@ -1,6 +1,6 @@
 """Values of peft's layers, which the methods' classes convert in ``from_peft``.
 
-A class whose branches correspond to a layer of peft has the attribute ``peft_type`` and two methods:
+A class whose branches correspond to a peft layer has the attribute ``peft_type`` and two methods:
 
 - ``to_peft()`` returns the entries of peft's config for one branch and the tensors of peft's layer, or None if peft has
   no layer for this branch.

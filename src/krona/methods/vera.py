@@ -16,9 +16,10 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 class VeRA(nn.Module):
     """The update ``ΔW = diag(b) B diag(d) A`` (Eq. 2 of the VeRA paper), where A and B are frozen.
 
-    The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are Kaiming-uniform (bound √(6 /
-    fan-in), that is a = 0). d is initialised with ``d_initial`` and b with zeros. The output therefore equals the
-    backbone's before training. The number of parameters is rank + d_out. The rank of the update is at most ``rank``.
+    The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are initialised Kaiming-uniform
+    (bound √(6 / fan-in), that is a = 0). d is initialised with ``d_initial`` and b with zeros. The output therefore
+    equals the backbone's before training. The number of parameters is rank + d_out. The rank of the update is at most
+    ``rank``.
 
     Args:
         rank: the rank of A and B.
@@ -79,7 +80,7 @@ class VeRA(nn.Module):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        """Convert layers of one shape whose frozen matrices come from the seed. Raises KronaError for others.
+        """Convert layers of one shape whose frozen matrices come from the seed. Other layers raise KronaError.
 
         peft uses slices of one matrix A and one matrix B for narrower layers, but krona creates A and B by shape.
         """

@@ -1,15 +1,17 @@
 """Test differences between methods over test rows and seeds together.
 
-A claim about methods must hold for other rows and other seeds. Rows and seeds are therefore random here, as cases and
-readers are in Obuchowski and Rockette (1995) and, for readers that read under one condition only, in Hillis (2014). The
-rule, for the difference of two mean scores:
+A statement about methods must hold for other rows and other seeds. Rows and seeds are therefore random here, as cases
+and readers are in Obuchowski and Rockette (1995) and, for readers that read under one condition only, in Hillis (2014).
+The rule, for the difference of two mean scores:
 
 1. The variance over rows is the jackknife's (`row_shares`). The shares of a row under all seeds are averaged first.
-2. The variance over seeds is that of the seeds' scores, divided by the number of seeds. A part of it comes from single
-   rows and is already in 1. It is estimated from the variance of each row's share over the seeds, and subtracted.
+2. The variance over seeds is that of the seeds' scores, divided by the number of seeds. The part of this variance that
+   comes from single rows is already included in step 1. It is estimated from the variance of each row's share over the
+   seeds, and subtracted.
 3. The variance over seeds is that of the two methods, or the mean over all methods of the column if this is larger.
 4. The sum of both variances has Satterthwaite's degrees of freedom. The difference is compared with Student's t.
-5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known before.
+5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known in
+   advance.
 
 With one seed, only the variance over rows is known. The test is then about the given trained models.
 

@@ -6,8 +6,8 @@ The module computes
   section 3.2.2), and
 - the interquartile mean and the probability of improvement (Agarwal et al. 2021, section 4).
 
-The last two have no intervals. A bootstrap of two or three seeds covers the true value in 75 % to 84 % of cases, and no
-interval over seeds says what happens on other test rows.
+The last two have no intervals. A bootstrap of two or three seeds covers the true value in 75 % to 84 % of cases, and an
+interval over seeds does not cover other test rows.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks of M methods over N tasks. The best method of a task has rank 1. Ties get the mean of their ranks."""
+    """The ranks of M methods over N tasks.
+
+    The best method of a task has rank 1. Tied methods get the mean of their ranks.
+    """
 
     mean: Floats  # the mean rank of each method, (M,)
     p: float  # of Friedman's test; its null hypothesis is that a task's ranks could belong to any of the methods

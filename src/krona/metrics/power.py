@@ -1,4 +1,4 @@
-"""Compute the power of the tests of reports: which difference of two methods they find, and with how many seeds.
+"""Compute the power of the tests in reports: which difference of two methods they detect, and with how many seeds.
 
 With one seed, the test is about two trained models. Its power is the share of simulated test sets on which the exact
 McNemar test has p ≤ 0.05. With several seeds, the test is `krona.metrics.compare_methods`, and its power is that of a
@@ -59,7 +59,7 @@ class Errors:
 
     @property
     def counts(self) -> bool:
-        """True for a metric that counts examples, and false for a correlation."""
+        """True for metrics that count examples, and false for correlations."""
         return self.metric != "correlation"
 
     def share_wrong(self, score: float) -> float:
@@ -138,8 +138,8 @@ def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     """Return an estimated p-value for two published scores of single runs.
 
     It is the exact McNemar p-value for d · N discordant examples, where d follows from the assumed share of unshared
-    errors. The better method is right on k more of these examples than the other method. k is the difference of the
-    scores as a number of examples, and d · N is rounded so that this is possible. For a correlation, the p-value is
+    errors. The better method is right on k more of these examples than the other method, where k is the score
+    difference as a number of examples. d · N is rounded so that this is possible. For a correlation, the p-value is
     that of a normal distribution with the standard error `correlation_error`.
     """
     if not errors.counts:

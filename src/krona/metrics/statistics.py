@@ -45,9 +45,9 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     """Return the mean score over runs, (draws,), on test sets that are drawn with replacement.
 
     The runs are those of one method on one test set with several seeds. A drawn test set has as many examples (or, if
-    the examples have groups, as many groups) as the original test set, and is the same for all runs. Therefore the
-    percentile interval of the result shows how much the score depends on the examples of the test set, but not how much
-    it depends on the seed.
+    the examples have groups, as many groups) as the original test set, and is the same for all runs. The percentile
+    interval of the result therefore shows how much the score depends on the test examples, but not how much it depends
+    on the seed.
     """
     by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
     sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]  # with weights in the mean
@@ -119,7 +119,10 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value of a difference, which counts too, given the differences after random swaps."""
+    """Return the two-sided p-value of a difference, given the differences after random swaps.
+
+    The observed difference counts as one of them.
+    """
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
@@ -132,7 +135,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test for the numbers of examples that only one solves."""
+    """Return the two-sided p-value of the exact McNemar test from the numbers of examples that only one run solves."""
     from scipy.special import bdtr
 
     n = only_a + only_b

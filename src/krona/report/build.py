@@ -68,7 +68,7 @@ def build_report(
         outputs: folders with runs. The report lists the files in these folders that cannot be read.
         table: a table of the paper. The report contains its planned runs, those of the sweep ``tableN``.
         sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. If neither is given, the
-        report covers all runs.
+            report covers all runs.
         format: a key of `krona.report.render.FORMATS`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the report has only these runs. None means all runs.
@@ -333,7 +333,7 @@ def name_row(layout: Layout, row: Row) -> None:
 
 
 def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
-    """Return the best ``most`` rows, in the order of ``rows``, and notes on what the report leaves out.
+    """Return the best ``most`` rows, in the order of ``rows``, and notes on what the report omits.
 
     A row is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Rows without
     runs are kept.

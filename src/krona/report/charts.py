@@ -35,7 +35,7 @@ DARK = (
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # from matplotlib's name to the character in a legend
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
 SLOTS = len(MARKS) * len(LIGHT)
-FAR = 5.0  # the axis leaves out the lowest score if it is 5 times the range of the other scores below them
+FAR = 5.0  # the axis omits the lowest score if it is 5 times the range of the other scores below them
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
 OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # what a line shows
@@ -95,15 +95,15 @@ def row_looks(methods: Sequence[str]) -> list[Look]:
 
 
 def mix(one: str, two: str, share: float) -> str:
-    """Return the color at the position ``share`` (from 0 to 1) of a gradient between two colors."""
+    """Return the colour at the position ``share`` (from 0 to 1) of a gradient between two colours."""
     pairs = [(int(one[i : i + 2], 16), int(two[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
 def dark_style(looks: Iterable[Look] = ()) -> str:
-    """Return the CSS that replaces the light colors of all methods and of ``looks`` by dark ones on a dark page.
+    """Return the CSS that replaces the light colours of all methods and of ``looks`` by dark ones on a dark page.
 
-    The elements of a chart contain the light colors, so that programs without CSS can show the chart.
+    The elements of a chart contain the light colours, so that programs without CSS can show the chart.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
     rules = "".join(  # without an ancestor, so that they apply to the copies of a mark that <use> makes

@@ -32,16 +32,16 @@ class Quantity:
 
     heading: str  # of the column
     value: Value
-    unit: float = 1.0  # the shown unit; the value is divided by it
-    axis: str = ""  # the label of the axis in charts; without it, the quantity is in no chart
-    average: bool = False  # a cell shows the mean over runs, otherwise the largest value
+    unit: float = 1.0  # the value is divided by this unit for display
+    axis: str = ""  # the axis label in charts; if it is empty, the quantity does not appear in charts
+    average: bool = False  # cells show the mean over runs, otherwise the maximum
     digits: int = 0  # as in `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
     logarithmic: bool = False  # the axis in charts
 
 
 def step_seconds(run: Any) -> float | None:
-    """Return the seconds per training step of a finished run. They do not depend on early stopping."""
+    """Return the seconds per training step of a finished run. This time does not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
     steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
     return float(train / steps) if run.done and train and steps else None
@@ -137,7 +137,7 @@ def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> li
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
     """Return, for each row and task, the seconds per step relative to the reference row.
 
-    A task is left out if the row or the reference row has no times for it.
+    A task is omitted if the row or the reference row has no times for it.
     """
     seconds = {
         row: {

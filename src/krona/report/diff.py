@@ -50,7 +50,7 @@ class RunDiff:
     test: str  # the result of the paired test, or the reason why there is none
     p: float | None = None  # p-value of the paired randomisation test on the task's score
     changes: pd.DataFrame | None = None  # examples with different predictions: id, source, target, a, b, verdict
-    without_texts: str | None = None  # the reason why changed examples cannot be shown, or not all of them
+    without_texts: str | None = None  # the reason why changed examples are missing or incomplete
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
 def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
     """Return the key and both values of each setting that differs.
 
-    A fingerprint that is unknown for one of the runs does not count as different.
+    A fingerprint that only one of the runs records does not count as different.
     """
     finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
     sides, defaults = [], recorded_defaults((one, two))

@@ -1,6 +1,6 @@
 """Draw charts with matplotlib.
 
-A chart is an SVG element with tooltips. CSS can change its colors on a dark page.
+A chart is an SVG element with tooltips. CSS can change its colours on a dark page.
 """
 
 import html

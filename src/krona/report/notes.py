@@ -169,7 +169,7 @@ def describe_provenance(result: Result) -> str:
 def power_note(table: Table) -> list[Note]:
     """Return a note on the smallest difference between the two best rows that the test can find on each task.
 
-    It depends on the predictions and seeds of these rows, so other pairs have other differences.
+    This difference depends on the predictions and seeds of these rows, and is not the same for other pairs.
     """
     found = []
     for column in table.task_columns:

@@ -1,4 +1,4 @@
-"""Summarize a table over its tasks: ranks, robust means, and the differences from a reference row."""
+"""Summarise a table over its tasks: ranks, robust means, and the differences from a reference row."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ ONE_SEED = " With one seed, this is about these runs and not about the methods."
 
 
 def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
-    """Return a table with one row for each row that has a score on every task, sorted by mean rank.
+    """Return a table of the rows with a score on every task, sorted by mean rank.
 
     Return None for fewer than three tasks or rows. The attribute ``attrs["legend"]`` explains the columns. Only the
     `MAX_ROWS` rows with the highest mean score, and the reference, are compared. The reference is the first row of the

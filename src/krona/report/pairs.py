@@ -1,4 +1,4 @@
-"""List the tested pairs of a table's rows: their difference, its interval, and what could have been detected."""
+"""List the tested pairs of a table's rows: the difference, its interval, and the detectable difference."""
 
 import pandas as pd
 

@@ -229,7 +229,7 @@ def _latex_table(table: Table) -> str:
 
 
 def _stack(first: str, lines: Sequence[str]) -> str:
-    """Return a line with small lines below it."""
+    """Return a line with smaller lines below it."""
     small = [rf"{{\scriptsize {escape_latex(line)}}}" for line in lines]
     joined = r" \\ ".join([first, *small])
     return rf"\shortstack{{{joined}}}" if small else first
@@ -269,7 +269,7 @@ def escape_latex(value: str) -> str:
 
 
 def render_terminal(report: Report, out: Path | None) -> str:
-    """Return the report as text. Colors are written as ANSI sequences, and a pipe or file gets none.
+    """Return the report as text. Colours are written as ANSI sequences, and a pipe or file gets none.
 
     A table that is too wide is split into several tables.
     """
@@ -377,7 +377,7 @@ def _grid_label(row: Row) -> Any:
 
 
 def _grid_cell(cell: Cell, space: int) -> Any:
-    """Return a cell with space for the longest mark of its column, so that the decimals are aligned."""
+    """Return a cell padded for the longest mark in its column, so that the decimals are aligned."""
     from rich.text import Text
 
     if cell.value is None and cell.missing is None:

@@ -35,7 +35,7 @@ class Cell:
     messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
     missing: str | None = None
     digits: int = 2
-    sample: Sample | None = None  # for tests; None without predictions, or for several test sets
+    sample: Sample | None = None  # the data for tests; None without predictions, or with several test sets
     test_set: tuple[Any, ...] = ()  # the metrics and the targets of the sample
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def of_methods(self) -> bool:
-        """True if a test of this score is about the method. With one seed, it is about the trained model."""
+        """True if a test of this score applies to the method. With one seed, it applies only to the trained model."""
         return self.sample is not None and self.sample.runs > 1
 
     @property
@@ -103,7 +103,7 @@ class Row:
     settings: dict[str, str] = field(default_factory=dict)  # the settings that distinguish it from rows with this label
     differs: str = ""  # these settings as text
     runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by task
-    first: dict[str, Any] = field(default_factory=dict)  # by task, a run whose settings stand for all runs
+    first: dict[str, Any] = field(default_factory=dict)  # maps each task to a run whose settings represent all runs
     cells: dict[str, Cell] = field(default_factory=dict)  # by column
 
     @property

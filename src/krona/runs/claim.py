@@ -9,11 +9,11 @@ about processes of this SLURM job that ran before the job was requeued. The clai
 heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
 heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
-Each owner has a private staging folder, which is named after the owner's token. Apart from appending lines to
-train.log, the owner changes a run's files only by renaming them. To publish a file, the owner moves the file
-out of the staging folder. To remove a file, the owner moves the file into this folder. A new owner first moves all
-other staging folders into its own folder. If an old owner was suspended and continues later, it therefore finds no file
-that it could rename. It can neither replace nor remove the files of the new owner. No lock is needed.
+Each owner has a private staging folder, which is named after the owner's token. The owner appends lines to train.log,
+and changes all other files of a run only by renaming. To publish a file, the owner moves the file out of the staging
+folder. To remove a file, the owner moves the file into this folder. A new owner first moves all other staging folders
+into its own folder. If an old owner was suspended and continues later, it therefore finds no file that it could rename.
+It can neither replace nor remove the files of the new owner. No lock is needed.
 """
 
 import os
@@ -30,7 +30,7 @@ from krona.safe_files import Fill, remove, write_whole
 
 
 class ClaimLostError(KronaError):
-    """Another process took over the run, or the run's folder does not exist any more."""
+    """The error if another process has taken over the run, or if the run's folder no longer exists."""
 
 
 class Claim:
@@ -71,7 +71,11 @@ class Claim:
             raise
 
     def remove(self, path: Path) -> None:
-        """Remove a file of the run if it exists. Raise `ClaimLostError` if the claim is lost."""
+        """Remove a file of the run if it exists.
+
+        Raises:
+            ClaimLostError: the claim is lost.
+        """
         if (aside := self._move_to_staging(path)) is not None:
             remove(aside)
 
@@ -117,8 +121,10 @@ class Claim:
 def claim(folder: Path) -> Claim | None:
     """Claim a run's folder for this process. Return the claim, or None if another live process has claimed the run.
 
-    The folder is created if it does not exist. Files that killed processes left in it are removed. Raise `KronaError`
-    if the folder can't be written to or is a symbolic link.
+    The folder is created if it does not exist. Files that killed processes left in it are removed.
+
+    Raises:
+        KronaError: the folder cannot be written to or is a symbolic link.
     """
     try:
         if folder.is_symlink():
@@ -214,7 +220,7 @@ def _staging(folder: Path, token: str) -> Path:
 
 
 def _exclude_others(path: Path, staging: Path, token: str) -> bool:
-    """Move all other staging folders into ``staging``, so that their processes can't change the run any more.
+    """Move all other staging folders into ``staging``, so that their processes cannot change the run any more.
 
     Return false if another process has meanwhile taken over the claim that this process created.
     """

@@ -28,8 +28,8 @@ class RunState:
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # of a run that was planned from a command
-    overrides: tuple[str, ...] = ()  # of a run that was planned from a command
+    config: dict[str, Any] | None = None  # for a run that was planned from a command
+    overrides: tuple[str, ...] = ()  # for a run that was planned from a command
 
 
 class RunFolder:
@@ -47,7 +47,11 @@ class RunFolder:
         self.record = path / file_names.RECORD  # the folder with Hydra's files
 
     def read(self) -> Result:
-        """Return the run's result. Raise `KronaError` if it is missing or damaged."""
+        """Return the run's result.
+
+        Raises:
+            KronaError: result.json is missing or damaged.
+        """
         return read_result(self.result)
 
     def is_written_by_krona(self) -> bool:
@@ -109,7 +113,7 @@ class RunFolder:
         """Return whether a live process works on the run."""
         try:
             return self.owner() is not None
-        except OSError:  # the age of the claim can't be measured in a read-only folder
+        except OSError:  # the age of the claim cannot be measured in a read-only folder
             return True
 
     def checksums(self) -> dict[str, str]:
@@ -137,7 +141,7 @@ class RunFolder:
         that is taking over the run.
 
         Raises:
-            KronaError: the folder can't be written to, or is a symbolic link.
+            KronaError: the folder cannot be written to, or is a symbolic link.
         """
         found = self.leftovers(done=done)
         if not found or (claim := self.claim()) is None:
@@ -153,7 +157,7 @@ class RunFolder:
         """Remove the folder with all its files.
 
         Raises:
-            KronaError: a live process has claimed the run, or the folder can't be removed or is a symbolic link.
+            KronaError: a live process has claimed the run, or the folder cannot be removed or is a symbolic link.
         """
         if (claim := self.claim()) is None:
             raise KronaError(
@@ -168,7 +172,7 @@ class RunFolder:
             raise KronaError(f"{self.path} can't be removed: {error.strerror or error}") from error
         finally:
             claim.release()
-        with suppress(OSError):  # a file can't be removed, or another process has started the run meanwhile
+        with suppress(OSError):  # a file cannot be removed, or another process has started the run meanwhile
             self.path.rmdir()
         if self.path.exists() and self.owner() is None:
             raise KronaError(f"{self.path} can't be removed.")
@@ -194,7 +198,7 @@ def require_unchanged(result: Result, file: Path) -> None:
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
     """Yield the run folders in ``outputs``, sorted by name. A run folder has a result or a claim."""
     for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
-        with suppress(OSError):  # a folder that can't be read counts as a run
+        with suppress(OSError):  # a folder that cannot be read counts as a run
             if path.name.startswith(".") or not any(
                 os.path.lexists(path / name) for name in (file_names.RESULT, file_names.CLAIM)
             ):
@@ -214,7 +218,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     several of these meanings, the first one in this order applies.
     """
     given = Path(name)
-    with suppress(OSError):  # the name is too long for a path, or the folder can't be read
+    with suppress(OSError):  # the name is too long for a path, or the folder cannot be read
         if given.name == name and (outputs / name / file_names.RESULT).is_file():
             return RunFolder(outputs / name)
         if (given / file_names.RESULT).is_file():
@@ -235,7 +239,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
 
 
 def require_out(path: Path) -> None:
-    """Raise `KronaError` if a command can't write to this output path, or if the path is a file of a run."""
+    """Raise `KronaError` if a command cannot write to this output path, or if the path is a file of a run."""
     try:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")

@@ -169,7 +169,7 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
 def strip_result(result: Result) -> Summary:
     """Return the summary of a result, which has only the scores of its last epoch.
 
-    Scores of single metrics, checksums, start and end, and measures of layers are removed.
+    The summary excludes the scores of single metrics, checksums, start and end times, and measurements of layers.
     """
 
     def without(part: Mapping[str, Any] | None, *keys: str) -> Any:

@@ -15,7 +15,7 @@ SPLITS = ("dev", "test")
 
 
 class DamagedRunError(KronaError):
-    """The error for a run whose result.json can't be read or used."""
+    """The error for a run whose result.json cannot be read or used."""
 
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message)

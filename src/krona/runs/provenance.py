@@ -65,7 +65,7 @@ def code_version() -> dict[str, Any]:
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the hash of the file of each module of the user that a config names in ``_target_``, by module.
 
-    Modules of krona, of Python and of installed packages are left out, and so are loggers, which change no result. No
+    Modules of krona, of Python and of installed packages are omitted, and so are loggers, which change no result. No
     module is imported.
     """
     targets = _targets([value for key, value in config.items() if key != "logger"])
@@ -96,14 +96,14 @@ def _hash_own(module: str) -> str | None:
 
 
 def differing_part(result: Result) -> Part | None:
-    """Return the part of the data whose number of rows differs most from the benchmark's, or None if none differs."""
+    """Return the data part whose row count differs most from the benchmark's, or None if all counts are equal."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
     return max(differing, key=relative_difference, default=None)
 
 
 def relative_difference(part: Part) -> float:
-    """Return the difference between a part's number of rows and the benchmark's, divided by the benchmark's."""
+    """Return the relative difference between a part's row count and the benchmark's."""
     _, found, official = part
     return abs(found - official) / official
 

@@ -81,7 +81,7 @@ class SplitData(TypedDict):
     fingerprint: NotRequired[str]
     """A hash of the ids and texts."""
     skipped_rows: NotRequired[Count]
-    """Number of bad rows, which data.skip_bad_rows=true leaves out."""
+    """Number of bad rows, which data.skip_bad_rows=true skips."""
     truncated: NotRequired[Count]
     """Source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]

@@ -107,9 +107,9 @@ def open_storage(path: Path) -> Any:
     journal = storages.journal
 
     class Lock(journal.JournalFileOpenLock):  # type: ignore[misc, name-defined]
-        """A lock that first removes an incomplete last line, which a killed process or a full disk can leave.
+        """A lock that first removes an incomplete last line, which a killed process or a full disk can leave behind.
 
-        Optuna would append to this line and could not read the file any more.
+        Otherwise, Optuna would append to this line and could no longer read the file.
         """
 
         def acquire(self) -> bool:

@@ -16,7 +16,7 @@ HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and setting
 
 
 def default_sweep_name(overrides: Iterable[str]) -> str:
-    """Return the name of a sweep if the user gives none. The same overrides always result in the same name."""
+    """Return the default name of a sweep. The same overrides always result in the same name."""
     typed = sorted(item.removeprefix("++") for item in overrides)
     return f"sweep-{hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:6]}"
 
@@ -31,7 +31,11 @@ def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
-    """Return the saved run ids of a sweep, if any. Raise `KronaError` if their file is damaged."""
+    """Return the saved run ids of a sweep, if any.
+
+    Raises:
+        KronaError: the file of the run ids is damaged.
+    """
     path = _ids_file(outputs, sweep)
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
@@ -66,7 +70,8 @@ def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
 def load_command(outputs: Path, sweep: str) -> list[str]:
     """Return the overrides of the command that listed a sweep's runs.
 
-    Raise `KronaError` if the file of the command is missing or damaged.
+    Raises:
+        KronaError: the file of the command is missing or damaged.
     """
     path = command_file(outputs, sweep)
     if not path.is_file():

@@ -36,7 +36,7 @@ def find_branch_fault(model: nn.Module) -> str | None:
 
 
 def skipped_branch(place: str, parent: nn.Module) -> str:
-    """Return the message for a branch that never runs."""
+    """Return the message for a branch that is never called."""
     return (
         f"A branch at {public_name(place)} would never run, because {type(parent).__name__} uses the weight of this "
         "layer without calling the layer. Use other target_modules."

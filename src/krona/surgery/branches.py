@@ -75,7 +75,7 @@ def build_branches(
 
 
 def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
-    """Return whether the module already has the parameter that the branch would add, such as a bias (``existing``)."""
+    """Return whether the module already has the parameter (``existing``) that the branch would add, such as a bias."""
     name = getattr(branch, "existing", None)
     return name is not None and getattr(base, name, None) is not None
 
@@ -83,7 +83,7 @@ def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
 def existing_names(
     model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
 ) -> list[str]:
-    """Return the public names of the backbone's own parameters that train instead of a branch, such as biases."""
+    """Return the public names of backbone parameters that are trained in place of a branch, such as biases."""
     name = getattr(branch, "existing", None)
     if branch is None or name is None:
         return []

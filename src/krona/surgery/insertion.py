@@ -33,10 +33,10 @@ def insert(
     """Freeze the backbone, insert an adapter, and make the adapter's parameters trainable.
 
     Args:
-        branch: the class of the branches. It is called as ``branch(d_in, d_out, ...)`` for each target module. None
-            means that the adapter has no branches.
+        branch: the class of the branches. The class is called as ``branch(d_in, d_out, ...)`` for each target module.
+            None means that the adapter has no branches.
         name: the name of the adapter for `activate`, `take_out` and other functions.
-        reversible: keep a copy of the backbone's own weights that train. Without the copy, the adapter cannot be
+        reversible: keep a copy of the backbone weights that are trained. Without the copy, the adapter cannot be
             removed, and the model cannot contain another adapter. With the copy, full fine-tuning needs as much memory
             as two models.
         arguments: the fields of `InsertOptions` (``target_modules``, ``placement``, …) and the arguments of the

@@ -30,7 +30,7 @@ def is_quantised(layer: nn.Module) -> bool:
 
 
 def original_shape(weight: Tensor) -> torch.Size:
-    """Return the shape of a weight. For a weight in 4 bits, this is its shape before it was quantised."""
+    """Return the shape of a weight. For a 4-bit weight, this is its shape before it was quantised."""
     state = getattr(weight, "quant_state", None)
     return weight.shape if state is None else torch.Size(state.shape)
 
@@ -54,7 +54,7 @@ class WeightReader:
 
 
 def weight_matrix(layer: nn.Module) -> Tensor:
-    """Return the weight of a linear layer as (d_out, d_in). A weight in 4 bits is dequantised."""
+    """Return the weight of a linear layer as (d_out, d_in). A 4-bit weight is dequantised."""
     weight = layer.get_parameter("weight")
     if is_quantised(layer):
         from bitsandbytes.functional import dequantize_4bit

@@ -55,7 +55,7 @@ def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
 
 
 def _dequantise(model: Any) -> None:
-    """Replace the layers in 4 bits by linear layers, so that a checkpoint has one format for all layers."""
+    """Replace the 4-bit layers by linear layers, so that a checkpoint has one format for all layers."""
     names = all_names(model)
     layers = [module for module in names if is_quantised(module)]
     for layer in layers:

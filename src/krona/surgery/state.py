@@ -20,13 +20,13 @@ class Insertion:
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
-    reversible: bool = True  # the originals of the backbone's weights that train are kept
+    reversible: bool = True  # whether copies of the trained backbone weights are kept
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
 
     @property
     def irreversible(self) -> bool:
-        """True if the adapter trains weights of the backbone and the originals of these weights are not kept."""
+        """True if the adapter trains backbone weights whose original values are not kept."""
         return bool(self.trained) and not self.reversible
 
 
@@ -41,8 +41,8 @@ class Inserted:
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
     own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers of merged layers
-    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where each weight that trains was at insertion
-    is_checked: bool = False  # a forward pass has called the branches (`krona.surgery.branch_checks`)
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots that each trained weight had at insertion
+    is_checked: bool = False  # whether a forward pass has called the branches (`krona.surgery.branch_checks`)
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

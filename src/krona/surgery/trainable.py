@@ -18,11 +18,11 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
 @dataclass(frozen=True)
 class Count:
-    """The numbers of parameters of a model."""
+    """The parameter counts of a model."""
 
-    trainable: int  # of the method, without the head
-    backbone: int  # before the insertion, without the head; tied weights are counted once
-    head: int = 0  # of the head, which is new for each task and trains with every method
+    trainable: int  # parameters of the method, without the head
+    backbone: int  # parameters before the insertion, without the head; tied weights are counted once
+    head: int = 0  # parameters of the head, which is new for each task and is trained with every method
 
     @property
     def percent(self) -> float:
@@ -45,7 +45,7 @@ def _head(model: nn.Module) -> list[str]:
 
 
 def update_rank(model: nn.Module) -> int | None:
-    """Return the highest rank that the update of any adapted module can have, or None if an update is not linear.
+    """Return the highest possible update rank over all adapted modules, or None if an update is not linear.
 
     If a module has several branches, their ranks are added. The rank is at most the smaller width of the module.
     """

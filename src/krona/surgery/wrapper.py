@@ -22,8 +22,8 @@ class BranchPlacement:
     """The placement of an adapter's branches at a module."""
 
     placement: Position
-    inner_residual: bool  # the output of a sequential or before branch is added to its input, and does not replace it
-    dropout: float = 0.0  # of the input of each branch, in training
+    inner_residual: bool  # whether the output of a sequential or before branch is added to its input, or replaces it
+    dropout: float = 0.0  # dropout probability of each branch's input, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
         """Return the widths of a branch at a module d_in → d_out."""
@@ -33,7 +33,7 @@ class BranchPlacement:
 class InputCapture:
     """A forward pre-hook that stores the input of a part of the model with several modules.
 
-    It is registered on the first module of the part. The wrapper of the last module reads the stored input.
+    The hook is registered on the first module of this part. The wrapper of the last module reads the stored input.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:

@@ -90,7 +90,7 @@ def read_outcome(before: RunState, outputs: Path) -> Job:
 def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
     """Print a table with a row for each job, the paths of the results, the messages of the jobs and the next command.
 
-    ``named`` is whether the user chose the name ``sweep``.
+    ``named`` tells whether the user chose the name ``sweep``.
     """
     rows = [_values(job) for job in jobs]
     names = dict.fromkeys(name for row in rows for name in row)

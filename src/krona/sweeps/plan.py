@@ -18,14 +18,14 @@ from krona.runs.folder import RunFolder, RunState
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return all runs of a sweep with their states. Raise `KronaError` if the sweep has too many runs.
 
-    If the overrides were read from a file, ``source``, they must not name a user's own classes.
+    Overrides from a file (``source``) must not name a user's own classes.
     """
     with hydra_session():
         return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
 
 
 def planned_ids(overrides: Sequence[str], *, outputs: Path) -> set[str]:
-    """Return the run ids of a sweep. Runs whose config is wrong are left out."""
+    """Return the run ids of a sweep. Runs whose config is wrong are omitted."""
     return {run.run_id for run in plan(overrides, outputs=outputs) if run.state != "wrong"}
 
 

@@ -19,7 +19,7 @@ from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 
 BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
-MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out finished runs
+MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table omits finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # of runs that take a similar time
@@ -29,7 +29,8 @@ KEYS = ("method", "task", "seed", "state", "run")
 def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[RunState]:
     """Return the runs of a sweep, or all runs, that meet the conditions ``where`` (`filter_runs`).
 
-    Raise `KronaError` if no run was found.
+    Raises:
+        KronaError: no run was found.
     """
     if sweep is None:
         runs = all_runs(outputs)

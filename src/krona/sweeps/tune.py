@@ -63,7 +63,7 @@ class Axis:
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
-    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are left out.
+    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are omitted.
 
     Raises:
         KronaError: an axis is wrong, or no axis applies to the config.
@@ -177,7 +177,7 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
     Args:
         config: the config of the runs without the searched values.
         seed: the seed of the search. The number of existing trials is added to the seed, so that a resumed search draws
-        new values.
+            new values.
 
     Raises:
         KronaError: the study exists with another search space or other settings, or cannot be opened.
@@ -330,7 +330,8 @@ def _normalize(typed: Sequence[str]) -> list[str]:
 def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
     """Return the name of each run's study: the default name and the variant.
 
-    Raise `KronaError` if two names are equal.
+    Raises:
+        KronaError: two names are equal.
     """
     names = []
     for run in runs:

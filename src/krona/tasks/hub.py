@@ -64,7 +64,7 @@ def offline() -> Iterator[None]:
 
 
 def model_is_cached(repository: str, revision: str | None) -> bool:
-    """Return whether the Hub's local cache contains weights of the model. Without a revision, main is meant."""
+    """Return whether the Hub's local cache contains weights of the model. The default revision is main."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
@@ -91,7 +91,7 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:
-    """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is left out."""
+    """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is omitted."""
     task, name, revision = reading.task, reading.data.name, reading.data.revision
     if task.hub_name is None or name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")

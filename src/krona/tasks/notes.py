@@ -1,4 +1,4 @@
-"""Write notes on properties of the rows that may affect the scores, such as skipped rows and repeated texts."""
+"""Build notes on row properties that may affect the scores, such as skipped rows and repeated texts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -41,7 +41,7 @@ def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]
 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
-    """Return notes on properties of the rows that may affect the scores."""
+    """Return notes on row properties that may affect the scores."""
     used = {split.part.name: split.part for split in splits.by_role.values()}  # dev and test may share a part
     return [
         *(note for part in used.values() for note in part_notes(part)),
@@ -52,7 +52,7 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
 
 
 def part_notes(part: Part) -> Iterator[str]:
-    """Yield notes on the skipped rows and on the suspicious rows of an official part."""
+    """Yield notes on skipped and suspicious rows of an official part."""
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
         counts = [f"{count.rows:,} {kind}, first {count.first}" for kind, count in part.skipped.items()]

@@ -22,7 +22,7 @@ SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # kind of suspicious text â
 
 @dataclass(frozen=True, kw_only=True)
 class RowCount:
-    """The number of rows of a part that are bad or suspicious for the same reason."""
+    """The number of rows in a part that are bad or suspicious for the same reason."""
 
     rows: int
     first: str  # the first of these rows, as `FILE:LINE` or `FILE:LINE: message`

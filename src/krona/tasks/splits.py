@@ -63,7 +63,10 @@ class Splits:
 
 
 def _count_targets(targets: Sequence[str]) -> dict[str, int]:
-    """Return the number of rows by target. Of many different numbers, keep the lowest, highest and longest."""
+    """Return the number of rows by target.
+
+    If there are many different numbers, keep only the lowest, the highest and the longest.
+    """
     counts = dict(sorted(Counter(targets).items(), key=lambda item: float(item[0])))
     if len(counts) <= MAX_TARGETS:
         return counts

@@ -46,7 +46,7 @@ def mark_spans(text: str, spans: Sequence[tuple[str, int, str]]) -> str:
 
     Args:
         spans: the text of each span, the index of its first word, and its mark. If the text has another word at the
-            index, as in a few official rows, the nearest equal span is marked.
+            index, as in a few official rows, mark the nearest span with the same text.
 
     Raises:
         BadRowError: the text does not contain a span.
@@ -78,7 +78,7 @@ def read_label(value: object) -> str:
 def read_number(value: object) -> str:
     """Return a number as text, with the shortest decimals of its float32.
 
-    The text "2.45", a float64 and a float32 give the same result, and so do 5 and "5.000".
+    The text "2.45" and the float64 or float32 value 2.45 give the same result, as do 5 and "5.000".
 
     Raises:
         BadRowError: the value is too large or not a number.

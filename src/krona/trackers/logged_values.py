@@ -1,4 +1,4 @@
-"""Compute the values that loggers get. docs/tracking.md describes their keys."""
+"""Compute the values for loggers. docs/tracking.md describes their keys."""
 
 import json
 from collections.abc import Mapping

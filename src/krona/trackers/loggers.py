@@ -1,4 +1,4 @@
-"""Build the loggers of a run, which are classes of Lightning, and keep their errors out of the run."""
+"""Build a run's Lightning loggers, and prevent their errors from stopping the run."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class GuardedLogger(Logger):
 
     Args:
         key: the name of the logger in the config, for messages.
-        say: prints a line.
+        say: a function that prints a line.
     """
 
     def __init__(self, key: str, logger: Any, *, say: Callable[[str], None]) -> None:
@@ -51,7 +51,7 @@ class GuardedLogger(Logger):
         return self.logger.experiment
 
     def open(self, config: Mapping[str, Any]) -> None:
-        """Log the config, and print a line that tells the user where the logs are."""
+        """Log the config, and print the location of the logs."""
 
         def start() -> str | None:
             line = self.logger.open() if isinstance(self.logger, WandbLogger) else None
@@ -83,7 +83,7 @@ class GuardedLogger(Logger):
         """Do nothing, because Lightning calls this before the test score is known. `close` ends the logging."""
 
     def close(self, ending: Ending) -> None:
-        """Close the connections and files of the logger. The line that it returns is printed."""
+        """Close the logger's connections and files, and print the message that it returns."""
         self.call(lambda: self.logger.finalize(STATUS[ending]), last=True)
 
     def call(self, function: Callable[[], Any], *, last: bool = False) -> None:

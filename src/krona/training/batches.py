@@ -74,7 +74,7 @@ class TrainingBatches(Sampler[list[int]]):
 class ShortToLong(Sampler[list[int]]):
     """A sampler of the batches of an evaluation. All rows are sorted by length, so that batches need little padding.
 
-    Of N ranks, each takes every N-th batch. Batches are made smaller if this divides the work more evenly, because all
+    Of N ranks, each takes every N-th batch. Smaller batches are used if they divide the work more evenly, because all
     ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
 
     Attributes:

@@ -142,7 +142,7 @@ def build_data(
 def _unread_keys(task: Task) -> list[str]:
     """Return the keys of a task that an encoder does not read, if they add words to the names and the texts.
 
-    The prefix of SuperGLUE's tasks is left out, because their files set it for T5.
+    The prefix of SuperGLUE's tasks is omitted, because their files set it for T5.
     """
     plain = " ".join(f"{column} {{{column}}}" for column in task.columns)
     own_template = sorted(task.template.replace(":", "").split()) != sorted(plain.replace(":", "").split())

@@ -43,7 +43,7 @@ class Ranks:
         return value
 
     def broadcast(self, tensor: Any) -> None:
-        """Replace a tensor by that of rank 0. All processes must call the method in the same order."""
+        """Replace a tensor by rank 0's tensor. All processes must call the method in the same order."""
         if self.size > 1:
             import torch.distributed as dist
 

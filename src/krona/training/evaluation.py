@@ -160,8 +160,8 @@ def score_predictions(
 def require_finite(model: nn.Module, *, lr: float) -> None:
     """Raise `KronaError` if a trained weight is not finite.
 
-    The learner checks the loss of each step, which is computed before the weights are updated, so it does not notice a
-    wrong last update.
+    The learner only checks the loss of each step, which is computed before the update. It therefore cannot detect an
+    invalid last update.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):

@@ -148,8 +148,10 @@ def _find_factors(settings: Run) -> Any:
 def find_outcome(spec: JobSpec) -> Job | None:
     """Return a job with the outcome of a run that is not executed again, or None if the run has to be executed.
 
-    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``. Raise
-    `KronaError` if its result.json can't be read.
+    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``.
+
+    Raises:
+        KronaError: the run's result.json cannot be read.
     """
     if spec.overwrites:
         return None

@@ -94,7 +94,7 @@ class Learner(ScoringModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return a dict without the backbone's frozen parameters. This keeps checkpoints small."""
+        """Return a dict without the backbone's frozen parameters. Checkpoints therefore stay small."""
         return {name: p.detach() for name, p in surgery.checkpoint_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:

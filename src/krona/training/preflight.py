@@ -144,7 +144,8 @@ def devices_wanted(trainer: Trainer) -> int:
 def count_devices(trainer: Trainer) -> tuple[str, int]:
     """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
 
-    Raise `KronaError` if this machine does not have the device that the settings name.
+    Raises:
+        KronaError: this machine does not have the device that the settings name.
     """
     mps = int(torch.backends.mps.is_available())
     counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
@@ -160,7 +161,11 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method without loading weights. Raise `KronaError` if factor shapes or targets do not fit."""
+    """Insert the method without loading weights.
+
+    Raises:
+        KronaError: factor shapes or targets do not fit.
+    """
     if settings.backbone.folder is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load

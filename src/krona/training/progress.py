@@ -42,7 +42,7 @@ class Progress(pl.Callback):
             self.train_log.flush()
 
     def begin(self, settings: Run, result: Result, *, steps: StepCounts, weights: str | None = None) -> None:
-        """Print the first lines of the run. ``weights`` is a line about the weights that the run saves."""
+        """Print the first lines of the run. ``weights`` is a message about the weights that the run saves."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         factors = ", ".join(f"{group} × {factor:g}" for group, factor in settings.optimizer.lr_factors.items())
         head = f" and a new head of {result.head_params:,}" if result.head_params else ""
@@ -107,7 +107,7 @@ class Progress(pl.Callback):
         self.close()
 
     def close(self) -> None:
-        """Remove the bar from the screen. This must also be called after an error."""
+        """Remove the progress bar from the screen. Call this after an error, too."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -40,7 +40,7 @@ def run_job(spec: JobSpec, console: Console) -> Job:
 
     Raises:
         KronaError: the config is invalid, in which case the run is not started and no file is written; the run's folder
-        is not writable; or another process took over the run.
+            is not writable; or another process took over the run.
         Interrupted: a signal or ``spec.after_epoch`` stopped the run. The run's result.json records the interrupt.
     """
     trainer = spec.settings.trainer

@@ -30,15 +30,20 @@ PROFILERS: dict[str, type[Profiler]] = {
 
 
 def build_callbacks(settings: Run) -> list[pl.Callback]:
-    """Build the callbacks of a run. Raise `KronaError` if a callback cannot be built."""
+    """Build the callbacks of a run.
+
+    Raises:
+        KronaError: a callback cannot be built.
+    """
     return [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
 
 
 class AfterEpoch(pl.Callback):
     """Calls ``function`` after each epoch.
 
-    It calls it when the next epoch starts or the training ends. Lightning has then written the epoch's checkpoint and
-    logged the values of all callbacks. At its own hook for the end of an epoch, this is not the case yet.
+    The call happens when the next epoch starts or the training ends. By then, Lightning has written the epoch's
+    checkpoint and logged the values of all callbacks. In Lightning's own hook for the end of an epoch, this is not yet
+    the case.
     """
 
     def __init__(self, function: Callable[[Learner], None]) -> None:

@@ -137,7 +137,11 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
-    """Return whether ``out`` is an earlier export. Raise KronaError if it must not be replaced."""
+    """Return whether ``out`` is an earlier export.
+
+    Raises:
+        KronaError: the folder must not be replaced.
+    """
     if not os.path.lexists(out):
         return False
     problem = "a symbolic link" if out.is_symlink() else "" if out.is_dir() else "not a folder"
@@ -212,7 +216,7 @@ def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    # with a task type, peft would load a class of transformers
+    # with a task type, peft would load a transformers class
     task_type = None if has_pooled_head(trained.model.config) else found
     base, revision = hub_name(trained.origin), hub_revision(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)

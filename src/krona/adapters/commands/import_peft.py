@@ -24,7 +24,7 @@ def import_peft(
 
     Args:
         overrides: the task and the backbone, in the syntax of train.py. A folder that krona exported needs no
-        overrides, because it contains krona.json.
+            overrides, because it contains krona.json.
         backbone: the folder of the backbone, if the path in krona.json is wrong.
 
     Raises:

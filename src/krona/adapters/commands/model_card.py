@@ -27,7 +27,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     Args:
         form: merged, peft or adapter.
         lines: messages on the export.
-        auto: the name of the Auto class of transformers for the backbone.
+        auto: the name of the transformers Auto class for the backbone.
         model: the exported model.
     """
     origin, task = run.origin, run.origin.task_settings

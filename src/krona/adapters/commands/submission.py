@@ -32,8 +32,7 @@ LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
 
 def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int) -> list[str]:
-    """Predict GLUE's test sets in ``folder`` with one run per task, write the zip file, and return messages for the
-    user.
+    """Predict GLUE's test sets in ``folder`` with one run per task, write the zip file, and return messages.
 
     A prediction that is not a label is replaced by the most likely label, and one that is not a number by 0.
     """

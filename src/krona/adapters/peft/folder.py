@@ -1,4 +1,4 @@
-"""Load a folder of the peft library into a copy of its backbone. Unsafe folders and unknown settings raise an error."""
+"""Load a peft folder into a copy of its backbone. Unsafe folders and unknown settings raise an error."""
 
 import warnings
 from importlib.metadata import version
@@ -140,7 +140,7 @@ def bare_copy(model: nn.Module) -> Any:
 
 
 def _read_weights(file: Path) -> tuple[list[str], dict[str, torch.Tensor]]:
-    """Return the names of all tensors in a file, and those tensors that are weights of the backbone."""
+    """Return the names of all tensors in a file, and the tensors that are backbone weights."""
     with safe_open(file, framework="pt") as opened:
         keys = list(opened.keys())
         return keys, {key: opened.get_tensor(key) for key in keys if BASE in key}

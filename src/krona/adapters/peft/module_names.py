@@ -22,7 +22,8 @@ def is_target(name: str, word: str) -> bool:
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
     """Return names that match exactly the wanted modules: the last parts of their names, or the whole names.
 
-    Raises KronaError if a whole name also matches a module that is not wanted.
+    Raises:
+        KronaError: a whole name also matches a module that is not wanted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}

@@ -107,7 +107,7 @@ def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str,
 
 
 def _values(layer: Any) -> dict[str, Any]:
-    """Return the tensors and numbers of a layer of peft by their names, such as ``lora_A`` and ``scaling``."""
+    """Return the tensors and numbers of a peft layer by their names, such as ``lora_A`` and ``scaling``."""
     values = {name: getattr(layer, name, None) for name in ("in_features", "is_feedforward")}
     for name in (*layer.adapter_layer_names, *layer.other_param_names):
         held = getattr(layer, name, None)

@@ -18,11 +18,11 @@ class Architecture:
 
     names: Mapping[str, Sequence[str]]  # the patterns (`krona.surgery.targets`) for each target word of a method
     head: Sequence[str] = ()  # modules of the head, which is new for each task
-    pooler: str | None = None  # name in the class of transformers, if checkpoints contain a pooler
-    lost_positions: int = 0  # position embeddings in the config that are not used for tokens
+    pooler: str | None = None  # name in the transformers class, if checkpoints contain a pooler
+    lost_positions: int = 0  # number of position embeddings in the config that are not used for tokens
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
-        """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
+        """Return a note for each layer that computes several of q, k and v, if ``words`` has only some of these.
 
         A branch for one of these words adapts the whole layer.
         """
@@ -41,7 +41,11 @@ class Architecture:
         return notes
 
     def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
-        """Write a pooling into a model's config. Raise KronaError if it needs a head or a pooler that is missing."""
+        """Write a pooling into a model's config.
+
+        Raises:
+            KronaError: the pooling needs a head or a pooler that is missing.
+        """
         config.__dict__.pop(KEY, None)  # an exported model has this key
         if pooling is None:
             return
@@ -95,7 +99,7 @@ def max_positions(config: Any) -> int | None:
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
     """Map patterns of module names in this model to indices of ``words``, a method's target_modules.
 
-    Each pattern gets the index of the first word whose translation contains the pattern. A word without a translation
+    Each pattern gets the index of the first word whose translation contains it. A word without a translation
     is used as a pattern, so that a method can also use the model's own module names.
     """
     names = find_architecture(model).names

@@ -1,4 +1,4 @@
-"""The base class of the families of backbones. It builds inputs from rows, and computes losses and predictions."""
+"""The base class of backbone families. A family builds inputs from rows, and computes losses and predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_
 
 
 class Family(ABC):
-    """The base class of a family of backbones. Its own methods are for models that generate text."""
+    """The base class of a backbone family. The default methods are for models that generate text."""
 
-    auto: ClassVar[Any]  # the auto class of transformers that loads the model
+    auto: ClassVar[Any]  # the transformers Auto class that loads the model
     key: str  # the format of the tokenised rows; the keys of the token cache contain it
     label_type: str = "int32"
     answer_follows: ClassVar[bool] = False  # source and answer are a single sequence, so both need positions
@@ -31,13 +31,13 @@ class Family(ABC):
 
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
-        """Tokenise the sources of some rows, and cut each source to ``longest`` tokens.
+        """Tokenise the sources of rows, and truncate each source to ``longest`` tokens.
 
         Return the token ids of each row by the name of a model input, such as ``input_ids``.
         """
 
     def texts(self, split: Split) -> list[str]:
-        """Return the text of each row as the backbone reads it."""
+        """Return the text that the backbone reads for each row."""
         return split.sources
 
     @abstractmethod
@@ -47,7 +47,7 @@ class Family(ABC):
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T).
 
-        All tensors are integers. The numbers of a regression are stored as the bits of float32.
+        All tensors are integers. For a regression, the integers are the bits of float32 numbers.
         """
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
@@ -114,12 +114,12 @@ class Family(ABC):
 
 
 def are_counted(labels: Tensor) -> Tensor:
-    """Return which labels are part of the loss, as booleans of the same shape."""
+    """Return a boolean mask of the labels that are part of the loss."""
     return labels != IGNORED
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
-    """Return the arguments with which a tokenizer cuts sources to ``longest`` tokens, if given, without a warning."""
+    """Return the tokenizer arguments that truncate sources to ``longest`` tokens (if given) without a warning."""
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
     return {"verbose": False, **cut}
 

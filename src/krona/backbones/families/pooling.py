@@ -1,8 +1,8 @@
 """Replace the head of an encoder to classify by the first token's state or the mean of all states.
 
-``backbone.pooling`` selects the head. The classes of transformers classify by the state of the first token. BERT passes
+``backbone.pooling`` selects the head. The transformers classes classify by the state of the first token. BERT passes
 this state through its pooler. RoBERTa and MPNet pass this state through a dense layer of their head. If a checkpoint
-was trained with another pooling, the state of its first token is not useful.
+was trained with another pooling, the first token's state is not a useful input.
 """
 
 from functools import cache
@@ -29,7 +29,7 @@ def has_pooled_head(config: Any) -> bool:
 
 @cache
 def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
-    """Return a subclass of a model class of transformers, with the head ``classifier(dropout(pooled states))``.
+    """Return a subclass of a transformers model class, with the head ``classifier(dropout(pooled states))``.
 
     The modules in ``head`` and the pooler are removed, so that they are neither trained nor counted.
     """

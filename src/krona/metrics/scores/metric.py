@@ -48,7 +48,7 @@ class Answers:
 
     @property
     def units(self) -> int:
-        """The number of independent groups, or of examples without groups, which a resampling draws."""
+        """The number of units that resampling draws: groups, or examples if there are no groups."""
         return len(self) if self.groups is None else int(self.groups.max()) + 1
 
     @property
@@ -71,7 +71,7 @@ class Metric(Base, metaclass=ABCMeta):  # type: ignore[misc]
     of_numbers: ClassVar[bool] = False  # for regressions
     classes: ClassVar[int | None] = None  # the number of classes for which the metric is defined; None: any number
     linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
-    ranked: ClassVar[bool] = False  # the `Sums` are wrong for redrawn test sets, which need ``redrawn_scores``
+    ranked: ClassVar[bool] = False  # the `Sums` are not valid for resampled test sets, which need ``redrawn_scores``
 
     @abstractmethod
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
