@@ -156,7 +156,7 @@ def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str, plain: Tensor, moved: Tensor) -> None:
-        """Record the activation without and with the branches whenever a forward pass reaches a module."""
+        """Record a module's activation, without and with its branches, in each forward pass."""
         plain = plain.float()
         squares = torch.stack([(moved.float() - plain).square().sum(), plain.square().sum()])
         sums.setdefault(name, []).append(squares)

@@ -72,7 +72,7 @@ def load_checkpoint(
 
 
 def model_class(auto: Any, config: Any) -> Any:
-    """Return the transformers model class, or its subclass with krona's head for the poolings first and mean."""
+    """Return the transformers model class or, if the pooling is first or mean, its subclass with krona's head."""
     library = auto._model_mapping[type(config)]
     if not has_pooled_head(config):
         return library

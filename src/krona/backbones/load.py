@@ -23,7 +23,7 @@ from krona.tasks.hub import download_error
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded backbone and its family, which has the tokenizer."""
+    """A loaded backbone and its family, which contains the tokenizer."""
 
     model: PreTrainedModel
     family: Family

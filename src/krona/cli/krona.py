@@ -228,7 +228,10 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the seed of the runs")] = 0,
 ) -> None:
-    """Search for the learning rate, scaling and factor shape with the best dev score. Keys in the command are fixed."""
+    """Search for the learning rate, scaling and factor shape with the best dev score.
+
+    Keys that the command sets are not searched.
+    """
     from krona.sweeps.tune import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)

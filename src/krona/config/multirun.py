@@ -60,7 +60,7 @@ def _count_values(axis: Override) -> int:
         ) from error
     except HydraException as error:
         raise KronaError(
-            f"{line} does not list single values. Write for example {axis.key_or_group}=1,2,3 or range(0,3)."
+            f"{line} does not list single values. For example, write {axis.key_or_group}=1,2,3 or range(0,3)."
         ) from error
     if count == 0:
         raise KronaError(

@@ -123,8 +123,7 @@ class Optimizer:
     """Factors of ``lr`` by weight group: head, layer_norms, or a branch tensor such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 if the run has another
-    length."""
+    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 for other run lengths."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -222,8 +221,7 @@ class Run:
     init_from: str | None = None
     """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """When to save the weights of full fine-tuning. all: always; adapter: never; auto: below 500 MB, if test is
-    scored."""
+    """Save the weights of full fine-tuning. all: always; adapter: never; auto: below 500 MB, if test is scored."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False

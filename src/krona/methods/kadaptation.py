@@ -20,7 +20,7 @@ class KAdaptation(nn.Module):
     Args:
         hypercomplex_division: the size n of the rule. Compacter has the same argument.
         factor_rank: the rank of the products uᵢ vᵢ.
-        scaling: the factor s. The paper of KAdaptation has no such factor.
+        scaling: the factor s. The KAdaptation paper does not have this factor.
     """
 
     shared = ("rule",)

@@ -34,7 +34,7 @@ class LoRA(nn.Module):
 
             - ``kaiming``: A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5), and B with zeros.
             - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ (Meng et al.
-              2024). A₀ and B₀ are used.
+              2024). With A₀ and B₀.
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R (Büyükakyüz 2024). A₀
               and B₀ are used.
             - ``lora_ga``: the singular vectors of the gradient of W. A has the first right ones, and B the left ones

@@ -19,7 +19,7 @@ class MiSS(nn.Module):
     update is at most ``rank``.
 
     Args:
-        scaling: the factor s. The paper of MiSS has no such factor.
+        scaling: the factor s. The MiSS paper does not have this factor.
     """
 
     peft_type = "MISS"

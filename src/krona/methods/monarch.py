@@ -19,7 +19,7 @@ class Monarch(nn.Module):
     Args:
         blocks: the number N of blocks. It must divide both widths.
         block_rank: the rank r of a block.
-        scaling: the factor s. The paper of MoRe has no such factor.
+        scaling: the factor s. The MoRe paper does not have this factor.
     """
 
     def __init__(self, d_in: int, d_out: int, *, blocks: int = 4, block_rank: int = 1, scaling: float = 1.0) -> None:

@@ -78,7 +78,7 @@ class Difference:
         return self.value - half, self.value + half
 
     def detectable(self, power: float) -> float:
-        """Return the smallest true difference that is found with this power at the two-sided 5 % level."""
+        """Return the smallest true difference that the test detects with this power at the two-sided 5 % level."""
         from scipy.special import stdtrit
 
         return float(stdtrit(self.df, 0.975) + stdtrit(self.df, power)) * self.error

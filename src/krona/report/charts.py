@@ -323,7 +323,7 @@ def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
 
 
 def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return charts of the score against the highest and the effective rank of the update, if these differ."""
+    """Return charts of the score against the maximum rank and the effective rank of the update, if the ranks vary."""
     charts = []
     for name in ("rank", "effective"):
         known = {row: rank for row in rows if (rank := row.row.cell(name).value)}

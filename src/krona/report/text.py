@@ -69,7 +69,7 @@ def cell_value(cell: Cell) -> str:
 
 
 def cell_mark(cell: Cell) -> str:
-    """Return ``*`` for the best score or ``~`` for one that is not significantly worse, and a warning sign if needed."""
+    """Return ``*`` for the best score or ``~`` for one that is not significantly worse, and the sign of a warning."""
     return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
 
 

@@ -1,7 +1,7 @@
 """Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo the merge.
 
 A merged weight is a new tensor. ``unmerge`` restores the original tensor object. Other calls such as ``eval()`` never
-merge. LayerNorms that train with the adapter need no merge, because their trained weights are already in the model.
+merge. Trained LayerNorms do not need merging, because their trained weights are already in the model.
 """
 
 import copy

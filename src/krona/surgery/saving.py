@@ -70,8 +70,8 @@ def _record_untied(model: Any) -> None:
     """Set ``tie_word_embeddings`` to false if a merge has untied the output layer from the embeddings.
 
     Otherwise ``tie_weights`` would undo the merge. In some models (BART), the key also ties the embeddings of encoder
-    and decoder to each other. For these models the key stays true, because transformers could not load the checkpoint
-    with false.
+    and decoder to each other. For these models, the key stays true, because transformers could not load the checkpoint
+    if it were false.
     """
     config: Any = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False):

@@ -164,7 +164,7 @@ def _permute(part: Split, seed: int) -> list[int]:
 
 
 def _cut(part: Split, order: list[int], rows: int) -> tuple[list[int], list[int]]:
-    """Return the first ``rows`` indices and the others. The first indices end with a whole group."""
+    """Return the first ``rows`` indices and the other indices, without splitting a group."""
     groups = part.groups
     while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
         rows += 1

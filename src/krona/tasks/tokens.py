@@ -47,7 +47,7 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Return the token ids of a split, from the cache file or computed.
+    """Return the token ids of a split. Read them from the cache file, or compute them.
 
     Source texts have at most ``max_source_length`` tokens, including the end of sequence. Targets are never truncated.
 

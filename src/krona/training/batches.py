@@ -13,7 +13,7 @@ WINDOW = 50  # number of batches in a window (`TrainingBatches`)
 
 
 class TrainingBatches(Sampler[list[int]]):
-    """A sampler of the batches of a training epoch.
+    """The batch sampler for a training epoch.
 
     The order of the rows depends only on the seed and the epoch. A resumed run therefore repeats the same order.
 
@@ -72,7 +72,7 @@ class TrainingBatches(Sampler[list[int]]):
 
 
 class ShortToLong(Sampler[list[int]]):
-    """A sampler of the batches of an evaluation. All rows are sorted by length, so that batches need little padding.
+    """The batch sampler for evaluation. All rows are sorted by length, so that batches need little padding.
 
     Of N ranks, each takes every N-th batch. Smaller batches are used if they divide the work more evenly, because all
     ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.

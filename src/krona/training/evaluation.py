@@ -35,7 +35,7 @@ class SplitEvaluation:
     bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return the dict of `score_predictions` for the whole split. Every rank returns the same dict."""
+        """Return the result of `score_predictions` for the whole split. Every rank returns the same dict."""
         with self.inference(model):
             texts = [text for batch in self.batches for text in self.predict(model, batch)]
         scores = self.score(texts)
@@ -69,7 +69,7 @@ class SplitEvaluation:
         return [self.family.summed_loss(model, batch) for batch in batches]
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the dict of `score_predictions` for all ranks. ``texts`` are this rank's predictions, in order."""
+        """Return the result of `score_predictions` over all ranks. ``texts`` are this rank's predictions, in order."""
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))

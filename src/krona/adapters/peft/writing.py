@@ -67,8 +67,8 @@ def write_peft(
     """Write one adapter as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
-    update is written as an exactly equal LORA (`krona.adapters.update.low_rank`). An adapter that trains only
-    LayerNorms is written as LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as
+    update is written as a LORA with exactly the same update (`krona.adapters.update.low_rank`). An adapter that trains
+    only LayerNorms is written as LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as
     ``modules_to_save``.
 
     Args:

@@ -1,6 +1,6 @@
-"""Replace the head of an encoder to classify by the first token's state or the mean of all states.
+"""Replace an encoder's head, so that the classifier's input is the first token's state or the mean of all states.
 
-``backbone.pooling`` selects the head. The transformers classes classify by the state of the first token. BERT passes
+``backbone.pooling`` selects the head. The heads of transformers use the state of the first token. BERT passes
 this state through its pooler. RoBERTa and MPNet pass this state through a dense layer of their head. If a checkpoint
 was trained with another pooling, the first token's state is not a useful input.
 """
