@@ -32,7 +32,7 @@ class PaperTable:
 
 
 def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
-    """Return a table of printed numbers. An empty cell of its file has no value.
+    """Return a table of printed numbers. Empty cells of its file have no value.
 
     Raises:
         KronaError: the number is unknown, or the file is damaged.

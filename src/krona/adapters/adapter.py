@@ -233,7 +233,7 @@ def class_path(branch: Callable[..., nn.Module]) -> str:
     """Return the dotted path of a branch's class.
 
     Raises:
-        KronaError: the class has no such path.
+        KronaError: the class does not have a dotted path.
     """
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):

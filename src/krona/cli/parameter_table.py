@@ -144,7 +144,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
     """Return the settings of a run.
 
-    With ``starts``, the command names the method, so that the class of the user's own method is imported.
+    With ``starts``, the command names the method, so the class of a user's own method is imported.
     """
     with translate_errors():
         config = compose_job(normalize(overrides)).config

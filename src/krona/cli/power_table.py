@@ -121,9 +121,9 @@ class PaperDifference:
 def paper_differences(
     number: str, tasks: Sequence[str], *, rows: Sequence[str] = (), assumed: Assumed
 ) -> list[PaperDifference]:
-    """Return the differences between each row and the next best row in each column of a table of the paper.
+    """Return the differences between neighbouring scores in each column of a table of the paper.
 
-    If ``rows`` is given, all pairs of these rows are compared instead.
+    If ``rows`` is given, compare all pairs of these rows instead.
     """
     printed = read_paper_table(number)
     if number not in WITH_TASKS:

@@ -24,7 +24,7 @@ def rate_notes(
     has_recipe: bool,
     is_set: bool,
 ) -> list[str]:
-    """Return notes on the origin of the learning rate. Values of the paper or of the user have no note.
+    """Return notes on the origin of the learning rate. Values from the paper or the user need no note.
 
     Args:
         chosen: the name of the chosen file by folder of conf/, such as ``method``.

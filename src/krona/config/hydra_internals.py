@@ -1,4 +1,4 @@
-"""Wrap private functions of Hydra. If a new version of Hydra changes them, only this file must be adapted."""
+"""Wrap private functions of Hydra, so that only this file must be adapted if a new version changes them."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ def write_pooling(folder: Path, pooling: Pooling) -> None:
 
 
 def folder_pooling(path: str | None) -> Pooling | None:
-    """Return the pooling that a model's folder specifies, or None for none or one that krona does not have.
+    """Return the pooling that a model's folder specifies, or None if it specifies none or an unsupported pooling.
 
     Raises:
         KronaError: the file is damaged.
@@ -48,7 +48,7 @@ def folder_pooling(path: str | None) -> Pooling | None:
 
 
 def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a backbone's config.json. If there is no such file, return the setting ``sizes``."""
+    """Return the content of a backbone's config.json or, if the file is missing, the setting ``sizes``."""
     folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
     if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
         with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file

@@ -31,7 +31,7 @@ GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the k
 class StudyBest:
     """The best trial of a study."""
 
-    name: str  # of the study
+    name: str  # the name of the study
     overrides: tuple[str, ...]  # the values that the search set, as ``key=value``
     score: float  # on dev
     trials: int  # number of trials of the study

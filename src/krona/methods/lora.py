@@ -33,17 +33,16 @@ class LoRA(nn.Module):
         init: the initial values of A and B.
 
             - ``kaiming``: A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5), and B with zeros.
-            - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ (Meng et al.
-              2024). With A₀ and B₀.
-            - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R (Büyükakyüz 2024). A₀
-              and B₀ are used.
-            - ``lora_ga``: the singular vectors of the gradient of W. A has the first right ones, and B the left ones
-              with the numbers from rank + 1 to 2 · rank, both multiplied by ⁴√d_out / √γ (Wang et al. 2024). A₀ and B₀
-              are used.
+            - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ, with A₀ and B₀
+              (Meng et al. 2024).
+            - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R, with A₀ and B₀
+              (Büyükakyüz 2024).
+            - ``lora_ga``: A has the first right singular vectors of the gradient of W, and B the left singular vectors
+              from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
             - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
               al. 2024).
 
-            `krona.surgery.prepare` computes all of them except ``kaiming``.
+            `krona.surgery.prepare` computes all of these except ``kaiming``.
         init_rows: the number of training rows from which ``lora_ga`` and ``eva`` are computed.
     """
 

@@ -24,7 +24,7 @@ Converted = tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]
 def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:
     """Return the most common scale other than 0, and the ratio of each module's scale to it.
 
-    All modules of an adapter have the same scale in krona, so the update of another scale is multiplied by the ratio.
+    In krona, all modules of an adapter have the same scale. An update with another scale is multiplied by the ratio.
     """
     scales = {place: float(layer["scaling"]) for place, layer in layers.items()}
     counted = Counter(scale for scale in scales.values() if scale != 0.0)

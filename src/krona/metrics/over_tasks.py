@@ -29,8 +29,8 @@ class Ranks:
     """
 
     mean: Floats  # the mean rank of each method, (M,)
-    p: float  # of Friedman's test; its null hypothesis is that a task's ranks could belong to any of the methods
-    critical_difference: float  # of Nemenyi: mean ranks that differ by more are different at the 5 % level
+    p: float  # Friedman's test, with the null hypothesis that all methods have the same rank distribution
+    critical_difference: float  # Nemenyi's: a larger difference of mean ranks is significant (5 %)
 
 
 def mean_ranks(scores: Floats) -> Ranks:

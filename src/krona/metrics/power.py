@@ -1,6 +1,6 @@
 """Compute the power of the tests in reports: which difference of two methods they detect, and with how many seeds.
 
-With one seed, the test is about two trained models. Its power is the share of simulated test sets on which the exact
+With one seed, the test compares two trained models. Its power is the share of simulated test sets on which the exact
 McNemar test has p ≤ 0.05. With several seeds, the test is `krona.metrics.compare_methods`, and its power is that of a
 noncentral t distribution. Both assume a metric that counts examples, such as accuracy. For F1 and Matthews, the result
 is a first-order approximation (`Errors.points`). The assumptions are:
@@ -10,7 +10,7 @@ is a first-order approximation (`Errors.points`). The assumptions are:
 - d is `Assumed.unshared` times the sum of both methods' shares of errors, and at least δ.
 - With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise each seed draws a new
   outcome. More seeds reduce only the variance of the second kind of examples.
-- Besides, the true scores of a method's trained models have the standard deviation `Assumed.seed_sd`.
+- The true scores of a method's trained models also vary, with the standard deviation `Assumed.seed_sd`.
 """
 
 import math

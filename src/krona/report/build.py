@@ -262,7 +262,7 @@ class _TableBuilder:
 
 
 def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
-    """Return the rows of a section's runs in the table's order, and a note for each method and task with variants.
+    """Return the rows for a section's runs in table order, and a note for each method and task with variants.
 
     The rows do not have cells yet. Variants are groups of runs that differ in a setting other than the seed. If a
     method has several variants on a task, each has its own row, which variants of other tasks with equal settings
@@ -333,7 +333,7 @@ def name_row(layout: Layout, row: Row) -> None:
 
 
 def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
-    """Return the best ``most`` rows, in the order of ``rows``, and notes on what the report omits.
+    """Return the best ``most`` rows in the order of ``rows``, and notes on omitted rows and tests.
 
     A row is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Rows without
     runs are kept.

@@ -394,7 +394,7 @@ class Curves:
     heading: str
     task: str
     split: str
-    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # by the method's name
+    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # by method name
 
     @property
     def title(self) -> str:
@@ -424,7 +424,7 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
 
 
 def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
-    """Return the points of the variant with the most values of the setting, and of these with the most runs."""
+    """Return the points of the variant with the most values of the setting. If several are equal, use the most runs."""
     variants: dict[frozenset[tuple[str, str]], dict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
     for run in runs[runs[split].notna()].run:
         if (x := _setting_value(run, setting)) is not None:

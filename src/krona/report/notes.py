@@ -79,7 +79,7 @@ def score_messages(table: Table) -> list[str]:
 
 
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
-    """Return notes on limits of a table: single seeds, unequal numbers of seeds, and cells without test or interval."""
+    """Return notes on limits of a table: single seeds, unequal numbers of seeds, cells without a test or interval."""
     found = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
     if not found:
         return []
@@ -103,7 +103,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
 def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     """Return notes on the data, the settings, the code and the devices of a table's runs.
 
-    With ``shapes``, there is also a note on shapes of A that did not fit the layers.
+    With ``shapes``, add a note on shapes of A that do not fit the layers.
     """
     done = runs[runs.done]
     variants = [*done.drop_duplicates(["method", "task", "variant"]).run]

@@ -166,7 +166,7 @@ def _runs(table: Table) -> list[tuple[Row, Any]]:
 
 
 def _provenance(table: Table) -> list[str]:
-    """Return where the numbers of a table come from, and the notes of its runs."""
+    """Return the origin of a table's numbers, and the notes of its runs."""
     runs = [run for _, run in _runs(table)]
     made = dict.fromkeys(describe_provenance(run.result) for run in runs)
     return [*made, *dict.fromkeys(note for run in runs for note in run.result.notes)]
@@ -190,7 +190,7 @@ def _escape_md(value: str) -> str:
 
 
 def _note_md(note: Note) -> str:
-    """Return a sentence, and its command as code, because GitHub would change quotes and dashes in text."""
+    """Return a note's sentence with its command as code, because GitHub would change quotes and dashes in text."""
     sentence = text.tagged_sentence(note.text, _escape_md)
     if not note.command:
         return sentence

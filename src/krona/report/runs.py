@@ -188,7 +188,7 @@ def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 
 def planned_ids(folders: Iterable[Path], sweep: str) -> set[str]:
-    """Return the run ids of a sweep that its commands have listed, including those of waiting runs."""
+    """Return the run ids that a sweep's commands have listed, including waiting runs."""
     return set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
 
 

@@ -72,7 +72,9 @@ class Section:
     whole: bool = True  # false if the data have the benchmark's format but other rows
     odd: Part | None = field(default=None, compare=False)  # the part that differs most from the official rows
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
-    departing: tuple[int, int] = field(default=(0, 1), compare=False)  # number of runs with departures, of all runs
+    departing: tuple[int, int] = field(
+        default=(0, 1), compare=False
+    )  # the number of runs with departures, and of all runs
 
     @property
     def heading(self) -> str:
@@ -84,7 +86,7 @@ class Section:
 
     @property
     def warning(self) -> str | None:
-        """A sentence that warns against a wrong use of the numbers, or None if no warning is needed."""
+        """A warning against misuse of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:

@@ -100,7 +100,7 @@ class Row:
 
     key: str  # the key of the row in the layout
     label: str = ""
-    settings: dict[str, str] = field(default_factory=dict)  # the settings that distinguish it from rows with this label
+    settings: dict[str, str] = field(default_factory=dict)  # the settings that differ from other rows with this label
     differs: str = ""  # these settings as text
     runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by task
     first: dict[str, Any] = field(default_factory=dict)  # maps each task to a run whose settings represent all runs
@@ -150,8 +150,10 @@ class Table:
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs
-    differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)  # of compared rows, by column
-    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # of the differences, corrected
+    differences: dict[tuple[Row, Row, str], Difference] = field(
+        default_factory=dict
+    )  # by pair of compared rows and column
+    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # corrected p-values of the differences
 
     @property
     def warning(self) -> str | None:
@@ -187,7 +189,7 @@ class Report:
     counts: str = ""  # the number of runs in each state
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used
-    empty: Note | None = None  # for a report without runs, with the command to start them
+    empty: Note | None = None  # the note of a report without runs, with a command to start runs
 
 
 def seed_interval(values: Sequence[float]) -> Interval | None:

@@ -4,10 +4,10 @@ A claim is a file in the run's folder that names the process that works on the r
 updates the file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files
 exclusively and renames them atomically. Network file systems can do both.
 
-A claim lapses immediately if its owner is known to be dead. This can be known about processes of this machine, and
-about processes of this SLURM job that ran before the job was requeued. The claim of any other owner lapses if the last
-heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
-heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
+A claim lapses immediately if its owner is known to be dead. This is known for processes of this machine, and for
+processes of this SLURM job from before it was requeued. The claim of any other owner lapses if the last heartbeat is
+older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The heartbeat's
+age is measured with the file system's clock, because the clocks of the machines may differ.
 
 Each owner has a private staging folder, which is named after the owner's token. The owner appends lines to train.log,
 and changes all other files of a run only by renaming. To publish a file, the owner moves the file out of the staging

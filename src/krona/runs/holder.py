@@ -60,7 +60,7 @@ def is_alive(pid: Any) -> bool:
 def is_dead(holder: Mapping[str, Any]) -> bool:
     """Return whether a process is known to be dead.
 
-    Return false if this cannot be known. It can be known about processes of this machine, and about processes of this
+    Return false if this is unknown. It is known for processes of this machine, and for processes of this
     SLURM job that ran before the job was requeued.
     """
     is_local = holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())

@@ -57,7 +57,7 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
 def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     """Return the outcomes of dev and test from a finished run's predictions.jsonl.
 
-    If the run is not done, or has no such file, no split is returned.
+    If the run is not done or the file is missing, return no split.
 
     Raises:
         KronaError: the file is damaged, or the scores of the predictions differ from the scores in ``result``.
@@ -82,7 +82,7 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
 
 
 def unusable_result(path: Path, error: Exception) -> KronaError:
-    """Return the error for a result that has valid types but contradictory content."""
+    """Return the error for a result with valid types but contradictory content."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} is damaged: {reason}")
 

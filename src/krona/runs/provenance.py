@@ -63,9 +63,9 @@ def code_version() -> dict[str, Any]:
 
 
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of the file of each module of the user that a config names in ``_target_``, by module.
+    """Return the file hashes of the user's own modules that a config names in ``_target_``, by module name.
 
-    Modules of krona, of Python and of installed packages are omitted, and so are loggers, which change no result. No
+    The result excludes modules of krona, Python and installed packages, and loggers, which do not affect results. No
     module is imported.
     """
     targets = _targets([value for key, value in config.items() if key != "logger"])
@@ -109,7 +109,7 @@ def relative_difference(part: Part) -> float:
 
 
 def describe_data(result: Result) -> str:
-    """Return text on the data of a run: its kind, or the number of rows that differs from the benchmark's."""
+    """Describe the data of a run: its kind, or the row count that differs from the benchmark's."""
     kind = result.provenance.get("data_kind", "")
     part = differing_part(result)
     name = KINDS.get(kind, "unknown data") if part is None else describe_part(part, kind or "glue")

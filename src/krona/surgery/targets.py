@@ -105,7 +105,7 @@ def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
-    """Return (d_in, d_out) of an adapted module, or of the adapted part of the model that ends with this module."""
+    """Return (d_in, d_out) of an adapted module, or of the adapted model part that ends with this module."""
     return widths(adapted.base, adapted.captures[adapter].first if adapter in adapted.captures else None)
 
 

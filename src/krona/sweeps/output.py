@@ -180,7 +180,7 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
 
 
 def _group(lines: Sequence[tuple[Job, str]], jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each text. Texts that differ only in quoted words and numbers share a line."""
+    """Return one line per text. Texts that differ only in quoted words and numbers share a line."""
     equal: dict[str, list[str]] = {}
     for job, line in lines:
         equal.setdefault(DIFFERENT.sub("", line), []).append(f"{job.run_id}: {line}")

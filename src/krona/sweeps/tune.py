@@ -51,7 +51,7 @@ class Axis:
     values: Any  # Optuna's distribution: a range of numbers, or choices
     needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
     also: str = ""  # an override that is added to the command line with each value
-    steps: Steps | None = None  # of a search in steps; None for a range
+    steps: Steps | None = None  # the steps of a search in steps; None for a range
 
     def suggest(self, trial: Any) -> list[str]:
         """Let the study choose a value, and return the overrides that set it. A resumed trial keeps its value."""

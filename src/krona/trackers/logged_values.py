@@ -71,7 +71,7 @@ def read_predictions(run: RunFolder, words: Mapping[str, str], *, most: int) -> 
     """Return at most ``most`` test predictions of a run, with the columns `PREDICTION_COLUMNS`.
 
     Args:
-        words: maps each target text to the label's name, which the rows contain instead.
+        words: maps each target text to the label's name, which replaces it in the rows.
     """
     rows: list[list[Value]] = []
     columns = read_rows(run.predictions, "split", "id", "source", "target", "prediction").values()

@@ -140,7 +140,7 @@ def build_data(
 
 
 def _unread_keys(task: Task) -> list[str]:
-    """Return the keys of a task that an encoder does not read, if they add words to the names and the texts.
+    """Return the task keys that add words to the names and the texts, but that an encoder does not read.
 
     The prefix of SuperGLUE's tasks is omitted, because their files set it for T5.
     """

@@ -125,7 +125,7 @@ class Prepared:
     backbone: backbones.Loaded
     data: RunData
     steps: StepCounts
-    fingerprint: Fingerprint | None  # of the backbone, before training
+    fingerprint: Fingerprint | None  # the backbone's fingerprint before training
 
 
 def prepare(

@@ -93,7 +93,7 @@ def keeps_weights(settings: Run, size: int) -> bool:
 
 
 def describe_weights(settings: Run, model: nn.Module) -> str | None:
-    """Return a line about the weights that a run of full fine-tuning saves or does not save; None for other methods."""
+    """Return a message on whether full fine-tuning saves its weights, or None for other methods."""
     if not settings.method.placement.get("train_backbone"):
         return None
     size = weight_bytes(model)
