@@ -29,7 +29,7 @@ class Ranks:
     """
 
     mean: Floats  # the mean rank of each method, (M,)
-    p: float  # Friedman's test, with the null hypothesis that all methods have the same rank distribution
+    p: float  # Friedman's test; null hypothesis: a task's ranks are exchangeable between methods
     critical_difference: float  # Nemenyi's: a larger difference of mean ranks is significant (5 %)
 
 
