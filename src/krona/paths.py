@@ -1,4 +1,4 @@
-"""Find the folders of the project, of configs, of sweeps and of results, and import modules that a config names."""
+"""Find the project, config, sweep and result folders, and import modules that a config names."""
 
 import os
 import sys

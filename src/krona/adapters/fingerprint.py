@@ -106,7 +106,7 @@ def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
 def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
     """Return whether two backbones have the same values after rounding to a dtype.
 
-    The result is None if no hash of ``wanted`` can be compared with weights of the dtype of ``here``.
+    The result is None if ``wanted`` has no hash that is comparable with weights in the dtype of ``here``.
     """
     if common := _common(here.marks, wanted):
         return here.marks[common[0]] == wanted.marks[common[0]]

@@ -23,7 +23,7 @@ NAMED = 3  # a note lists at most this number of tensors
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The trained weights from which a run starts: those of a run, of an adapter file or of a peft folder."""
+    """The trained weights from which a run starts. The source is a run, an adapter file or a peft folder."""
 
     source: str  # the value of init_from
 

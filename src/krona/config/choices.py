@@ -20,7 +20,7 @@ LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all but b
 
 
 def groups() -> list[str]:
-    """Return the names of all groups: the subfolders of krona's conf/ and of the user's own conf/, and ``sweeps``."""
+    """Return the names of all groups: ``sweeps``, and the subfolders in krona's and the user's conf/."""
     found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
     return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
 

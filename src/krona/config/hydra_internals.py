@@ -38,7 +38,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
 
 
 def split_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return the overrides of each job of a multirun, in the order of Hydra's own sweeper."""
+    """Return the overrides of each multirun job, in the order of Hydra's own sweeper."""
     (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     return [tuple(job) for job in batch]
 

@@ -166,7 +166,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """Return the message of an error of the command line: that of a `KronaError`, or the first line of Hydra's."""
+    """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, KronaError):  # a resolver of conf/ raises KronaError
         cause = cause.__cause__

@@ -28,8 +28,8 @@ class Kind:
     """A kind of class that a config may use, such as an optimizer."""
 
     module: str  # a module whose classes may be used in any file
-    base: str = ""  # dotted path of the base class of all classes of this kind
-    functions: str = ""  # beginning of the dotted paths of functions that are allowed instead of a class
+    base: str = ""  # dotted path of this kind's base class
+    functions: str = ""  # dotted-path prefix of functions that are allowed instead of a class
 
     def contains(self, path: str) -> bool:
         """Return whether the class or function at this path may be used in any file."""

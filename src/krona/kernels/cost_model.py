@@ -23,7 +23,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a device, in the unit of one multiply-add of a large matrix product."""
+    """The costs of a device. The unit is one multiply-add in a large matrix product."""
 
     per_float: float
     per_launch: float

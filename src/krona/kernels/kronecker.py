@@ -44,7 +44,7 @@ def kron_product(A: Tensor, B: Tensor) -> Tensor:
 
 
 def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
-    """Return the singular values of ``A ⊗ B`` in descending order: the products of those of A and of B."""
+    """Return the singular values of ``A ⊗ B`` in descending order: the products of A's and B's singular values."""
     products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(B))
     return torch.sort(products.flatten(), descending=True).values
 

@@ -79,7 +79,7 @@ class Compacter(nn.Module):
         return right.view(*h.shape[:-1], n * columns) + self.up_bias  # (..., d_out)
 
     def _inner_weights(self) -> tuple[Tensor, Tensor]:
-        """Return two matrices: the product of the rule with T of W_down, and the product of the rule with S of W_up.
+        """Return two matrices: the rule times W_down's T, and the rule times W_up's S.
 
         With r = ``bottleneck_dim``, the shapes are (n² · factor_rank, r) and (r, n² · factor_rank). To apply W_down,
         multiply each of the n parts of a token by the factors S, and then multiply the results by the first matrix. To

@@ -56,13 +56,16 @@ def mean_ranks(scores: Floats) -> Ranks:
 
 
 def interquartile_mean(runs: Runs) -> float:
-    """Return the mean of the middle half of all runs of a method on all tasks."""
+    """Return the interquartile mean over all runs of a method on all tasks."""
     from scipy.stats import trim_mean
 
     return float(trim_mean(np.concatenate(runs), 0.25))
 
 
 def probability_of_improvement(x: Runs, y: Runs) -> float:
-    """Return the mean, over tasks, of the share of pairs of runs in which x scores higher than y. A tie counts half."""
+    """Return the probability that x scores higher than y in a pair of runs on the same task, as the mean over tasks.
+
+    A tie counts half.
+    """
     shares = [np.greater.outer(a, b) + np.equal.outer(a, b) / 2 for a, b in zip(x, y, strict=True)]
     return float(np.mean([share.mean() for share in shares]))

@@ -68,7 +68,7 @@ def metrics_of(cell: Cell) -> list[str]:
 
 
 def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column:
-    """Return a column of scores, with the names of its metrics and the numbers of examples of its sets."""
+    """Return a score column, with the names of its metrics and the sizes of its data sets."""
     found = [row.cells[key] for row in rows if row.cells[key].value is not None]
     metric = ", ".join(METRICS.get(name, name) for name in metrics_of(found[0])) if found else ""
     return Column(key, label, kind, metric, tuple(sorted({cell.examples for cell in found if cell.examples})))

@@ -75,7 +75,7 @@ def slot(method: str) -> int:
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:
-    """Return the style of row ``number`` (from 0) of a method's ``count`` rows, which have shades of its colour."""
+    """Return the style of row ``number`` (from 0) of a method with ``count`` rows, which have shades of one colour."""
     place = slot(method)
     shade = number / (count - 1) - 0.5 if count > 1 else 0.0
     towards = (INK, PAPER)[shade > 0]

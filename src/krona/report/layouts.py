@@ -44,7 +44,7 @@ class Layout:
 
 
 def find_layout(table: str | None, sweep: str | None) -> Layout:
-    """Return the layout of a ``table`` of the paper, of a ``sweep``, or of all runs if both are None."""
+    """Return the layout for a ``table`` of the paper, for a ``sweep``, or for all runs if both are None."""
     if table is not None:
         paper = read_paper_table(table)  # raises an error for an unknown number
         name = f"table{table}" if table.isdecimal() else table

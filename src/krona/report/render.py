@@ -152,7 +152,7 @@ def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any)
 
 
 def _first_columns(table: Table) -> list[Column]:
-    """Return the columns of the unfolded table: all columns of a table of the paper, otherwise at most six."""
+    """Return the columns of the unfolded table: all columns for a table of the paper, otherwise at most six."""
     if len(table.columns) <= MAX_COLUMNS or table.name.isdigit():
         return table.columns
     kinds = {kind: place for place, kind in enumerate(FIRST)}

@@ -67,7 +67,7 @@ def _run(call: Callable[[], Any]) -> "_Operations":
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A counter of the operations that run on the device, and of the multiply-adds of their matrix products."""
+    """Counts the operations that run on the device, and the multiply-adds of their matrix products."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

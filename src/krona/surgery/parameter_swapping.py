@@ -1,8 +1,8 @@
 """Swap parameters in and out of a model.
 
-Three kinds of parameters are stored outside the model: the originals of weights that train, the copies of these weights
-that belong to inactive adapters, and the original weights of layers with a merged weight. When the model is moved or
-cast (``to``, ``half``, ``cuda``), they are moved or cast too.
+Three kinds of parameters are stored outside the model: the original values of trained weights, the trained copies of
+inactive adapters, and the original weights of merged layers. When the model is moved or cast (``to``, ``half``,
+``cuda``), they are moved or cast too.
 
 A slot is a place in the model that contained a weight at insertion: a module and the name of its attribute. A tied
 weight has several slots. A parameter is put back into all slots of its weight, with these exceptions:

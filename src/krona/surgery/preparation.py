@@ -37,7 +37,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
 
     Args:
         batches: batches of one row each, in the order of the training. Only the first ``init_rows`` are used. Batches
-            of rows of different length would have padding, which would count as input of the layers.
+            with rows of different lengths would contain padding, which would count as input of the layers.
         loss: a function that returns the loss of the model for a batch.
 
     Raises:

@@ -26,7 +26,7 @@ class Count:
 
     @property
     def percent(self) -> float:
-        """The number of trainable parameters, in percent of the number of the backbone's parameters."""
+        """The number of trainable parameters, in percent of the backbone's parameters."""
         return 100 * self.trainable / self.backbone
 
 
@@ -172,7 +172,7 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
 
 
 def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
-    """Return the names of the parameters of these modules and of their submodules."""
+    """Return the parameter names of these modules and their submodules."""
     prefixes = tuple(f"{module}." for module in modules)
     return [name for name in names if name.startswith(prefixes)]
 

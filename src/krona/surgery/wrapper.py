@@ -123,7 +123,7 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply the branches of an adapter to ``y``: the output of the base or, for *before*, the input of the base.
+        """Apply an adapter's branches to ``y``, which is the output of the base or, for *before*, its input.
 
         ``x`` is the input of parallel branches.
         """

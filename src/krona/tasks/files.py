@@ -222,7 +222,7 @@ def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterato
 
 
 def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
-    """Yield the columns of each row of a line, which is a JSON object, or the error of a bad row.
+    """Yield the columns of each row in a line (a JSON object), or the error of a bad row.
 
     A line is one row, unless the name of a column has a dot (`_flatten`).
     """

@@ -121,7 +121,7 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return the files of a user's own task by part, or the folders of the splits of a saved `DatasetDict`.
+    """Return the files of a user's own task by part, or the split folders of a saved `DatasetDict`.
 
     Relative paths start at ``path`` (the setting data.path) or, if it is None, at the working directory.
     """

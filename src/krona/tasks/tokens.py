@@ -1,7 +1,7 @@
 """Compute the token ids of splits with `datasets.Dataset.map`, whose cache files all runs share.
 
-The name of a cache file is a hash of the encoding's key and columns, the fingerprints of the texts that the backbone
-reads and of the tokenizer, and the maximum length. Several runs may write the same file at the same time.
+The name of a cache file is a hash of the encoding's key and columns, the text fingerprint, the tokenizer fingerprint,
+and the maximum length. Several runs may write the same file at the same time.
 """
 
 import hashlib

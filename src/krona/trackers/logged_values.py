@@ -23,7 +23,7 @@ def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
     """Return the resolved config with flat keys, such as ``method/scaling``.
 
     It also contains short keys, by which a logger can filter runs: ``run_id``, ``factors`` (the shape of A, such
-    as 32x24), and ``method``, ``task`` and ``backbone`` with the names of the method, the task and the backbone.
+    as 32x24), and the names ``method``, ``task`` and ``backbone``.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
     flat: dict[str, Value] = {

@@ -57,7 +57,7 @@ class TrainingBatches(Sampler[list[int]]):
             left -= len(batch)
 
     def first_epoch(self) -> list[int]:
-        """Return the rows of the first epoch, of all ranks, in the order of training."""
+        """Return all ranks' rows of the first epoch, in training order."""
         return [row for batch in self._batches(epoch=0) for row in batch][: self.limit]
 
     def _batches(self, epoch: int) -> list[list[int]]:

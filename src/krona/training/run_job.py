@@ -276,7 +276,7 @@ def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: s
 
 
 def format_error(error: Exception) -> str:
-    """Return the text of an error: the message of a `KronaError`, or the class and first line of another exception."""
+    """Return the message of a `KronaError`, or the class and first line of another exception."""
     if isinstance(error, KronaError):
         return str(error)
     return f"{type(error).__name__}: {first_line(error)}"

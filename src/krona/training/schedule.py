@@ -19,7 +19,7 @@ BASE_GROUP = "base"  # the name of the optimizer's group with the weights whose 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCounts:
-    """The number of optimizer steps of an epoch, of the warm-up and of the whole training."""
+    """The number of optimizer steps in an epoch, in the warm-up and in the whole training."""
 
     epoch: int
     warmup: int
@@ -33,7 +33,7 @@ def count_batches(settings: Run, rows: int) -> int:
 
 
 def count_steps(settings: Run, epoch: int) -> StepCounts:
-    """Compute the numbers of optimizer steps of a run whose epochs have this number of steps."""
+    """Compute the step counts of a run from the number of steps in an epoch."""
     trainer = settings.trainer
     total = trainer.max_epochs * epoch
     if trainer.max_steps >= 0:

@@ -178,7 +178,7 @@ def compare_logits(trained: Trained, expected: Tensor) -> float:
 
 @torch.no_grad()
 def sample_logits(trained: Trained) -> Tensor:
-    """Return the logits of four rows that consist of words of the task, (4, …) in fp32 on the CPU."""
+    """Return the logits for four rows with words from the task, (4, …) in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
     split = trained.make_split(rows)

@@ -1,4 +1,4 @@
-"""`krona predict`: write the predictions of runs for rows of a file, of standard input or of the command line."""
+"""`krona predict`: write predictions for rows from a file, standard input or the command line."""
 
 import csv
 import io

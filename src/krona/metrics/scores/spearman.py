@@ -12,7 +12,7 @@ class Spearman(Metric):
 
     In general, this metric is not a function of sums over examples, because each example changes the ranks. If the
     targets are fixed, as in the randomisation test, the metric is a function of two sums for each predicted value.
-    These are the number of examples with this prediction, and the sum of the ranks of their targets.
+    These are the number of examples with this prediction, and the rank sum of their targets.
     """
 
     of_numbers = True
