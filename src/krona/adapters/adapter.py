@@ -215,7 +215,7 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes. Tensors on the meta device have a size too.
+        """The size in bytes of the file that `save` writes. This includes tensors on the meta device.
 
         For bf16 tensors, the number may be too small by about one byte per tensor.
         """

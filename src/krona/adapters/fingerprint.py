@@ -25,7 +25,7 @@ ROW = 512  # the number of 64-bit words in a row of a block
 
 
 class OtherBackboneError(KronaError):
-    """An error for a model that is not the backbone that the adapter was trained on."""
+    """The error for a model that is not the adapter's backbone."""
 
 
 class Fingerprint(BaseModel):

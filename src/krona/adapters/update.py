@@ -91,8 +91,8 @@ def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Te
     """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
     The factors are exact, because no matrix decomposition is computed. They concatenate the factors that ``low_rank()``
-    of each branch returns. U or V is the identity if r would be larger than a width of the layer, or if a branch has no
-    such factors.
+    of each branch returns. U or V is the identity if r would be larger than a width of the layer, or if a branch does
+    not provide factors.
     """
     pairs = [branch.low_rank() if hasattr(branch, "low_rank") else None for branch in branches]
     if all(pair is not None for pair in pairs):

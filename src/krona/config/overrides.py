@@ -158,7 +158,7 @@ def find_sweep(arguments: Sequence[str]) -> str | None:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Convert errors of Hydra, OmegaConf and YAML to `KronaError`, with the message of `explain`."""
+    """Convert errors from Hydra, OmegaConf and YAML to a `KronaError` with the message from `explain`."""
     try:
         yield
     except WRONG_INPUT as error:

@@ -36,8 +36,8 @@ class Ranks:
 def mean_ranks(scores: Floats) -> Ranks:
     """Return the ranks of methods over tasks.
 
-    The p-value is from random permutations of each task's ranks. The usual χ² distribution, and the F distribution of
-    Iman and Davenport, are poor approximations for a few tasks. For three methods that have the same order on three
+    The p-value comes from random permutations of each task's ranks. The usual χ² distribution, and the F distribution
+    of Iman and Davenport, are poor approximations for a few tasks. For three methods that have the same order on three
     tasks, the exact p-value is 0.028, and the approximations are 0.050 and 0.
 
     ``scores`` (N, M) has one score of each of M ≥ 3 methods on each of N ≥ 2 tasks.

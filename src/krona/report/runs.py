@@ -111,7 +111,7 @@ def _subset(result: Result) -> tuple[Any, ...]:
 
 
 def recorded_defaults(results: Iterable[Result]) -> Defaults:
-    """Return the default values of the arguments of each method's class, as far as the results record them.
+    """Return the default argument values of each method's class that the results record.
 
     A result that is older than an argument has no value for it. The value is then the default that later results of the
     same class record. Omit an argument if the results record different defaults of it.

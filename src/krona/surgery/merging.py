@@ -22,7 +22,7 @@ def merge(model: nn.Module) -> None:
     """Merge the active adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
-    A 4-bit layer is replaced by a linear layer in the dtype before quantisation. Quantising the merged weight again
+    A 4-bit layer is replaced by a linear layer in its dtype before quantisation. Quantising the merged weight again
     would remove most of the update.
 
     Raises:
@@ -31,7 +31,7 @@ def merge(model: nn.Module) -> None:
     """
     state, name = get_state(model), active_adapter(model)
     if state.merged is not None:
-        raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
+        raise KronaError(f"Adapter {state.merged!r} is already merged. Call surgery.unmerge(model) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [_merged_weight(public_name(place), adapted, name) for place, adapted in places]
     for (_, adapted), weight in zip(places, merged, strict=True):

@@ -39,7 +39,7 @@ class Inserted:
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None
     merged: str | None = None
-    own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the unmerged weights of merged layers
+    own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
     own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers of merged layers
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots that each trained weight had at insertion
     is_checked: bool = False  # whether a forward pass has called the branches (`krona.surgery.branch_checks`)

@@ -14,7 +14,7 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last t
 
 
 def keep_freed_memory() -> bool:
-    """Configure glibc to keep freed memory in the process. Return True if glibc accepted this.
+    """Configure glibc to keep freed memory in the process. Return True if glibc accepted the setting.
 
     By default, glibc returns large freed blocks to the kernel. The kernel fills each block with zeros before the
     process gets it again. Every training step allocates the same few hundred blocks, so on a CPU this filling takes a

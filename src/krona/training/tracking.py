@@ -54,7 +54,7 @@ class Tracking(pl.Callback):
 
 @contextmanager
 def tracking(settings: Run, result: Result, folder: Path, *, say: Callable[[str], None]) -> Iterator[Tracking]:
-    """Open the loggers of a run, and close them when the run ends, even with an error."""
+    """Open the loggers of a run, and close them when the run ends, even after an error."""
     labels = {"method": settings.method.name, "task": settings.task.name, "sweep": settings.sweep}
     loggers = []
     for key, values in settings.logger.items():
