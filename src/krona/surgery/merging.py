@@ -31,7 +31,7 @@ def merge(model: nn.Module) -> None:
     """
     state, name = get_state(model), active_adapter(model)
     if state.merged is not None:
-        raise KronaError(f"Adapter {state.merged!r} is already merged. Call surgery.unmerge(model) first.")
+        raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [_merged_weight(public_name(place), adapted, name) for place, adapted in places]
     for (_, adapted), weight in zip(places, merged, strict=True):
