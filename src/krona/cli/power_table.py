@@ -168,7 +168,7 @@ def show(
         cells.append([task, row["metric"], counted, f"{about}{example}", score, discordant, *least, *needed])
     say(
         console,
-        "The smallest true difference in points that the test of the reports detects (power 80 %, two-sided level 5 %)\n",
+        "The smallest true difference in points that the reports' test detects (power 80 %, two-sided level 5 %)\n",
     )
     say(console, table(headings, cells, width=width, left=("task", "metric")))
     say(
