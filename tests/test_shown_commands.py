@@ -59,7 +59,8 @@ def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
             elif program == "krona":
                 _parses(words)
                 typed = [word for before, word in pairwise(words) if not before.startswith("--")]
-                _composes(composer, [word for word in typed if re.match(r"[a-z_.]+=", word)])
+                typed = [word for word in typed if re.match(r"[a-z_.]+=", word)]
+                _composes(composer, ["-m", *typed] if words[0] == "tune" else typed)
             elif words[:1] == ["train.py"]:
                 _composes(composer, words[1:])
             elif words[:1] == ["bench.py"]:

@@ -15,7 +15,7 @@ from krona.paths import INSTALLED, PROJECT, typed_command
 
 KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
-    "sample|train|bench|init|doctor|list|show|rm|docs"
+    "sample|train|bench|init|doctor|list|show|rm|pack|docs"
 )
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # a text that Hydra reads without quotes
 PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
