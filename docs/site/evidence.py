@@ -29,7 +29,7 @@ BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": 
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
-    "mpnet_cola": "encoders_mpnet_cola_seeds",
+    "mpnet_cola": "encoders_mpnet_cola",
     "minilm_cola": "encoders_minilm_cola_seeds",
     "minilm_rte": "encoders_minilm_rte_seeds",
     "minilm_sst2": "encoders_minilm_sst2_seeds",
