@@ -13,7 +13,10 @@ from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import TASKS, read_paper_table
-from krona.report.build import build_report, collect
+from krona.report.build import collect
+from krona.report.pairs import format_p
+from krona.report.render import render_markdown
+from krona.report.table import Report
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -60,26 +63,27 @@ def differences() -> list[str]:
     return lines
 
 
-def format_p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
 def _table(block: str, first: str) -> list[str]:
     """Return the table whose heading begins with a word in the report of a block."""
-    lines = _report(block)
+    lines = _markdown(block)
     start = next(place for place, line in enumerate(lines) if line.startswith(f"| {first} |"))
     return [*takewhile(bool, lines[start:])]
 
 
 @cache
-def _report(block: str) -> list[str]:
-    """Return the lines of ``krona report SWEEP --outputs PACK --format md``."""
-    return build_report(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], format="md").splitlines()
+def _report(block: str) -> Report:
+    """Return the report that ``krona report SWEEP --outputs PACK`` shows."""
+    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block])
+
+
+@cache
+def _markdown(block: str) -> list[str]:
+    return render_markdown(_report(block), None).splitlines()
 
 
 def both_halves(block: str) -> list[str]:
     """Return the mean and standard deviation over the seeds on dev and test, and the search of each row's rate."""
-    table = collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block]).tables[0]
+    table = _report(block).tables[0]
     lines = ["| method | trials | best rate | dev | test |", "|---|--:|---|--:|--:|"]
     for row in table.rows:
         runs = row.done
@@ -95,7 +99,7 @@ def both_halves(block: str) -> list[str]:
 
 def scores(block: str) -> list[str]:
     """Return the first sentence of a block's report, and the table of its scores."""
-    return [_report(block)[2], "", *_table(block, "Method")]
+    return [_markdown(block)[2], "", *_table(block, "Method")]
 
 
 def _label(row: str) -> str:

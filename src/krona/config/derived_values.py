@@ -14,10 +14,10 @@ from krona.config.default_learning_rate import rate_notes
 from krona.config.model_folder import folder_pooling, read_model_config
 from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand
+from krona.runs.run_id import PLACES
 
 TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
-FOLDERS = (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path"))
 
 
 def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
@@ -29,7 +29,8 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
     Raises:
         KronaError: the size of a checkpoint was overridden, a file of the checkpoint is damaged, or no search is done.
     """
-    for section, key in FOLDERS:
+    for place in PLACES:
+        section, key = place.split(".")
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
             values[key] = str(expand(values[key]).absolute())  # result.json and the adapter then name it everywhere

@@ -6,7 +6,7 @@ same task.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -29,14 +29,21 @@ GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the k
 
 @dataclass(frozen=True)
 class StudyBest:
-    """The best trial of a study."""
+    """A study, with its best trial."""
 
-    name: str  # the name of the study
-    overrides: tuple[str, ...]  # the values that the search set, as ``key=value``
+    study: Study
+    trial: Trial
     score: float  # on dev
-    trials: int  # number of trials of the study
-    edges: Mapping[str, str]  # maps each searched key whose best number is at the edge to "smallest" or "largest"
     config: Mapping[str, Any]  # the config of the best trial's run
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @property
+    def trials(self) -> int:
+        """The number of trials of the study."""
+        return len(self.study.trials)
 
     @property
     def method(self) -> str:
@@ -45,7 +52,7 @@ class StudyBest:
     @property
     def varied(self) -> tuple[str, ...]:
         """The dotted keys of the config that the search varied."""
-        keys = [item.partition("=")[0] for item in self.overrides]
+        keys = [item.partition("=")[0] for item in self.trial.overrides]
         varied = tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
         return varied if LENGTH.isdisjoint(varied) else (*varied, "optimizer.warmup_steps")
 
@@ -63,6 +70,16 @@ class StudyBest:
                     f"recipe=tuned: the study {self.name} sets {key}, but a study must not set the class of an object."
                 )
         return values
+
+    def note(self) -> str:
+        """Return a note on the origin of the values. It names the numbers that are the extremes of those tried."""
+        text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {amount(self.trials, 'trial')} on dev "
+        text += f"({self.score:.2f}), study {self.name}"
+        for key in (axis.key for axis in self.study.axes if not axis.choices):
+            tried = {trial.params[key] for trial in self.study.trials if key in trial.params}
+            if edge := _edge(self.trial.params[key], tried):
+                text += f". Its {key} is the {edge} that was tried"
+        return text
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
@@ -91,9 +108,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     if fitting:
         study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
-        origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
-        origin += "".join(f". Its {key} is the {edge} that was tried" for key, edge in study.edges.items())
-        return study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}"
+        return study.values(), study.note()
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs)
@@ -146,18 +161,15 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
         if _have_same_data(best_config, config):
-            edges = _find_edges(study, study.best)
-            found.append(StudyBest(name, study.best.overrides, study.best.value, len(study.trials), edges, best_config))
+            found.append(StudyBest(study, study.best, study.best.value, best_config))
     return found
 
 
-def _find_edges(study: Study, best: Trial) -> dict[str, str]:
-    edges = {}
-    for key in (axis.key for axis in study.axes if not axis.choices):
-        tried = {trial.params[key] for trial in study.trials if key in trial.params}
-        if len(tried) > 1 and best.params[key] in (min(tried), max(tried)):
-            edges[key] = "smallest" if best.params[key] == min(tried) else "largest"
-    return edges
+def _edge(value: float, tried: Collection[float]) -> str | None:
+    """Return "smallest" or "largest" if a value is an extreme of several values that were tried."""
+    if len(tried) < 2:
+        return None
+    return "smallest" if value == min(tried) else "largest" if value == max(tried) else None
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
@@ -194,8 +206,8 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     seeds = len(scores[lr])
     note = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
     note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
-    edge = "smallest" if lr == min(scores) else "largest" if lr == max(scores) else None
-    return note + (f". It is the {edge} that was tried" if edge and len(scores) > 1 else "")
+    edge = _edge(lr, scores)
+    return note + (f". It is the {edge} that was tried" if edge else "")
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from krona.metrics.power import POWER
-from krona.report.table import Row, Table
+from krona.report.table import Table
 
 MAX_PAIRS = 66  # of 12 rows on one task
 LEGEND = (
@@ -24,26 +24,22 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
         return None
     lines = []
     for a, b, task in sorted(found, key=lambda place: found[place].p):
-        one, sign = found[a, b, task], 1 if found[a, b, task].value >= 0 else -1
-        first, second = (a, b) if sign > 0 else (b, a)
-        low, high = sorted(sign * end for end in one.interval)
+        one = found[a, b, task]
+        first, second = (a, b) if one.value >= 0 else (b, a)
+        low, high = one.interval if one.value >= 0 else (-one.interval[1], -one.interval[0])
         lines.append({
             "Pair": f"{first.name} − {second.name}" + (f", {tasks[task]}" if len(tasks) > 1 else ""),
-            "Difference": f"{sign * one.value:+.2f}",
+            "Difference": f"+{abs(one.value):.2f}",
             "Interval": f"{low:+.2f}…{high:+.2f}".replace("-", "−"),
-            "p": _shown(one.p),
-            "p (Holm)": _shown(table.p_values[a, b, task]),
+            "p": format_p(one.p),
+            "p (Holm)": format_p(table.p_values[a, b, task]),
             "Detectable": f"{one.detectable(POWER):.2f}",
         })  # fmt: skip
     frame = pd.DataFrame(lines)
-    source = "rows and seeds" if all(_of_methods(a, task) for a, _, task in found) else "rows, for these runs only"
+    source = "rows and seeds" if all(a.cell(task).of_methods for a, _, task in found) else "rows, for these runs only"
     frame.attrs |= {"title": "Differences of all pairs", "legend": LEGEND.format(source=source)}
     return frame
 
 
-def _of_methods(row: Row, task: str) -> bool:
-    return row.cell(task).of_methods
-
-
-def _shown(p: float) -> str:
+def format_p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"

@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
 from krona.runs.result import CHECKSUMS
+from krona.runs.run_id import PLACES, find_value
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
@@ -29,7 +30,7 @@ def pack(outputs: Path, file: Path) -> int:
     """Pack the finished runs of an outputs folder into ``file``, and return their number.
 
     Raises:
-        KronaError: there is no finished run, a run is damaged, or the file's name does not end in .tar.xz.
+        KronaError: no run is finished, a run is damaged, or the file's name does not end in .tar.xz.
     """
     if not file.name.endswith(ENDING):
         raise KronaError(f"{file} must end in {ENDING}.")
@@ -58,12 +59,11 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
         result = run.read()
         if result.status != "done":
             continue
-        for section, key in (("backbone", "path"), ("backbone", "tokenizer"), ("data", "path")):
-            if isinstance(place := result.config[section].get(key), str):
-                places[place] = Path(place).name
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["provenance"].pop(CHECKSUMS, None)  # of files that the pack does not contain as they are
-        yield f"{result.run_id}/{path.name}", _replace(json.dumps(values, indent=1, ensure_ascii=False), places)
+        found = (find_value(result.config, key) for key in PLACES)
+        places |= {place: Path(place).name for place in found if isinstance(place, str)}
+        result.provenance.pop(CHECKSUMS, None)  # of files that the pack does not contain as they are
+        text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
+        yield f"{result.run_id}/{path.name}", _replace(text, places)
         if run.predictions.exists():
             rows = map(json.loads, run.predictions.read_text(encoding="utf-8").splitlines())
             kept = [json.dumps({name: row[name] for name in KEPT if name in row}, ensure_ascii=False) for row in rows]

@@ -15,16 +15,15 @@ from typing import Any
 
 from krona.methods.factor_shapes import shape_name
 
+PLACES = ("backbone.path", "backbone.tokenizer", "data.path")  # the hash contains fingerprints of their contents
 NOT_IDENTITY = frozenset(
     {
+        *PLACES,
         "keep",
         "logger",
         "overwrite",
         "retry",
         "sweep",
-        "backbone.path",  # the hash contains the fingerprint of the content instead
-        "backbone.tokenizer",
-        "data.path",
         "method.label",
         "method.order",
         "method.source",
