@@ -72,7 +72,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
             `KINDS` and, with ``own=True``, any class or function.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
-        starts: false before a run starts. A class that is not in `KINDS` is then not imported, and None is returned.
+        starts: false before a run starts. A class of another module is then not imported, and None is returned.
 
     Raises:
         NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
@@ -91,7 +91,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
         raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
-    if not shipped and not starts:
+    if not shipped and not starts and "." in str(path):
         return None
     found = _import(path, where)
     if getattr(found, "__name__", "") in UNSUPPORTED:
@@ -182,7 +182,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _import(path: Any, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
     if not module:
-        raise KronaError(f"{where}={path!r} can't be imported, because it names no module. Write MODULE.CLASS.")
+        raise KronaError(f"{where}={path!r} is not a dotted path. Use MODULE.CLASS, such as torch.optim.SGD.")
     try:
         return getattr(paths.import_own(module), name)
     except Exception as error:  # a user's module can raise any error
