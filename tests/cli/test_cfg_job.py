@@ -35,6 +35,7 @@ def test_the_fitted_shape_stands_beside_the_papers() -> None:
     [
         (["method.kron_factors=[[5,8]]"], "(5, 8)"),
         (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere was not found"),
+        (["backbone=local", "backbone.path=${project:}/weights/nothing"], "run make weights in the repository"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from krona.paths import PROJECT
 
 WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
 
@@ -35,7 +36,10 @@ def require_folders(settings: Backbone) -> None:
     folder, texts = settings.folder, settings.tokenizer_folder
     if folder is not None and not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "was not found"
-        raise KronaError(f"backbone.path={settings.path or folder} {problem}. Set it to the folder of the backbone.")
+        advice = "Set it to the folder of the backbone."
+        if folder.parent == PROJECT / "weights":
+            advice = f"To get it, run make weights{'-mpnet' if folder.name == 'mpnet_base' else ''} in the repository."
+        raise KronaError(f"backbone.path={settings.path or folder} {problem}. {advice}")
     if folder is not None and not (folder / "config.json").is_file():
         raise KronaError(
             f"backbone.path={settings.path or folder} has no config.json, so it is not a transformers model. The "
