@@ -37,12 +37,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
         yield running
 
 
-def sync(lines: list[str]) -> None:
-    """Run the command that the output of the run shows."""
+def sync(lines: list[str]) -> str:
+    """Run the command that the output of the run shows, and return the command's output."""
     (said,) = (line for line in lines if "wandb sync" in line)
     words = re.search(r"wandb (sync .*?) uploads", said)
     command = [sys.executable, "-m", "wandb", *words[1].split()]
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout + done.stderr
 
 
 def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path) -> None:
@@ -131,8 +132,8 @@ def test_interrupted_and_resumed_offline_is_one_run(
     with serve() as running:
         monkeypatch.setenv("WANDB_BASE_URL", running.url)
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-        sync(said)
-        assert running.epochs(job.run_id) == [1, 2]
+        output = sync(said)
+        assert running.epochs(job.run_id) == [1, 2], output
 
 
 def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbServer) -> None:
