@@ -68,6 +68,7 @@ TYPED = [
     ([*DRAWN, "backbone.sizes={d_model: -1}"], "Could not build a t5 model: RuntimeError: Trying to create tensor"),
     (["--cfg", "jobs"], "Argument --cfg/-c: invalid choice: 'jobs' (choose from 'job', 'hydra', 'all')"),
     (["--mulitrun"], "--mulitrun is not an option: did you mean '--multirun'?"),
+    (["--timeout", "3600"], "--timeout is not an option. --help lists the options"),
     (["--config", "x.yaml"], "--config is not an option. Write the settings into conf/experiment/NAME.yaml"),
     (["--trainer.max_epochs", "3"], "--trainer.max_epochs is not an option. Instead: trainer.max_epochs=3"),
     (

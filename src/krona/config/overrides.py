@@ -145,7 +145,9 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     if not habit and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
         return f"{name} is not an option. Instead: {key}={value}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
-    near = f": {did_you_mean(name, names)}. Settings have the form key=value."
+    advice = did_you_mean(name, names)
+    near = f": {advice}" if advice.startswith("did") else ". --help lists the options"
+    near += ". Settings have the form key=value."
     return f"{name} is not an option{habit or near}"
 
 

@@ -232,7 +232,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         return RunFolder(matches[0])
     if not matches:
         raise KronaError(
-            f"No run {name!r} was found in {outputs}. Give a run's id, the beginning of an id, or a folder."
+            f"No run {name!r} was found in {outputs}. Give the beginning of an id that krona list shows, or a folder."
         )
     shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
     raise KronaError(f"The ids of {len(matches)} runs begin with {name!r}: {shown}. Give more characters.")
