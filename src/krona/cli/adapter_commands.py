@@ -119,9 +119,7 @@ def export(
 
 @app.command("import", context_settings={"ignore_unknown_options": True})
 def import_(
-    folder: Annotated[
-        Path, typer.Argument(help="folder of peft with adapter_config.json and adapter_model.safetensors")
-    ],
+    folder: Annotated[Path, typer.Argument(help="peft folder with adapter_config.json and adapter_model.safetensors")],
     out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
     overrides: Annotated[
         list[str] | None,

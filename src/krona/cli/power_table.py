@@ -1,4 +1,4 @@
-"""`krona power`: the smallest differences that a test can find, and the p-values of the paper's differences."""
+"""Compute the smallest differences that a test detects, and p-values of the paper's differences (`krona power`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from krona.paper import TASKS, read_paper_table
 from krona.tasks.notes import OFFICIAL_ROWS
 
 METRICS = {"cola": "matthews", "mrpc": "f1", "stsb": "correlation"}  # all other tasks: accuracy
-POSITIVE = {"cola": 721 / 1043, "mrpc": 279 / 408}  # shares in the whole validation sets, for Matthews and F1
+POSITIVE = {"cola": 721 / 1043, "mrpc": 279 / 408}  # shares of positive examples in the validation sets
 HALVED = ("cola", "rte", "mrpc", "stsb")  # tasks whose test set is the larger half of the validation rows
 
 
@@ -49,10 +49,10 @@ WITH_TASKS = ("1", "4", "5", "6", "9")
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return the test set and the assumed score of the methods by task name.
+    """Return the test set of each task and the assumed score of the methods on it, by task name.
 
     Args:
-        tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
+        tasks: names of tasks. An item may also contain several names, such as ``rte,cola``. Empty: all GLUE tasks.
         examples, score: the size of the test set and the score of a single task. The defaults are GLUE's size and the
             median score of Table 1. A task outside GLUE needs both. Its metric is assumed to be accuracy.
     """
@@ -84,11 +84,12 @@ def find_smallest(
 
     Args:
         seeds: the numbers of seeds for which the difference is computed. 20 seeds are always added.
-        difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
+        difference: if given, also compute how many seeds are needed to detect a difference of this size, in points.
 
     Returns:
-        A record for each task. ``smallest_difference`` has points by number of seeds, or None if no
-        difference reaches the power. ``discordant`` is the share of examples on which only one method is right.
+        A record for each task. ``smallest_difference`` maps each number of seeds to the difference in points, or to
+        None if no difference reaches the power. ``discordant`` is the share of examples on which only one method is
+        right.
     """
     records = []
     for task, (errors, score) in test_sets.items():
@@ -109,13 +110,13 @@ class PaperDifference:
     """The difference of two scores in a table of the paper."""
 
     task: str
-    better: str  # the rows of the table with the higher and the lower score
-    other: str
+    better: str  # the row with the higher score
+    other: str  # the row with the lower score
     difference: float  # in points
     examples: int | None  # the difference as a number of examples; None for a correlation
     best: float | None  # the p-value if the better method is right on all discordant examples; None for a correlation
     realistic: float  # the p-value with the assumed share of unshared errors (`realistic_p`)
-    cautious: float  # the same with at least `MOST_UNSHARED`
+    cautious: float  # the p-value with a share of at least `MOST_UNSHARED`
 
 
 def paper_differences(
@@ -152,7 +153,7 @@ def show(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None, console: Console,
 ) -> None:  # fmt: skip
-    """Print both tables with an explanation of their columns."""
+    """Print the smallest differences (``rows``) and the paper's differences (``pairs``) as tables with legends."""
     width = terminal_width(console)
     headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
     headings += [amount(n, "seed") for n in rows[0]["smallest_difference"]]
@@ -210,7 +211,7 @@ def as_json(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None,
 ) -> str:  # fmt: skip
-    """Return both tables as one JSON object. Differences are in points, and shares are between 0 and 1."""
+    """Return the tables of `show` as one JSON object. Differences are in points, and shares are between 0 and 1."""
     found = {
         "level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference,
         "tasks": list(rows), "table": number, "pairs": [asdict(pair) for pair in pairs],
