@@ -10,8 +10,8 @@ from pathlib import Path
 from krona.runs.holder import is_dead, read_holder
 
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
-LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
-WATCH_S = 15.0  # seconds for which such a claim is watched: the time of three heartbeats
+LAPSE_S = 60.0  # the age in seconds above which a heartbeat does not show any more that the owner is alive
+WATCH_S = 15.0  # seconds for which a claim with an older heartbeat is watched: three heartbeats
 
 
 def has_lapsed(path: Path) -> bool:

@@ -18,7 +18,7 @@ from krona.safe_files import Write, write_text, write_whole
 
 CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
-# Unknown keys are kept when a result is read, so that a result of a later version can be read.
+# Unknown keys are accepted, so that results of later versions can be read.
 CHECKED = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 PART = ConfigDict(**CHECKED, extra="allow", json_schema_extra={"additionalProperties": False})
 
@@ -265,12 +265,12 @@ def write_result(folder: Path, result: Result, write: Write = write_whole) -> Pa
 
 
 def now() -> str:
-    """Return the current time in UTC as text in the format ISO 8601, which results use."""
+    """Return the current UTC time in ISO 8601 format."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def json_schema() -> str:
-    """Return the text of docs/result.schema.json, which describes the results that this version of krona writes."""
+    """Return the text of docs/result.schema.json, which describes the results of this version of krona."""
     schema = Result.model_json_schema()
     schema["required"] = list(schema["properties"])
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"

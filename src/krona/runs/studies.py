@@ -46,7 +46,7 @@ class Study:
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
-    # Each searched key's share of the variance of the score. It is empty if there are fewer than four finished trials.
+    # Share of the score's variance by searched key. Empty if fewer than four trials are finished.
     importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone and seed of the runs
 

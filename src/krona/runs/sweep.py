@@ -22,9 +22,9 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Add the run ids of a command to the file of a sweep's runs. Remove the ids of other runs that do not exist.
+    """Add the run ids of a command to a sweep's file, and remove the ids of other runs without a folder.
 
-    A report can then count the runs that wait, and those that another command has already started.
+    A report can then also count the runs that wait, and those that another command has already started.
     """
     existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
     write_text(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
@@ -55,7 +55,11 @@ def _ids_file(outputs: Path, sweep: str) -> Path:
 
 
 def command_file(outputs: Path, sweep: str) -> Path:
-    """Return the path of the file with a sweep's command. Raise `KronaError` for an invalid name."""
+    """Return the path of the file with a sweep's command.
+
+    Raises:
+        KronaError: the name is invalid.
+    """
     return _ids_file(outputs, sweep).with_name(f"{sweep}.json")
 
 
@@ -68,10 +72,10 @@ def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
 
 
 def load_command(outputs: Path, sweep: str) -> list[str]:
-    """Return the overrides of the command that listed a sweep's runs.
+    """Return the overrides of a sweep's command.
 
     Raises:
-        KronaError: the file of the command is missing or damaged.
+        KronaError: the file is missing or damaged, or contains an option of Hydra.
     """
     path = command_file(outputs, sweep)
     if not path.is_file():
