@@ -189,7 +189,7 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """Return the path as text, relative to the working directory if the path is below it."""
+    """Return a path as text, relative to the working directory if this directory contains the path."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 

@@ -22,7 +22,7 @@ KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  #
 
 
 def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. The label of any other task is its shortened name.
+    """Return the label of a task, such as ``SST-2`` for sst2. If the task has no label, return the shortened name.
 
     sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
     """
@@ -69,7 +69,7 @@ def _methods() -> Mapping[str, Mapping[str, Any]]:
 def _read_methods(folder: str, conf: str | None) -> Mapping[str, Mapping[str, Any]]:
     """Return the section ``method`` of each YAML file in conf/method, by file name.
 
-    The arguments are only the key of the cache, because they determine the config folders.
+    The arguments determine the config folders, and are used only as the key of the cache.
     """
     found = dict[str, Mapping[str, Any]]()
     for name, path in choice_files("method").items():

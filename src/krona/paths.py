@@ -13,8 +13,8 @@ PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
 DOCS = PROJECT / "docs"
-PAPER = SWEEPS / "paper"  # the paper's tables, one CSV file for each
-NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with the files of `krona tune` and of the agents of W&B
+PAPER = SWEEPS / "paper"  # a CSV file for each table of the paper
+NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ without sweeps, for `krona tune` and the agents of W&B
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
 OUTPUTS = Path(  # on a cluster, this must be a shared folder
     os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
@@ -40,8 +40,8 @@ def sweeps_folders() -> list[Path]:
 def choice_files(group: str) -> dict[str, Path]:
     """Return the YAML files of a config group by choice name.
 
-    A name is the path below the group's folder, such as ``krona/rte`` in the group recipe. If several folders contain
-    the same name, the first folder has precedence.
+    A name is the path below the group's folder, such as ``krona/rte`` in the group ``recipe``. If several folders
+    contain the same name, the first folder has precedence.
     """
     is_sweep = group == "sweeps"
     found: dict[str, Path] = {}

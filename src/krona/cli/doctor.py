@@ -78,7 +78,7 @@ def check_installation() -> Iterator[Finding]:
 def check_packages(requirements: list[str]) -> Iterator[Finding]:
     """Yield a finding for each required package that is missing or has an unsupported version.
 
-    If all packages are correct, yield one finding that says so.
+    If there is no such package, yield one finding with the number of packages.
     """
     required = [Requirement(text) for text in requirements]
     required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -101,7 +101,7 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the number of runs by state, and findings on damaged runs and on claims that are left behind."""
+    """Yield the number of runs by state, and findings on damaged runs and on claims without a live process."""
     states: Counter[str] = Counter()
     damaged, claimed = [], []
     for run in run_folders(outputs):

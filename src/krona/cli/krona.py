@@ -27,7 +27,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if option := getattr(error, "option_name", None):  # the class NoSuchOption is private
+            if option := getattr(error, "option_name", None):  # isinstance would need the private NoSuchOption
                 _suggest(ctx, f"No such option: {option}", f"krona {ctx.invoked_subcommand} {option}", option)
             if type(error) is not typer.BadParameter:  # such as a missing argument
                 raise

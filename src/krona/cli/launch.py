@@ -57,7 +57,7 @@ def launch(
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
-        exit_interrupted(error, announce=worker_number() is None)  # a worker's parent prints it
+        exit_interrupted(error, announce=worker_number() is None)  # for a worker, the parent process prints the message
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)
@@ -89,6 +89,6 @@ def _raised_by_hydra(error: Exception) -> bool:
     module, frame = "", error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__", ""))
-        module = module if name in ("pathlib", "os") else name  # the caller of pathlib or os counts
+        module = module if name in ("pathlib", "os") else name  # the module that calls pathlib or os counts
         frame = frame.tb_next
     return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

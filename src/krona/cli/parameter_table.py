@@ -49,7 +49,7 @@ class MethodRow:
     trainable_percent: float  # in percent of the backbone's parameters
     printed_percent: float  # trainable_percent, truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
-    update_rank: int | None  # the highest rank of the update of a layer or block; None: the update is not linear
+    update_rank: int | None  # the highest possible rank of the update of a layer or block; None: not linear
     file_bytes: int  # size of the adapter file
     multiply_adds: int  # multiply-adds of the unmerged branches' matrix products, for one token
     launches: int  # kernels that the unmerged branches add to one forward pass
@@ -57,7 +57,7 @@ class MethodRow:
 
 
 def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, Any]) -> MethodRow:
-    """Return the counts of one method. The model must be on the meta device. It is restored after the count."""
+    """Return the counts of one method. ``model`` must be on the meta device, and is restored after the count."""
     insert_method(model, method, factor_shapes=factor_shapes)
     try:
         count = surgery.count(model)
@@ -146,7 +146,8 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
     """Return the settings of a run.
 
-    ``starts`` means that the command names the method. Only then is the class of a user's own method imported.
+    Args:
+        starts: whether the command names the method. The class of a user's own method is imported only then.
     """
     with translate_errors():
         config = compose_job(normalize(overrides)).config

@@ -83,7 +83,7 @@ def find_smallest(
     """Return the smallest difference that the significance test of reports detects on each task's test set.
 
     Args:
-        seeds: the numbers of seeds for which the difference is computed. 20 seeds are always added.
+        seeds: the numbers of seeds for which the difference is computed. The difference for 20 seeds is always added.
         difference: if given, also compute how many seeds are needed to detect a difference of this size, in points.
 
     Returns:
@@ -122,7 +122,7 @@ class PaperDifference:
 def paper_differences(
     number: str, tasks: Sequence[str], *, rows: Sequence[str] = (), assumed: Assumed
 ) -> list[PaperDifference]:
-    """Return the differences between neighbouring scores in each column of a table of the paper.
+    """Return the differences between neighbouring scores in each column of one of the paper's tables.
 
     If ``rows`` is given, compare all pairs of these rows instead.
     """

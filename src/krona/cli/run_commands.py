@@ -56,7 +56,7 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
             "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
             f"python bench.py {shlex.join(overrides or [])}"
         )
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # to import benchmarks/
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # bench.py imports benchmarks
     os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
 
 

@@ -79,7 +79,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         notes=run.notes,
         multirun=multirun,
         overrides=HydraConfig.get().overrides.task,
-        shows_notes=not multirun or not finished_seconds,  # until the first run is done
+        shows_notes=not multirun or not finished_seconds,  # in a multirun, until the first run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )
@@ -93,7 +93,7 @@ def _failed(overrides: Sequence[str], error: str) -> "Job":
 
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
-    """Print a job's outcome. Raise `SystemExit` if a single run failed."""
+    """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
     from krona.sweeps.output import progress_line
     from krona.sweeps.workers import worker_count, worker_number
     from krona.training.summary import print_summary

@@ -164,7 +164,7 @@ def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
 
 
 def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], FindClass], Mapping[str, Any]]:
-    """Return a function that checks a section of named objects: Lightning's callbacks, or the loggers."""
+    """Return a function that checks the objects in the section ``callbacks`` or ``logger``."""
 
     def check(config: Mapping[str, Any], find_class: FindClass) -> Mapping[str, Any]:
         problems = Problems()
@@ -199,7 +199,7 @@ def _check_object(
 def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
 ) -> list[str]:
-    """Return the problems of a config node with ``_target_``: arguments that do not fit the signature of its class."""
+    """Return a line for each argument of a node with ``_target_`` that does not fit the signature of the class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():

@@ -1,4 +1,4 @@
-"""Compose the config of each job with Hydra, from conf/ and command-line overrides, and return it as plain values."""
+"""Compose the config of each job with Hydra, from conf/ and command-line overrides, and resolve its values."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class Composed:
 
 
 def build_job(cfg: DictConfig) -> Composed:
-    """Return the job of a config that Hydra has composed.
+    """Convert a config that Hydra has composed to a `Composed`.
 
     Raises:
         KronaError: a value is missing or wrong.
@@ -106,7 +106,7 @@ def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
-    """Return the job of a composed config, as plain values."""
+    """Resolve a composed config to plain values, and set the derived values."""
     for group, name in chosen.items():
         if OmegaConf.is_list(cfg.get(group)):
             raise KronaError(f"conf/{group}/{name}.yaml is a list, but it must have keys and values.")

@@ -12,8 +12,8 @@ from krona.config.model_folder import read_model_config
 def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
     """Return the default learning rate of the run's method.
 
-    If the backbone has ``learning_rates``, return its rate for the method. Otherwise, return the method's rate in
-    ``exceptions``, or ``default``.
+    If the backbone has ``learning_rates``, return the method's rate or the default in this mapping. Otherwise, return
+    the method's rate in ``exceptions``, or ``default``.
     """
     method = _root_.method.get("name")  # a missing name is reported later
     rates = _root_.backbone.get("learning_rates")

@@ -46,7 +46,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     typed: list[str] = options.overrides
     known = groups()
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
-    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as fit
+    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as ``fit``
     problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
     # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
     problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]

@@ -27,7 +27,7 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 
 
 def replace_key(key: str, value: Any = None) -> str:
-    """Return the first advice of `find_habit` on an unknown key, on its last name, or on its whole section."""
+    """Return the first advice of `find_habit` on an unknown key, on the key's last part, or on the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
     advice = next((found for one in (*keys, f"{section}.*") if (found := find_habit(one, value))), "")
@@ -45,7 +45,7 @@ def find_habit(key: str, value: Any = None) -> str:
     if choice is None and instead == "backbone={}":
         instead = "backbone=hub backbone.name={}"
     instead = instead.replace("{}", choice or text)
-    instead = table.get(instead, instead)  # peft=prefix means method=prefix, which has an entry too
+    instead = table.get(instead, instead)  # peft=prefix becomes method=prefix, which also has an entry
     if instead[0].isupper():
         return f". {instead}."
     if text.lower() == "false" and "{}" not in table[key]:

@@ -187,7 +187,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _import(path: Any, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
     if not module:
-        raise KronaError(f"{where}={path!r} can't be imported, because it names no module. Write MODULE.CLASS.")
+        raise KronaError(f"{where}={path!r} can't be imported, because the module is missing. Write MODULE.CLASS.")
     try:
         return getattr(paths.import_own(module), name)
     except Exception as error:  # a user's module can raise any error

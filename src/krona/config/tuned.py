@@ -149,7 +149,11 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of any method on the config's task, data and backbone. ``names`` limits the studies."""
+    """Return the studies of any method on the config's task, data and backbone.
+
+    Args:
+        names: names of the studies to search; empty: all studies.
+    """
     files = study_files(outputs)
     method, *place = (config[group]["name"] for group in ("method", "task", "backbone"))
     ending = f" {' '.join(place)} seed "  # follows the method's name in a study's ``base``

@@ -8,9 +8,9 @@ only. The difference of two mean scores is tested as follows:
 2. The variance over seeds is the variance of the seeds' scores, divided by the number of seeds. Step 1 already includes
    the part of this variance that comes from single rows. This part is estimated from the variance of each row's share
    over the seeds, and subtracted.
-3. The variance over seeds is that of the two methods, or the mean over all methods of the column if this is larger.
-4. The difference is compared with Student's t distribution. The degrees of freedom of the sum of both variances are
-   those of Satterthwaite.
+3. The variance over seeds is that of the two methods, or the mean over all methods of the column if the mean is larger.
+4. The difference is compared with Student's t distribution. Satterthwaite's approximation gives the degrees of freedom
+   of the sum of both variances.
 5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known in
    advance.
 

@@ -30,7 +30,7 @@ class Ranks:
 
     mean: Floats  # the mean rank of each method, (M,)
     p: float  # Friedman's test; null hypothesis: a task's ranks are exchangeable between methods
-    critical_difference: float  # Nemenyi's: a larger difference of mean ranks is significant (5 %)
+    critical_difference: float  # of mean ranks, by Nemenyi's test at the 5 % level
 
 
 def mean_ranks(scores: Floats) -> Ranks:

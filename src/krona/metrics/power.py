@@ -75,7 +75,7 @@ class Errors:
 def power(
     errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed, draws: int = DRAWS
 ) -> float:
-    """Return the power of the test: the probability of p ≤ 0.05 if the methods have a true difference.
+    """Return the power of the test: the probability of p ≤ 0.05 if the true scores differ by ``difference``.
 
     Args:
         difference: the true difference of the methods in points.
@@ -173,7 +173,7 @@ def correlation_error(errors: Errors, score: float, assumed: Assumed) -> float:
 
 @lru_cache(maxsize=4096)
 def _share_found(examples: int, d: float, delta: float, draws: int) -> float:
-    """Return the share of ``draws`` simulated test sets with p ≤ 0.05. Either method may be the better one."""
+    """Return the share of ``draws`` simulated test sets with p ≤ 0.05, in favour of either method."""
     from scipy.special import bdtr
 
     chances = np.maximum([(d - delta) / 2, 1 - d, (d + delta) / 2], 0)

@@ -107,7 +107,7 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     null = np.zeros(swaps)
     for rows in chunks(swaps, 2 * max(kinds.shape)):
         swapped = rng.binomial(counts, 0.5, size=(rows.stop - rows.start, len(kinds))).astype(float)
-        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # sums over features are faster in this order
+        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # this memory order makes sums over features faster
     observed = float(difference(np.zeros(moves.shape[1])))
     return SwapTest(observed, null, p_value(observed, null))
 

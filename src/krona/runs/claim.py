@@ -11,9 +11,9 @@ heartbeat's age is measured with the file system's clock, because the clocks of 
 
 Each owner has a private staging folder, which is named after the owner's token. The owner appends lines to train.log,
 and changes all other files of a run only by renaming. To publish a file, the owner moves the file out of the staging
-folder. To remove a file, the owner moves the file into this folder. A new owner first moves all other staging folders
-into its own folder. An old owner that was suspended and continues later therefore no longer finds its staging folder,
-and can neither replace nor remove files of the new owner. No lock is needed.
+folder. To remove a file, the owner moves the file into the staging folder. A new owner first moves all other staging
+folders into its own staging folder. An old owner that was suspended and continues later therefore no longer finds its
+staging folder, and can neither replace nor remove files of the new owner. No lock is needed.
 """
 
 import os
@@ -30,7 +30,7 @@ from krona.safe_files import Fill, remove, write_whole
 
 
 class ClaimLostError(KronaError):
-    """The error if another process has taken over the run, or if the run's folder no longer exists."""
+    """The error if another process has taken over the run, or if the run's folder or claim no longer exists."""
 
 
 class Claim:
@@ -98,7 +98,7 @@ class Claim:
         return name
 
     def _move_to_staging(self, path: Path) -> Path | None:
-        """Move a file of the run into the staging folder. Return its new path, or None if the file does not exist.
+        """Move a file of the run into the staging folder. Return the new path, or None if the file does not exist.
 
         Symbolic links are not followed.
         """
@@ -112,7 +112,7 @@ class Claim:
         return aside
 
     def release(self) -> None:
-        """Remove the claim if this process still has it."""
+        """End the heartbeat, and remove the claim if the claim still names this process."""
         self._stop.set()
         self._heartbeat.join()
         if read_holder(self.path).get("token") == self.token:
@@ -194,7 +194,7 @@ def _create(path: Path, token: str) -> bool:
 
 
 def _take_over(path: Path, holder: str, token: str) -> bool:
-    """Replace a lapsed claim by a claim with this token. Return whether this succeeded.
+    """Replace a lapsed claim by a claim with this token. Return whether the claim was replaced.
 
     If several processes try to replace the claim at the same time, only the process that creates the marker file
     continues.

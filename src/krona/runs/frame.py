@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CACHE = ".index/results.parquet"
 VERSION = b"6"
 MIN_NEW = 100  # the cache is written only if there are at least this many new summaries
-SETTLED_S = 2.0  # a file that changed less than this ago may change again and keep its modification time
+SETTLED_S = 2.0  # a file that is younger may still change without a new modification time
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
 SCALARS = (
     "run_id", "status", "method", "task", "seed", "error", "trainable_params", "trainable_percent", "head_params",
@@ -84,7 +84,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     column                              content
     ==================================  ============================================================================
     run_id, status                      name of the run's folder; ``running``, ``done``, ``failed`` or ``interrupted``
-    method, task, seed                  values that the command line set
+    method, task, seed                  names of the method and the task; seed of the run
     backbone                            ``backbone.name``, such as ``google-t5/t5-base``
     lr, factors, sweep                  learning rate; shape of factor A (``32x24``); name of the run's sweep
     dev, test                           scores of the best epoch on dev and test, 0-100

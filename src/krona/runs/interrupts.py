@@ -11,7 +11,7 @@ OVERWRITE = re.compile(r"\+*overwrite=true", re.IGNORECASE)  # Hydra passes over
 
 
 class Interrupted(BaseException):
-    """The exception that Ctrl-C or SIGTERM raises. It stops the run, and the same command resumes the run."""
+    """The exception that Ctrl-C or SIGTERM raises to stop the run. The same command resumes the run."""
 
 
 _received: list[int] = []  # numbers of the signals that arrived during this run

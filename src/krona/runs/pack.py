@@ -21,8 +21,8 @@ from krona.runs.run_id import PLACES, find_value
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
-PREFIX = "krona-pack-"  # of temporary folders
-KEPT = ("split", "id", "target", "prediction", "group")  # columns of predictions.jsonl
+PREFIX = "krona-pack-"  # in the names of temporary folders
+KEPT = ("split", "id", "target", "prediction", "group")  # the packed columns of predictions.jsonl
 LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
 
 
@@ -61,7 +61,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
             continue
         found = (find_value(result.config, key) for key in PLACES)
         places |= {place: Path(place).name for place in found if isinstance(place, str)}
-        result.provenance.pop(CHECKSUMS, None)  # the pack does not contain the original files
+        result.provenance.pop(CHECKSUMS, None)  # checksums of the original files, which are not packed
         text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         yield f"{result.run_id}/{path.name}", _replace(text, places)
         if run.predictions.exists():

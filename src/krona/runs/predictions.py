@@ -24,7 +24,7 @@ class DamagedRunError(KronaError):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The predictions of a split as texts, and its targets and predictions as label ids or numbers."""
+    """The predictions of a split as texts, and its answers (targets and predictions as label ids or numbers)."""
 
     predictions: list[str]
     answers: Answers

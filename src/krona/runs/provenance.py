@@ -1,6 +1,6 @@
 """Record the provenance of a result: the code's commit, library versions and the machine.
 
-This module also describes how the data of a result differs from GLUE's data.
+This module also describes how the data of a result differs from the benchmark's data.
 """
 
 import hashlib

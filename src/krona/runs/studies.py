@@ -123,7 +123,7 @@ def open_storage(path: Path) -> Any:
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that cannot be read."""
+    """Return all studies in ``outputs/studies``, sorted by name. An error replaces a study that cannot be read."""
     found: list[Study | KronaError] = []
     for path in study_files(outputs).values():
         try:

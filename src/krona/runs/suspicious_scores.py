@@ -154,7 +154,7 @@ def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
     epochs = f"all {len(scores)} epochs" if len(scores) > 1 else "the only epoch"
     constant = max(constant_scores(dev, score_metrics(result.config["task"])))
     if max(scores) <= constant + TOLERANCE:
-        text = f"in {epochs}, the dev score was not above {constant:.2f}, that of a constant prediction"
+        text = f"in {epochs}, the dev score was not above {constant:.2f}, the score of a constant prediction"
         yield ScoreMessage(text, unlearned=True)
 
 

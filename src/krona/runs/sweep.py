@@ -88,7 +88,7 @@ def load_command(outputs: Path, sweep: str) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(
             f"{path} does not contain a sweep's command ({type(error).__name__}: {error}). Run the sweep's command "
-            "again. It writes the file and skips finished runs."
+            "again. The command writes the file and skips finished runs."
         ) from error
     if forbidden := next((item for item in map(str, overrides) if HYDRAS_OWN.match(item)), None):
         raise KronaError(
