@@ -71,7 +71,7 @@ def choose_test_sets(
         near = median(row[name] for row in read_paper_table("1").rows.values()) if score is None else score
         if not 0 < near < 100 or (errors.counts and errors.share_wrong(near) > 1):
             raise KronaError(
-                f"--score {near:g} is not possible for {name} ({errors.metric}). Give a score from chance to 100."
+                f"--score {near:g} is not possible for {name} ({errors.metric}). Give a score between chance and 100."
             )
         found[name] = errors, near
     return found
@@ -174,12 +174,12 @@ def show(
     say(console, table(headings, cells, width=width, left=("task", "metric")))
     say(
         console,
-        f"\nAssumptions: {assumed.unshared:.0%} of the errors of two methods are made by only one of them (--unshared)."
-        f" Of these, {assumed.lasting:.0%} are the same for every seed (--lasting), so more seeds do not remove them."
-        f" The true scores of a method's trained models have the standard deviation {assumed.seed_sd:g} points "
-        "(--seed-sd). With one seed, the test is about two trained models."
-        " Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula. discordant: share"
-        " of examples on which only one method is right.",
+        f"\nAssumptions: {assumed.unshared:.0%} of the errors occur with only one of two methods (--unshared). "
+        f"{assumed.lasting:.0%} of these errors occur with every seed (--lasting), so more seeds do not reduce them. "
+        f"The true scores of a method's trained models have the standard deviation {assumed.seed_sd:g} points "
+        "(--seed-sd). With one seed, the test compares two trained models. "
+        "Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula. discordant: share "
+        "of examples on which only one method is right.",
     )
     if not pairs:
         return
@@ -199,11 +199,11 @@ def show(
     say(
         console,
         f"\n{sum(p > LEVEL for p in counted_best)} of {len(counted_best)} differences have p > 0.05 even in the best "
-        "case: the better method is right on every discordant example (exact McNemar: p = 2 · 0.5^examples). "
-        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} have p > 0.05 in the realistic case: the "
-        f"share of unshared errors is {assumed.unshared:.0%} (exact McNemar). The cautious case assumes "
-        f"{MOST_UNSHARED:.0%}, the largest share in this project's runs. Each score has one seed, so each p is about "
-        "two trained models, not about the methods.",
+        "case, in which the better method is right on every discordant example (exact McNemar: p = 2 · 0.5^examples). "
+        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} differences have p > 0.05 in the realistic "
+        f"case, in which {assumed.unshared:.0%} of the errors occur with only one method (exact McNemar). The cautious "
+        f"case assumes {MOST_UNSHARED:.0%}, the largest share in this project's runs. Each score has one seed, so each "
+        "p compares two trained models, not two methods.",
     )
 
 

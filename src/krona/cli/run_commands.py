@@ -218,17 +218,17 @@ def power(
     seeds: Annotated[int, typer.Option(min=1, max=20, help="number of seeds of each method")] = 1,
     difference: Annotated[
         float | None,
-        typer.Option(min=0.01, max=100, help="a difference in points; print the number of seeds that detect it"),
+        typer.Option(min=0.01, max=100, help="a difference in points; print how many seeds are needed to detect it"),
     ] = None,
     number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
     pair: Annotated[
-        str | None, typer.Option(help="rows of that table: krona,lora; default: neighbours in each column")
+        str | None, typer.Option(help="rows of this table, such as krona,lora; default: neighbours in each column")
     ] = None,
     unshared: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
     ] = None,
     lasting: Annotated[
-        float | None, typer.Option(min=0, max=1, help="share of these errors that every seed makes")
+        float | None, typer.Option(min=0, max=1, help="share of these errors that occur with every seed")
     ] = None,
     seed_sd: Annotated[
         float | None, typer.Option(min=0, max=50, help="standard deviation of a method's score over seeds, in points")

@@ -183,7 +183,7 @@ def _check_object(
     if not isinstance(values, Mapping) or "_target_" not in values:
         group, _, name = where.partition(".")
         if name in choice_files(group):
-            raise KronaError(f"{where} has no class. To use its settings, add {group}={name} to the command.")
+            raise KronaError(f"{where} has no class. To use conf/{group}/{name}.yaml, add {group}={name}.")
         near = f": {did_you_mean(name, others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "

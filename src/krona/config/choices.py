@@ -46,7 +46,7 @@ def _read_utf8(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert it.") from error
+        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert the file.") from error
 
 
 def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:

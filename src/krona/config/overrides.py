@@ -38,7 +38,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
     if options.experimental_rerun is not None:
         raise KronaError(
-            "--experimental-rerun loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
+            "--experimental-rerun is not supported, because it loads a pickle, which can run code. Repeat the command "
             "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
         )
     if options.shell_completion:

@@ -59,7 +59,7 @@ UNSUPPORTED = {
     "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "LearningRateFinder": "krona tune and sweeps=learning_rates search for a learning rate.",
     "ModelPruning": "the method determines the trained weights.",
-    "Timer": "a run must be repeatable. Limit it with trainer.max_epochs or trainer.max_steps.",
+    "Timer": "a run must be repeatable. Limit the run with trainer.max_epochs or trainer.max_steps.",
 }
 
 

@@ -138,7 +138,7 @@ def claim(folder: Path) -> Claim | None:
     try:
         if folder.is_symlink():
             raise KronaError(
-                f"{folder} is a symbolic link. krona does not change the folder behind it. Remove the link."
+                f"{folder} is a symbolic link. krona does not change the target of a link. Remove the link."
             )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / file_names.CLAIM

@@ -40,7 +40,7 @@ def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) 
     """Return the messages on a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
-        found.append(ScoreMessage("the new head was not trained, so the score is that of a head with random weights"))
+        found.append(ScoreMessage("the new head was not trained, so the score belongs to a head with random weights"))
     if split in outcomes:
         found += _check_predictions(result, outcomes[split], split)
     if "dev" in outcomes:

@@ -44,7 +44,7 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
             f"{path} does not contain the ids of a sweep's runs ({error}). Remove the file. The sweep's command writes "
-            "it again."
+            "a new file."
         ) from error
     return found
 
