@@ -24,7 +24,7 @@ NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Method:
-    """A method: its branch, and the arguments of the branch and of `krona.surgery.insert`."""
+    """A method: a branch with its arguments, and the arguments of `krona.surgery.insert`."""
 
     name: str
     """Name of the method's YAML in conf/method."""
@@ -90,14 +90,14 @@ class Backbone:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the model; None if it comes from the Hub or is built from ``sizes``."""
+        """The folder of the model; None if the model comes from the Hub or is built from ``sizes``."""
         if self.path is None:
             return NANO if self.name == "nano" else None
         return expand(self.path)
 
     @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the tokenizer; None if it comes from the Hub.
+        """The folder of the tokenizer; None if the tokenizer comes from the Hub.
 
         A model that is built from ``sizes``, with random weights, uses the tokenizer of the backbone nano.
         """
@@ -160,7 +160,7 @@ class Trainer:
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Rows in a batch of an evaluation."""
+    """Rows in an evaluation batch."""
     bucket_by_length: bool = False
     """Group rows of similar length into batches."""
     compile: bool = False
@@ -170,7 +170,7 @@ class Trainer:
     accumulate_grad_batches: Positive = 1
     """Batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
-    """Run this number of batches of each split without saving results; true: one."""
+    """Run this number of batches of each split without saving results; true: one batch."""
     log_every_n_steps: Positive = 50
     """Steps between two logged values of train/step_loss."""
     enable_progress_bar: bool = True

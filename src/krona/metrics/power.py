@@ -50,7 +50,7 @@ class Errors:
 
     @property
     def points(self) -> float:
-        """The number of points by which one more correct example increases the score (0-100).
+        """The number of points by which an additional correct example increases the score (0-100).
 
         Let e be the share of errors and π the share of positives. If the errors are balanced over the classes, F1 is
         1 - e / 2π and Matthews is 1 - e / 2π(1 - π). For a correlation the number is meaningless.

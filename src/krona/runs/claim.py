@@ -4,8 +4,8 @@ A claim is a file in the run's folder that names the process that works on the r
 updates the file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files
 exclusively and renames them atomically. Network file systems can do both.
 
-A claim lapses immediately if its owner is known to be dead. This is known for processes of this machine, and for
-processes that this SLURM job started before the job was requeued. The claim of any other owner lapses if the last
+A claim lapses immediately if its owner is known to be dead. Only processes of this machine, and processes that this
+SLURM job started before the job was requeued, can be known to be dead. The claim of any other owner lapses if the last
 heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
 heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 

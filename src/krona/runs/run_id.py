@@ -1,9 +1,9 @@
 """Compute run ids. The run id is the name of the run's folder.
 
 A run id has a readable part and a hash of everything that affects the result: the config, the data, the backbone and
-the user's own classes. The time, the version of krona, the machine and the paths do not change the run id. They are
-recorded in the provenance of the result. This module lists the config keys that are not part of the hash. All other
-keys are part of it, so that a run with a new key never gets the id of an existing run.
+the user's own classes. The time, the version of krona, the machine and the paths do not change the run id, and are
+recorded in the result. This module lists the config keys that are not part of the hash. All other keys are part of the
+hash, so that a run with a new key never gets the id of an existing run.
 """
 
 import hashlib
