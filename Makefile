@@ -13,7 +13,7 @@ setup: $(VENV)/.done  ## make .venv and install krona with its tools
 $(VENV)/.done: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "krona needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo 'Installing krona and its libraries into $(VENV): 2.3 GB, some minutes without output.'
+	@echo 'Installing krona and its libraries into $(VENV): 2.3 GB, or 6.7 GB with CUDA; some minutes without output.'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 	@echo 'krona is installed. Next: make demo, or source $(VENV)/bin/activate and python train.py --help'

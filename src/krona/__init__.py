@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "results", "take_out", "train"
 ]  # fmt: skip
-_HOMES = {  # module and name of each public name
+_HOMES = {  # public name → its module, and its name in this module
     "Adapter": ("krona.adapters.adapter", "Adapter"),
     "Prediction": ("krona.adapters.load", "Prediction"),
     "Trained": ("krona.adapters.load", "Trained"),
@@ -33,7 +33,7 @@ _HOMES = {  # module and name of each public name
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use, so that `import krona` alone does not load torch."""
+    """Import a public name on first use, so that `import krona` does not load torch."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -17,31 +17,34 @@ KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
     "sample|train|bench|init|doctor|list|show|rm|pack|docs"
 )
-PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # a text that Hydra reads without quotes
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # text that Hydra parses without quotes
 PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text
 GAP = "  "
-NOTHING = "—"  # in the place of an unknown value
+NOTHING = "—"  # printed for an unknown value
 
 
 def terminal_width(console: Console) -> int | None:
-    """Return the width of the terminal in characters, or None for a pipe or a file, where lines are not wrapped."""
+    """Return the width of the terminal in characters.
+
+    Return None if the output is a pipe or a file, in which lines are not wrapped.
+    """
     return console.width if console.is_terminal else None
 
 
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
 ) -> Text:
-    """Return a table of rows under their headings, as text. Columns whose cells are all empty are omitted.
+    """Format rows as a table with headings. Empty columns are omitted, except the first column.
 
     Args:
-        width: width of the terminal in characters; None: no limit. If the table is wider, each row is printed as a
-            record: its first cell on a separate line, and the other cells with their headings below.
-        left: headings of the columns that are aligned to the left.
+        width: width of the terminal in characters; None: no limit. If the table is wider, each row becomes a record:
+            the first cell on a separate line, and below it the other cells with their headings.
+        left: headings of the left-aligned columns.
     """
-    if width is None:  # there may be many rows, and an output that is not a terminal has no styles
+    if width is None:  # without a terminal, drop the styles: plain text is faster for many rows
         rows = [[str(cell) for cell in row] for row in rows]
     cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
@@ -61,7 +64,7 @@ def table(
 
 
 def format_p(p: float) -> str:
-    """Format a p-value with four decimals. A smaller value than 0.0001 is formatted as ``< 0.0001``."""
+    """Format a p-value with four decimals, or as ``< 0.0001`` if it is smaller."""
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
@@ -80,7 +83,7 @@ def scores(dev: float | None, test: float | None) -> str:
 def say(console: Console, line: Cell, *, wrap: bool = True) -> None:
     """Print one line without markup and highlighting.
 
-    A long line is wrapped only in a terminal, and not if ``wrap`` is false or ``console`` does not wrap lines.
+    Long lines are wrapped if the output is a terminal, ``wrap`` is true, and ``console`` wraps lines.
     """
     if console.is_terminal:
         console.print(escape(line), highlight=False, markup=False, soft_wrap=None if wrap else True)
@@ -140,23 +143,23 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
 
-    A program on PATH is written by its name, and another program by its path. An installed krona has no folder
-    docs/, so ``docs/PAGE.md`` becomes ``krona docs PAGE``. Control characters are escaped.
+    A program on PATH is written as its name, and any other program as its path. The installed package has no folder
+    docs/, so ``docs/PAGE.md`` becomes ``krona docs PAGE`` there. Control characters are escaped.
     """
     text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
 
 def error_lines(message: str) -> str:
-    """Return the text of an error for the terminal.
+    """Format an error message for the terminal.
 
-    Each line of the message is a problem and gets the prefix ``error:``.
+    Each line of the message describes one problem and gets the prefix ``error:``.
     """
     return as_typed("\n".join(f"error: {line}" for line in message.split("\n")))
 
 
 def override_text(text: str) -> str:
-    """Return a text in the form of an override value, quoted if Hydra's grammar requires this."""
+    """Return a text as the value of an override, in quotes if Hydra's grammar requires them."""
     if PLAIN.fullmatch(text):
         return text
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)
@@ -186,7 +189,7 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """Return the path as text, relative to the working directory if the path is below it."""
+    """Return a path as text, relative to the working directory if this directory contains the path."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 

@@ -1,6 +1,6 @@
-"""Labels and the order of methods and tasks in tables and charts.
+"""Define the labels and the order of methods and tasks in tables and charts.
 
-The label and the order of a method are the keys ``label`` and ``order`` of its YAML file in conf/method.
+The keys ``label`` and ``order`` in a method's YAML file (conf/method) set the method's label and position.
 """
 
 import os
@@ -17,12 +17,12 @@ from krona.paths import choice_files
 TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True)) | {
     "boolq": "BoolQ", "cb": "CB", "copa": "COPA", "multirc": "MultiRC", "wic": "WiC", "wsc": "WSC",
 }  # fmt: skip
-BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # kind of the data → name of the benchmark
-KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  # kind of the data → its name in texts
+BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # data kind → benchmark name
+KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  # data kind → name in texts
 
 
 def task_label(task: str) -> str:
-    """Return the label of a task, such as ``SST-2`` for sst2. The label of any other task is its shortened name.
+    """Return the label of a task, such as ``SST-2`` for sst2. If the task has no label, return the shortened name.
 
     sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
     """
@@ -51,13 +51,13 @@ def method_order(method: str) -> tuple[float, str]:
 
 
 def method_slot(method: str) -> int | None:
-    """Return the index of a method's colour and marker in charts, from 0, or None if its YAML file has no ``order``."""
+    """Return the 0-based index of a method's colour and marker in charts, or None if the method has no ``order``."""
     order = _methods().get(method, {}).get("order")
     return order - 1 if isinstance(order, int) and order >= 1 else None
 
 
 def method_labels() -> dict[str, str]:
-    """Return the labels of all methods in conf/method by name, in the order of tables."""
+    """Return the labels of all methods in conf/method by method name, in the order of tables."""
     return {name: method_label(name) for name in sorted(_methods(), key=method_order)}
 
 
@@ -67,12 +67,15 @@ def _methods() -> Mapping[str, Mapping[str, Any]]:
 
 @cache
 def _read_methods(folder: str, conf: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the section ``method`` of each YAML file by its name. The arguments determine the config folders."""
+    """Return the section ``method`` of each YAML file in conf/method, by file name.
+
+    The arguments determine the config folders, and are used only as the key of the cache.
+    """
     found = dict[str, Mapping[str, Any]]()
     for name, path in choice_files("method").items():
         try:
             values = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (OSError, ValueError, yaml.YAMLError):  # a run with this method names the error
+        except (OSError, ValueError, yaml.YAMLError):  # the error is reported when a run uses this method
             continue
         section = values.get("method") if isinstance(values, dict) else None
         found[name] = section if isinstance(section, dict) else {}

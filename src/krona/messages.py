@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-# Characters that a terminal executes, or that hide text: C0 except tab and line end, DEL, C1, unpaired surrogates, and
-# characters that are invisible or change the direction of the text. The zero-width joiners are needed in emoji and in
-# some scripts, so they are kept between two characters that are not ASCII.
+# Characters that control the terminal or hide text: C0 except tab and line end, DEL, C1, unpaired surrogates, and
+# characters that are invisible or change the direction of the text. Emoji and some scripts need the zero-width joiner
+# and non-joiner, so both are kept between two characters that are not ASCII.
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 PASSWORD = re.compile(r"(\w\\?://[^/@:\s]*:)[^/@\s]+@")  # Hydra writes the colons in a sweep's overrides as \\:
-SECRET = (  # names of keys whose values are secret; eos_token is not such a name
+SECRET = (  # names of keys with secret values; does not match eos_token
     r"(?:\w*_)?(?:api_?key|access_?key|private_?key|secret\w*|password|passwd|credentials|"
     r"(?:access|api|auth|bearer|bot|hf|refresh|wandb)_token)|token"
 )
@@ -34,7 +34,7 @@ class KronaError(Exception):
 
 
 class UnreachableError(KronaError):
-    """The error for a data set or backbone that is not cached if the Hub cannot be reached."""
+    """The error if a data set or backbone is not cached and the Hub cannot be reached."""
 
 
 def visible(text: str) -> str:
@@ -55,17 +55,17 @@ def join_names(names: list[str]) -> str:
 
 
 def first_few(lines: list[str], most: int) -> list[str]:
-    """Return the first ``most`` lines and a line with the number of other lines. If this number is 1, return all."""
+    """Return the first ``most`` lines and the number of omitted lines, or all lines if only one would be omitted."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the error's class if the message is empty."""
+    """Return the first line of an error's message, or the name of the error's class if the message is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def shorten(value: object, width: int = 60) -> str:
-    """Return a value as one line of at most ``width`` characters that can be printed, for use in a message."""
+    """Return a value as one printable line of at most ``width`` characters, for use in a message."""
     text = str(value).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
@@ -95,10 +95,10 @@ def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", long
 
 
 def mask_secrets(value: Any) -> Any:
-    """Return a value, list or mapping in which ``***`` replaces each secret.
+    """Return a copy of a value, list or mapping with ``***`` in place of each secret.
 
-    Secrets are the password of a URL and the value of a key with a name such as ``api_key``, also in an override
-    (``logger.x.api_key=…``). An interpolation such as ``${oc.env:KEY}`` is not a secret.
+    Secrets are passwords in URLs, and values of keys such as ``api_key``, also in overrides (``logger.x.api_key=…``).
+    An interpolation such as ``${oc.env:KEY}`` is not a secret.
     """
     if isinstance(value, Mapping):
         return {key: "***" if _is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
@@ -141,7 +141,7 @@ def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str
 
 
 def expected_value(problem: Mapping[str, Any]) -> str:
-    """Return what a pydantic error expects, such as ``must be true or false``."""
+    """Describe the value that pydantic expected, such as ``must be true or false``."""
     expected = str(problem["msg"]).replace("Input should be", "must be").replace("Input should have", "must have")
     for theirs, ours in (("valid boolean", "true or false"), ("valid array", "a list"), ("valid tuple", "a list")):
         expected = expected.replace(f"a {theirs}", ours)

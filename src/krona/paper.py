@@ -1,4 +1,4 @@
-"""The tables of the KronA paper (`sweeps/paper/*.csv`)."""
+"""Read the tables of the KronA paper (`sweeps/paper/*.csv`)."""
 
 import csv
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from krona.messages import KronaError
 from krona.paths import PAPER
 
 TABLES = ("1", "2", "4", "5", "6", "7", "8", "9", "lora_ga")  # lora_ga: Table 1 of a paper that uses LoRA-GA's protocol
-RECIPE_TABLES = {  # the tables of hyper-parameters, and the method of each
+RECIPE_TABLES = {  # table of hyper-parameters → method
     "10": "full", "11": "bitfit", "12": "adapter", "13": "compacter", "14": "lora", "15": "pa", "16": "krona",
     "17": "krona_b", "18": "krona_b_res",
 }  # fmt: skip
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 
-# Printed averages that are not the mean of their row, rounded to 0.01. The key is (table, row), the value is the mean.
+# Printed averages that differ from the rounded mean of their row. Maps (table, row) to the correct mean.
 ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
 
 
@@ -32,7 +32,7 @@ class PaperTable:
 
 
 def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
-    """Return a table of printed numbers. Empty cells of its file have no value.
+    """Return a table of the paper. Empty cells are omitted.
 
     Raises:
         KronaError: the number is unknown, or the file is damaged.

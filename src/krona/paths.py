@@ -13,10 +13,10 @@ PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
 DOCS = PROJECT / "docs"
-PAPER = SWEEPS / "paper"  # the paper's tables, one CSV file for each
-NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with the files of `krona tune` and of the agents of W&B
+PAPER = SWEEPS / "paper"  # a CSV file for each table of the paper
+NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ without sweeps, for `krona tune` and the agents of W&B
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
-OUTPUTS = Path(  # on a cluster, it must be a shared folder
+OUTPUTS = Path(  # on a cluster, this must be a shared folder
     os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
 ).absolute()
 
@@ -31,17 +31,17 @@ def conf_folders() -> list[Path]:
 def sweeps_folders() -> list[Path]:
     """Return the folders of sweeps in order of precedence.
 
-    These are sweeps/ in the parent folder of each conf/ of the user, ./sweeps, and krona's own sweeps/.
+    These are the folder sweeps/ next to each of the user's conf/ folders, ./sweeps, and krona's own sweeps/.
     """
     found = [*(conf.parent / "sweeps" for conf in conf_folders()[:-1]), Path("sweeps").resolve(), SWEEPS]
     return [*dict.fromkeys(folder for folder in found if folder.is_dir())]
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """Return the YAML files of a config group by the names of its choices.
+    """Return the YAML files of a config group by choice name.
 
-    A name is the path below the group's folder, such as ``krona/rte`` in the group recipe. If several folders contain
-    the same name, the first folder has precedence.
+    A name is the path below the group's folder, such as ``krona/rte`` in the group ``recipe``. If several folders
+    contain the same name, the first folder has precedence.
     """
     is_sweep = group == "sweeps"
     found: dict[str, Path] = {}
@@ -54,7 +54,7 @@ def choice_files(group: str) -> dict[str, Path]:
 
 
 def expand(path: str | Path) -> Path:
-    """Return a path in which ``~`` is replaced by the home folder. ``~NAME`` is kept if no user has this name."""
+    """Replace ``~`` in a path by the home folder. ``~NAME`` is kept if no user has this name."""
     return Path(os.path.expanduser(path))
 
 
@@ -95,15 +95,15 @@ def hide_working_directory() -> None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import the module of a ``_target_``: an installed module, or a module in the working directory.
+    """Import the module of a ``_target_`` from the installed packages or from the working directory.
 
-    The working directory is on ``sys.path`` only while its module and the modules that it imports are imported.
+    The working directory is on ``sys.path`` only during the import.
     """
     here, top = Path.cwd(), name.partition(".")[0]
     spec = find_spec(top)
     if spec is not None and spec.origin is not None and Path(spec.origin).parent not in (here, here / top):
         return import_module(name)  # an installed module
-    sys.path.append(str(here))  # the last, so that it cannot replace installed modules
+    sys.path.append(str(here))  # last, so that its modules cannot replace installed modules
     try:
         invalidate_caches()
         return import_module(name)

@@ -30,14 +30,21 @@ def sha256(file: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raise OSError or ValueError if it cannot be read, or is not JSON."""
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the content is not JSON.
+    """
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
     """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
 
-    The temporary file is in ``part_in``, on the same file system, or else in the folder of ``path``.
+    Args:
+        part_in: the folder of the temporary file, on the same file system as ``path``. The default is the folder of
+            ``path``.
 
     Raises:
         KronaError: the file could not be written. An old file at ``path`` is unchanged.
@@ -53,11 +60,11 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
         write(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        part.chmod(mode)  # safetensors writes files that only their owner can read
+        part.chmod(mode)  # safetensors creates files that only their owner can read
         part.replace(path)
     except KronaError:
         raise
-    except Exception as error:  # torch and safetensors raise their own errors for a full disk
+    except Exception as error:  # if the disk is full, torch and safetensors raise exception types of their own
         reason = error.strerror if isinstance(error, OSError) else None
         unchanged = "" if part is None or not path.exists() else " The old file is unchanged."
         raise KronaError(
@@ -69,12 +76,16 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
 
 
 def write_text(path: Path, text: str, write: Write = write_whole) -> None:
-    """Write a text file in UTF-8 with the function ``write``, which is atomic."""
+    """Write a text file in UTF-8 with the atomic function ``write``."""
     write(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
-    """Write new files below a folder. Raise `KronaError`, and write nothing, if one of them exists."""
+    """Write new files below a folder.
+
+    Raises:
+        KronaError: a file exists already, in which case nothing is written, or a file could not be written.
+    """
     if taken := [str(folder / file) for file in files if os.path.lexists(folder / file)]:
         raise KronaError(
             f"Nothing was written, because these files already exist: {join_names(taken)}. Use another folder."

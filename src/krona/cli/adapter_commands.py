@@ -46,7 +46,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
-    """Predict with finished runs: the label of each row, the label's name, and the probability of every label."""
+    """Predict the label of each row with finished runs. The output also has the label's name and all probabilities."""
     from krona.adapters.commands.predict import predict as run_predict
 
     run_predict(
@@ -119,9 +119,7 @@ def export(
 
 @app.command("import", context_settings={"ignore_unknown_options": True})
 def import_(
-    folder: Annotated[
-        Path, typer.Argument(help="folder of peft with adapter_config.json and adapter_model.safetensors")
-    ],
+    folder: Annotated[Path, typer.Argument(help="peft folder with adapter_config.json and adapter_model.safetensors")],
     out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
     overrides: Annotated[
         list[str] | None,

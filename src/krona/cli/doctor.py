@@ -26,7 +26,7 @@ from krona.runs.holder import is_dead
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import Result
 
-SHOWN = 5  # maximum number of lines of one kind, and of names in a line; --json prints all lines
+SHOWN = 5  # maximum number of lines of one kind; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
 
@@ -47,7 +47,7 @@ def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
     broken = sum(one.level == "broken" for one in findings)
     if as_json:
         content = {"broken": broken, "lines": [asdict(one) for one in findings]}
-        print(json.dumps(content, indent=1))  # in ASCII: a folder's name may contain any bytes
+        print(json.dumps(content, indent=1))  # in ASCII, because the name of a folder may contain any bytes
         return int(broken > 0)
     for _, group in groupby(findings, key=lambda one: (one.about, one.level)):
         alike = list(group)
@@ -78,7 +78,7 @@ def check_installation() -> Iterator[Finding]:
 def check_packages(requirements: list[str]) -> Iterator[Finding]:
     """Yield a finding for each required package that is missing or has an unsupported version.
 
-    If all packages are correct, yield one finding that says so.
+    If there is no such package, yield one finding with the number of packages.
     """
     required = [Requirement(text) for text in requirements]
     required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -101,7 +101,7 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the counts of runs, and findings on damaged runs and on runs that dead processes have reserved (claims)."""
+    """Yield the number of runs by state, and findings on damaged runs and on claims without a live process."""
     states: Counter[str] = Counter()
     damaged, claimed = [], []
     for run in run_folders(outputs):
@@ -126,7 +126,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
 
 
 def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
-    """Return a run's result and the run's problems. The result is None if it is missing or damaged."""
+    """Return a run's result (None if the result is missing or damaged), and a list of the run's problems."""
     try:
         if not os.path.lexists(run.result):
             return None, []

@@ -1,4 +1,4 @@
-"""Define the command line `krona`. A command imports the modules that it needs only when it is called."""
+"""Define the command line `krona`. Each command imports its modules only when the command is called."""
 
 import sys
 from importlib.metadata import version
@@ -20,14 +20,14 @@ from krona.report import FORMATS
 class Commands(TyperGroup):
     """The commands of `krona`. A wrong value raises `KronaError`.
 
-    For the name of a command or an option of another tool, the error suggests krona's own.
+    If a command or an option has the name that another tool uses, the error suggests krona's own name.
     """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if option := getattr(error, "option_name", None):  # the class NoSuchOption is private
+            if option := getattr(error, "option_name", None):  # isinstance would need the private NoSuchOption
                 _suggest(ctx, f"No such option: {option}", f"krona {ctx.invoked_subcommand} {option}", option)
             if type(error) is not typer.BadParameter:  # such as a missing argument
                 raise
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
 
 
 def _suggest(ctx: Any, message: str, *typed: str) -> None:
-    """Raise an error that suggests krona's own command or option, if there is a suggestion for one of the texts."""
+    """Raise an error with a suggestion if suggestions.yaml contains one of the texts."""
     from krona.config.suggestions import find_habit
 
     for text in typed:
@@ -90,7 +90,7 @@ def options(
 @app.command()
 def status(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs in outputs/")] = None,
-    sweep: Annotated[str | None, typer.Option(help="name of a sweep, as with the argument NAME")] = None,
+    sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
     where: Annotated[
         list[str] | None,
         typer.Option("--where", help="show only these runs, such as method=krona, task=rte or state=failed"),
@@ -129,7 +129,7 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    find_renderer(form)  # raises an error before the runs start, as does the next line
+    find_renderer(form)  # like the next line, this line raises errors before the runs start
     run_ids = sweeps.planned_ids(wanted, outputs=paths.OUTPUTS)
     code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
     shown = "1" if number in RECIPE_TABLES else number
@@ -141,7 +141,7 @@ def table(
 def report(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs")] = None,
     number: Annotated[str | None, typer.Option("--table", help="table of the paper: 1, 2, 4 to 9, lora_ga")] = None,
-    sweep: Annotated[str | None, typer.Option(help="name of a sweep, as with the argument NAME")] = None,
+    sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     html: Annotated[bool, typer.Option("--html", help="write a web page, as with --format html")] = False,
     out: Annotated[Path | None, typer.Option(help="output file; default for html: outputs/report.html")] = None,
@@ -150,7 +150,7 @@ def report(
         typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="method with which the summary over tasks compares the others; default: lora")
+        str | None, typer.Option(help="reference method of the summary over tasks; default: lora")
     ] = None,
     outputs: Annotated[
         list[Path] | None,
@@ -176,7 +176,7 @@ def _one_name(name: str | None, sweep: str | None) -> str | None:
 
 
 def _print_report(folders: list[Path], form: str, out: Path | None = None, **choice: Any) -> None:
-    """Print a report, or write it to a file and print the path. ``choice`` are arguments of `build_report`."""
+    """Print a report, or write the report to a file and print the path. ``choice`` is passed to `build_report`."""
     from krona.report.build import build_report
 
     target = out or (folders[0] / "report.html" if form == "html" else None)
@@ -189,7 +189,7 @@ def diff(
     a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
     b: Annotated[str, typer.Argument(help="the other run or method")],
     examples: Annotated[
-        int, typer.Option(min=0, help="number of shown examples on which the two runs' predictions differ")
+        int, typer.Option(min=0, help="number of examples to show for which the predictions of the two runs differ")
     ] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
@@ -239,7 +239,7 @@ def tune(
 
 @app.command()
 def dashboard(
-    push: Annotated[bool, typer.Option("--push", help="save them at W&B; default: write files")] = False,
+    push: Annotated[bool, typer.Option("--push", help="save both at W&B; default: write files")] = False,
     project: Annotated[str, typer.Option(help="W&B project")] = "krona",
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,

@@ -1,7 +1,7 @@
-"""Start a program of Hydra: normalise its arguments, print short errors, handle signals and set the exit code.
+"""Start a Hydra program: normalise its arguments, print short errors, handle signals and set the exit code.
 
-The exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C), 141 (the reader of the output has
-ended) and 143 (terminated).
+The exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C), 141 (the output could not be
+written, because its reader has ended) and 143 (terminated).
 """
 
 import os
@@ -57,7 +57,7 @@ def launch(
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
-        exit_interrupted(error, announce=worker_number() is None)  # otherwise the parent process announces it
+        exit_interrupted(error, announce=worker_number() is None)  # for a worker, the parent process prints the message
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)
@@ -89,6 +89,6 @@ def _raised_by_hydra(error: Exception) -> bool:
     module, frame = "", error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__", ""))
-        module = module if name in ("pathlib", "os") else name  # skip: the previous frame called it
+        module = module if name in ("pathlib", "os") else name  # the module that calls pathlib or os counts
         frame = frame.tb_next
     return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

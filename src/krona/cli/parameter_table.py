@@ -1,7 +1,7 @@
 """Count each method's parameters and costs on a backbone, and print the table of `krona params`.
 
-Each method is inserted into a model on torch's meta device, where tensors have no values, and the parameters of that
-model are counted. This needs no weights and no data.
+Each method is inserted into a model on torch's meta device, where tensors have a shape but no values. The count
+therefore needs neither weights nor data.
 """
 
 import math
@@ -47,9 +47,9 @@ class MethodRow:
     method: str
     trainable_params: int
     trainable_percent: float  # in percent of the backbone's parameters
-    printed_percent: float  # the same, truncated as in Table 1
+    printed_percent: float  # trainable_percent, truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
-    update_rank: int | None  # the highest rank of the update of a layer or block; None: the update is not linear
+    update_rank: int | None  # the highest possible rank of the update of a layer or block; None: not linear
     file_bytes: int  # size of the adapter file
     multiply_adds: int  # multiply-adds of the unmerged branches' matrix products, for one token
     launches: int  # kernels that the unmerged branches add to one forward pass
@@ -57,7 +57,7 @@ class MethodRow:
 
 
 def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, Any]) -> MethodRow:
-    """Return the counts of one method. The model is on the meta device and is not changed."""
+    """Return the counts of one method. ``model`` must be on the meta device, and is restored after the count."""
     insert_method(model, method, factor_shapes=factor_shapes)
     try:
         count = surgery.count(model)
@@ -78,7 +78,9 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
 
 
 def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow], list[str]]:
-    """Return the rows of all methods, or of ``method=a,b``, and a line for each method that rejects the overrides.
+    """Return a row for each method, and an error message for each method that rejects the overrides.
+
+    The override ``method=a,b`` selects methods.
 
     Raises:
         KronaError: all methods reject the overrides, or the backbone does not exist.
@@ -99,7 +101,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     if several := find_sweep(others):
         raise KronaError(f"{several} has several values, which only method= accepts. Use one command for each value.")
     if not any(item.startswith(("task=", "recipe=")) for item in others):
-        others.append("~recipe")  # the values of the method's YAML, not of the recipe for the default task
+        others.append("~recipe")  # use the values of the method's YAML, not those of the recipe for the default task
     found: list[MethodRow] = []
     left_out: list[str] = []
     with hydra_session():
@@ -118,7 +120,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
 
 
 def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    """Print the table of methods. For the paper's backbone, it includes the paper's percentages."""
+    """Print the table of methods. For the paper's backbone, the table includes the paper's percentages."""
     console, rows = Console(), list(rows)
     cells: list[list[Cell]] = []
     for row in rows:
@@ -131,7 +133,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         cells.append([*counts, paper, rank, *costs])
     headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
-    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # without empty columns
+    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # omits empty columns
     about_head = "head: parameters of a new classifier of two classes, which every method trains; "
     about = (about_head if any(row.head_params for row in rows) else "") + (
         f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
@@ -144,7 +146,8 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
     """Return the settings of a run.
 
-    With ``starts``, the command names the method, so the class of a user's own method is imported.
+    Args:
+        starts: whether the command names the method. The class of a user's own method is imported only then.
     """
     with translate_errors():
         config = compose_job(normalize(overrides)).config

@@ -1,4 +1,4 @@
-"""`krona power`: the smallest differences that a test can find, and the p-values of the paper's differences."""
+"""Compute the smallest differences that a test detects, and p-values of the paper's differences (`krona power`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from krona.paper import TASKS, read_paper_table
 from krona.tasks.notes import OFFICIAL_ROWS
 
 METRICS = {"cola": "matthews", "mrpc": "f1", "stsb": "correlation"}  # all other tasks: accuracy
-POSITIVE = {"cola": 721 / 1043, "mrpc": 279 / 408}  # shares in the whole validation sets, for Matthews and F1
+POSITIVE = {"cola": 721 / 1043, "mrpc": 279 / 408}  # shares of positive examples in the validation sets
 HALVED = ("cola", "rte", "mrpc", "stsb")  # tasks whose test set is the larger half of the validation rows
 
 
@@ -49,10 +49,10 @@ WITH_TASKS = ("1", "4", "5", "6", "9")
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return the test set and the assumed score of the methods by task name.
+    """Return the test set of each task and the assumed score of the methods on it, by task name.
 
     Args:
-        tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
+        tasks: names of tasks. An item may also contain several names, such as ``rte,cola``. Empty: all GLUE tasks.
         examples, score: the size of the test set and the score of a single task. The defaults are GLUE's size and the
             median score of Table 1. A task outside GLUE needs both. Its metric is assumed to be accuracy.
     """
@@ -71,7 +71,7 @@ def choose_test_sets(
         near = median(row[name] for row in read_paper_table("1").rows.values()) if score is None else score
         if not 0 < near < 100 or (errors.counts and errors.share_wrong(near) > 1):
             raise KronaError(
-                f"--score {near:g} is not possible for {name} ({errors.metric}). Give a score from chance to 100."
+                f"--score {near:g} is not possible for {name} ({errors.metric}). Give a score between chance and 100."
             )
         found[name] = errors, near
     return found
@@ -83,12 +83,13 @@ def find_smallest(
     """Return the smallest difference that the significance test of reports detects on each task's test set.
 
     Args:
-        seeds: the numbers of seeds for which the difference is computed. 20 seeds are always added.
-        difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
+        seeds: the numbers of seeds for which the difference is computed. The difference for 20 seeds is always added.
+        difference: if given, also compute how many seeds are needed to detect a difference of this size, in points.
 
     Returns:
-        A record for each task. ``smallest_difference`` has points by number of seeds, or None if no
-        difference reaches the power. ``discordant`` is the share of examples on which only one method is right.
+        A record for each task. ``smallest_difference`` maps each number of seeds to the difference in points, or to
+        None if no difference reaches the power. ``discordant`` is the share of examples on which only one method is
+        right.
     """
     records = []
     for task, (errors, score) in test_sets.items():
@@ -109,19 +110,19 @@ class PaperDifference:
     """The difference of two scores in a table of the paper."""
 
     task: str
-    better: str  # the rows of the table with the higher and the lower score
-    other: str
+    better: str  # the row with the higher score
+    other: str  # the row with the lower score
     difference: float  # in points
     examples: int | None  # the difference as a number of examples; None for a correlation
     best: float | None  # the p-value if the better method is right on all discordant examples; None for a correlation
     realistic: float  # the p-value with the assumed share of unshared errors (`realistic_p`)
-    cautious: float  # the same with at least `MOST_UNSHARED`
+    cautious: float  # the p-value with a share of at least `MOST_UNSHARED`
 
 
 def paper_differences(
     number: str, tasks: Sequence[str], *, rows: Sequence[str] = (), assumed: Assumed
 ) -> list[PaperDifference]:
-    """Return the differences between neighbouring scores in each column of a table of the paper.
+    """Return the differences between neighbouring scores in each column of one of the paper's tables.
 
     If ``rows`` is given, compare all pairs of these rows instead.
     """
@@ -152,7 +153,7 @@ def show(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None, console: Console,
 ) -> None:  # fmt: skip
-    """Print both tables with an explanation of their columns."""
+    """Print the smallest differences (``rows``) and the paper's differences (``pairs``) as tables with legends."""
     width = terminal_width(console)
     headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
     headings += [amount(n, "seed") for n in rows[0]["smallest_difference"]]
@@ -173,12 +174,12 @@ def show(
     say(console, table(headings, cells, width=width, left=("task", "metric")))
     say(
         console,
-        f"\nAssumptions: {assumed.unshared:.0%} of the errors of two methods are made by only one of them (--unshared)."
-        f" Of these, {assumed.lasting:.0%} are the same for every seed (--lasting), so more seeds do not remove them."
-        f" The true scores of a method's trained models have the standard deviation {assumed.seed_sd:g} points "
-        "(--seed-sd). With one seed, the test is about two trained models."
-        " Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula. discordant: share"
-        " of examples on which only one method is right.",
+        f"\nAssumptions: {assumed.unshared:.0%} of the errors occur with only one of two methods (--unshared). "
+        f"{assumed.lasting:.0%} of these errors occur with every seed (--lasting), so more seeds do not reduce them. "
+        f"The true scores of a method's trained models have the standard deviation {assumed.seed_sd:g} points "
+        "(--seed-sd). With one seed, the test compares two trained models. "
+        "Matthews and F1 assume equally many errors in both classes. STS-B uses Steiger's formula. discordant: share "
+        "of examples on which only one method is right.",
     )
     if not pairs:
         return
@@ -198,11 +199,11 @@ def show(
     say(
         console,
         f"\n{sum(p > LEVEL for p in counted_best)} of {len(counted_best)} differences have p > 0.05 even in the best "
-        "case: the better method is right on every discordant example (exact McNemar: p = 2 · 0.5^examples). "
-        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} have p > 0.05 in the realistic case: the "
-        f"share of unshared errors is {assumed.unshared:.0%} (exact McNemar). The cautious case assumes "
-        f"{MOST_UNSHARED:.0%}, the largest share in this project's runs. Each score has one seed, so each p is about "
-        "two trained models, not about the methods.",
+        "case, in which the better method is right on every discordant example (exact McNemar: p = 2 · 0.5^examples). "
+        f"{sum(pair.realistic > LEVEL for pair in pairs)} of {len(pairs)} differences have p > 0.05 in the realistic "
+        f"case, in which {assumed.unshared:.0%} of the errors occur with only one method (exact McNemar). The cautious "
+        f"case assumes {MOST_UNSHARED:.0%}, the largest share in this project's runs. Each score has one seed, so each "
+        "p compares two trained models, not two methods.",
     )
 
 
@@ -210,7 +211,7 @@ def as_json(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None,
 ) -> str:  # fmt: skip
-    """Return both tables as one JSON object. Differences are in points, and shares are between 0 and 1."""
+    """Return the tables of `show` as one JSON object. Differences are in points, and shares are between 0 and 1."""
     found = {
         "level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference,
         "tasks": list(rows), "table": number, "pairs": [asdict(pair) for pair in pairs],

@@ -25,7 +25,7 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
-INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # directives of the documentation's site
+INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # directives of mkdocs
 API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 
@@ -56,7 +56,7 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
             "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
             f"python bench.py {shlex.join(overrides or [])}"
         )
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # to import benchmarks/
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # bench.py imports benchmarks
     os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
 
 
@@ -95,8 +95,8 @@ def list_runs(
 
 
 @app.command("show")
-def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginning of it, or its folder")]) -> None:
-    """Show the state, the scores and the notes of one run, and the commands to continue with."""
+def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginning of its id, or its folder")]) -> None:
+    """Show the state, the scores and the notes of one run, and commands for the next steps."""
     from krona.runs.folder import find_run
     from krona.training.summary import show_run
 
@@ -133,7 +133,7 @@ def pack(
     out: Annotated[Path, typer.Argument(metavar="FILE.tar.xz", help="the output file")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Pack all finished runs into one small file, without texts and weights: krona report --outputs FILE reads it."""
+    """Pack all finished runs, without texts and weights, into a small file for krona report --outputs FILE."""
     from krona.runs.folder import require_new
     from krona.runs.pack import pack as write
 
@@ -218,17 +218,17 @@ def power(
     seeds: Annotated[int, typer.Option(min=1, max=20, help="number of seeds of each method")] = 1,
     difference: Annotated[
         float | None,
-        typer.Option(min=0.01, max=100, help="a difference in points; print the number of seeds that can show it"),
+        typer.Option(min=0.01, max=100, help="a difference in points; print how many seeds are needed to detect it"),
     ] = None,
     number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
     pair: Annotated[
-        str | None, typer.Option(help="rows of that table: krona,lora; default: neighbours in each column")
+        str | None, typer.Option(help="rows of this table, such as krona,lora; default: neighbours in each column")
     ] = None,
     unshared: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
     ] = None,
     lasting: Annotated[
-        float | None, typer.Option(min=0, max=1, help="share of these errors that every seed makes")
+        float | None, typer.Option(min=0, max=1, help="share of these errors that occur with every seed")
     ] = None,
     seed_sd: Annotated[
         float | None, typer.Option(min=0, max=50, help="standard deviation of a method's score over seeds, in points")
@@ -241,12 +241,12 @@ def power(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Compute the smallest difference that a test set can show, and the p values of the paper's differences.
+    """Compute the smallest difference that a test detects, and p-values of the paper's differences.
 
-    The test is the two-sided test of the reports, with level 5 % and power 80 %. In the best case, only the
-    better method solves examples that the other method does not solve: with n such examples, p = 2 · 0.5^n. In the
-    realistic case, both methods solve such examples, and p is computed by the exact McNemar test (see --unshared).
-    The cautious p assumes 42 % unshared errors.
+    The test is the two-sided test of the reports, with level 5 % and power 80 %. The p-values depend on the examples
+    that only one of the two methods solves. In the best case, the better method solves all n of them, and
+    p = 2 · 0.5^n. In the realistic case, --unshared determines their number, and p is that of the exact McNemar test.
+    The cautious case assumes at least 42 % unshared errors.
     """
     from krona.cli import power_table as command
     from krona.metrics.power import Assumed

@@ -20,7 +20,7 @@ class ShapeRow:
     parameters: int
     rank: int  # the highest rank of A ⊗ B
     multiply_adds: int  # multiply-adds for one token, in the cheaper order of the two products
-    multiply_adds_percent: float  # the same, in percent of the layer's own multiply-adds
+    multiply_adds_percent: float  # multiply_adds in percent of the layer's own multiply-adds
     paper_mnli: float | None  # the MNLI score in Table 9 of the paper; None: the table does not have this pair
 
 
@@ -73,9 +73,9 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     say(console, table(headings, cells, width=terminal_width(console)))
     say(
         console,
-        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. adds: multiply-adds for one token. % of layer: these in "
+        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters. adds: multiply-adds for one token. % of layer: adds in "
         "percent of the layer's own multiply-adds. MNLI: score in the paper's Table 9. Shapes with a side of 1 are "
-        "left out.",
+        "omitted.",
     )
     if others := len(rows) - len(selected):
         say(console, f"{others} shapes have more or fewer parameters (--all, or --budget N for at most N parameters).")

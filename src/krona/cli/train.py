@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch, which --help does not need
     from krona.training.job import Job
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-SHAPES = re.compile(  # overrides with which a method may not fit its backbone
+SHAPES = re.compile(  # overrides that may make a method incompatible with its backbone
     r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length)"
 )
 
@@ -54,7 +54,7 @@ def job(cfg: DictConfig) -> "Job":
     except KronaError as error:
         # If the Hub cannot be reached, all runs of the command would fail.
         if not multirun or (isinstance(error, UnreachableError) and hydra_config.job.num == 0):
-            raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints another line first
+            raise SystemExit(str(error)) from error  # before other exceptions, Hydra prints a line of its own
         done = _failed(overrides, str(error))
     except Exception as error:  # a bug of krona
         if not multirun:
@@ -79,7 +79,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         notes=run.notes,
         multirun=multirun,
         overrides=HydraConfig.get().overrides.task,
-        shows_notes=not multirun or not finished_seconds,  # until the first run is done
+        shows_notes=not multirun or not finished_seconds,  # in a multirun, until the first run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )
@@ -93,7 +93,7 @@ def _failed(overrides: Sequence[str], error: str) -> "Job":
 
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
-    """Print a job's outcome. Raise `SystemExit` if a single run failed."""
+    """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
     from krona.sweeps.output import progress_line
     from krona.sweeps.workers import worker_count, worker_number
     from krona.training.summary import print_summary
@@ -124,10 +124,10 @@ def render_config(options: Namespace) -> str | None:
         options: Hydra's options, with normalised overrides. In a multirun, the first job is shown.
 
     Returns:
-        The text, or None without these options.
+        The text, or None if neither option is given.
 
     Raises:
-        KronaError: the run would fail with this error. This excludes checks that need the Hub or a user's own class.
+        KronaError: the run would fail with this error. Checks that need the Hub or a user's own class are skipped.
     """
     if options.dry_run:
         from krona.sweeps import status
@@ -157,10 +157,10 @@ def render_config(options: Namespace) -> str | None:
 
 
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
-    """Return whether the method may not fit the backbone, so that it must be inserted as a check.
+    """Return whether the method may not fit the backbone, and should therefore be inserted as a check.
 
-    The check takes a few seconds. It is not needed for krona's own methods on the default backbone. The class of a
-    user's own method is not imported before a run starts.
+    The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
+    class, return false, because the class is not imported before a run starts.
     """
     if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
         return False

@@ -1,7 +1,7 @@
 """Check a composed config before a run starts: every key, type, range and class.
 
 `settings` returns a typed `krona.config.settings.Run`, or raises one error that lists all problems. The arguments of a
-class are compared with its signature. The objects are created later, by `krona.config.targets`.
+class are compared with its signature. `krona.config.targets` creates the objects later.
 """
 
 import math
@@ -19,7 +19,7 @@ from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
-FindClass = Callable[..., Any]  # `krona.config.targets.find` with its arguments ``own`` and ``starts``
+FindClass = Callable[..., Any]  # `krona.config.targets.find`, with ``own`` and ``starts`` already set
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -33,11 +33,11 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
 
     Args:
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: false before a run starts. The modules of the user's own classes are then not imported, and the
+        starts: whether a run starts now. If false, the modules of the user's own classes are not imported, and the
             arguments of these classes are not checked.
 
     Raises:
-        NotAllowedError: the config contains the path of a class or function that is not allowed.
+        NotAllowedError: the config names a forbidden class or function.
         KronaError: the config has problems. The message has one line for each problem.
     """
     problems = Problems()
@@ -69,12 +69,12 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
 
 
 def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
-    """Return the settings of a config's ``method`` section. The errors are those of `settings`."""
+    """Return the settings of a config's ``method`` section. Raise the same errors as `settings`."""
     return _method(config, partial(find, own=own))
 
 
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
-    """Return the task of a config's ``task`` section. With ``own``, an error contains the task's YAML file."""
+    """Return the task of a config's ``task`` section. With ``own``, error messages name the task's YAML file."""
     try:
         return Task.from_config(config)
     except KronaError as error:
@@ -94,7 +94,7 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
     if target is None and "target_modules" in unknown:
         problems.append("method._target_, the class of the branch, is missing")
-    own = [key for key in METHOD_KEYS if key not in arguments]  # LoKr and CDKA have an argument alpha
+    own = [key for key in METHOD_KEYS if key not in arguments]  # the branches LoKr and CDKA have an argument alpha
     plain, placement, branch_config = (
         {key: config[key] for key in keys if key in config} for keys in (own, placement_keys, arguments)
     )
@@ -111,7 +111,7 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
 
 
 def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[str, Any]) -> dict[str, float]:
-    """Return the argument ``scaling`` of a branch whose method sets ``alpha``, or no argument."""
+    """Return the argument ``scaling`` of a branch, computed from the method's ``alpha``; {} without ``alpha``."""
     alpha, stabilised, scaling = plain.get("alpha"), plain.get("rank_stabilised"), branch_config.get("scaling")
     if alpha is None:
         if stabilised:
@@ -128,7 +128,7 @@ def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[st
         )
     rank = branch_config.get("rank", known["rank"].default)
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in (alpha, rank)) or rank < 1:
-        return {"scaling": 1.0}  # the value is reported later
+        return {"scaling": 1.0}  # the wrong alpha or rank is reported later
     return {"scaling": alpha / (math.sqrt(rank) if stabilised else rank)}
 
 
@@ -149,7 +149,7 @@ def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
-        return s.Scheduler()  # do not import the default: importing transformers takes seconds
+        return s.Scheduler()  # the import of transformers takes seconds, and the default needs no check
     found = find_class(target, "scheduler._target_", "scheduler")
     if found is not None:
         if "optimizer" not in parameters(found):
@@ -164,7 +164,7 @@ def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
 
 
 def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], FindClass], Mapping[str, Any]]:
-    """Return a function that checks a section of named objects: Lightning's callbacks, or the loggers."""
+    """Return a function that checks the objects in the section ``callbacks`` or ``logger``."""
 
     def check(config: Mapping[str, Any], find_class: FindClass) -> Mapping[str, Any]:
         problems = Problems()
@@ -183,7 +183,7 @@ def _check_object(
     if not isinstance(values, Mapping) or "_target_" not in values:
         group, _, name = where.partition(".")
         if name in choice_files(group):
-            raise KronaError(f"{where} has no class. To use its settings, add {group}={name} to the command.")
+            raise KronaError(f"{where} has no class. To use conf/{group}/{name}.yaml, add {group}={name}.")
         near = f": {did_you_mean(name, others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "
@@ -199,7 +199,7 @@ def _check_object(
 def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
 ) -> list[str]:
-    """Return the problems of a config node with ``_target_``: arguments that do not fit the signature of its class."""
+    """Return a line for each argument of a node with ``_target_`` that does not fit the signature of the class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():

@@ -31,13 +31,13 @@ def choices(group: str) -> list[str]:
 
 
 def own_targets() -> set[str]:
-    """Return the dotted paths of the classes in krona's conf/ and the user's own conf/, which krona trusts."""
+    """Return the dotted paths of all classes that krona's or the user's conf/ names. krona trusts these classes."""
     files = (file for folder in conf_folders() for file in folder.rglob("*.yaml"))
     return {path for file in files for path in TARGET.findall(_read_utf8(file))}
 
 
 def branch_targets() -> list[str]:
-    """Return the dotted paths of the branches' classes in all YAML files of the group method."""
+    """Return the dotted paths of the branch classes that the YAML files in conf/method name."""
     found = [path for file in choice_files("method").values() for path in TARGET.findall(_read_utf8(file))]
     return list(dict.fromkeys(found))
 
@@ -46,11 +46,11 @@ def _read_utf8(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert it.") from error
+        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert the file.") from error
 
 
 def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
-    """Raise `KronaError` if an optional group does not have the chosen name, which Hydra would ignore."""
+    """Raise `KronaError` if the chosen file of an optional group does not exist. Hydra would ignore the choice."""
     typed = ("recipe",) if is_overridden("recipe", overrides) else ()  # the default recipe may be missing
     for group in ("factors", "variant", "experiment", "sweeps", *typed):
         name = chosen.get(group)
@@ -64,13 +64,13 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def require_names(overrides: Iterable[Override]) -> None:
-    """Raise `KronaError` if an override chooses a file that a group does not have."""
+    """Raise `KronaError` if an override chooses a file that does not exist in the group."""
     known = groups()
     for override in overrides:
         group = override.key_or_group
         if group not in known or (override.is_sweep_override() and not override.is_choice_sweep()):
             continue
-        if isinstance(override.value(), Glob):  # it selects existing names
+        if isinstance(override.value(), Glob):  # a glob selects only existing files
             continue
         for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
             for name in value if isinstance(value, list) else [value]:
@@ -80,7 +80,7 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 
 def unknown_choice(group: str, name: str) -> str:
-    """Return the message for a choice that a group does not have. It suggests a replacement or lists the choices."""
+    """Return the message for a choice that does not exist, with a suggestion or a list of the group's choices."""
     if group == "hydra/launcher" and name in LAUNCHERS:
         return f"hydra/launcher={name} needs a plugin of Hydra that is not installed. Run: pip install -e '.[cluster]'"
     more = find_habit(group, f".{name.rpartition('.')[2]}" if group == "data" and "." in name else name)
@@ -100,7 +100,11 @@ def unknown_choice(group: str, name: str) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file. As in Hydra, ``1e-3`` is a number. Raise `KronaError` for a wrong file."""
+    """Return the mapping in a YAML file, or {} for other content. As in Hydra, ``1e-3`` is a number.
+
+    Raises:
+        KronaError: the file cannot be read, or is not valid YAML.
+    """
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, OmegaConfBaseException, YAMLError) as error:

@@ -1,4 +1,4 @@
-"""Compose the config of each job with Hydra, from conf/ and command-line overrides, and return it as plain values."""
+"""Compose the config of each job with Hydra, from conf/ and command-line overrides, and resolve its values."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from krona.config.hydra_internals import apply_overrides
 from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS
 
-SERVICES = ("logger", "callbacks")  # sections whose environment variables may be secrets
+SERVICES = ("logger", "callbacks")  # sections that may read secrets from environment variables
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -31,10 +31,10 @@ class Composed:
     """The config of one job."""
 
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
-    notes: list[str]  # messages for the user about a missing recipe or the values from recipe=tuned
+    notes: list[str]  # messages for the user, such as a missing recipe or the origin of the learning rate
     overrides: Sequence[str] = ()
     hydra: Any = None  # Hydra's own settings if Hydra started the job
-    stored: dict[str, Any] = field(default_factory=dict)  # the config that files may contain: without secrets
+    stored: dict[str, Any] = field(default_factory=dict)  # the config without secrets, which may be written to files
 
     def record(self) -> dict[str, str]:
         """Return the contents of the files in a run's ``.hydra/`` folder, by file name."""
@@ -45,7 +45,11 @@ class Composed:
 
 
 def build_job(cfg: DictConfig) -> Composed:
-    """Return the job of a config that Hydra has composed. Raise `KronaError` for a missing value."""
+    """Convert a config that Hydra has composed to a `Composed`.
+
+    Raises:
+        KronaError: a value is missing or wrong.
+    """
     hydra = HydraConfig.get()
     overrides = [str(item).removeprefix("++") for item in hydra.overrides.task]
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
@@ -57,9 +61,9 @@ def compose_job(overrides: Sequence[str]) -> Composed:
 
 
 class Composer:
-    """A composer for the jobs of a sweep. Use it inside `hydra_session` only.
+    """Composes the configs of a sweep's jobs. Use this class inside `hydra_session` only.
 
-    The files of conf/ are read only once for all jobs that choose the same files.
+    The files of conf/ are read once for all jobs that choose the same files.
     """
 
     def __init__(self) -> None:
@@ -68,7 +72,12 @@ class Composer:
         self._known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
 
     def job(self, overrides: Sequence[str]) -> Composed:
-        """Compose one job from its overrides. Raise Hydra's errors, and `KronaError` for a missing value."""
+        """Compose one job from its overrides.
+
+        Raises:
+            HydraException: Hydra rejects an override.
+            KronaError: a value is missing or wrong.
+        """
         parsed = self._parser.parse_overrides(list(overrides))
         chosen = tuple(str(one.input_line) for one in parsed if self._is_choice(one))
         if chosen not in self._known:
@@ -87,7 +96,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without ``hydra``, and the choices by folder of conf/."""
+    """Return the config of these choices without its section ``hydra``, and the chosen files by config group."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
@@ -97,7 +106,7 @@ def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
-    """Return the job of a composed config, as plain values."""
+    """Resolve a composed config to plain values, and set the derived values."""
     for group, name in chosen.items():
         if OmegaConf.is_list(cfg.get(group)):
             raise KronaError(f"conf/{group}/{name}.yaml is a list, but it must have keys and values.")
@@ -163,12 +172,13 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
     """Return the folder that contains the run folders: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
 
-    Raise `KronaError` if ``hydra.sweep.subdir`` is set.
+    Raises:
+        KronaError: a multirun sets ``hydra.sweep.subdir``.
     """
     if multirun and str(hydra.sweep.subdir) != ".":
         raise KronaError(
-            f"hydra.sweep.subdir={hydra.sweep.subdir} is not supported, because krona names a run's folder by its "
-            "settings. Set the folder that contains all runs with hydra.sweep.dir=FOLDER."
+            f"hydra.sweep.subdir={hydra.sweep.subdir} is not supported, because the name of a run's folder is its run "
+            "id. Set the folder that contains all runs with hydra.sweep.dir=FOLDER."
         )
     folder = Path(str(hydra.runtime.cwd)) / str(hydra.sweep.dir if multirun else hydra.run.dir)
     return OUTPUTS if multirun and folder == OUTPUTS / "sweeps" else folder

@@ -10,7 +10,11 @@ from krona.config.model_folder import read_model_config
 
 
 def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
-    """Return the method's rate in the backbone's ``learning_rates``, or else in ``exceptions``, or else ``default``."""
+    """Return the default learning rate of the run's method.
+
+    If the backbone has ``learning_rates``, return the method's rate or the default in this mapping. Otherwise, return
+    the method's rate in ``exceptions``, or ``default``.
+    """
     method = _root_.method.get("name")  # a missing name is reported later
     rates = _root_.backbone.get("learning_rates")
     return exceptions.get(method, default) if rates is None else rates.get(method, rates.default)
@@ -27,7 +31,7 @@ def rate_notes(
     """Return notes on the origin of the learning rate. Values from the paper or the user need no note.
 
     Args:
-        chosen: the name of the chosen file by folder of conf/, such as ``method``.
+        chosen: maps each config group, such as ``method``, to the name of the chosen file.
         rates: the backbone's ``learning_rates``.
         has_recipe: false if the chosen recipe (the paper's values for a method and a task) does not exist.
         is_set: whether the user or an experiment set the learning rate.
@@ -39,7 +43,7 @@ def rate_notes(
     notes = []
     if not has_recipe and not _is_row_of_table(config):
         used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
-        notes = [f"no recipe {chosen['recipe']} in conf/recipe: the run uses {used}"]
+        notes = [f"no recipe {chosen['recipe']} in conf/recipe, so the run uses {used}"]
     backbone = config.get("backbone") or {}
     architecture = str(backbone.get("architecture") or read_model_config(backbone).get("model_type") or "t5")
     if lr and not is_set and rates is None and "t5" not in architecture:

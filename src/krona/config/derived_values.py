@@ -16,31 +16,32 @@ from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand
 from krona.runs.run_id import PLACES
 
-TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is also used
+TUNED = "optimizer.lr=tuned"  # replaces recipe=tuned in Hydra's overrides, so that the default recipe is also used
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 
 
 def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
-    """Set the values in ``config``. Return notes for the user, about a missing recipe or the origin of values.
+    """Set the derived values in ``config``. Return notes for the user, such as the origin of the learning rate.
 
     Args:
-        chosen: maps each folder of conf/, such as ``method``, to the name of the chosen file.
+        chosen: maps each config group, such as ``method``, to the name of the chosen file.
 
     Raises:
-        KronaError: the size of a checkpoint was overridden, a file of the checkpoint is damaged, or no search is done.
+        KronaError: an override contradicts a size of the checkpoint, a file of the checkpoint is damaged, or
+            recipe=tuned finds no finished search.
     """
     for place in PLACES:
         section, key = place.split(".")
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
-            values[key] = str(expand(values[key]).absolute())  # result.json and the adapter then name it everywhere
+            values[key] = str(expand(values[key]).absolute())  # the path in result.json is valid in any folder
     rates = None
     backbone = config.get("backbone")
     if isinstance(backbone, dict):
         if backbone.get("pooling") == "auto":
             backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
         _require_sizes(backbone, overrides)
-        rates = backbone.pop("learning_rates", None)  # optimizer.lr is resolved, and part of the run id
+        rates = backbone.pop("learning_rates", None)  # optimizer.lr already has the chosen rate
     if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     is_shipped = str(config.get("method", {}).get("_target_")).startswith("krona.methods.")
@@ -56,15 +57,15 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
     name, file = config.get("method", {}).get("name"), chosen.get("method")
     if None not in (name, file) and name != file and not is_overridden("method.name", overrides):
         notes.append(
-            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in it"
+            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"
         )
     return notes
 
 
 def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
-    """Raise `KronaError` if an override sets a size of a pretrained backbone that the checkpoint does not have.
+    """Raise `KronaError` if an override contradicts a size of a pretrained backbone's checkpoint.
 
-    Only a checkpoint in a folder can be read here. For a checkpoint of the Hub, any override of a size is an error.
+    A checkpoint on the Hub is not read here, so any override of its sizes is an error.
     """
     sizes = backbone.get("sizes")
     if not isinstance(sizes, dict):  # another type is reported later
@@ -83,11 +84,11 @@ def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
-    """Set the best values of a search in ``config``. Return a note on their origin.
+    """Set the best values of a search in ``config``, and return a note on their origin.
 
-    A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
+    Values that ``overrides`` set are kept, except ``optimizer.lr``.
     """
-    from krona.config import tuned  # imports pydantic, which other commands need later or never
+    from krona.config import tuned  # imports pydantic, which other commands may not need
 
     values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)

@@ -1,4 +1,4 @@
-"""Wrap private functions of Hydra, so that only this file must be adapted if a new version changes them."""
+"""Wrap private functions of Hydra. If a new version of Hydra changes them, only this file must be adapted."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from krona.messages import KronaError
 
 
 class _OptionParser(ArgumentParser):
-    """A parser that raises an error, because argparse would print a page and exit."""
+    """An argument parser that raises `KronaError` for wrong arguments, instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise KronaError(f"{message[:1].upper()}{message[1:]}.")
@@ -25,7 +25,7 @@ class _OptionParser(ArgumentParser):
 def option_parser() -> ArgumentParser:
     """Return the parser of Hydra's own options, such as --multirun and --cfg, and of --dry-run.
 
-    Wrong options raise `KronaError`.
+    The parser raises `KronaError` for wrong options.
     """
     parser = _OptionParser(add_help=False, allow_abbrev=False, parents=[get_args_parser()])
     parser.add_argument("--dry-run", action="store_true")
@@ -33,7 +33,7 @@ def option_parser() -> ArgumentParser:
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Set the values of overrides in a composed config, as Hydra does."""
+    """Apply overrides to a composed config, as Hydra does."""
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
@@ -44,6 +44,6 @@ def split_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
 
 
 def completions(incomplete: str) -> list[str]:
-    """Return the overrides that begin with ``incomplete``. Call this inside `compose.hydra_session` only."""
+    """Return the possible overrides that begin with ``incomplete``. Call this inside `compose.hydra_session` only."""
     found = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
     return [str(line) for line in found]

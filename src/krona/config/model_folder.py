@@ -1,6 +1,6 @@
-"""Read the config and the pooling of the model in a folder, without transformers.
+"""Read the config and the pooling in a model's folder without importing transformers.
 
-A sentence-transformers checkpoint has a pooling, which reduces the vectors of the tokens to one vector.
+The pooling of a sentence-transformers checkpoint reduces the token vectors to one vector.
 """
 
 import json
@@ -27,7 +27,7 @@ def write_pooling(folder: Path, pooling: Pooling) -> None:
 
 
 def folder_pooling(path: str | None) -> Pooling | None:
-    """Return the pooling that a model's folder specifies, or None if it specifies none or an unsupported pooling.
+    """Return the pooling in a model's folder, or None if the pooling is missing or not supported.
 
     Raises:
         KronaError: the file is damaged.
@@ -39,7 +39,7 @@ def folder_pooling(path: str | None) -> Pooling | None:
         return None
     try:
         content = read_json(file)
-        named = content.get("pooling_mode")  # in newer versions; older versions have a flag for each mode
+        named = content.get("pooling_mode")  # in newer files; older files have a flag for each mode
         flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
     except (OSError, ValueError, AttributeError) as error:
         raise KronaError(f"{file} is damaged: {error}. Set the pooling, for example backbone.pooling=mean.") from error
@@ -51,7 +51,7 @@ def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a backbone's config.json or, if the file is missing, the setting ``sizes``."""
     folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
     if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
-        with suppress(OSError, ValueError):  # the loading of the backbone reports a damaged file
+        with suppress(OSError, ValueError):  # a damaged file is reported when the backbone is loaded
             content = read_json(file)
             return content if isinstance(content, dict) else {}
     sizes = backbone.get("sizes")

@@ -24,7 +24,7 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the values of each axis in the sweep's YAML by key. Call this inside `hydra_session` only."""
+    """Return the axes of the sweep's YAML, as values by key. Call this inside `hydra_session` only."""
     return sweeper_params(compose_with_hydra("config", overrides))
 
 
@@ -50,8 +50,12 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 
 def _count_values(axis: Override) -> int:
-    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` for a wrong or empty axis."""
-    line = str(axis.input_line).removeprefix("++")  # written by `krona.config.overrides.normalize`
+    """Return the number of values of an axis, at most `MAX_RUNS` + 1.
+
+    Raises:
+        KronaError: the axis is wrong or empty.
+    """
+    line = str(axis.input_line).removeprefix("++")  # the prefix that `krona.config.overrides.normalize` adds
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
     except ValueError as error:

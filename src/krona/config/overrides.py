@@ -19,8 +19,8 @@ from krona.messages import KronaError, did_you_mean, first_line
 OPTIONAL = (  # groups of config.yaml that may be left empty
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
 )  # fmt: skip
-WITH_DEFAULT = ("recipe", "callbacks", "logger")  # groups that are only left empty if the command says so
-WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # errors without a stack trace
+WITH_DEFAULT = ("recipe", "callbacks", "logger")  # groups that are empty only if the command sets them to null
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # printed without a trace
 OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 PLAIN_VALUE = re.compile(r"[^\[\]{}(),='\"$]*")  # not a list, dict, sweep or interpolation
 UNREADABLE = re.compile(r"[^\x00-\x7f]|[~#&;!<>^`]")  # characters that Hydra reads only in quotes
@@ -32,13 +32,13 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     Hydra then accepts every key, and `krona.config.check` reports all wrong keys in one message.
 
     Raises:
-        KronaError: an option, the choice of a group or a key of another tool is wrong.
+        KronaError: an option or a choice does not exist, a key belongs to another tool, or a sweep lacks -m.
         HydraException: an override cannot be parsed.
     """
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
     if options.experimental_rerun is not None:
         raise KronaError(
-            "--experimental-rerun loads a pickle, which can run code. No file of a run is a pickle. Repeat the command "
+            "--experimental-rerun is not supported, because it loads a pickle, which can run code. Repeat the command "
             "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
         )
     if options.shell_completion:
@@ -46,9 +46,9 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     typed: list[str] = options.overrides
     known = groups()
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
-    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as fit
+    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as ``fit``
     problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
-    # argparse takes the word after an unknown option for its value
+    # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
     problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
     if problems:
         raise KronaError("\n".join(problems))
@@ -70,7 +70,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
 
 
 def _normalize_override(item: str, known: Sequence[str]) -> list[str]:
-    """Return an override in the form that Hydra needs, or an empty list if it sets the default."""
+    """Return a list with the override in the form that Hydra needs, or an empty list if it only sets the default."""
     if item.startswith("~") and item[1:] in known and item[1:] not in OPTIONAL:
         raise KronaError(_required_group(item, item[1:]))
     found = OVERRIDE.fullmatch(item)
@@ -85,7 +85,7 @@ def _normalize_override(item: str, known: Sequence[str]) -> list[str]:
         if key not in OPTIONAL:
             raise KronaError(_required_group(item, key))
         return [f"~{key}"] if key in WITH_DEFAULT else []
-    if key == "recipe" and value.split(STUDIES)[0] == "tuned":  # keep the recipe; a search gives the learning rate
+    if key == "recipe" and value.split(STUDIES)[0] == "tuned":  # keep the default recipe, but not its learning rate
         return [value.replace("tuned", TUNED, 1)]
     require_names(OverridesParser.create().parse_overrides([f"{key}={value}"]))
     return [f"{key}={value}"]
@@ -96,9 +96,9 @@ def _required_group(item: str, key: str) -> str:
 
 
 def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
-    """Return the message for a key of suggestions.yaml, with krona's own key and the whole value, or None.
+    """Return a message that suggests krona's own key for a key of another tool (suggestions.yaml), or None.
 
-    A branch or an optimizer may have an argument of this name, so their keys are checked later.
+    Keys of ``method`` and ``optimizer`` are checked later, because they may be arguments of the class.
     """
     key, equals, value = item.lstrip("+").partition("=")
     section = key.partition(".")[0]
@@ -132,8 +132,8 @@ def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:
 
 
 def _unknown_option(option: str, arguments: Sequence[str]) -> str:
-    """Return the message for an option that does not exist. It suggests a setting of the same name."""
-    from krona.config.settings import Run  # imports pydantic, which a correct command needs later or never
+    """Return the message for an unknown option, which suggests a setting or a similar option."""
+    from krona.config.settings import Run  # imports pydantic, which a correct command may not need
 
     name, _, value = option.partition("=")
     following = arguments[arguments.index(option) + 1 :] if option in arguments else []
@@ -152,7 +152,7 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
 
 
 def find_sweep(arguments: Sequence[str]) -> str | None:
-    """Return the first override that gives several values, or None."""
+    """Return the first override with several values, or None."""
     overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
     parsed = OverridesParser.create().parse_overrides(overrides)
     return next((override.input_line for override in parsed if override.is_sweep_override()), None)
@@ -170,11 +170,11 @@ def translate_errors() -> Iterator[None]:
 def explain(error: Exception) -> str:
     """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
     cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, KronaError):  # a resolver of conf/ raises KronaError
+    while cause.__cause__ is not None and not isinstance(cause, KronaError):  # resolvers raise KronaError
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)
-    if isinstance(error, yaml.YAMLError):  # its message has the file, the line and the column
+    if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
         return f"A YAML file can't be read: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.filename:
         return (

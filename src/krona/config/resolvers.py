@@ -1,4 +1,4 @@
-"""Register the OmegaConf resolvers that conf/ uses, such as ``${project:}`` and ``${choices:method}``, on import."""
+"""Register on import the OmegaConf resolvers that conf/ uses, such as ``${project:}`` and ``${choices:method}``."""
 
 import os
 from collections.abc import Callable
@@ -39,9 +39,9 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "project": lambda: str(PROJECT),
     "outputs": lambda: str(OUTPUTS),
     "program": typed_command,
-    # for Hydra's template of the help text, in which $$ stands for $
+    # for Hydra's help template, in which $$ stands for $
     "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
-    # Hydra needs the parent folder, in which ``sweeps`` is the group
+    # Hydra needs the parent folder of the group folder ``sweeps``
     "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,

@@ -1,4 +1,4 @@
-"""Build the JSON schema of the settings, for editors of YAML files. ``make schema`` writes it to conf/schema.json."""
+"""Build the JSON schema of the settings for YAML editors. ``make schema`` writes the schema to conf/schema.json."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from krona.paths import CONF
 
 FILE = CONF / "schema.json"
 LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is set later: ??? or ${…}
-BUILT = {  # by class: fields that krona fills from _target_ and the other keys of the section
+BUILT = {  # the fields of each class that krona fills from _target_ and the other keys of the section
     "Method": {"branch", "branch_config", "placement"},
     "Optimizer": {"target", "arguments"},
     "Scheduler": {"target", "arguments"},
@@ -18,7 +18,7 @@ BUILT = {  # by class: fields that krona fills from _target_ and the other keys 
 
 
 def schema() -> str:
-    """Return the schema of config.yaml and of every YAML with the package ``_global_``, as JSON text."""
+    """Return the JSON schema of config.yaml and of every YAML file with the package ``_global_``."""
     whole: dict[str, Any] = TypeAdapter(Run).json_schema()
     parts = whole.pop("$defs")
     parts["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]

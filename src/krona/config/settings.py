@@ -24,7 +24,7 @@ NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Method:
-    """A method: its branch, and the arguments of the branch and of `krona.surgery.insert`."""
+    """A method: a branch with its arguments, and the arguments of `krona.surgery.insert`."""
 
     name: str
     """Name of the method's YAML in conf/method."""
@@ -68,15 +68,15 @@ class Backbone:
     quantisation: Literal["nf4"] | None = None
     """nf4: store the frozen linear layers in 4 bits (needs krona[quantised]); null: fp32."""
     tokenizer: str | None = None
-    """Folder of the tokenizer; null: the backbone's own."""
+    """Folder of the tokenizer; null: the backbone's tokenizer."""
     tied_head: bool | None = None
     """The output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
     """Input of an encoder's classifier; null: as in transformers; auto: as in 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
-    """Factor shapes that replace those of the paper on this backbone."""
+    """Replacements for the paper's factor shapes on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
-    """Learning rates by method, ``default`` and ``source``; null: the rates for T5 in the methods' files."""
+    """Learning rates by method, a ``default`` and their ``source``; null: the rates for T5 in conf/method."""
 
     @field_validator("pooling")
     @classmethod
@@ -90,14 +90,14 @@ class Backbone:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the model; None if it comes from the Hub or is built from ``sizes``."""
+        """The folder of the model; None if the model comes from the Hub or is built from ``sizes``."""
         if self.path is None:
             return NANO if self.name == "nano" else None
         return expand(self.path)
 
     @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the tokenizer; None if it comes from the Hub.
+        """The folder of the tokenizer; None if the tokenizer comes from the Hub.
 
         A model that is built from ``sizes``, with random weights, uses the tokenizer of the backbone nano.
         """
@@ -130,7 +130,7 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Scheduler:
-    """Function or class of the learning-rate schedule, stepped after each optimizer step, and its arguments."""
+    """The learning-rate schedule, which is stepped after each optimizer step."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
     """Dotted path of the function or class. Other keys of the section are its arguments."""
@@ -160,7 +160,7 @@ class Trainer:
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Rows in a batch of an evaluation."""
+    """Rows in an evaluation batch."""
     bucket_by_length: bool = False
     """Group rows of similar length into batches."""
     compile: bool = False
@@ -170,7 +170,7 @@ class Trainer:
     accumulate_grad_batches: Positive = 1
     """Batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
-    """Run this number of batches of each split without saving results; true: one."""
+    """Run this number of batches of each split without saving results; true: one batch."""
     log_every_n_steps: Positive = 50
     """Steps between two logged values of train/step_loss."""
     enable_progress_bar: bool = True
@@ -213,7 +213,7 @@ class Run:
     batch_size: Positive
     """Rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Maximum number of rows in one forward pass. It does not change the gradient."""
+    """Maximum number of rows in one forward pass; does not affect the gradient."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
     """Maximum number of tokens in a source text."""
     seed: Seed
@@ -221,7 +221,7 @@ class Run:
     init_from: str | None = None
     """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """Save the weights of full fine-tuning. all: always; adapter: never; auto: below 500 MB, if test is scored."""
+    """When to save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB if test is scored."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False
@@ -229,13 +229,13 @@ class Run:
     retry: Literal["failed"] | None = None
     """failed: repeat a failed run."""
     sweep: str | None = None
-    """Name of the run's sweep. It does not change the run id."""
+    """Name of the run's sweep; does not affect the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Lightning's callbacks by name."""
     logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Trackers and Lightning's loggers by name."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The composed values, as they were checked."""
+    """The composed config of the run."""
 
     @model_validator(mode="after")
     def _check_micro_batch(self) -> Self:

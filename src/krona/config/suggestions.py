@@ -14,11 +14,11 @@ from krona.paths import choice_files
 
 
 def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
-    """Return the message for an unknown dotted key. It suggests krona's own key or the most similar known key.
+    """Return the message for an unknown dotted key, which suggests krona's own key or the most similar known key.
 
     Args:
         known: names of the existing keys in the same section.
-        value: the value that the user gave. The suggested replacement repeats it.
+        value: the value that the user gave, which the suggested replacement repeats.
     """
     near = ". krona docs configuration lists all keys"
     if known:
@@ -27,15 +27,15 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 
 
 def replace_key(key: str, value: Any = None) -> str:
-    """Return the advice of `find_habit` for an unknown key, for its name in another section, or for its section."""
+    """Return the first advice of `find_habit` on an unknown key, on the key's last part, or on the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
-    keys = [key] if section == "method" or name == "name" else [key, name]  # methods differ in their keys
+    keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
     advice = next((found for one in (*keys, f"{section}.*") if (found := find_habit(one, value))), "")
     return "" if advice.startswith(f". Instead: {key}=") else advice
 
 
 def find_habit(key: str, value: Any = None) -> str:
-    """Return the advice for a key or ``key=value`` of another tool, or an empty text: ``. Instead: method=lora``."""
+    """Return the advice on a key or ``key=value`` of another tool (``. Instead: method=lora``), or an empty text."""
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
     instead = table.get(typed) or table.get(key)
@@ -45,7 +45,7 @@ def find_habit(key: str, value: Any = None) -> str:
     if choice is None and instead == "backbone={}":
         instead = "backbone=hub backbone.name={}"
     instead = instead.replace("{}", choice or text)
-    instead = table.get(instead, instead)  # peft=prefix means method=prefix, which has an entry too
+    instead = table.get(instead, instead)  # peft=prefix becomes method=prefix, which also has an entry
     if instead[0].isupper():
         return f". {instead}."
     if text.lower() == "false" and "{}" not in table[key]:
@@ -78,7 +78,7 @@ def _format_value(value: Any) -> str:
 
 @cache
 def habits() -> dict[str, str]:
-    """Return krona's replacements by the keys and choices of other tools."""
+    """Return krona's replacement for each key and choice of other tools."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     table: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast
     return {key: instead for instead, keys in table.items() for key in keys}

@@ -1,4 +1,4 @@
-"""Import and build the classes whose paths a config contains under ``_target_``, if the config may use these classes.
+"""Import and build the classes that a config names under ``_target_``, if the config may use these classes.
 
 A config that was composed from the user's own command and conf/ may use any class of the right kind (``own=True``).
 A config that was read from another file (a result, a sweep's command or a study) may use only the classes of `KINDS`
@@ -59,23 +59,24 @@ UNSUPPORTED = {
     "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "LearningRateFinder": "krona tune and sweeps=learning_rates search for a learning rate.",
     "ModelPruning": "the method determines the trained weights.",
-    "Timer": "a run must be repeatable. Limit it with trainer.max_epochs or trainer.max_steps.",
+    "Timer": "a run must be repeatable. Limit the run with trainer.max_epochs or trainer.max_steps.",
 }
 
 
 def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = True) -> Any:
-    """Import and return the class at a dotted path, or the function of a scheduler, without calling it.
+    """Import the class or scheduler function at a dotted path, and return it without calling it.
 
     Args:
-        where: dotted path of the config's key, for messages.
-        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, it may be of any kind in
-            `KINDS` and, with ``own=True``, any class or function.
+        where: dotted key of the config, for messages.
+        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, all kinds in `KINDS` are
+            allowed and, with ``own=True``, all classes and functions.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
-        starts: false before a run starts. A class of another module is then not imported, and None is returned.
+        starts: whether a run starts now. If false, a class outside the modules of `KINDS` is not imported, and None
+            is returned.
 
     Raises:
-        NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
+        NotAllowedError: ``own`` is false, and the class is not allowed. A module that is not allowed is not imported.
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
     allowed = [KINDS[kind] for kind in kinds or KINDS]
@@ -115,18 +116,18 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
 
 
 def require_inner(arguments: Mapping[str, Any], where: str, find: Callable[..., Any]) -> None:
-    """Raise the errors of `find` for the objects that `build` would build in the arguments of an object."""
+    """Raise the errors of `find` for all nested objects in the arguments of an object."""
     for inner, node in _nodes(arguments, where):
         find(node["_target_"], f"{inner}._target_")
 
 
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
-    """Build the object of a checked config node with ``_target_`` and the arguments ``more``, and its inner objects.
+    """Build the object that a checked config node with ``_target_`` describes, and its nested objects.
 
-    ``where`` and ``kind`` have the meaning of `find`'s arguments.
+    ``where`` and ``kind`` are arguments of `find`. ``more`` contains additional arguments of the class.
 
     Raises:
-        KronaError: `find` does not accept a class, or a class raises an error.
+        KronaError: `find` rejects a class, or a class raises an error.
     """
     find(values["_target_"], f"{where}._target_", kind, own=True)
     inner = {key: value for key, value in values.items() if key != "_target_"}
@@ -139,9 +140,9 @@ def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
-    """Return a function that creates the optimizer of a run's settings from the parameters to train.
+    """Return a function that creates a run's optimizer from the trainable parameters.
 
-    The function raises `KronaError` if the class does not accept the parameters or the arguments of the settings.
+    The function raises `KronaError` if the optimizer's class does not accept the parameters or the arguments.
     """
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
     builder: Callable[..., Any] = build(named, "optimizer", "optimizer", lr=settings.lr)
@@ -166,7 +167,11 @@ def is_lightning_logger(found: Any) -> bool:
 
 
 def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the key and the mapping of each node with ``_target_``. Raise `KronaError` for an unresolved ``${…}``."""
+    """Yield the key and the mapping of each node with ``_target_``.
+
+    Raises:
+        KronaError: a value contains an unresolved ``${…}``.
+    """
     if isinstance(value, Mapping):
         if "_target_" in value:
             yield where, value
@@ -175,7 +180,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             yield from _nodes(inner, f"{where}[{number}]")
-    elif isinstance(value, str) and "${" in value:  # Hydra would resolve it after this check
+    elif isinstance(value, str) and "${" in value:  # Hydra would resolve the text after this check
         raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
@@ -190,7 +195,7 @@ def _import(path: Any, where: str) -> Any:
 
 
 def _explain_import(error: Exception, module: str) -> str:
-    """Return the message of an error that importing a module raised, with the file and line of the module's code."""
+    """Return the message of an import error, with the file and line of the code that raised the error."""
     if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
         return (
             f"{error}. Check the name. A module of your own must be in the working directory or in a folder of "

@@ -22,14 +22,14 @@ from krona.runs.run_id import canonical
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
-# keys that change the length of a run, on which its warm-up may depend
+# keys that change the length of a run, and therefore possibly the default of its warm-up
 LENGTH = {"batch_size", "trainer.max_epochs", "trainer.max_steps", "data.train_rows"}
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
 
 
 @dataclass(frozen=True)
 class StudyBest:
-    """A study, with its best trial."""
+    """A study and its best trial."""
 
     study: Study
     trial: Trial
@@ -61,7 +61,11 @@ class StudyBest:
         return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:
-        """Return the values of the searched keys and of ``optimizer.lr``. Raise `KronaError` for a class."""
+        """Return the values of the searched keys and of ``optimizer.lr``.
+
+        Raises:
+            KronaError: the study sets the class of an object.
+        """
         keys = dict.fromkeys((*self.varied, "optimizer.lr"))
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
@@ -72,7 +76,7 @@ class StudyBest:
         return values
 
     def note(self) -> str:
-        """Return a note on the origin of the values. It names the numbers that are the extremes of those tried."""
+        """Return a note on the origin of the values, and on values that are the smallest or largest tried."""
         text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {amount(self.trials, 'trial')} on dev "
         text += f"({self.score:.2f}), study {self.name}"
         for key in (axis.key for axis in self.study.axes if not axis.choices):
@@ -83,9 +87,10 @@ class StudyBest:
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """Return the best values of the runs that differ from ``config`` only in the searched keys and in the seed.
+    """Return the best values that a search found for this config, by dotted key, and a note on their origin.
 
-    Return the values by dotted key, which include ``optimizer.lr``, and a note on their origin.
+    The runs of the search differ from ``config`` only in the searched keys and the seed. The values always include
+    ``optimizer.lr``.
 
     Args:
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
@@ -144,10 +149,14 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of all methods on the config's task, data and backbone: those in ``names``, or all."""
+    """Return the studies of any method on the config's task, data and backbone.
+
+    Args:
+        names: names of the studies to search; empty: all studies.
+    """
     files = study_files(outputs)
     method, *place = (config[group]["name"] for group in ("method", "task", "backbone"))
-    ending = f" {' '.join(place)} seed "  # of the name of a method in the base of a study
+    ending = f" {' '.join(place)} seed "  # follows the method's name in a study's ``base``
     found = []
     for name in names or files:
         if name not in files:
@@ -166,7 +175,7 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
 
 
 def _edge(value: float, tried: Collection[float]) -> str | None:
-    """Return "smallest" or "largest" if a value is an extreme of several values that were tried."""
+    """Return "smallest" or "largest" if a value is the minimum or maximum of at least two tried values, else None."""
     if len(tried) < 2:
         return None
     return "smallest" if value == min(tried) else "largest" if value == max(tried) else None
@@ -190,8 +199,8 @@ def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[f
             scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))
     if not scores:
         raise KronaError(
-            f"recipe=tuned: no run of sweeps={SWEEP} and no study is done for {_describe(config)}. Run one of these "
-            f"commands first: python train.py -m sweeps={SWEEP} {command} or krona tune {command}"
+            f"recipe=tuned: no finished run of sweeps={SWEEP} and no study was found for {_describe(config)}. Run one "
+            f"of these commands first: python train.py -m sweeps={SWEEP} {command} or krona tune {command}"
         )
     counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:
@@ -211,7 +220,7 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
-    """Raise `KronaError` if another method had more trials. The message names the study, or else the sweep."""
+    """Raise `KronaError` if another method had more trials. The message suggests more trials of the study or sweep."""
     method, other = config["method"]["name"], max(counts, key=counts.__getitem__)
     if counts[method] == counts[other]:
         return

@@ -43,13 +43,17 @@ class Problems(list[str]):
 
 
 def build(cls: type[T], where: str, values: Mapping[str, Any]) -> T:
-    """Return an instance of a settings class with these values. Raise one `KronaError` with all problems."""
+    """Return an instance of a settings class with these values.
+
+    Raises:
+        KronaError: values are wrong or missing. The message has one line for each problem.
+    """
     Problems(find_problems(cls, f"{where}.", values)).raise_all()
     return cls(**values)
 
 
 def find_problems(cls: type, prefix: str, values: Mapping[str, Any]) -> list[str]:
-    """Return a line for each problem of these values as fields of a settings class."""
+    """Return a line for each value that is wrong, unknown or missing in a settings class."""
     try:
         cls(**values)
     except ValidationError as error:
@@ -90,9 +94,9 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 
 @cache
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
-    """Return a pydantic type of the arguments.
+    """Return a pydantic type for the arguments of a function or class.
 
-    The type validates JSON, for which pydantic accepts a list as a tuple.
+    Use the type to validate JSON, because pydantic then accepts a list for a tuple.
     """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
@@ -120,7 +124,7 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif key not in lines or problem["type"] == "value_error":
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[key] = describe_problem(problem, key, value, item)
-        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:  # another type of a union
+        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:  # a further type of a union
             lines[key] += f", or {expected.removeprefix('must be ')}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]

@@ -6,10 +6,10 @@ WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
 
 
 def choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:
-    """Return ``steps`` for a run of the kind for which ``steps`` was chosen, and `WARMUP_SHARE` for all other runs.
+    """Return ``steps`` for a run in the paper's setting, and `WARMUP_SHARE` for any other run.
 
-    Such a run trains on all rows of a GLUE task or sample task, for ``epochs`` epochs with ``batch_size``, and its
-    backbone has no ``learning_rates``.
+    In the paper's setting, a run trains on all rows of a GLUE task or sample task for ``epochs`` epochs with
+    ``batch_size``, and its backbone has no ``learning_rates``.
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
     whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1

@@ -1,19 +1,20 @@
-"""Test differences between methods over test rows and seeds together.
+"""Test differences between methods, with test rows and seeds as random effects.
 
-A statement about methods must hold for other rows and other seeds. Rows and seeds are therefore random here, as cases
-and readers are in Obuchowski and Rockette (1995) and, for readers that read under one condition only, in Hillis (2014).
-The rule, for the difference of two mean scores:
+A statement about methods must also hold for other rows and other seeds. Rows and seeds are therefore random effects,
+like cases and readers in Obuchowski and Rockette (1995), and in Hillis (2014) for readers that read under one condition
+only. The difference of two mean scores is tested as follows:
 
-1. The variance over rows is the jackknife's (`row_shares`). The shares of a row under all seeds are averaged first.
-2. The variance over seeds is that of the seeds' scores, divided by the number of seeds. The part of this variance that
-   comes from single rows is already included in step 1. It is estimated from the variance of each row's share over the
-   seeds, and subtracted.
-3. The variance over seeds is that of the two methods, or the mean over all methods of the column if this is larger.
-4. The sum of both variances has Satterthwaite's degrees of freedom. The difference is compared with Student's t.
+1. The jackknife estimates the variance over rows (`row_shares`), from the mean of each row's shares over the seeds.
+2. The variance over seeds is the variance of the seeds' scores, divided by the number of seeds. Step 1 already includes
+   the part of this variance that comes from single rows. This part is estimated from the variance of each row's share
+   over the seeds, and subtracted.
+3. The variance over seeds is that of the two methods, or the mean over all methods of the column if the mean is larger.
+4. The difference is compared with Student's t distribution. Satterthwaite's approximation gives the degrees of freedom
+   of the sum of both variances.
 5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known in
    advance.
 
-With one seed, only the variance over rows is known. The test is then about the given trained models.
+With one seed, only the variance over rows is known. The test then compares the trained models, not the methods.
 
 `python benchmarks/calibration.py` measures false positives, coverage and power.
 """
@@ -29,12 +30,12 @@ from krona.metrics.scores import compute_sums, get_metric, score_answers
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, chunks
 
-MAX_DF = 1e6  # in effect a normal distribution
+MAX_DF = 1e6  # the t distribution is then practically normal
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A method's mean score over seeds, and what is known about its variance. All values are in points.
+    """A method's mean score over seeds, and the parts of its variance. All values are in points.
 
     Args:
         shares: the mean over the seeds of each row's share of the score, (N,).
@@ -66,7 +67,7 @@ class Difference:
         return min(1.0, 2 * self._tail(abs(self.value)))
 
     def p_equivalent(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests. A small value means a difference below the margin."""
+        """Return the p-value of two one-sided tests. A small value shows that the difference is below the margin."""
         return self._tail(margin - abs(self.value))
 
     @property
@@ -94,9 +95,9 @@ class Difference:
 def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     """Return each row's share of the score of each run in points, (runs, N).
 
-    The shares of a run sum to its score. For accuracy, a share is 100 / N for a correct prediction. For other metrics,
-    a share is the mean share plus the effect of the row on the score, by the jackknife (Efron and Stein 1981). If the
-    rows have groups, N is the number of groups, and a group is left out as a whole. N must be at least two.
+    The shares of a run sum to the run's score. For accuracy, the share of a correct prediction is 100 / N. For other
+    metrics, a share is the mean share plus the effect of the row on the score, by the jackknife (Efron and Stein 1981).
+    If the rows have groups, N is the number of groups, and the jackknife omits whole groups. N must be at least two.
     """
     n, groups = runs[0].units, runs[0].groups
     without = np.zeros((len(runs), n))  # the score without each row
@@ -128,9 +129,9 @@ def measure(shares: Floats) -> Sample:
 
 
 def average(samples: Sequence[Sample]) -> Sample:
-    """Return the `Sample` of the mean over tasks of one method. The tasks are independent.
+    """Return the `Sample` of a method's mean over tasks, which are assumed to be independent.
 
-    If a task has one seed, the result is about the given trained models, as for one seed.
+    If any task has only one seed, the variance over seeds is omitted for all tasks.
     """
     tasks, runs = len(samples), min(one.runs for one in samples)
     weights = [(runs > 1) * runs / one.runs / tasks**2 for one in samples]
@@ -148,9 +149,9 @@ def average(samples: Sequence[Sample]) -> Sample:
 
 
 def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
-    """Return the difference of each pair of methods, by their positions (i, j) with i < j.
+    """Return the difference of each pair of methods, by the methods' positions (i, j) with i < j.
 
-    Either each method has one seed, or each has several.
+    Either all methods must have one seed, or all must have several seeds.
     """
     df = sum(one.df for one in samples)
     spread = sum(one.df * one.spread for one in samples) / max(df, 1)

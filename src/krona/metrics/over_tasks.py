@@ -6,8 +6,8 @@ The module computes
   section 3.2.2), and
 - the interquartile mean and the probability of improvement (Agarwal et al. 2021, section 4).
 
-The last two have no intervals. A bootstrap of two or three seeds covers the true value in 75 % to 84 % of cases, and an
-interval over seeds does not cover other test rows.
+The last two have no intervals, because a bootstrap over two or three seeds covers the true value only in 75 % to 84 %
+of cases, and an interval over seeds does not account for other test rows.
 """
 
 from collections.abc import Sequence
@@ -30,17 +30,18 @@ class Ranks:
 
     mean: Floats  # the mean rank of each method, (M,)
     p: float  # Friedman's test; null hypothesis: a task's ranks are exchangeable between methods
-    critical_difference: float  # Nemenyi's: a larger difference of mean ranks is significant (5 %)
+    critical_difference: float  # of mean ranks, by Nemenyi's test at the 5 % level
 
 
 def mean_ranks(scores: Floats) -> Ranks:
     """Return the ranks of methods over tasks.
 
     The p-value comes from random permutations of each task's ranks. The usual χ² distribution, and the F distribution
-    of Iman and Davenport, are poor approximations for a few tasks. For three methods that have the same order on three
-    tasks, the exact p-value is 0.028, and the approximations are 0.050 and 0.
+    of Iman and Davenport, are poor approximations for few tasks. For three methods with the same order on three tasks,
+    the exact p-value is 0.028, and the approximations are 0.050 and 0.
 
-    ``scores`` (N, M) has one score of each of M ≥ 3 methods on each of N ≥ 2 tasks.
+    Args:
+        scores: the score of each of M ≥ 3 methods on each of N ≥ 2 tasks, (N, M).
     """
     from scipy.stats import rankdata, studentized_range
 
@@ -63,7 +64,7 @@ def interquartile_mean(runs: Runs) -> float:
 
 
 def probability_of_improvement(x: Runs, y: Runs) -> float:
-    """Return the probability that x scores higher than y in a pair of runs on the same task, as the mean over tasks.
+    """Return the probability that a run of x scores higher than a run of y on the same task, averaged over tasks.
 
     A tie counts half.
     """

@@ -1,15 +1,16 @@
-"""Compute the power of the tests in reports: which difference of two methods they detect, and with how many seeds.
+"""Compute the power of the tests in reports, the smallest difference that they detect, and the number of seeds needed.
 
-With one seed, the test compares two trained models. Its power is the share of simulated test sets on which the exact
-McNemar test has p ≤ 0.05. With several seeds, the test is `krona.metrics.compare_methods`, and its power is that of a
-noncentral t distribution. Both assume a metric that counts examples, such as accuracy. For F1 and Matthews, the result
-is a first-order approximation (`Errors.points`). The assumptions are:
+With one seed, the test compares two trained models. The power is the share of simulated test sets on which the exact
+McNemar test has p ≤ 0.05. With several seeds, the test is that of `krona.metrics.compare_methods`, and the power is
+computed from a noncentral t distribution. Both computations assume a metric that counts examples, such as accuracy. For
+F1 and Matthews, the result is a first-order approximation (`Errors.points`). The assumptions are:
 
-- An example is *discordant* if only one of the two methods is right. Under one seed, the probability of this is d. If
-  the true difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
+- An example is *discordant* if only one of the two methods is right. With one seed, the probability of a discordant
+  example is d. If the true difference is δ, the better method is right on a discordant example with probability
+  (d + δ) / (2d).
 - d is `Assumed.unshared` times the sum of both methods' shares of errors, and at least δ.
-- With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise each seed draws a new
-  outcome. More seeds reduce only the variance of the second kind of examples.
+- With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise, each seed draws a new
+  outcome. More seeds reduce only the variance of examples with new outcomes.
 - The true scores of a method's trained models also vary, with the standard deviation `Assumed.seed_sd`.
 """
 
@@ -49,7 +50,7 @@ class Errors:
 
     @property
     def points(self) -> float:
-        """The number of points by which one more correct example increases the score (0-100).
+        """The number of points by which an additional correct example increases the score (0-100).
 
         Let e be the share of errors and π the share of positives. If the errors are balanced over the classes, F1 is
         1 - e / 2π and Matthews is 1 - e / 2π(1 - π). For a correlation the number is meaningless.
@@ -74,13 +75,13 @@ class Errors:
 def power(
     errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed, draws: int = DRAWS
 ) -> float:
-    """Return the power of the test: the probability of p ≤ 0.05 if the methods have a true difference.
+    """Return the power of the test: the probability of p ≤ 0.05 if the true scores differ by ``difference``.
 
     Args:
         difference: the true difference of the methods in points.
         score: the approximate score of both methods.
         seeds: the number of seeds of each method.
-        draws: the number of simulated test sets, for one seed.
+        draws: the number of simulated test sets, which are used only with one seed.
     """
     from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
@@ -103,10 +104,10 @@ def power(
 
 
 def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: Assumed) -> float | None:
-    """Return the smallest true difference (points) that the test finds with a power of 80 %.
+    """Return the smallest true difference (points) that the test detects with a power of 80 %.
 
-    The function uses bisection. The relative error of the result is at most half a percent. Return None if the power is
-    below 80 % even for the difference 100 - ``score``. The arguments are those of `power`.
+    The relative error of the bisection is at most half a percent. Return None if the power is below 80 % even for the
+    difference 100 - ``score``. The arguments are those of `power`.
     """
 
     def is_found(difference: float) -> bool:
@@ -122,7 +123,7 @@ def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: As
 
 
 def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: Assumed) -> int | None:
-    """Return the smallest number of seeds with which the test finds ``difference`` (points) with a power of 80 %.
+    """Return the smallest number of seeds with which the test detects ``difference`` (points) with a power of 80 %.
 
     Return None if 20 seeds are not enough.
     """
@@ -137,17 +138,17 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     """Return an estimated p-value for two published scores of single runs.
 
-    It is the exact McNemar p-value for d · N discordant examples, where d follows from the assumed share of unshared
+    The exact McNemar test is applied to d · N discordant examples, where d follows from the assumed share of unshared
     errors. The better method is right on k more of these examples than the other method, where k is the score
-    difference as a number of examples. d · N is rounded so that this is possible. For a correlation, the p-value is
-    that of a normal distribution with the standard error `correlation_error`.
+    difference as a number of examples. d · N is rounded to a number for which this is possible. For a correlation, the
+    p-value is computed from a normal distribution with the standard error `correlation_error`.
     """
     if not errors.counts:
         from scipy.special import ndtr
 
         return float(2 * ndtr(-abs(a - b) / correlation_error(errors, (a + b) / 2, assumed)))
     more = examples_apart(errors, a, b)
-    # for each method, the examples on which only this method is right, without the ``more`` examples
+    # only the worse method solves ``both`` examples, and only the better method solves ``both + more`` examples
     both = max(0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2))
     return mcnemar(both + more, both)
 
@@ -172,7 +173,7 @@ def correlation_error(errors: Errors, score: float, assumed: Assumed) -> float:
 
 @lru_cache(maxsize=4096)
 def _share_found(examples: int, d: float, delta: float, draws: int) -> float:
-    """Return the share of ``draws`` simulated test sets with p ≤ 0.05. Either method may be the better one."""
+    """Return the share of ``draws`` simulated test sets with p ≤ 0.05, in favour of either method."""
     from scipy.special import bdtr
 
     chances = np.maximum([(d - delta) / 2, 1 - d, (d + delta) / 2], 0)

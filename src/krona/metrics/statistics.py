@@ -21,7 +21,7 @@ DRAWS = 2_000  # the number of bootstrapped test sets
 SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
-SAME = 1e-4  # in points; rounding can cause smaller differences between equal scores
+SAME = 1e-4  # in points; smaller differences are treated as rounding errors
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:
@@ -42,15 +42,15 @@ def percentile_interval(draws: Floats) -> Interval:
 
 
 def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS) -> Floats:
-    """Return the mean score over runs, (draws,), on test sets that are drawn with replacement.
+    """Return the mean score over runs on each bootstrapped test set, (draws,).
 
-    The runs are those of one method on one test set with several seeds. A drawn test set has as many examples (or, if
-    the examples have groups, as many groups) as the original test set, and is the same for all runs. The percentile
-    interval of the result therefore shows how much the score depends on the test examples, but not how much it depends
-    on the seed.
+    The runs are those of one method with several seeds on one test set. A bootstrapped test set is drawn with
+    replacement, has as many examples (or, if the examples have groups, as many groups) as the original test set, and is
+    the same for all runs. The percentile interval of the result therefore shows how much the score depends on the test
+    examples, but not how much the score depends on the seed.
     """
     by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
-    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]  # with weights in the mean
+    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]  # with their weights in the mean
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros(draws)
     n, groups = runs[0].units, runs[0].groups
@@ -87,8 +87,8 @@ class SwapTest:
 def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS) -> SwapTest:
     """Compare two runs on one test set with a paired randomisation test of the task's score.
 
-    A swap exchanges the predictions of the two runs for one example, or for a group of examples. The p-value also
-    counts the observed arrangement, so it is never 0.
+    A swap exchanges the predictions of the two runs for one example, or for a group of examples. The observed
+    arrangement counts as one of the random arrangements, so the p-value is never 0.
     """
     rng, values = np.random.default_rng(0), predicted_values([a, b])
     pairs = [(*compute_sums(name, [a], values), *compute_sums(name, [b], values)) for name in metrics]
@@ -107,7 +107,7 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     null = np.zeros(swaps)
     for rows in chunks(swaps, 2 * max(kinds.shape)):
         swapped = rng.binomial(counts, 0.5, size=(rows.stop - rows.start, len(kinds))).astype(float)
-        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # sums over features are faster in this order
+        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # this memory order makes sums over features faster
     observed = float(difference(np.zeros(moves.shape[1])))
     return SwapTest(observed, null, p_value(observed, null))
 
@@ -119,9 +119,9 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value of a difference, given the differences after random swaps.
+    """Return the two-sided p-value of a difference, given the differences after random swaps (``null``).
 
-    The observed difference counts as one of them.
+    The observed difference is added to ``null``.
     """
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
@@ -135,7 +135,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test from the numbers of examples that only one run solves."""
+    """Return the two-sided p-value of the exact McNemar test.
+
+    Args:
+        only_a, only_b: the numbers of examples that only the first run and only the second run solves.
+    """
     from scipy.special import bdtr
 
     n = only_a + only_b
@@ -144,7 +148,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 @lru_cache(maxsize=1)  # all rows in a column of a report use the same draws
 def _draw_examples(start: int, rows: int, n: int) -> Floats:
-    """Draw n of n examples with replacement, ``rows`` times. Return the counts of the examples, (rows, n)."""
+    """Draw n of n examples with replacement, ``rows`` times. Return how often each example was drawn, (rows, n)."""
     rng = np.random.default_rng((0, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

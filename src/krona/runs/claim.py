@@ -4,16 +4,16 @@ A claim is a file in the run's folder that names the process that works on the r
 updates the file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files
 exclusively and renames them atomically. Network file systems can do both.
 
-A claim lapses immediately if its owner is known to be dead. This is known for processes of this machine, and for
-processes of this SLURM job from before it was requeued. The claim of any other owner lapses if the last heartbeat is
-older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The heartbeat's
-age is measured with the file system's clock, because the clocks of the machines may differ.
+A claim lapses immediately if its owner is known to be dead. Only processes of this machine, and processes that this
+SLURM job started before the job was requeued, can be known to be dead. The claim of any other owner lapses if the last
+heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
+heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
 Each owner has a private staging folder, which is named after the owner's token. The owner appends lines to train.log,
 and changes all other files of a run only by renaming. To publish a file, the owner moves the file out of the staging
-folder. To remove a file, the owner moves the file into this folder. A new owner first moves all other staging folders
-into its own folder. If an old owner was suspended and continues later, it therefore finds no file that it could rename.
-It can neither replace nor remove the files of the new owner. No lock is needed.
+folder. To remove a file, the owner moves the file into the staging folder. A new owner first moves all other staging
+folders into its own staging folder. An old owner that was suspended and continues later therefore no longer finds its
+staging folder, and can neither replace nor remove files of the new owner. No lock is needed.
 """
 
 import os
@@ -30,7 +30,7 @@ from krona.safe_files import Fill, remove, write_whole
 
 
 class ClaimLostError(KronaError):
-    """The error if another process has taken over the run, or if the run's folder no longer exists."""
+    """The error if another process has taken over the run, or if the run's folder or claim no longer exists."""
 
 
 class Claim:
@@ -62,7 +62,12 @@ class Claim:
         )
 
     def write(self, path: Path, fill: Fill) -> None:
-        """Write a file of the run atomically. Raise `ClaimLostError` and change nothing if the claim is lost."""
+        """Write a file of the run atomically.
+
+        Raises:
+            ClaimLostError: the claim is lost. Nothing was changed.
+            KronaError: the file could not be written.
+        """
         self.check()
         try:
             write_whole(path, fill, part_in=self.staging)
@@ -80,7 +85,11 @@ class Claim:
             remove(aside)
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file of the run to ``NAME.damaged``, and return the path. Errors are as in `write`."""
+        """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
+
+        Raises:
+            ClaimLostError: the claim is lost.
+        """
         name = path.with_name(f"{path.name}.damaged")
         if (aside := self._move_to_staging(path)) is not None:
             with suppress(FileNotFoundError):  # the claim was lost meanwhile
@@ -89,7 +98,7 @@ class Claim:
         return name
 
     def _move_to_staging(self, path: Path) -> Path | None:
-        """Move a file of the run into the staging folder. Return its new path, or None if the file does not exist.
+        """Move a file of the run into the staging folder. Return the new path, or None if the file does not exist.
 
         Symbolic links are not followed.
         """
@@ -103,7 +112,7 @@ class Claim:
         return aside
 
     def release(self) -> None:
-        """Remove the claim if this process still has it."""
+        """End the heartbeat, and remove the claim if the claim still names this process."""
         self._stop.set()
         self._heartbeat.join()
         if read_holder(self.path).get("token") == self.token:
@@ -121,7 +130,7 @@ class Claim:
 def claim(folder: Path) -> Claim | None:
     """Claim a run's folder for this process. Return the claim, or None if another live process has claimed the run.
 
-    The folder is created if it does not exist. Files that killed processes left in it are removed.
+    The folder is created if it does not exist. Files that killed processes left in the folder are removed.
 
     Raises:
         KronaError: the folder cannot be written to or is a symbolic link.
@@ -129,11 +138,11 @@ def claim(folder: Path) -> Claim | None:
     try:
         if folder.is_symlink():
             raise KronaError(
-                f"{folder} is a symbolic link. krona does not change the folder behind it. Remove the link."
+                f"{folder} is a symbolic link. krona does not change the target of a link. Remove the link."
             )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / file_names.CLAIM
-        for _ in range(3):  # meanwhile the claim may be released or taken over
+        for _ in range(3):  # another process may release or take over the claim during an attempt
             token = uuid.uuid4().hex
             if _create(path, token):
                 staging = _staging(folder, token)
@@ -167,9 +176,9 @@ def describe(holder: Holder) -> str:
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create a claim, and return false if the run has a claim already.
+    """Create a claim file. Return false if the file exists already.
 
-    Another process may read the file before its content is complete. That process treats the file as a valid claim.
+    Another process that reads the file before its content is complete treats the file as a valid claim.
     """
     try:
         file = path.open("x")
@@ -185,7 +194,7 @@ def _create(path: Path, token: str) -> bool:
 
 
 def _take_over(path: Path, holder: str, token: str) -> bool:
-    """Replace a lapsed claim by a claim with this token. Return whether this succeeded.
+    """Replace a lapsed claim by a claim with this token. Return whether the claim was replaced.
 
     If several processes try to replace the claim at the same time, only the process that creates the marker file
     continues.
@@ -198,7 +207,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     staging = _staging(path.parent, token)
     taken = False
     try:
-        staging.mkdir()  # before the claim is read, so that a process that takes it over later finds the folder
+        staging.mkdir()  # before the claim is read, so that a later owner finds the folder and moves it
         if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):  # still the same dead holder
             part = staging / path.name
             part.write_text(claim_text(token))
@@ -208,7 +217,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
         pass
     finally:
         with suppress(FileNotFoundError):
-            marker.rename(staging / marker.name)  # fails if this process was stopped: the marker may belong to another
+            marker.rename(staging / marker.name)  # fails after a takeover: the marker may be another process's
             (staging / marker.name).unlink()
         if not taken:
             remove(staging)

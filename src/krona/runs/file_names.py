@@ -1,4 +1,4 @@
-"""Names of the files in a run's folder."""
+"""Define the names of the files in a run's folder."""
 
 import re
 

@@ -14,7 +14,7 @@ def filter_runs(
 ) -> list[T]:
     """Return the runs that meet every condition ``key=value[,value]``. Numbers are compared as numbers.
 
-    The value of the key ``run`` is a part of a run's id.
+    With the key ``run``, the value is a part of a run id.
 
     Args:
         value: a function that returns the value of a run's key, or None if the run does not have the key.
@@ -45,9 +45,10 @@ def filter_runs(
 
 
 def filter_value(run_id: str, state: str, config: Mapping[str, Any], key: str) -> str | None:
-    """Return the value of a key for `filter_runs`: of the run, or of its config, in which ``method.`` may be left out.
+    """Return the value of a run's key for `filter_runs`, or None if the run does not have the key.
 
-    The value of a section of the config, such as ``task``, is its name.
+    ``key`` is ``run``, ``state`` or a key of the config. The prefix ``method.`` may be omitted. The value of a config
+    section, such as ``task``, is the section's ``name``.
     """
     if key in ("run", "run_id"):
         return run_id

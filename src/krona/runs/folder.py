@@ -88,7 +88,7 @@ class RunFolder:
     def state(self, *, ignore_claim: bool = False) -> RunState:
         """Return the run's state.
 
-        With ``ignore_claim``, an unfinished run is not running, even if a live process has claimed it.
+        With ``ignore_claim``, an unfinished run does not count as running, even if a live process has claimed the run.
         """
         name = self.path.name
         try:
@@ -102,7 +102,7 @@ class RunFolder:
         return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:
-        """Return the current status of a result. An unfinished run is running only while a live process claims it."""
+        """Return the current status of a result. An unfinished run is running only if a live process claims the run."""
         if result.status == "done":
             return "done"
         if not ignore_claim and self.is_owned():
@@ -128,7 +128,7 @@ class RunFolder:
         return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
     def leftovers(self, *, done: bool) -> list[Path]:
-        """Return the paths of files that only a working process needs, with the checkpoint if the run is ``done``."""
+        """Return the paths of the claim and of incomplete files and, if the run is ``done``, of the checkpoint."""
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:
             found += sorted(Path(entry.path) for entry in entries if file_names.LEFT_OVER.fullmatch(entry.name))
@@ -146,7 +146,7 @@ class RunFolder:
         found = self.leftovers(done=done)
         if not found or (claim := self.claim()) is None:
             return []
-        try:  # claiming has removed all of these files but the checkpoint
+        try:  # `claim` has already removed the other files
             if done:
                 claim.remove(self.checkpoint)
         finally:
@@ -207,15 +207,19 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
 
 
 def _with_name(folder: Path) -> Path:
-    """Return the absolute path of a relative path without a name, such as ``.`` or ``..``."""
+    """Resolve a path without a name, such as ``.`` or ``..``. Return any other path unchanged."""
     return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:
-    """Return the folder of a run. Raise `KronaError` if no run has this name, or if several runs have it.
+    """Return the folder of a run.
 
-    ``name`` is a run id, the path of a run's folder or of its result.json, or the beginning of a run id. If a name has
-    several of these meanings, the first one in this order applies.
+    Args:
+        name: a run id, the path of a run's folder or of its result.json, or the beginning of a run id. These meanings
+            are tried in this order.
+
+    Raises:
+        KronaError: no run, or more than one run, matches the name.
     """
     given = Path(name)
     with suppress(OSError):  # the name is too long for a path, or the folder cannot be read
@@ -239,7 +243,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
 
 
 def require_out(path: Path) -> None:
-    """Raise `KronaError` if a command cannot write to this output path, or if the path is a file of a run."""
+    """Raise `KronaError` if an output path is not writable, is a folder, or is a file of a run."""
     try:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")

@@ -1,7 +1,7 @@
 """Read all results of a folder, as summaries or as one pandas table (`krona.results`).
 
-Summaries are kept in a Parquet file in `outputs/.index`, one row for each run. A row is used only if its result.json
-still has the same modification time and size. The file can be deleted at any time.
+Summaries are cached in a Parquet file in `outputs/.index`, with one row for each run. A row is used only if the run's
+result.json still has the same modification time and size. The cache can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 CACHE = ".index/results.parquet"
 VERSION = b"6"
-MIN_NEW = 100  # smallest number of new summaries that is stored
-SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its modification time
+MIN_NEW = 100  # the cache is written only if there are at least this many new summaries
+SETTLED_S = 2.0  # a file that is younger may still change without a new modification time
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
 SCALARS = (
     "run_id", "status", "method", "task", "seed", "error", "trainable_params", "trainable_percent", "head_params",
@@ -41,7 +41,7 @@ SCALARS = (
 )  # fmt: skip
 NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, stored as JSON
 SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results, except for the seed
-REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that a config needs
+REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # needed by reports
 COLUMNS = {  # the type of each column, and its key in result.json
     "run_id": ("string", "run_id"),
     "status": ("string", "status"),
@@ -74,7 +74,7 @@ class Summary(Result):
     """A result without the fields that `strip_result` removes."""
 
     shared: tuple[str, ...] = ()
-    """The fields `SHARED` as JSON, without the seed."""
+    """The values of the fields in `SHARED` as JSON, without the seed."""
 
 
 def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     column                              content
     ==================================  ============================================================================
     run_id, status                      name of the run's folder; ``running``, ``done``, ``failed`` or ``interrupted``
-    method, task, seed                  values that the command line set
+    method, task, seed                  names of the method and the task; seed of the run
     backbone                            ``backbone.name``, such as ``google-t5/t5-base``
     lr, factors, sweep                  learning rate; shape of factor A (``32x24``); name of the run's sweep
     dev, test                           scores of the best epoch on dev and test, 0-100
@@ -142,13 +142,13 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
     """Return the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
     If a result cannot be read, the list contains an error instead of the summary. Errors of unreadable folders are at
-    the end of the list. The summaries share objects, so do not change them.
+    the end of the list. The summaries share objects, so they must not be changed.
     """
     if not outputs.is_dir():
         return []
     with _without_garbage_collection():
         files, unreadable = _list_results(outputs)
-        parts: dict[str, Any] = {}  # maps texts to objects, so that equal parts of summaries are one object
+        parts: dict[str, Any] = {}  # JSON text → object, so that equal parts of summaries are one object
         cached = _read_cache(outputs / CACHE, files, parts)
         found: dict[str, Summary | DamagedRunError] = {**cached}
         now = time.time()
@@ -167,9 +167,10 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
 
 
 def strip_result(result: Result) -> Summary:
-    """Return the summary of a result, which has only the scores of its last epoch.
+    """Return the summary of a result.
 
-    The summary excludes the scores of single metrics, checksums, start and end times, and measurements of layers.
+    The summary excludes all epochs but the last, the scores of single metrics, checksums, start and end times, and
+    measurements of layers.
     """
 
     def without(part: Mapping[str, Any] | None, *keys: str) -> Any:
@@ -207,7 +208,7 @@ def _read(path: Path, parts: dict[str, Any]) -> Summary | DamagedRunError:
 
 
 def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[DamagedRunError]]:
-    """Return the time (ns) and the size of each result.json by run id, and an error for each unreadable file."""
+    """Return the modification time (ns) and size of each result.json by run id, and an error per unreadable file."""
     found, unreadable = {}, []
     try:
         with os.scandir(outputs) as folders:
@@ -226,7 +227,7 @@ def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[Damag
 
 
 def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Summary]:
-    """Return the cached summaries that are still valid, by run id."""
+    """Return the valid summaries in the cache, by run id."""
     if not path.is_file():  # pyarrow takes 0.1 s to import
         return {}
     import pyarrow
@@ -288,7 +289,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _with_progress(names: list[str]) -> Iterable[str]:
-    """Return an iterable of the names. It shows a progress bar on a terminal if there are many names."""
+    """Return an iterable of the names that shows a progress bar on a terminal if there are many names."""
     if len(names) < PROGRESS_BAR_MIN or not sys.stderr.isatty():
         return names
     from rich.console import Console

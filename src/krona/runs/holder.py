@@ -16,14 +16,14 @@ TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
 
 def claim_text(token: str) -> str:
-    """Return the content of a claim file of this process."""
+    """Return the content of a claim file that names this process."""
     process = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
     return json.dumps({**process, "token": token, "slurm": slurm_job()})
 
 
 @cache
 def machine() -> str | None:
-    """Return the boot id and the pid namespace as text, which differs between machines and containers.
+    """Return the boot id and the pid namespace, which together identify the machine and the container.
 
     Return None if the system is not Linux.
     """
@@ -60,8 +60,8 @@ def is_alive(pid: Any) -> bool:
 def is_dead(holder: Mapping[str, Any]) -> bool:
     """Return whether a process is known to be dead.
 
-    Return false if this is unknown. It is known for processes of this machine, and for processes of this
-    SLURM job that ran before the job was requeued.
+    Return false if the state is unknown. The state is known for processes of this machine, and for processes that this
+    SLURM job started before the job was requeued.
     """
     is_local = holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())
     if is_local and not is_alive(holder.get("pid")):

@@ -11,7 +11,7 @@ OVERWRITE = re.compile(r"\+*overwrite=true", re.IGNORECASE)  # Hydra passes over
 
 
 class Interrupted(BaseException):
-    """The exception that Ctrl-C or SIGTERM raises. It stops the run, and the same command resumes the run."""
+    """The exception that Ctrl-C or SIGTERM raises to stop the run. The same command resumes the run."""
 
 
 _received: list[int] = []  # numbers of the signals that arrived during this run
@@ -43,7 +43,7 @@ def forget_signals() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with the exit code ``code``. A closed standard output raises no error."""
+    """Exit with the exit code ``code``, without an error if the standard output is closed."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -57,7 +57,7 @@ def signal_number(stop: BaseException) -> int:
 
 
 def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
-    """Print how to resume, if ``announce`` is true, and exit with 128 + the signal's number."""
+    """Exit with 128 + the signal's number. If ``announce`` is true, first print how to resume."""
     if announce:
         without = ", without overwrite=true," if any(map(OVERWRITE.fullmatch, sys.argv)) else ""
         print(f"Interrupted. Run the same command again{without} to resume.", file=sys.stderr)

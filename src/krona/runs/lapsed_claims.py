@@ -11,7 +11,7 @@ from krona.runs.holder import is_dead, read_holder
 
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
 LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
-WATCH_S = 15.0  # seconds for which such a claim is watched: the time of three heartbeats
+WATCH_S = 15.0  # seconds; a claim with an older heartbeat is watched for this time (three heartbeats)
 
 
 def has_lapsed(path: Path) -> bool:
@@ -26,7 +26,7 @@ def has_lapsed(path: Path) -> bool:
 
 
 def stands_still(path: Path) -> bool:
-    """Watch a claim for `WATCH_S` seconds. Return whether it gets no heartbeat and no new owner during this time.
+    """Watch a claim for `WATCH_S` seconds. Return whether the claim got neither a heartbeat nor a new owner.
 
     Return true immediately if the owner is known to be dead.
     """

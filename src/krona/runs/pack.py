@@ -1,7 +1,7 @@
-"""Pack runs into one compressed file without the texts of the data, and unpack it again for reports.
+"""Pack finished runs into one compressed file, and unpack the file for reports.
 
-A pack contains the results and predictions of all runs in an outputs folder, with its lists of runs and studies. It is
-small enough to be kept with a paper or in a repository, and contains no text of the data and no path of a machine.
+A pack contains the results and predictions of the finished runs in an outputs folder, and the folder's lists of runs
+and studies. A pack contains neither texts of the data nor absolute paths, and is small enough for a repository.
 """
 
 import atexit
@@ -21,13 +21,13 @@ from krona.runs.run_id import PLACES, find_value
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
-PREFIX = "krona-pack-"  # of temporary folders
-KEPT = ("split", "id", "target", "prediction", "group")  # columns of predictions.jsonl
+PREFIX = "krona-pack-"  # in the names of temporary folders
+KEPT = ("split", "id", "target", "prediction", "group")  # the packed columns of predictions.jsonl
 LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
 
 
 def pack(outputs: Path, file: Path) -> int:
-    """Pack the finished runs of an outputs folder into ``file``, and return their number.
+    """Pack the finished runs of an outputs folder into ``file``, and return the number of runs.
 
     Raises:
         KronaError: no run is finished, a run is damaged, or the file's name does not end in .tar.xz.
@@ -53,7 +53,7 @@ def pack(outputs: Path, file: Path) -> int:
 
 def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file of a pack."""
-    places: dict[str, str] = {}  # absolute paths of data and weights, and what replaces them
+    places: dict[str, str] = {}  # absolute path of data or weights → its replacement
     for path in sorted(outputs.glob("*/result.json")):
         run = RunFolder(path.parent)
         result = run.read()
@@ -61,7 +61,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
             continue
         found = (find_value(result.config, key) for key in PLACES)
         places |= {place: Path(place).name for place in found if isinstance(place, str)}
-        result.provenance.pop(CHECKSUMS, None)  # of files that the pack does not contain as they are
+        result.provenance.pop(CHECKSUMS, None)  # checksums of the original files, which are not packed
         text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         yield f"{result.run_id}/{path.name}", _replace(text, places)
         if run.predictions.exists():

@@ -24,7 +24,7 @@ class DamagedRunError(KronaError):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The predictions of a split as texts, and its targets and predictions as label ids or numbers."""
+    """The predictions of a split as texts, and its answers (targets and predictions as label ids or numbers)."""
 
     predictions: list[str]
     answers: Answers
@@ -57,7 +57,7 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
 def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     """Return the outcomes of dev and test from a finished run's predictions.jsonl.
 
-    If the run is not done or the file is missing, return no split.
+    Return an empty dict if the run is not done or the file is missing.
 
     Raises:
         KronaError: the file is damaged, or the scores of the predictions differ from the scores in ``result``.
@@ -82,7 +82,7 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
 
 
 def unusable_result(path: Path, error: Exception) -> KronaError:
-    """Return the error for a result with valid types but contradictory content."""
+    """Return the error for a result whose content is contradictory, although its types are valid."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} is damaged: {reason}")
 
@@ -103,12 +103,12 @@ def score_metrics(task: Mapping[str, Any]) -> list[str]:
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
-    """Return a list of a task's target texts, sorted by the labels' ids, or None for a regression."""
+    """Return the target texts of a task, sorted by label id, or None for a regression."""
     return None if task.get("labels") is None else list(label_words(task))
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return the label names by target text, sorted by the labels' ids, or {} for a regression."""
+    """Return the label names by target text, sorted by label id, or {} for a regression."""
     labels = task.get("labels")
     if labels is None:
         return {}
@@ -119,7 +119,7 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 def decode_label(text: str, words: Mapping[str, str]) -> str:
     """Return a prediction as text for tables: the label's name from `label_words`, or the number in a regression.
 
-    An invalid prediction is returned in quotes with a note.
+    An invalid prediction is returned in quotes, followed by "(no label)" or "(no number)".
     """
     text = text.strip()
     if not words:

@@ -1,6 +1,6 @@
 """Record the provenance of a result: the code's commit, library versions and the machine.
 
-This module also describes how the data of a result differs from GLUE's data.
+This module also describes how the data of a result differs from the benchmark's data.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ def code_version() -> dict[str, Any]:
     """Return the version of the code as a dict.
 
     ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
-    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout.
-    They are also None for an installed package, even if it is installed inside another project's checkout.
+    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout, or
+    is an installed package (also inside another project's checkout).
     """
 
     def git(*arguments: str) -> str | None:
@@ -65,8 +65,7 @@ def code_version() -> dict[str, Any]:
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the file hashes of the user's own modules that a config names in ``_target_``, by module name.
 
-    The result excludes modules of krona, Python and installed packages, and loggers, which do not affect results. No
-    module is imported.
+    The section ``logger`` is ignored, because loggers do not affect results. No module is imported.
     """
     targets = _targets([value for key, value in config.items() if key != "logger"])
     found = {name: _hash_own(name) for name in sorted({target.rpartition(".")[0] for target in targets})}
@@ -123,12 +122,12 @@ def describe_part(part: Part, kind: str = "glue") -> str:
 
 
 def used_shape(result: Result) -> str | None:
-    """Return the shape of A that was used for the layers of this backbone, such as ``16x12``."""
+    """Return the shape of A that the run used, such as ``16x12``."""
     return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
 
 
 def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, such as ``32x24``, or None if the layers used this shape."""
+    """Return the shape of A in the config, such as ``32x24``, or None if the run used this shape."""
     asked = _shape_of_a(result.config["method"])
     return asked if asked != used_shape(result) else None
 

@@ -18,7 +18,7 @@ from krona.safe_files import Write, write_text, write_whole
 
 CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
-# Unknown keys are kept when a result is read, so that a result of a later version can be read.
+# Unknown keys are accepted, so that results of later versions can be read.
 CHECKED = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 PART = ConfigDict(**CHECKED, extra="allow", json_schema_extra={"additionalProperties": False})
 
@@ -117,7 +117,7 @@ class Provenance(TypedDict):
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
     own_code: NotRequired[dict[str, str]]
-    """Hashes of the modules that define your own classes in the config."""
+    """Hashes of the user's own modules that the config names."""
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]
@@ -166,7 +166,7 @@ class Measures(TypedDict):
 
 @with_config(PART)
 class Learned(Measures):
-    """The norm of the whole update, and the means over all adapted modules."""
+    """The norm of the whole update, and the means of the other measurements over all adapted modules."""
 
     places: NotRequired[Count]
     by_place: NotRequired[dict[str, Measures]]
@@ -178,7 +178,7 @@ class Result(BaseModel):
     model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
     run_id: str
-    """The name of the run's folder. It ends with a hash of config, data and backbone."""
+    """The name of the run's folder, which ends with a hash of config, data and backbone."""
     status: Status
     """The state of the run. The same command resumes an unfinished run."""
     method: str
@@ -212,7 +212,7 @@ class Result(BaseModel):
     progress: dict[str, Count] = {}
     """For an unfinished run: the last finished epoch, the current step and the number of steps."""
     times: dict[str, Positive] = {}
-    """Seconds of setup, train, evaluate and total; also examples_per_s in training."""
+    """Seconds of setup, train, evaluate and total, and the training speed examples_per_s."""
     peak_memory: dict[str, Count] = {}
     """Peak memory of the host and of the device."""
     provenance: Provenance = {}
@@ -222,7 +222,7 @@ class Result(BaseModel):
 
     @property
     def epochs(self) -> int:
-        """The number of epochs of the whole run. It is less than ``max_epochs`` if ``max_steps`` ends the run first."""
+        """The number of epochs of the whole run, which is below ``max_epochs`` if ``max_steps`` ends the run first."""
         epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
         return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
 
@@ -265,12 +265,12 @@ def write_result(folder: Path, result: Result, write: Write = write_whole) -> Pa
 
 
 def now() -> str:
-    """Return the current time in UTC as text in the format ISO 8601, which results use."""
+    """Return the current UTC time in ISO 8601 format."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def json_schema() -> str:
-    """Return the text of docs/result.schema.json, which describes the results that this version of krona writes."""
+    """Return the text of docs/result.schema.json, which describes the results of this version of krona."""
     schema = Result.model_json_schema()
     schema["required"] = list(schema["properties"])
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"

@@ -1,9 +1,9 @@
 """Compute run ids. The run id is the name of the run's folder.
 
 A run id has a readable part and a hash of everything that affects the result: the config, the data, the backbone and
-the user's own classes. The time, the version of krona, the machine and the paths do not change the run id. They are
-recorded in the provenance of the result. This module lists the config keys that are not part of the hash. All other
-keys are part of it, so that a run with a new key never gets the id of an existing run.
+the user's own classes. The time, the version of krona, the machine and the paths do not change the run id, and are
+recorded in the result. This module lists the config keys that are not part of the hash. All other keys are part of the
+hash, so that a run with a new key never gets the id of an existing run.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 
 from krona.methods.factor_shapes import shape_name
 
-PLACES = ("backbone.path", "backbone.tokenizer", "data.path")  # the hash contains fingerprints of their contents
+PLACES = ("backbone.path", "backbone.tokenizer", "data.path")  # the hash contains fingerprints of the contents instead
 NOT_IDENTITY = frozenset(
     {
         *PLACES,
@@ -103,9 +103,9 @@ def run_id(
 
 
 def canonical(value: Any, path: str = "") -> Any:
-    """Return a copy of the config value at a dotted key, ``path``, for the hash.
+    """Return the canonical form of a config value for the hash. ``path`` is the dotted key of the value.
 
-    The copy lacks the keys that are not part of the run id. Equal numbers, such as 1, 1.0 and 1e0, are written alike.
+    Keys that are not part of the run id are removed. Equal numbers, such as 1, 1.0 and 1e0, have the same form.
     """
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}
@@ -138,7 +138,7 @@ def find_value(config: Any, key: str) -> Any:
 
 
 def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tuple[str, Any]]:
-    """Yield pairs of a key such as ``method.name`` and its value, which is not a mapping, or is empty."""
+    """Yield the key, such as ``method.name``, and the value of each leaf. Empty mappings are leaves."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from flatten(item, f"{path}{separator}{key}" if path else str(key), separator=separator)
@@ -147,7 +147,7 @@ def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tup
 
 
 def as_text(value: Any) -> str:
-    """Return a config value as the command line writes it. For a list of factor shapes, return only the first shape."""
+    """Return a config value as in an override. For a list of factor shapes, return only the first shape."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return shape_name(value[0])  # the shape of B follows from the shapes of A and of the layer
     if isinstance(value, list):

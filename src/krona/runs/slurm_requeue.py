@@ -1,7 +1,7 @@
-"""The SLURM job of this process, and whether SLURM has requeued it after a time limit, a preemption or a node failure.
+"""Identify the SLURM job of this process, and detect whether the job was requeued.
 
-A requeued job starts with the same command again, and resumes the run that it had claimed (`krona.runs.holder` and
-`krona.training.job` use this module).
+SLURM requeues a job after a time limit, a preemption or a node failure. The job then starts again with the same
+command, and resumes its run. `krona.runs.holder` and `krona.training.job` use this module.
 """
 
 import os
@@ -14,5 +14,5 @@ def slurm_job() -> list[str | int] | None:
 
 
 def is_requeued() -> bool:
-    """Return whether SLURM has started this job before. The job then ignores ``overwrite=true``."""
+    """Return whether SLURM has requeued this job. A requeued job ignores ``overwrite=true``."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0

@@ -46,7 +46,7 @@ class Study:
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
-    # Each searched key's share of the variance of the score. It is empty if there are fewer than four finished trials.
+    # Share of the score's variance by searched key. Empty if fewer than four trials are finished.
     importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone and seed of the runs
 
@@ -123,7 +123,7 @@ def open_storage(path: Path) -> Any:
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Return all studies in ``outputs/studies``, sorted by name, or an error for a study that cannot be read."""
+    """Return all studies in ``outputs/studies``, sorted by name. An error replaces a study that cannot be read."""
     found: list[Study | KronaError] = []
     for path in study_files(outputs).values():
         try:

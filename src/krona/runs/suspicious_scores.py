@@ -37,10 +37,10 @@ Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 
 def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
-    """Return the messages on a finished run's score on ``split``. ``result`` has all epochs of its dev curve."""
+    """Return the messages on a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
-        found.append(ScoreMessage("the new head was not trained, so the score is that of a head with random weights"))
+        found.append(ScoreMessage("the new head was not trained, so the score belongs to a head with random weights"))
     if split in outcomes:
         found += _check_predictions(result, outcomes[split], split)
     if "dev" in outcomes:
@@ -51,7 +51,7 @@ def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) 
 def examine(result: Result, folder: Path) -> Examined:
     """Return the answers of a finished run by split, and the messages on its scores by split.
 
-    Without predictions, or if they are damaged, there are no answers, and a message gives the reason.
+    If the predictions are missing or damaged, return no answers, and a message with the reason.
     """
     outcomes: dict[str, Outcomes] = {}
     lacking = []
@@ -79,7 +79,7 @@ def examine_file(path: Path) -> Examined:
 def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:
     """Return the messages on a run, one per line. A warning begins with ``!``. The last line may give advice.
 
-    ``messages`` are those that `examine` returns by split.
+    ``messages`` contains the messages by split, as `examine` returns them.
     """
     found = messages["test" if result.test else "dev"]
     lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
@@ -154,7 +154,7 @@ def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
     epochs = f"all {len(scores)} epochs" if len(scores) > 1 else "the only epoch"
     constant = max(constant_scores(dev, score_metrics(result.config["task"])))
     if max(scores) <= constant + TOLERANCE:
-        text = f"in {epochs}, the dev score was not above {constant:.2f}, that of a constant prediction"
+        text = f"in {epochs}, the dev score was not above {constant:.2f}, the score of a constant prediction"
         yield ScoreMessage(text, unlearned=True)
 
 
@@ -187,7 +187,7 @@ def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the share of skipped rows in a data source. With ``data.train_rows``, it may be unknown (None)."""
+    """Return the share of skipped rows in a data source, or None if ``data.train_rows`` makes the share unknown."""
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}

@@ -22,9 +22,9 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Add the run ids of a command to the file of a sweep's runs. Remove the ids of other runs that do not exist.
+    """Add the run ids of a command to a sweep's file, and remove the ids of other runs without a folder.
 
-    A report can then count the runs that wait, and those that another command has already started.
+    A report can then also count the runs that wait, and those that another command has already started.
     """
     existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
     write_text(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
@@ -44,7 +44,7 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
             f"{path} does not contain the ids of a sweep's runs ({error}). Remove the file. The sweep's command writes "
-            "it again."
+            "a new file."
         ) from error
     return found
 
@@ -55,12 +55,16 @@ def _ids_file(outputs: Path, sweep: str) -> Path:
 
 
 def command_file(outputs: Path, sweep: str) -> Path:
-    """Return the path of the file with a sweep's command. Raise `KronaError` for an invalid name."""
+    """Return the path of the file with a sweep's command.
+
+    Raises:
+        KronaError: the name is invalid.
+    """
     return _ids_file(outputs, sweep).with_name(f"{sweep}.json")
 
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
-    """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
+    """Save the overrides of a sweep's command for `krona status SWEEP`."""
     write_text(
         command_file(outputs, sweep),
         json.dumps({"sweep": sweep, "overrides": mask_secrets([item.removeprefix("++") for item in overrides])}) + "\n",
@@ -68,10 +72,10 @@ def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
 
 
 def load_command(outputs: Path, sweep: str) -> list[str]:
-    """Return the overrides of the command that listed a sweep's runs.
+    """Return the overrides of a sweep's command.
 
     Raises:
-        KronaError: the file of the command is missing or damaged.
+        KronaError: the file is missing or damaged, or contains an option of Hydra.
     """
     path = command_file(outputs, sweep)
     if not path.is_file():
@@ -84,7 +88,7 @@ def load_command(outputs: Path, sweep: str) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(
             f"{path} does not contain a sweep's command ({type(error).__name__}: {error}). Run the sweep's command "
-            "again. It writes the file and skips finished runs."
+            "again. The command writes the file and skips finished runs."
         ) from error
     if forbidden := next((item for item in map(str, overrides) if HYDRAS_OWN.match(item)), None):
         raise KronaError(

@@ -74,7 +74,7 @@ def build_report(project: str, entity: str) -> Any:
     blocks: list[Any] = [wr.TableOfContents()]
     for section in SECTIONS:
         runset = wr.Runset(
-            name=section["title"],  # no project, because it would cause a request to the server
+            name=section["title"],  # without the project, which would cause a request to the server
             filters=section.get("where", ""),
             groupby=[f"config.{key}" for key in section.get("table_by", ())],
             pinned_columns=[f"summary:{key}" for key in section.get("columns", ())],

@@ -1,4 +1,4 @@
-"""Compute the values for loggers. docs/tracking.md describes their keys."""
+"""Compute the values that a run logs. docs/tracking.md describes their keys."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from krona.runs.run_id import as_text, flatten
 Value = float | int | str
 
 NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that do not describe the run
-EPOCH_KEYS = {  # from the column of the dev curve to the logged key
+EPOCH_KEYS = {  # column of the dev curve → logged key
     "epoch": "train/epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen",
     "step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score",
 }  # fmt: skip
@@ -22,8 +22,8 @@ PREDICTION_COLUMNS = ("id", "source", "target", "prediction", "right")
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
     """Return the resolved config with flat keys, such as ``method/scaling``.
 
-    It also contains short keys, by which a logger can filter runs: ``run_id``, ``factors`` (the shape of A, such
-    as 32x24), and the names ``method``, ``task`` and ``backbone``.
+    The result also contains short keys for filtering runs: ``run_id``, ``factors`` (the shape of A, such as 32x24), and
+    the names ``method``, ``task`` and ``backbone``.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
     flat: dict[str, Value] = {
@@ -71,7 +71,7 @@ def read_predictions(run: RunFolder, words: Mapping[str, str], *, most: int) -> 
     """Return at most ``most`` test predictions of a run, with the columns `PREDICTION_COLUMNS`.
 
     Args:
-        words: maps each target text to the label's name, which replaces it in the rows.
+        words: the label names by target text. In the rows, label names replace the target texts.
     """
     rows: list[list[Value]] = []
     columns = read_rows(run.predictions, "split", "id", "source", "target", "prediction").values()

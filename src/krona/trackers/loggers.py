@@ -19,10 +19,10 @@ STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrup
 
 
 class GuardedLogger(Logger):
-    """Passes all calls to a Lightning logger.
+    """Wraps a Lightning logger, so that errors of the logger do not stop the run.
 
-    If a call fails, one line is printed, and the logger gets no further values. The training continues, and a call
-    does not change the random numbers of the run.
+    If a call fails, one line is printed, and the logger gets no further values. Calls do not change the random numbers
+    of the run.
 
     Args:
         key: the name of the logger in the config, for messages.
@@ -68,7 +68,7 @@ class GuardedLogger(Logger):
         self.call(lambda: self.logger.log_metrics(dict(metrics), step=step))
 
     def log_end(self, result: Result, run: RunFolder) -> None:
-        """Log the final values of a finished run, with the logger's own method ``log_end`` if it has one."""
+        """Log the final values of a finished run, with the logger's own method ``log_end`` if this method exists."""
         summary = summary_values(result)
         if hasattr(self.logger, "log_end"):
             self.call(lambda: self.logger.log_end(summary, result, run))
@@ -80,10 +80,10 @@ class GuardedLogger(Logger):
         self.call(self.logger.save)
 
     def finalize(self, status: str) -> None:
-        """Do nothing, because Lightning calls this before the test score is known. `close` ends the logging."""
+        """Do nothing, because Lightning calls this method before the test score is known. `close` ends the logging."""
 
     def close(self, ending: Ending) -> None:
-        """Close the logger's connections and files, and print the message that it returns."""
+        """Close the logger's connections and files, and print the logger's message, if any."""
         self.call(lambda: self.logger.finalize(STATUS[ending]), last=True)
 
     def call(self, function: Callable[[], Any], *, last: bool = False) -> None:
@@ -92,7 +92,7 @@ class GuardedLogger(Logger):
         try:
             with isolate_rng():
                 line = function()
-        except Exception as error:  # any class of a logger's library
+        except Exception as error:  # logger libraries raise different exception types
             if not self.failed:
                 reason = first_line(error)[:MAX_REASON]
                 self.say(f"  The logger {self.key} failed ({reason}). The run continues without it.")
@@ -110,10 +110,10 @@ def build_logger(
 
     Args:
         cls: a class that is derived from Lightning's ``Logger``.
-        key: the name of the logger in the config. It is also the name of its folder in the run's folder if the class
-            has the argument ``save_dir`` and the config does not set it.
-        folder: outputs/<run id>.
-        labels: the names of the ``method``, the ``task`` and the ``sweep`` of the run.
+        key: the name of the logger in the config. If the class has the argument ``save_dir`` and the config does not
+            set this argument, the logger writes to the subfolder ``key`` of the run's folder.
+        folder: the run's folder, outputs/<run id>.
+        labels: the names of the run's ``method``, ``task`` and ``sweep``, by these keys.
         resumed: whether the run was resumed from a checkpoint.
 
     Raises:
@@ -131,7 +131,7 @@ def build_logger(
         if cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
             given.setdefault("name", "")  # instead of a subfolder lightning_logs
         if cls.__name__ == "TensorBoardLogger":
-            given.setdefault("version", "")  # a resumed run writes to the same folder; CSVLogger would replace its file
+            given.setdefault("version", "")  # the same folder for a resumed run; CSVLogger would replace its file
     if "run_name" in known:
         given.setdefault("run_name", folder.name)
     try:

@@ -27,9 +27,9 @@ MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # a
 
 
 class WandbLogger(loggers.WandbLogger):
-    """Lightning's `WandbLogger`, which also works without an API key or a server.
+    """A `WandbLogger` of Lightning that also works without an API key or a server.
 
-    The W&B run has the id of the krona run, so a resumed run continues its W&B run.
+    The W&B run has the id of the krona run, so a resumed run continues the same W&B run.
 
     Args:
         project, entity, name, group, job_type, tags, notes, id: arguments of ``wandb.init``.
@@ -142,7 +142,8 @@ class WandbLogger(loggers.WandbLogger):
 def sync_command(run: Any, *, resumed: bool) -> str:
     """Return the command that uploads the local files of a W&B run.
 
-    A resumed run has one offline folder for each of its processes. W&B uploads them in the order in which they started.
+    A resumed run has one offline folder for each of its processes. The folders are uploaded in the order of their
+    start times.
     """
     own = Path(run.dir).parent
     if not own.name.startswith("offline"):
@@ -154,8 +155,8 @@ def sync_command(run: Any, *, resumed: bool) -> str:
 def wandb_id(run_id: str) -> str:
     """Return a run id that W&B accepts.
 
-    Characters that W&B does not allow, such as ``:`` and ``/``, are replaced by ``_``. An id of more than 64 characters
-    is shortened in the middle, so that it keeps the hash at the end.
+    Characters that W&B does not allow, such as ``:`` and ``/``, are replaced by ``_``. In an id of more than 64
+    characters, the characters before the hash at the end are cut.
     """
     clean = re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
     return clean if len(clean) <= MAX_ID else f"{clean[: MAX_ID - 11]}-{clean[-10:]}"
