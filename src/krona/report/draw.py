@@ -39,7 +39,7 @@ def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
 
 
 def draw_scores(rows: Sequence[Scored], label: str, *, width: float = 560) -> str:
-    """Return a chart with a row for each score, with its intervals over seeds and over test sets."""
+    """Return an SVG element with one row per score, including its intervals over seeds and over test rows."""
     with new_figure(width, 30.0 * len(rows) + 54) as figure:
         draw_rows(figure.subplots(), label, rows)
         return to_svg(figure, label)
@@ -63,7 +63,7 @@ def draw_points(axes: Any, chart: Chart) -> None:
 
 
 def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
-    """Draw a row for each score, with its name, its number, and its intervals over seeds and over test sets."""
+    """Draw one row per score, with its name, its number, and its intervals over seeds and test rows."""
     _prepare(axes, grid="x")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{row.name} {row.row.differs}".strip() for row in rows]
@@ -213,8 +213,8 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
 def to_svg(figure: Any, title: str) -> str:
     """Return a matplotlib figure as an SVG element. Equal figures give identical text.
 
-    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The page contains the CSS of the element. The
-    ``title`` is for screen readers.
+    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The element has no CSS of its own: the page's
+    CSS sets its style. The ``title`` is for screen readers.
     """
     from matplotlib.text import Text
 
@@ -223,7 +223,7 @@ def to_svg(figure: Any, title: str) -> str:
     out = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
-        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels that leave no space
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # long labels leave no space
         figure.savefig(out, format="svg", transparent=True)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)

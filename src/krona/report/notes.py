@@ -1,4 +1,4 @@
-"""Build the notes of a report: on its scores, its runs, its studies, and what to do next."""
+"""Build the notes of a report on its scores, runs and studies, and on the next commands."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from krona.runs.suspicious_scores import SIGN
 MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
 TUNED = "recipe=tuned took "
-POWER_NOTE = "The test finds a difference of this size four times out of five, and a smaller one less often"
+POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -61,12 +61,12 @@ def cell_messages(cell: Cell) -> list[str]:
 
 
 def score_messages(table: Table) -> list[str]:
-    """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign."""
+    """Return the messages on a table's scores as sentences. Warnings come first and begin with `SIGN`."""
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
         for column in table.columns:
             if column.kind == "average":
-                continue  # the messages on an average are those on its tasks
+                continue  # an average has the messages of its tasks
             cell = row.cell(column.key)
             for message, text in zip(cell.messages, cell_messages(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
@@ -167,9 +167,9 @@ def describe_provenance(result: Result) -> str:
 
 
 def power_note(table: Table) -> list[Note]:
-    """Return a note on the smallest difference between the two best rows that the test can find on each task.
+    """Return a note on the true difference between the two best rows that the test detects, for each task.
 
-    This difference depends on the predictions and seeds of these rows, and is not the same for other pairs.
+    This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
     """
     found = []
     for column in table.task_columns:
@@ -193,7 +193,7 @@ def best_run(cell: Cell) -> Any:
 
 
 def best_run_notes(table: Table) -> Iterator[list[Note]]:
-    """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
+    """Yield notes on the best run of each row and task: its id, and commands that use or compare this run."""
     for row, column in product(table.rows, table.task_columns):
         cell = row.cell(column.key)
         if (run := best_run(cell)) is None:
@@ -226,7 +226,7 @@ def next_commands(report: Report) -> list[Note]:
 
 
 def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
-    """Describe a search: its trials, its best trial, the importance of each axis, and whether its data differ."""
+    """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]

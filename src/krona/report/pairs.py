@@ -5,11 +5,11 @@ import pandas as pd
 from krona.metrics.power import POWER
 from krona.report.table import Table
 
-MAX_PAIRS = 66  # of 12 rows on one task
+MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
 LEGEND = (
     "Difference: the first row minus the second, with its 95 % interval over {source}. p (Holm): corrected over all "
-    "pairs of the table. Detectable: the true difference that this test finds four times out of five, without the "
-    "correction."
+    "pairs of the table. Detectable: the true difference that this test detects with a probability of 80 %, without "
+    "the correction."
 )
 
 

@@ -89,7 +89,7 @@ def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
 
 
 def render_csv(report: Report, out: Path | None) -> str:
-    """Return the report as CSV. A quote is put before text that a spreadsheet would run as a formula."""
+    """Return the report as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
     frame = to_frame(report)
     for name in frame.columns:
         quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
@@ -135,7 +135,7 @@ def render_html(report: Report, out: Path | None) -> str:
 
 
 def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any) -> str:
-    """Return a template of the folder ``templates``, filled with a report."""
+    """Fill a template of the folder ``templates`` with a report, and return the text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -166,14 +166,14 @@ def _runs(table: Table) -> list[tuple[Row, Any]]:
 
 
 def _provenance(table: Table) -> list[str]:
-    """Return the origin of a table's numbers, and the notes of its runs."""
+    """Return the code, device, backbone and libraries of a table's runs as text, and the notes of these runs."""
     runs = [run for _, run in _runs(table)]
     made = dict.fromkeys(describe_provenance(run.result) for run in runs)
     return [*made, *dict.fromkeys(note for run in runs for note in run.result.notes)]
 
 
 def render_markdown(report: Report, out: Path | None) -> str:
-    """Return the report as Markdown, in the dialect of GitHub."""
+    """Return the report as GitHub-flavoured Markdown."""
     filters = {
         "escape_md": _escape_md,
         "label_md": lambda label: text.tagged_label(label, _escape_md),
@@ -255,7 +255,7 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
-        words += ["The best is chosen by dev scores. Test scores are next to them."] * any(
+        words += ["The best is chosen by dev scores. Test scores are next to the dev scores."] * any(
             column.kind == "beside" for column in table.columns
         )
         words += [table.warning] if table.warning else []
@@ -269,7 +269,7 @@ def escape_latex(value: str) -> str:
 
 
 def render_terminal(report: Report, out: Path | None) -> str:
-    """Return the report as text. Colours are written as ANSI sequences, and a pipe or file gets none.
+    """Return the report as text, with ANSI colours if it is printed to a terminal.
 
     A table that is too wide is split into several tables.
     """
