@@ -39,7 +39,7 @@ def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
 
     Args:
         number: the number of the job, from 0.
-        at_a_time: the number of jobs that run at the same time; None if it is unknown, so the line has no time left.
+        at_a_time: the number of jobs that run at the same time. If it is None, the line has no remaining time.
     """
     line = "  ".join(filter(None, [position(number), _outcome(job)]))
     if job.state == "done" and job.result is not None:
@@ -128,7 +128,7 @@ def _outcome(job: Job) -> str:
 
 def _values(job: Job) -> dict[str, str]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
-    values = {  # a list that begins with a shape is shown as 32x24
+    values = {  # factor shapes such as [[32,24]] are shown as 32x24
         key: as_text(yaml.safe_load(value)) if value.startswith("[[") else value.strip("'\"") for key, _, value in pairs
     }
     if (one := job.result) is not None:

@@ -1,8 +1,8 @@
 """Search for hyper-parameters with Optuna, in one or several processes (`krona tune`).
 
-A trial is a run. Optuna's study chooses the values of the run, gets its dev score after each epoch, and stops (prunes)
-a run whose score is below the median. The claim of the run shows whether the process of an unfinished trial is alive.
-If it is dead, the next process resumes the trial.
+Each trial is a run. An Optuna study chooses the values of the run, receives its dev score after each epoch, and stops
+(prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial is
+alive. If the process has died, the next process resumes the trial.
 """
 
 import shlex
@@ -38,9 +38,9 @@ from krona.training.preflight import require
 from krona.training.run_job import run_job
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
-LR_FACTORS = "optimizer.lr_factors."  # a factor may be searched although the config does not set it
-KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # of an axis in the YAML of a search space
-RANGE = 1e4  # the search in steps ends at this multiple of the value of the config, and at this fraction of it
+LR_FACTORS = "optimizer.lr_factors."  # keys with this prefix can be searched even if the config does not contain them
+KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # allowed keys of an axis in a search space
+RANGE = 1e4  # the limits of a search in steps are the config's value divided and multiplied by this number
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Axis:
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
-    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are omitted.
+    """Read the axes of a search space from a YAML file. Axes whose key is not in the run's config are omitted.
 
     Raises:
-        KronaError: an axis is wrong, or no axis applies to the config.
+        KronaError: an axis is invalid, or no axis applies to the config.
     """
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:
@@ -87,7 +87,7 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
 
 
 def has_factor(axes: Iterable[Axis]) -> bool:
-    """Return whether the values are searched in steps (`krona.sweeps.steps`), instead of by Optuna."""
+    """Return whether the axes are searched in steps (`krona.sweeps.steps`) instead of by Optuna's sampler."""
     return any(axis.steps and not axis.steps.choices for axis in axes)
 
 
@@ -114,7 +114,10 @@ def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> 
 
 
 def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
-    """Return the axes that the user's overrides do not set. An ``also`` that the user sets is removed from its axis."""
+    """Return the axes whose key is not set by the user's overrides.
+
+    If the overrides set the key of an axis's ``also``, this ``also`` is removed.
+    """
     free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
     return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
 
@@ -143,8 +146,8 @@ def tune(
 ) -> str:
     """Create or resume a study, run trials until it has ``trials`` trials, and return the name of the study.
 
-    The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored, unless ``typed``
-    sets ``score_test=true``, so that the best trial need not be trained again.
+    The study maximises the dev score of the best epoch (the mean of all metrics). Test is scored only if ``typed`` sets
+    ``score_test=true``. The best trial then need not be trained again.
 
     Args:
         typed: the user's overrides.
@@ -259,7 +262,7 @@ def run_trial(search: Search, trial: Any) -> None:
     def report(learner: Any) -> None:
         nonlocal pruned
         trial.report(learner.best["choice"], step=len(learner.dev_curve))
-        is_finished = learner.global_step >= learner.steps.total  # only the scores of test are missing
+        is_finished = learner.global_step >= learner.steps.total  # only the test scores are missing
         if not is_finished and trial.should_prune():
             pruned = True
             raise Interrupted
@@ -278,7 +281,7 @@ def run_trial(search: Search, trial: Any) -> None:
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, search.console)
     except Interrupted as stop:
-        if not pruned or stop.args:  # a signal, which has its number: the next command resumes the trial
+        if not pruned or stop.args:  # a signal stopped the trial, which the next command resumes
             raise
         search.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         say(search.console, f"trial {trial.number}: pruned")
@@ -318,7 +321,11 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def compose_run(overrides: Sequence[str]) -> Composed:
-    """Compose the config of one run. Raise `KronaError` for wrong overrides."""
+    """Compose the config of one run.
+
+    Raises:
+        KronaError: an override is invalid.
+    """
     with translate_errors(), hydra_session():
         return compose_job(_normalize(overrides))
 
@@ -328,7 +335,7 @@ def _normalize(typed: Sequence[str]) -> list[str]:
 
 
 def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
-    """Return the name of each run's study: the default name and the variant.
+    """Return the name of each run's study: the default name, followed by the name of the run's variant.
 
     Raises:
         KronaError: two names are equal.
@@ -348,13 +355,13 @@ def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
 def tune_here(
     overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
 ) -> None:
-    """Search with several processes that share a study. Print the best trial and the command that trains with it.
+    """Search with ``workers`` processes, and print the best trial and the command that trains with its values.
 
-    A search space or study that is None is the default.
+    If ``space`` or ``study`` is None, use the default search space or study name.
     """
     quiet_libraries()
     if study is not None:
-        study_path(OUTPUTS, study)  # raises KronaError for a wrong name
+        study_path(OUTPUTS, study)  # raises KronaError for an invalid name
     console, number = Console(soft_wrap=True), worker_number()
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
     if workers > 1:

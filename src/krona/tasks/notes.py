@@ -35,7 +35,7 @@ SUSPICIOUS = {  # kind of suspicious text → (message, advice)
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return the row count and the benchmark's row count by official part, for a GLUE or SuperGLUE task."""
+    """Return the number of rows and the benchmark's number of rows by official part of a GLUE or SuperGLUE task."""
     official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
     return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 

@@ -24,7 +24,7 @@ from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # benchmark → the kind of data source that reads its files
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
+SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → part
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -123,7 +123,7 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return the files of a user's own task by part, or the split folders of a saved `DatasetDict`.
 
-    Relative paths start at ``path`` (the setting data.path) or, if it is None, at the working directory.
+    Relative paths are relative to ``path`` (the setting data.path) or, if ``path`` is None, to the working directory.
     """
     folder, named = expand(path) if path else Path(), task.files or {}
     files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
@@ -135,7 +135,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return a task's files in the download of GLUE or SuperGLUE by official part.
 
-    They are in ``path`` or in its subfolder, such as RTE.
+    The files are in ``path`` or in the task's subfolder of ``path``, such as RTE.
 
     Raises:
         KronaError: a file is missing.
@@ -166,8 +166,9 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
 def data_fingerprint(task: Task, data: Data) -> str:
     """Return the fingerprint of the data that a run would read. It is part of the run id.
 
-    It is `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
-    or unreadable file it is `<source>:absent`, and the run itself reports the error.
+    The fingerprint has the form `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or
+    `hub:<name>/<config>@<revision>`. If a file is missing or unreadable, the fingerprint is `<source>:absent`, and the
+    run itself reports the error.
     """
     try:
         if task.kind == "own":
@@ -201,5 +202,5 @@ def _hash_files(task: Task, files: dict[str, Path]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # a change of the size or the time is another key
+def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # size and time are part of the cache key
     return sha256(file)

@@ -38,7 +38,7 @@ class Tokenised:
     """A tokenised split."""
 
     rows: "datasets.Dataset"  # memory-mapped, with the lists of numbers `input_ids` and `labels` for each row
-    truncated: int  # source texts that were truncated to the maximum length
+    truncated: int  # number of source texts that were truncated to the maximum length
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +49,8 @@ def tokenise(
 ) -> Tokenised:
     """Return the token ids of a split. Read them from the cache file, or compute them.
 
-    Source texts have at most ``max_source_length`` tokens, including the end of sequence. Targets are never truncated.
+    Source texts are truncated to ``max_source_length`` tokens, including the end-of-sequence token. Targets are never
+    truncated.
 
     Raises:
         KronaError: the cache file cannot be written or read.
@@ -63,7 +64,7 @@ def tokenise(
     labels = {text: encoding.label(text) for text in sorted(set(split.targets))}
 
     def encode(rows: Sequence[int]) -> dict[str, list[Any]]:
-        found = encoding.sources(split, rows, longest=None)  # not cut yet, so that long texts can be counted
+        found = encoding.sources(split, rows, longest=None)  # not truncated yet, so that long texts can be counted
         long = [len(ids) > max_source_length for ids in found["input_ids"]]
         if any(long):
             found = encoding.sources(split, rows, longest=max_source_length)
