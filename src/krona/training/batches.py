@@ -68,7 +68,7 @@ class TrainingBatches(Sampler[list[int]]):
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # not the seed of the rows' order
+        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # another seed than for the rows
 
 
 class ShortToLong(Sampler[list[int]]):
@@ -97,7 +97,7 @@ class ShortToLong(Sampler[list[int]]):
 def mix_seeds(seed: int, number: int) -> int:
     """Combine a seed and a number into a new seed. Neighbouring numbers give very different seeds.
 
-    The method is multiplicative hashing with the 64-bit golden ratio.
+    The function uses multiplicative hashing with the 64-bit golden ratio.
     """
     return (seed * 0x9E3779B97F4A7C15 + (number + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 

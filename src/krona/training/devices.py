@@ -1,7 +1,7 @@
 """Train on several devices (``trainer.devices``): one process per device, started by torchrun or srun.
 
-Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by their number and
-divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
+Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by the number of
+processes and divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
 """
 
 import os
@@ -85,9 +85,9 @@ def require_one_launch() -> None:
 
 
 def environment() -> Any:
-    """Return Lightning's plugin for the program that started this process.
+    """Return Lightning's environment plugin for the program that started this process (torchrun, srun or another).
 
-    Without it, Lightning detects SLURM by itself and requeues the job at SIGUSR1.
+    Without this plugin, Lightning itself would detect SLURM and requeue the job at SIGUSR1.
     """
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment

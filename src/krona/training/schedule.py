@@ -1,4 +1,4 @@
-"""Compute the number of training and warm-up steps, and build the groups and the schedule of the learning rate."""
+"""Compute the number of training and warm-up steps, and build the learning-rate groups and the schedule."""
 
 import inspect
 import math
@@ -14,7 +14,7 @@ from krona.config.settings import Optimizer, Run, Scheduler
 from krona.config.targets import find
 from krona.messages import KronaError, amount, did_you_mean, shorten
 
-BASE_GROUP = "base"  # the name of the optimizer's group with the weights whose group is not in lr_factors
+BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def build_schedule(
     argument ``T_max`` or ``total_steps``, the argument gets the number of steps after the warm-up.
 
     Raises:
-        KronaError: the schedule cannot be built with these arguments, or gives all groups of the optimizer one rate.
+        KronaError: the schedule cannot be built with these arguments, or ignores the learning rates of the groups.
     """
     target = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
     known = inspect.signature(target).parameters
