@@ -66,7 +66,7 @@ def build_report(
 
     Args:
         outputs: folders with runs. The report lists the files in these folders that cannot be read.
-        table: the number of a table of the paper. The report contains the runs of the table's sweep, ``tableN``.
+        table: the number of one of the paper's tables. The report contains the runs of its sweep, ``tableN``.
         sweep: the name of the sweep whose runs the report contains. With ``table``, this sweep replaces the table's
             own sweep. If neither is given, the report contains all runs.
         format: a key of `krona.report.render.FORMATS`.
@@ -81,7 +81,7 @@ def build_report(
         require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids, baseline=baseline)
     text = render(report, out)
-    text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
+    text = text if format == "terminal" else visible(text)  # escapes control characters
     if out is not None:
         write_text(out, text)
     return text
@@ -190,8 +190,8 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
 class _TableBuilder:
     """A builder for the table of one section.
 
-    The table has about ``most`` cells at most. Intervals over examples and tests use the first ``seeds`` seeds of each
-    cell. None means no limit.
+    The table has at most about ``most`` cells with runs. Intervals over examples and tests use the first ``seeds``
+    seeds of each cell. None means no limit.
     """
 
     layout: Layout
@@ -210,7 +210,7 @@ class _TableBuilder:
             shown |= {f"sample_{task}" for task in layout.tasks}
         tasks = sorted(shown, key=task_order)
         rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # number of settings of each method
+        counts = Counter(row.key for row in rows if row.runs).values()  # number of rows with runs of each method
         if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
             layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
         elif layout.split == "test" and max(counts) > 1:

@@ -2,7 +2,7 @@
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
 never by test scores. `krona.metrics.compare_methods` describes the test. Holm's correction covers all pairs of rows on
-all tasks of a table. The pairs of its averages are corrected separately.
+all tasks of a table. The pairs of averages are corrected separately.
 """
 
 import zlib

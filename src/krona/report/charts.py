@@ -38,7 +38,7 @@ SLOTS = len(MARKS) * len(LIGHT)
 FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
-OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # what a line shows
+OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # meaning of a line
 MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
 MAX_CHOICES = 20  # if an axis of a search has more choices, only some choices get a tick label
 RATE, ROWS = "optimizer.lr", "data.train_rows"
@@ -228,7 +228,7 @@ def short(value: float) -> str:
 
 
 def log_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Return ticks for sorted values of a logarithmic axis. To separate labels, ticks are at least 1/9 axis apart."""
+    """Return ticks for sorted values of a logarithmic axis, at least a ninth of the axis apart."""
     positive = [value for value in values if value > 0]
     step = (positive[-1] / positive[0]) ** (1 / 9) if positive else 1.0
     kept: list[float] = []
@@ -315,7 +315,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
-    """Return the rows of methods with several numbers of parameters, by the method's label, smallest row first."""
+    """Return the rows of each method with several sizes (numbers of parameters) by its label, smallest size first."""
     found: dict[str, list[Scored]] = {}
     for row in sorted(spent, key=lambda row: spent[row]):
         found.setdefault(row.row.label, []).append(row)
@@ -401,7 +401,7 @@ class Curves:
         return f"{task_label(self.task)} {self.split} by {NAMES[self.setting]}: {self.heading}"
 
     def explain_bars(self) -> str:
-        """Return a sentence that explains the bars of the points. It is empty if there are no bars."""
+        """Return a sentence that explains the error bars of the points, or an empty text if there are no bars."""
         bars = any(point.interval for points in self.lines.values() for point in points)
         return f"Bars: over seeds ({SEEDS})." if bars else ""
 
@@ -409,7 +409,7 @@ class Curves:
 def find_curves(runs: pd.DataFrame) -> list[Curves]:
     """Return the curves over learning rates and over training rows.
 
-    A method has a curve if its finished runs, with otherwise equal settings, have at least `MIN_VALUES` values.
+    A method has a curve if finished runs with otherwise equal settings have at least `MIN_VALUES` different values.
     """
     found = []
     places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])
@@ -456,11 +456,11 @@ def _setting_value(run: object, setting: str) -> float | None:
 
 
 def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
-    """Return a tuple for each k: k, the expected best dev score of k random trials, and the best trial's expected test.
+    """Return, for each k, a tuple of k and the expected dev and test scores of the best of k random trials.
 
-    Each point of the curve is one trial. The test score is None if one of the trials has no test score. By Eq. 8 of
-    Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th trial with
-    probability (i/n)^k - ((i-1)/n)^k.
+    Each point of the curve is one trial. The best trial is the trial with the highest dev score. The test score is None
+    if one of the trials has no test score. By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their
+    scores, the best of k trials is the i-th trial with probability (i/n)^k - ((i-1)/n)^k.
     """
     ranked = sorted(points, key=lambda point: point.score)
     n = len(ranked)
@@ -511,7 +511,7 @@ def _line_chart(title: str, axis: Axis, label: str, lines: Mapping[str, list[Poi
 
 
 def study_charts(study: Study) -> list[Chart]:
-    """Return charts of the dev score by trial and along each axis of a search with at least two scored trials."""
+    """Return charts of a search: the dev score by trial, and along each axis. A chart needs two scored trials."""
     trials = [one for one in study.trials if one.value is not None and one.state in ("finished", "pruned")]
     if len(trials) < 2:
         return []

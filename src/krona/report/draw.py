@@ -169,7 +169,7 @@ def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
 
 
 def _draw_names(axes: Any, series: Sequence[Series]) -> None:
-    """Write the name of each line to the right of its end. Move a name up if it would overlap with another."""
+    """Write the name of each line to the right of its end. Move a name up if it would overlap another name."""
     low, high = axes.get_ylim()
     step = NAME_HEIGHT * (high - low)
     last = low - step
@@ -181,7 +181,7 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
     """Write labels next to their points, towards the middle of the chart.
 
-    Omit a label that would overlap with another.
+    Omit a label that would overlap another label.
     """
     low, high = axes.get_ylim()
     last = high + (high - low)
@@ -194,7 +194,7 @@ def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
 
 
 def tooltip(text: str) -> str:
-    """Return a value for the ``gid`` of a matplotlib artist. `to_svg` gives the artist a tooltip with the text."""
+    """Encode a tooltip as the ``gid`` of a matplotlib artist, which `to_svg` decodes."""
     return TIP + visible(text).replace("\n", " ")
 
 

@@ -52,7 +52,7 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
 
 
 def cell_messages(cell: Cell) -> list[str]:
-    """Return the messages on a score as sentences. A message on only some of the seeds lists these seeds."""
+    """Return the messages on a score as sentences. If a message applies only to some seeds, it lists these seeds."""
     found = []
     for message, seeds in cell.messages.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
@@ -167,7 +167,7 @@ def describe_provenance(result: Result) -> str:
 
 
 def power_note(table: Table) -> list[Note]:
-    """Return a note on the true difference between the two best rows that the test detects, for each task.
+    """Return a note with the smallest true difference between each task's two best rows that the test can detect.
 
     This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
     """

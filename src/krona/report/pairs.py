@@ -16,7 +16,8 @@ LEGEND = (
 def list_pairs(table: Table) -> pd.DataFrame | None:
     """Return a table with one row for each tested pair of a task, the smallest p-value first.
 
-    Return None if no pair was tested, or more than `MAX_PAIRS`. The attribute ``attrs["legend"]`` explains the columns.
+    Return None if no pairs or more than `MAX_PAIRS` pairs were tested. The attribute ``attrs["legend"]`` explains the
+    columns.
     """
     tasks = {column.key: column.label for column in table.task_columns}
     found = {place: one for place, one in table.differences.items() if place[2] in tasks}

@@ -22,7 +22,7 @@ from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
-MAX_CHARTED = 12  # with more score columns in all tables, only the first column of each of 12 tables has charts
+MAX_CHARTED = 12  # with more score columns in total, only the first column of the first 12 tables has charts
 MAX_KEYS = 14  # longer legends are folded
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
@@ -89,7 +89,7 @@ def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
 
 
 def render_csv(report: Report, out: Path | None) -> str:
-    """Return the report as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """Return the report as CSV. Text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     frame = to_frame(report)
     for name in frame.columns:
         quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
@@ -190,7 +190,7 @@ def _escape_md(value: str) -> str:
 
 
 def _note_md(note: Note) -> str:
-    """Return a note's sentence with its command as code, because GitHub would change quotes and dashes in text."""
+    """Return a note as Markdown, with its command as code, because GitHub would change quotes and dashes in text."""
     sentence = text.tagged_sentence(note.text, _escape_md)
     if not note.command:
         return sentence

@@ -46,7 +46,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     The table has the columns of `krona.results` that `COLUMNS` lists, and these columns:
 
     - ``result`` and ``path``: the summary of the run, and its result.json,
-    - ``section``: runs of different sections are never compared,
+    - ``section``: the run's section; runs of different sections are never compared,
     - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
     - ``done``: whether the run has finished; unfinished runs have no scores,
     - ``run``: the whole row as a named tuple, which is faster to read than the row of a table.

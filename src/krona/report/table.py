@@ -176,7 +176,7 @@ class Table:
         return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
 
     def cell(self, row: str, column: str) -> Cell:
-        """Return the cell with these keys of a row and a column."""
+        """Return the cell in the row and the column with these keys."""
         return next(one for one in self.rows if one.key == row).cells[column]
 
 

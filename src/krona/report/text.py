@@ -77,7 +77,8 @@ def cell_details(cell: Cell) -> list[str]:
     """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
     seeds = ""
     if cell.by_seed and cell.runs is not None and (cell.test_interval or cell.seed_interval):
-        seeds = amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")  # average: the smallest number
+        # The tasks of an average may have different numbers of seeds. The smallest number is shown.
+        seeds = amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds(cell), seeds, examples) if line]
 
@@ -169,7 +170,10 @@ def _leader_name(row: Row, column: Column) -> str:
 
 
 def _leader(table: Table, column: Column) -> Row | None:
-    """Return the best row if its score has no warning and all other compared rows, at least one, are worse."""
+    """Return the row that is significantly better than all other compared rows, or None.
+
+    The score of this row must not have a warning.
+    """
     cells = [row.cell(column.key) for row in table.rows]
     best = [row for row in table.rows if row.cell(column.key).best]
     worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]

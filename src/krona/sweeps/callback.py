@@ -45,7 +45,7 @@ class SweepSummary(Callback):
             self.runs = plan.plan_jobs(list_jobs(sweeper_params(config), overrides), outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
-            if ids and not ids < earlier:  # otherwise the command repeats some runs of the sweep
+            if ids and not ids < earlier:  # a proper subset only repeats runs of the sweep
                 sweep.save_command(self.outputs, self.name, overrides)
                 sweep.save_run_ids(self.outputs, self.name, ids)
         os.environ[output.TOTAL] = str(len(self.runs))
@@ -71,7 +71,7 @@ def _announce(runs: Sequence[RunState]) -> None:
 
 
 def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
-    """Return a note for each job whose run equals that of an earlier job, such as with two equivalent factor shapes."""
+    """Return a note for each job with the same run as an earlier job, for example with equivalent factor shapes."""
     first: dict[str, tuple[str, ...]] = {}
     notes = []
     for run in runs:

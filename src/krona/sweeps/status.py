@@ -22,7 +22,8 @@ BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table omits finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
-GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # keys of runs with similar times
+# Groups of config keys. Runs with equal values of these keys take a similar time, most of all in the first group.
+GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))
 KEYS = ("method", "task", "seed", "state", "run")
 
 

@@ -1,8 +1,8 @@
 """Search in steps: try the neighbours of the best values, and move to a neighbour that scores higher on dev.
 
 The search starts at the values of the config. A step multiplies or divides the learning rate by a factor. If no
-neighbour scores higher, the steps become shorter. The search can use the same number of trials for every method. After
-enough trials, the best rate lies between two other tried rates.
+neighbour scores higher, the steps become shorter. After enough trials, the best rate lies between two other tried
+rates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

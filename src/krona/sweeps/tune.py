@@ -49,7 +49,7 @@ class Axis:
 
     key: str
     values: Any  # Optuna's distribution: a range of numbers, or choices
-    needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
+    needs: str = ""  # the axis is used only if the config has this key; empty: ``key``
     also: str = ""  # an override that is added to the command line with each value
     steps: Steps | None = None  # the steps of a search in steps; None for a range
 
@@ -144,7 +144,7 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> str:
-    """Create or resume a study, run trials until it has ``trials`` trials, and return the name of the study.
+    """Create or resume a study, run trials until the study has ``trials`` trials, and return the study's name.
 
     The study maximises the dev score of the best epoch (the mean of all metrics). Test is scored only if ``typed`` sets
     ``score_test=true``. The best trial then need not be trained again.
@@ -155,7 +155,7 @@ def tune(
         seed: the seed of the search.
 
     Raises:
-        KronaError: the command is wrong, or the study was created with another search space or other settings.
+        KronaError: the command is invalid, or the study was created with another search space or other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
     base = compose_run(["score_test=false", *typed]).config
@@ -169,7 +169,7 @@ def tune(
     search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
     while (trial := next_trial(search, trials)) is not None:
-        with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process was faster
+        with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
             run_trial(search, trial)
     return name
 
@@ -223,7 +223,7 @@ def _is_below(key: str, parents: Iterable[str]) -> bool:
 
 
 def next_trial(search: Search, trials: int) -> Any:
-    """Return an unfinished trial whose process is dead, or else a new trial, or None if the study is complete."""
+    """Return an unfinished trial whose process has died, otherwise a new trial, or None if the study is complete."""
     optuna = import_optuna()
     known = search.study.get_trials(deepcopy=False)
     for trial in known:
@@ -311,7 +311,7 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of each run that ``train.py -m`` would start with these arguments.
 
     Raises:
-        KronaError: the arguments are wrong, or contain recipe=tuned.
+        KronaError: the arguments are invalid, or contain recipe=tuned.
     """
     ready = _normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
@@ -375,7 +375,8 @@ def tune_here(
         raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
     with exit_on_interrupt(announce=number is None):
         seed += 1000 * (number or 0)  # each worker draws other values
-        for run, name in zip(runs, names, strict=True):  # after the workers, only trials of killed workers are resumed
+        # If workers have run, these calls only resume the trials of killed workers.
+        for run, name in zip(runs, names, strict=True):
             tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
     if number is not None:
         return  # the process that started the workers prints the result

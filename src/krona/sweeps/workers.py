@@ -20,7 +20,7 @@ from krona.runs.sweep import default_sweep_name
 from krona.training.machine import cpu_count
 
 WORKER = "KRONA_WORKER"  # environment variable with the number of this worker, such as 1/4
-GRACE_S = 5.0  # seconds that workers have to end if they received Ctrl-C themselves
+GRACE_S = 5.0  # seconds that workers get to end after they have received Ctrl-C themselves
 
 
 def worker_number() -> int | None:

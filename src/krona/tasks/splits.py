@@ -153,7 +153,7 @@ def permutation(rows: int, seed: int) -> list[int]:
 
 
 def _permute(part: Split, seed: int) -> list[int]:
-    """Return the indices of the rows in random order. The rows of a group follow one another."""
+    """Return the indices of the rows in random order. The rows of a group are consecutive."""
     order, groups = permutation(len(part), seed), part.groups
     if groups is None:
         return order
@@ -199,7 +199,7 @@ def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Spli
 
 
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
-    """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible."""
+    """Return ``rows`` rows of train as a split. If possible, each label has the same number of rows."""
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)

@@ -37,7 +37,7 @@ class Encoding(Protocol):
 class Tokenised:
     """A tokenised split."""
 
-    rows: "datasets.Dataset"  # memory-mapped, with the lists of numbers `input_ids` and `labels` for each row
+    rows: "datasets.Dataset"  # memory-mapped; each row has the lists of numbers `input_ids` and `labels`
     truncated: int  # number of source texts that were truncated to the maximum length
 
     def __len__(self) -> int:
@@ -58,7 +58,8 @@ def tokenise(
     from datasets import Dataset, Features, List, Value
 
     texts = replace(split, sources=encoding.texts(split))  # an encoder reads the columns, not the source text
-    columns = [*encoding.sources(split, [0], longest=None)]  # BERT has token types, but DistilBERT has none
+    # The columns depend on the model. For example, BERT has token types, and DistilBERT does not.
+    columns = [*encoding.sources(split, [0], longest=None)]
     key_parts = [encoding.key, *columns, texts.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     labels = {text: encoding.label(text) for text in sorted(set(split.targets))}

@@ -10,7 +10,7 @@ import numpy as np
 
 from krona.messages import shorten
 
-LARGEST = 1e15  # the targets of a regression must be smaller
+LARGEST = 1e15  # the targets of a regression must have a smaller absolute value
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NO_LABEL = {"-1": " (GLUE's test sets on the Hub have -1 instead of a label)"}
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}

@@ -22,7 +22,7 @@ class TrainingBatches(Sampler[list[int]]):
     shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
 
     All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
-    some ranks get one row fewer, or none of the last rows.
+    some ranks get one row fewer, and may get no row of the last batch.
 
     If ``limit`` is given, an epoch ends after at most this number of rows.
     """
@@ -74,8 +74,8 @@ class TrainingBatches(Sampler[list[int]]):
 class ShortToLong(Sampler[list[int]]):
     """The batch sampler for evaluation. All rows are sorted by length, so that batches need little padding.
 
-    Of N ranks, each takes every N-th batch. Smaller batches are used if they divide the work more evenly, because all
-    ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
+    With N ranks, each rank evaluates every N-th batch. Smaller batches are used if they divide the work more evenly,
+    because all ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
 
     Attributes:
         order: the positions of this rank's rows in the split, in the order in which the rows are evaluated.

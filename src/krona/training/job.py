@@ -54,7 +54,7 @@ class JobSpec:
     """The specification of a job."""
 
     config: Mapping[str, Any]  # composed from the user's own command, so it may name any class
-    stored: Mapping[str, Any] = field(default_factory=dict)  # the config without secrets; if empty, they are masked
+    stored: Mapping[str, Any] = field(default_factory=dict)  # without secrets; if empty, ``config`` with masked secrets
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
@@ -140,7 +140,7 @@ def _find_factors(settings: Run) -> Any:
         return factors  # the shapes fit; the imports below take seconds
     from krona.backbones.insert_method import fitted_factors
 
-    with suppress(KronaError):  # `require` reports it together with other problems
+    with suppress(KronaError):  # `require` reports the error together with other problems
         return fitted_factors(settings)
     return factors
 

@@ -20,7 +20,7 @@ REFRESH_S = 0.5  # minimum time between two updates of the bar, because an updat
 
 
 class Progress(pl.Callback):
-    """The Lightning callback that prints the progress of one run to the console and to ``log``, the open train.log.
+    """The Lightning callback that prints the progress of one run to the console and to ``log`` (train.log).
 
     ``shows_notes`` is true only for the first run of a sweep, because the sweep prints all notes at its end.
     """

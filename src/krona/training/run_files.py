@@ -69,7 +69,7 @@ class RunFiles:
         """
         assert self.claim is not None
         run, write = self.run, self.claim.write
-        write_metrics(run.metrics, result.dev_curve, write)  # a killed run may lack its last epoch
+        write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
         write_predictions(run.predictions, predictions, write)
         if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)

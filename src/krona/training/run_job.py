@@ -215,7 +215,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         try:
-            if not _is_done(spec):  # otherwise a logger is sending its last values
+            if not _is_done(spec):  # if done, only a logger was still sending values
                 _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
