@@ -112,7 +112,7 @@ def collect(
     runs = select_where(runs, filters)
     if baseline is not None and baseline not in {*runs.method}:
         raise KronaError(
-            f"--baseline {baseline}: the report has no run of it: {did_you_mean(baseline, {*runs.method})}"
+            f"--baseline {baseline}: the report has no run of this method: {did_you_mean(baseline, {*runs.method})}"
         )
     studies, unread = _read_studies(folders, runs)
     pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
@@ -412,7 +412,7 @@ def paper_table(layout: Layout) -> Table | None:
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             label, mean = layout.label(row), paper.rows[row]["avg"]
-            notes.append(f"The paper prints the average {mean:.2f} for {label}, but its scores give {value}.")
+            notes.append(f"The paper prints the average {mean:.2f} for {label}, but the printed scores give {value}.")
     if {"avg", *TASKS} <= set(paper.columns):
         which = "other" if notes else "paper's"
         notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")

@@ -16,7 +16,7 @@ def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:
     """
     folder = RunFolder(path)
     if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
-        return [("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.", "")]
+        return [("This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them.", "")]
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
         ("Predict with its weights:", f"krona predict {name} --input FILE"),

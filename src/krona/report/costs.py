@@ -207,7 +207,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             continue
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
+            problems.append(f"{path} is not a benchmark result ({reason}). Run bench.py again.")
     return [_benchmark_table(layout, found)] if found else [], problems
 
 

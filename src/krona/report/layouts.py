@@ -102,8 +102,8 @@ _BY_METHOD: dict[str, Any] = {"axis": "Method", "row": lambda result: result.met
 _TABLES: dict[str, dict[str, Any]] = {
     "1": {
         **_BY_METHOD, "title": "Table 1: the methods on GLUE", "extras": ("params",),
-        "notes": ("Params are the trainable parameters in % of the backbone. The paper's number for KronA^B and"
-                  " KronA^B_res depends on whether they have one or two biases.",),
+        "notes": ("Params are the trainable parameters in % of the backbone. For KronA^B and KronA^B_res, the paper's"
+                  " number depends on the number of biases (one or two).",),
     },
     "2": {
         **_BY_METHOD, "title": "Table 2: inference latency and training time", "quantity": "cost",

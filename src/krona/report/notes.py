@@ -88,7 +88,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     if sizes == [1]:
         notes.append("Each cell has one seed, so the tests are about these runs and not about the methods.")
     elif len(sizes) > 1:
-        single = " Those with one seed are not tested against those with several." if sizes[0] == 1 else ""
+        single = " Cells with one seed are not tested against cells with several." if sizes[0] == 1 else ""
         notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds.{single}")
     means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
     if sizes != [1] and any(not cell.by_seed for cell in means):
@@ -115,7 +115,7 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     notes += _settings_note([run for run in every if run.result.trainable_params != 0] or every)
     fitted = {f"{asked} → {used_shape(run.result)}" for run in variants if (asked := asked_shape(run.result))}
     if shapes and fitted:
-        notes.append(f"Shapes of A, the paper's → those used on this backbone: {', '.join(sorted(fitted))}.")
+        notes.append(f"Shapes of A (in the paper → on this backbone): {', '.join(sorted(fitted))}.")
     tuned = dict.fromkeys(
         f"{method_label(run.method)} on {task_label(run.task)} took {note.removeprefix(TUNED)}."
         for run in runs.run
@@ -220,7 +220,7 @@ def next_commands(report: Report) -> list[Note]:
         best: list[Row] = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
         for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
             if (run := best_run(row.cell(task.key))) is not None:
-                text = f"The best run of {row.name} on {shorten(task.key)} by its dev score"
+                text = f"The run of {row.name} on {shorten(task.key)} with the best dev score"
                 return [Note(f"{text}: {run.run_id}"), *_weights(run)]
     return []
 

@@ -90,7 +90,7 @@ class Section:
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:
-            return "The backbone has random weights, so these numbers can test the code but not compare methods."
+            return "The backbone has random weights. Use these numbers to test the code, not to compare methods."
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing

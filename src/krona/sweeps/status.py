@@ -153,7 +153,7 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     if any(run.state == "failed" for run in bad):
         lines.append(
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
-            "command starts a new run, and the failed run stays."
+            "command starts a new run and keeps the failed run."
         )
     own = [run for run in bad if RunFolder(outputs / run.run_id).is_written_by_krona()]
     if any(run.state == "damaged" for run in own):

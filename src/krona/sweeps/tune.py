@@ -82,7 +82,9 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
         names = ", ".join(axis.key for axis in axes)
         raise KronaError(f"The config of this run has none of the keys of {path}: {names}")
     if has_factor(kept) and (ranges := [axis.key for axis in kept if axis.steps is None]):
-        raise KronaError(f"{path}: {' and '.join(ranges)} must have choices or a factor, as another axis has a factor.")
+        raise KronaError(
+            f"{path}: {' and '.join(ranges)} must have choices or a factor, because another axis has a factor."
+        )
     return kept
 
 
@@ -384,7 +386,7 @@ def tune_here(
         result = read_study(study_path(OUTPUTS, name))
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
         if running:
-            say(console, f"{amount(running, 'trial')} of this study still run in another process")
+            say(console, f"{amount(running, 'trial')} of this study still running in another process")
         count = amount(len(result.trials) - running, "trial")
         say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
     if len(names) == 1:

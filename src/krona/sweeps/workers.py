@@ -103,7 +103,7 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> int:
     planned = plan(overrides, outputs=outputs)
     say(console, f"{amount(len(planned), 'run')} in {amount(workers, 'worker')}")
     if killed := sum(code < 0 for code in run_workers(command, workers)):
-        say(console, f"{amount(killed, 'worker')} killed, perhaps for lack of memory. Resuming the run.")
+        say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
         run_workers(command, workers)
     name = next((run.config["sweep"] for run in planned if run.config), None)
     return close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)

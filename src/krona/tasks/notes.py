@@ -26,7 +26,7 @@ OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on
 }
 SUSPICIOUS = {  # kind of suspicious text → (message, advice)
     "spreadsheet quotes": (
-        'fields with quotes as a spreadsheet writes them ("" inside quotes)',
+        'fields with spreadsheet quotes ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     ),
     MULTI_LINE: ("fields with a line end inside", ". Correct them if a closing quote is missing"),

@@ -137,7 +137,7 @@ def divide(
         raise KronaError(
             f"task {task}: no rows are left for train, because it has {len(train)} rows and "
             f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
-            "data.protocol=validation, with which dev and test are the validation rows. Or write a task file in "
+            "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
     carved, rest = (train.take(order) for order in _cut(train, _permute(train, seed), CARVED))
