@@ -107,7 +107,7 @@ def add_averages(table: Table, tasks: Sequence[str]) -> None:
 
 
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
-    """Return a cell with the mean over tasks. Its test interval is a bootstrap over the test sets of all tasks.
+    """Return a cell with the mean over tasks. The test interval is from a bootstrap over the test sets of all tasks.
 
     If all tasks have the same seeds, the cell also has a score for each seed, which is the mean of this seed's scores.
     Otherwise, the cell has no scores by seed, because an interval over the common seeds would not fit a mean over all

@@ -118,7 +118,7 @@ def dark_style(looks: Iterable[Look] = ()) -> str:
 class Axis:
     """An axis of a chart.
 
-    A ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of all other
+    A ``log`` axis covers at least a factor of 10, and shows the value 0 at an extra position to the left of all other
     values. A ``whole`` axis has ticks at whole numbers.
     """
 
@@ -199,7 +199,7 @@ class Scored:
 
 
 def score_axis(label: str, points: Sequence[Point]) -> Axis:
-    """Return an axis that fits the scores of the points and their intervals. Its ends differ by at least 1.
+    """Return an axis that fits the scores and the intervals of the points. The axis ends differ by at least 1.
 
     The axis excludes a single score far below all others, so that the differences between the others stay visible. An
     interval beyond 100 does not extend the axis.

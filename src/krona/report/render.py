@@ -99,7 +99,7 @@ def render_csv(report: Report, out: Path | None) -> str:
 
 
 def render_html(report: Report, out: Path | None) -> str:
-    """Return the HTML page. Its links to result.json files are relative to the folder of the file ``out``."""
+    """Return the HTML page. The links to result.json files are relative to the folder of the file ``out``."""
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
@@ -200,7 +200,7 @@ def _note_md(note: Note) -> str:
 
 
 def render_latex(report: Report, out: Path | None) -> str:
-    """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
+    """Return the tables as LaTeX. The LaTeX code needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
     lines = [f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}."]
     lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
     tables = [_latex_table(table) for table in report.tables]
@@ -269,7 +269,7 @@ def escape_latex(value: str) -> str:
 
 
 def render_terminal(report: Report, out: Path | None) -> str:
-    """Return the report as text, with ANSI colours if it is printed to a terminal.
+    """Return the report as text. If the report is printed to a terminal, the text has ANSI colours.
 
     A table that is too wide is split into several tables.
     """

@@ -62,7 +62,7 @@ def _backbone_departures(result: Result) -> Iterator[str]:
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
-    The last three fields describe a single run or, after `merge_sections`, several runs. They are not compared.
+    The last three fields describe a single run or, after `merge_sections`, several runs. A comparison ignores them.
     """
 
     kind: str  # a key of `KINDS`

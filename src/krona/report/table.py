@@ -19,7 +19,7 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a table. Its value is usually a mean over runs. If it has no value, ``missing`` contains the reason."""
+    """A cell of a table. The value is usually a mean over runs. Without a value, ``missing`` contains the reason."""
 
     value: float | None = None
     runs: pd.DataFrame | None = None  # the finished runs; without a value, the unfinished runs
@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def warned(self) -> bool:
-        """True if one of the messages is a warning, which means that the score may be meaningless."""
+        """True if one of the messages is a warning. The score may then be meaningless."""
         return any(message.warns for message in self.messages)
 
     @property
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def of_methods(self) -> bool:
-        """True if a test of this score applies to the method. With one seed, it applies only to the trained model."""
+        """True if a test of this score is about the method. With one seed, a test is only about the trained model."""
         return self.sample is not None and self.sample.runs > 1
 
     @property

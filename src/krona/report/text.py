@@ -20,7 +20,7 @@ COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  #
 def number(value: float, digits: int = 2) -> str:
     """Format a number with the typographic minus.
 
-    ``digits`` is the number of decimals. If it is negative, it is a number of significant digits (-3 gives 0.0627).
+    ``digits`` is the number of decimals or, if negative, the number of significant digits (-3 gives 0.0627).
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
@@ -94,7 +94,7 @@ def format_seeds(cell: Cell) -> str:
 
 
 def difference(cell: Cell) -> str:
-    """Return the difference from the paper, such as ``Δ+0.31``. It is empty if the numbers are not comparable."""
+    """Return the difference from the paper, such as ``Δ+0.31``, or "" if the numbers are not comparable."""
     if (gap := cell.difference) is None:
         return ""
     shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
@@ -102,7 +102,7 @@ def difference(cell: Cell) -> str:
 
 
 def paper_lines(cell: Cell) -> list[str]:
-    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``. Without a number, return []."""
+    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``, or [] without such a number."""
     if cell.paper is None:
         return []
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
@@ -181,7 +181,7 @@ def _leader(table: Table, column: Column) -> Row | None:
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    """Return a sentence on a column of scores. It names the leading row, or the reason why no row leads."""
+    """Return a sentence that names the leading row of a column of scores, or the reason why no row leads."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
     named = [row for row in table.rows if row.cell(column.key).best]

@@ -83,7 +83,11 @@ def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
 
 
 def _require_replaceable(file: Path) -> None:
-    """Raise `KronaError` if the multirun would replace and then remove a file of the user."""
+    """Check that the multirun does not replace and then remove a file of the user.
+
+    Raises:
+        KronaError: the file exists, and Hydra did not write it.
+    """
     if os.path.lexists(file) and f"{__name__}." not in file.read_text(encoding="utf-8", errors="replace"):
         raise KronaError(
             f"{file} exists, and Hydra would replace it. Rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."

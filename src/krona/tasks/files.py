@@ -192,7 +192,11 @@ def require_file(path: Path) -> int:
 
 
 def require_saved(path: Path) -> None:
-    """Raise `KronaError` unless `Dataset.save_to_disk` wrote the folder."""
+    """Check that `Dataset.save_to_disk` wrote a folder.
+
+    Raises:
+        KronaError: the folder contains several splits, or `save_to_disk` did not write it.
+    """
     if (path / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
         raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")

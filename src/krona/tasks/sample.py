@@ -1,7 +1,8 @@
 """Find and write the files of the sample tasks: ten small tasks that are part of the package.
 
-The tasks have the columns and the file layout of GLUE or SuperGLUE, but their rows are generated. Their scores are
-therefore not scores on GLUE or SuperGLUE. The script `scripts/nano/sample_tasks.py` generates the files.
+The tasks have the columns and the file layout of GLUE or SuperGLUE, but generated rows. Scores on sample tasks are
+therefore not comparable with scores on GLUE or SuperGLUE. The script `scripts/nano/sample_tasks.py` generates the
+files.
 """
 
 import gzip

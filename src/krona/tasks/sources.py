@@ -28,10 +28,13 @@ SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "t
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """Raise `KronaError` unless the data source contains the task.
+    """Check that the data source contains the task.
 
     Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`, and
-    SuperGLUE tasks `data=hub` or `data=jsonl`.
+    SuperGLUE tasks need `data=hub` or `data=jsonl`.
+
+    Raises:
+        KronaError: the data source does not contain the task.
     """
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
@@ -47,7 +50,11 @@ def check_kind(task: Task, kind: str) -> None:
 
 
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
-    """Raise `KronaError` unless the data source contains the task and all local files exist. The Hub is not used."""
+    """Check that the data source contains the task, and that all local files exist. The Hub is not used.
+
+    Raises:
+        KronaError: the data source does not contain the task, a file is missing, or data.path is not used.
+    """
     check_kind(task, kind)
     if task.kind != "own" and kind not in FORMATS.values() and path is not None:
         files = FORMATS.get(task.kind, "tsv")
@@ -65,7 +72,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 
 
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
-    """Return the rows of a task's data source by official part. The arguments and errors are those of `load`."""
+    """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind in BENCHMARKS and data.kind == "hub":
@@ -88,8 +95,10 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
 class InputRows(DataFile):
     """The rows for which a model predicts labels, from a file or from standard input (``-``).
 
-    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column. It raises `KronaError` for a
-    bad row.
+    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column.
+
+    Raises:
+        KronaError: (while iterating) a row is bad.
     """
 
     def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
@@ -108,8 +117,8 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
     """Return the columns to read from a file.
 
     Args:
-        official: whether the file is part of the benchmark's download. Otherwise both the column names of this project
-            and those of the download are accepted, and files without a header line are recognised.
+        official: whether the file is part of the benchmark's download. If false, krona's column names and the column
+            names of the download are both accepted, and files without a header line are recognised.
     """
     layout = _layout(task) if official else task.layout
     own = {} if layout is None else layout.columns
@@ -164,7 +173,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def data_fingerprint(task: Task, data: Data) -> str:
-    """Return the fingerprint of the data that a run would read. It is part of the run id.
+    """Return the fingerprint of the data that a run would read. The run id contains this fingerprint.
 
     The fingerprint has the form `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or
     `hub:<name>/<config>@<revision>`. If a file is missing or unreadable, the fingerprint is `<source>:absent`, and the

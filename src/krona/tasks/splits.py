@@ -107,8 +107,9 @@ def divide(
         parts: the rows by official part.
         split: the rule:
 
-            - ``halve_validation``: validation is permuted. Its first half (rounded down) is dev, and the rest is test.
-            - ``carve_train``: train is permuted. Its first 1,000 rows are dev, and validation is test. Under the
+            - ``halve_validation``: dev is the first half of the permuted validation rows (rounded down), and test is
+              the rest.
+            - ``carve_train``: dev is the first 1,000 rows of the permuted train, and test is validation. Under the
               protocol appendix_d1, these rows are test, and validation is dev.
             - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.

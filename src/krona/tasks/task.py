@@ -1,6 +1,6 @@
 """Define a task, which turns a row of a data file into two strings: the source text and the target text.
 
-A YAML file in `conf/task/` defines a task. Its keys are the fields of the class `Task`, such as the text columns.
+A YAML file in `conf/task/` defines a task. The keys of the file are the fields of the class `Task`.
 """
 
 import re
@@ -79,7 +79,7 @@ class Layout(BaseModel):
 
 
 class Task(BaseModel):
-    """A task. Its fields are the keys of a YAML file in `conf/task/`."""
+    """A task. The fields are the keys of a YAML file in `conf/task/`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -120,7 +120,7 @@ class Task(BaseModel):
     prefix: StrictBool | None = None
     """Whether the source text starts with the task's name. If the value is null, the method decides."""
     sample: str | None = None
-    """The name of the sample task in the package, such as rte. It is null for all other tasks."""
+    """The name of the sample task in the package, such as rte; null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
     """A map from train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
@@ -250,7 +250,7 @@ class Task(BaseModel):
 
     @cached_property
     def _format(self) -> str:
-        """The template with `%s` in place of each column. It is computed only once, to save time."""
+        """The template with `%s` in place of each column, which is computed only once to save time."""
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:

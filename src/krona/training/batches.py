@@ -19,7 +19,7 @@ class TrainingBatches(Sampler[list[int]]):
 
     If ``lengths`` is given, each batch contains rows of similar length. The shuffled rows are divided into windows of
     `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
-    shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
+    shuffled. In the paper, by contrast, batches do not depend on the lengths of the rows.
 
     All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
     some ranks get one row fewer, and may get no row of the last batch.

@@ -75,7 +75,11 @@ def my_rank() -> int:
 
 
 def require_one_launch() -> None:
-    """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
+    """Check that torchrun or srun did not start a multirun (``-m``) as several processes.
+
+    Raises:
+        KronaError: this process is one of several processes of a multirun.
+    """
     if num_processes() > 1:
         raise KronaError(
             f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "

@@ -158,10 +158,13 @@ def score_predictions(
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:
-    """Raise `KronaError` if a trained weight is not finite.
+    """Check that all trained weights are finite.
 
-    The learner only checks the loss of each step, which is computed before the update. It therefore cannot detect an
-    invalid last update.
+    The learner only checks the loss of each step, which is computed before the update. An invalid last update therefore
+    has to be detected here.
+
+    Raises:
+        KronaError: a trained weight is not finite.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):

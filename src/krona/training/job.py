@@ -62,7 +62,7 @@ class JobSpec:
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
-    # Called with the LightningModule after each epoch, once its checkpoint is saved. It may raise `Interrupted`.
+    # Called with the LightningModule after each epoch, once the checkpoint is saved. May raise `Interrupted`.
     after_epoch: Callable[[Any], None] | None = None
 
     @cached_property

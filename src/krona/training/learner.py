@@ -1,4 +1,4 @@
-"""The LightningModule of a run. It computes the loss, updates the weights, and keeps the weights of the best epoch."""
+"""Define the LightningModule that trains a run's model and keeps the weights of the best epoch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, opti
 class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
-    The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
-    over processes. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
+    The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
+    the batch over processes. The split does not change the gradient. The loss of a part is the sum over its labels,
     divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
     With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the gradients.
 

@@ -50,9 +50,9 @@ def run(
 
     Args:
         initial: the weights of ``settings.init_from``.
-        progress, tracking: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
-            once the checkpoint and ``result`` are written.
-        after_epoch: a function that is called after these methods. It may raise `Interrupted` to stop the run.
+        progress, tracking: callbacks of Lightning's trainer. After each epoch, once the checkpoint and ``result`` are
+            written, `run` also calls the ``epoch`` methods of these callbacks.
+        after_epoch: a function that is called after these methods, and may raise `Interrupted` to stop the run.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()

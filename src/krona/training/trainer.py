@@ -112,7 +112,7 @@ def build_trainer(
 
 
 def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train until the last step or an early stop. If a checkpoint is given, training resumes from it.
+    """Train until the last step or an early stop. If ``checkpoint`` is not None, resume from this file.
 
     If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
     """
