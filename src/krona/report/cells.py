@@ -1,4 +1,4 @@
-"""Compute score cells (means, intervals and averages), and mark the best cell of each column and its ties.
+"""Compute score cells (means, intervals and averages). Mark each column's best cell and the cells that tie with it.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
 never by test scores. `krona.metrics.compare_methods` describes the test. Holm's correction covers all pairs of rows on
@@ -97,7 +97,7 @@ def mark_columns(table: Table, tasks: Sequence[str]) -> None:
 
 
 def add_averages(table: Table, tasks: Sequence[str]) -> None:
-    """Add the average of each row that has scores on all tasks. Mark the row with the best average and its ties."""
+    """Add the average of each row that has scores on all tasks. Mark the best row and the rows that tie with it."""
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)

@@ -138,7 +138,7 @@ class Point:
     ends: Interval | None = None  # an interval around y
     text: str = ""  # the tooltip
     label: str = ""  # a text next to the point
-    hollow: bool = False  # draw the mark without filling
+    hollow: bool = False  # draw only the outline of the mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ class Scored:
         return self.cell.seed_interval or self.cell.test_interval
 
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
-        """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""
+        """Return a point with the row's score at the position ``x``. ``more`` is added to the tooltip."""
         differs = f" ({self.row.differs})" if self.row.differs else ""
         interval = self.interval
         ends = f" ({format_range(interval)})" if interval else ""

@@ -259,7 +259,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         kinds = changes.verdict.where(~changes.verdict.str.startswith("error"), "error changed")
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts(sort=False).items())
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
-        turn = changes.groupby(kinds).cumcount()  # the same number of each kind, if possible
+        turn = changes.groupby(kinds).cumcount()  # show equally many of each kind, if possible
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
         words = label_words(found.a.config["task"])
         for change in changes[changes.index.isin(shown.index)].itertuples():

@@ -50,7 +50,7 @@ class Ranks:
             dist.broadcast(tensor, src=0)
 
     def gather(self, value: Value) -> list[Value]:
-        """Return the values of all processes, by rank. All processes must call the method in the same order."""
+        """Return the values of all processes in rank order. All processes must call the method in the same order."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist

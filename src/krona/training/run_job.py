@@ -206,7 +206,8 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     forget_signals()
     folder, result = spec.folder, _new_result(spec)
     if spec.run.checkpoint.is_file() and (earlier := spec.run.state(ignore_claim=True).result) is not None:
-        result.dev_curve, result.progress = earlier.dev_curve, earlier.progress  # until the next epoch ends
+        # result.json keeps the recorded progress until the next epoch ends
+        result.dev_curve, result.progress = earlier.dev_curve, earlier.progress
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     try:

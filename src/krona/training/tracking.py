@@ -34,7 +34,7 @@ class Tracking(pl.Callback):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Log the values of the last epoch of the dev curve."""
+        """Log the values of the learner's last recorded epoch."""
         if not self.loggers:
             return
         assert learner.best is not None
