@@ -217,7 +217,7 @@ def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
     assert [row.differs for row in table.rows] == [
         "kron_factors=2x96 (the paper's 2x384)", "kron_factors=16x12 (the paper's 32x24)",
     ]  # fmt: skip
-    assert "Shapes of A, the paper's → those used on this backbone: 2x384 → 2x96, 32x24 → 16x12." in note_texts(table)
+    assert "Shapes of A (in the paper → on this backbone): 2x384 → 2x96, 32x24 → 16x12." in note_texts(table)
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):
@@ -267,7 +267,7 @@ def test_table_2_takes_the_benchmarks_and_names_a_damaged_one(tmp_path):
     assert table.cell("pa", "latency").missing == "not measured"
     for damaged in ('{"rows": [{"nome": 1}]}', '{"rows": [], "machine": {"gpu": "a GPU"}, "settings": [1]}'):
         (tmp_path / "bench" / "training.json").write_text(damaged)
-        assert "training.json is not a result of a benchmark" in collect(tmp_path, table="2").problems[0]
+        assert "training.json is not a benchmark result" in collect(tmp_path, table="2").problems[0]
 
 
 @pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])
@@ -290,4 +290,4 @@ def test_a_method_with_one_seed_is_not_tested_against_one_with_several(tmp_path)
     table = collected(tmp_path, results, table="1").tables[0]
     assert table.cell("lora", "rte").p is None
     assert any(note.startswith("1 cell could not be tested") for note in note_texts(table))
-    assert any("Those with one seed are not tested against those with several." in note for note in note_texts(table))
+    assert any("Cells with one seed are not tested against cells with several." in note for note in note_texts(table))

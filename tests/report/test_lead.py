@@ -51,7 +51,7 @@ def test_the_next_commands_do_not_compare_dev_scores_of_different_tasks(tmp_path
     results = [make_result("lora", task, rows=60, skill=skill) for task, skill in (("rte", 0.6), ("mrpc", 0.9))]
     assert results[0].dev["score"] < results[1].dev["score"]
     report = collected(tmp_path, results)
-    assert next_commands(report)[0].text == f"The best run of LoRA on rte by its dev score: {results[0].run_id}"
+    assert next_commands(report)[0].text == f"The run of LoRA on rte with the best dev score: {results[0].run_id}"
 
 
 def test_without_a_mean_no_row_leads(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_reference_is_the_given_method_or_lora_or_the_first_row(tmp_path: Pa
     assert "Above BitFit" in found
     (table,) = collect(tmp_path, filters=["method=krona,bitfit,lora"], baseline="krona").tables
     assert "Above KronA" in table.over_tasks
-    with pytest.raises(KronaError, match="--baseline lorra: the report has no run of it: did you mean 'lora'"):
+    with pytest.raises(KronaError, match="--baseline lorra: the report has no run of this method: did you mean 'lora'"):
         collect(tmp_path, baseline="lorra")
     others = summary(tmp_path / "others", {"krona": 0.9, "pa": 0.7, "bitfit": 0.5})
     assert [name for name in others if name.startswith("Above")] == ["Above BitFit"]

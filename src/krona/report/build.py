@@ -1,4 +1,4 @@
-"""`krona report`: select the runs, build one table for each section, and render them in a format."""
+"""Build the report of `krona report`: select the runs, build one table per section, and render the tables."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -40,15 +40,15 @@ from krona.runs.suspicious_scores import examine_file
 from krona.safe_files import write_text
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
-CHOSEN = "Methods have several settings. The best is marked by dev scores, and test scores are shown next to them."
+CHOSEN = "Methods have several settings. The best is marked by dev scores. Test scores are next to the dev scores."
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
-# A report of more than MAX_RUNS runs shows only the best rows, because each cell is resampled and compared.
+# Reports of more than MAX_RUNS runs show only the best rows, because resampling and comparing every cell takes long.
 MAX_RUNS = 5_000
 MAX_CELLS = 120  # only the first tables (about this number of cells) get intervals and tests
-MIN_ROWS = 3  # each table has at least this number of rows, if there are as many
-MAX_SEEDS = 3  # intervals over examples and paired tests use at most this number of seeds; means use all seeds
+MIN_ROWS = 3  # minimum number of rows in a table, if that many exist
+MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired tests; means use all seeds
 
 
 def build_report(
@@ -66,13 +66,13 @@ def build_report(
 
     Args:
         outputs: folders with runs. The report lists the files in these folders that cannot be read.
-        table: a table of the paper. The report contains its planned runs, those of the sweep ``tableN``.
-        sweep: the name of a sweep. With ``table``, the table has the runs of this sweep. If neither is given, the
-            report covers all runs.
+        table: the number of one of the paper's tables. The report contains the runs of its sweep, ``tableN``.
+        sweep: the name of the sweep whose runs the report contains. With ``table``, this sweep replaces the table's
+            own sweep. If neither is given, the report contains all runs.
         format: a key of `krona.report.render.FORMATS`.
         filters: conditions ``key=value[,value]`` that the runs must meet.
-        run_ids: the report has only these runs. None means all runs.
-        baseline: the method with which the summary over tasks compares the others. None means LoRA.
+        run_ids: the ids of the runs to include. None means all runs.
+        baseline: the reference method of the summary over tasks. None means LoRA.
     """
     from krona.report.render import find_renderer
 
@@ -81,7 +81,7 @@ def build_report(
         require_out(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids, baseline=baseline)
     text = render(report, out)
-    text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
+    text = text if format == "terminal" else visible(text)  # escapes control characters
     if out is not None:
         write_text(out, text)
     return text
@@ -96,7 +96,7 @@ def collect(
     run_ids: Collection[str] | None = None,
     baseline: str | None = None,
 ) -> Report:
-    """Return the content of a report, without the format. `build_report` describes the arguments."""
+    """Return the content of a report, independent of the output format. The arguments are those of `build_report`."""
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
     folders = [runs_folder(path) for path in ([outputs] if isinstance(outputs, Path) else outputs)]
@@ -112,7 +112,7 @@ def collect(
     runs = select_where(runs, filters)
     if baseline is not None and baseline not in {*runs.method}:
         raise KronaError(
-            f"--baseline {baseline}: the report has no run of it: {did_you_mean(baseline, {*runs.method})}"
+            f"--baseline {baseline}: the report has no run of this method: {did_you_mean(baseline, {*runs.method})}"
         )
     studies, unread = _read_studies(folders, runs)
     pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
@@ -130,12 +130,12 @@ def collect(
     report.counts = describe_states(runs, 0 if filters else len(planned - begun))
     if not any(cell.value is not None for one in tables for row in one.rows for cell in row.cells.values()):
         counts = count_states(unfinished)
-        words = f"No finished run under {', '.join(map(str, folders))} fits into this table."
+        words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
         command = layout.command if table or sweep else f"{layout.command} profile=demo"
         report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
     _add_paper_table(report, layout)
     if table is not None and others:
-        text = f"{amount(others, 'run')} of other commands would also fit into this table. To see all runs:"
+        text = f"{amount(others, 'run')} of other commands would also belong to this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
     return report
 
@@ -148,12 +148,12 @@ def _read_studies(folders: Sequence[Path], runs: pd.DataFrame) -> tuple[list[Stu
 
 
 def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
-    """Return a table for each section, so that no table contains runs on different kinds of data."""
-    if layout.tasks:  # tables of GLUE and of the sample data have the paper's columns; own data have other columns
+    """Return one table per section. Runs on different kinds of data are therefore never in the same table."""
+    if layout.tasks:  # GLUE and sample data are restricted to the paper's tasks; own data can have any task
         own = runs.section.map(lambda section: section.kind == "own")
         runs = runs[own | runs.task.str.removeprefix("sample_").isin(layout.tasks)]
     sections = dict(iter(runs.groupby("section", sort=False)))
-    for section in [one for one in sections if one.whole]:  # runs that have not recorded the size of their data yet
+    for section in [one for one in sections if one.whole]:  # for unfinished runs that have not recorded their data size
         counted, group = replace(section, whole=False), sections[section]
         known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
         if not known and counted in sections:
@@ -172,10 +172,10 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
 
 
 def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str, list[Note]]:
-    """Return the runs of a section that are shown, the split whose scores are shown, and notes on the other runs.
+    """Return the runs of a section to show, the split whose scores to show, and notes on omitted runs.
 
-    If some runs have test scores, omit the others. If no run has test scores, as in a search for learning
-    rates, the split is dev, except in a table of the paper.
+    If some runs have test scores, omit the runs without test scores. If no run has test scores, as in a search for
+    learning rates, the split is dev, except in a table of the paper.
     """
     scored = runs[runs.result.map(lambda result: bool(result.config.get("score_test", True)))]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
@@ -188,7 +188,11 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
 
 @dataclass
 class _TableBuilder:
-    """Build the table of one section. At most ``most`` of its cells have runs, of which ``seeds`` seeds are tested."""
+    """A builder for the table of one section.
+
+    The table has at most about ``most`` cells with runs. Intervals over examples and tests use the first ``seeds``
+    seeds of each cell. None means no limit.
+    """
 
     layout: Layout
     section: Section
@@ -206,7 +210,7 @@ class _TableBuilder:
             shown |= {f"sample_{task}" for task in layout.tasks}
         tasks = sorted(shown, key=task_order)
         rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # number of settings of each method
+        counts = Counter(row.key for row in rows if row.runs).values()  # number of rows with runs of each method
         if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
             layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
         elif layout.split == "test" and max(counts) > 1:
@@ -235,7 +239,7 @@ class _TableBuilder:
         return table
 
     def _fill_scores(self, layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
-        """Fill a table with scores, and return notes."""
+        """Add the score columns and their cells to a table, and return notes on the scores."""
         for row in table.rows:
             for task in tasks:
                 runs = row.runs.get(task)
@@ -262,11 +266,10 @@ class _TableBuilder:
 
 
 def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
-    """Return the rows for a section's runs in table order, and a note for each method and task with variants.
+    """Group a section's runs into rows. Return the rows, without cells, in table order, and notes on variants.
 
-    The rows do not have cells yet. Variants are groups of runs that differ in a setting other than the seed. If a
-    method has several variants on a task, each has its own row, which variants of other tasks with equal settings
-    share.
+    The variants of a method are groups of runs that differ in a setting other than the seed. Each variant has its own
+    row. Variants on different tasks share a row if the settings that distinguish them are equal.
     """
     rows: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
     notes: list[str] = []
@@ -297,7 +300,7 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
 def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the runs of each variant. If any variant has finished runs, omit the variants without finished runs.
 
-    A run that ended before it recorded fingerprints of its data belongs to a variant with the same other settings.
+    A run that ended before it recorded its data fingerprints is added to a variant whose other settings are equal.
     """
     found = dict(iter(runs.groupby("variant", sort=False)))
     if runs.done.all():
@@ -319,7 +322,7 @@ def _by_size(key: str, value: str) -> tuple[str, float, str]:
 
 
 def name_row(layout: Layout, row: Row) -> None:
-    """Set the label of a row, and its differing settings as text. For A, this is the shape that the layers use."""
+    """Set a row's label and the text of its differing settings. The text names the shape of A that the layers use."""
     first = next(iter(row.first.values()), None)
     used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)
     row.label = layout.label(row.key)
@@ -335,8 +338,7 @@ def name_row(layout: Layout, row: Row) -> None:
 def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
     """Return the best ``most`` rows in the order of ``rows``, and notes on omitted rows and tests.
 
-    A row is better if it has scores on more tasks or, for an equal number of tasks, a higher mean score. Rows without
-    runs are kept.
+    Rows are ranked by the number of tasks with scores, and then by the mean score. Rows without runs are kept.
     """
 
     def standing(row: Row) -> tuple[int, float]:
@@ -346,7 +348,7 @@ def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tup
     filled = [row for row in rows if row.runs]
     kept = {*sorted(filled, key=standing, reverse=True)[:most]}
     few = f"only the first {seeds} seeds of a cell are resampled and compared."
-    none = "this table is without intervals and tests. Use --where or --sweep to show them."
+    none = "this table has no intervals and tests. Use --where or --sweep to show them."
     notes = [f"With over {MAX_RUNS:,} runs, {few if seeds else none}"]
     if len(kept) < len(filled):
         notes.insert(0, f"The best {most} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
@@ -364,7 +366,7 @@ def _reason(runs: pd.DataFrame | None, split: str) -> str:
 
 
 def _missing_note(layout: Layout, table: Table) -> list[Note]:
-    """Return a note with the number of cells without runs."""
+    """Return a note that counts the cells without a score, by reason."""
     counts = Counter(row.cell(column.key).missing for row in table.rows for column in table.task_columns)
     states = [f"{counts[state]} {state}" for state in ("no run", "failed", "interrupted") if counts[state]]
     if not states or (layout.paper is None and not counts["failed"] + counts["interrupted"]):
@@ -375,7 +377,7 @@ def _missing_note(layout: Layout, table: Table) -> list[Note]:
 
 
 def _add_paper(row: Row, layout: Layout) -> None:
-    """Add the paper's numbers to the cells of comparable runs. The parameter column shows no difference."""
+    """Add the paper's numbers to the cells of comparable runs. For parameters, the difference is not shown."""
     if layout.paper is None or row.settings:
         return
     for key, cell in row.cells.items():
@@ -410,7 +412,7 @@ def paper_table(layout: Layout) -> Table | None:
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             label, mean = layout.label(row), paper.rows[row]["avg"]
-            notes.append(f"The paper prints the average {mean:.2f} for {label}, but its scores give {value}.")
+            notes.append(f"The paper prints the average {mean:.2f} for {label}, but the printed scores give {value}.")
     if {"avg", *TASKS} <= set(paper.columns):
         which = "other" if notes else "paper's"
         notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")

@@ -1,8 +1,8 @@
-"""Compute the cells of scores: means, intervals and averages. Mark the best of a column and the cells that tie with it.
+"""Compute score cells (means, intervals and averages). Mark each column's best cell and the cells that tie with it.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
 never by test scores. `krona.metrics.compare_methods` describes the test. Holm's correction covers all pairs of rows on
-all tasks of a table. The pairs of its averages are corrected separately.
+all tasks of a table. The pairs of averages are corrected separately.
 """
 
 import zlib
@@ -25,12 +25,12 @@ from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores
 ALPHA = 0.05  # the level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
-LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # of the length of a training
+LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[Path], Examined]
 
 
 def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: int | None = None) -> Cell | None:
-    """Return a cell with the mean score of the finished runs of a row on one task, or None if no run is finished.
+    """Return a cell with the mean score of a row's runs on one task, or None if no run has a score.
 
     Read only the predictions of the first ``seeds`` runs. None means all runs.
     """
@@ -75,10 +75,10 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
 
 
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
-    """Return the difference of each testable pair of cells by their positions (i, j) with i < j.
+    """Return the difference of each pair of cells that can be tested, by their positions (i, j) with i < j.
 
-    The cells must have the metrics and the test set of the first. If some cells have several seeds, cells with one seed
-    are excluded, because a test of methods needs several seeds.
+    Cells whose metrics or test set differ from those of the first cell are excluded. If some cells have several seeds,
+    cells with one seed are excluded too, because a test of methods needs several seeds.
     """
     tested = [place for place, one in enumerate(cells) if one.sample and one.test_set == cells[0].test_set]
     if any(cells[place].of_methods for place in tested):
@@ -97,7 +97,7 @@ def mark_columns(table: Table, tasks: Sequence[str]) -> None:
 
 
 def add_averages(table: Table, tasks: Sequence[str]) -> None:
-    """Add the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
+    """Add the average of each row that has scores on all tasks. Mark the best row and the rows that tie with it."""
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
@@ -107,10 +107,11 @@ def add_averages(table: Table, tasks: Sequence[str]) -> None:
 
 
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
-    """Return a cell with the mean over tasks. Its test interval is a bootstrap over the test sets of all tasks.
+    """Return a cell with the mean over tasks. The test interval is from a bootstrap over the test sets of all tasks.
 
     If all tasks have the same seeds, the cell also has a score for each seed, which is the mean of this seed's scores.
-    Otherwise it has none, because an interval over the common seeds would not fit a mean over all seeds.
+    Otherwise, the cell has no scores by seed, because an interval over the common seeds would not fit a mean over all
+    seeds.
     """
     parts = [row.cells[task] for task in tasks]
     same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
@@ -124,7 +125,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
                 cell.messages[ScoreMessage(text, True, message.unlearned, message.invalid)] = found
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
-        # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.
+        # The tasks are independent, but their draws come from equally seeded generators. Shuffling decouples the draws.
         rng = np.random.default_rng(0)
         cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
     samples = [part.sample for part in parts if part.sample is not None]
@@ -134,7 +135,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
 
 
 def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
-    """Mark the best of the rows of each column, and the rows that are not significantly worse.
+    """Mark the best row of each column, and the rows that are not significantly worse.
 
     Holm's correction covers all pairs of rows in all columns. A row with too many invalid predictions counts as failed
     and is not tested.
@@ -185,7 +186,7 @@ def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
 
 
 def _length(row: Row, task: str) -> list[float]:
-    """Return the `LIMITS` of a row's training. No limit is infinity."""
+    """Return the values of the `LIMITS` of a row. A missing limit is infinite."""
     limits = [read_setting(row.first[task], key) or "" for key in LIMITS]
     return [float(limit) if limit.isdigit() else float("inf") for limit in limits]
 
@@ -193,7 +194,7 @@ def _length(row: Row, task: str) -> list[float]:
 def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
     """Return the rows that are not compared on at least one task.
 
-    Add the differences in their training to their settings.
+    Also add the differing training settings to the settings of these rows.
     """
     found: dict[Row, None] = {}
     for task in tasks:
@@ -217,6 +218,6 @@ def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> lis
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:
-    """Return the mean over tasks of the mean dev score over seeds. A run without a dev score counts as 0."""
+    """Return a row's dev score, averaged over seeds and then over tasks. A run without a dev score counts as 0."""
     done = (runs[runs.done] for runs in (row.runs[task] for task in tasks))
     return float(np.mean([runs.dev.fillna(0.0).mean() for runs in done]))

@@ -24,7 +24,7 @@ from krona.runs import studies
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial
 
-LIGHT = (  # each has a contrast of at least 3 on white and on black, because a terminal can have either background
+LIGHT = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of terminals
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
     "#7d7d00", "#a0522d",
 )  # fmt: skip
@@ -35,12 +35,12 @@ DARK = (
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # from matplotlib's name to the character in a legend
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
 SLOTS = len(MARKS) * len(LIGHT)
-FAR = 5.0  # the axis omits the lowest score if it is 5 times the range of the other scores below them
+FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
-OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # what a line shows
+OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # meaning of a line
 MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
-MAX_CHOICES = 20  # if an axis of a search has more choices, only some of them are named
+MAX_CHOICES = 20  # if an axis of a search has more choices, only some choices get a tick label
 RATE, ROWS = "optimizer.lr", "data.train_rows"
 MIN_VALUES = 3  # a curve needs this number of values of the setting
 # The settings that may differ between the runs of a curve.
@@ -69,7 +69,7 @@ PRUNED = Look("#5b7083", "#a9bccd", "x")
 
 
 def slot(method: str) -> int:
-    """Return the number of a method's colour and mark: its place from its YAML, or a hash of its name."""
+    """Return the index of a method's colour and mark, from the ``order`` in its YAML or from a hash of its name."""
     place = method_slot(method)
     return place % SLOTS if place is not None else SLOTS // 2 + zlib.crc32(method.encode()) % (SLOTS // 2)
 
@@ -101,12 +101,12 @@ def mix(one: str, two: str, share: float) -> str:
 
 
 def dark_style(looks: Iterable[Look] = ()) -> str:
-    """Return the CSS that replaces the light colours of all methods and of ``looks`` by dark ones on a dark page.
+    """Return the CSS that replaces light colours by dark colours on a dark page, for all methods and ``looks``.
 
-    The elements of a chart contain the light colours, so that programs without CSS can show the chart.
+    The charts themselves contain the light colours, so that programs without CSS can show the charts.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
-    rules = "".join(  # without an ancestor, so that they apply to the copies of a mark that <use> makes
+    rules = "".join(  # selectors without an ancestor also match the copies of a mark in <use> elements
         f'[style*="{name}: {light}"]{{{name}:{dark}!important}}'
         for light, dark in pairs.items()
         for name in ("fill", "stroke")
@@ -118,7 +118,7 @@ def dark_style(looks: Iterable[Look] = ()) -> str:
 class Axis:
     """An axis of a chart.
 
-    A ``log`` axis covers at least a factor of 10. It shows the value 0 at an extra position to the left of all other
+    A ``log`` axis covers at least a factor of 10, and shows the value 0 at an extra position to the left of all other
     values. A ``whole`` axis has ticks at whole numbers.
     """
 
@@ -138,7 +138,7 @@ class Point:
     ends: Interval | None = None  # an interval around y
     text: str = ""  # the tooltip
     label: str = ""  # a text next to the point
-    hollow: bool = False  # draw the mark without filling
+    hollow: bool = False  # draw only the outline of the mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +186,11 @@ class Scored:
 
     @property
     def interval(self) -> Interval | None:
-        """The interval over seeds, or with one seed that over test rows."""
+        """The interval over seeds or, with one seed, the interval over test rows."""
         return self.cell.seed_interval or self.cell.test_interval
 
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
-        """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""
+        """Return a point with the row's score at the position ``x``. ``more`` is added to the tooltip."""
         differs = f" ({self.row.differs})" if self.row.differs else ""
         interval = self.interval
         ends = f" ({format_range(interval)})" if interval else ""
@@ -199,7 +199,7 @@ class Scored:
 
 
 def score_axis(label: str, points: Sequence[Point]) -> Axis:
-    """Return an axis that fits the scores of the points and their intervals. Its ends differ by at least 1.
+    """Return an axis that fits the scores and the intervals of the points. The axis ends differ by at least 1.
 
     The axis excludes a single score far below all others, so that the differences between the others stay visible. An
     interval beyond 100 does not extend the axis.
@@ -228,7 +228,7 @@ def short(value: float) -> str:
 
 
 def log_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Return ticks at sorted values of a logarithmic axis, at least a ninth of the axis apart to keep labels apart."""
+    """Return ticks for sorted values of a logarithmic axis, at least a ninth of the axis apart."""
     positive = [value for value in values if value > 0]
     step = (positive[-1] / positive[0]) ** (1 / 9) if positive else 1.0
     kept: list[float] = []
@@ -263,7 +263,7 @@ def explain_lines(rows: Sequence[Scored]) -> str:
 
 
 def explain_rows(rows: Sequence[Scored]) -> str:
-    """Return a text that explains the lines and the ring in the chart that has a row for each score."""
+    """Return a text that explains the lines and the ring in the chart of `krona.report.draw.draw_scores`."""
     words = [f"upper line: {OVER_SEEDS}"] if any(row.cell.seed_interval for row in rows) else []
     if any(row.cell.test_interval for row in rows):
         words.append(f"{'lower ' if words else ''}line: {OVER_ROWS}")
@@ -284,7 +284,7 @@ def cost_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Chart:
     """Return a chart of the score against a cost, with the Pareto front of the rows that can be compared.
 
-    In the chart of parameters, each method with several sizes is a line with one label, and no front is drawn.
+    In the chart of parameters, each method with several sizes is a line. A chart with such lines has no front.
     """
     lines = _group_by_size(spent) if cost == "params" else {}
     compared = [row for row in spent if row.cell.compared and not lines]
@@ -315,7 +315,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
-    """Return the rows of each method with several numbers of parameters by its label, smallest first."""
+    """Return the rows of each method with several sizes (numbers of parameters) by its label, smallest size first."""
     found: dict[str, list[Scored]] = {}
     for row in sorted(spent, key=lambda row: spent[row]):
         found.setdefault(row.row.label, []).append(row)
@@ -388,7 +388,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of all methods on one task of one section. Learning rates are chosen by the dev score."""
+    """The curves of all methods on one task of one section. Curves over learning rates show dev scores."""
 
     setting: str
     heading: str
@@ -401,13 +401,16 @@ class Curves:
         return f"{task_label(self.task)} {self.split} by {NAMES[self.setting]}: {self.heading}"
 
     def explain_bars(self) -> str:
-        """Return a sentence that explains the bars of the points. It is empty if there are no bars."""
+        """Return a sentence that explains the error bars of the points, or an empty text if there are no bars."""
         bars = any(point.interval for points in self.lines.values() for point in points)
         return f"Bars: over seeds ({SEEDS})." if bars else ""
 
 
 def find_curves(runs: pd.DataFrame) -> list[Curves]:
-    """Return the curves of methods whose finished runs differ only in the setting and have three values of it."""
+    """Return the curves over learning rates and over training rows.
+
+    A method has a curve if finished runs with otherwise equal settings have at least `MIN_VALUES` different values.
+    """
     found = []
     places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])
     for (heading, task), group in sorted(places, key=lambda one: (one[0][0], task_order(one[0][1]))):
@@ -424,7 +427,7 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
 
 
 def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
-    """Return the points of the variant with the most values of the setting. If several are equal, use the most runs."""
+    """Return the points of the variant with the most values of the setting and, among these, the most runs."""
     variants: dict[frozenset[tuple[str, str]], dict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
     for run in runs[runs[split].notna()].run:
         if (x := _setting_value(run, setting)) is not None:
@@ -453,11 +456,11 @@ def _setting_value(run: object, setting: str) -> float | None:
 
 
 def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
-    """Return k, the expected best dev score of k random trials, and the expected test score of the best, for each k.
+    """Return, for each k, a tuple of k and the expected dev and test scores of the best of k random trials.
 
-    Each point of the curve is one trial. The test score is None if one of the trials has no test score. By Eq. 8 of
-    Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th trial with
-    probability (i/n)^k - ((i-1)/n)^k.
+    Each point of the curve is one trial. The best trial is the trial with the highest dev score. The test score is None
+    if one of the trials has no test score. By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their
+    scores, the best of k trials is the i-th trial with probability (i/n)^k - ((i-1)/n)^k.
     """
     ranked = sorted(points, key=lambda point: point.score)
     n = len(ranked)
@@ -472,7 +475,7 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
 
 
 def curve_charts(curves: Curves) -> list[Chart]:
-    """Return the chart of the score against a setting. For learning rates, also return charts of `expect_best`."""
+    """Return the chart of the score against a setting. For learning rates, also return the charts of `expect_best`."""
     setting = NAMES[curves.setting]
     values = sorted({point.x for points in curves.lines.values() for point in points})
     lines = {
@@ -508,7 +511,7 @@ def _line_chart(title: str, axis: Axis, label: str, lines: Mapping[str, list[Poi
 
 
 def study_charts(study: Study) -> list[Chart]:
-    """Return charts of the dev score by trial and along each axis of a search with at least two scored trials."""
+    """Return charts of a search: the dev score by trial, and along each axis. A chart needs two scored trials."""
     trials = [one for one in study.trials if one.value is not None and one.state in ("finished", "pruned")]
     if len(trials) < 2:
         return []

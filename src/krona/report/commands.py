@@ -1,4 +1,4 @@
-"""Name the commands that use the weights of a run."""
+"""List the commands that use a run's weights."""
 
 import shlex
 from pathlib import Path
@@ -10,13 +10,13 @@ from krona.runs.result import Result
 
 
 def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:
-    """Return pairs of a sentence and a command that uses the weights of the run in the folder ``path``.
+    """Return pairs (introduction, command) for the commands that use the weights of the run in ``path``.
 
-    If the run kept no weights, the only sentence says so, and its command is empty.
+    If the run kept no weights, return a single pair: a sentence that says so, and an empty command.
     """
     folder = RunFolder(path)
     if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
-        return [("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.", "")]
+        return [("This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them.", "")]
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
         ("Predict with its weights:", f"krona predict {name} --input FILE"),

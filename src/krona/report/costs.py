@@ -17,27 +17,27 @@ from krona.runs.file_names import ADAPTER
 from krona.safe_files import read_json
 
 REFERENCE = "full"
-PAPER_BACKBONE = "t5_base"  # its name in conf/backbone
+PAPER_BACKBONE = "t5_base"  # the paper's backbone, by its name in conf/backbone
 TIMES = [
     Column("latency", "Inference latency (%)", "time"),
     Column("launches", "Launches added", "launches"),
     Column("training_time", "Training time (%)", "time"),
 ]
-Value = Callable[[Any], float | None]  # returns the number of a row of the table of runs, or None if it is unknown
+Value = Callable[[Any], float | None]  # returns the value of a quantity for one run, or None if it is unknown
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A cost or another number of a run, which can be a column of a table and the axis of a chart."""
+    """A cost or another quantity of a run, shown as a column of a table and as an axis of charts."""
 
-    heading: str  # of the column
+    heading: str  # the heading of the column
     value: Value
     unit: float = 1.0  # the value is divided by this unit for display
     axis: str = ""  # the axis label in charts; if it is empty, the quantity does not appear in charts
-    average: bool = False  # cells show the mean over runs, otherwise the maximum
+    average: bool = False  # True: cells show the mean over runs; False: the maximum
     digits: int = 0  # as in `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
-    logarithmic: bool = False  # the axis in charts
+    logarithmic: bool = False  # whether the axis in charts is logarithmic
 
 
 def step_seconds(run: Any) -> float | None:
@@ -52,7 +52,7 @@ def _adapter_size(run: Any) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-# The quantities by name, in the order of the columns of a table.
+# Maps names to quantities, in the order of table columns.
 QUANTITIES = {
     "params": Quantity(
         "Params (%)", lambda run: run.result.trainable_params, axis="trainable parameters",
@@ -78,11 +78,11 @@ QUANTITIES = {
     "adds": Quantity("Multiply-adds (M)", lambda run: run.result.provenance.get("multiply_adds"), 1e6, digits=-3),
     "launches": Quantity("Launches added", lambda run: run.result.provenance.get("launches")),
 }  # fmt: skip
-COSTS = ("params", "time", "memory")  # the costs with charts, in their order
+COSTS = ("params", "time", "memory")  # the costs that have charts, in the order of the charts
 
 
 def add_quantities(layout: Layout, table: Table) -> None:
-    """Add the layout's columns of costs and other quantities. The column of parameters is the first of the table."""
+    """Add the layout's columns of costs and other quantities to a table, with the parameters as the first column."""
     relative = _relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
     for name in layout.extras:
         quantity = QUANTITIES[name]
@@ -123,8 +123,8 @@ def mean_cost(cell: Cell, cost: str) -> float | None:
 def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> list[bool]:
     """Return for each point (score, cost) whether it is on the Pareto front.
 
-    A point is on the front if no different point has at least its score at no higher cost. Of points with equal scores,
-    only those with the lowest cost are on the front. A cost that is lower by a factor below ``least`` counts as equal.
+    A point is on the front if no other point is better. Another point is better if its score is higher and its cost is
+    at most ``least`` times as high, or if its score is equal and its cost is lower.
     """
 
     def is_better(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -159,7 +159,7 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
-    """Fill Table 8, or the training time of Table 2, with the times of the runs. Return notes."""
+    """Fill Table 8, or the training times of Table 2, with the times of the runs, and return notes on them."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = TIMES[-1] if percent else Column(AVERAGE, "Mean", "time")
@@ -171,7 +171,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
         row.cells[mean.key] = _mean_cell([*cells.values()], 100 if percent else 1)
     notes = []
     if percent:
-        notes.append("Training time is from the seconds per step. For launches, run: python bench.py bench=latency")
+        notes.append("Training times are ratios of seconds per step. For launches, run: python bench.py bench=latency")
     runs = [run for row in table.rows if row.done is not None for run in row.done.run]
     devices = sorted({str(run.result.provenance.get("device")) for run in runs})
     if len(devices) > 1:
@@ -179,7 +179,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
         notes.append(f"The runs used {len(devices)} devices ({listed}). Ratios between devices are misleading.")
     if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
         full = layout.label(REFERENCE)
-        notes.append(f"Times are ratios to {full}, which has no run. Train it with method={REFERENCE}.")
+        notes.append(f"Times are relative to {full}, which has no run. To start one, use method={REFERENCE}.")
     return notes
 
 
@@ -207,7 +207,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             continue
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{path} is not a result of a benchmark ({reason}). Run bench.py again.")
+            problems.append(f"{path} is not a benchmark result ({reason}). Run bench.py again.")
     return [_benchmark_table(layout, found)] if found else [], problems
 
 

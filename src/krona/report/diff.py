@@ -1,4 +1,4 @@
-"""`krona diff A B`: compare two runs, or two methods on all tasks with runs of at least one of them."""
+"""Compare two runs, or two methods on all their tasks (`krona diff A B`)."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -149,7 +149,7 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
 
 
 def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
-    """Return the p-value of the paired test, and the test as text."""
+    """Return the p-value of the paired test, and a text with the test's result."""
     metrics = score_metrics(result.config["task"])
     p = swap_test(one, two, metrics).p
     words = []
@@ -170,7 +170,7 @@ def _read_texts(path: Path) -> pd.DataFrame:
 
 
 def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
-    """Return the examples with different predictions, sorted by verdict, or by the change of the error."""
+    """Return the examples with different predictions, sorted by verdict or, in a regression, by the change in error."""
     both = one.rename(columns={"prediction": "a"}).join(two.prediction.rename("b"), how="inner")
     both = both[both.a.str.strip() != both.b.str.strip()].copy()
     target = both.target.str.strip()
@@ -187,7 +187,7 @@ def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.
 
 
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
-    """Compare two methods on all tasks with runs of at least one of them.
+    """Compare two methods on each task for which at least one of them has runs.
 
     If a method has no run or several variants on a task, the task has a note instead of a test.
     """
@@ -259,7 +259,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         kinds = changes.verdict.where(~changes.verdict.str.startswith("error"), "error changed")
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts(sort=False).items())
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
-        turn = changes.groupby(kinds).cumcount()  # the same number of each kind, if possible
+        turn = changes.groupby(kinds).cumcount()  # show equally many of each kind, if possible
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
         words = label_words(found.a.config["task"])
         for change in changes[changes.index.isin(shown.index)].itertuples():
@@ -292,7 +292,7 @@ def _equal(p: float) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Return the lines of an indented table. If it is too wide, each row is written as a record of several lines."""
+    """Return the lines of an indented table. In a table that is too wide, each row takes several lines."""
     text = table(headings, rows, width=None if width is None else width - 2, left=headings)
     return [f"  {line}" for line in text.plain.splitlines()]
 

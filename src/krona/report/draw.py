@@ -39,7 +39,7 @@ def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
 
 
 def draw_scores(rows: Sequence[Scored], label: str, *, width: float = 560) -> str:
-    """Return a chart with a row for each score, with its intervals over seeds and over test sets."""
+    """Return an SVG element with one row per score, including its intervals over seeds and over test rows."""
     with new_figure(width, 30.0 * len(rows) + 54) as figure:
         draw_rows(figure.subplots(), label, rows)
         return to_svg(figure, label)
@@ -63,7 +63,7 @@ def draw_points(axes: Any, chart: Chart) -> None:
 
 
 def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
-    """Draw a row for each score, with its name, its number, and its intervals over seeds and over test sets."""
+    """Draw one row per score, with its name, its number, and its intervals over seeds and test rows."""
     _prepare(axes, grid="x")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{row.name} {row.row.differs}".strip() for row in rows]
@@ -169,7 +169,7 @@ def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
 
 
 def _draw_names(axes: Any, series: Sequence[Series]) -> None:
-    """Write the name of each line to the right of its end. Move a name up if it would overlap with another."""
+    """Write the name of each line to the right of its end. Move a name up if it would overlap another name."""
     low, high = axes.get_ylim()
     step = NAME_HEIGHT * (high - low)
     last = low - step
@@ -181,7 +181,7 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
     """Write labels next to their points, towards the middle of the chart.
 
-    Omit a label that would overlap with another.
+    Omit a label that would overlap another label.
     """
     low, high = axes.get_ylim()
     last = high + (high - low)
@@ -194,7 +194,7 @@ def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
 
 
 def tooltip(text: str) -> str:
-    """Return a value for the ``gid`` of a matplotlib artist. `to_svg` gives the artist a tooltip with the text."""
+    """Encode a tooltip as the ``gid`` of a matplotlib artist, which `to_svg` decodes."""
     return TIP + visible(text).replace("\n", " ")
 
 
@@ -213,8 +213,8 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
 def to_svg(figure: Any, title: str) -> str:
     """Return a matplotlib figure as an SVG element. Equal figures give identical text.
 
-    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The page contains the CSS of the element. The
-    ``title`` is for screen readers.
+    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The element has no CSS of its own: the page's
+    CSS sets its style. The ``title`` is for screen readers.
     """
     from matplotlib.text import Text
 
@@ -223,7 +223,7 @@ def to_svg(figure: Any, title: str) -> str:
     out = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
-        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels that leave no space
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # long labels leave no space
         figure.savefig(out, format="svg", transparent=True)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)

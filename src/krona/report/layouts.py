@@ -1,4 +1,4 @@
-"""The layouts of tables: their rows and columns, for tables of the paper, a sweep, or all runs."""
+"""Define the rows and columns of each kind of table: a table of the paper, of a sweep, or of all runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Layout:
         return self.labels.get(row) or method_label(row)
 
     def order(self, row: str) -> tuple[Any, ...]:
-        """Return a sort key: rows of the layout in its order, then all other rows."""
+        """Return a sort key that puts the rows of the layout first, in the layout's order."""
         return (self.rows.index(row), row) if row in self.rows else (len(self.rows), *method_order(row))
 
 
@@ -102,8 +102,8 @@ _BY_METHOD: dict[str, Any] = {"axis": "Method", "row": lambda result: result.met
 _TABLES: dict[str, dict[str, Any]] = {
     "1": {
         **_BY_METHOD, "title": "Table 1: the methods on GLUE", "extras": ("params",),
-        "notes": ("Params are the trainable parameters in % of the backbone. The paper's number for KronA^B and"
-                  " KronA^B_res depends on whether they have one or two biases.",),
+        "notes": ("Params are the trainable parameters in % of the backbone. For KronA^B and KronA^B_res, the paper's"
+                  " number depends on the number of biases (one or two).",),
     },
     "2": {
         **_BY_METHOD, "title": "Table 2: inference latency and training time", "quantity": "cost",
@@ -140,14 +140,13 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "8": {
         **_BY_METHOD, "title": "Table 8: training time by task", "quantity": "seconds",
-        "notes": ("Seconds per step, relative to full fine-tuning on the same task (mean over seeds, one machine at a"
-                  " time).",),
+        "notes": ("Seconds per step, relative to full fine-tuning on the same task (mean over seeds).",),
     },
     "9": {
         "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
         "split": "dev", "beside": "test", "average": False, "extras": ("rank", "effective"),
-        "notes": ("The scores are the best dev scores, as in the paper: its 86.63 differs from the 86.34 in Table 1."
-                  " Test scores are next to them.",
+        "notes": ("The scores are the best dev scores, as in the paper, whose 86.63 differs from the 86.34 in Table 1."
+                  " Test scores are shown next to the dev scores.",
                   "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
     },
     "lora_ga": {

@@ -1,4 +1,4 @@
-"""Build the notes of a report: on its scores, its runs, its studies, and what to do next."""
+"""Build the notes of a report on its scores, runs and studies, and on the next commands."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from krona.runs.suspicious_scores import SIGN
 MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 STATES = ("finished", "pruned", "failed", "running")  # states of trials
 TUNED = "recipe=tuned took "
-POWER_NOTE = "The test finds a difference of this size four times out of five, and a smaller one less often"
+POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -52,7 +52,7 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
 
 
 def cell_messages(cell: Cell) -> list[str]:
-    """Return the messages on a score as sentences. A message on only some of the seeds lists these seeds."""
+    """Return the messages on a score as sentences. A message that applies only to some seeds ends with these seeds."""
     found = []
     for message, seeds in cell.messages.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
@@ -61,12 +61,12 @@ def cell_messages(cell: Cell) -> list[str]:
 
 
 def score_messages(table: Table) -> list[str]:
-    """Return the messages on a table's scores as sentences. Warnings come first and begin with their sign."""
+    """Return the messages on a table's scores as sentences. Warnings come first and begin with `SIGN`."""
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
         for column in table.columns:
             if column.kind == "average":
-                continue  # the messages on an average are those on its tasks
+                continue  # an average has the messages of its tasks
             cell = row.cell(column.key)
             for message, text in zip(cell.messages, cell_messages(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
@@ -88,7 +88,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     if sizes == [1]:
         notes.append("Each cell has one seed, so the tests are about these runs and not about the methods.")
     elif len(sizes) > 1:
-        single = " Those with one seed are not tested against those with several." if sizes[0] == 1 else ""
+        single = " Cells with one seed are not tested against cells with several." if sizes[0] == 1 else ""
         notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds.{single}")
     means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
     if sizes != [1] and any(not cell.by_seed for cell in means):
@@ -115,7 +115,7 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     notes += _settings_note([run for run in every if run.result.trainable_params != 0] or every)
     fitted = {f"{asked} → {used_shape(run.result)}" for run in variants if (asked := asked_shape(run.result))}
     if shapes and fitted:
-        notes.append(f"Shapes of A, the paper's → those used on this backbone: {', '.join(sorted(fitted))}.")
+        notes.append(f"Shapes of A (in the paper → on this backbone): {', '.join(sorted(fitted))}.")
     tuned = dict.fromkeys(
         f"{method_label(run.method)} on {task_label(run.task)} took {note.removeprefix(TUNED)}."
         for run in runs.run
@@ -167,9 +167,9 @@ def describe_provenance(result: Result) -> str:
 
 
 def power_note(table: Table) -> list[Note]:
-    """Return a note on the smallest difference between the two best rows that the test can find on each task.
+    """Return a note with the smallest true difference between each task's two best rows that the test can detect.
 
-    This difference depends on the predictions and seeds of these rows, and is not the same for other pairs.
+    This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
     """
     found = []
     for column in table.task_columns:
@@ -193,7 +193,7 @@ def best_run(cell: Cell) -> Any:
 
 
 def best_run_notes(table: Table) -> Iterator[list[Note]]:
-    """Yield notes on the best run of each row and task: its id, and commands that use its weights or compare it."""
+    """Yield notes on the best run of each row and task: its id, and commands that use or compare this run."""
     for row, column in product(table.rows, table.task_columns):
         cell = row.cell(column.key)
         if (run := best_run(cell)) is None:
@@ -220,13 +220,13 @@ def next_commands(report: Report) -> list[Note]:
         best: list[Row] = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
         for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
             if (run := best_run(row.cell(task.key))) is not None:
-                text = f"The best run of {row.name} on {shorten(task.key)} by its dev score"
+                text = f"The run of {row.name} on {shorten(task.key)} with the best dev score"
                 return [Note(f"{text}: {run.run_id}"), *_weights(run)]
     return []
 
 
 def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
-    """Describe a search: its trials, its best trial, the importance of each axis, and whether its data differ."""
+    """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]

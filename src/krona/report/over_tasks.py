@@ -13,15 +13,15 @@ from krona.report.table import AVERAGE, Row, Table
 
 MIN_TASKS, MIN_ROWS = 3, 3
 MAX_ROWS = 12
-MARGIN = 1.0  # of equivalence, in points
+MARGIN = 1.0  # the equivalence margin in points
 EQUIVALENT, DIFFERENT, UNCLEAR = "=", "≠", "?"
 LEGEND = (
-    "Mean rank over the tasks: 1 is the best; Friedman's test with {swaps:,} permutations: p = {p:.2g}; worse: the "
-    "mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level); tie: equal mean ranks. "
+    "Mean rank: over the tasks, 1 is the best (Friedman's test with {swaps:,} permutations: p = {p:.2g}). Worse: the "
+    "mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level). Tie: equal mean ranks. "
     "Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the share of pairs of runs "
     "on the same task in which the row scores higher (0.50 means no difference). Tasks: the difference from "
-    "{reference}, which is not chosen by its scores; ≠ significantly different, = equivalent within {margin:g} point "
-    "(5 % level, Holm over all rows and tasks), ? neither of the two.{one_seed}"
+    "{reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent within {margin:g} "
+    "point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
 )
 ONE_SEED = " With one seed, this is about these runs and not about the methods."
 
@@ -74,7 +74,7 @@ def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
 
 
 def _signs(table: Table, reference: Row, rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[Row, str], str]:
-    """Return, for each row and task with a test against the reference, whether the two differ or are equivalent."""
+    """Return a sign for each row and task that was tested against the reference: different, equivalent or unclear."""
     tests: dict[tuple[Row, str], tuple[Difference, float]] = {}
     for (a, b, task), one in table.differences.items():
         if task in tasks and reference in (a, b):

@@ -5,18 +5,19 @@ import pandas as pd
 from krona.metrics.power import POWER
 from krona.report.table import Table
 
-MAX_PAIRS = 66  # of 12 rows on one task
+MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
 LEGEND = (
     "Difference: the first row minus the second, with its 95 % interval over {source}. p (Holm): corrected over all "
-    "pairs of the table. Detectable: the true difference that this test finds four times out of five, without the "
-    "correction."
+    "pairs of the table. Detectable: the true difference that this test detects with a probability of 80 %, without "
+    "the correction."
 )
 
 
 def list_pairs(table: Table) -> pd.DataFrame | None:
     """Return a table with one row for each tested pair of a task, the smallest p-value first.
 
-    Return None if no pair was tested, or more than `MAX_PAIRS`. The attribute ``attrs["legend"]`` explains the columns.
+    Return None if no pairs or more than `MAX_PAIRS` pairs were tested. The attribute ``attrs["legend"]`` explains the
+    columns.
     """
     tasks = {column.key: column.label for column in table.task_columns}
     found = {place: one for place, one in table.differences.items() if place[2] in tasks}

@@ -22,7 +22,7 @@ from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
-MAX_CHARTED = 12  # with more score columns in all tables, only the first column of each of 12 tables has charts
+MAX_CHARTED = 12  # with more score columns in total, only the first column of the first 12 tables has charts
 MAX_KEYS = 14  # longer legends are folded
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
@@ -89,7 +89,7 @@ def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
 
 
 def render_csv(report: Report, out: Path | None) -> str:
-    """Return the report as CSV. A quote is put before text that a spreadsheet would run as a formula."""
+    """Return the report as CSV. Text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     frame = to_frame(report)
     for name in frame.columns:
         quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
@@ -99,7 +99,7 @@ def render_csv(report: Report, out: Path | None) -> str:
 
 
 def render_html(report: Report, out: Path | None) -> str:
-    """Return the HTML page. Its links to result.json files are relative to the folder of the file ``out``."""
+    """Return the HTML page. The links to result.json files are relative to the folder of the file ``out``."""
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
@@ -135,7 +135,7 @@ def render_html(report: Report, out: Path | None) -> str:
 
 
 def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any) -> str:
-    """Return a template of the folder ``templates``, filled with a report."""
+    """Fill a template of the folder ``templates`` with a report, and return the text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -166,14 +166,14 @@ def _runs(table: Table) -> list[tuple[Row, Any]]:
 
 
 def _provenance(table: Table) -> list[str]:
-    """Return the origin of a table's numbers, and the notes of its runs."""
+    """Return the code, device, backbone and libraries of a table's runs as text, and the notes of these runs."""
     runs = [run for _, run in _runs(table)]
     made = dict.fromkeys(describe_provenance(run.result) for run in runs)
     return [*made, *dict.fromkeys(note for run in runs for note in run.result.notes)]
 
 
 def render_markdown(report: Report, out: Path | None) -> str:
-    """Return the report as Markdown, in the dialect of GitHub."""
+    """Return the report as GitHub-flavoured Markdown."""
     filters = {
         "escape_md": _escape_md,
         "label_md": lambda label: text.tagged_label(label, _escape_md),
@@ -190,7 +190,7 @@ def _escape_md(value: str) -> str:
 
 
 def _note_md(note: Note) -> str:
-    """Return a note's sentence with its command as code, because GitHub would change quotes and dashes in text."""
+    """Return a note as Markdown, with its command as code, because GitHub would change quotes and dashes in text."""
     sentence = text.tagged_sentence(note.text, _escape_md)
     if not note.command:
         return sentence
@@ -200,7 +200,7 @@ def _note_md(note: Note) -> str:
 
 
 def render_latex(report: Report, out: Path | None) -> str:
-    """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
+    """Return the tables as LaTeX. The LaTeX code needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
     lines = [f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}."]
     lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
     tables = [_latex_table(table) for table in report.tables]
@@ -255,7 +255,7 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
-        words += ["The best is chosen by dev scores. Test scores are next to them."] * any(
+        words += ["The best is chosen by dev scores. Test scores are next to the dev scores."] * any(
             column.kind == "beside" for column in table.columns
         )
         words += [table.warning] if table.warning else []
@@ -269,7 +269,7 @@ def escape_latex(value: str) -> str:
 
 
 def render_terminal(report: Report, out: Path | None) -> str:
-    """Return the report as text. Colours are written as ANSI sequences, and a pipe or file gets none.
+    """Return the report as text. If the report is printed to a terminal, the text has ANSI colours.
 
     A table that is too wide is split into several tables.
     """

@@ -1,4 +1,4 @@
-"""Read the runs of a report into one pandas table, with the settings in which runs differ."""
+"""Read the runs of a report into a DataFrame, and find the settings in which runs differ."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ from krona.runs.run_id import as_text, canonical, find_value, flatten
 COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
-SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the fingerprints of the splits
+SETS = tuple(f"{name} set" for name in SPLITS)  # setting keys of the split fingerprints
 DATA = (*SETS, "rows left out")
 CONTENT = (
     *DATA,
@@ -43,11 +43,11 @@ Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each meth
 def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """Return a table of all readable runs in the folders, and a message for each file that cannot be used.
 
-    The table has the `COLUMNS` of `krona.results` and these:
+    The table has the columns of `krona.results` that `COLUMNS` lists, and these columns:
 
     - ``result`` and ``path``: the summary of the run, and its result.json,
-    - ``section``: runs of different sections are never compared,
-    - ``settings`` and ``variant``: the settings without the seed, and a number that is equal for equal settings,
+    - ``section``: the run's section; runs of different sections are never compared,
+    - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
     - ``done``: whether the run has finished; unfinished runs have no scores,
     - ``run``: the whole row as a named tuple, which is faster to read than the row of a table.
 
@@ -75,7 +75,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
         rows.append({**column_values(result), **own, "status": status, "done": status == "done"})
     names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done"]
-    frame = pd.DataFrame(rows, columns=names, dtype=object)  # selections are faster than with other types of texts
+    frame = pd.DataFrame(rows, columns=names, dtype=object)  # selecting rows is faster than with string types
     frame = frame.astype({"dev": float, "test": float, "seed": int, "variant": int, "done": bool})
     frame.loc[~frame.done, ["dev", "test"]] = float("nan")
     frame["run"] = pd.Series([*frame.itertuples()], dtype=object)
@@ -111,10 +111,10 @@ def _subset(result: Result) -> tuple[Any, ...]:
 
 
 def recorded_defaults(results: Iterable[Result]) -> Defaults:
-    """Return the default argument values of each method's class that the results record.
+    """Return the default arguments of each method's class, as recorded in the results.
 
-    A result that is older than an argument has no value for it. The value is then the default that later results of the
-    same class record. Omit an argument if the results record different defaults of it.
+    These defaults complete older results, which were written before the class had all of its arguments. An argument is
+    omitted if the results record different defaults.
     """
     found: dict[str, dict[str, list[Any]]] = {}
     for result in results:
@@ -133,7 +133,7 @@ def _method_class(result: Result) -> str:
 
 
 def describe_settings(result: Result, defaults: Defaults) -> Settings:
-    """Return the settings of a single run. ``defaults`` are the `recorded_defaults` of the runs of the comparison."""
+    """Return the settings of a single run. ``defaults`` are the `recorded_defaults` of all compared runs."""
     return _settings(result, defaults, drawn=_subset_seed(result) == result.seed)
 
 
@@ -161,13 +161,13 @@ def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
 
 @lru_cache(maxsize=10_000)
 def _flatten(config: str) -> Settings:
-    """Return the settings of a part of a config, given as JSON. Most runs have many equal parts."""
+    """Return the settings in one part of a config, given as JSON. Cached, because most runs have many equal parts."""
     counted = canonical(json.loads(config))
     return {key: as_text(value) for key, value in flatten(counted)} if counted else {}
 
 
 def read_setting(run: Any, key: str) -> str | None:
-    """Return a run's value of a key of its settings or of its config, or None if the run does not have this key."""
+    """Return the value of a key in a run's settings or config, or None if the key does not exist."""
     if key in run.settings:
         return str(run.settings[key])
     value = find_value(run.result.config, key)
@@ -188,7 +188,7 @@ def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 
 def planned_ids(folders: Iterable[Path], sweep: str) -> set[str]:
-    """Return the run ids that a sweep's commands have listed, including waiting runs."""
+    """Return the ids of all runs that the commands of a sweep have planned, including waiting runs."""
     return set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
 
 
@@ -196,7 +196,7 @@ def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, re
     """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
 
     Raises:
-        KronaError: there are none, and ``required`` is true.
+        KronaError: the sweep has no runs, and ``required`` is true.
     """
     found = runs[(runs.sweep == sweep) | runs.run_id.isin([*planned])]
     if len(found) or not required:
@@ -211,13 +211,13 @@ def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, re
 
 
 def first_run(runs: pd.DataFrame) -> Any:
-    """Return a run whose settings represent all of these runs, a finished run if possible."""
+    """Return the first finished run or, if no run is finished, the first run."""
     found = [*runs.run]
     return next((run for run in found if run.done), found[0])
 
 
 def has_prefix(run: Any) -> bool:
-    """Return whether the texts of a run begin with the task's name, which changes their fingerprints."""
+    """Return whether a run's source texts begin with the task's name. This prefix changes the data fingerprints."""
     given = run.result.config["task"].get("prefix")
     return bool(run.result.config["method"].get("task_prefix") if given is None else given)
 
@@ -236,10 +236,10 @@ def differing_settings(runs: Iterable[Any]) -> list[str]:
 
 
 def differing_training(a: Any, b: Any) -> list[str]:
-    """Return the settings in which the training of two runs differs. Runs are compared only if there are none.
+    """Return the training settings in which two runs differ. Only runs without such differences are compared.
 
-    The method, its hyper-parameters and the learning rate may differ. Unknown values do not count as different. If one
-    of the runs trains nothing, settings of the training may differ too.
+    Differences in the method, its hyper-parameters and the learning rate are ignored, as are unknown values. If one of
+    the runs trains nothing, differences in the settings `OF_TRAINING` are ignored too.
     """
     ignored: tuple[str, ...] = OF_METHOD
     if any(run.settings.get("trainer.max_epochs") == "0" for run in (a, b)):

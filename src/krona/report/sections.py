@@ -20,13 +20,13 @@ SIZES = {
 }  # fmt: skip
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
-MAX_DEPARTURES = 6  # a warning names at most this number of departures
+MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 
 
 def list_departures(result: Result) -> Iterator[str]:
     """Yield the reasons why a run on GLUE is not comparable with the paper.
 
-    For facts that an unfinished run has not recorded yet, its config is used.
+    If an unfinished run has not recorded a fact yet, the fact is taken from the run's config.
     """
     yield from _backbone_departures(result)
     data, task = result.config.get("data", {}), task_label(result.task)
@@ -62,7 +62,7 @@ def _backbone_departures(result: Result) -> Iterator[str]:
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
-    The last three fields describe a single run, or all runs of a table (`merge_sections`), and are not compared.
+    The last three fields describe a single run or, after `merge_sections`, several runs. A comparison ignores them.
     """
 
     kind: str  # a key of `KINDS`
@@ -74,7 +74,7 @@ class Section:
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
     departing: tuple[int, int] = field(
         default=(0, 1), compare=False
-    )  # the number of runs with departures, and of all runs
+    )  # the number of runs with departures, and the number of all runs
 
     @property
     def heading(self) -> str:
@@ -90,12 +90,12 @@ class Section:
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:
-            return "The backbone has random weights, so these numbers can test the code but not compare methods."
+            return "The backbone has random weights. Use these numbers to test the code, not to compare methods."
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing
         who = f"{amount(some, 'run')} of {of} cannot be compared" if self.comparable else "Not compared"
-        by_rest: dict[str, list[str]] = {}  # differences that are equal but for a setting's value are joined
+        by_rest: dict[str, list[str]] = {}  # joins differences with the same text after the comma
         for departure in self.departures:
             first, comma, rest = departure.partition(", ")
             by_rest.setdefault(comma + rest, []).append(first)
@@ -134,7 +134,7 @@ def find_section(result: Result) -> Section:
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections: all departures, and the part of the data that differs most from GLUE."""
+    """Merge equal sections. The result has all departures, and the part of the data that differs most from GLUE."""
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)
     departing = (sum(one.departing[0] for one in sections), sum(one.departing[1] for one in sections))

@@ -19,7 +19,7 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a table. Its value is usually a mean over runs. If it has no value, ``missing`` contains the reason."""
+    """A cell of a table. The value is usually a mean over runs. Without a value, ``missing`` contains the reason."""
 
     value: float | None = None
     runs: pd.DataFrame | None = None  # the finished runs; without a value, the unfinished runs
@@ -30,13 +30,13 @@ class Cell:
     comparable: bool = False  # the value is comparable with the paper's number
     best: bool = False
     tied: bool = False  # not significantly worse than the best
-    compared: bool = False  # compared with the best of the column, if a test is possible
+    compared: bool = False  # the cell takes part in the comparison of its column
     p: float | None = None  # corrected p-value against the best of the column (`krona.report.cells`)
     messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
     missing: str | None = None
     digits: int = 2
     sample: Sample | None = None  # the data for tests; None without predictions, or with several test sets
-    test_set: tuple[Any, ...] = ()  # the metrics and the targets of the sample
+    test_set: tuple[Any, ...] = ()  # identifies the metrics and the targets of the sample
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
     @property
@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def seed_interval(self) -> Interval | None:
-        """The interval over seeds that the formats show (`seed_interval`)."""
+        """The interval over seeds that reports show."""
         return seed_interval([*self.by_seed.values()])
 
     @property
@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def warned(self) -> bool:
-        """True if one of the messages is a warning, which means that the score may be meaningless."""
+        """True if one of the messages is a warning. The score may then be meaningless."""
         return any(message.warns for message in self.messages)
 
     @property
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def of_methods(self) -> bool:
-        """True if a test of this score applies to the method. With one seed, it applies only to the trained model."""
+        """True if a test of this score is about the method. With one seed, a test is only about the trained model."""
         return self.sample is not None and self.sample.runs > 1
 
     @property
@@ -103,7 +103,7 @@ class Row:
     settings: dict[str, str] = field(default_factory=dict)  # the settings that differ from other rows with this label
     differs: str = ""  # these settings as text
     runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by task
-    first: dict[str, Any] = field(default_factory=dict)  # maps each task to a run whose settings represent all runs
+    first: dict[str, Any] = field(default_factory=dict)  # a representative run, by task
     cells: dict[str, Cell] = field(default_factory=dict)  # by column
 
     @property
@@ -112,7 +112,7 @@ class Row:
 
     @property
     def method(self) -> str:
-        """The method of the row's first run. Without runs, it is the key of the row."""
+        """The method of the row's first run or, without runs, the key of the row."""
         return next((run.method for run in self.first.values()), self.key)
 
     @property
@@ -137,7 +137,7 @@ class Note:
 
 @dataclass
 class Table:
-    """A table of a report. Its ``section`` is None if it shows the paper's own numbers or a benchmark."""
+    """A table of a report. In tables of the paper's own numbers and of benchmarks, ``section`` is None."""
 
     name: str
     title: str
@@ -152,7 +152,7 @@ class Table:
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs
     differences: dict[tuple[Row, Row, str], Difference] = field(
         default_factory=dict
-    )  # by pair of compared rows and column
+    )  # by first row, second row and column
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # corrected p-values of the differences
 
     @property
@@ -170,13 +170,13 @@ class Table:
 
     @property
     def score_columns(self) -> list[Column]:
-        """The columns of scores for charts, with the average first. The list is empty for a table without section."""
+        """The score columns to draw in charts, with the average first. A table without a section has no charts."""
         known = {key for row in self.rows for key, cell in row.cells.items() if cell.value is not None}
         columns = [column for column in self.columns if column.kind in SCORES and column.key in known]
         return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
 
     def cell(self, row: str, column: str) -> Cell:
-        """Return the cell with these keys of a row and a column."""
+        """Return the cell in the row and the column with these keys."""
         return next(one for one in self.rows if one.key == row).cells[column]
 
 
@@ -189,7 +189,7 @@ class Report:
     counts: str = ""  # the number of runs in each state
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used
-    empty: Note | None = None  # the note of a report without runs, with a command to start runs
+    empty: Note | None = None  # the note of a report without finished runs, with a command to start runs
 
 
 def seed_interval(values: Sequence[float]) -> Interval | None:

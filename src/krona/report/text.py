@@ -10,7 +10,7 @@ from krona.metrics.statistics import Interval
 from krona.report.table import Cell, Column, Report, Row, Table
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 
-SEEDS = "the range of two, or Student's t interval (95 %) of more"  # intervals over seeds
+SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  # explains intervals over seeds
 MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
@@ -20,7 +20,7 @@ COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  #
 def number(value: float, digits: int = 2) -> str:
     """Format a number with the typographic minus.
 
-    ``digits`` is the number of decimals. If it is negative, it is a number of significant digits (-3 gives 0.0627).
+    ``digits`` is the number of decimals or, if negative, the number of significant digits (-3 gives 0.0627).
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
@@ -52,7 +52,7 @@ def tagged_label(label: str, escape: Callable[[str], str]) -> str:
 
 def tagged_sentence(line: str, escape: Callable[[str], str]) -> str:
     """Escape a sentence, and write the labels of methods in it with superscripts and subscripts."""
-    parts = re.split(r"(\w+\^\w(?:_\w+)?)", line)  # labels have the odd places
+    parts = re.split(r"(\w+\^\w(?:_\w+)?)", line)  # labels are at odd positions
     return "".join(tagged_label(part, escape) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
@@ -69,7 +69,7 @@ def cell_value(cell: Cell) -> str:
 
 
 def cell_mark(cell: Cell) -> str:
-    """Return ``*`` for the best score or ``~`` for one that is not significantly worse, and the sign of a warning."""
+    """Return the marks of a cell: ``*`` (best) or ``~`` (not significantly worse), and `SIGN` for a warning."""
     return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
 
 
@@ -77,7 +77,8 @@ def cell_details(cell: Cell) -> list[str]:
     """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
     seeds = ""
     if cell.by_seed and cell.runs is not None and (cell.test_interval or cell.seed_interval):
-        seeds = amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")  # an average: the fewest of a task
+        # The tasks of an average may have different numbers of seeds. The smallest number is shown.
+        seeds = amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds(cell), seeds, examples) if line]
 
@@ -93,7 +94,7 @@ def format_seeds(cell: Cell) -> str:
 
 
 def difference(cell: Cell) -> str:
-    """Return the difference from the paper, such as ``Δ+0.31``. It is empty if the numbers are not comparable."""
+    """Return the difference from the paper, such as ``Δ+0.31``, or "" if the numbers are not comparable."""
     if (gap := cell.difference) is None:
         return ""
     shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
@@ -101,7 +102,7 @@ def difference(cell: Cell) -> str:
 
 
 def paper_lines(cell: Cell) -> list[str]:
-    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``. Without a number, return []."""
+    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``, or [] without such a number."""
     if cell.paper is None:
         return []
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
@@ -164,12 +165,15 @@ def _summarize_table(table: Table) -> str:
 
 
 def _leader_name(row: Row, column: Column) -> str:
-    """Return the name of a row or, if the row has one seed and the test is about its run, a name of this run."""
+    """Return the name of a row or, if the test compares single runs and not methods, ``This run of NAME``."""
     return row.name if row.cell(column.key).of_methods else f"This run of {row.name}"
 
 
 def _leader(table: Table, column: Column) -> Row | None:
-    """Return the row whose score has no warning, if there are other compared rows and all are significantly worse."""
+    """Return the row that is significantly better than all other compared rows, or None.
+
+    The score of this row must not have a warning.
+    """
     cells = [row.cell(column.key) for row in table.rows]
     best = [row for row in table.rows if row.cell(column.key).best]
     worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]
@@ -177,7 +181,7 @@ def _leader(table: Table, column: Column) -> Row | None:
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    """Return a sentence on a column of scores. It names the leading row, or the reason why no row leads."""
+    """Return a sentence that names the leading row of a column of scores, or the reason why no row leads."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
     named = [row for row in table.rows if row.cell(column.key).best]
@@ -202,7 +206,7 @@ def _summarize_column(table: Table, column: Column) -> str:
 
 
 def _failures(table: Table, column: Column) -> str:
-    """Return sentences on the best rows and the failed rows whose predictions are constant or invalid."""
+    """Return sentences on the best rows with constant or invalid predictions, and on the rows that failed."""
     found = ""
     for row, cell in ((row, row.cell(column.key)) for row in table.rows):
         reason = next((message.text for message in cell.messages if message.invalid or message.unlearned), None)

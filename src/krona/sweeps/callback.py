@@ -1,4 +1,4 @@
-"""Plan the runs of a multirun, save the plan, and print the closing table at the end (a callback of Hydra)."""
+"""Define the Hydra callback that plans the runs of a multirun, saves the plan, and prints the closing table."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 class SweepSummary(Callback):
     """The Hydra callback that plans the runs of a multirun and prints their outcomes after the last job.
 
-    With another sweeper than Hydra's own, the runs are not known in advance, so no closing table is printed.
+    With a sweeper other than Hydra's basic sweeper, the runs are not known in advance, so no closing table is printed.
     """
 
     def __reduce__(self) -> tuple[type["SweepSummary"], tuple[()]]:
-        """Pass no plan to the processes of a launcher, which would copy it with each job."""
+        """Pickle the callback without the plan, which a launcher would otherwise copy to the process of each job."""
         return SweepSummary, ()
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ class SweepSummary(Callback):
             self.runs = plan.plan_jobs(list_jobs(sweeper_params(config), overrides), outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
-            if ids and not ids < earlier:  # otherwise the command repeats some runs of the sweep
+            if ids and not ids < earlier:  # a proper subset only repeats runs of the sweep
                 sweep.save_command(self.outputs, self.name, overrides)
                 sweep.save_run_ids(self.outputs, self.name, ids)
         os.environ[output.TOTAL] = str(len(self.runs))
@@ -53,7 +53,7 @@ class SweepSummary(Callback):
             _announce(self.runs)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        remove(self.file)  # Hydra's sweeper writes it, and nothing reads it
+        remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
         os.environ.pop(output.TOTAL, None)
         if not self.runs or worker_number() is not None:
             return
@@ -64,14 +64,14 @@ class SweepSummary(Callback):
 def _announce(runs: Sequence[RunState]) -> None:
     say(Console(), amount(len(runs), "run"))
     wrong = [run for run in runs if run.state == "wrong"]
-    if 0 < len(wrong) < len(runs):  # otherwise the first job shows the error at once
+    if 0 < len(wrong) < len(runs):  # if all configs are invalid, the first job shows the error
         say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")
 
 
 def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
-    """Return a note for each job with the run of an earlier job, such as two factor shapes that become the same."""
+    """Return a note for each job with the same run as an earlier job, for example with equivalent factor shapes."""
     first: dict[str, tuple[str, ...]] = {}
     notes = []
     for run in runs:
@@ -83,7 +83,11 @@ def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
 
 
 def _require_replaceable(file: Path) -> None:
-    """Raise `KronaError` if the multirun would replace and then remove a file of the user."""
+    """Check that the multirun does not replace and then remove a file of the user.
+
+    Raises:
+        KronaError: the file exists, and Hydra did not write it.
+    """
     if os.path.lexists(file) and f"{__name__}." not in file.read_text(encoding="utf-8", errors="replace"):
         raise KronaError(
             f"{file} exists, and Hydra would replace it. Rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."

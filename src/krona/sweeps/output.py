@@ -39,7 +39,7 @@ def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
 
     Args:
         number: the number of the job, from 0.
-        at_a_time: the number of jobs that run at the same time; None if it is unknown, so the line has no time left.
+        at_a_time: the number of jobs that run at the same time. With None, the line does not show the remaining time.
     """
     line = "  ".join(filter(None, [position(number), _outcome(job)]))
     if job.state == "done" and job.result is not None:
@@ -54,7 +54,7 @@ def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
 def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep: str, named: bool) -> int:
     """Print the closing table of a multirun, and return the exit code: 1 if a run failed or has no result, else 0.
 
-    The outcomes are read from the folders of the planned runs, so they are complete with any launcher.
+    The outcomes are read from the folders of the planned runs. The table is therefore complete with any launcher.
 
     Args:
         before: the planned runs, with their states before the command started.
@@ -128,7 +128,7 @@ def _outcome(job: Job) -> str:
 
 def _values(job: Job) -> dict[str, str]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
-    values = {  # a list that begins with a shape is shown as 32x24
+    values = {  # factor shapes such as [[32,24]] are shown as 32x24
         key: as_text(yaml.safe_load(value)) if value.startswith("[[") else value.strip("'\"") for key, _, value in pairs
     }
     if (one := job.result) is not None:

@@ -16,16 +16,20 @@ from krona.runs.folder import RunFolder, RunState
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
-    """Return all runs of a sweep with their states. Raise `KronaError` if the sweep has too many runs.
+    """Return all runs of a sweep with their states.
 
-    Overrides from a file (``source``) must not name a user's own classes.
+    Args:
+        source: the file that contains the overrides, if any. Such overrides must not name a user's own classes.
+
+    Raises:
+        KronaError: the sweep has too many runs.
     """
     with hydra_session():
         return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
 
 
 def planned_ids(overrides: Sequence[str], *, outputs: Path) -> set[str]:
-    """Return the run ids of a sweep. Runs whose config is wrong are omitted."""
+    """Return the run ids of a sweep. Runs with an invalid config are omitted."""
     return {run.run_id for run in plan(overrides, outputs=outputs) if run.state != "wrong"}
 
 
@@ -53,11 +57,11 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides of the sweep for a table of the paper.
 
-    For a table of hyper-parameters (`RECIPE_TABLES`), this is the sweep of its method in Table 1. If ``overrides``
-    contain profile=demo and no task, the sample tasks replace the tasks of the table.
+    A table of hyper-parameters (`RECIPE_TABLES`) uses the sweep of Table 1, restricted to the table's method. If
+    ``overrides`` contain profile=demo and no task, the sample tasks replace the tasks of the table.
 
     Raises:
-        KronaError: there is no sweep for this table.
+        KronaError: the table has no sweep.
     """
     if number == "3":
         raise KronaError(

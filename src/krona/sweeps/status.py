@@ -22,7 +22,8 @@ BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table omits finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
-GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # of runs that take a similar time
+# Groups of config keys. Runs with equal values of these keys take a similar time, most of all in the first group.
+GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))
 KEYS = ("method", "task", "seed", "state", "run")
 
 
@@ -61,7 +62,7 @@ def all_runs(outputs: Path) -> list[RunState]:
 
 def _filter_value(run: RunState, key: str) -> str | None:
     config = run.config if run.result is None else run.result.config
-    if config is None:  # a wrong run, whose name is its overrides
+    if config is None:  # the config is invalid, and the id consists of the overrides
         config = dict(item.split("=", 1) for item in run.run_id.split() if "=" in item)
     return filter_value(run.run_id, run.state, config, key)
 
@@ -92,10 +93,10 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 
 
 def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
-    """Return the expected time of the unfinished runs in seconds, from the finished runs in ``outputs``.
+    """Estimate the seconds that the unfinished runs will take, from the times of the finished runs in ``outputs``.
 
-    The time of a run is the median time of the finished runs in the first of its `GROUPS` that has any. Return None if
-    all runs are finished, or if the time of an unfinished run is unknown.
+    The estimate for a run is the median time of the finished runs in the first of its `GROUPS` that has finished runs.
+    Return None if all runs are finished, or if the time of an unfinished run is unknown.
     """
     unfinished = [run for run in runs if run.state in OPEN]
     if not unfinished:
@@ -152,7 +153,7 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     if any(run.state == "failed" for run in bad):
         lines.append(
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
-            "command starts a new run, and the failed run stays."
+            "command starts a new run and keeps the failed run."
         )
     own = [run for run in bad if RunFolder(outputs / run.run_id).is_written_by_krona()]
     if any(run.state == "damaged" for run in own):

@@ -1,16 +1,16 @@
 """Search in steps: try the neighbours of the best values, and move to a neighbour that scores higher on dev.
 
 The search starts at the values of the config. A step multiplies or divides the learning rate by a factor. If no
-neighbour scores higher, the steps become shorter. All methods can therefore have the same number of trials. After
-enough trials, the best rate lies between two other tried rates.
+neighbour scores higher, the steps become shorter. After enough trials, the best rate lies between two other tried
+rates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Point = Mapping[str, Any]  # from the key of each axis to its value
-SHARES = (1.0, 0.5, 0.25, 0.125)  # of a step, as exponents of its factor
+Point = Mapping[str, Any]  # the value of each axis by its key
+SHARES = (1.0, 0.5, 0.25, 0.125)  # step lengths, as exponents of the factor
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Steps:
     choices: Sequence[Any] = ()
 
     def neighbours(self, value: Any, share: float) -> Iterator[Any]:
-        """Yield the values next to a value: a share of a step above and below, or all other choices."""
+        """Yield the neighbours of a value: the values a ``share`` of a step above and below, or all other choices."""
         if self.choices:
             yield from (choice for choice in self.choices if choice != value)
         else:

@@ -1,8 +1,8 @@
 """Search for hyper-parameters with Optuna, in one or several processes (`krona tune`).
 
-A trial is a run. Optuna's study chooses the values of the run, gets its dev score after each epoch, and stops (prunes)
-a run whose score is below the median. The claim of the run shows whether the process of an unfinished trial is alive.
-If it is dead, the next process resumes the trial.
+Each trial is a run. An Optuna study chooses the values of the run, receives its dev score after each epoch, and stops
+(prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial is
+alive. If the process has died, the next process resumes the trial.
 """
 
 import shlex
@@ -38,9 +38,9 @@ from krona.training.preflight import require
 from krona.training.run_job import run_job
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
-LR_FACTORS = "optimizer.lr_factors."  # a factor may be searched although the config does not set it
-KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # of an axis in the YAML of a search space
-RANGE = 1e4  # the search in steps ends at this multiple of the value of the config, and at this fraction of it
+LR_FACTORS = "optimizer.lr_factors."  # keys with this prefix can be searched even if the config does not contain them
+KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # allowed keys of an axis in a search space
+RANGE = 1e4  # the limits of a search in steps are the config's value divided and multiplied by this number
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Axis:
 
     key: str
     values: Any  # Optuna's distribution: a range of numbers, or choices
-    needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
+    needs: str = ""  # the axis is used only if the config has this key; empty: ``key``
     also: str = ""  # an override that is added to the command line with each value
     steps: Steps | None = None  # the steps of a search in steps; None for a range
 
@@ -63,10 +63,10 @@ class Axis:
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
-    """Read the axes of a search space from a YAML file. Axes whose key the run's config lacks are omitted.
+    """Read the axes of a search space from a YAML file. Axes whose key is not in the run's config are omitted.
 
     Raises:
-        KronaError: an axis is wrong, or no axis applies to the config.
+        KronaError: an axis is invalid, or no axis applies to the config.
     """
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:
@@ -82,12 +82,14 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
         names = ", ".join(axis.key for axis in axes)
         raise KronaError(f"The config of this run has none of the keys of {path}: {names}")
     if has_factor(kept) and (ranges := [axis.key for axis in kept if axis.steps is None]):
-        raise KronaError(f"{path}: {' and '.join(ranges)} must have choices or a factor, as another axis has a factor.")
+        raise KronaError(
+            f"{path}: {' and '.join(ranges)} must have choices or a factor, because another axis has a factor."
+        )
     return kept
 
 
 def has_factor(axes: Iterable[Axis]) -> bool:
-    """Return whether the values are searched in steps (`krona.sweeps.steps`), instead of by Optuna."""
+    """Return whether the axes are searched in steps (`krona.sweeps.steps`) instead of by Optuna's sampler."""
     return any(axis.steps and not axis.steps.choices for axis in axes)
 
 
@@ -114,7 +116,10 @@ def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> 
 
 
 def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
-    """Return the axes that the user's overrides do not set. An ``also`` that the user sets is removed from its axis."""
+    """Return the axes whose key is not set by the user's overrides.
+
+    If the overrides set the key of an axis's ``also``, this ``also`` is removed.
+    """
     free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
     return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
 
@@ -141,10 +146,10 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> str:
-    """Create or resume a study, run trials until it has ``trials`` trials, and return the name of the study.
+    """Create or resume a study, run trials until the study has ``trials`` trials, and return the study's name.
 
-    The study maximises the dev score of the best epoch (the mean of all metrics). Test is not scored, unless ``typed``
-    sets ``score_test=true``, so that the best trial need not be trained again.
+    The study maximises the dev score of the best epoch (the mean of all metrics). Test is scored only if ``typed`` sets
+    ``score_test=true``. The best trial then need not be trained again.
 
     Args:
         typed: the user's overrides.
@@ -152,7 +157,7 @@ def tune(
         seed: the seed of the search.
 
     Raises:
-        KronaError: the command is wrong, or the study was created with another search space or other settings.
+        KronaError: the command is invalid, or the study was created with another search space or other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
     base = compose_run(["score_test=false", *typed]).config
@@ -166,7 +171,7 @@ def tune(
     search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
     while (trial := next_trial(search, trials)) is not None:
-        with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process was faster
+        with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
             run_trial(search, trial)
     return name
 
@@ -220,7 +225,7 @@ def _is_below(key: str, parents: Iterable[str]) -> bool:
 
 
 def next_trial(search: Search, trials: int) -> Any:
-    """Return an unfinished trial whose process is dead, or else a new trial, or None if the study is complete."""
+    """Return an unfinished trial whose process has died, otherwise a new trial, or None if the study is complete."""
     optuna = import_optuna()
     known = search.study.get_trials(deepcopy=False)
     for trial in known:
@@ -259,7 +264,7 @@ def run_trial(search: Search, trial: Any) -> None:
     def report(learner: Any) -> None:
         nonlocal pruned
         trial.report(learner.best["choice"], step=len(learner.dev_curve))
-        is_finished = learner.global_step >= learner.steps.total  # only the scores of test are missing
+        is_finished = learner.global_step >= learner.steps.total  # only the test scores are missing
         if not is_finished and trial.should_prune():
             pruned = True
             raise Interrupted
@@ -278,7 +283,7 @@ def run_trial(search: Search, trial: Any) -> None:
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, search.console)
     except Interrupted as stop:
-        if not pruned or stop.args:  # a signal, which has its number: the next command resumes the trial
+        if not pruned or stop.args:  # a signal stopped the trial, which the next command resumes
             raise
         search.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         say(search.console, f"trial {trial.number}: pruned")
@@ -308,7 +313,7 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of each run that ``train.py -m`` would start with these arguments.
 
     Raises:
-        KronaError: the arguments are wrong, or contain recipe=tuned.
+        KronaError: the arguments are invalid, or contain recipe=tuned.
     """
     ready = _normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
@@ -318,7 +323,11 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def compose_run(overrides: Sequence[str]) -> Composed:
-    """Compose the config of one run. Raise `KronaError` for wrong overrides."""
+    """Compose the config of one run.
+
+    Raises:
+        KronaError: an override is invalid.
+    """
     with translate_errors(), hydra_session():
         return compose_job(_normalize(overrides))
 
@@ -328,7 +337,7 @@ def _normalize(typed: Sequence[str]) -> list[str]:
 
 
 def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
-    """Return the name of each run's study: the default name and the variant.
+    """Return the name of each run's study: the default name, followed by the name of the run's variant.
 
     Raises:
         KronaError: two names are equal.
@@ -348,13 +357,13 @@ def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
 def tune_here(
     overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
 ) -> None:
-    """Search with several processes that share a study. Print the best trial and the command that trains with it.
+    """Search with ``workers`` processes, and print the best trial and the command that trains with its values.
 
-    A search space or study that is None is the default.
+    If ``space`` or ``study`` is None, use the default search space or study name.
     """
     quiet_libraries()
     if study is not None:
-        study_path(OUTPUTS, study)  # raises KronaError for a wrong name
+        study_path(OUTPUTS, study)  # raises KronaError for an invalid name
     console, number = Console(soft_wrap=True), worker_number()
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
     if workers > 1:
@@ -368,7 +377,8 @@ def tune_here(
         raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
     with exit_on_interrupt(announce=number is None):
         seed += 1000 * (number or 0)  # each worker draws other values
-        for run, name in zip(runs, names, strict=True):  # after the workers, only trials of killed workers are resumed
+        # If workers have run, these calls only resume the trials of killed workers.
+        for run, name in zip(runs, names, strict=True):
             tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
     if number is not None:
         return  # the process that started the workers prints the result
@@ -376,7 +386,7 @@ def tune_here(
         result = read_study(study_path(OUTPUTS, name))
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
         if running:
-            say(console, f"{amount(running, 'trial')} of this study still run in another process")
+            say(console, f"{amount(running, 'trial')} of this study still running in another process")
         count = amount(len(result.trials) - running, "trial")
         say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
     if len(names) == 1:

@@ -1,6 +1,6 @@
 """Run a command in several processes on this machine (`krona table --workers`, `krona tune --workers`).
 
-The processes divide the runs by their claims, so no process distributes them.
+Each process claims the runs that it trains, so no process has to distribute the runs.
 """
 
 import os
@@ -20,7 +20,7 @@ from krona.runs.sweep import default_sweep_name
 from krona.training.machine import cpu_count
 
 WORKER = "KRONA_WORKER"  # environment variable with the number of this worker, such as 1/4
-GRACE_S = 5.0  # seconds in which workers that received Ctrl-C themselves can end
+GRACE_S = 5.0  # seconds that workers get to end after they have received Ctrl-C themselves
 
 
 def worker_number() -> int | None:
@@ -30,13 +30,13 @@ def worker_number() -> int | None:
 
 
 def worker_count() -> int:
-    """Return the number of workers to which this process belongs, or 1."""
+    """Return the number of workers of this command, or 1 if this process is not a worker."""
     return int(os.environ.get(WORKER, "0/1").partition("/")[2])
 
 
 @contextmanager
 def exit_on_interrupt(*, announce: bool) -> Iterator[None]:
-    """After Ctrl-C or SIGTERM, exit with 128 + the number of the signal, and print how to resume if ``announce``."""
+    """After Ctrl-C or SIGTERM, exit with 128 + the signal number. If ``announce``, also print how to resume."""
     handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -48,10 +48,11 @@ def exit_on_interrupt(*, announce: bool) -> Iterator[None]:
 
 
 def run_workers(command: Sequence[str], count: int) -> list[int]:
-    """Run a command in ``count`` processes at the same time, and return their exit codes. Several are workers.
+    """Run a command in ``count`` processes at the same time, and return their exit codes.
 
-    A process that was killed by a signal has the negative number of the signal, as in `subprocess`. After an interrupt,
-    this process waits for the workers and then exits.
+    If ``count`` is above 1, the processes are workers (`worker_number`). The exit code of a process that was killed by
+    a signal is the negative signal number, as in `subprocess`. After an interrupt, this process waits for the workers
+    and then exits.
     """
     started: list[subprocess.Popen[bytes]] = []
     with exit_on_interrupt(announce=count > 1):  # a single process announces the interrupt itself
@@ -72,7 +73,7 @@ def run_workers(command: Sequence[str], count: int) -> list[int]:
 
 
 def _environment(number: int, count: int) -> dict[str, str]:
-    """Return the environment variables of a worker: its number, its CPU threads, and its GPU if there are several."""
+    """Return the environment variables of a worker: its number, its CPU threads and, with several GPUs, its GPU."""
     if count == 1:
         return {}
     import torch
@@ -102,7 +103,7 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> int:
     planned = plan(overrides, outputs=outputs)
     say(console, f"{amount(len(planned), 'run')} in {amount(workers, 'worker')}")
     if killed := sum(code < 0 for code in run_workers(command, workers)):
-        say(console, f"{amount(killed, 'worker')} killed, perhaps for lack of memory. Resuming the run.")
+        say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
         run_workers(command, workers)
     name = next((run.config["sweep"] for run in planned if run.config), None)
     return close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)

@@ -37,7 +37,7 @@ class FileColumns:
         return [column for column, names in self.names.items() if known.isdisjoint(names)]
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
-        """Return the name of each column in a file.
+        """Return the name that each column has in a file with the column names ``found``.
 
         Raises:
             KronaError: a column is missing or repeated.
@@ -119,7 +119,7 @@ class DataFile:
             raise KronaError(f"{self.name} is empty.")
 
     def _select(self, records: Iterator[tuple[int, list[str]]], *, hint: str = "") -> Iterator[NumberedRow]:
-        """Yield the columns of a table. ``hint`` is added to errors about rows with quotes and too many fields."""
+        """Yield the columns of each record. The error of a row with quotes and a wrong field count ends in ``hint``."""
         first = next(records)
         names, header = first[1], self.columns.header
         if header is not None and (
@@ -192,7 +192,11 @@ def require_file(path: Path) -> int:
 
 
 def require_saved(path: Path) -> None:
-    """Raise `KronaError` unless `Dataset.save_to_disk` wrote the folder."""
+    """Check that `Dataset.save_to_disk` wrote a folder.
+
+    Raises:
+        KronaError: the folder contains several splits, or `save_to_disk` did not write it.
+    """
     if (path / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
         raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
@@ -247,7 +251,7 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
 
 
 def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:
-    """Yield the rows of a nested JSON object: one for each object in its lists, with keys such as `passage.text`."""
+    """Yield one row for each object in the lists of a nested JSON object, with keys such as `passage.text`."""
     rows: list[dict[str, Any]] = [{}]
     for key, value in found.items():
         inner = [value] if isinstance(value, dict) else value
@@ -270,5 +274,5 @@ def _open_saved(path: Path) -> Any:
 
     require_saved(path)
     data = datasets.load_from_disk(str(path))
-    data.data.validate(full=True)  # otherwise a damaged file, which is mapped into memory, can end the process
+    data.data.validate(full=True)  # without this check, a damaged memory-mapped file can crash the process
     return data

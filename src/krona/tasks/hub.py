@@ -29,7 +29,7 @@ def endpoint() -> str:
 def unreachable(path: str = "") -> str | None:
     """Return the reason why a path on the Hub cannot be reached, or None if it can be reached.
 
-    For the status "not found", also return None, because the libraries' own error message explains it better.
+    If the path does not exist on the Hub, also return None. The libraries have a better error message for this case.
     """
     from huggingface_hub import constants, get_session
 
@@ -44,10 +44,10 @@ def unreachable(path: str = "") -> str | None:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Restrict the libraries to their local caches inside this context. They read their offline flag at each call."""
+    """Restrict the libraries to their local caches inside this context, by setting their offline flags."""
     from huggingface_hub import constants
 
-    datasets = sys.modules.get("datasets")  # its import takes a second, and a model does not need it
+    datasets = sys.modules.get("datasets")  # not imported here: the import takes a second, and models do not need it
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     if datasets is not None:
@@ -106,11 +106,11 @@ def hub_parts(reading: Reading) -> dict[str, Split]:
 def _load_dataset(name: str, config: str, revision: str | None) -> Any:
     import datasets
 
-    trouble = unreachable(f"datasets/{name}/resolve/main/README.md")  # the library's first request
+    trouble = unreachable(f"datasets/{name}/resolve/main/README.md")  # the file that the library requests first
     try:
         with nullcontext() if trouble is None else offline(), hide_progress():
             return datasets.load_dataset(name, config, revision=revision)
-    except Exception as error:  # the libraries raise many types of errors, also those of httpx
+    except Exception as error:  # the libraries raise many types of errors, including those of httpx
         why = trouble or " ".join(str(error).split()) or type(error).__name__
         raise KronaError(
             f"The data set {name} ({config}{f', revision {revision}' if revision else ''}) is not in the local cache, "
@@ -121,7 +121,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
 
 @contextmanager
 def hide_progress() -> Iterator[None]:
-    """Hide the progress bars of `datasets` if there is no terminal, because they fill a log with hundreds of lines."""
+    """Hide the progress bars of `datasets` if there is no terminal. In a log, such bars fill hundreds of lines."""
     import datasets
 
     enabled = not datasets.are_progress_bars_disabled()

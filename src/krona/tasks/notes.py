@@ -26,7 +26,7 @@ OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on
 }
 SUSPICIOUS = {  # kind of suspicious text → (message, advice)
     "spreadsheet quotes": (
-        'fields with quotes as a spreadsheet writes them ("" inside quotes)',
+        'fields with spreadsheet quotes ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     ),
     MULTI_LINE: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
@@ -35,7 +35,7 @@ SUSPICIOUS = {  # kind of suspicious text → (message, advice)
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return the row count and the benchmark's row count by official part, for a GLUE or SuperGLUE task."""
+    """Return the number of rows and the benchmark's number of rows by official part of a GLUE or SuperGLUE task."""
     official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
     return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 

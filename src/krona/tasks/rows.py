@@ -52,8 +52,8 @@ class Split:
     sources: list[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
-    group_places: tuple[int, ...] = ()  # positions of the texts that are equal in the rows of a group
-    part: Part = field(default_factory=Part, compare=False)  # another split may come from the same part
+    group_places: tuple[int, ...] = ()  # rows belong to the same group if their texts at these positions are equal
+    part: Part = field(default_factory=Part, compare=False)  # two splits may come from the same part
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,7 +108,7 @@ class Reading:
 
         Args:
             origin: a name of the data source for messages, such as a path.
-            csv: whether a field can contain a line end, which is suspicious.
+            csv: whether to count line ends in fields as suspicious.
 
         Raises:
             KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.

@@ -1,8 +1,8 @@
 """Find and write the files of the sample tasks: ten small tasks that are part of the package.
 
-The tasks have the columns and file layout of GLUE or SuperGLUE, but generated rows, so their scores are not scores on
-GLUE or SuperGLUE. The script
-`scripts/nano/sample_tasks.py` generates the files.
+The tasks have the columns and the file layout of GLUE or SuperGLUE, but generated rows. Scores on sample tasks are
+therefore not comparable with scores on GLUE or SuperGLUE. The script `scripts/nano/sample_tasks.py` generates the
+files.
 """
 
 import gzip
@@ -39,11 +39,11 @@ def sample_files(name: str) -> dict[str, Path]:
 def write(folder: Path) -> list[Path]:
     """Write all files of the sample tasks to ``folder``, uncompressed, and return their paths.
 
-    The folders and files have the names of the downloads of GLUE and SuperGLUE. For MNLI, dev_matched.tsv contains the
-    test split of the sample task and dev_mismatched.tsv its dev split.
+    The folders and files are named as in the downloads of GLUE and SuperGLUE. For MNLI, dev_matched.tsv contains the
+    test split of the sample task, and dev_mismatched.tsv contains the dev split.
 
     Raises:
-        KronaError: one of the files exists. Nothing was written.
+        KronaError: one of the files already exists. In this case, nothing is written.
     """
     packed = {Path(task, file.stem): file for task in FOLDERS.values() for file in sorted(FILES.glob(f"{task}/*.gz"))}
     write_new(folder, {name: partial(_unpack, file) for name, file in packed.items()})

@@ -24,14 +24,17 @@ from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # benchmark → the kind of data source that reads its files
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
+SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → part
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """Raise `KronaError` unless the data source contains the task.
+    """Check that the data source contains the task.
 
     Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need `data=hub` or `data=tsv`, and
-    SuperGLUE tasks `data=hub` or `data=jsonl`.
+    SuperGLUE tasks need `data=hub` or `data=jsonl`.
+
+    Raises:
+        KronaError: the data source does not contain the task.
     """
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
@@ -47,7 +50,11 @@ def check_kind(task: Task, kind: str) -> None:
 
 
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
-    """Raise `KronaError` unless the data source contains the task and all local files exist. The Hub is not used."""
+    """Check that the data source contains the task, and that all local files exist. The Hub is not used.
+
+    Raises:
+        KronaError: the data source does not contain the task, a file is missing, or data.path is not used.
+    """
     check_kind(task, kind)
     if task.kind != "own" and kind not in FORMATS.values() and path is not None:
         files = FORMATS.get(task.kind, "tsv")
@@ -65,7 +72,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 
 
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
-    """Return the rows of a task's data source by official part. The arguments and errors are those of `load`."""
+    """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind in BENCHMARKS and data.kind == "hub":
@@ -88,8 +95,10 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
 class InputRows(DataFile):
     """The rows for which a model predicts labels, from a file or from standard input (``-``).
 
-    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column. It raises `KronaError` for a
-    bad row.
+    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column.
+
+    Raises:
+        KronaError: (while iterating) a row is bad.
     """
 
     def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
@@ -108,8 +117,8 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
     """Return the columns to read from a file.
 
     Args:
-        official: whether the file is part of the benchmark's download. Otherwise both the column names of this project
-            and those of the download are accepted, and files without a header line are recognised.
+        official: whether the file is part of the benchmark's download. If false, krona's column names and the column
+            names of the download are both accepted, and files without a header line are recognised.
     """
     layout = _layout(task) if official else task.layout
     own = {} if layout is None else layout.columns
@@ -123,7 +132,7 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return the files of a user's own task by part, or the split folders of a saved `DatasetDict`.
 
-    Relative paths start at ``path`` (the setting data.path) or, if it is None, at the working directory.
+    Relative paths are relative to ``path`` (the setting data.path) or, if ``path`` is None, to the working directory.
     """
     folder, named = expand(path) if path else Path(), task.files or {}
     files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
@@ -135,7 +144,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return a task's files in the download of GLUE or SuperGLUE by official part.
 
-    They are in ``path`` or in its subfolder, such as RTE.
+    The files are in ``path`` or in the task's subfolder of ``path``, such as RTE.
 
     Raises:
         KronaError: a file is missing.
@@ -164,10 +173,11 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def data_fingerprint(task: Task, data: Data) -> str:
-    """Return the fingerprint of the data that a run would read. It is part of the run id.
+    """Return the fingerprint of the data that a run would read. The run id contains this fingerprint.
 
-    It is `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. For a missing
-    or unreadable file it is `<source>:absent`, and the run itself reports the error.
+    The fingerprint has the form `own:<hash>`, `tsv:<hash>`, `jsonl:<hash>`, `sample:<hash>` or
+    `hub:<name>/<config>@<revision>`. If a file is missing or unreadable, the fingerprint is `<source>:absent`, and the
+    run itself reports the error.
     """
     try:
         if task.kind == "own":
@@ -191,7 +201,8 @@ def _layout(task: Task) -> Layout:
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:
-    digest = hashlib.sha256(b"numbers" if task.labels is None else b"")  # earlier versions rounded the numbers
+    # Earlier versions rounded the numbers of a regression. Regressions therefore have other hashes now.
+    digest = hashlib.sha256(b"numbers" if task.labels is None else b"")
     for part, path in sorted(files.items()):
         for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # a folder of save_to_disk
             size = require_file(file)
@@ -201,5 +212,5 @@ def _hash_files(task: Task, files: dict[str, Path]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # a change of the size or the time is another key
+def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # size and time are part of the cache key
     return sha256(file)

@@ -1,7 +1,7 @@
 """Divide the rows of a task into train, dev and test.
 
-Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The seed of the data
-does not depend on the seed of the training, so all runs of a task have the same three splits.
+Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/fidelity.md, Data). The data seed does
+not depend on the training seed, so all runs of a task have the same three splits.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
 CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
-MAX_TARGETS = 1000  # different targets of a split in result.json
+MAX_TARGETS = 1000  # maximum number of distinct targets of a split in result.json
 OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, and at most CARVED rows
 
 
@@ -29,7 +29,7 @@ class Splits:
     train: Split
     dev: Split
     test: Split
-    kind: str  # "glue", "sample" or "own"
+    kind: str  # "glue", "superglue", "sample" or "own"
     parts: Mapping[str, Part] = field(default_factory=dict, compare=False)  # row counts of the official parts
 
     @property
@@ -43,7 +43,7 @@ class Splits:
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
-        """The entry `splits` of result.json (docs/results-schema.md), without the counts of the tokenizer."""
+        """The entry `splits` of result.json (docs/results-schema.md), without the number of truncated texts."""
         facts: dict[str, dict[str, Any]] = {}
         texts: dict[str, set[str]] = {}  # earlier split → its source texts
         for name, split in self.by_role.items():
@@ -65,7 +65,7 @@ class Splits:
 def _count_targets(targets: Sequence[str]) -> dict[str, int]:
     """Return the number of rows by target.
 
-    If there are many different numbers, keep only the lowest, the highest and the longest.
+    If there are more than `MAX_TARGETS` different targets, keep only the lowest, the highest and the longest.
     """
     counts = dict(sorted(Counter(targets).items(), key=lambda item: float(item[0])))
     if len(counts) <= MAX_TARGETS:
@@ -107,8 +107,9 @@ def divide(
         parts: the rows by official part.
         split: the rule:
 
-            - ``halve_validation``: validation is permuted. Its first half (rounded down) is dev, and the rest is test.
-            - ``carve_train``: train is permuted. Its first 1,000 rows are dev, and validation is test. Under the
+            - ``halve_validation``: dev is the first half of the permuted validation rows (rounded down), and test is
+              the rest.
+            - ``carve_train``: dev is the first 1,000 rows of the permuted train, and test is validation. Under the
               protocol appendix_d1, these rows are test, and validation is dev.
             - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.
@@ -137,7 +138,7 @@ def divide(
         raise KronaError(
             f"task {task}: no rows are left for train, because it has {len(train)} rows and "
             f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
-            "data.protocol=validation, with which dev and test are the validation rows. Or write a task file in "
+            "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
     carved, rest = (train.take(order) for order in _cut(train, _permute(train, seed), CARVED))
@@ -146,14 +147,14 @@ def divide(
 
 
 def permutation(rows: int, seed: int) -> list[int]:
-    """Return the indices of ``rows`` rows in random order, by torch.randperm with this seed."""
+    """Return the indices from 0 to ``rows`` - 1 in random order, computed by torch.randperm with this seed."""
     import torch  # here, because run ids and reports need no torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
 
 
 def _permute(part: Split, seed: int) -> list[int]:
-    """Return the indices of the rows in random order. The rows of a group follow one another."""
+    """Return the indices of the rows in random order. The rows of a group are consecutive."""
     order, groups = permutation(len(part), seed), part.groups
     if groups is None:
         return order
@@ -199,7 +200,7 @@ def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Spli
 
 
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
-    """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible."""
+    """Return ``rows`` rows of train as a split. If possible, each label has the same number of rows."""
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)

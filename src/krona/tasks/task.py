@@ -1,6 +1,6 @@
 """Define a task, which turns a row of a data file into two strings: the source text and the target text.
 
-A YAML file in `conf/task/` defines a task. Its keys are the fields of the class `Task`, such as the text columns.
+A YAML file in `conf/task/` defines a task. The keys of the file are the fields of the class `Task`.
 """
 
 import re
@@ -35,7 +35,7 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
             raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans. Put them in quotes")
         if isinstance(label_id, bool) or not isinstance(label_id, int):
             raise ValueError(f"labels: the id of '{word}' is {label_id!r}, which is not a whole number")
-        name = str(word).strip()  # as a label in a data file is read
+        name = str(word).strip()  # labels in data files are stripped too
         if name in labels:
             raise ValueError(f"labels contains '{name}' twice")
         labels[name] = label_id
@@ -64,7 +64,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 
 
 class Layout(BaseModel):
-    """The names of a task's files and columns in the own download of GLUE or SuperGLUE."""
+    """The names of a task's files and columns in the original download of GLUE or SuperGLUE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -73,13 +73,13 @@ class Layout(BaseModel):
     header: tuple[str, ...] | None = None
     """The column names of files that have no header line. Only CoLA has such files."""
     columns: Mapping[str, str] = Field(default_factory=dict)
-    """Maps the names of columns in this project to their names in the files, where they differ."""
+    """Maps krona's column names to the column names in the files, if they differ."""
     files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
     """Maps the official parts to the names of their files."""
 
 
 class Task(BaseModel):
-    """A task. Its fields are the keys of a YAML file in `conf/task/`."""
+    """A task. The fields are the keys of a YAML file in `conf/task/`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -88,7 +88,8 @@ class Task(BaseModel):
     """The names of the text columns. An encoder reads the first column as one segment, and the others, joined, as a
     second segment."""
     template: str
-    """The source text, in which the text of a column replaces `{column}`. The default is `column: {column} …`."""
+    """The template of the source text. `{column}` is replaced by the text of the column. The default is
+    `column: {column} …`."""
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
     """A map from each label word to its id, or a list of words. The target text is the id.
 
@@ -111,7 +112,7 @@ class Task(BaseModel):
     group. A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
     replace: Mapping[str, str] = Field(default_factory=dict)
-    """Maps parts of the texts, such as the markup `<br>`, to their replacements, in this order."""
+    """Maps substrings of the texts, such as `<br>`, to their replacements, which are made in this order."""
     marks: Mapping[str, str] = Field(default_factory=dict)
     """Maps each span of the first text column to the mark around it. The columns `NAME_text` and `NAME_index` contain
     the text of the span and the index of its first word, from 0. Rows without these columns contain the marks already.
@@ -119,13 +120,13 @@ class Task(BaseModel):
     prefix: StrictBool | None = None
     """Whether the source text starts with the task's name. If the value is null, the method decides."""
     sample: str | None = None
-    """The name of the sample task in the package, such as rte. It is null for all other tasks."""
+    """The name of the sample task in the package, such as rte; null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
     """A map from train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
     """The name of the task's configuration in its data set on the Hub."""
     hub_dataset: str | None = None
-    """The default of data.name, the data set on the Hub. Without this key, it is GLUE."""
+    """The default of data.name, the data set on the Hub. If the value is null, the default is GLUE."""
     tsv: Layout | None = None
     """The task's files in GLUE's download (data=tsv)."""
     jsonl: Layout | None = None
@@ -136,7 +137,7 @@ class Task(BaseModel):
         """Return a task from the values of its YAML file.
 
         Raises:
-            KronaError: values are wrong. The message has one line for each.
+            KronaError: some values are invalid. The message has one line for each of them.
         """
         name = config.get("name") or "?"
         try:
@@ -200,7 +201,7 @@ class Task(BaseModel):
         return self.tsv if self.jsonl is None else self.jsonl
 
     def prefixed(self, wanted: bool) -> bool:
-        """Return whether the source text starts with the task's name. ``wanted`` is the choice of the method."""
+        """Return whether the source text starts with the task's name. ``wanted`` is the method's default."""
         return wanted if self.prefix is None else self.prefix
 
     @property
@@ -239,7 +240,7 @@ class Task(BaseModel):
         return read_text(f"{span}_text", row.get(f"{span}_text")), int(index), mark
 
     def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
-        """Return the source text of a row's texts, after the task's name if ``prefix`` is true."""
+        """Return the source text of a row. If ``prefix`` is true, the source text starts with the task's name."""
         text = self._format % tuple(texts[i] for i in self._places)
         return f"{self.sample or self.name} {text}" if prefix else text
 
@@ -249,11 +250,11 @@ class Task(BaseModel):
 
     @cached_property
     def _format(self) -> str:
-        """The template with `%s` in place of each column. It is computed only once, to save time."""
+        """The template with `%s` in place of each column, which is computed only once to save time."""
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" are equal.
+        """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" have the same target text.
 
         Raises:
             BadRowError: the label is unknown, or is not a number in a regression.

@@ -37,8 +37,8 @@ class Encoding(Protocol):
 class Tokenised:
     """A tokenised split."""
 
-    rows: "datasets.Dataset"  # memory-mapped, with the lists of numbers `input_ids` and `labels` for each row
-    truncated: int  # source texts that were truncated to the maximum length
+    rows: "datasets.Dataset"  # memory-mapped; each row has the lists of numbers `input_ids` and `labels`
+    truncated: int  # number of source texts that were truncated to the maximum length
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +49,8 @@ def tokenise(
 ) -> Tokenised:
     """Return the token ids of a split. Read them from the cache file, or compute them.
 
-    Source texts have at most ``max_source_length`` tokens, including the end of sequence. Targets are never truncated.
+    Source texts are truncated to ``max_source_length`` tokens, including the end-of-sequence token. Targets are never
+    truncated.
 
     Raises:
         KronaError: the cache file cannot be written or read.
@@ -57,13 +58,14 @@ def tokenise(
     from datasets import Dataset, Features, List, Value
 
     texts = replace(split, sources=encoding.texts(split))  # an encoder reads the columns, not the source text
-    columns = [*encoding.sources(split, [0], longest=None)]  # BERT has token types, but DistilBERT has none
+    # The columns depend on the model. For example, BERT has token types, and DistilBERT does not.
+    columns = [*encoding.sources(split, [0], longest=None)]
     key_parts = [encoding.key, *columns, texts.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     labels = {text: encoding.label(text) for text in sorted(set(split.targets))}
 
     def encode(rows: Sequence[int]) -> dict[str, list[Any]]:
-        found = encoding.sources(split, rows, longest=None)  # not cut yet, so that long texts can be counted
+        found = encoding.sources(split, rows, longest=None)  # not truncated yet, so that long texts can be counted
         long = [len(ids) > max_source_length for ids in found["input_ids"]]
         if any(long):
             found = encoding.sources(split, rows, longest=max_source_length)

@@ -10,14 +10,14 @@ import numpy as np
 
 from krona.messages import shorten
 
-LARGEST = 1e15  # limit of the targets of a regression
+LARGEST = 1e15  # the targets of a regression must have a smaller absolute value
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NO_LABEL = {"-1": " (GLUE's test sets on the Hub have -1 instead of a label)"}
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """An error in one row. Errors are counted by ``kind``. The reader of the file adds its name and the line."""
+    """An error in one row. Errors are counted by ``kind``. The file reader adds the file name and the line number."""
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
@@ -46,7 +46,7 @@ def mark_spans(text: str, spans: Sequence[tuple[str, int, str]]) -> str:
 
     Args:
         spans: the text of each span, the index of its first word, and its mark. If the text has another word at the
-            index, as in a few official rows, mark the nearest span with the same text.
+            index, as in a few official rows, the nearest occurrence of the span is marked.
 
     Raises:
         BadRowError: the text does not contain a span.
@@ -76,7 +76,7 @@ def read_label(value: object) -> str:
 
 
 def read_number(value: object) -> str:
-    """Return a number as text, with the shortest decimals of its float32.
+    """Return a number as the shortest decimal text that represents its float32 value.
 
     The text "2.45" and the float64 or float32 value 2.45 give the same result, as do 5 and "5.000".
 

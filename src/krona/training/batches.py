@@ -19,10 +19,10 @@ class TrainingBatches(Sampler[list[int]]):
 
     If ``lengths`` is given, each batch contains rows of similar length. The shuffled rows are divided into windows of
     `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
-    shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
+    shuffled. In the paper, by contrast, batches do not depend on the lengths of the rows.
 
     All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
-    some ranks get one row fewer, or none of the last rows.
+    some ranks get one row fewer, and may get no row of the last batch.
 
     If ``limit`` is given, an epoch ends after at most this number of rows.
     """
@@ -68,14 +68,14 @@ class TrainingBatches(Sampler[list[int]]):
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # not the seed of the rows' order
+        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # another seed than for the rows
 
 
 class ShortToLong(Sampler[list[int]]):
     """The batch sampler for evaluation. All rows are sorted by length, so that batches need little padding.
 
-    Of N ranks, each takes every N-th batch. Smaller batches are used if they divide the work more evenly, because all
-    ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
+    With N ranks, each rank evaluates every N-th batch. Smaller batches are used if they divide the work more evenly,
+    because all ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
 
     Attributes:
         order: the positions of this rank's rows in the split, in the order in which the rows are evaluated.
@@ -97,7 +97,7 @@ class ShortToLong(Sampler[list[int]]):
 def mix_seeds(seed: int, number: int) -> int:
     """Combine a seed and a number into a new seed. Neighbouring numbers give very different seeds.
 
-    The method is multiplicative hashing with the 64-bit golden ratio.
+    The function uses multiplicative hashing with the 64-bit golden ratio.
     """
     return (seed * 0x9E3779B97F4A7C15 + (number + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 

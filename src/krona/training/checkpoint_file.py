@@ -18,9 +18,9 @@ KEYS = ("state_dict", "epoch", "global_step", "krona")
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """A writer of Lightning's checkpoints that writes each file atomically with the function ``write``.
+    """The Lightning plugin that writes each checkpoint atomically, with the function ``write``.
 
-    If another process has taken over the run, the ``write`` of its claim (`krona.runs.claim`) raises an error.
+    A run passes the ``write`` method of its claim, which raises an error if another process has taken over the run.
     """
 
     def __init__(self, write: Write = write_whole) -> None:
@@ -28,7 +28,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
-            Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a ModelCheckpoint of the user
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # for a user's own ModelCheckpoint
             torch.save(checkpoint, part)
 
         self.write(Path(path), fill)
@@ -37,7 +37,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 def find_damage(checkpoint: Path) -> str | None:
     """Return a description of the damage in a checkpoint file.
 
-    Return None if the file can be read and the checksums (CRC) of all its parts are correct.
+    Return None if the file can be read and the checksums (CRC) of all its entries are correct.
     """
     try:
         with zipfile.ZipFile(checkpoint) as parts:
@@ -47,6 +47,6 @@ def find_damage(checkpoint: Path) -> str | None:
         missing = [key for key in KEYS if key not in content]
     except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
         return "it contains objects that are not weights or numbers"
-    except Exception as error:  # zip, pickle and torch raise different errors
+    except Exception as error:  # zip, pickle and torch raise different exception types
         return first_line(error)
     return f"it does not contain {', '.join(missing)}" if missing else None

@@ -16,8 +16,8 @@ BACKEND = "inductor"
 def compile_loss(loss: Loss) -> Loss:
     """Return a function that computes ``loss(model, batch)`` as one compiled graph.
 
-    The graph is compiled at the first call. It is used for batches with any number of rows and any length, with two
-    exceptions. Batches of a single row and batches whose labels have fewer than three tokens get their own graphs.
+    The graph is compiled at the first call, and then used for batches with any number of rows and any length. Only
+    batches of a single row and batches whose labels have fewer than three tokens get their own graphs.
 
     Raises:
         KronaError: torch cannot compile the model. The returned function raises this error at its first call.

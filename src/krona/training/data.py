@@ -37,7 +37,7 @@ class RunData:
 
 
 def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
-    """Return the rows of train, dev and test, which must not be changed.
+    """Return the rows of train, dev and test. The caller must not change them.
 
     Args:
         fingerprint: the fingerprint of the data in the run id.
@@ -140,9 +140,9 @@ def build_data(
 
 
 def _unread_keys(task: Task) -> list[str]:
-    """Return the task keys that add words to the names and the texts, but that an encoder does not read.
+    """Return the keys of a task that change the source text, but have no effect on an encoder.
 
-    The prefix of SuperGLUE's tasks is omitted, because their files set it for T5.
+    For SuperGLUE tasks, the key ``prefix`` is omitted, because krona's own task files set it for T5.
     """
     plain = " ".join(f"{column} {{{column}}}" for column in task.columns)
     own_template = sorted(task.template.replace(":", "").split()) != sorted(plain.replace(":", "").split())

@@ -1,7 +1,7 @@
 """Train on several devices (``trainer.devices``): one process per device, started by torchrun or srun.
 
-Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by their number and
-divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
+Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by the number of
+processes and divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
 """
 
 import os
@@ -50,7 +50,7 @@ class Ranks:
             dist.broadcast(tensor, src=0)
 
     def gather(self, value: Value) -> list[Value]:
-        """Return the values of all processes, by rank. All processes must call the method in the same order."""
+        """Return the values of all processes in rank order. All processes must call the method in the same order."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
@@ -75,7 +75,11 @@ def my_rank() -> int:
 
 
 def require_one_launch() -> None:
-    """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
+    """Check that torchrun or srun did not start a multirun (``-m``) as several processes.
+
+    Raises:
+        KronaError: this process is one of several processes of a multirun.
+    """
     if num_processes() > 1:
         raise KronaError(
             f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
@@ -85,9 +89,9 @@ def require_one_launch() -> None:
 
 
 def environment() -> Any:
-    """Return Lightning's plugin for the program that started this process.
+    """Return Lightning's environment plugin for the program that started this process (torchrun, srun or another).
 
-    Without it, Lightning detects SLURM by itself and requeues the job at SIGUSR1.
+    Without this plugin, Lightning itself would detect SLURM and requeue the job at SIGUSR1.
     """
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment

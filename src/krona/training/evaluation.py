@@ -24,7 +24,7 @@ DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitEvaluation:
-    """The evaluation on one split. Calling it with a model returns the scores of the model."""
+    """An evaluator for one split. Calling the evaluator with a model returns the model's scores."""
 
     task: Task
     split: Split
@@ -54,7 +54,7 @@ class SplitEvaluation:
             model.train(training)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[str]:
-        """Return the predicted text of each row of a batch. The trainer's precision does not change the result."""
+        """Return the predicted text of each row of a batch, independent of the trainer's precision."""
         device = next(model.parameters()).device
         inputs = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
@@ -158,10 +158,13 @@ def score_predictions(
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:
-    """Raise `KronaError` if a trained weight is not finite.
+    """Check that all trained weights are finite.
 
-    The learner only checks the loss of each step, which is computed before the update. It therefore cannot detect an
-    invalid last update.
+    The learner only checks the loss of each step, which is computed before the update. An invalid last update therefore
+    has to be detected here.
+
+    Raises:
+        KronaError: a trained weight is not finite.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
@@ -172,7 +175,7 @@ def require_finite(model: nn.Module, *, lr: float) -> None:
 
 
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
-    """Measure the adapter's updates of the weights, and store the measurements in ``result.learned``.
+    """Measure how the adapter changes the weights, and store the measurements in ``result.learned``.
 
     `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
     measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.

@@ -16,7 +16,7 @@ from krona.training.run_job import run_job
 
 
 def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet: bool = False) -> Result:
-    """Train one run and return its result. A run that is already done is not repeated, an interrupted run resumes.
+    """Train one run and return its result. A finished run is not repeated, and an interrupted run resumes.
 
     Args:
         overrides: the arguments of ``python train.py``, such as ``["method=lora", "task=rte", "seed=1"]``.

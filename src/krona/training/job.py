@@ -54,7 +54,7 @@ class JobSpec:
     """The specification of a job."""
 
     config: Mapping[str, Any]  # composed from the user's own command, so it may name any class
-    stored: Mapping[str, Any] = field(default_factory=dict)  # the config without secrets; empty: ``config``
+    stored: Mapping[str, Any] = field(default_factory=dict)  # without secrets; if empty, ``config`` with masked secrets
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
@@ -62,7 +62,7 @@ class JobSpec:
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
-    # Called with the LightningModule after each epoch, once its checkpoint is saved. It may raise `Interrupted`.
+    # Called with the LightningModule after each epoch, once the checkpoint is saved. May raise `Interrupted`.
     after_epoch: Callable[[Any], None] | None = None
 
     @cached_property
@@ -109,7 +109,7 @@ class JobSpec:
 def identify(settings: Run, initial: InitialWeights | None = None, *, data_fingerprint: str | None = None) -> str:
     """Return the run id, computed from the config and the contents of data, backbone and initial weights.
 
-    ``initial`` are the weights of ``settings.init_from``, if the caller uses them again.
+    ``initial`` are the weights of ``settings.init_from``, if the caller has already read them.
     """
     config = dict(settings.config)
     if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
@@ -125,9 +125,9 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
 
 
 def _find_factors(settings: Run) -> Any:
-    """Return the factor shapes on the backbone's layers.
+    """Return the factor shapes that the backbone's layers use.
 
-    Shapes that become equal on this backbone belong to one run.
+    Shapes that become equal on this backbone therefore have the same run id.
     """
     factors = settings.method.branch_config["kron_factors"]
     if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
@@ -140,15 +140,15 @@ def _find_factors(settings: Run) -> Any:
         return factors  # the shapes fit; the imports below take seconds
     from krona.backbones.insert_method import fitted_factors
 
-    with suppress(KronaError):  # `require` reports it together with other problems
+    with suppress(KronaError):  # `require` reports the error together with other problems
         return fitted_factors(settings)
     return factors
 
 
 def find_outcome(spec: JobSpec) -> Job | None:
-    """Return a job with the outcome of a run that is not executed again, or None if the run has to be executed.
+    """Return a job with the recorded outcome of a run, or None if the run has to be executed.
 
-    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``.
+    A run is not executed again if it is done, or if it has failed and this is a multirun without ``retry=failed``.
 
     Raises:
         KronaError: the run's result.json cannot be read.

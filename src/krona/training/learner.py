@@ -1,4 +1,4 @@
-"""The LightningModule of a run. It computes the loss, updates the weights, and keeps the weights of the best epoch."""
+"""Define the LightningModule that trains a run's model and keeps the weights of the best epoch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,20 +26,20 @@ from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, opti
 class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
-    The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
-    over processes. The gradient is still that of the whole batch. The loss of a part is the sum over its labels,
+    The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
+    the batch over processes. The split does not change the gradient. The loss of a part is the sum over its labels,
     divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
     With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the gradients.
 
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
-    each epoch. The scores are those that a validation loader would give.
+    each epoch, with the same scores as a validation loader.
 
-    ``after_backward`` is called in each step when the gradients are complete and not clipped yet.
+    ``after_backward`` is called in each step, after the backward pass and before gradient clipping.
     """
 
-    # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.
+    # A checkpoint contains only the trainable parameters. `load_state_dict` below checks their names.
     strict_loading = False
-    allow_zero_length_dataloader_with_multiple_devices = True  # few rows of dev: some processes have none
+    allow_zero_length_dataloader_with_multiple_devices = True  # if dev has few rows, some processes have no rows
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Learner(ScoringModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward = after_backward
-        self.dev_curve: list[Any] = []  # of `krona.runs.result.Epoch`
+        self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run
@@ -74,9 +74,9 @@ class Learner(ScoringModule):
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
     def prepare(self) -> None:
-        """Compute initial values that depend on the model or the data (`krona.surgery.prepare`), if there are any.
+        """Compute the initial values that depend on the model or the data, if any (`krona.surgery.prepare`).
 
-        They are equal on all ranks.
+        All ranks get the same values.
         """
         if surgery.is_prepared(self.model):
             return
@@ -94,7 +94,7 @@ class Learner(ScoringModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return a dict without the backbone's frozen parameters. Checkpoints therefore stay small."""
+        """Return the state without the backbone's frozen parameters, so that checkpoints stay small."""
         return {name: p.detach() for name, p in surgery.checkpoint_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
@@ -119,7 +119,7 @@ class Learner(ScoringModule):
         self.seconds_before = sum(self.seconds.values())
 
     def on_train_start(self) -> None:
-        # the checkpoint of a resumed run can be from its last epoch
+        # a run can resume from the checkpoint of its last epoch, and then has no more steps
         self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.steps.total
 
     def on_train_epoch_start(self) -> None:
@@ -139,7 +139,7 @@ class Learner(ScoringModule):
         tokens = self.ranks.add_up(are_counted(batch["labels"]).sum())
         loss = torch.zeros((), device=self.device, dtype=torch.float32)
         optimizer.zero_grad()
-        # A process without rows uses a row without labels, because all processes must take part in the exchange.
+        # A process without rows uses a row without labels, because all processes must exchange gradients.
         parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows))) or [self.family.no_rows(batch)]
         for number, part in enumerate(parts, start=1):
             part_loss = self.summed_loss(self.model, part) / tokens
@@ -168,9 +168,10 @@ class Learner(ScoringModule):
             self._end_steps()
 
     def _end_steps(self) -> None:
-        """Record the losses of the epoch's steps and the time at which the steps ended. A validation may follow.
+        """Record the losses of the epoch's steps, and the time at which the steps ended.
 
-        With ``val_check_interval`` of Lightning's trainer, a validation can also be within an epoch.
+        The method is called before each validation and at the end of the epoch. With ``val_check_interval`` of
+        Lightning's trainer, a validation can also take place within an epoch.
 
         Raises:
             KronaError: a loss is not finite.
@@ -244,6 +245,6 @@ class Learner(ScoringModule):
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
-    """Split a batch and yield its parts, which have at most ``rows`` rows each."""
+    """Yield the parts of a batch. Each part has at most ``rows`` rows."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}

@@ -88,7 +88,7 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
 
 
 def device_name(kind: str) -> str:
-    """Return the name of the GPU for the kind cuda, and otherwise the kind and architecture: ``cpu (x86_64)``."""
+    """Return the GPU's name if ``kind`` is cuda; otherwise the kind and the architecture, such as ``cpu (x86_64)``."""
     import torch
 
     return torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"

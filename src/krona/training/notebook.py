@@ -44,7 +44,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     Raises:
         KronaError: the config is wrong, or its data or backbone is missing.
     """
-    # Lightning warns that a custom batch sampler may leave out rows. `ShortToLong` includes all rows.
+    # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
     unused = Result(

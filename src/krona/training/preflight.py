@@ -1,6 +1,6 @@
 """Check the settings of a run before it starts: data files, the backbone, the devices and the factor shapes.
 
-The checks take seconds and write no files. All problems are reported in one error message.
+The checks take a few seconds and write no files. All problems are reported in one error message.
 """
 
 from typing import Any
@@ -33,10 +33,13 @@ def require(
     """Check a run's settings against this machine and the run's files and backbone.
 
     Args:
-        initial: the weights of ``settings.init_from``, if the caller uses them again.
-        starts: whether the run starts now. Otherwise the Hub is not used, and no optimizer and no callback is built.
-        insert: also insert the method into the backbone, whose weights are not loaded, and return the result of
-            `insert_method`. Both of its parts are empty otherwise, or if the backbone's config must be downloaded.
+        initial: the weights of ``settings.init_from``, if the caller has already read them.
+        starts: whether the run starts now. If false, the Hub is not used, and no optimizer or callback is built.
+        insert: whether to also insert the method into the backbone, without loading weights.
+
+    Returns:
+        The result of `insert_method`. The dict and the list are empty if ``insert`` is false, or if the backbone's
+        config must be downloaded.
 
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
@@ -161,10 +164,10 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method without loading weights.
+    """Insert the method into the backbone without loading weights.
 
     Raises:
-        KronaError: factor shapes or targets do not fit.
+        KronaError: factor shapes, target modules, the source length or the tokenizer do not fit the backbone.
     """
     if settings.backbone.folder is None and settings.backbone.sizes is None:
         return {}, []

@@ -16,13 +16,13 @@ from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
 
 NARROW = 70  # columns; a narrower console shows only the number of steps and the remaining time
-REFRESH_S = 0.5  # minimum time between two updates of the bar, which read the loss from the device
+REFRESH_S = 0.5  # minimum time between two updates of the bar, because an update reads the loss from the device
 
 
 class Progress(pl.Callback):
-    """The Lightning callback that prints the progress of one run, also to ``log``, the open file train.log.
+    """The Lightning callback that prints the progress of one run to the console and to ``log`` (train.log).
 
-    In a sweep, only the first run ``shows_notes``, because the sweep prints the notes of all its runs at the end.
+    ``shows_notes`` is true only for the first run of a sweep, because the sweep prints all notes at its end.
     """
 
     def __init__(self, console: Console, log: Any = None, *, shows_notes: bool = True) -> None:
@@ -94,7 +94,7 @@ class Progress(pl.Callback):
         )
 
     def epoch(self, learner: Learner) -> None:
-        """Print a line about the epoch that the learner has just recorded."""
+        """Print a line on the learner's last recorded epoch."""
         row = learner.dev_curve[-1]
         best = "  best" if learner.best is not None and learner.best["epoch"] == row["epoch"] else ""
         parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"

@@ -50,9 +50,9 @@ def run(
 
     Args:
         initial: the weights of ``settings.init_from``.
-        progress, tracking: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
-            when its checkpoint and ``result`` have been written.
-        after_epoch: a function that is called last, and may stop the run.
+        progress, tracking: callbacks of Lightning's trainer. After each epoch, once the checkpoint and ``result`` are
+            written, `run` also calls the ``epoch`` methods of these callbacks.
+        after_epoch: a function that is called after these methods, and may raise `Interrupted` to stop the run.
         share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
@@ -80,14 +80,14 @@ def run(
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
     checkpoint = files.checkpoint()
-    if checkpoint is None:  # otherwise it contains the prepared values
+    if checkpoint is None:  # a checkpoint would contain the prepared values
         learner.to(trainer.strategy.root_device)
         if not surgery.is_prepared(model):
             progress.say("  computing the initial values of the branches")
         learner.prepare()
     train(trainer, learner, data, checkpoint=checkpoint)
 
-    # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.
+    # Evaluation with the weights of the best epoch. Test is scored at most once.
     best = learner.restore_best()
     require_finite(model, lr=settings.optimizer.lr)
     scored = {"dev": (data.dev.split, best["dev"])}
@@ -171,7 +171,7 @@ def prepare(
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
 
     # Initial weights and precision
-    if trainer.frozen_in_bf16:  # before the copy, which bf16 would round
+    if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
         train_in_fp32(model)
     adapter = Adapter.of(model)
     if initial is not None:

@@ -34,7 +34,7 @@ class RunFiles:
     ranks: Ranks
 
     def checkpoint(self) -> Path | None:
-        """Return the path of the last epoch's checkpoint; None if it does not exist.
+        """Return the path of the last epoch's checkpoint, or None if there is no checkpoint.
 
         Raises:
             KronaError: only some ranks can see the checkpoint.
@@ -63,19 +63,19 @@ class RunFiles:
         *,
         backbone: Fingerprint | None,
     ) -> None:
-        """Write the predictions, the adapter and, when all other files exist, the result.
+        """Write the metrics, the predictions, the adapter and finally the result.
 
-        ``predictions`` has the rows and the predicted texts by split name.
+        ``predictions`` contains the rows and the predicted texts of each split by its name.
         """
         assert self.claim is not None
         run, write = self.run, self.claim.write
-        write_metrics(run.metrics, result.dev_curve, write)  # a killed run has not written its last epoch
+        write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
         write_predictions(run.predictions, predictions, write)
         if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
             adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
-        result.progress = {}  # kept until now, so that an interrupted run still has it
+        result.progress = {}  # kept until now, so that the result of an interrupted run contains the progress
         write_result(run.path, result, write)
         self.claim.remove(run.checkpoint)
 
@@ -122,7 +122,7 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
 def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
     """Write the id, source, target and prediction of each row of the splits, as JSON lines.
 
-    The rows of a task with groups also contain the number of their group.
+    If the task has groups, also write the number of each row's group.
     """
     lines = []
     for name, (split, texts) in predictions.items():

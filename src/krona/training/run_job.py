@@ -35,8 +35,8 @@ from krona.training.preflight import count_devices, devices_wanted, require
 def run_job(spec: JobSpec, console: Console) -> Job:
     """Run a job unless its run is done, and return the job with its outcome.
 
-    If the run fails, the error is recorded in its result.json and in the returned job. With ``trainer.devices`` above
-    1, torchrun replaces this process, or in a multirun becomes its child process.
+    If the run fails, the error is recorded in the run's result.json and in the returned job. With ``trainer.devices``
+    above 1, torchrun replaces this process or, in a multirun, becomes a child of this process.
 
     Raises:
         KronaError: the config is invalid, in which case the run is not started and no file is written; the run's folder
@@ -158,7 +158,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
 
 
 def _check_checkpoint(spec: JobSpec, claim: Claim) -> None:
-    """Rename a damaged checkpoint."""
+    """Rename the run's checkpoint if it is damaged."""
     from krona.training.checkpoint_file import find_damage  # imports Lightning, which is slow
 
     checkpoint = spec.run.checkpoint
@@ -206,7 +206,8 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     forget_signals()
     folder, result = spec.folder, _new_result(spec)
     if spec.run.checkpoint.is_file() and (earlier := spec.run.state(ignore_claim=True).result) is not None:
-        result.dev_curve, result.progress = earlier.dev_curve, earlier.progress  # until the end of its next epoch
+        # result.json keeps the recorded progress until the next epoch ends
+        result.dev_curve, result.progress = earlier.dev_curve, earlier.progress
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     try:
@@ -215,7 +216,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         try:
-            if not _is_done(spec):  # otherwise a logger is sending its last values
+            if not _is_done(spec):  # if done, only a logger was still sending values
                 _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
@@ -268,7 +269,7 @@ def _new_result(spec: JobSpec) -> Result:
 
 
 def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: str | None) -> None:
-    """Record that a run ended early. If its training was complete, remove its scores again."""
+    """Record that a run ended early. If the run already has scores, remove them."""
     result.status, result.error = status, error
     result.dev = result.test = None
     result.provenance["finished"] = now()

@@ -1,4 +1,4 @@
-"""Compute the number of training and warm-up steps, and build the groups and the schedule of the learning rate."""
+"""Compute the number of training and warm-up steps, and build the learning-rate groups and the schedule."""
 
 import inspect
 import math
@@ -14,7 +14,7 @@ from krona.config.settings import Optimizer, Run, Scheduler
 from krona.config.targets import find
 from krona.messages import KronaError, amount, did_you_mean, shorten
 
-BASE_GROUP = "base"  # the name of the optimizer's group with the weights whose group is not in lr_factors
+BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ def count_steps(settings: Run, epoch: int) -> StepCounts:
 def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
     """Return the number of warm-up steps.
 
-    If ``optimizer.warmup_steps`` is not an integer, it is a fraction of ``total_steps``. The result is rounded up, but
-    a single step has no warm-up, because its learning rate would be 0.
+    A value of ``optimizer.warmup_steps`` that is not an integer is a fraction of ``total_steps``. The result is rounded
+    up, but a single step has no warm-up, because its learning rate would be 0.
     """
     warmup = optimizer.warmup_steps
     if isinstance(warmup, int):
@@ -56,7 +56,7 @@ def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
 def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
     """Return the trainable parameters for the optimizer.
 
-    With ``optimizer.lr_factors``, the result is a list of groups. Each has its own learning rate. The first group
+    With ``optimizer.lr_factors``, the result is a list of groups, each with its own learning rate. The first group
     contains the parameters without a factor, if there are any.
 
     Raises:
@@ -80,7 +80,7 @@ def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
 def build_schedule(
     optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int, *, scheduler: Scheduler
 ) -> LRScheduler:
-    """Build the schedule of the learning rate. Its ``step`` method must be called after each optimizer step.
+    """Build the learning-rate schedule. The ``step`` method of the schedule must be called after each optimizer step.
 
     If ``scheduler`` names a function with the argument ``num_warmup_steps``, such as transformers'
     ``get_…_schedule_with_warmup``, this function gets the numbers of steps and includes the warm-up. A class of
@@ -88,7 +88,7 @@ def build_schedule(
     argument ``T_max`` or ``total_steps``, the argument gets the number of steps after the warm-up.
 
     Raises:
-        KronaError: the schedule cannot be built with these arguments, or gives all groups of the optimizer one rate.
+        KronaError: the schedule cannot be built with these arguments, or ignores the learning rates of the groups.
     """
     target = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
     known = inspect.signature(target).parameters

@@ -68,7 +68,7 @@ def show_run(run: RunFolder, console: Console) -> None:
 
 
 def outputs_option(job: Job) -> str:
-    """Return the option `` --outputs FOLDER`` that a command needs to find a job's run. It is empty for outputs/."""
+    """Return the option `` --outputs FOLDER`` that a command needs to find a job's run, or "" for outputs/."""
     folder = job.folder.parent
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 

@@ -20,7 +20,7 @@ from krona.training.update_norms import gradient_norms, update_values
 class Tracking(pl.Callback):
     """Logs the values of each epoch and the final values. `run` calls ``epoch`` after each epoch.
 
-    Lightning itself logs the loss of the steps and the values of callbacks with the same loggers.
+    With the same loggers, Lightning itself logs the loss of the steps and the values of other callbacks.
     """
 
     def __init__(self, loggers: list[GuardedLogger]) -> None:
@@ -34,7 +34,7 @@ class Tracking(pl.Callback):
             self._gradient_norms = gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Log the values of the last epoch of the dev curve."""
+        """Log the values of the learner's last recorded epoch."""
         if not self.loggers:
             return
         assert learner.best is not None
@@ -47,7 +47,7 @@ class Tracking(pl.Callback):
             logger.save()
 
     def end(self, result: Result, folder: Path) -> None:
-        """Log the final values of a finished run. Its files are in ``folder``."""
+        """Log the final values of a finished run, whose files are in ``folder``."""
         for logger in self.loggers:
             logger.log_end(result, RunFolder(folder))
 

@@ -42,8 +42,7 @@ class AfterEpoch(pl.Callback):
     """Calls ``function`` after each epoch.
 
     The call happens when the next epoch starts or the training ends. By then, Lightning has written the epoch's
-    checkpoint and logged the values of all callbacks. In Lightning's own hook for the end of an epoch, this is not yet
-    the case.
+    checkpoint and logged the values of all callbacks. Lightning's own hook for the end of an epoch would be too early.
     """
 
     def __init__(self, function: Callable[[Learner], None]) -> None:
@@ -80,7 +79,7 @@ def build_trainer(
     profiler = None
     if options.profiler is not None and ranks.first:
         profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")
-    # DDP looks for parameters that a loss does not use, because a branch of the user may have some.
+    # A user's branch may have parameters that the loss does not use. DDP must therefore look for such parameters.
     ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if ranks.size > 1 else "auto"
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
     checkpoints = AtomicCheckpoints() if files.claim is None else AtomicCheckpoints(files.claim.write)
@@ -113,7 +112,7 @@ def build_trainer(
 
 
 def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train, from a checkpoint if it is given, until the end or until training stops early.
+    """Train until the last step or an early stop. If ``checkpoint`` is not None, resume from this file.
 
     If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
     """

@@ -1,4 +1,4 @@
-"""Compute the norms of gradients, and the norm and the effective rank of each adapted module's update."""
+"""Compute gradient norms, and the norm and the effective rank of each adapted module's update."""
 
 import re
 from collections.abc import Iterable
