@@ -102,6 +102,33 @@ def scores(block: str) -> list[str]:
     return [_markdown(block)[2], "", *_table(block, "Method")]
 
 
+def ranks(block: str) -> list[str]:
+    """Return the scores of a block with the ranks of the updates."""
+    return _lines([[row[0], row[2], *row[3:5]] for row in _cells(block)])
+
+
+def minilm() -> list[str]:
+    """Return MiniLM's scores on three tasks, with a column for each task."""
+    first, *others = ({row[0]: row[2] for row in _cells(f"minilm_{task}")} for task in ("cola", "sst2", "rte"))
+    return _lines([[name, score, *(scores[name] for scores in others)] for name, score in first.items()])
+
+
+def _cells(block: str) -> list[list[str]]:
+    """Return the heading and the rows of a table of scores, without learning rates and intervals over test rows."""
+    heading, _, *lines = _table(block, "Method")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    shortened = [[re.sub(r"<br><sub>(±\S+)</sub><br>.*", r" \1", cell) for cell in row] for row in rows]
+    names = [re.sub(r", optimizer\.lr=[^<]*", "", row[0]) for row in shortened]
+    columns = [cell.strip() for cell in heading.strip("|").split("|")]
+    return [columns, *([name, *row[1:]] for name, row in zip(names, shortened, strict=True))]
+
+
+def _lines(rows: list[list[str]]) -> list[str]:
+    """Return a table in Markdown, whose first row is the heading."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], f"|:--|{'--:|' * (len(rows[0]) - 1)}", *lines[1:]]
+
+
 def _label(row: str) -> str:
     return method_labels().get(row, row.replace("_", " "))
 
@@ -152,6 +179,9 @@ TABLES = {
     "training": training,
     "latency": latency,
     "memory": memory,
+    "minilm": minilm,
+    "ranks_minilm": partial(ranks, "minilm_ranks"),
+    "ranks_mpnet": partial(ranks, "mpnet_ranks"),
     **{f"scores_{block}": partial(scores, block) for block in SWEEPS},
     **{f"halves_{block}": partial(both_halves, block) for block in SWEEPS},
     **{f"pairs_{block}": partial(_table, block, "Pair") for block in SWEEPS},
