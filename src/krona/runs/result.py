@@ -186,7 +186,7 @@ class Result(BaseModel):
     task: str
     """The name of the YAML in conf/task."""
     seed: int
-    """Seed of the new weights, the order of the rows and the dropout."""
+    """Seed of new weights, row order and dropout."""
     config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
     error: str | None = None
