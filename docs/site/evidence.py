@@ -44,8 +44,12 @@ SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter"
 
 
 def differences() -> list[str]:
-    """Return the tasks on which printed scores differ beyond chance: cautious p, Holm over the tasks of a pair."""
+    """Return the tasks on which printed scores differ beyond chance: cautious p, Holm over the tasks of a pair.
+
+    The last lines are a list of the pairs without such a task.
+    """
     lines = ["| table | rows | first is better on | p below 0.05 after Holm |", "|:--|---|--:|---|"]
+    others = []
     for number, pairs in PAIRS.items():
         for first, second in pairs:
             found = paper_differences(number, list(TASKS), rows=(first, second), assumed=Assumed())
@@ -58,9 +62,12 @@ def differences() -> list[str]:
             if max(corrected) < 0.01 and better == len(found):
                 ways = {first: [f"all (< {0.001 if max(corrected) < 0.001 else 0.01})"]}
             told = "; ".join(f"{_label(row)}: {', '.join(tasks)}" for row, tasks in ways.items())
-            names = f"{_label(first)}, {_label(second)}"
-            lines.append(f"| {number} | {names} | {better} of {len(found)} | {told or 'none'} |")
-    return lines
+            names, count = f"{_label(first)}, {_label(second)}", f"{better} of {len(found)}"
+            if told:
+                lines.append(f"| {number} | {names} | {count} | {told} |")
+            else:
+                others.append(f"{names} (Table {number}, {count})")
+    return [*lines, "", f"On no task: {'; '.join(others)}."]
 
 
 def _table(block: str, first: str) -> list[str]:
@@ -103,8 +110,8 @@ def scores(block: str) -> list[str]:
 
 
 def ranks(block: str) -> list[str]:
-    """Return the scores of a block with the ranks of the updates."""
-    return _lines([[row[0], row[2], *row[3:5]] for row in _cells(block)])
+    """Return the scores of a block with the highest ranks of the updates."""
+    return _lines([[row[0], row[2], row[3]] for row in _cells(block)])
 
 
 def minilm() -> list[str]:
