@@ -29,7 +29,8 @@ SECTIONS = {
 }
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
-NOT_EXPLAINED = ("Config", "Forgetting")  # configuration.md explains the first, and no run writes the second
+# configuration.md explains the first, no run writes the second, and the descriptions of the fields explain the others
+NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
@@ -171,17 +172,21 @@ def _meaning(field: Mapping[str, Any]) -> str:
 
 
 def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
-    """Return the section of a nested type, and those of the types in it."""
+    """Return the section of a nested type, and those of the types in it. Fields without a description share a line."""
     part = definitions[name]
     lines = [f"\n## {name}\n", *([f"{_meaning(part)}\n"] if "description" in part else [])]
     inner: list[str] = []
+    others = []
     for key, field in part["properties"].items():
         nested = _part_of(field)
-        if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
+        if nested and nested not in (name, *inner, *NOT_EXPLAINED) and "properties" in definitions[nested]:
             inner.append(nested)
         link = f"[`{key}`](#{nested.lower()})" if nested in inner else f"`{key}`"
-        about = field.get("description", "").replace("``", "`")
-        lines.append(f"- {link}{': ' if about else ''}{about}")
+        if about := field.get("description", "").replace("``", "`"):
+            lines.append(f"- {link}: {about}")
+        else:
+            others.append(link)
+    lines += [f"- {', '.join(others)}"] if others else []
     for nested in inner:
         lines += _part(nested, definitions)
     return lines
