@@ -200,7 +200,7 @@ def methods() -> list[str]:
         _, _, about, *_ = _page(row.method).read_text(encoding="utf-8").splitlines()
         cells = (
             f"[`{row.method}`]({row.method}.md)",
-            about.rstrip("."),
+            re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
             f"{row.trainable_params:,}",
             "–" if row.update_rank is None else str(row.update_rank),
             f"{row.multiply_adds / 1e6:.2f}",
