@@ -96,7 +96,8 @@ def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> 
             key = "_target_" if name == "target" else name
             value = values.get(key, field.get("default"))
             default = _value(value)
-            others = [kind for kind in _types(field) if kind not in (default, TYPES.get(type(value)))]
+            shown = ("`true`", "`false`") if isinstance(value, bool) else (default, TYPES.get(type(value)))
+            others = [kind for kind in _types(field) if kind not in shown]
             meaning = field.get("description", "").replace("``", "`")
             yield f"{prefix}{key}", ", ".join([default, *others]), meaning
     if section == "optimizer":
