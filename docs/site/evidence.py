@@ -44,8 +44,12 @@ SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter"
 
 
 def differences() -> list[str]:
-    """Return the tasks on which printed scores differ beyond chance: cautious p, Holm over the tasks of a pair."""
+    """Return the tasks on which printed scores differ beyond chance: cautious p, Holm over the tasks of a pair.
+
+    The last lines are a list of the pairs without such a task.
+    """
     lines = ["| table | rows | first is better on | p below 0.05 after Holm |", "|:--|---|--:|---|"]
+    others = []
     for number, pairs in PAIRS.items():
         for first, second in pairs:
             found = paper_differences(number, list(TASKS), rows=(first, second), assumed=Assumed())
@@ -58,9 +62,12 @@ def differences() -> list[str]:
             if max(corrected) < 0.01 and better == len(found):
                 ways = {first: [f"all (< {0.001 if max(corrected) < 0.001 else 0.01})"]}
             told = "; ".join(f"{_label(row)}: {', '.join(tasks)}" for row, tasks in ways.items())
-            names = f"{_label(first)}, {_label(second)}"
-            lines.append(f"| {number} | {names} | {better} of {len(found)} | {told or 'none'} |")
-    return lines
+            names, count = f"{_label(first)}, {_label(second)}", f"{better} of {len(found)}"
+            if told:
+                lines.append(f"| {number} | {names} | {count} | {told} |")
+            else:
+                others.append(f"{names} (Table {number}, {count})")
+    return [*lines, "", f"On no task: {'; '.join(others)}."]
 
 
 def _table(block: str, first: str) -> list[str]:
@@ -100,6 +107,33 @@ def both_halves(block: str) -> list[str]:
 def scores(block: str) -> list[str]:
     """Return the first sentence of a block's report, and the table of its scores."""
     return [_markdown(block)[2], "", *_table(block, "Method")]
+
+
+def ranks(block: str) -> list[str]:
+    """Return the scores of a block with the highest ranks of the updates."""
+    return _lines([[row[0], row[2], row[3]] for row in _cells(block)])
+
+
+def minilm() -> list[str]:
+    """Return MiniLM's scores on three tasks, with a column for each task."""
+    first, *others = ({row[0]: row[2] for row in _cells(f"minilm_{task}")} for task in ("cola", "sst2", "rte"))
+    return _lines([[name, score, *(scores[name] for scores in others)] for name, score in first.items()])
+
+
+def _cells(block: str) -> list[list[str]]:
+    """Return the heading and the rows of a table of scores, without learning rates and intervals over test rows."""
+    heading, _, *lines = _table(block, "Method")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    shortened = [[re.sub(r"<br><sub>(±\S+)</sub><br>.*", r" \1", cell) for cell in row] for row in rows]
+    names = [re.sub(r", optimizer\.lr=[^<]*", "", row[0]) for row in shortened]
+    columns = [cell.strip() for cell in heading.strip("|").split("|")]
+    return [columns, *([name, *row[1:]] for name, row in zip(names, shortened, strict=True))]
+
+
+def _lines(rows: list[list[str]]) -> list[str]:
+    """Return a table in Markdown, whose first row is the heading."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], f"|:--|{'--:|' * (len(rows[0]) - 1)}", *lines[1:]]
 
 
 def _label(row: str) -> str:
@@ -152,6 +186,9 @@ TABLES = {
     "training": training,
     "latency": latency,
     "memory": memory,
+    "minilm": minilm,
+    "ranks_minilm": partial(ranks, "minilm_ranks"),
+    "ranks_mpnet": partial(ranks, "mpnet_ranks"),
     **{f"scores_{block}": partial(scores, block) for block in SWEEPS},
     **{f"halves_{block}": partial(both_halves, block) for block in SWEEPS},
     **{f"pairs_{block}": partial(_table, block, "Pair") for block in SWEEPS},

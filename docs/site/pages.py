@@ -11,16 +11,10 @@ from typing import Any
 import evidence
 import yaml
 from pydantic import TypeAdapter
-from torch import nn
 
-from krona import surgery
-from krona.backbones.insert_method import insert_method
-from krona.backbones.load import meta_model
 from krona.cli import parameter_table
-from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
-from krona.messages import KronaError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, DOCS = ROOT / "conf", ROOT / "docs"
@@ -35,9 +29,9 @@ SECTIONS = {
 }
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
-NOT_EXPLAINED = ("Config", "Forgetting")  # configuration.md explains the first, and no run writes the second
-LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-LARGEST = 2**31 - 1  # a limit that no reader needs to know
+# configuration.md explains the first, no run writes the second, and the descriptions of the fields explain the others
+NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData")
+TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
 def pages() -> dict[str, str]:
@@ -100,8 +94,10 @@ def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> 
             if name in NOT_TYPED or name in SECTIONS or name in ("task", "callbacks", "logger") or of_branch:
                 continue
             key = "_target_" if name == "target" else name
-            default = _value(values.get(key, field.get("default")))
-            others = [kind for kind in _types(field) if kind != default]
+            value = values.get(key, field.get("default"))
+            default = _value(value)
+            shown = ("`true`", "`false`") if isinstance(value, bool) else (default, TYPES.get(type(value)))
+            others = [kind for kind in _types(field) if kind not in shown]
             meaning = field.get("description", "").replace("``", "`")
             yield f"{prefix}{key}", ", ".join([default, *others]), meaning
     if section == "optimizer":
@@ -115,7 +111,7 @@ def _value(value: Any) -> str:
 
 
 def _types(field: Mapping[str, Any]) -> list[str]:
-    """Return a JSON schema's values: each word that it allows, and the other types with their limits."""
+    """Return a JSON schema's values: each word that it allows, and the other types."""
     if "anyOf" in field:
         return [kind for part in field["anyOf"] for kind in _types(part)]
     if "enum" in field or "const" in field:
@@ -124,14 +120,15 @@ def _types(field: Mapping[str, Any]) -> list[str]:
         return ["`true`", "`false`"]
     if field["type"] == "null":
         return ["`null`"]
-    name = {"object": "mapping", "string": "text", "array": "list"}.get(field["type"], field["type"])
-    limits = [f"{sign} {field[key]}" for key, sign in LIMITS.items() if key in field and field[key] < LARGEST]
-    return [f"{name} {' and '.join(limits)}".strip()]
+    return [{"object": "mapping", "string": "text", "array": "list"}.get(field["type"], field["type"])]
 
 
 def branches() -> list[str]:
-    """Return one line for each method with a page: the arguments of its branch with the values of its YAML."""
-    lines = []
+    """Return the arguments of each branch with the values of the method's YAML, for the methods with a page.
+
+    Methods with the same values share a line. Methods without arguments are omitted.
+    """
+    links: dict[str, list[str]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
         if "_target_" in given and _page(path.stem).is_file():
@@ -141,8 +138,8 @@ def branches() -> list[str]:
                 for one in parameters
                 if one.kind is inspect.Parameter.KEYWORD_ONLY
             ]
-            lines.append(f"- [{path.stem}](methods/{path.stem}.md): {', '.join(shown) or 'none'}")
-    return lines
+            links.setdefault(", ".join(shown), []).append(f"[{path.stem}](methods/{path.stem}.md)")
+    return [f"- {', '.join(names)}: {shown}" for shown, names in links.items() if shown]
 
 
 def result() -> list[str]:
@@ -176,17 +173,21 @@ def _meaning(field: Mapping[str, Any]) -> str:
 
 
 def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
-    """Return the section of a nested type, and those of the types in it."""
+    """Return the section of a nested type, and those of the types in it. Fields without a description share a line."""
     part = definitions[name]
     lines = [f"\n## {name}\n", *([f"{_meaning(part)}\n"] if "description" in part else [])]
     inner: list[str] = []
+    others = []
     for key, field in part["properties"].items():
         nested = _part_of(field)
-        if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
+        if nested and nested not in (name, *inner, *NOT_EXPLAINED) and "properties" in definitions[nested]:
             inner.append(nested)
         link = f"[`{key}`](#{nested.lower()})" if nested in inner else f"`{key}`"
-        about = field.get("description", "").replace("``", "`")
-        lines.append(f"- {link}{': ' if about else ''}{about}")
+        if about := field.get("description", "").replace("``", "`"):
+            lines.append(f"- {link}: {about}")
+        else:
+            others.append(link)
+    lines += [f"- {', '.join(others)}"] if others else []
     for nested in inner:
         lines += _part(nested, definitions)
     return lines
@@ -194,22 +195,15 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 def methods() -> list[str]:
     """Return the table of the methods with a page: its first sentence, and the costs that `krona params` counts."""
-    text = ["| method | what it does | trainable | % | paper | rank | merges | M adds | launches |"]
-    text.append(f"|---|---|{'--:|' * 7}")
+    text = ["| method | what it does | trainable | rank | M adds | launches |", f"|---|---|{'--:|' * 4}"]
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
-    with hydra_session():
-        backbone = compose_job([f"backbone={parameter_table.PAPERS}"]).config
-    model = meta_model(check.settings(backbone, own=True).backbone)
     for row in (row for row in rows if _page(row.method).is_file()):
         _, _, about, *_ = _page(row.method).read_text(encoding="utf-8").splitlines()
         cells = (
             f"[`{row.method}`]({row.method}.md)",
-            about.rstrip("."),
+            re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
             f"{row.trainable_params:,}",
-            f"{row.trainable_percent:.4f}",
-            "–" if row.paper_percent is None else f"{row.paper_percent:g}",
             "–" if row.update_rank is None else str(row.update_rank),
-            _merges(model, row.method),
             f"{row.multiply_adds / 1e6:.2f}",
             str(row.launches),
         )
@@ -219,22 +213,6 @@ def methods() -> list[str]:
 
 def _page(method: str) -> Path:
     return DOCS / "methods" / f"{method}.md"
-
-
-def _merges(model: nn.Module, method: str) -> str:
-    """Return whether the branches of a method merge into the weights: yes, no, or – without branches."""
-    values = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text(encoding="utf-8"))["method"]
-    insert_method(model, check.method(values, own=True))
-    merges = "–"
-    if next(iter(surgery.adapted_modules(model)), None) is not None:
-        try:
-            surgery.merge(model)
-            surgery.unmerge(model)
-            merges = "yes"
-        except KronaError:
-            merges = "no"
-    surgery.take_out(model)
-    return merges
 
 
 if __name__ == "__main__":

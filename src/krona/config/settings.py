@@ -31,7 +31,7 @@ class Method:
     label: str | None = None
     """Name in tables and charts; null: ``name``."""
     order: Positive | None = None
-    """Position in tables and index of the colour in charts; null: after the other methods, in alphabetical order."""
+    """Position in tables, and colour in charts; null: after the other methods, alphabetically."""
     source: str = "its own YAML"
     """Origin of the values: a paper, or a table of the KronA paper."""
     branch: str | None = None
@@ -166,7 +166,7 @@ class Trainer:
     compile: bool = False
     """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Number of batches in an epoch, or their share of all batches."""
+    """Batches in an epoch, or their share."""
     accumulate_grad_batches: Positive = 1
     """Batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
@@ -217,15 +217,15 @@ class Run:
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
     """Maximum number of tokens in a source text."""
     seed: Seed
-    """Seed of the new weights, the order of the rows and the dropout."""
+    """Seed of new weights, row order and dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder whose trained weights this run starts from."""
+    """Run, adapter file or peft folder to start from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
     """When to save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB if test is scored."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False
-    """Repeat the run even if it is done."""
+    """Repeat a finished run."""
     retry: Literal["failed"] | None = None
     """failed: repeat a failed run."""
     sweep: str | None = None

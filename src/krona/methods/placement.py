@@ -30,13 +30,13 @@ class Placement:
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
     """Number of branches at each target module."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Dropout probability p of a branch's input in training. The rest is multiplied by 1/(1-p)."""
+    """Dropout probability of a branch's input in training."""
     magnitude: bool = False
-    """Whether to train the norm of each row of the weight separately, as DoRA does."""
+    """Train the norm of each weight row separately, as DoRA does."""
     train_layer_norms: bool = True
-    """Whether to train the weights of the normalisation layers too."""
+    """Also train the weights of the normalisation layers."""
     train_backbone: bool = False
-    """Whether to train all weights of the backbone too."""
+    """Also train all weights of the backbone."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -42,17 +42,14 @@ class Scored(TypedDict):
 
 @with_config(PART)
 class Epoch(TypedDict):
-    """One epoch. Epoch 0 is the untrained model, which has no training values."""
+    """One epoch, with scores on dev. Epoch 0 is the untrained model, which has no training values."""
 
     epoch: Count
     step: NotRequired[Count]
     """Optimizer steps since the start of the run."""
     score: NotRequired[Score]
-    """The dev score."""
     choice: NotRequired[Score]
-    """The mean of all dev metrics."""
     parts: NotRequired[dict[str, Score]]
-    """The value of each dev metric."""
     loss: NotRequired[float]
     """The mean training loss of the epoch."""
     lr: NotRequired[Positive]
@@ -85,9 +82,8 @@ class SplitData(TypedDict):
     truncated: NotRequired[Count]
     """Source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]
-    """The bad rows, by reason."""
+    """The bad rows by kind, each with the place and message of the first."""
     empty_texts: NotRequired[Count]
-    """Rows with an empty text."""
     targets: NotRequired[dict[str, Count]]
     """Number of rows with each target text."""
     repeated: NotRequired[Count]
@@ -126,6 +122,7 @@ class Provenance(TypedDict):
     """CPU threads of each process."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneData]
+    """Architecture, sizes, and number of parameters without the branches."""
     data_fingerprint: NotRequired[str]
     backbone_fingerprint: NotRequired[str]
     pretrained: NotRequired[bool]
@@ -186,7 +183,7 @@ class Result(BaseModel):
     task: str
     """The name of the YAML in conf/task."""
     seed: int
-    """Seed of the new weights, the order of the rows and the dropout."""
+    """Seed of new weights, row order and dropout."""
     config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
     error: str | None = None

@@ -17,7 +17,7 @@ class Data:
     """The source of the rows and their split."""
 
     kind: Literal["hub", "tsv", "jsonl", "sample"]
-    """The Hub, GLUE's files in a folder (tsv), SuperGLUE's files in a folder (jsonl), or the generated sample tasks."""
+    """hub: the Hub; tsv: GLUE's files; jsonl: SuperGLUE's files; sample: the generated sample tasks."""
     path: str | None = None
     """Folder with the files, for the kinds tsv and jsonl."""
     name: str | None = None
