@@ -46,7 +46,7 @@ class InputCapture:
             self.x = inputs[0]
 
     def take(self) -> Tensor:
-        """Return the input of the current forward pass, and delete the reference to it."""
+        """Return the stored input of the current forward pass, and delete the reference to it."""
         x, self.x = self.x, None
         if x is None:
             raise RuntimeError(f"The forward pass of this model did not call {type(self.first).__name__}.")
@@ -57,7 +57,7 @@ class InputCapture:
 
 
 def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
-    """Remove a hook from the hooks of a module. The handle of `torch` would not work for a copy of the module."""
+    """Remove a hook from a module's hooks. Unlike torch's handle of the hook, this also works for a copied module."""
     for key in [key for key, other in hooks.items() if other is hook]:
         del hooks[key]
 
@@ -123,7 +123,7 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply an adapter's branches to ``y``, which is the output of the base or, for *before*, its input.
+        """Apply an adapter's branches to ``y``, the output of ``base`` or, for *before*, the input of ``base``.
 
         ``x`` is the input of parallel branches.
         """
@@ -172,7 +172,7 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Raise an error in a backward pass through a merged weight, in which the branches would get no gradients."""
+        """Let a backward pass through a merged weight raise an error, because the branches would get no gradients."""
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
             return y
@@ -236,7 +236,7 @@ def all_names(model: nn.Module) -> dict[nn.Module, list[str]]:
 
 
 def replace(model: nn.Module, names: Sequence[str], module: nn.Module) -> None:
-    """Replace the module with these names in a model by another module."""
+    """Replace the module that has these names in a model with another module."""
     for name in names:
         parent, _, attribute = name.rpartition(".")
         setattr(unwrap(model.get_submodule(parent)), attribute, module)

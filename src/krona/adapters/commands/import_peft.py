@@ -34,7 +34,7 @@ def import_peft(
         name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
         raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
     require_new(out, overwrite=overwrite)
-    check_folder(folder)  # raises errors in the folder before the backbone is loaded
+    check_folder(folder)  # report errors before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
     model = loaded.model

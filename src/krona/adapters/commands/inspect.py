@@ -63,9 +63,12 @@ def _describe_file(file: Path, adapter: Adapter) -> dict[str, Any]:
 
 
 def _insert(adapter: Adapter, origin: Origin | None, backbone: str | None) -> nn.Module:
-    """Return the backbone on the meta device, with the adapter inserted. Raise KronaError if this is not possible.
+    """Insert the adapter into its backbone on the meta device, and return the model.
 
     The sizes in the backbone's YAML file are tried first, because they need no network.
+
+    Raises:
+        KronaError: the backbone cannot be built, or the adapter does not fit it.
     """
     if origin is None:
         raise KronaError("the file does not record its backbone")
@@ -185,7 +188,7 @@ def _update_lines(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _format_places(places: Sequence[Mapping[str, Any]], *, every: bool, width: int | None) -> Any:
-    """Return a table with the means over modules of the same kind and sizes or, with ``every``, a row for each."""
+    """Return a table with a row for each module or, by default, the means over modules of the same kind and sizes."""
     frame = pd.DataFrame(places).rename(columns={"place": "module"})
     frame["tensors"] = [_format_shapes(tensors) for tensors in frame["tensors"]]
     frame["d_in → d_out"] = [f"{d_in} → {d_out}" for d_in, d_out in zip(frame["d_in"], frame["d_out"], strict=True)]
