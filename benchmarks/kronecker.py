@@ -1,6 +1,6 @@
 """bench=kronecker: time a linear layer to which a Kronecker product is added, forward and backward.
 
-The factors of the product can be applied in several orders of computation. The order that krona's planner chooses is
+The factors of the product can be applied in several orders. The order that krona's planner chooses is
 compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed
 if the cost model predicts that it is ten times slower than the best order.
 
@@ -106,7 +106,7 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
 
 
 def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, seed: int) -> dict[str, Call]:
-    """Return functions by contestant, which compute the gradients of the input and of the trainable weights."""
+    """Return a function for each contestant, which computes the gradients of the input and the trainable weights."""
     torch.manual_seed(seed)
     linear = nn.Linear(layer.d_in, layer.d_out, bias=False).requires_grad_(False)
     weight = linear.weight.detach().requires_grad_()

@@ -14,7 +14,7 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class C3A(nn.Module):
-    """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of b × b numbers.
+    """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of size b × b.
 
     The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape (d_out / b, d_in /
     b, b). They are initialised with zeros. The output therefore equals the backbone's before training. The number of

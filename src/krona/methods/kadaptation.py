@@ -58,9 +58,9 @@ class KAdaptation(nn.Module):
         return self.scaling * sum_of_products(self.rule, self.u @ self.v).T  # (d_out, d_in)
 
     def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n), and the square matrix of the rule between them.
+        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n), and the matrix that applies the rule.
 
-        The square matrix has n² · rank rows.
+        The matrix is square and has n² · rank rows.
         """
         n, block, rank = self.u.shape
         rule = self.rule.to(self.u.dtype)  # branches with different dtypes share the rule

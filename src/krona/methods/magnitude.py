@@ -41,7 +41,7 @@ class Magnitude(nn.Module):
         return self.magnitude / row_norms(weight)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        _SQUARES.clear()  # a cast can change the values of a weight and leave its address and version as they are
+        _SQUARES.clear()  # a cast can change a weight without changing its address and version
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 

@@ -43,8 +43,9 @@ def insert(
             branch class.
 
     Raises:
-        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or an adapter that
-            changes backbone weights without a copy is combined with another adapter. The model is then unchanged.
+        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or an adapter
+            that trains backbone weights with ``reversible=False`` is combined with another adapter. The model is then
+            unchanged.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)

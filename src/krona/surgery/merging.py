@@ -119,7 +119,7 @@ def require_own_weight(adapted: Adapted, name: str) -> None:
     """Check that no branch depends on a merged weight.
 
     Raises:
-        KronaError: an adapter is merged into the layer, and the update of a branch depends on the layer's weight (HiRA).
+        KronaError: an adapter is merged into the layer, and the update of a branch (HiRA) depends on its weight.
     """
     kinds = [type(branch).__name__ for branch in adapted.branches[name].children() if hasattr(branch, "bind")]
     if adapted.merged and kinds:

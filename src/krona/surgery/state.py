@@ -35,7 +35,7 @@ class Inserted:
     """The state of a model with adapters."""
 
     adapters: dict[str, Insertion] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # original values of trained backbone weights, by name
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # original values of trained weights, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None
     merged: str | None = None
