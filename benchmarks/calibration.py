@@ -36,7 +36,7 @@ KINDS = {  # metrics, classes, share of the first class
     "Matthews": (["matthews"], 2, 0.31),
     "correlations": (["pearson", "spearman"], 0, 0.0),
 }
-METHOD_SD, NOISE_SD = 0.3, 0.5  # the shifts of a row by a method and a model, if the sd of difficulties is 1
+METHOD_SD, NOISE_SD = 0.3, 0.5  # of the row shifts of methods and models; the difficulties have sd 1
 ACCURACY, CORRELATION = 0.85, 0.87
 COLUMNS = ("rows", "2", "5", "9", "3 tasks", "8 tasks", "coverage", "equal", "power: rows", "power: 2", "power: 9")
 
@@ -111,7 +111,7 @@ def main() -> None:
     print(head + " ".join(f"{name:>11}" for name in COLUMNS))
     for kind, rows, sd in product(KINDS, (138, 522, 872), (0.0, 0.5, 1.0, 2.0)):
         if kind == "correlations" and rows > 522:
-            continue  # the time of a jackknife of ranks grows with the square of the rows
+            continue  # the time of a jackknife of ranks grows quadratically with the rows
         rng = np.random.default_rng([[*KINDS].index(kind), rows, int(10 * sd)])
         shares = []
         for _ in range(sets):

@@ -95,7 +95,7 @@ def inserted_shape(model: nn.Module) -> str | None:
 
 
 def with_fast_modules(model: nn.Module) -> Any:
-    """Return a frozen twin with krona's LayerNorms and dropout, which all models with a method have too."""
+    """Return a frozen twin with krona's LayerNorms and dropout, as in all models with a method."""
     ours = twin(model)
     use_fast_modules(ours)
     return ours
@@ -109,7 +109,7 @@ def with_layer_norms(model: nn.Module) -> Any:
 
 
 def perturb(model: nn.Module, *, seed: int) -> None:
-    """Add random numbers to the trainable weights, because the initial updates of the branches are zero."""
+    """Add random numbers to the trainable weights, so that the updates of the branches are not zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -126,7 +126,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 
     The methods are LoRA of rank 1, and LoKr with as many parameters as KronA. If ``methods`` contains c3a or miss,
     peft's implementations of C3A and MiSS are included, with as many parameters as krona's. LayerNorms and a new head
-    are trained, as in krona's models. The dict is empty if peft is not installed.
+    are trained, as in krona's models. The result is empty if peft is not installed.
     """
     if not peft_is_installed():
         return {}
@@ -168,8 +168,8 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
     """Return a batch with ``length`` random source tokens per row and no padding, collated for the model's family.
 
-    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the rows
-    have the labels 1 and 0 alternately. As text, these labels have two or three tokens including the end of sequence.
+    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the labels
+    of the rows alternate between 1 and 0. As text, these labels have two or three tokens including the end of sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)

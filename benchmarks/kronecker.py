@@ -1,8 +1,8 @@
 """bench=kronecker: time a linear layer to which a Kronecker product is added, forward and backward.
 
-The factors of the product can be applied in several orders. The order that krona's planner chooses is
-compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed
-if the cost model predicts that it is ten times slower than the best order.
+The factors of the product can be applied in several orders. The order that krona's planner chooses is compared with the
+fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed if the cost model
+predicts that it is ten times slower than the best order.
 
 ``floor`` is the frozen layer, for which only the gradient of the input is computed. For ``full``, the gradient of the
 weight is computed too.
@@ -28,9 +28,9 @@ COLUMNS = {
     "spread": "spread", "ratio_to_floor": "/ layer", "ratio_to_lora": "/ lora", "ratio_to_best": "/ best",
     "planned": "planned", "best": "best",
 }  # fmt: skip
-PLANNED = "krona"  # the contestant that uses the order which the planner chooses
+PLANNED = "krona"  # the contestant with the order that the planner chooses
 SHOWN = (PLANNED, "lora", "krona/built")
-MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
+MAX_COST = 10.0  # an order is timed if its predicted cost, divided by the lowest, is below this
 Call = Callable[[], None]
 
 
@@ -68,7 +68,7 @@ def measure(work: Work) -> list[Row]:
 
 
 def read_layer(values: Sequence[int]) -> BenchLayer:
-    """Return the layer of an entry of ``options.layers``.
+    """Parse an entry of ``options.layers``.
 
     Raises:
         KronaError: the entry does not have four numbers, or the shape of A does not fit the layer.

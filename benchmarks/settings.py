@@ -71,7 +71,7 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The argument of the function ``measure`` of each benchmark."""
+    """The argument of each benchmark's function ``measure``."""
 
     bench: Bench
     say: Say

@@ -75,7 +75,8 @@ class AdapterConfig(BaseModel):
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_defaults=True)
-        return {"krona": json.dumps(entry, sort_keys=True)}  # one entry, because the order of several is random
+        # a single entry, because safetensors writes several entries in random order
+        return {"krona": json.dumps(entry, sort_keys=True)}
 
 
 @dataclass(frozen=True)
@@ -169,14 +170,13 @@ class Adapter:
 
         Args:
             name: the name of the adapter in the model.
-            branch: the class of the branches. None means the class that the file names. It must be in `krona.methods`
-                or be named in a YAML file of conf/, because no other class is imported.
+            branch: the class of the branches. None means the class that the file names. This class must be in
+                `krona.methods`, or a YAML file of conf/ must name it. No other class is imported.
             other_backbone: accept a backbone whose weights have the same shapes but other values.
 
         Raises:
             OtherBackboneError: the model is not the adapter's backbone.
-            KronaError: the class must not be imported, or the tensors do not match the config. The model is then
-                unchanged.
+            KronaError: the class is not allowed, or the tensors do not match the config. The model is then unchanged.
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:

@@ -56,7 +56,7 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
             f"{result.run_id} trained the whole backbone, and its weights were not kept. To train it again and keep "
             "the weights, run the same command with keep=all overwrite=true."
         )
-    raise KronaError(f"{adapter} was not found. To create it again, run the command of the run with overwrite=true.")
+    raise KronaError(f"{adapter} was not found. To create it again, repeat the run's command with overwrite=true.")
 
 
 def adapter_file(run: str | Path) -> Path | None:

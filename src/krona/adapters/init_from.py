@@ -100,7 +100,7 @@ class InitialWeights:
         }
         branches = own.tensors.keys() - get_adapter(model, "default").trained.keys()
         if not fits or (branches and not branches & fits.keys()):
-            kind = f"{len(branches):,} branches' tensors" if branches else f"{len(own.tensors):,} tensors"
+            kind = f"{len(branches):,} branch tensors" if branches else f"{len(own.tensors):,} tensors"
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
         for key, value in fits.items():
             own.tensors[key].copy_(value)

@@ -41,8 +41,8 @@ class Prediction:
     """The prediction for one row.
 
     Args:
-        answer: the predicted text: the id of a label ("1"), or a number for a regression. Models that generate text can
-            also predict any other text.
+        answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
+            text can also predict any other text.
         word: the name of the label. It is None for a regression, or if the predicted text is not a label.
         probabilities: the probabilities of the labels by name. Their sum is 1.
     """
@@ -61,7 +61,7 @@ class Trained:
     family: Family
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Raise AttributeError. For a method name of peft or transformers, suggest krona's method."""
+        """Raise AttributeError. For a name from peft or transformers, the message suggests krona's method."""
         raise AttributeError(f"'Trained' object has no attribute {name!r}{find_habit(f'Trained.{name}')}")
 
     @property

@@ -82,7 +82,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
     values = _svdvals(add_update(one, [branch_matrix(branch, with_bias=False) for branch in branches], placement) - one)
-    if bound is not None and bound < min(d_in, d_out):  # otherwise the update may have a higher rank
+    if bound is not None and bound < min(d_in, d_out):  # the other values are zero up to rounding
         values = values[:bound]
     return Spectrum(values)
 

@@ -3,9 +3,8 @@
 The unit of a cost is one multiply-add of a large matrix product. The cost of a product (m, k) @ (k, n) is the sum of
 three parts:
 
-- m·k·n for the multiply-adds. If n is below ``narrow``, ``narrow`` replaces n, because a product does not become faster
-  with fewer columns than a vector register has values. For products that are batched over tokens, this part is
-  multiplied by ``batched``.
+- m·k·n for the multiply-adds. If n is below ``narrow``, ``narrow`` replaces n, because fewer columns do not fill a
+  vector register and save no time. For products that are batched over tokens, this part is multiplied by ``batched``.
 - ``per_float`` for each number that is read or written.
 - ``per_launch`` for the launch of the operation.
 

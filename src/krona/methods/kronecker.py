@@ -40,7 +40,7 @@ class Kronecker(nn.Module):
             the factor (Table 7). None means no residual.
         init: ``kaiming`` initialises as described above. ``normal`` draws A and B from a normal distribution with mean
             0 and standard deviation 1/√d_in (Table 4).
-        terms: the number of products in the sum. KronA has 1.
+        terms: the number of products in the sum, which is 1 in KronA.
     """
 
     peft_type = "LOKR"

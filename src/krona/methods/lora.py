@@ -37,8 +37,8 @@ class LoRA(nn.Module):
               (Meng et al. 2024).
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R, with A₀ and B₀
               (Büyükakyüz 2024).
-            - ``lora_ga``: A has the first right singular vectors of the gradient of W, and B the left singular vectors
-              from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
+            - ``lora_ga``: A contains the first right singular vectors of the gradient of W, and B the left singular
+              vectors from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
             - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
               al. 2024).
 

@@ -56,8 +56,8 @@ def row_norms(weight: Tensor) -> Tensor:
 def merged_norms(weight: Tensor, branches: Iterable[Any]) -> Tensor:
     """Return the norm of each row of W + ΔW, (d_out,), where ΔW is the sum of the branches.
 
-    For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. Its rounding
-    error, relative to the norm, grows with (‖W‖² + ‖ΔW‖²) / ‖W + ΔW‖².
+    For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. The
+    rounding error, relative to the norm, grows with (‖W‖² + ‖ΔW‖²) / ‖W + ΔW‖².
     """
     device = "cpu" if weight.is_meta else weight.device.type
     with torch.autocast(device, enabled=False):  # autocast would round the products to bf16

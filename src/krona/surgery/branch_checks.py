@@ -115,7 +115,7 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
         return None
     except RuntimeError as error:
         return f"delta() of {label} failed: {first_line(error)}."
-    if matrix is None or not y.isfinite().all():  # random values may be invalid for a branch, as for a root
+    if matrix is None or not y.isfinite().all():  # the output may be undefined for random values
         return None
     must = "It must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
     if matrix.shape != (d_out, d_in):

@@ -86,7 +86,7 @@ def _record_untied(model: Any) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Undo the other changes of `insert` after the wrappers are removed, and delete the model's adapter state."""
+    """After the wrappers are removed, undo the other changes of `insert` and delete the model's adapter state."""
     state = get_state(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(name, parameter.requires_grad))

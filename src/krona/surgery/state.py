@@ -40,7 +40,7 @@ class Inserted:
     active: str | None = None
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
-    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers of merged layers
+    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of each trained weight at insertion
     is_checked: bool = False  # whether a forward pass has called the branches (`krona.surgery.branch_checks`)
 

@@ -23,7 +23,7 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 @dataclass(frozen=True)
 class Match:
-    """A match of a module with a pattern."""
+    """The pattern that matches a module."""
 
     pattern: int  # the index of the first pattern that matches the module
     first: str | None = None  # the name of the first module, if the pattern matches a part of the model

@@ -82,7 +82,7 @@ class Adapted(nn.Module):
         self.branches = nn.ModuleDict()  # by the adapter's name
         self.magnitudes = nn.ModuleDict()
         self.places: dict[str, BranchPlacement] = {}
-        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part of several modules
+        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.was_called = self.weight_was_read = False  # in the first forward pass (`krona.surgery.branch_checks`)
@@ -212,7 +212,7 @@ def public_name(name: str) -> str:
     For example, ``q.base.weight`` becomes ``q.weight``, and ``q.branches.a.0.A`` becomes ``q.0.A``.
     """
     parts = name.split(".")
-    within = WRAPPER_PARTS[1:]  # an adapter's name follows
+    within = WRAPPER_PARTS[1:]  # an adapter's name follows these names
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
     return ".".join(kept)
 

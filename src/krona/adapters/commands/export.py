@@ -102,7 +102,7 @@ def export(
 
 @contextmanager
 def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
-    """If ``forward`` or ``delta`` of a user's method is wrong, replace an error by an error that names the branch."""
+    """If ``forward`` or ``delta`` of a user's method is wrong, raise an error that names the branch instead."""
     try:
         yield
     except (KronaError, RuntimeError) as error:
@@ -172,7 +172,8 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
     if others := sorted(found - known):
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
-            f"--out {out} contains other files than an export ({named}) and is not replaced. Choose another folder."
+            f"--out {out} contains files that are not from an export ({named}) and is not replaced. Choose another "
+            "folder."
         )
     if found and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
@@ -237,7 +238,7 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
         form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "this form"
-        lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona's")
+        lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona")
     return lines
 
 

@@ -54,7 +54,8 @@ def import_peft(
     return [
         f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
         f"and backbone {origin.backbone['name']}.",
-        f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}.",
+        "The logits match those of peft"
+        f"{f' (differences up to {difference:.1e} of the largest logit)' if difference else ''}.",
         f"Next: krona predict {out} --input FILE",
     ]
 

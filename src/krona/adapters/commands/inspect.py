@@ -115,7 +115,7 @@ def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
 
 
 def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and measurements of a module's update, and notes on what they include."""
+    """Return the sizes and measurements of a module's update, and notes on these measurements."""
     own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
     d_in, d_out = widths_at(adapted, "default")
     place: dict[str, Any] = {

@@ -102,5 +102,5 @@ def hub_name(origin: Origin) -> str | None:
 
 
 def hub_revision(origin: Origin) -> str | None:
-    """Return the branch, tag or commit of a backbone on the Hub. None means the default or another backbone."""
+    """Return the branch, tag or commit of a backbone on the Hub, or None for the default and other backbones."""
     return None if hub_name(origin) is None else origin.backbone.get("revision")

@@ -94,13 +94,13 @@ def check_folder(path: Path) -> dict[str, Any]:
 
 
 def branch_classes(peft_type: Any = None) -> list[Any]:
-    """Return the branch classes of all methods or, with ``peft_type``, only those with this attribute."""
+    """Return the branch classes of all methods or, with ``peft_type``, only those of this type."""
     classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
     return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
 
 
 def load_folder(model: nn.Module, path: Path) -> Any:
-    """Load a peft folder with peft, into a copy of the backbone that shares the memory of the weights.
+    """Load a peft folder with peft into a copy of the backbone. The copy uses the same memory for the weights.
 
     Raises:
         KronaError: peft cannot load the folder, or the folder contains weights that peft does not load.
@@ -108,7 +108,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
     keys, base_weights = read_safetensors(path / WEIGHTS, _read_weights)
-    for key, tensor in base_weights.items():  # peft also saves an output layer that it adapts
+    for key, tensor in base_weights.items():  # peft also saves the weight of an adapted output layer
         weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
             raise KronaError(f"{path} contains {key}, which differs from this backbone's weight.")

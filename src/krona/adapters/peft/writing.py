@@ -31,7 +31,7 @@ from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
-PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the setting for its values at single modules
+PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the pattern for single modules
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
-    """Return the IA3 form of (IA)³. IA3 scales the inputs of ``feedforward_modules`` and the outputs of others."""
+    """Return the IA3 form of (IA)³, which scales the inputs of ``feedforward_modules`` and other modules' outputs."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():

@@ -12,7 +12,7 @@ from krona.messages import KronaError
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a label that the loss ignores; as the bits of a float32, this is NaN
+IGNORED = -100  # a label that the loss ignores; its bits, read as float32, are NaN
 # The cache's name in the arguments and outputs of models, which changed in transformers 5.24.
 CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"
 
