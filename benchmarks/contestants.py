@@ -36,7 +36,7 @@ TASK = Task(
 class LabelTokenizer:
     """A minimal tokenizer for backbones with random weights.
 
-    It encodes the labels 0 and 1 as T5's tokenizer does. It returns no tokens for any other text.
+    The labels 0 and 1 are encoded as by T5's tokenizer. Any other text gives no tokens.
     """
 
     pad_token_id, eos_token_id = 0, 1

@@ -43,7 +43,7 @@ class Prediction:
     Args:
         answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
             text can also predict any other text.
-        word: the name of the label. It is None for a regression, or if the predicted text is not a label.
+        word: the name of the label, or None for a regression or if the predicted text is not a label.
         probabilities: the probabilities of the labels by name. Their sum is 1.
     """
 

@@ -41,7 +41,7 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float | None:
-        """The effective rank ``exp(H(p))``, where H is the entropy of ``p = σ / Σσ``. It is None for ΔW = 0.
+        """The effective rank ``exp(H(p))``, where H is the entropy of ``p = σ / Σσ``, or None for ΔW = 0.
 
         See Roy & Vetterli 2007, Definition 1.
         """
@@ -53,7 +53,7 @@ class Spectrum:
 
     @property
     def stable_rank(self) -> float | None:
-        """The stable rank ``‖ΔW‖² / σ₁²``. It is None for ΔW = 0."""
+        """The stable rank ``‖ΔW‖² / σ₁²``, or None for ΔW = 0."""
         largest = float(self.values.max()) if len(self.values) else 0.0
         return float(((self.values / largest) ** 2).sum()) if largest > 0 else None
 
@@ -106,7 +106,7 @@ def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Te
 
 
 def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
-    """Return the singular values of the sum of the branches, computed from the factors if that is faster."""
+    """Return the singular values of the branches' sum, computed from the factors if that is faster."""
     if len(branches) == 1 and hasattr(branches[0], "singular_values"):
         own: Tensor | None = branches[0].singular_values()
         if own is not None:
@@ -130,8 +130,8 @@ def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str,
     """Measure the active adapter's update of each adapted module. Return None if the adapter has no branches.
 
     ``passes`` calls the model on the rows for which the drift is measured. The drift of a module is
-    Σ‖ΔW h‖² / Σ‖W h‖² over all tokens. It measures how much the branches change the module's output or, for branches
-    before the module, its input. The result has these keys:
+    Σ‖ΔW h‖² / Σ‖W h‖² over all tokens: the relative change of the module's output or, for branches before the module,
+    of its input. The result has these keys:
 
     - ``by_place``: the ``drift`` of each module, and the ``norm``, ``effective_rank`` and ``stable_rank`` of its
       `Spectrum`. These three are None if the update cannot be written as a matrix.

@@ -52,7 +52,7 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
 
 
 def num_outputs(task: Task) -> int:
-    """Return the number of outputs of a task's head. It is the number of classes, or 1 for a regression."""
+    """Return the number of outputs of a task's head: the number of classes, or 1 for a regression."""
     targets = task.target_strings()
     return 1 if targets is None else len(targets)
 

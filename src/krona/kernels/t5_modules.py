@@ -51,7 +51,7 @@ def restore_modules(model: nn.Module) -> None:
 
 
 class RootMeanSquareNorm(nn.Module):
-    """The norm ``w ⊙ x / √(mean(x²) + ε)``. It does not subtract the mean and has no bias."""
+    """The norm ``w ⊙ x / √(mean(x²) + ε)``, which does not subtract the mean and has no bias."""
 
     weight: Tensor
     variance_epsilon: float

@@ -21,8 +21,8 @@ class C3A(nn.Module):
     parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:
-        block_size: the size b of a block. It must divide both widths. None means half of their greatest common divisor.
-            On a square layer, C3A then has as many parameters as LoRA of rank 1.
+        block_size: the size b of a block, a divisor of both widths. None means half of the greatest common divisor of
+            the widths. On a square layer, C3A then has as many parameters as LoRA of rank 1.
         scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
 

@@ -67,7 +67,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
             f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with sides of at least 2'}."
-            " On the command line, method.fit_factors=nearest uses the nearest of these shapes."
+            " On the command line, method.fit_factors=nearest replaces a shape by the nearest that fits."
         )
     return (a1, a2), (b1, b2)
 

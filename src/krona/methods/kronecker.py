@@ -32,7 +32,7 @@ class Kronecker(nn.Module):
 
     Args:
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] to derive the shape of B from the layer.
-        scaling: the fixed factor s. It also multiplies the biases (as in PA), but not the residual (Eq. 6).
+        scaling: the fixed factor s, which also multiplies the biases (as in PA), but not the residual (Eq. 6).
         bias: 0 for no bias, 1 for a bias of the output (d_out), or 2 for this bias and a bias (b2) of the intermediate
             result ``X B``. See Appendix B.2 of the KronA paper.
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.

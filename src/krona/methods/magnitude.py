@@ -95,7 +95,7 @@ def kronecker_norm_change(W: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
 
 def _row_squares(weight: Tensor, wide: Tensor) -> Tensor:
-    """Return ‖W‖² of each row. It is computed again only if the weight has changed."""
+    """Return ‖W‖² of each row, from a cache if the weight has not changed."""
     if torch.compiler.is_compiling():  # torch.compile cannot trace the cache
         return wide.square().sum(1)
     owner = weight if weight._base is None else weight._base  # a transposed weight is a new view in each call

@@ -17,7 +17,7 @@ class Monarch(nn.Module):
     number of parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
 
     Args:
-        blocks: the number N of blocks. It must divide both widths.
+        blocks: the number N of blocks, a divisor of both widths.
         block_rank: the rank r of a block.
         scaling: the factor s. The MoRe paper does not have this factor.
     """

@@ -62,7 +62,7 @@ class InsertOptions(Placement):
             raise KronaError(f"method.{key}={values[str(key)]!r} is invalid: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options for an adapter file. They include ``head`` and ``dropout`` only if they are set."""
+        """Return the options for an adapter file. ``head`` and ``dropout`` are included only if they are set."""
         return {key: value for key, value in vars(self).items() if key not in ("head", "dropout") or value}
 
 

@@ -1,7 +1,7 @@
 """Recognise normalisation layers and linear layers, and read the weights of linear layers.
 
-The weight of a linear layer is stored as (d_out, d_in) or, in ``Conv1D`` of GPT-2, as (d_in, d_out). It may be stored
-in 4 bits (``Linear4bit`` of bitsandbytes).
+The weight of a linear layer is stored as (d_out, d_in) or, in ``Conv1D`` of GPT-2, as (d_in, d_out). The weight may
+be stored in 4 bits (``Linear4bit`` of bitsandbytes).
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def is_quantised(layer: nn.Module) -> bool:
 
 
 def original_shape(weight: Tensor) -> torch.Size:
-    """Return the shape of a weight. For a 4-bit weight, this is its shape before it was quantised."""
+    """Return the shape of a weight. For a 4-bit weight, return the shape before quantisation."""
     state = getattr(weight, "quant_state", None)
     return weight.shape if state is None else torch.Size(state.shape)
 

@@ -31,9 +31,9 @@ def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_loss) -> None:
     """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
 
-    Call this function after `insert` and before training. It does nothing if the branches have their values already,
-    for example from an adapter file. The model is in eval mode during the computation, so equal batches give equal
-    values.
+    Call this function after `insert` and before training. The function does nothing if the branches already have their
+    values, for example from an adapter file. The model is in eval mode during the computation, so equal batches give
+    equal values.
 
     Args:
         batches: batches of one row each, in training order. Only the first ``init_rows`` are used. Batches

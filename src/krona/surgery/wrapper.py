@@ -31,7 +31,7 @@ class BranchPlacement:
 
 
 class InputCapture:
-    """A forward pre-hook that stores the input of a part of the model with several modules.
+    """A forward pre-hook that stores the input of a model part with several modules.
 
     The hook is registered on the first module of this part. The wrapper of the last module reads the stored input.
     """

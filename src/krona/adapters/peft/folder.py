@@ -94,7 +94,7 @@ def check_folder(path: Path) -> dict[str, Any]:
 
 
 def branch_classes(peft_type: Any = None) -> list[Any]:
-    """Return the branch classes of all methods or, with ``peft_type``, only those of this type."""
+    """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
     classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
     return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
 
