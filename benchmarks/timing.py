@@ -65,8 +65,8 @@ def require_quiet(*, seconds: float = 1.0) -> None:
 def load_error(why: str) -> KronaError:
     """Return the error to raise if other processes use the machine. ``why`` describes the load."""
     return KronaError(
-        f"The machine is under load: {why}. Wait until they have ended, or measure with bench.load=mark, which marks "
-        "the result as disturbed."
+        f"The machine is under load: {why}. Wait until the load has ended, or measure with bench.load=mark, which "
+        "marks the result as disturbed."
     )
 
 

@@ -95,7 +95,7 @@ class VeRA(nn.Module):
         for own, peft in zip(drawn, (first["vera_A"], first["vera_B"]), strict=True):
             if not torch.equal(own, peft):
                 raise KronaError(
-                    f"Its frozen matrices are not those of projection_prng_key={seed} for layers of one shape."
+                    f"Its frozen matrices do not match projection_prng_key={seed} for layers of one shape."
                 )
         arguments = {"rank": rank, "d_initial": config["d_initial"], "seed": seed}
         tensors = {place: {"d": layer["vera_lambda_d"], "b": layer["vera_lambda_b"]} for place, layer in layers.items()}

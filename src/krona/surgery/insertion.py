@@ -155,7 +155,7 @@ def _check_name(name: str, state: Inserted) -> None:
         raise KronaError(f"An adapter {name!r} is in this model already. Remove it first, or use another name.")
     if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
         raise KronaError(
-            f"{name!r} is not a valid name of an adapter. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
+            f"{name!r} is not a valid adapter name. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
             "of nn.ModuleDict are not allowed."
         )
     require_unmerged(state)

@@ -88,7 +88,7 @@ def evaluate_runs(
     rows = replace(rows, overrides=[item for item in runs if "=" in item])
     found = [find(run) for run in runs if "=" not in run]
     if not found:
-        raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
+        raise KronaError(f"{' '.join(runs)} does not name a run. Give the id of a run before the overrides.")
     split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
         given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)

@@ -46,8 +46,8 @@ def import_peft(
     difference = compare_logits(replace(trained, model=expected), sample_logits(trained))
     if not difference <= TOLERANCE["fp32"]:
         raise KronaError(
-            f"{folder} was not imported, because the logits differ by {difference:.2g} of the largest logit from those "
-            "of peft."
+            f"{folder} was not imported, because the logits in krona and in peft differ by {difference:.2g} of the "
+            "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
     saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""

@@ -134,7 +134,7 @@ def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
     place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
     notes = []
     if placement != "parallel":
-        notes.append("M multiplies the output or input, the update is M - I, and W changes by (M - I) W or W (M - I)")
+        notes.append("the update is M - I, where the matrix M multiplies the output or input of the module")
     if "default" in adapted.magnitudes:
         notes.append("the update excludes DoRA's magnitude, whose effect depends on the backbone's weights")
     if any(key.endswith("bias") for key in own):

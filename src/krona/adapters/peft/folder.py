@@ -126,7 +126,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     if others != expected:
         different = sorted(others ^ expected)
         raise KronaError(
-            f"The tensors in {path / WEIGHTS} are not those that its config describes for this backbone. "
+            f"The tensors in {path / WEIGHTS} do not match the folder's config for this backbone. "
             f"{len(different)} names differ (first {different[0]})."
         )
     return loaded
