@@ -62,7 +62,7 @@ def measure(work: Work) -> list[Row]:
     for number, (layer, tokens) in enumerate(cases):
         (a1, a2), left = layer.shape, len(cases) - number
         work.say(f"{number + 1}/{len(cases)}  ({a1}, {a2}) on {layer.d_in} → {layer.d_out}, {tokens} rows")
-        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # divides the remaining time
+        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # an equal share of the remaining time
         rows += _measure_layer(replace(bench, minutes=minutes), layer, tokens=tokens, say=work.say)
     return rows
 

@@ -1,4 +1,4 @@
-"""Measure times on a machine without other load.
+"""Measure times, and repeat measurements that other processes disturbed.
 
 Measurements are made in rounds. In each round, every contestant (a function to time) is called once. If another process
 used the machine during a round, the round is repeated.

@@ -75,7 +75,7 @@ def require_backbone(
     Args:
         path: the adapter file, for messages.
         trained: the names of the weights whose values are not compared.
-        any_values: do not compare any values.
+        any_values: skip the comparison of the values.
 
     Raises:
         OtherBackboneError: the model is another backbone.

@@ -16,9 +16,9 @@ Position = Literal["parallel", "sequential", "before"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Placement:
-    """The options of a method's YAML file for the insertion of branches, as arguments of `krona.surgery.insert`.
+    """The arguments of `krona.surgery.insert` that a method's YAML file sets.
 
-    The options select the modules that get a branch, and the backbone weights that are also trained.
+    They select the modules that get a branch, and the backbone weights that are also trained.
     """
 
     target_modules: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ from krona.surgery.wrapper import Adapted
 
 def multiply_adds(model: nn.Module) -> int:
     """Return the number of multiply-adds per token in the matrix products of all branches."""
-    # the difference between three tokens and two tokens, which excludes work that is done once per forward pass
+    # the difference between the counts for three and two tokens excludes work that is done once per forward pass
     three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
     return three - two
 

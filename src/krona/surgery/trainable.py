@@ -64,7 +64,7 @@ def update_rank(model: nn.Module) -> int | None:
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
-    """Return the maximum rank of the sum of an adapter's branches at a module, or None if a branch is not linear."""
+    """Return the maximum rank of the sum of the branches at a module, or None if a branch is not linear."""
     branches: Any = adapted.branches[name]
     ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
     return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))

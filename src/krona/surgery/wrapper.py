@@ -26,7 +26,7 @@ class BranchPlacement:
     dropout: float = 0.0  # dropout probability of each branch's input, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
-        """Return the widths of a branch at a module d_in → d_out."""
+        """Return the input and output widths of a branch at a module with the widths d_in and d_out."""
         return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
 
 
