@@ -25,7 +25,7 @@ def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str
     A name is the last part of a module's name or, if this part also matches other modules, the whole name.
 
     Raises:
-        KronaError: the whole name of a wanted module also matches another module.
+        KronaError: the whole name of a wanted module also matches a module that is not wanted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}
