@@ -1,18 +1,18 @@
-"""Simulate equal methods, and print how often the test of methods calls them different.
+"""Simulate equal methods, and print how often krona's test finds a difference between them.
 
     python benchmarks/calibration.py                 # about half an hour on one core
     python benchmarks/calibration.py --sets 50       # a quick look
 
 A row has a difficulty. Each method shifts the difficulty of each row, each trained model (a method and a seed) shifts
 the difficulty of all rows, and each model has noise on each row. All shifts have mean 0, so all methods are equal over
-many rows and seeds. The last method is better by 3 points. It is only used for the power. The columns are
+many rows and seeds. The last method is better by 3 points, and is used only to measure the power. The columns are
 
-- rows: the share of pairs with p ≤ 0.05 by the variance over rows alone, which is about the given trained models,
+- rows: the share of pairs with p ≤ 0.05 if only the variance over rows is used (a test of the given trained models),
 - 2, 5, 9: the share of columns of 2, 5 and 9 equal methods in which a method is significantly worse than the best,
-- 3 and 8 tasks: the share of tables of five methods with such a mark, corrected over all pairs and tasks,
-- coverage: of the 95 % interval of the difference of two methods,
+- 3 and 8 tasks: the share of tables of five methods with such a method, corrected over all pairs and tasks,
+- coverage: the share of 95 % intervals of the difference of two methods that contain the true difference,
 - equal: the share of pairs that differ by 1 point but are called equivalent within 1 point, and
-- power of rows, 2, 9: the share of tests that find 3 points by the variance over rows alone, and in columns of 2 and 9.
+- power: the share of tests that detect 3 points, using only the variance over rows, and in columns of 2 and 9 methods.
 """
 
 import argparse
@@ -36,7 +36,7 @@ KINDS = {  # metrics, classes, share of the first class
     "Matthews": (["matthews"], 2, 0.31),
     "correlations": (["pearson", "spearman"], 0, 0.0),
 }
-METHOD_SD, NOISE_SD = 0.3, 0.5  # of a method's and a model's shift of a row, if the difficulties have sd 1
+METHOD_SD, NOISE_SD = 0.3, 0.5  # of the row shifts of methods and models; the difficulties have sd 1
 ACCURACY, CORRELATION = 0.85, 0.87
 COLUMNS = ("rows", "2", "5", "9", "3 tasks", "8 tasks", "coverage", "equal", "power: rows", "power: 2", "power: 9")
 
@@ -65,7 +65,7 @@ def simulate(rng: np.random.Generator, kind: str, *, rows: int, seed_sd: float) 
 
 
 def marked(samples: Iterable[Sequence[Sample]]) -> bool:
-    """Return whether a method is significantly worse than the best of a column, for a table with these columns."""
+    """Return whether, in a table with these columns, a method is significantly worse than the best of its column."""
     found, p_values, of_best = [*samples], list[float](), list[bool]()
     for column in found:
         best = max(range(len(column)), key=lambda place: column[place].mean)
@@ -76,7 +76,7 @@ def marked(samples: Iterable[Sequence[Sample]]) -> bool:
 
 
 def rows_only(a: Sample, b: Sample) -> float:
-    """Return the p-value of the difference of the given trained models, by a normal approximation."""
+    """Return the p-value of the difference between the given trained models, by a normal approximation."""
     error = float(np.sqrt(((a.shares - b.shares) ** 2).sum()))
     return float(2 * stats.norm.sf(abs(a.mean - b.mean) / error)) if error else 1.0
 
@@ -111,7 +111,7 @@ def main() -> None:
     print(head + " ".join(f"{name:>11}" for name in COLUMNS))
     for kind, rows, sd in product(KINDS, (138, 522, 872), (0.0, 0.5, 1.0, 2.0)):
         if kind == "correlations" and rows > 522:
-            continue  # the time of a jackknife of ranks grows with the square of the rows
+            continue  # the time of a jackknife of ranks grows quadratically with the rows
         rng = np.random.default_rng([[*KINDS].index(kind), rows, int(10 * sd)])
         shares = []
         for _ in range(sets):

@@ -36,7 +36,7 @@ TASK = Task(
 class LabelTokenizer:
     """A minimal tokenizer for backbones with random weights.
 
-    It encodes the labels 0 and 1 as T5's tokenizer does. It returns no tokens for any other text.
+    The labels 0 and 1 are encoded as by T5's tokenizer. Any other text gives no tokens.
     """
 
     pad_token_id, eos_token_id = 0, 1
@@ -51,7 +51,11 @@ class LabelTokenizer:
 
 
 def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
-    """Build a backbone with frozen random weights. Raise `KronaError` if its sizes are unknown."""
+    """Build a backbone with frozen random weights.
+
+    Raises:
+        KronaError: the sizes of the backbone are unknown.
+    """
     if settings.sizes is None and settings.folder is None:
         raise KronaError("The YAML of bench.options.backbone in conf/backbone has no sizes. Use t5_base, for example.")
     torch.manual_seed(seed)
@@ -69,7 +73,7 @@ def twin(model: nn.Module) -> Any:
 
 
 def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
-    """Return a twin with an inserted method. It shares only the weights that are not trained."""
+    """Return a twin with an inserted method. The twin shares only the weights that are not trained."""
     tuned = twin(model)
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method)
@@ -91,7 +95,7 @@ def inserted_shape(model: nn.Module) -> str | None:
 
 
 def with_fast_modules(model: nn.Module) -> Any:
-    """Return a frozen twin with krona's LayerNorms and dropout, which all models with a method have too."""
+    """Return a frozen twin with krona's LayerNorms and dropout, as in all models with a method."""
     ours = twin(model)
     use_fast_modules(ours)
     return ours
@@ -105,7 +109,7 @@ def with_layer_norms(model: nn.Module) -> Any:
 
 
 def perturb(model: nn.Module, *, seed: int) -> None:
-    """Add random numbers to the trainable weights, so that the branches are not zero as at the start."""
+    """Add random numbers to the trainable weights, so that the updates of the branches are not zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -118,11 +122,11 @@ def peft_is_installed() -> bool:
 
 
 def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, Callable[[], Any]]:
-    """Return a dict from a name to a function that builds a twin with one of peft's methods on the modules q and v.
+    """Return functions by name, each of which builds a twin with a method of peft on the modules q and v.
 
     The methods are LoRA of rank 1, and LoKr with as many parameters as KronA. If ``methods`` contains c3a or miss,
     peft's implementations of C3A and MiSS are included, with as many parameters as krona's. LayerNorms and a new head
-    are trained, as in krona's models. The dict is empty if peft is not installed.
+    are trained, as in krona's models. The result is empty if peft is not installed.
     """
     if not peft_is_installed():
         return {}
@@ -164,8 +168,8 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
     """Return a batch with ``length`` random source tokens per row and no padding, collated for the model's family.
 
-    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the rows
-    have the labels 1 and 0 alternately. As text, these labels have two or three tokens including the end of sequence.
+    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the labels
+    of the rows alternate between 1 and 0. As text, these labels have two or three tokens including the end of sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)
@@ -202,8 +206,8 @@ def build_adamw(model: nn.Module) -> torch.optim.Optimizer | None:
 def training_step(family: Family, model: Any, batch: Batch, *, input_gradient: bool) -> Callable[[], None]:
     """Return a function that runs the forward and backward pass of a batch, with dropout.
 
-    ``input_gradient`` also computes the gradient of the embedded input. A frozen model needs this, because it has no
-    other gradient.
+    With ``input_gradient``, the gradient of the embedded input is computed too. A frozen model needs this, because it
+    has no other gradient.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     embedded: list[Tensor] = []

@@ -1,8 +1,8 @@
 """bench=kronecker: time a linear layer to which a Kronecker product is added, forward and backward.
 
-The factors of the product can be applied in several orders of computation. The order that krona's planner chooses is
-compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed
-if the cost model predicts that it is ten times slower than the best order.
+The factors of the product can be applied in several orders. The order that krona's planner chooses is compared with the
+fastest order, with LoRA of rank 1, and with building the product as a matrix. An order is not timed if the cost model
+predicts that it is ten times slower than the best order.
 
 ``floor`` is the frozen layer, for which only the gradient of the input is computed. For ``full``, the gradient of the
 weight is computed too.
@@ -28,9 +28,9 @@ COLUMNS = {
     "spread": "spread", "ratio_to_floor": "/ layer", "ratio_to_lora": "/ lora", "ratio_to_best": "/ best",
     "planned": "planned", "best": "best",
 }  # fmt: skip
-PLANNED = "krona"  # the contestant that uses the order which the planner chooses
+PLANNED = "krona"  # the contestant with the order that the planner chooses
 SHOWN = (PLANNED, "lora", "krona/built")
-MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
+MAX_COST = 10.0  # an order is timed if its predicted cost, divided by the lowest, is below this
 Call = Callable[[], None]
 
 
@@ -62,13 +62,13 @@ def measure(work: Work) -> list[Row]:
     for number, (layer, tokens) in enumerate(cases):
         (a1, a2), left = layer.shape, len(cases) - number
         work.say(f"{number + 1}/{len(cases)}  ({a1}, {a2}) on {layer.d_in} → {layer.d_out}, {tokens} rows")
-        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # divides the remaining time
+        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # an equal share of the remaining time
         rows += _measure_layer(replace(bench, minutes=minutes), layer, tokens=tokens, say=work.say)
     return rows
 
 
 def read_layer(values: Sequence[int]) -> BenchLayer:
-    """Return the layer of an entry of ``options.layers``.
+    """Parse an entry of ``options.layers``.
 
     Raises:
         KronaError: the entry does not have four numbers, or the shape of A does not fit the layer.
@@ -106,7 +106,7 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
 
 
 def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, seed: int) -> dict[str, Call]:
-    """Return functions by contestant, which compute the gradients of the input and of the trainable weights."""
+    """Return a function for each contestant, which computes the gradients of the input and the trainable weights."""
     torch.manual_seed(seed)
     linear = nn.Linear(layer.d_in, layer.d_out, bias=False).requires_grad_(False)
     weight = linear.weight.detach().requires_grad_()

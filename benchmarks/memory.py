@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPoint:
-    """A point: the conditions of a measurement."""
+    """The conditions of a measurement."""
 
     backbone: str
     batch_size: int
@@ -127,7 +127,7 @@ def measure_process(
 ) -> tuple[int, list[float]]:
     """Run training steps in this process. Return the peak memory in bytes, and the time of each step in seconds."""
     torch.set_num_threads(threads)
-    meta_model(backbone)  # imports the library's code before the memory is measured
+    meta_model(backbone)  # imports transformers' code before the memory is measured
     memory = PeakMemory()
     memory.reset()
     before = memory.read()["host"]

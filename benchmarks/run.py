@@ -1,8 +1,8 @@
 """Run a benchmark from a composed config, and write its results as JSON and as a table.
 
-The module of a benchmark must define `COLUMNS`, a dict from the key of each column to its heading in the table. It can
-define `SHOWN`, the names of the rows in the table, and the function `conclusions`, which returns sentences to print
-below the table.
+The module of a benchmark must define `COLUMNS`, which maps the key of each column to the column's heading in the table.
+The module can define `SHOWN`, the names of the rows in the table, and the function `conclusions`, which returns
+sentences to print below the table.
 """
 
 import json
@@ -78,7 +78,7 @@ def run_bench(
 
 
 def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[Entrant]:
-    """Return the methods to measure. For bench=training, krona is included once more for each of ``options.shapes``."""
+    """Return the methods to measure. For bench=training, krona is included again for each of ``options.shapes``."""
     wanted = methods if bench.methods is None else bench.methods
     for name in wanted:
         if name not in methods:

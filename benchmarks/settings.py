@@ -14,7 +14,7 @@ from krona.tasks.data_settings import Positive, Seed
 T = TypeVar("T")
 Row = dict[str, Any]
 Say = Callable[[str], None]
-Compose = Callable[[list[str]], dict[str, Any]]  # from overrides to the values of train.py's config
+Compose = Callable[[list[str]], dict[str, Any]]  # returns train.py's config for overrides
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -51,7 +51,11 @@ class Bench:
     """The settings that only this benchmark has."""
 
     def own(self, kind: type[T]) -> T:
-        """Return ``options`` as an object of the class ``kind``. Raise `KronaError` if a key or a value is wrong."""
+        """Return ``options`` as an object of the class ``kind``.
+
+        Raises:
+            KronaError: a key or a value is wrong.
+        """
         options: T = check.build(kind, "bench.options", self.options)
         return options
 
@@ -67,7 +71,7 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The argument of the function ``measure`` of each benchmark."""
+    """The argument of each benchmark's function ``measure``."""
 
     bench: Bench
     say: Say

@@ -1,4 +1,4 @@
-"""Measure times on a machine without other load.
+"""Measure times, and repeat measurements that other processes disturbed.
 
 Measurements are made in rounds. In each round, every contestant (a function to time) is called once. If another process
 used the machine during a round, the round is repeated.
@@ -50,7 +50,11 @@ def load_by_others(before: Clock, after: Clock) -> float:
 
 
 def require_quiet(*, seconds: float = 1.0) -> None:
-    """Raise `KronaError` if others use more than `QUIET` cores during the next ``seconds``."""
+    """Check the load of the machine for ``seconds``.
+
+    Raises:
+        KronaError: other processes use more than `QUIET` cores.
+    """
     before = read_clock()
     time.sleep(seconds)
     load = load_by_others(before, read_clock())
@@ -61,8 +65,8 @@ def require_quiet(*, seconds: float = 1.0) -> None:
 def load_error(why: str) -> KronaError:
     """Return the error to raise if other processes use the machine. ``why`` describes the load."""
     return KronaError(
-        f"The machine is under load: {why}. Wait until they have ended, or measure with bench.load=mark, which marks "
-        "the result as disturbed."
+        f"The machine is under load: {why}. Wait until the load has ended, or measure with bench.load=mark, which "
+        "marks the result as disturbed."
     )
 
 
@@ -78,7 +82,7 @@ def pin_threads(threads: int | None) -> int:
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """Return a description of the machine for the file with the results."""
+    """Return a description of the machine for the results file."""
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
     processors = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
@@ -98,7 +102,7 @@ class Timed:
     """The measured times of all rounds."""
 
     seconds: dict[str, list[float]]  # the time of each contestant in each round
-    disturbed: int = 0  # rounds during which others used the machine; repeated, or kept with bench.load=mark
+    disturbed: int = 0  # the number of rounds in which other processes used the machine
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -112,10 +116,10 @@ class Timed:
         return (high - low) / 2 / self.median(name)
 
     def ratio(self, name: str, to: str) -> float | None:
-        """Return the median over the rounds of the time of ``name`` divided by the time of ``to``.
+        """Return the median, over the rounds, of the ratio between the times of ``name`` and ``to``.
 
-        A slow moment of the machine affects both times of a round, so it hardly changes their ratio. Return None if
-        ``to`` was not timed.
+        If the machine is slow for a moment, both times of a round increase, so that their ratio hardly changes. Return
+        None if ``to`` was not timed.
         """
         if to not in self.seconds:
             return None
@@ -143,10 +147,8 @@ def timed_rounds(
 ) -> Timed:
     """Time all contestants in rounds.
 
-    There are ``bench.rounds`` rounds without load by others, or fewer rounds if they take more than ``bench.minutes``.
-    This time limit includes the warm-up.
-
-    If a contestant returns a number, this number is used as its time in seconds.
+    The measurement ends after ``bench.rounds`` rounds without load by others, or after ``bench.minutes``, including the
+    warm-up. If a contestant returns a number, this number is used as its time in seconds.
 
     Raises:
         KronaError: there were fewer than three rounds (or ``bench.rounds``, if it is smaller) without load by others.

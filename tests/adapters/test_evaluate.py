@@ -302,7 +302,7 @@ def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -
 
 
 def test_overrides_without_a_run_are_refused() -> None:
-    with pytest.raises(KronaError, match="method=krona names no run"):
+    with pytest.raises(KronaError, match="method=krona does not name a run"):
         krona("evaluate", "method=krona")
 
 

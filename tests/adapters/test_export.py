@@ -105,7 +105,7 @@ def test_to_peft_and_back_the_predictions_are_identical(
     with pytest.raises(KronaError, match=r"The backbone of .* was not found at t5\. .*--backbone FOLDER"):
         import_peft(tmp_path / "peft", back, overrides=[], backbone=None, overwrite=False)
     said = import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
-    assert "The logits are those of peft" in said[1]
+    assert "The logits match those of peft" in said[1]
     assert [one.answer for one in load(back).predict(rows)] == before
 
 
@@ -228,7 +228,7 @@ def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
         ({"to": "merge", "out": tmp_path / "x"}, "did you mean 'merged'"),
         ({"to": "peft", "out": tmp_path / "x", "dtype": "bf16"}, "--to peft keeps the dtype of the adapter"),
         ({"to": "merged", "out": tmp_path / "x", "dtype": "int4"}, "--dtype int4"),
-        ({"to": "merged", "out": tmp_path / "there"}, "contains other files than an export (file)"),
+        ({"to": "merged", "out": tmp_path / "there"}, "contains files that are not from an export (file)"),
     ]:
         with pytest.raises(KronaError, match=re.escape(words)):
             export(found, **arguments)

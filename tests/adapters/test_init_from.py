@@ -106,7 +106,7 @@ def test_another_backbone_and_another_shape_fail_the_run(files: Path) -> None:
     first, _ = run(files, "method=krona")
     for overrides, backbone, words in [
         (["method=krona"], "other", "was trained on another backbone"),
-        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "None of this run's 24 branches' tensors"),
+        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "None of this run's 24 branch tensors"),
     ]:
         job, _ = one_job.run(config(files, *overrides, f"init_from={first}", backbone=backbone), files / "runs")
         assert job.state == "failed"

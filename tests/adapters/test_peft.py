@@ -294,7 +294,7 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"projection_prng_key": 1}, "frozen matrices are not those of projection_prng_key=1"),
+        ({"projection_prng_key": 1}, "frozen matrices do not match projection_prng_key=1"),
         ({"peft_type": "RANDLORA"}, r"peft_type='RANDLORA' is not supported. krona supports C3A, HIRA"),
         ({"peft_type": None}, r"peft_type=None is not supported"),
         ({"bias": "all"}, r"bias='all'"),

@@ -292,7 +292,7 @@ def test_no_memory_for_the_copies_leaves_the_model_untouched(monkeypatch: pytest
 def test_names_that_no_adapter_can_have(name: str) -> None:
     model = tiny_t5()
     mistake = partial(surgery.insert, model, LoRA, target_modules=QV, name=name)
-    refused(model, mistake, "is not a valid name of an adapter")
+    refused(model, mistake, "is not a valid adapter name")
 
 
 # Backward while merged

@@ -1,1 +1,1 @@
-"""Read and write trained adapters, find them by their run, measure them, and start a run from one."""
+"""Read and write trained adapters, find them by their run, measure them, and start runs from them."""

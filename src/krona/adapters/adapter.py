@@ -1,11 +1,11 @@
-"""Define an adapter: the trained tensors of a model, and the config that is needed to insert them into a backbone.
+"""Save an adapter to a file, load it, and insert it into a backbone.
 
     Adapter.of(model).save("adapter.safetensors")  # the model contains branches
     Adapter.load("adapter.safetensors").insert(model)  # the model is the backbone that the adapter was trained on
 
-An adapter contains the tensors of branches, which are small modules that a method adds to a model, and other trained
-weights. It is saved as a safetensors file. The file does not contain the frozen weights. The entry ``krona`` of its
-header contains an `AdapterConfig` as JSON.
+An adapter consists of the tensors of branches (small modules that a method adds to a model) and other trained weights.
+An adapter file is a safetensors file with these tensors, but without the backbone's frozen weights. The entry ``krona``
+of the file's header contains an `AdapterConfig` as JSON.
 """
 
 import json
@@ -32,15 +32,15 @@ FORMAT = 1
 
 
 class AdapterConfig(BaseModel):
-    """The values that are needed to insert an adapter into its backbone. The file's header contains them."""
+    """The settings of an adapter, which are saved in the header of its file."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     format: int  # the version of the file format
-    branch: str | None  # the dotted path of the branches' class, or None for an adapter without branches
-    branch_config: dict[str, Any]  # the arguments of the branches' class
+    branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
+    branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the other arguments of `surgery.insert`
-    backbone: Fingerprint | None  # None for an adapter that was not read from a file of krona
+    backbone: Fingerprint | None  # None if unknown, as for an adapter from a peft folder
     notes: dict[str, str] = Field(default_factory=dict)  # further entries, such as the origin (`krona.adapters.origin`)
 
     @field_validator("insertion")
@@ -75,12 +75,13 @@ class AdapterConfig(BaseModel):
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_defaults=True)
-        return {"krona": json.dumps(entry, sort_keys=True)}  # safetensors writes several entries in random order
+        # a single entry, because safetensors writes several entries in random order
+        return {"krona": json.dumps(entry, sort_keys=True)}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter: the trained tensors by public name, and their config."""
+    """The trained tensors of an adapter by public name, and the adapter's config."""
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
@@ -100,7 +101,7 @@ class Adapter:
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: further entries for the file's header.
-            backbone: the fingerprint of the backbone. None computes it from the model. This is not
+            backbone: the fingerprint of the backbone. By default, it is computed from the model, which is not
                 possible if the weights are sharded over several processes.
         """
         name = name or active_adapter(model)
@@ -122,7 +123,7 @@ class Adapter:
         backbone: Fingerprint | None = None,
         notes: Mapping[str, str] | None = None,
     ) -> "Adapter":
-        """Return an adapter from its parts. `AdapterConfig` describes them."""
+        """Return an adapter with these tensors. The other arguments are the fields of `AdapterConfig`."""
         config = AdapterConfig(
             format=FORMAT,
             branch=None if branch is None else class_path(branch),
@@ -138,8 +139,8 @@ class Adapter:
         """Read an adapter from a file.
 
         Raises:
-            KronaError: the file is damaged or is not an adapter, or if, with ``finite``, a tensor contains NaN or
-                infinite values.
+            KronaError: the file is damaged or is not an adapter file, or ``finite`` is true and a tensor contains NaN
+                or infinite values.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
@@ -169,14 +170,13 @@ class Adapter:
 
         Args:
             name: the name of the adapter in the model.
-            branch: the class of the branches. None means the class whose path is in the file. This class must be in
-                `krona.methods` or in a YAML file of conf/method, because no other module is imported.
-            other_backbone: accept a backbone of the same shape whose weights have other values.
+            branch: the class of the branches. None means the class that the file names. This class must be in
+                `krona.methods`, or a YAML file of conf/ must name it. No other class is imported.
+            other_backbone: accept a backbone whose weights have the same shapes but other values.
 
         Raises:
             OtherBackboneError: the model is not the adapter's backbone.
-            KronaError: importing the class is not allowed, or the tensors do not fit the config. The model is then
-                unchanged.
+            KronaError: the class is not allowed, or the tensors do not match the config. The model is then unchanged.
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
@@ -215,7 +215,7 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes. This includes tensors on the meta device.
+        """The size in bytes of the file that `save` writes, including tensors on the meta device.
 
         For bf16 tensors, the number may be too small by about one byte per tensor.
         """
@@ -230,7 +230,7 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch's class.
+    """Return the dotted path of a branch class.
 
     Raises:
         KronaError: the class does not have a dotted path.

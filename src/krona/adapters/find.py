@@ -1,4 +1,4 @@
-"""Find a trained adapter and its origin (run, task and backbone) by the id of a run, a folder, or a file."""
+"""Find a trained adapter and its origin (run, task and backbone) by run id, folder or file."""
 
 import os
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     """Return a finished run with its adapter, or an adapter file with its origin.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter file.
+        run: a run's id, the beginning of its id, its folder or its result, or an adapter file.
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
@@ -56,15 +56,16 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
             f"{result.run_id} trained the whole backbone, and its weights were not kept. To train it again and keep "
             "the weights, run the same command with keep=all overwrite=true."
         )
-    raise KronaError(f"{adapter} was not found. To create it again, run the command of the run with overwrite=true.")
+    raise KronaError(f"{adapter} was not found. To create it again, repeat the run's command with overwrite=true.")
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter file that a path names (a file, or a folder without result.json), or None."""
+    """Return the adapter file at a path or in a folder without result.json, or None if it does not exist."""
     path = Path(run)
     if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
         path /= file_names.ADAPTER
-    return path if os.path.isfile(path) and path.name != file_names.RESULT else None  # also for a name that is too long
+    # unlike pathlib, os.path does not raise an error if the name is too long
+    return path if os.path.isfile(path) and path.name != file_names.RESULT else None
 
 
 def _from_file(path: Path) -> TrainedRun:

@@ -1,7 +1,8 @@
-"""The fingerprint of a backbone: a hash of its weights' names and shapes, and hashes of the frozen weights' values.
+"""Compute the fingerprint of a backbone, and check that a model has a given fingerprint.
 
-An adapter file contains the fingerprint, so that the adapter is not inserted into another backbone. The values are
-rounded to fp32, bf16 and fp16 before they are hashed. The same backbone in another dtype can therefore be recognised.
+A fingerprint contains a hash of the names and shapes of all weights, and hashes of the frozen weights' values. An
+adapter file contains the fingerprint of its backbone, so that the adapter is not inserted into another backbone. The
+values are rounded to fp32, bf16 and fp16 before they are hashed, so that a backbone is recognised in another dtype.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # the number of values of each frozen weight that `_hash_sample` reads
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the most precise first
-BLOCK = 1 << 18  # the number of values that are rounded and summed together; they fit into the cache of a core
+BLOCK = 1 << 18  # the number of values in a block, which fits into the cache of a core
 ROW = 512  # the number of 64-bit words in a row of a block
 
 
@@ -36,7 +37,7 @@ class Fingerprint(BaseModel):
     parameters: int
     shapes: str  # the hash of the names and shapes of all weights
     frozen: str  # the hash of a sample of the frozen weights' values
-    marks: dict[str, str]  # hashes of all frozen weights by rounding; empty for weights of several dtypes
+    marks: dict[str, str]  # hashes of all frozen values by rounding; empty if weights have several dtypes
     quantisation: str | None = None  # backbone.quantisation
     pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
 
@@ -45,8 +46,10 @@ class Fingerprint(BaseModel):
 def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Fingerprint | None = None) -> Fingerprint:
     """Return the fingerprint of the backbone's original weights.
 
-    Its hashes exclude the values of ``trained``. With ``wanted``, compute only the hash of the most precise rounding
-    that ``wanted`` also contains, if any.
+    Args:
+        trained: the names of the weights whose values are not hashed.
+        wanted: a fingerprint to compare with. If it has roundings in common with this backbone, only the most precise
+            of them is computed.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
@@ -67,10 +70,16 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
 def require_backbone(
     model: nn.Module, wanted: Fingerprint, path: Path | None, *, trained: Container[str], any_values: bool = False
 ) -> None:
-    """Raise OtherBackboneError if the model is not the backbone of the adapter in ``path``, with this fingerprint.
+    """Check that a model is the backbone with the fingerprint ``wanted``.
 
-    Raise KronaError if the values cannot be compared. The values of the weights ``trained`` are not compared, and with
-    ``any_values`` no values are compared.
+    Args:
+        path: the adapter file, for messages.
+        trained: the names of the weights whose values are not compared.
+        any_values: skip the comparison of the values.
+
+    Raises:
+        OtherBackboneError: the model is another backbone.
+        KronaError: the values cannot be compared.
     """
     here, label = take_fingerprint(model, trained=trained, wanted=wanted), str(path or "The adapter")
     require_form(here, wanted, label)
@@ -93,7 +102,11 @@ def require_backbone(
 
 
 def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError if the pooling or the quantisation differs. The message begins with ``label``."""
+    """Check that two backbones have the same pooling and quantisation.
+
+    Raises:
+        OtherBackboneError: the pooling or the quantisation differs. The message begins with ``label``.
+    """
     for key in ("pooling", "quantisation"):
         there, own = (getattr(fingerprint, key) or "null" for fingerprint in (wanted, here))
         if there != own:
@@ -104,9 +117,9 @@ def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
 
 
 def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
-    """Return whether two backbones have the same values after rounding to a dtype.
+    """Return whether two backbones have the same values after rounding to a common dtype.
 
-    The result is None if ``wanted`` has no hash that is comparable with weights in the dtype of ``here``.
+    The result is None if the values cannot be compared because of their dtypes.
     """
     if common := _common(here.marks, wanted):
         return here.marks[common[0]] == wanted.marks[common[0]]
@@ -120,7 +133,7 @@ def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the backbone's own weights by public name, as they were before adapters were inserted."""
+    """Return the backbone's weights by public name, with their values before adapters were inserted."""
     weights: dict[str, Tensor] = dict(backbone_parameters(model))
     if "krona" in model.__dict__:
         state = get_state(model)
@@ -150,10 +163,10 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the dtypes whose rounding of these weights equals that of the original weights.
+    """Return the dtypes to which the weights can be rounded with the same result as the original fp32 weights.
 
-    These are all dtypes for fp32 weights, the weights' own dtype for bf16 or fp16, and none for weights of several
-    dtypes.
+    fp32 weights can be rounded to all dtypes, bf16 and fp16 weights only to their own dtype, and weights of several
+    dtypes to none.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
@@ -164,8 +177,8 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
     """Return a hash of all values for each rounding.
 
-    The bits of the values are read as integers. Each block of them is a matrix, and the sums of its rows and columns
-    are hashed. Sums of integers are exact, so the hash does not depend on the device or the number of threads.
+    The bits of each block of values are read as a matrix of integers, whose row sums and column sums are hashed. Sums
+    of integers are exact, so the hash does not depend on the device or the number of threads.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()

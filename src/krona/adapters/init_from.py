@@ -17,8 +17,8 @@ from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 from krona.surgery.state import get_adapter
 
-FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select which of the backbone's weights train
-NAMED = 3  # a note lists at most this number of tensors
+FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select the trained backbone weights
+NAMED = 3  # the maximum number of tensors that a note lists
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class InitialWeights:
 
     @cached_property
     def found(self) -> tuple[str, Path]:
-        """The name, and the adapter file or the peft folder.
+        """The name of the source, and its adapter file or peft folder.
 
         Raises:
             KronaError: the source was not found.
@@ -46,7 +46,7 @@ class InitialWeights:
         return found.origin.run_id, found.adapter
 
     def hash(self) -> str:
-        """Return the hash of the files, or "absent" if they were not found. The hash is part of the run's id."""
+        """Return the hash of the source's files, or "absent" if they were not found. The run's id contains the hash."""
         digest = hashlib.blake2b(digest_size=8)
         try:
             _, path = self.found
@@ -57,7 +57,11 @@ class InitialWeights:
         return digest.hexdigest()
 
     def require(self, branch: str | None) -> None:
-        """Raise `KronaError` if the files cannot be read, or if the class of the branches is not ``branch``."""
+        """Check the source's files and branch class.
+
+        Raises:
+            KronaError: the files cannot be read, or the class of the source's branches is not ``branch``.
+        """
         name, path = self.found
         if path.is_dir():
             check_folder(path)
@@ -65,10 +69,17 @@ class InitialWeights:
             _require_class(name, AdapterConfig.read(path).branch, branch)
 
     def copy_into(self, model: nn.Module, own: Adapter) -> list[str]:
-        """Copy the tensors into the model's own adapter, to the parameters with the same names and shapes.
+        """Copy the source's tensors to the parameters of ``own`` that have the same names and shapes.
 
-        Return notes on parameters without a copied value and on unused tensors. Raises KronaError, and
-        copies nothing, if the source has another method or another backbone, or none of the branches' tensors fits.
+        Args:
+            own: the adapter in the model.
+
+        Returns:
+            Notes on parameters that keep their initial values, and on unused tensors.
+
+        Raises:
+            KronaError: the source has another method or another backbone, or no tensor of the branches fits. Nothing is
+                then copied.
         """
         name, path = self.found
         source = read_peft(model, path, branch=own.config.branch).adapter if path.is_dir() else Adapter.load(path)
@@ -89,7 +100,7 @@ class InitialWeights:
         }
         branches = own.tensors.keys() - get_adapter(model, "default").trained.keys()
         if not fits or (branches and not branches & fits.keys()):
-            kind = f"{len(branches):,} branches' tensors" if branches else f"{len(own.tensors):,} tensors"
+            kind = f"{len(branches):,} branch tensors" if branches else f"{len(own.tensors):,} tensors"
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
         for key, value in fits.items():
             own.tensors[key].copy_(value)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from krona.adapters.commands.evaluate import Evaluation
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the adapter file does not record the run's targets
+LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the run's targets are not known
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Prediction:
     """The prediction for one row.
 
     Args:
-        answer: the predicted text: the id of a label ("1"), or a number for a regression. Models that generate text can
-            also predict any other text.
-        word: the name of the label. It is None for a regression, or if the predicted text is not a label.
-        probabilities: the probability of each label by its name. They sum to 1.
+        answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
+            text can also predict any other text.
+        word: the name of the label, or None for a regression or if the predicted text is not a label.
+        probabilities: the probabilities of the labels by name. Their sum is 1.
     """
 
     answer: str
@@ -61,7 +61,7 @@ class Trained:
     family: Family
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Raise an error that suggests krona's own method for a method of peft or transformers."""
+        """Raise AttributeError. For a name from peft or transformers, the message suggests krona's method."""
         raise AttributeError(f"'Trained' object has no attribute {name!r}{find_habit(f'Trained.{name}')}")
 
     @property
@@ -99,7 +99,8 @@ class Trained:
         """Return the scores on labelled rows, or on a split of the run's data, with a confidence interval.
 
         Args:
-            rows: a list or a DataFrame of rows with the task's columns and its label column. None means ``split``.
+            rows: a list or a DataFrame of rows with the task's columns and its label column. None means the rows of
+                ``split``.
             split: dev, test or train as the run split its data, or an official split such as validation.
 
         Raises:
@@ -117,26 +118,26 @@ class Trained:
             return replace(evaluate(self, RowChoice(source=str(file))), rows="the given rows")
 
     def export(self, to: str, out: Path | str, *, dtype: str | None = None, overwrite: bool = False) -> list[str]:
-        """Write the model or the adapter into a new folder, check its logits, and return messages for the user.
+        """Write the model or the adapter to a new folder, check the logits, and return messages for the user.
 
         Args:
             to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's
                 file).
             out: the folder to write.
             dtype: the dtype of a merged model: fp32 (None), bf16 or fp16.
-            overwrite: replace the folder if krona wrote it.
+            overwrite: replace an earlier export in this folder.
 
         Raises:
-            KronaError: the form does not support the method, or the folder exists.
+            KronaError: the format does not support the method, or the folder exists.
         """
         from krona.adapters.commands.export import export
 
         return export(self.run, to=to, out=Path(out), dtype=dtype, overwrite=overwrite)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Return rows in the format of `predict` as a split.
+        """Convert rows, in the format of `predict`, to a split.
 
-        ``places`` are the locations of the rows for error messages.
+        ``places`` contains the location of each row for error messages.
         """
         prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
@@ -164,7 +165,7 @@ class Trained:
         return [found[row] for row in range(len(split))]
 
     def count_cut(self, split: Split) -> int:
-        """Return the number of rows that are truncated, because they exceed the run's max_source_length."""
+        """Return the number of rows that are truncated to the run's max_source_length."""
         ids = self.family.sources(split, range(len(split)), longest=None)["input_ids"]
         return sum(len(row) > self.origin.max_source_length for row in ids)
 
@@ -175,7 +176,7 @@ class Trained:
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
 
     def autocast(self) -> torch.autocast:
-        """Return the context of a forward pass: bf16 for weights of several dtypes (trainer.precision=bf16-frozen)."""
+        """Return the autocast context of a forward pass. bf16 is enabled if the weights have several dtypes."""
         mixed = len({p.dtype for p in self.model.parameters() if p.is_floating_point()}) > 1
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=mixed)
 
@@ -200,14 +201,13 @@ def load(
     """Load the adapter that a run trained, and insert it into its backbone.
 
     Args:
-        run: the id of a run, the beginning of the id, the run's folder, its result, or an adapter file.
+        run: a run's id, the beginning of its id, its folder or its result, or an adapter file.
         backbone: the folder of the backbone, if the backbone was moved after the run.
         device: the name of a torch device. None means a GPU if one is available.
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
-        KronaError: the run was not found or is not finished, the backbone is not that of the adapter, or a file is
-            damaged.
+        KronaError: the run was not found or is not finished, the backbone is not the adapter's, or a file is damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     origin = found.origin.with_backbone(backbone)
@@ -219,7 +219,7 @@ def load(
         adapter.insert(model)
         if frozen_in_bf16:
             train_in_fp32(model)
-            # the bf16 model has rounded the magnitudes
+            # the insertion into a bf16 model rounded the magnitudes
             copy_into(adapter_state(model, "default"), dict(adapter.tensors))
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
@@ -229,7 +229,7 @@ def load(
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
-    """Load the backbone of an adapter's origin. The modules are new, but this process has only one copy of the weights.
+    """Load the backbone that an origin names. Models in the same process share one copy of its weights.
 
     Raises:
         KronaError: the backbone was not found, or has fewer positions than the ``max_source_length`` of the origin.
@@ -270,5 +270,5 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
 
 
 def quote_columns(columns: Sequence[str]) -> str:
-    """Return text such as ``'sentence1' and 'sentence2'``."""
+    """Return the quoted column names, such as ``'sentence1' and 'sentence2'``."""
     return join_names([*map(repr, columns)])

@@ -40,7 +40,11 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":
-        """Return the origin from a JSON text. If it is invalid, raise KronaError with a message for ``label``."""
+        """Parse an origin from JSON.
+
+        Raises:
+            KronaError: the JSON is invalid. The message begins with ``label``.
+        """
         try:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
@@ -52,7 +56,7 @@ class Origin:
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin of a run's adapter, from the result of the run."""
+        """Return the origin of a run's adapter, for the result of this run."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -82,23 +86,23 @@ class Origin:
         return settings
 
     def source_text(self, row: Mapping[str, Any]) -> str:
-        """Return a row as the text that the model reads."""
+        """Return the model's input text for a row."""
         task = self.task_settings
         return task.source(task.texts(row), prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return a copy of the origin in which the backbone is in ``folder``. For None, return the origin itself."""
+        """Return a copy of the origin with ``folder`` as the backbone's path, or the origin itself for None."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_json(self) -> str:
-        """Return the content of krona.json in an exported folder. The backbone's path is only the folder's name."""
+        """Return the content of krona.json in an exported folder. Paths are shortened to their last part."""
         path = self.backbone.get("path")
         backbone = {**self.backbone, "path": None if path is None else Path(path).name}
         content = json.loads(self.as_note()[NOTE]) | {"backbone": backbone}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def as_note(self) -> dict[str, str]:
-        """Return the origin as an entry for the header of the adapter file, without folders of the data files."""
+        """Return the origin as an entry for an adapter file's header. Paths of data files become file names."""
         task = dict(self.task)
         if files := self.task_settings.files:
             task["files"] = {split: Path(file).name for split, file in files.items()}

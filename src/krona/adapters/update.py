@@ -1,9 +1,9 @@
-"""Compute and measure an adapter's updates of modules: as matrices, as low-rank factors, and their singular values.
+"""Measure an adapter's update of each module, and compute the update's low-rank factors and singular values.
 
-The update combines all branches of the adapter at the module, without their biases. For parallel branches, the update
-is the sum of their matrices. Sequential branches multiply the module's output by a matrix M, and branches before the
-module multiply its input by M. In these two cases, the update is M - 1, and the weight W changes by (M - 1) W or
-W (M - 1).
+The update of a module combines all branches of the adapter at this module, without their biases. For parallel branches,
+the update is the sum of their matrices. Sequential branches multiply the module's output by a matrix M, and branches
+before the module multiply the module's input by M. In these two cases, the update is M - I, and the weight W changes by
+(M - I) W or W (M - I).
 """
 
 import copy
@@ -32,7 +32,7 @@ MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 class Spectrum:
     """The singular values of an update."""
 
-    values: Tensor  # (r) in fp64, in descending order; r is the highest possible rank
+    values: Tensor  # (r) in fp64, in descending order; r is the maximum rank
 
     @property
     def norm(self) -> float:
@@ -41,9 +41,9 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float | None:
-        """The effective rank ``exp(H(p))``, where H is the entropy of ``p = σ / Σσ``. It is None for ΔW = 0.
+        """The effective rank ``exp(H(p))``, where H is the entropy of ``p = σ / Σσ``, or None for ΔW = 0.
 
-        It is defined in Roy & Vetterli 2007, Definition 1.
+        See Roy & Vetterli 2007, Definition 1.
         """
         total = float(self.values.sum())
         if not total > 0:
@@ -53,7 +53,7 @@ class Spectrum:
 
     @property
     def stable_rank(self) -> float | None:
-        """The stable rank ``‖ΔW‖² / σ₁²``. It is None for ΔW = 0."""
+        """The stable rank ``‖ΔW‖² / σ₁²``, or None for ΔW = 0."""
         largest = float(self.values.max()) if len(self.values) else 0.0
         return float(((self.values / largest) ** 2).sum()) if largest > 0 else None
 
@@ -69,7 +69,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     The backbone's weights are not needed.
 
     Raises:
-        KronaError: a branch is not equal to a matrix or depends on a weight that is merged, or a tensor contains NaN or
+        KronaError: a branch cannot be written as a matrix or depends on a merged weight, or a tensor contains NaN or
             infinite values.
     """
     require_own_weight(adapted, name)
@@ -82,17 +82,17 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
     values = _svdvals(add_update(one, [branch_matrix(branch, with_bias=False) for branch in branches], placement) - one)
-    if bound is not None and bound < min(d_in, d_out):  # otherwise the update may have a higher rank
+    if bound is not None and bound < min(d_in, d_out):  # the other values are zero up to rounding
         values = values[:bound]
     return Spectrum(values)
 
 
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
+    """Return factors V (r, d_in) and U (d_out, r) of the sum ``U V`` of the scaled branches, without biases.
 
-    The factors are exact, because no matrix decomposition is computed. They concatenate the factors that ``low_rank()``
-    of each branch returns. U or V is the identity if r would be larger than a width of the layer, or if a branch does
-    not provide factors.
+    U and V concatenate the factors that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
+    if r would be larger than d_in or d_out, U or V is the identity. The factors are exact, because no matrix
+    decomposition is computed.
     """
     pairs = [branch.low_rank() if hasattr(branch, "low_rank") else None for branch in branches]
     if all(pair is not None for pair in pairs):
@@ -106,7 +106,7 @@ def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Te
 
 
 def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
-    """Return the singular values of the sum of the branches, computed from the factors if that is faster."""
+    """Return the singular values of the branches' sum, computed from the factors if that is faster."""
     if len(branches) == 1 and hasattr(branches[0], "singular_values"):
         own: Tensor | None = branches[0].singular_values()
         if own is not None:
@@ -127,16 +127,16 @@ def _svdvals(M: Tensor) -> Tensor:
 
 
 def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str, Any] | None:
-    """Measure the update of the active adapter at each module that it adapts, or return None if it has no branches.
+    """Measure the active adapter's update of each adapted module. Return None if the adapter has no branches.
 
-    ``passes`` calls the model on the rows with which drift is measured. The drift of a module is Σ‖ΔW h‖² / Σ‖W h‖²
-    over all tokens: how much the branches change the module's output, or its input if they are before the module. The
-    result has these keys:
+    ``passes`` calls the model on the rows for which the drift is measured. The drift of a module is
+    Σ‖ΔW h‖² / Σ‖W h‖² over all tokens: the relative change of the module's output or, for branches before the module,
+    of its input. The result has these keys:
 
-    - ``by_place``: by module, the ``norm``, ``effective_rank`` and ``stable_rank`` of `Spectrum`, which are None if the
-      update is not equal to a matrix, and the ``drift``.
+    - ``by_place``: the ``drift`` of each module, and the ``norm``, ``effective_rank`` and ``stable_rank`` of its
+      `Spectrum`. These three are None if the update cannot be written as a matrix.
     - ``places``: the number of modules.
-    - ``norm``: the norm of the whole update.
+    - ``norm``: the norm of the updates of all modules together.
     - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.
     """
     active = str(get_state(model).active)
@@ -178,7 +178,7 @@ def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
     try:
         return {key: _rounded(value) for key, value in spectrum(adapted, name).measures.items()}
-    except KronaError:  # the update is not equal to a matrix (a non-linearity, a bias)
+    except KronaError:  # the update cannot be written as a matrix (a non-linearity, a bias)
         return dict.fromkeys(MEASURES[:-1])
 
 

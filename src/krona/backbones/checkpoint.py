@@ -25,11 +25,11 @@ from krona.tasks.hub import download_error
 def load_checkpoint(
     settings: Backbone, kind: Any, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """Return a model with a checkpoint's weights, and the names of the head weights that the checkpoint lacks.
+    """Load a checkpoint. Return the model, and the names of the head weights that are not in the checkpoint.
 
     Args:
         kind: the class of the model.
-        bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
+        bf16: store normalisation layers in fp32, and all other weights in bf16. If false, store all weights in fp32.
 
     Raises:
         KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
@@ -80,7 +80,11 @@ def model_class(auto: Any, config: Any) -> Any:
 
 
 def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tuple[str, ...]) -> None:
-    """Raise an error if a weight is missing (except ``new``), has a wrong shape, or belongs to another model."""
+    """Check that the weights of a checkpoint fit the model.
+
+    Raises:
+        KronaError: a weight is missing (except ``new``), has a wrong shape, or belongs to another model.
+    """
     is_encoder = bool(find_architecture(model).head)
     base = f"{model.base_model_prefix}."
     pooler = f"{base}pooler."
@@ -88,7 +92,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
         names = sorted(key if isinstance(key, str) else str(key[0]) for key in found)
         if is_encoder and problem == "missing" and any(key.startswith(pooler) for key in names):
             raise KronaError(f"The pooler is missing from {name}. Set backbone.pooling to mean or first.")
-        if is_encoder and problem == "unexpected":  # the checkpoint can have another head
+        if is_encoder and problem == "unexpected":  # the checkpoint may contain another head
             names = [key for key in names if key.startswith(base) and not key.startswith(pooler)]
         names = [key for key in names if key not in new]
         if names:
@@ -101,7 +105,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
 @contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Disable transformers' progress bars, and its warnings about wrong keys, for which krona raises errors."""
+    """Disable transformers' progress bars and warnings about wrong keys. krona raises errors for these keys."""
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
@@ -113,7 +117,7 @@ def _quiet_library() -> Iterator[None]:
 
 
 def _norm_names(kind: Any, config: Any) -> set[str]:
-    """Return the last parts of the names of all normalisations. They stay in fp32, because most methods train them."""
+    """Return the last name parts of normalisation layers. These stay in fp32, because most methods train them."""
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
@@ -122,8 +126,8 @@ def _norm_names(kind: Any, config: Any) -> set[str]:
 def _read_slices(folder: Path) -> dict[str, Any]:
     """Return the tensors in a folder's safetensors files by name.
 
-    Each tensor is read when it is used. In contrast, transformers would map the files into memory, and would need
-    memory for the whole file in fp32.
+    Each tensor is read when it is used, which needs less memory. transformers would map the files into memory, and
+    would need memory for the whole file in fp32.
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()

@@ -30,9 +30,9 @@ def insert_method(
     """Insert the branches of a method into a model. Return the arguments of the branches, and notes for the user.
 
     Args:
-        factor_shapes: the shapes that replace factor shapes of the paper in this backbone
+        factor_shapes: maps the paper's shapes of A to the shapes that replace them in this backbone
             (``backbone.factor_shapes``).
-        reversible: the argument of `krona.surgery.insert`.
+        reversible: see `krona.surgery.insert`.
     """
     placement = {**method.placement, **_translate_targets(model, method)}
     if method.branch is None:
@@ -55,7 +55,7 @@ def insert_method(
 def fitted_factors(settings: Run) -> Any:
     """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
 
-    The layers of a backbone without ``sizes`` are unknown before its download. The shapes are then returned unchanged.
+    For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because its layers are unknown.
     """
     method, backbone = settings.method, settings.backbone
     factors = method.branch_config["kron_factors"]
@@ -114,7 +114,7 @@ def _fit_factors(
 ) -> tuple[list[list[int]], list[str]]:
     """Return the paper's factor shapes if they fit these layers. Otherwise return other shapes and a note.
 
-    Layers of different widths (as in grouped-query attention) have the same shape of A, and different shapes of B.
+    Layers of different widths (as in grouped-query attention) get the same shape of A, and different shapes of B.
     """
     paper = [list(shape) for shape in kron_factors]
     a1, a2 = paper[0]

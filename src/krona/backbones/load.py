@@ -39,7 +39,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
 
     Args:
         seed: the seed of a new head, and of all weights if ``pretrained`` is false.
-        bf16: store the weights of normalisations in fp32, and all other weights in bf16. Otherwise use only fp32.
+        bf16: store normalisation layers in fp32, and all other weights in bf16. If false, store all weights in fp32.
 
     Raises:
         KronaError: a folder does not exist, the architecture is unknown, a file is damaged, or a download failed.
@@ -93,7 +93,11 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings: Backbone) -> None:
-    """Raise an error if the tokenizer has more tokens than the backbone has embeddings."""
+    """Check that the backbone has an embedding for each token of the tokenizer.
+
+    Raises:
+        KronaError: the tokenizer has more tokens than the backbone has embeddings.
+    """
     if len(tokenizer) > config.vocab_size:
         raise KronaError(
             f"The tokenizer has {len(tokenizer)} tokens, but the backbone {settings.name_or_path} has embeddings for "
@@ -111,15 +115,16 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
 
 
 def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone's model on the meta device. It has shapes but no weights, and needs no memory."""
+    """Return the backbone's model on the meta device, which needs no memory. Its weights have no values."""
     with torch.device("meta"):
         return random_model(settings, task)
 
 
 def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
-    """Initialise the new weights of a head: biases by 0, normalisations by 1, and matrices from a normal distribution.
+    """Initialise the new weights of a head.
 
-    The standard deviation is the config's ``initializer_range``, or 0.02.
+    Biases are initialised with 0, other vectors with 1, and matrices from a normal distribution with the config's
+    ``initializer_range``, or 0.02, as the standard deviation.
     """
     generator = torch.Generator().manual_seed(seed)
     std = float(getattr(model.config, "initializer_range", 0.02))

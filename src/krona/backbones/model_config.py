@@ -52,25 +52,29 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
 
 
 def num_outputs(task: Task) -> int:
-    """Return the number of outputs of a task's head. It is the number of classes, or 1 for a regression."""
+    """Return the number of outputs of a task's head: the number of classes, or 1 for a regression."""
     targets = task.target_strings()
     return 1 if targets is None else len(targets)
 
 
 def describe_backbone(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the architecture and the sizes by which a report distinguishes backbones of the same name."""
+    """Return the architecture and the sizes, so that a report can distinguish backbones of the same name."""
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
     return {"architecture": config.model_type, "sizes": known}
 
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
-    """Return a context that restricts the libraries to the local cache if the Hub is unreachable, to save 30 s."""
+    """Return a context that uses only the local cache if the Hub is unreachable. This avoids a wait of 30 s."""
     return offline() if settings.needs_hub and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise an error if the sizes of a model in a folder, except the vocabulary's, differ from ``backbone.sizes``."""
+    """Check that a model in a folder has the architecture and the sizes of the backbone's settings.
+
+    Raises:
+        KronaError: the architecture or a size (except the vocabulary size) differs.
+    """
     if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}

@@ -10,7 +10,11 @@ from krona.messages import KronaError
 
 
 def require_library() -> None:
-    """Raise KronaError if a library that nf4 needs is not installed."""
+    """Check that the libraries for nf4 are installed.
+
+    Raises:
+        KronaError: a library was not found.
+    """
     if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
         raise KronaError(
             f"backbone.quantisation=nf4 needs {' and '.join(missing)}. Run: pip install 'krona[quantised]'"
@@ -18,7 +22,7 @@ def require_library() -> None:
 
 
 def quantisation_config(kind: Any, config: Any) -> Any:
-    """Return the config with which transformers loads linear layers in 4 bits. The head and the output layer stay fp32.
+    """Return the config with which transformers loads linear layers in 4 bits. Heads and output layers stay fp32.
 
     Args:
         kind: the class of the model.
@@ -26,10 +30,10 @@ def quantisation_config(kind: Any, config: Any) -> Any:
     require_library()
     from transformers import BitsAndBytesConfig
 
-    from krona.backbones.families import find_architecture  # imports transformers, which the checks of a config avoid
+    from krona.backbones.families import find_architecture  # imports transformers, which config checks avoid
 
     build: Any = BitsAndBytesConfig  # untyped
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package when it is imported
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # bitsandbytes warns about an optional package at import
     with torch.device("meta"):
         model = kind(config)
     output = model.get_output_embeddings()

@@ -28,7 +28,7 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the value of a key from a cache of the ``limit`` last used values, or compute it with ``make``."""
+    """Return the cached value of a key, or compute it with ``make``. Keep the ``limit`` most recently used values."""
     values = cache_for(kind)
     if key not in values:
         while len(values) >= limit:  # before `make` is called, because two backbones may not fit into memory
@@ -44,7 +44,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     The weights are loaded only if the previous run used another backbone, or if they are quantised. The new weights of
     a head are not shared.
     """
-    if settings.quantisation is not None:  # a weight in 4 bits cannot be shared as a tensor alone
+    if settings.quantisation is not None:  # a 4-bit weight is more than a tensor, so it cannot be shared
         return load.load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
     key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16)

@@ -32,7 +32,11 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def require_folders(settings: Backbone) -> None:
-    """Raise KronaError if the backbone's folder, its config.json, or the folder of the tokenizer is missing."""
+    """Check that the folders of the backbone and its tokenizer exist.
+
+    Raises:
+        KronaError: the backbone's folder, its config.json, or the tokenizer's folder is missing.
+    """
     folder, texts = settings.folder, settings.tokenizer_folder
     if folder is not None and not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "was not found"
@@ -52,7 +56,7 @@ def require_folders(settings: Backbone) -> None:
 
 
 def _hash_folder(folder: Path, *, weights: bool) -> str:
-    """Return a hash of the files of the config, the tokenizer and optionally the weights in a folder."""
+    """Return a hash of a folder's config and tokenizer files and, with ``weights``, of the weight files."""
     suffixes = {".json", ".model"} | ({".safetensors", ".bin"} if weights else set())
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)

@@ -1,11 +1,10 @@
 """Predict the costs of the five contraction orders of a Kronecker product (`krona.kernels.kronecker`).
 
-The unit of a cost is one multiply-add of a large matrix product. Only the ratios of a device's speeds matter. The cost
-of a product (m, k) @ (k, n) is the sum of three parts:
+The unit of a cost is one multiply-add of a large matrix product. The cost of a product (m, k) @ (k, n) is the sum of
+three parts:
 
-- m·k·n for the multiply-adds. If n is below ``narrow``, it is replaced by ``narrow``, because a product is not faster
-  if it has fewer columns than a vector register. For products that are batched over tokens, this part is multiplied by
-  ``batched``.
+- m·k·n for the multiply-adds. If n is below ``narrow``, ``narrow`` replaces n, because fewer columns do not fill a
+  vector register and save no time. For products that are batched over tokens, this part is multiplied by ``batched``.
 - ``per_float`` for each number that is read or written.
 - ``per_launch`` for the launch of the operation.
 
@@ -54,7 +53,7 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Product:
-    """A product of tokens with a sum of Kronecker products A ⊗ B, whose costs are predicted."""
+    """The product of tokens with a sum of Kronecker products A ⊗ B."""
 
     shape_a: Sequence[int]  # (a1, a2)
     shape_b: Sequence[int]  # (b1, b2)
@@ -68,7 +67,7 @@ class Product:
         return min(costs, key=lambda order: costs[order])
 
     def predicted_costs(self, *, training: bool = False) -> dict[Order, float]:
-        """Return the predicted cost of each order. With ``training``, it includes the backward pass."""
+        """Return the predicted cost of each order, including the backward pass if ``training`` is true."""
         (a1, a2), (b1, b2), N, T = self.shape_a, self.shape_b, self.rows, self.terms
         c = COSTS.get(self.device, COSTS["cuda"])
         d_in, d_out = a1 * b1, a2 * b2

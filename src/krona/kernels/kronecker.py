@@ -28,8 +28,8 @@ from torch import Tensor
 
 from krona.kernels.cost_model import ORDERS, Order, Product
 
-# Under torch.compile the order is chosen for this number of rows. The real number would cause a new compilation for
-# each batch.
+# Under torch.compile, the order is chosen for this number of rows. The actual number of rows would cause a new
+# compilation for each batch.
 COMPILED_ROWS = 2048
 
 

@@ -1,8 +1,8 @@
 """Faster modules for T5 and Llama: the root-mean-square norm, and dropout on a CPU.
 
-- The fast norm is used only in fp32 with gradients. Its output is bitwise equal to that of transformers, and its
-  gradients are equal up to rounding. It needs five passes over the activations, including the gradient of the weight.
-  PyTorch needs about twelve passes. In all other cases, the forward function of transformers runs.
+- The fast norm is used only in fp32 with gradients. In all other cases, the forward function of transformers runs. The
+  output of the fast norm is bitwise equal to that of transformers, and the gradients are equal up to rounding. The fast
+  norm needs five passes over the activations, including the gradient of the weight, and PyTorch about twelve passes.
 - The dropout splits each random word of 64 bits into four numbers of 16 bits. PyTorch draws at least 64 bits for each
   number, in one thread. With the same seed, the masks differ from those of PyTorch. The probability is exact to 2⁻¹⁶.
 
@@ -51,7 +51,7 @@ def restore_modules(model: nn.Module) -> None:
 
 
 class RootMeanSquareNorm(nn.Module):
-    """The norm ``w ⊙ x / √(mean(x²) + ε)``. It does not subtract the mean and has no bias."""
+    """The norm ``w ⊙ x / √(mean(x²) + ε)``, which does not subtract the mean and has no bias."""
 
     weight: Tensor
     variance_epsilon: float
@@ -78,7 +78,7 @@ class RootMeanSquareNorm(nn.Module):
 class NormStep(torch.autograd.Function):
     """The function ``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, for x (..., d) and w (d), with explicit gradients.
 
-    For the gradient g of y, they are ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
+    With the gradient g of y, the gradients are ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
     """
 
     @staticmethod
@@ -96,7 +96,7 @@ class NormStep(torch.autograd.Function):
         shape, d = x.shape, x.shape[-1]
         x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
         t = g * x  # (N, d); both gradients are matrix-vector products with t
-        with torch.autocast(g.device.type, enabled=False):  # it would compute these products in half precision
+        with torch.autocast(g.device.type, enabled=False):  # autocast would use half precision
             gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
             tw = t @ w if ctx.needs_input_grad[0] else None
         if tw is None:
@@ -130,7 +130,7 @@ def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
 class LaneDropout(nn.Dropout):
     """Dropout that draws 16 random bits for each number on a CPU.
 
-    On other devices, or if ``inplace`` is true, it is PyTorch's own dropout.
+    On other devices, or if ``inplace`` is true, PyTorch's own dropout is used.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def scaled_mask(x: Tensor, p: float) -> Tensor:
 
     The probability p is rounded to a multiple of 2⁻¹⁶.
     """
-    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # the number of the 65,536 random values that give 0
+    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # how many of the 65,536 random values give 0
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
     mask = torch.empty_like(x, memory_format=torch.contiguous_format)

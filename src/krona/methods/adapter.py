@@ -8,7 +8,7 @@ from krona.methods.arguments import check_int, get_non_linearity
 
 
 class Adapter(nn.Module):
-    """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, with the output h of a sub-layer.
+    """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, where h is the output of a sub-layer.
 
     The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and W_up
     (r, d_out) with r = ``bottleneck_dim``. The weights are initialised from a normal distribution (mean 0, standard

@@ -19,7 +19,7 @@ NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {  # Table 6 of the Kro
 
 
 def check_float(key: str, value: object) -> float:
-    """Return the value as a float.
+    """Check that the value is a finite number, and return it as a float.
 
     Raises:
         KronaError: the value is not a finite number.
@@ -30,7 +30,7 @@ def check_float(key: str, value: object) -> float:
 
 
 def check_int(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
-    """Return the value.
+    """Check that the value is a whole number within limits, and return it.
 
     Args:
         why: the reason for the limits, for the error message.
@@ -45,7 +45,11 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
 
 
 def check_choice(key: str, value: object, options: Iterable[str | None]) -> None:
-    """Raise an error if the value is not one of the options. The message shows the option None as null."""
+    """Check that the value is one of the options.
+
+    Raises:
+        KronaError: the value is not an option. The message shows the option None as null.
+    """
     known = list(options)
     if value not in known:
         words = ["null" if option is None else option for option in known]
@@ -53,7 +57,7 @@ def check_choice(key: str, value: object, options: Iterable[str | None]) -> None
 
 
 def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
-    """Return the value.
+    """Check that the value divides both widths of the layer, and return it.
 
     Raises:
         KronaError: the value is not a whole number that divides both widths of the layer.
@@ -68,7 +72,7 @@ def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
 
 
 def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function with this name.
+    """Return the non-linear function with this name.
 
     Raises:
         KronaError: the name is unknown.

@@ -14,15 +14,15 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 
 
 class C3A(nn.Module):
-    """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of b × b numbers.
+    """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of size b × b.
 
     The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape (d_out / b, d_in /
     b, b). They are initialised with zeros. The output therefore equals the backbone's before training. The number of
     parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:
-        block_size: the size b of a block. It must divide both widths. None means half of their greatest common divisor.
-            On a square layer, C3A then has as many parameters as LoRA of rank 1.
+        block_size: the size b of a block, a divisor of both widths. None means half of the greatest common divisor of
+            the widths. On a square layer, C3A then has as many parameters as LoRA of rank 1.
         scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
 

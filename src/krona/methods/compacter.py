@@ -15,8 +15,8 @@ class Compacter(nn.Module):
 
     The placement is sequential: the update is added to h, the output of a sub-layer.
 
-    The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule. It is shared by all weights of all
-    branches. Each weight has its own S (n, rows / n, factor_rank) and T (n, factor_rank, columns / n).
+    The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule, and is shared by all weights of
+    all branches. Each weight has its own S (n, rows / n, factor_rank) and T (n, factor_rank, columns / n).
 
     R is initialised from a normal distribution (mean 0, standard deviation 1e-4), S and T Xavier-uniform with gain √2,
     and the biases with zeros. The update is therefore about 1e-8 before training. The number of parameters is n³ for

@@ -9,7 +9,7 @@ Shape = tuple[int, int]
 
 
 def fitting_shapes(d_in: int, d_out: int) -> list[Shape]:
-    """Return all shapes (a1, a2) of A that fit the layer, if no side of A or B is 1."""
+    """Return all shapes (a1, a2) of A that fit the layer and for which no side of A or B is 1."""
 
     def sides(width: int) -> list[int]:
         return [side for side in range(2, width // 2 + 1) if width % side == 0]
@@ -67,19 +67,19 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
             f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with sides of at least 2'}."
-            " On the command line, method.fit_factors=nearest replaces a shape by the nearest of them."
+            " On the command line, method.fit_factors=nearest replaces a shape by the nearest that fits."
         )
     return (a1, a2), (b1, b2)
 
 
 def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
-    """Return the shapes of A for a layer width → width, with which A and B have as many parameters as LoRA of rank 1.
+    """Return the shapes of A for a layer width → width with which KronA has as many parameters as LoRA of rank 1.
 
     No side of A or B is below 2.
 
     Args:
-        narrow: if given, return only shapes that also fit a layer width → narrow. The value projection of a model with
-            grouped queries is such a layer.
+        narrow: if given, return only shapes that also fit a layer width → narrow. The value projection in
+            grouped-query attention is such a layer.
     """
     shapes = [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
     least = width if narrow is None else narrow

@@ -18,7 +18,7 @@ class IA3(nn.Module):
     the rescaled weight is ``W diag(l)`` on k and v, and ``diag(l) W_2`` on wo.
     """
 
-    peft_type = "IA3"  # `krona.adapters.peft.writing` writes it, because the form depends on the placement
+    peft_type = "IA3"  # there is no `to_peft`, because the export depends on the placement
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

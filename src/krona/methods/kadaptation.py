@@ -12,10 +12,11 @@ from krona.methods.initial_values import kaiming_uniform
 class KAdaptation(nn.Module):
     """The update ``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
 
-    The tensor A (n, n, n) is called the rule. All branches share it. Each branch has its own uᵢ (d_in / n, factor_rank)
-    and vᵢ (factor_rank, d_out / n). A and u are initialised Kaiming-uniform (bounds 1/√n and 1/√(d_in / n), that is a =
-    √5) and v with zeros. The output therefore equals the backbone's before training. The number of parameters is n³ for
-    the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is at most n² · factor_rank.
+    The tensor A (n, n, n) is called the rule, and all branches share it. Each branch has its own
+    uᵢ (d_in / n, factor_rank) and vᵢ (factor_rank, d_out / n). A and u are initialised Kaiming-uniform (bounds 1/√n and
+    1/√(d_in / n), that is a = √5) and v with zeros. The output therefore equals the backbone's before training. The
+    number of parameters is n³ for the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is
+    at most n² · factor_rank.
 
     Args:
         hypercomplex_division: the size n of the rule. Compacter has the same argument.
@@ -58,9 +59,9 @@ class KAdaptation(nn.Module):
         return self.scaling * sum_of_products(self.rule, self.u @ self.v).T  # (d_out, d_in)
 
     def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n), and the square matrix of the rule between them.
+        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n), and the matrix that applies the rule.
 
-        The square matrix has n² · rank rows.
+        The matrix is square and has n² · rank rows.
         """
         n, block, rank = self.u.shape
         rule = self.rule.to(self.u.dtype)  # branches with different dtypes share the rule

@@ -32,7 +32,7 @@ class Kronecker(nn.Module):
 
     Args:
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] to derive the shape of B from the layer.
-        scaling: the fixed factor s. It also multiplies the biases (as in PA), but not the residual (Eq. 6).
+        scaling: the fixed factor s, which also multiplies the biases (as in PA), but not the residual (Eq. 6).
         bias: 0 for no bias, 1 for a bias of the output (d_out), or 2 for this bias and a bias (b2) of the intermediate
             result ``X B``. See Appendix B.2 of the KronA paper.
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
@@ -40,7 +40,7 @@ class Kronecker(nn.Module):
             the factor (Table 7). None means no residual.
         init: ``kaiming`` initialises as described above. ``normal`` draws A and B from a normal distribution with mean
             0 and standard deviation 1/√d_in (Table 4).
-        terms: the number of products in the sum. KronA has 1.
+        terms: the number of products in the sum, which is 1 in KronA.
     """
 
     peft_type = "LOKR"
@@ -142,9 +142,10 @@ class Kronecker(nn.Module):
         return D
 
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
-        """Return factors of the update without its bias. They come from ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``.
+        """Return low-rank factors of the update without its bias.
 
-        In each pair, L_A R_A = A and L_B R_B = B, one matrix is the factor (A or B) and the other is the identity.
+        The factors follow from ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with L_A R_A = A and L_B R_B = B. L_A or R_A is the
+        identity, and so is L_B or R_B.
         """
         if self.non_linearity is not None or self.residual_scale is not None:
             return None
@@ -166,7 +167,7 @@ class Kronecker(nn.Module):
         return kron_singular_values(self.A, self.scaling * self.B)
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """Return the branch as LoKr with two full matrices. Only some shapes of A and B are possible in peft."""
+        """Return the branch as LoKr with two full matrices, or None if peft does not support the shapes of A and B."""
         if self.A.dim() != 2 or self.residual_scale is not None:
             return None
         (a1, a2), (b1, b2) = self.A.shape, self.B.shape
@@ -194,9 +195,8 @@ class Kronecker(nn.Module):
     ) -> list[list[int]]:
         """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
 
-        If the factors fit the layer, they are returned unchanged. Otherwise the shape of A is looked up in
-        ``replacements``. If it has no entry, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is
-        used.
+        If the factors fit the layer, they are returned unchanged. Otherwise, ``replacements`` gives the shape of A. If
+        it does not contain the shape, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is used.
 
         Args:
             replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as

@@ -25,7 +25,7 @@ class LoKr(nn.Module):
     Args:
         rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is at least half of the longer side of W2, then W2
             is a full matrix.
-        decompose_both: apply the rule for W2 also to W1, so that W1 can be a product of this rank.
+        decompose_both: apply the same rule to W1, so that W1 can also be a product.
         decompose_factor: the first of the two factors into which each width is split (`split_width`). With -1, the two
             factors are as close to each other as possible.
     """
@@ -86,7 +86,7 @@ class LoKr(nn.Module):
         return kron_matmul(x, W1.T, self.scaling * W2.T)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        """Return factors of the update, which are Kronecker products of factors of W1ᵀ and W2ᵀ."""
+        """Return low-rank factors of the update: the Kronecker products of factors of W1ᵀ and W2ᵀ."""
         left1, right1 = (self.w1_b.T, self.w1_a.T) if self.low_rank_w1 else with_identity(self.w1.T)
         left2, right2 = (self.w2_b.T, self.w2_a.T) if self.low_rank_w2 else with_identity(self.w2.T)
         return kron_product(left1, left2), self.scaling * kron_product(right1, right2)  # (d_in, r), (r, d_out)

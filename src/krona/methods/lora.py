@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022), the low-rank method that KronA is compared with (section 3.2 of the KronA paper)."""
+"""LoRA (Hu et al. 2022), the low-rank baseline of KronA (section 3.2 of the KronA paper)."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from krona.methods.magnitude import low_rank_norm_change
 from krona.methods.peft_layers import Converted, Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
-NEEDS: dict[str, str | None] = {  # the matrix of the layer from which the start is computed
+NEEDS: dict[str, str | None] = {  # the matrix from which the initial values are computed
     "kaiming": None, "pissa": "weight", "olora": "weight", "lora_ga": "gradient", "eva": "covariance"
 }  # fmt: skip
 GAMMA = 16.0  # γ of LoRA-GA, as in its authors' code
@@ -37,8 +37,8 @@ class LoRA(nn.Module):
               (Meng et al. 2024).
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R, with A₀ and B₀
               (Büyükakyüz 2024).
-            - ``lora_ga``: A has the first right singular vectors of the gradient of W, and B the left singular vectors
-              from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
+            - ``lora_ga``: A contains the first right singular vectors of the gradient of W, and B the left singular
+              vectors from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
             - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
               al. 2024).
 
@@ -120,7 +120,7 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         A, B = self.factors()
-        B = B if self.scaling == 1.0 else self.scaling * B  # a product less in each forward pass
+        B = B if self.scaling == 1.0 else self.scaling * B  # saves a multiplication in each forward pass
         return x @ A @ B  # (..., d_in) → (..., r) → (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ class Magnitude(nn.Module):
         return self.magnitude / row_norms(weight)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        _SQUARES.clear()  # a cast can change the values of a weight and leave its address and version as they are
+        _SQUARES.clear()  # a cast can change a weight without changing its address and version
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
@@ -56,8 +56,8 @@ def row_norms(weight: Tensor) -> Tensor:
 def merged_norms(weight: Tensor, branches: Iterable[Any]) -> Tensor:
     """Return the norm of each row of W + ΔW, (d_out,), where ΔW is the sum of the branches.
 
-    For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. Its rounding
-    error, relative to the norm, grows with (‖W‖² + ‖ΔW‖²) / ‖W + ΔW‖².
+    For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. The
+    rounding error, relative to the norm, grows with (‖W‖² + ‖ΔW‖²) / ‖W + ΔW‖².
     """
     device = "cpu" if weight.is_meta else weight.device.type
     with torch.autocast(device, enabled=False):  # autocast would round the products to bf16
@@ -95,7 +95,7 @@ def kronecker_norm_change(W: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
 
 def _row_squares(weight: Tensor, wide: Tensor) -> Tensor:
-    """Return ‖W‖² of each row. It is computed again only if the weight has changed."""
+    """Return ‖W‖² of each row, from a cache if the weight has not changed."""
     if torch.compiler.is_compiling():  # torch.compile cannot trace the cache
         return wide.square().sum(1)
     owner = weight if weight._base is None else weight._base  # a transposed weight is a new view in each call

@@ -14,9 +14,9 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 class MiSS(nn.Module):
     """The update ``s · (Σ_k x_k) D`` as in peft. The input x is cut into parts x_k of ``rank`` numbers.
 
-    The last part is padded with zeros. The matrix D has the shape (rank, d_out). It is initialised with zeros. The
-    output therefore equals the backbone's before training. The number of parameters is rank · d_out. The rank of the
-    update is at most ``rank``.
+    The last part is padded with zeros. The matrix D (rank, d_out) is initialised with zeros. The output therefore
+    equals the backbone's before training. The number of parameters is rank · d_out. The rank of the update is at most
+    ``rank``.
 
     Args:
         scaling: the factor s. The MiSS paper does not have this factor.

@@ -25,8 +25,8 @@ class MoKA(nn.Module):
 
     Args:
         shapes: a list with the shape [a1, a2] of each Aᵢ.
-        fit: what happens if a1 or a2 does not divide the layer's width. ``exact`` raises an error. ``nearest`` uses the
-            fitting shape with the nearest log(a1/a2) instead, and removes duplicate shapes.
+        fit: the behaviour if a1 or a2 does not divide the layer's width. ``exact`` raises an error. ``nearest`` uses
+            the fitting shape with the nearest log(a1/a2) instead, and removes duplicate shapes.
         scaling: the fixed factor s.
     """
 

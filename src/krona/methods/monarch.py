@@ -11,13 +11,13 @@ class Monarch(nn.Module):
     """The update ``s · x diag(R_1 … R_N) P diag(L_1 … L_N) P'``.
 
     Such a product is called a Monarch matrix. The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation
-    P moves the number at a·N + c to position a + c·r. Therefore, the input of each block L_c comes from up to r blocks
-    R_k. The permutation P' moves output i of L_c to position i·N + c. R is initialised Kaiming-uniform (bound 1/√(d_in
-    / N), that is a = √5) and L with zeros. The output therefore equals the backbone's before training. The number of
-    parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
+    P moves the number at position a·N + c to position a + c·r. The input of each block L_c therefore comes from up to r
+    blocks R_k. The permutation P' moves output i of L_c to position i·N + c. R is initialised Kaiming-uniform (bound
+    1/√(d_in / N), that is a = √5) and L with zeros. The output therefore equals the backbone's before training. The
+    number of parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
 
     Args:
-        blocks: the number N of blocks. It must divide both widths.
+        blocks: the number N of blocks, a divisor of both widths.
         block_rank: the rank r of a block.
         scaling: the factor s. The MoRe paper does not have this factor.
     """

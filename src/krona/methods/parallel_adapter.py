@@ -1,6 +1,6 @@
 """PA, the scaled parallel adapter (He et al. 2022).
 
-It is the low-rank method that KronA^B is compared with (section 3.3 and Figure 1.c of the KronA paper).
+PA is the low-rank baseline of KronA^B (section 3.3 and Figure 1.c of the KronA paper).
 """
 
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from krona.methods.initial_values import kaiming_uniform
 class ParallelAdapter(Adapter):
     """The update ``s · (relu(x W_down + b_down) W_up + b_up)``, parallel to an FFN: ``Y = FFN(X) + update``.
 
-    The shapes and the number of parameters are those of `Adapter`. The scale s also multiplies b_up, as in the code of
-    the authors. W_down is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters with
+    The shapes and the number of parameters are those of `Adapter`. The scale s also multiplies b_up, as in the
+    authors' code. W_down is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters with
     zeros. The output therefore equals the backbone's before training.
     """
 

@@ -1,12 +1,12 @@
-"""Values of peft's layers, which the methods' classes convert in ``from_peft``.
+"""Define how branch classes convert their branches to peft's layers, and back.
 
 A class whose branches correspond to a peft layer has the attribute ``peft_type`` and two methods:
 
 - ``to_peft()`` returns the entries of peft's config for one branch and the tensors of peft's layer, or None if peft has
   no layer for this branch.
 - ``from_peft(layers, config)`` returns a class, its arguments, and the tensors of the branches by module and name.
-  ``layers`` has the tensors and numbers of peft's layers by module and name. The result is None if the class cannot
-  represent them.
+  ``layers`` contains the tensors and numbers of peft's layers by module and name. The result is None if the class
+  cannot represent these layers.
 """
 
 from collections import Counter
@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 
 Layers = Mapping[str, Mapping[str, Any]]
-Converted = tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]  # what ``from_peft`` returns
+Converted = tuple[type[nn.Module], dict[str, Any], dict[str, dict[str, Tensor]]]  # the result of ``from_peft``
 
 
 def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:
-    """Return the most common scale other than 0, and the ratio of each module's scale to it.
+    """Return the most common scale other than 0, and the ratio of each module's scale to this scale.
 
-    In krona, all modules of an adapter have the same scale. An update with another scale is multiplied by the ratio.
+    In krona, all modules of an adapter have the same scale. The tensors of modules with other scales are multiplied by
+    the ratio.
     """
     scales = {place: float(layer["scaling"]) for place, layer in layers.items()}
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
@@ -35,7 +36,11 @@ def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:
 
 
 def one_value(noun: str, values: Mapping[str, Any]) -> Any:
-    """Return the value that all modules have. Raises KronaError, with the name of the values, if they differ."""
+    """Return the value that all modules have in common.
+
+    Raises:
+        KronaError: the values differ. The message contains their name ``noun``.
+    """
     found = set(values.values())
     if len(found) > 1:
         raise KronaError(f"It has several {noun} ({', '.join(map(str, sorted(found)))}), but krona supports only one.")

@@ -16,9 +16,9 @@ Position = Literal["parallel", "sequential", "before"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Placement:
-    """The options of a method's YAML file for the insertion of branches, as arguments of `krona.surgery.insert`.
+    """The arguments of `krona.surgery.insert` that a method's YAML file sets.
 
-    The options select the modules that get a branch, and the backbone weights that are also trained.
+    They select the modules that get a branch, and the backbone weights that are also trained.
     """
 
     target_modules: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class InsertOptions(Placement):
             raise KronaError(f"method.{key}={values[str(key)]!r} is invalid: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options for an adapter file. They include ``head`` and ``dropout`` only if they are set."""
+        """Return the options for an adapter file. ``head`` and ``dropout`` are included only if they are set."""
         return {key: value for key, value in vars(self).items() if key not in ("head", "dropout") or value}
 
 

@@ -49,7 +49,7 @@ class VeRA(nn.Module):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and B on the device and in the dtype of d.
 
-        They are not buffers: ``to_empty`` would leave buffers uninitialised, and no state dict contains them.
+        A and B are not buffers, because ``to_empty`` would leave buffers uninitialised. No state dict contains A and B.
         """
         A, B = self.frozen
         if (A.device, A.dtype) != (self.d.device, self.d.dtype):
@@ -58,7 +58,7 @@ class VeRA(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.factors()  # here, because torch.compile cannot trace the random generator
+        self.factors()  # draw A and B now, because torch.compile cannot trace the random generator
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +80,12 @@ class VeRA(nn.Module):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        """Convert layers of one shape whose frozen matrices come from the seed. Other layers raise KronaError.
+        """Convert layers of equal shapes, whose frozen matrices A and B follow from the seed.
 
-        peft uses slices of one matrix A and one matrix B for narrower layers, but krona creates A and B by shape.
+        For narrower layers, peft uses slices of one A and one B, but krona draws A and B separately for each shape.
+
+        Raises:
+            KronaError: the layers have several shapes or other frozen matrices.
         """
         rank = one_value("ranks", {place: len(layer["vera_lambda_d"]) for place, layer in layers.items()})
         shapes = {place: (layer["in_features"], len(layer["vera_lambda_b"])) for place, layer in layers.items()}
@@ -92,7 +95,7 @@ class VeRA(nn.Module):
         for own, peft in zip(drawn, (first["vera_A"], first["vera_B"]), strict=True):
             if not torch.equal(own, peft):
                 raise KronaError(
-                    f"Its frozen matrices are not those of projection_prng_key={seed} for layers of one shape."
+                    f"Its frozen matrices do not match projection_prng_key={seed} for layers of one shape."
                 )
         arguments = {"rank": rank, "d_initial": config["d_initial"], "seed": seed}
         tensors = {place: {"d": layer["vera_lambda_d"], "b": layer["vera_lambda_b"]} for place, layer in layers.items()}

@@ -11,15 +11,15 @@ from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import public_name, remove_hook, unwrap
 
-TOLERANCE = 1e-3  # the largest difference between ``delta`` and ``forward``, as a fraction of the largest output
+TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as a fraction of the largest output
 
 
 def find_branch_fault(model: nn.Module) -> str | None:
-    """Return a message for the first branch of the active adapter with a wrong ``forward`` or ``delta``, or None.
+    """Check the branches of the active adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
 
     ``forward`` must map (..., d_in) to (..., d_out). ``delta``, if the branch has it, must return a matrix
     (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because many
-    branches are zero at the start. Of several branches of the same class and size, it checks only one.
+    branches are initially zero. Only one branch of each class and size is checked.
     """
     name, checked = get_state(model).active, set()
     for place, adapted in adapted_modules(model):
@@ -46,9 +46,10 @@ def skipped_branch(place: str, parent: nn.Module) -> str:
 def check_first_forward(model: nn.Module) -> None:
     """Register hooks that raise an error in the model's first forward pass if the pass skips a branch.
 
-    Some modules read the weight of a layer and do not call the layer, such as Mamba's mixer with ``dt_proj``. A branch
-    at such a layer would never run. A layer whose weight was not read may be skipped, as in layer dropout. After the
-    check, the hooks stay and do nothing, because their removal would make torch compile the model again.
+    Some modules read the weight of a layer without calling the layer. For example, Mamba's mixer reads the weight of
+    ``dt_proj``. A branch at such a layer would never run. Skipping a layer whose weight is not read, as in layer
+    dropout, is allowed. The hooks do nothing after the check. They are not removed, because torch would then compile
+    the model again.
     """
     remove_checks(model)
     get_state(model).is_checked = False
@@ -110,11 +111,11 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
     delta: Any = getattr(branch, "delta", None)
     try:
         matrix: Tensor | None = None if delta is None else delta()
-    except KronaError:  # the branch is not equal to a matrix
+    except KronaError:  # the branch cannot be written as a matrix
         return None
     except RuntimeError as error:
         return f"delta() of {label} failed: {first_line(error)}."
-    if matrix is None or not y.isfinite().all():  # other random parameters may not be valid, such as negative roots
+    if matrix is None or not y.isfinite().all():  # the output may be undefined for random values
         return None
     must = "It must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
     if matrix.shape != (d_out, d_in):

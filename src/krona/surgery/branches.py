@@ -34,7 +34,7 @@ def build_branches(
     """Return the branches for all target modules, in the order of the model.
 
     Each branch is built for the widths of its module: d_in → d_out for *parallel*, d_out → d_out for *sequential*, and
-    d_in → d_in for *before*. It gets the device and the dtype of the module's weights. All branches share the
+    d_in → d_in for *before*. The branch gets the device and the dtype of the module's weights. All branches share the
     parameters that the attribute ``shared`` of their class lists.
     """
     _check_arguments(branch, branch_config)
@@ -51,7 +51,7 @@ def build_branches(
         branches = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
         one: Any
         for one in branches:
-            if hasattr(one, "bind"):  # its update depends on the layer's weight, as that of HiRA
+            if hasattr(one, "bind"):  # the update depends on the layer's weight, as in HiRA
                 _require_parallel(place, base, position, type(one).__name__)
                 one.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
             if getattr(one, "needs", None) is not None:
@@ -95,10 +95,10 @@ def branch_matrix(branch: nn.Module, *, with_bias: bool = True) -> Tensor:
     """Return the matrix of a branch, (d_out, d_in).
 
     Args:
-        with_bias: whether a branch with a bias has no matrix. If false, the bias is ignored.
+        with_bias: raise an error if the branch has a bias. If false, the bias is ignored.
 
     Raises:
-        KronaError: the branch is not equal to a matrix.
+        KronaError: the branch cannot be written as a matrix.
     """
     kind, matrix = type(branch).__name__, getattr(branch, "delta", None)
     if not with_bias:
@@ -146,7 +146,7 @@ def _check_positions(options: InsertOptions) -> list[Position]:
 
 def _check_place(model: nn.Module, place: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
-    # TransformerEncoderLayer reads the weights only in eval mode, so the check in the first forward pass could miss it
+    # the first forward pass may not show this, because TransformerEncoderLayer reads the weights only in eval mode
     if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
         raise KronaError(skipped_branch(place, parent))
     if is_linear(base) and "weight" not in base._parameters:

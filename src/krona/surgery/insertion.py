@@ -40,11 +40,12 @@ def insert(
             removed, and the model cannot contain another adapter. With the copy, full fine-tuning needs as much memory
             as two models.
         arguments: the fields of `InsertOptions` (``target_modules``, ``placement``, …) and the arguments of the
-            branch's class.
+            branch class.
 
     Raises:
-        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or one of several
-            adapters has no copy of the weights that it trains. The model is then unchanged.
+        KronaError: a pattern matches no module, a branch does not fit its module, the name is in use, or an adapter
+            that trains backbone weights with ``reversible=False`` is combined with another adapter. The model is then
+            unchanged.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
@@ -80,7 +81,7 @@ def insert(
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Activate the adapter with this name. None activates no adapter, so that the model is the bare backbone.
+    """Activate the adapter with this name. None deactivates all adapters, so that the model is the bare backbone.
 
     Only the parameters of the active adapter train.
     """
@@ -154,7 +155,7 @@ def _check_name(name: str, state: Inserted) -> None:
         raise KronaError(f"An adapter {name!r} is in this model already. Remove it first, or use another name.")
     if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
         raise KronaError(
-            f"{name!r} is not a valid name of an adapter. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
+            f"{name!r} is not a valid adapter name. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
             "of nn.ModuleDict are not allowed."
         )
     require_unmerged(state)
@@ -172,7 +173,7 @@ def _check_module_names(model: nn.Module) -> None:
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise an error if one of several adapters has no copy of the original weights that it trains."""
+    """Raise an error if an irreversible adapter would be combined with another adapter."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible:
             raise KronaError(

@@ -1,6 +1,7 @@
 """Recognise normalisation layers and linear layers, and read the weights of linear layers.
 
-The weight of a linear layer has one of two orientations, and may be stored in 4 bits (``Linear4bit`` of bitsandbytes).
+The weight of a linear layer is stored as (d_out, d_in) or, in ``Conv1D`` of GPT-2, as (d_in, d_out). The weight may
+be stored in 4 bits (``Linear4bit`` of bitsandbytes).
 """
 
 from typing import Any
@@ -30,13 +31,13 @@ def is_quantised(layer: nn.Module) -> bool:
 
 
 def original_shape(weight: Tensor) -> torch.Size:
-    """Return the shape of a weight. For a 4-bit weight, this is its shape before it was quantised."""
+    """Return the shape of a weight. For a 4-bit weight, return the shape before quantisation."""
     state = getattr(weight, "quant_state", None)
     return weight.shape if state is None else torch.Size(state.shape)
 
 
 def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
-    """Return a linear layer with the bias of a quantised layer and with ``weight``, or else its dequantised weight."""
+    """Return an ``nn.Linear`` with the bias of a quantised layer and, if ``weight`` is None, its dequantised weight."""
     plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta").train(layer.training)
     plain.weight = nn.Parameter(weight_matrix(layer) if weight is None else weight, requires_grad=False)
     plain.bias = layer.bias
@@ -44,7 +45,7 @@ def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
 
 
 class WeightReader:
-    """A stand-in for a quantised layer, whose ``get_parameter("weight")`` returns the dequantised weight."""
+    """Reads the dequantised weight of a quantised layer, with the method ``get_parameter("weight")``."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer

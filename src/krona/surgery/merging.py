@@ -1,7 +1,7 @@
 """Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo the merge.
 
-A merged weight is a new tensor. ``unmerge`` restores the original tensor object. Other calls such as ``eval()`` never
-merge. Trained LayerNorms do not need merging, because their trained weights are already in the model.
+A merged weight is a new tensor. ``unmerge`` restores the original tensor object. Calls such as ``eval()`` do
+not merge. Trained LayerNorms do not need merging, because their trained weights are already in the model.
 """
 
 import copy
@@ -22,8 +22,8 @@ def merge(model: nn.Module) -> None:
     """Merge the active adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
-    A 4-bit layer is replaced by a linear layer in its dtype before quantisation. Quantising the merged weight again
-    would remove most of the update.
+    A 4-bit layer is replaced by a linear layer in the dtype that its weight had before quantisation. Quantising the
+    merged weight again would remove most of the update.
 
     Raises:
         KronaError: no adapter is active, a branch cannot be merged into a weight, or an adapter is already merged. The
@@ -47,7 +47,7 @@ def merge(model: nn.Module) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Undo `merge`: restore the backbone's own weights bit-identically, and let the branches run again."""
+    """Restore the bit-identical original weights after `merge`, and let the branches run again."""
     state = get_state(model)
     if state.merged is None:
         raise KronaError("No adapter is merged into this model.")
@@ -63,17 +63,17 @@ def unmerge(model: nn.Module) -> None:
 
 
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
-    """Return a weight W with the matrices D of its branches applied, (d_out, d_in).
+    """Apply the matrices D of branches to a weight W, and return the new weight (d_out, d_in).
 
-    The result is W + Σ D for parallel branches, (1 + D) W for sequential branches, and W (1 + D) for branches before
-    the module. Without the inner residual, D replaces 1 + D.
+    The result is W + Σ D for parallel branches, (I + D) W for sequential branches, and W (I + D) for branches before
+    the module. Without the inner residual, D replaces I + D.
     """
-    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first branch is the last factor
+    if how.placement == "before":  # W (I + D₂)(I + D₁): the first branch is the last factor
         matrices = matrices[::-1]
     for D in matrices:
         if how.placement == "parallel":
             W = W + D
-        elif how.placement == "sequential":  # y (1 + D)
+        elif how.placement == "sequential":  # y (I + D)
             W = W + D @ W if how.inner_residual else D @ W
         else:
             W = W + W @ D if how.inner_residual else W @ D
@@ -116,10 +116,10 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
 
 
 def require_own_weight(adapted: Adapted, name: str) -> None:
-    """Raise an error if the update of a branch depends on the layer's weight (HiRA) and an adapter is merged into it.
+    """Check that no branch depends on a merged weight.
 
     Raises:
-        KronaError: the layer has a merged weight.
+        KronaError: an adapter is merged into the layer's weight, on which the update of a branch (HiRA) depends.
     """
     kinds = [type(branch).__name__ for branch in adapted.branches[name].children() if hasattr(branch, "bind")]
     if adapted.merged and kinds:

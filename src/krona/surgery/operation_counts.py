@@ -17,7 +17,7 @@ from krona.surgery.wrapper import Adapted
 
 def multiply_adds(model: nn.Module) -> int:
     """Return the number of multiply-adds per token in the matrix products of all branches."""
-    # the count of three tokens minus that of two tokens, which excludes work that is done once per forward pass
+    # the difference between the counts for three and two tokens excludes work that is done once per forward pass
     three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
     return three - two
 
@@ -32,7 +32,7 @@ def launches(model: nn.Module) -> int:
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
-    """Run a call, and return how often it runs each operation on the device. Views are not counted."""
+    """Run a call, and return how often each operation runs on the device. Views are not counted."""
     return _run(call).counts
 
 

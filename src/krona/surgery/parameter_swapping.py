@@ -10,7 +10,7 @@ weight has several slots. A parameter is put back into all slots of its weight, 
 - If a module was removed from the model, its slots are ignored.
 - If one slot of a tied weight now contains another weight, this slot is not changed. The weights then stay untied.
 - If all slots contain another weight (``load_state_dict(assign=True)``), this weight replaces the stored weight.
-- If a weight has another shape (``resize_token_embeddings``), an error is raised.
+- If the weight in a slot now has another shape (``resize_token_embeddings``), an error is raised.
 """
 
 import weakref
@@ -25,7 +25,7 @@ from krona.surgery.state import Inserted, Slot, backbone_modules, backbone_param
 
 
 class ApplyToAll:
-    """A replacement of a model's ``_apply`` that also casts and moves the parameters that are swapped out.
+    """Replaces a model's ``_apply``, to also move and cast the parameters that are stored outside the model.
 
     The object has only a weak reference to the model, so that the model is freed without the garbage collector.
     """
@@ -64,9 +64,9 @@ class ApplyToAll:
 
 
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """Return the slots that still contain each trained weight, by the weight's name.
+    """Return the slots that still contain a trained weight, by the weight's name.
 
-    If the user has replaced the weight in all of its slots, the replacement is recorded as the weight of this name.
+    If the user has replaced a weight in all of its slots, the replacement is recorded under the same name.
     """
     modules = {id(module) for _, module in backbone_modules(model)}
     active = state.adapters[state.active].trained if state.active is not None else {}
@@ -113,7 +113,11 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
 
 
 def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]]) -> None:
-    """Raise an error if a weight that an adapter trains is no longer in the model."""
+    """Check that all weights that an adapter trains are in the model.
+
+    Raises:
+        KronaError: a weight is no longer in the model.
+    """
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
@@ -125,10 +129,10 @@ def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]])
 def copy_trained(
     model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
-    """Return the slots, the original and the parameter that trains, for each weight by its name.
+    """Return the slots, the original parameter and the trainable parameter of each weight, by the weight's name.
 
-    The parameter that trains is a copy of the original if ``reversible`` is true, and otherwise the original itself.
-    The model is not changed, so that it stays intact if the copies cause an out-of-memory error.
+    The trainable parameter is a copy of the original if ``reversible`` is true, and otherwise the original itself. The
+    model is not changed, so that it stays valid if the copies cause an out-of-memory error.
     """
     owners: dict[int, list[Slot]] = defaultdict(list)
     for _, module in backbone_modules(model):

@@ -1,4 +1,4 @@
-"""Compute initial values of branches that depend on the layer's weight or on training data, such as those of PiSSA."""
+"""Compute the initial values of branches from the layer's weight, as in PiSSA, or from training data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -31,17 +31,17 @@ def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_loss) -> None:
     """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
 
-    Call this function after `insert` and before training. It does nothing if the branches have their values already,
-    for example from an adapter file. The model is in eval mode during the computation, so equal batches give equal
-    values.
+    Call this function after `insert` and before training. The function does nothing if the branches already have their
+    values, for example from an adapter file. The model is in eval mode during the computation, so equal batches give
+    equal values.
 
     Args:
-        batches: batches of one row each, in the order of the training. Only the first ``init_rows`` are used. Batches
+        batches: batches of one row each, in training order. Only the first ``init_rows`` are used. Batches
             with rows of different lengths would contain padding, which would count as input of the layers.
         loss: a function that returns the loss of the model for a batch.
 
     Raises:
-        KronaError: the branches need batches, and there are none, or a matrix contains NaN or infinite values.
+        KronaError: the branches need batches and none are given, or a matrix contains NaN or infinite values.
     """
     name = active_adapter(model)
     if is_prepared(model):
@@ -55,7 +55,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
     for place, branch in branches:
         W = weight_matrix(layers[place]).detach()
-        # on the CPU, so that the values do not depend on the device's decomposition
+        # on the CPU, because the decomposition differs between devices
         matrix = sums[place] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
         if not bool(torch.isfinite(matrix).all()):
             raise KronaError(f"method.init={branch.init}: the {needs} of {place} contains NaN or infinite values.")
@@ -71,7 +71,7 @@ def _sum_over_rows(
 
     def record(place: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if torch.is_grad_enabled() and not output.requires_grad:
-            output.requires_grad_()  # nothing before this layer trains
+            output.requires_grad_()  # no parameter before this layer is trainable
         calls.append((place, inputs[0].detach(), output))
 
     handles = [layer.register_forward_hook(partial(record, place)) for place, layer in layers.items()]
@@ -90,7 +90,7 @@ def _sum_over_rows(
                 if needs == "gradient":
                     left = lefts[number].reshape(len(right), -1).to("cpu", torch.float64)
                 else:
-                    left = right = F.pad(right, (0, 1), value=1.0)  # the products with 1 are the sum and the number
+                    left = right = F.pad(right, (0, 1), value=1.0)  # products with 1 give the sum and the count
                 sums[place] = sums.get(place, 0) + left.T @ right
     finally:
         for module, mode in modes.items():

@@ -55,7 +55,7 @@ def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
 
 
 def _dequantise(model: Any) -> None:
-    """Replace the 4-bit layers by linear layers, so that a checkpoint has one format for all layers."""
+    """Replace the 4-bit layers with linear layers, so that all layers have the same format in a checkpoint."""
     names = all_names(model)
     layers = [module for module in names if is_quantised(module)]
     for layer in layers:
@@ -86,7 +86,7 @@ def _record_untied(model: Any) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Undo the other changes of `insert` after the wrappers are removed, and delete the model's adapter state."""
+    """After the wrappers are removed, undo the other changes of `insert` and delete the model's adapter state."""
     state = get_state(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(name, parameter.requires_grad))
@@ -97,7 +97,7 @@ def restore(model: nn.Module) -> None:
 
 
 def refuse_saving(model: nn.Module) -> None:
-    """Let the methods that save a model raise an error while it contains branches."""
+    """Make ``save_pretrained`` and ``push_to_hub`` raise an error while the model contains branches."""
     has_branches = next(adapted_modules(model), None) is not None
     for name in SAVERS:
         model.__dict__.pop(name, None)

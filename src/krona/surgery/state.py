@@ -15,14 +15,14 @@ Slot = tuple[nn.Module, str]  # a module and the name of its attribute that cont
 
 @dataclass
 class Insertion:
-    """An inserted adapter: the arguments of its insertion, and the backbone's own weights that train with it."""
+    """The arguments of an adapter's insertion, and the backbone weights that the adapter trains."""
 
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
     reversible: bool = True  # whether copies of the trained backbone weights are kept
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
-    trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
+    trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the trained backbone weights, by name
 
     @property
     def irreversible(self) -> bool:
@@ -35,20 +35,20 @@ class Inserted:
     """The state of a model with adapters."""
 
     adapters: dict[str, Insertion] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # the originals of the weights that train, by name
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # original values of trained weights, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None
     merged: str | None = None
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
-    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers of merged layers
-    slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots that each trained weight had at insertion
+    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of each trained weight at insertion
     is_checked: bool = False  # whether a forward pass has called the branches (`krona.surgery.branch_checks`)
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Iterate over the names and modules of a model. Outer modules come before inner modules.
 
-    Wrappers are included. The modules inside branches are not.
+    Wrappers are included, but not the modules inside branches.
     """
     seen: set[nn.Module] = set()
     for name, module in model.named_modules(seen):
@@ -58,7 +58,7 @@ def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """Iterate over all modules with branches: their names and wrappers. Outer modules come before inner modules."""
+    """Iterate over the names and wrappers of all modules with branches. Outer modules come before inner modules."""
     for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
             yield name, module
@@ -116,6 +116,10 @@ def active_adapter(model: nn.Module) -> str:
 
 
 def require_unmerged(state: Inserted) -> None:
-    """Raise an error if an adapter is merged into the weights."""
+    """Check that no adapter is merged into the weights.
+
+    Raises:
+        KronaError: an adapter is merged.
+    """
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged into the weights. Call surgery.unmerge(model) first.")

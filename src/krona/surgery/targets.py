@@ -1,4 +1,4 @@
-"""Find the modules that match the patterns of ``target_modules``, and the input and output widths of modules.
+"""Find the modules that match the patterns of ``target_modules``, and determine the input and output widths of modules.
 
 - A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches all modules whose dotted names
   end with this name.
@@ -23,7 +23,7 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 @dataclass(frozen=True)
 class Match:
-    """A match of a module with a pattern."""
+    """The pattern that matches a module."""
 
     pattern: int  # the index of the first pattern that matches the module
     first: str | None = None  # the name of the first module, if the pattern matches a part of the model
@@ -97,7 +97,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the first and the last layer of T5's FFN or attention block. Return any other module twice."""
+    """Return the first and the last layer of T5's FFN or attention block. For any other module, return it twice."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)

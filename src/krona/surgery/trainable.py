@@ -45,9 +45,9 @@ def _head(model: nn.Module) -> list[str]:
 
 
 def update_rank(model: nn.Module) -> int | None:
-    """Return the highest possible update rank over all adapted modules, or None if an update is not linear.
+    """Return the maximum rank of the updates of all adapted modules, or None if an update is not linear.
 
-    If a module has several branches, their ranks are added. The rank is at most the smaller width of the module.
+    The ranks of several branches at a module are added. The sum is limited by the smaller width of the module.
     """
     adapter = get_adapter(model, "default")
     if adapter.insertion["train_backbone"]:
@@ -59,12 +59,12 @@ def update_rank(model: nn.Module) -> int | None:
         if (rank := rank_of_branches(adapted, "default")) is None:
             return None
         ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
-    # without branches, the biases of the backbone may train instead, and the rank is that of the branch's class (0)
+    # without branches, the adapter may train existing biases, with the rank of the branch class (0)
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
-    """Return the highest rank of the sum of an adapter's branches at a module, or None if a branch is not linear."""
+    """Return the maximum rank of the sum of the branches at a module, or None if a branch is not linear."""
     branches: Any = adapted.branches[name]
     ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
     return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))
@@ -83,8 +83,8 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Return the trainable parameters by group.
 
-    The groups are ``head`` (the head's parameters) and ``layer_norms`` (those of the normalisation layers). Every other
-    parameter is in the group with the last part of its name, such as ``A``, ``B``, ``bias`` or ``magnitude``.
+    The parameters of the head are in the group ``head``, and those of normalisation layers in ``layer_norms``. The
+    group of any other parameter is the last part of its name, such as ``A``, ``B``, ``bias`` or ``magnitude``.
     """
     groups: dict[str, list[nn.Parameter]] = {}
     own = [public_name(name) for name, _ in model.named_parameters() if not is_in_adapter(name)]
@@ -136,7 +136,7 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
 
 
 def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, options: Mapping[str, Any]) -> list[str]:
-    """Return the public names of the backbone's own parameters that train. A tied weight is listed once.
+    """Return the public names of the backbone parameters that an adapter trains. A tied weight is listed once.
 
     Args:
         branch: the class of the branches. If it trains existing biases (BitFit), these are included (`existing_names`).
@@ -178,12 +178,12 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 
 
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the trainable parameters. The errors are those of `copy_into`."""
+    """Copy tensors into the trainable parameters. This raises the same errors as `copy_into`."""
     copy_into(trainable_state(model), tensors)
 
 
 def load_checkpoint_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into those of `checkpoint_state`. The errors are those of `copy_into`."""
+    """Copy values into the tensors of `checkpoint_state`. This raises the same errors as `copy_into`."""
     copy_into(checkpoint_state(model), tensors)
     get_adapter(model, str(get_state(model).active)).prepared = True
 

@@ -26,12 +26,12 @@ class BranchPlacement:
     dropout: float = 0.0  # dropout probability of each branch's input, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
-        """Return the widths of a branch at a module d_in → d_out."""
+        """Return the input and output widths of a branch at a module with the widths d_in and d_out."""
         return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
 
 
 class InputCapture:
-    """A forward pre-hook that stores the input of a part of the model with several modules.
+    """A forward pre-hook that stores the input of a model part with several modules.
 
     The hook is registered on the first module of this part. The wrapper of the last module reads the stored input.
     """
@@ -46,7 +46,7 @@ class InputCapture:
             self.x = inputs[0]
 
     def take(self) -> Tensor:
-        """Return the input of the current forward pass, and delete the reference to it."""
+        """Return the stored input of the current forward pass, and delete the reference to it."""
         x, self.x = self.x, None
         if x is None:
             raise RuntimeError(f"The forward pass of this model did not call {type(self.first).__name__}.")
@@ -57,7 +57,7 @@ class InputCapture:
 
 
 def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
-    """Remove a hook from the hooks of a module. The handle of `torch` would not work for a copy of the module."""
+    """Remove a hook from a module's hooks. Unlike torch's handle of the hook, this also works for a copied module."""
     for key in [key for key, other in hooks.items() if other is hook]:
         del hooks[key]
 
@@ -82,7 +82,7 @@ class Adapted(nn.Module):
         self.branches = nn.ModuleDict()  # by the adapter's name
         self.magnitudes = nn.ModuleDict()
         self.places: dict[str, BranchPlacement] = {}
-        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part of several modules
+        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.was_called = self.weight_was_read = False  # in the first forward pass (`krona.surgery.branch_checks`)
@@ -123,7 +123,7 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply an adapter's branches to ``y``, which is the output of the base or, for *before*, its input.
+        """Apply an adapter's branches to ``y``, the output of ``base`` or, for *before*, the input of ``base``.
 
         ``x`` is the input of parallel branches.
         """
@@ -172,7 +172,7 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Raise an error in a backward pass through a merged weight, in which the branches would get no gradients."""
+        """Let a backward pass through a merged weight raise an error, because the branches would get no gradients."""
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
             return y
@@ -212,7 +212,7 @@ def public_name(name: str) -> str:
     For example, ``q.base.weight`` becomes ``q.weight``, and ``q.branches.a.0.A`` becomes ``q.0.A``.
     """
     parts = name.split(".")
-    within = WRAPPER_PARTS[1:]  # an adapter's name follows
+    within = WRAPPER_PARTS[1:]  # an adapter's name follows these names
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
     return ".".join(kept)
 
@@ -236,7 +236,7 @@ def all_names(model: nn.Module) -> dict[nn.Module, list[str]]:
 
 
 def replace(model: nn.Module, names: Sequence[str], module: nn.Module) -> None:
-    """Replace the module with these names in a model by another module."""
+    """Replace the module that has these names in a model with another module."""
     for name in names:
         parent, _, attribute = name.rpartition(".")
         setattr(unwrap(model.get_submodule(parent)), attribute, module)

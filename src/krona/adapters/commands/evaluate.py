@@ -1,4 +1,4 @@
-"""`krona evaluate`: compute the scores of finished runs on rows with labels, without training."""
+"""`krona evaluate`: compute the scores of finished runs on labelled rows, without training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +24,12 @@ from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import FORMATS, KINDS
 
 BATCH_SIZE = 64  # used if no result records the run's batch size
-SOURCE_KEYS = ("kind", "path", "name", "revision")  # the settings of the data that do not affect their split
+SOURCE_KEYS = ("kind", "path", "name", "revision")  # the data settings that do not affect the split
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
-    """The choice of the rows on which to score a run."""
+    """The options that select the rows on which a run is scored."""
 
     task: str | None = None  # the name of a task (a file of conf/task); None means the task of the run
     data: str | None = None  # the folder of the GLUE download, "hub" or "sample"; None means the data of the run
@@ -81,14 +81,14 @@ def evaluate_runs(
     """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
 
     Args:
-        runs: ids of runs, beginnings of ids, folders or adapter files. An item with ``=`` is an override of train.py.
+        runs: ids of runs, beginnings of ids, folders or adapter files. Items with ``=`` are overrides, as for train.py.
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
     rows = replace(rows, overrides=[item for item in runs if "=" in item])
     found = [find(run) for run in runs if "=" not in run]
     if not found:
-        raise KronaError(f"{' '.join(runs)} names no run. Give the id of a run before the overrides.")
+        raise KronaError(f"{' '.join(runs)} does not name a run. Give the id of a run before the overrides.")
     split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
         given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)
@@ -121,9 +121,12 @@ def evaluate(
     backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Return the scores of a run, and write the source, target and prediction of each row to a .jsonl file.
+    """Return the scores of a run.
 
-    With the run's batch size (None), the predictions equal those of the run, even in bf16.
+    Args:
+        output: a .jsonl file to which the source, target and prediction of each row are written.
+        batch_size: the number of rows in a batch. With the run's batch size (None), the predictions are identical to
+            those of the run, even in bf16.
     """
     from krona.metrics.scores import score_by_evaluate
 
@@ -137,7 +140,7 @@ def evaluate(
     if batch_size is None:
         trainer = {} if found.result is None else found.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
-    labels = set(task.target_strings() or [])  # a text that is not a label of the run must not be treated as a label
+    labels = set(task.target_strings() or [])  # a prediction is invalid if it is a label of the task but not of the run
     predictions = [
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
@@ -172,7 +175,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     run_task, name = found.origin.task_settings, rows.task
     own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
     if name is None and rows.data not in (None, "sample"):
-        name = run_task.sample  # a run on sample data reads GLUE's files as that task
+        name = run_task.sample  # after training on sample data, GLUE's files are read as the sampled task
     line = [f"task={name}"] if name else []
     if rows.data in KINDS:
         line.append(f"data={rows.data}")
@@ -212,11 +215,11 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
 
 
 def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
-    """Return messages on cut, skipped and suspicious rows, and on a change of the run's own data since the training."""
+    """Return messages on truncated, skipped and suspicious rows, and on changes of the run's data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
     is_own = rows.task is rows.data is rows.source is None
-    if not is_own or len(split) == split.part.rows:  # the run reported those of its own splits
+    if not is_own or len(split) == split.part.rows:  # the run's notes already cover its own splits
         notes += tasks.part_notes(split.part)
     if not is_own or found.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
         return notes
@@ -232,7 +235,7 @@ def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowC
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Map each label of the run, as predicted text, to the corresponding target of the task."""
+    """Map the text that the run predicts for each label to the corresponding target of the task."""
     run_id, run_task = found.origin.run_id, found.origin.task_settings
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):

@@ -30,13 +30,13 @@ from krona.runs.predictions import label_words
 from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest rounding error, as a fraction of the largest logit
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 POOLING_NOTE = (
     "transformers has no class for a classifier with the pooling {}, so AutoModelForSequenceClassification would add "
-    "an untrained head; README.md contains the code that loads it"
+    "an untrained head; README.md contains the code that loads this model"
 )
 
 
@@ -49,7 +49,7 @@ def export(
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write a run's model or adapter into a new folder, load it from this folder, and compare the logits.
+    """Write a run's model or adapter to a new folder, load it from there, and check the logits.
 
     Return messages for the user.
 
@@ -63,7 +63,7 @@ def export(
     """
     if to not in FORMS:
         raise KronaError(
-            f"--to {to} is not a form of an export: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
+            f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
         )
     if dtype is not None and to != "merged":
         raise KronaError(f"--dtype {dtype} is not possible: --to {to} keeps the dtype of the adapter. Use --to merged.")
@@ -102,7 +102,7 @@ def export(
 
 @contextmanager
 def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
-    """Replace an error by one that names the branch, if ``forward`` or ``delta`` of a user's method is wrong."""
+    """If ``forward`` or ``delta`` of a user's method is wrong, raise an error that names the branch instead."""
     try:
         yield
     except (KronaError, RuntimeError) as error:
@@ -116,8 +116,8 @@ def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None
 def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
-    The folder ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export, in which a marker
-    file lists all files. Files that killed exports to ``out`` left behind are removed.
+    With ``overwrite``, an earlier export in ``out`` is replaced. Its marker file lists the files that krona wrote.
+    Temporary folders of killed exports to ``out`` are removed.
 
     Raises:
         KronaError: ``out`` contains other files, or must not be replaced. No file is then changed.
@@ -141,7 +141,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         part.rename(out)
         shutil.rmtree(f"{part}-old", ignore_errors=True)
     except Exception as error:
-        if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):  # as Rust libraries say it
+        # Rust libraries report OS errors with this text
+        if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):
             raise
         raise KronaError(f"{out} could not be written: {error}") from error
     finally:
@@ -171,7 +172,8 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
     if others := sorted(found - known):
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
-            f"--out {out} contains other files than an export ({named}) and is not replaced. Choose another folder."
+            f"--out {out} contains files that are not from an export ({named}) and is not replaced. Choose another "
+            "folder."
         )
     if found and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
@@ -184,7 +186,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def compare_logits(trained: Trained, expected: Tensor) -> float:
-    """Return the largest difference of the `sample_logits` from ``expected``, relative to the largest logit."""
+    """Return the largest difference between `sample_logits` and ``expected``, relative to the largest logit."""
     return float((sample_logits(trained) - expected).abs().max() / expected.abs().max())
 
 
@@ -209,7 +211,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     if not trained.family.generates_text and words:
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
-    model.config.name_or_path = ""  # without a path of this machine
+    model.config.name_or_path = ""  # do not save a local path
     if has_pooled_head(model.config):
         model.config.krona_warning = POOLING_NOTE.format(get_pooling(model.config))
     model.to(dtype).save_pretrained(folder)
@@ -236,12 +238,12 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
         form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "this form"
-        lines.append(f"the branches have {written.values:,} numbers in {form}, and {written.own_values:,} in krona's")
+        lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona")
     return lines
 
 
 def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
-    """Return the model with the adapter as loaded by krona, and as loaded by peft."""
+    """Load the adapter with krona and with peft, and return both models."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
     read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))
@@ -262,7 +264,7 @@ def _read_adapter(trained: Trained, folder: Path) -> list[Trained]:
     return [load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)]
 
 
-# for each form: a function that writes the folder and returns messages, and one that loads it for the comparison
+# for each format: a function that writes the folder and returns messages, and a function that loads the folder
 FORMS: Mapping[
     str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], list[Trained]]]
 ] = {

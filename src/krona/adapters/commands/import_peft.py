@@ -34,7 +34,7 @@ def import_peft(
         name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
         raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
     require_new(out, overwrite=overwrite)
-    check_folder(folder)  # raises errors in the folder before the backbone is loaded
+    check_folder(folder)  # report errors before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
     model = loaded.model
@@ -46,15 +46,16 @@ def import_peft(
     difference = compare_logits(replace(trained, model=expected), sample_logits(trained))
     if not difference <= TOLERANCE["fp32"]:
         raise KronaError(
-            f"{folder} was not imported, because the logits differ by {difference:.2g} of the largest logit from those "
-            "of peft."
+            f"{folder} was not imported, because the logits in krona and in peft differ by {difference:.2g} of the "
+            "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
     saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
     return [
         f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
         f"and backbone {origin.backbone['name']}.",
-        f"The logits are those of peft{f' (differences up to {difference:.1e} of the largest)' if difference else ''}.",
+        "The logits match those of peft"
+        f"{f' (differences up to {difference:.1e} of the largest logit)' if difference else ''}.",
         f"Next: krona predict {out} --input FILE",
     ]
 

@@ -63,9 +63,12 @@ def _describe_file(file: Path, adapter: Adapter) -> dict[str, Any]:
 
 
 def _insert(adapter: Adapter, origin: Origin | None, backbone: str | None) -> nn.Module:
-    """Return the backbone on the meta device, with the adapter inserted. Raise KronaError if this is not possible.
+    """Insert the adapter into its backbone on the meta device, and return the model.
 
     The sizes in the backbone's YAML file are tried first, because they need no network.
+
+    Raises:
+        KronaError: the backbone cannot be built, or the adapter does not fit it.
     """
     if origin is None:
         raise KronaError("the file does not record its backbone")
@@ -112,7 +115,7 @@ def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
 
 
 def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and measurements of a module's update, and notes on what they include."""
+    """Return the sizes and measurements of a module's update, and notes on these measurements."""
     own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
     d_in, d_out = widths_at(adapted, "default")
     place: dict[str, Any] = {
@@ -131,7 +134,7 @@ def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
     place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
     notes = []
     if placement != "parallel":
-        notes.append("M multiplies the output or input, the update is M - I, and W changes by (M - I) W or W (M - I)")
+        notes.append("the update is M - I, where the matrix M multiplies the output or input of the module")
     if "default" in adapted.magnitudes:
         notes.append("the update excludes DoRA's magnitude, whose effect depends on the backbone's weights")
     if any(key.endswith("bias") for key in own):
@@ -185,7 +188,7 @@ def _update_lines(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _format_places(places: Sequence[Mapping[str, Any]], *, every: bool, width: int | None) -> Any:
-    """Return a table with the means over modules of the same kind and sizes or, with ``every``, a row for each."""
+    """Return a table with a row for each module or, by default, the means over modules of the same kind and sizes."""
     frame = pd.DataFrame(places).rename(columns={"place": "module"})
     frame["tensors"] = [_format_shapes(tensors) for tensors in frame["tensors"]]
     frame["d_in → d_out"] = [f"{d_in} → {d_out}" for d_in, d_out in zip(frame["d_in"], frame["d_out"], strict=True)]

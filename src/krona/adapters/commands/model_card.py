@@ -64,7 +64,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         hub_name=hub_name(origin),
         revision=hub_revision(origin),
         auto=auto,
-        # by default, transformers uses the number format of the backbone's file
+        # by default, transformers uses the dtype of the backbone's file
         dtype="bfloat16" if origin.precision in ("bf16-true", "bf16-frozen") else "float32",
         pooled=pooled,
         prefix=model.base_model_prefix,
@@ -83,7 +83,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
 def _notes(run: TrainedRun) -> list[str]:
     origin, result = run.origin, run.result
     data = KINDS[origin.task_settings.kind] if result is None else describe_data(result)
-    notes = [f"Data: {data}. The scores are of one seed ({origin.seed}), and the epoch was selected by the dev score"]
+    notes = [f"Data: {data}. The scores are from one seed ({origin.seed}), and the epoch was selected by the dev score"]
     if result is None or run.folder is None:
         return notes
     sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
@@ -102,5 +102,5 @@ def hub_name(origin: Origin) -> str | None:
 
 
 def hub_revision(origin: Origin) -> str | None:
-    """Return the branch, tag or commit of a backbone on the Hub, or None for the default or another backbone."""
+    """Return the branch, tag or commit of a backbone on the Hub, or None for the default and other backbones."""
     return None if hub_name(origin) is None else origin.backbone.get("revision")

@@ -22,8 +22,8 @@ from krona.runs.predictions import invalid_predictions
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
-PART = 1024  # the number of rows in a part; a part is read, predicted and written before the next
-ADDED = ("prediction", "word", "probabilities")  # columns that follow the texts; a clash adds the run id to their names
+PART = 1024  # rows are read, predicted and written in parts of this size
+ADDED = ("prediction", "word", "probabilities")  # names of the columns after the texts; see `_answer`
 ENDINGS = (".tsv", ".csv", ".jsonl")
 Answer = dict[str, Any]  # values by column name; probabilities, and the predictions of several runs, are dicts
 
@@ -56,7 +56,7 @@ def predict(
     found = [find(run) for run in runs]
     task = _common_task(found)
     recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
-    quoting = next(filter(None, recorded), None)  # a TSV is read like the file on which the runs were trained
+    quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
     trained = [load(one, backbone=backbone) for one in found]
@@ -87,7 +87,7 @@ def predict(
 def _answer(
     rows: Sequence[tuple[str, Any]], trained: Sequence[Trained], batch_size: int, notes: Counter[str]
 ) -> Iterator[Answer]:
-    """Yield the texts and the predictions of each row, and count the rows of each note.
+    """Yield the texts and the predictions of each row, and count in ``notes`` the rows to which each note applies.
 
     Each row is a tuple of its location in the input and its texts.
     """
@@ -103,12 +103,13 @@ def _answer(
     for number, texts in enumerate(splits[0].texts):
         answer: Answer = dict(zip(trained[0].task.columns, texts, strict=True))
         by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
+        # the run id is added to the names if a text column has the same name
         nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
 
 
 def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
-    """Write the predictions in parts, so that memory use does not grow with the number of rows. Return this number."""
+    """Write the predictions part by part, which limits the memory use. Return the number of rows."""
     done = 0
     for part in parts:
         text = format_answers(part, ending, header=done == 0)
@@ -127,7 +128,7 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
     except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would write the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python writes the rest at exit
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
@@ -183,7 +184,7 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
 def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
     """Return the text of each column, with one column for each probability.
 
-    With several runs, ``prefix`` names the run.
+    ``prefix`` is added to the column names. With several runs, it names the run.
     """
     row: dict[str, str] = {}
     for name, value in answer.items():

@@ -26,7 +26,7 @@ FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "qnli": [("QNLI/test.tsv", "QNLI", 5463)],
     "rte": [("RTE/test.tsv", "RTE", 3000)],
 }
-OTHERS = ("WNLI", "AX")  # files of a complete submission for tasks that krona does not have
+OTHERS = ("WNLI", "AX")  # files of a complete submission that krona cannot write
 WORDS = ("mnli", "qnli", "rte")  # the labels of these tasks are written as words, all others as numbers
 LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
@@ -34,7 +34,7 @@ LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int) -> list[str]:
     """Predict GLUE's test sets in ``folder`` with one run per task, write the zip file, and return messages.
 
-    A prediction that is not a label is replaced by the most likely label, and one that is not a number by 0.
+    Invalid predictions are replaced by the most likely label or, for a regression, by 0.
     """
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out} is not the name of a .zip file.")

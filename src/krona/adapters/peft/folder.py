@@ -31,19 +31,23 @@ KNOWN = {
     "rank_pattern", "revision", "runtime_config", "save_projection", "target_modules", "task_type",
     "use_dora", "use_effective_conv2d", "use_rslora", "vera_dropout",
 }  # fmt: skip
-# values of init_lora_weights begin with these words, and values of init_weights are these words
+# the unsupported beginnings of init_lora_weights, and the unsupported values of init_weights
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 OTHER_MISS = ("bat", "mini")
 
 
 def require_peft() -> None:
-    """Raise KronaError if the peft package is not installed."""
+    """Check that the peft package is installed.
+
+    Raises:
+        KronaError: the package was not found.
+    """
     if find_spec("peft") is None:
         raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
 
 
 def check_folder(path: Path) -> dict[str, Any]:
-    """Return the config of a peft folder, without importing peft.
+    """Check a peft folder without importing peft, and return its config.
 
     Raises:
         KronaError: peft is not installed, the folder is not complete or its weights are a pickle file, or a setting is
@@ -90,13 +94,13 @@ def check_folder(path: Path) -> dict[str, Any]:
 
 
 def branch_classes(peft_type: Any = None) -> list[Any]:
-    """Return the methods' classes of branches whose attribute ``peft_type`` has this value. None means all classes."""
+    """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
     classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
     return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
 
 
 def load_folder(model: nn.Module, path: Path) -> Any:
-    """Return a copy of a backbone, in which peft has loaded the adapter of a folder. The weights share their memory.
+    """Load a peft folder with peft into a copy of the backbone. The copy uses the same memory for the weights.
 
     Raises:
         KronaError: peft cannot load the folder, or the folder contains weights that peft does not load.
@@ -104,7 +108,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
     keys, base_weights = read_safetensors(path / WEIGHTS, _read_weights)
-    for key, tensor in base_weights.items():  # peft also saves an output layer that it adapts
+    for key, tensor in base_weights.items():  # peft also saves the weight of an adapted output layer
         weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
             raise KronaError(f"{path} contains {key}, which differs from this backbone's weight.")
@@ -122,14 +126,14 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     if others != expected:
         different = sorted(others ^ expected)
         raise KronaError(
-            f"The tensors in {path / WEIGHTS} are not those that its config describes for this backbone. "
+            f"The tensors in {path / WEIGHTS} do not match the folder's config for this backbone. "
             f"{len(different)} names differ (first {different[0]})."
         )
     return loaded
 
 
 def bare_copy(model: nn.Module) -> Any:
-    """Return a copy of the model without branches. Its weights share their memory with the model's weights."""
+    """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
     from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
 
     copy = with_own_modules(model)

@@ -20,10 +20,12 @@ def is_target(name: str, word: str) -> bool:
 
 
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
-    """Return names that match exactly the wanted modules: the last parts of their names, or the whole names.
+    """Return the names with which peft selects exactly the wanted modules.
+
+    A name is the last part of a module's name or, if this part also matches other modules, the whole name.
 
     Raises:
-        KronaError: a whole name also matches a module that is not wanted.
+        KronaError: the whole name of a wanted module also matches a module that is not wanted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}

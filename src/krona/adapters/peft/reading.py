@@ -20,7 +20,7 @@ from krona.surgery.state import backbone_parameters, norm_modules
 
 @dataclass(frozen=True)
 class PeftImport:
-    """The content of a peft folder, with its adapter in krona's form."""
+    """The content of a peft folder, converted to an adapter of krona."""
 
     peft_type: str
     places: int  # the number of adapted modules
@@ -42,8 +42,8 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     change the outputs. Dropout is ignored.
 
     Args:
-        branch: the class to use if several classes have the folder's type, as a dotted path. LOKR can be read as
-            `Kronecker` or `LoKr`. By default, the first class that fits is used.
+        branch: the dotted path of the preferred class, if several classes have the folder's type. For example, LOKR
+            can be read as `Kronecker` or `LoKr`. By default, the first class that fits is used.
 
     Raises:
         KronaError: krona does not support the type or a setting, the weights are a pickle file, or the folder belongs
@@ -72,7 +72,7 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
 
 
 def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """Return the tensors and numbers of peft's layers by module and name, and the tensors of complete modules."""
+    """Return the tensors and numbers of each peft layer by name, and the tensors of completely saved modules."""
     from peft.tuners.ln_tuning.layer import LNTuningLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper

@@ -31,7 +31,7 @@ from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
-PATTERNS |= {"block_size": "block_size_pattern"}  # an entry of a config, and its values for single modules
+PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the pattern for single modules
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class PeftFolder:
 
     peft_type: str
     places: int  # the number of adapted modules
-    own_values: int  # the number of values in the branches' parameters in krona, and in peft
-    values: int
+    own_values: int  # the number of values in the branches' parameters in krona
+    values: int  # the number of values in the branches' tensors in peft
     config: dict[str, Any]
 
 
@@ -73,8 +73,8 @@ def write_peft(
 
     Args:
         name: the name of the adapter. None means the active adapter.
-        base_model: None, or the name or the folder of the backbone, for peft's config.
-        revision: the commit, tag or branch of a backbone of the Hub.
+        base_model: the name or the folder of the backbone in peft's config, or None.
+        revision: the commit, tag or branch of a backbone on the Hub.
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
@@ -101,7 +101,7 @@ def write_peft(
     assert loaded is not None, "peft has a LORA for each linear layer"
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
-    for key in ("target_modules", "feedforward_modules"):  # peft has made sets of them, whose order is random
+    for key in ("target_modules", "feedforward_modules"):  # peft converts the lists to sets, whose order is random
         if key in form.config:
             setattr(config, key, form.config[key])
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
@@ -113,7 +113,7 @@ def write_peft(
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
-    """Yield the forms that can represent an adapter: that of the branches' own peft type, and LORA."""
+    """Yield the forms in which peft may represent an adapter: first the branches' own peft type, then LORA."""
     if norms:
         yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
         return
@@ -154,10 +154,10 @@ def _with_common_config(
     converted: Mapping[str, Any],
     magnitudes: Mapping[str, nn.Module],
 ) -> Form | None:
-    """Return a form whose config has the most common values, and patterns for modules with other values.
+    """Return a form whose config has the most common value of each setting, and patterns for the other values.
 
-    The result is None if the modules differ in a setting that has no pattern. ``converted`` has the settings and the
-    tensors of each module.
+    The result is None if the modules differ in a setting that has no pattern. ``converted`` contains the settings and
+    the tensors of each module.
     """
     config: dict[str, Any] = {"target_modules": shortest(places, module_names(model))}
     settings = {place: one[0] for place, one in converted.items()}
@@ -168,7 +168,7 @@ def _with_common_config(
                   for place, own in settings.items()}  # fmt: skip
         ((common, _),) = Counter(values.values()).most_common(1)
         others = {place: value for place, value in values.items() if value != common}
-        if key != "block_size":  # peft compares its keys as names, and the other keys as regular expressions
+        if key != "block_size":  # the keys of this pattern are names, and those of the others regular expressions
             others = {"^" + place.replace(".", r"\."): value for place, value in others.items()}
         if others and key not in PATTERNS:
             return None
@@ -182,14 +182,14 @@ def _with_common_config(
 
 
 def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str]) -> Any | None:
-    """Return a copy of the backbone with the adapter in peft's form, or None if peft's layers have other tensors."""
+    """Return a copy of the backbone with the adapter in peft's form, or None if the tensors do not fit the layers."""
     import peft
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
     if not form.config.keys() <= {one.name for one in fields(config_class)}:
         return None
     config = config_class(**form.config)
-    # peft compares the ends of names
+    # peft matches the ends of module names
     config.modules_to_save = shortest(saved, module_names(model), str.endswith) or None
     try:
         with warnings.catch_warnings():
@@ -216,7 +216,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
-    """Return (IA)³ as IA3, which scales outputs, or the inputs of ``feedforward_modules``."""
+    """Return the IA3 form of (IA)³, which scales the inputs of ``feedforward_modules`` and other modules' outputs."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():
@@ -227,7 +227,7 @@ def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) ->
         is_before = how.placement == "before"
         layers[place] = {"ia3_l": scale[None] if is_before else scale[:, None]}
         (before if is_before else after).append(place)
-    scaled_inputs = shortest(before, names, str.endswith)  # peft compares the ends of names
+    scaled_inputs = shortest(before, names, str.endswith)  # peft matches the ends of module names
     config = {"feedforward_modules": scaled_inputs, "target_modules": [*shortest(after, names), *scaled_inputs]}
     return Form("IA3", config | {"fan_in_fan_out": is_conv1d(next(iter(places.values())).base)}, layers)
 

@@ -1,6 +1,6 @@
 """The three families of backbones: encoders, decoders and encoder-decoders.
 
-A family defines for its backbones how rows become model inputs, how the loss is computed, and how labels are predicted.
+A family defines how rows become inputs of its models, how the loss is computed, and how labels are predicted.
 """
 
 import re
@@ -30,7 +30,11 @@ FAMILIES: Mapping[type[Family], dict[str, Architecture]] = {
 
 
 def find_family(config: Any, name: str) -> type[Family]:
-    """Return the family of a model. Raise KronaError with the model's module names if its architecture is unknown."""
+    """Return the family of a model.
+
+    Raises:
+        KronaError: the architecture is unknown. The message lists the model's module names.
+    """
     kind = str(getattr(config, "model_type", "without a model_type"))
     for family, architectures in FAMILIES.items():
         if kind in architectures:

@@ -22,7 +22,7 @@ class Architecture:
     lost_positions: int = 0  # number of position embeddings in the config that are not used for tokens
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
-        """Return a note for each layer that computes several of q, k and v, if ``words`` has only some of these.
+        """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
 
         A branch for one of these words adapts the whole layer.
         """
@@ -41,12 +41,12 @@ class Architecture:
         return notes
 
     def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
-        """Write a pooling into a model's config.
+        """Store ``backbone.pooling`` in a model's config.
 
         Raises:
             KronaError: the pooling needs a head or a pooler that is missing.
         """
-        config.__dict__.pop(KEY, None)  # an exported model has this key
+        config.__dict__.pop(KEY, None)  # the config of an exported model contains this key
         if pooling is None:
             return
         kind = config.model_type
@@ -62,7 +62,7 @@ class Architecture:
         setattr(config, KEY, pooling)
 
     def find_head(self, config: Any) -> Sequence[str]:
-        """Return the names of the head's modules, which are new for each task, in a model of this config."""
+        """Return the names of the head's modules in a model with this config."""
         if has_pooled_head(config):
             return ["classifier"]
         if get_pooling(config) == "pooler" and self.pooler is not None:

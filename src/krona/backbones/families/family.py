@@ -12,7 +12,7 @@ from krona.messages import KronaError
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a label that the loss ignores; as the bits of a float32, this is NaN
+IGNORED = -100  # a label that the loss ignores; its bits, read as float32, are NaN
 # The cache's name in the arguments and outputs of models, which changed in transformers 5.24.
 CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"
 
@@ -33,7 +33,7 @@ class Family(ABC):
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         """Tokenise the sources of rows, and truncate each source to ``longest`` tokens.
 
-        Return the token ids of each row by the name of a model input, such as ``input_ids``.
+        The result maps the name of a model input, such as ``input_ids``, to a list of token ids for each row.
         """
 
     def texts(self, split: Split) -> list[str]:
@@ -42,7 +42,7 @@ class Family(ABC):
 
     @abstractmethod
     def label(self, target: str) -> list[Any]:
-        """Return the training label of a target: its token ids, or a list with its class's index or its value."""
+        """Return the training label of a target: its token ids, or a list with the class index or the number."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T).
@@ -52,7 +52,7 @@ class Family(ABC):
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
-        """Return a batch of one row without a label, whose loss has no gradient, on the device of ``batch``."""
+        """Return a batch of one row without a label, on the device of ``batch``. Its loss contributes no gradient."""
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
@@ -85,14 +85,14 @@ class Family(ABC):
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def check_length(self, positions: int | None, *, source: int, answer: int) -> None:
-        """Raise an error if an input has more tokens than the model has positions.
+        """Check that the model has enough positions for the inputs.
 
         Args:
             positions: the model's number of positions, or None if it has no limit.
             source, answer: the largest number of tokens of a source and of an answer.
 
         Raises:
-            KronaError: the input is too long.
+            KronaError: an input can have more tokens than the model has positions.
         """
         needed = source + (answer if self.answer_follows else 0)
         if positions is not None and needed > positions:
@@ -103,7 +103,11 @@ class Family(ABC):
             )
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
-        """Raise KronaError if the tokenizer does not reproduce a label, because this label could never be predicted."""
+        """Check that the tokenizer reproduces the labels. A label that the tokenizer changes is never predicted.
+
+        Raises:
+            KronaError: the tokenizer changes a label.
+        """
         for label in targets:
             text = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
             if text != label:
@@ -127,8 +131,9 @@ def truncation_arguments(longest: int | None) -> dict[str, Any]:
 def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left: bool = False) -> Batch:
     """Return rows with ``input_ids`` and ``labels`` as a batch of padded tensors.
 
-    The batch contains ``input_ids`` and ``attention_mask`` (B, longest source), which ``left`` pads on the left, and
-    ``labels`` (B, longest label), which are padded with -100. Without rows, as in a process without data, B is 0.
+    The batch contains ``input_ids`` and ``attention_mask`` (B, longest source) and ``labels`` (B, longest label). With
+    ``left``, the sources are padded on the left. Labels are padded with -100. Without rows, as in a process without
+    data, B is 0.
     """
     input_ids = pad_rows([row["input_ids"] for row in rows], pad_id, left=left)
     mask = pad_rows([[1] * len(row["input_ids"]) for row in rows], 0, left=left)
@@ -148,9 +153,9 @@ def pad_rows(
 
 @torch.no_grad()
 def decode_greedily(step: Callable[[Tensor, Any], Any], first: Any, *, eos: int, pad: int, steps: int) -> Tensor:
-    """Return the most likely next tokens, (B, at most ``steps``).
+    """Return greedily decoded token ids, (B, at most ``steps``).
 
-    A row ends with the end-of-sequence token, and is then padded. Decoding stops when all rows have ended. The tokens
+    A row ends with the end-of-sequence token and is then padded. Decoding stops when all rows have ended. The tokens
     are the same as those of ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for short labels.
 
     Args:
