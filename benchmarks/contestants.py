@@ -141,7 +141,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
                 tuned = get_peft_model(twin(model), config)
         except (TypeError, ValueError) as error:
             raise KronaError(
-                f"peft can't insert its {config.peft_type.value} into this model: {error}. Set bench.peft=false."
+                f"peft cannot insert its {config.peft_type.value} into this model: {error}. Set bench.peft=false."
             ) from error
         inner: Any = tuned.get_base_model()
         for name in beside:

@@ -108,7 +108,7 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
 HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"format": 2}, "format 2"),
     ({"branch": "krona.methods.nowhere.Branch"}, "nowhere"),
-    ({"branch": "krona.methods.lora.Gone"}, "can't be imported"),
+    ({"branch": "krona.methods.lora.Gone"}, "cannot be imported"),
     ({"branch": "krona.methods.lora.torch"}, "is a module, not a class"),
     ({"branch": "subprocess.Popen"}, "its branch='subprocess.Popen' is named by a file"),
     ({"branch": "krona.methodsx.A"}, "krona.methodsx.A"),

@@ -118,7 +118,7 @@ def test_other_data_are_split_like_those_of_the_run(choice: dict[str, Any], expe
 
 @pytest.mark.parametrize("override", ["task=rte", "task.name=x", "optimizer.lr=1", "trainer.threads=1"])
 def test_an_override_that_would_have_no_effect_is_refused(override: str, encoders: dict[str, Path]) -> None:
-    with pytest.raises(KronaError, match=rf"can't use {override.partition('=')[0]}\. .*--task"):
+    with pytest.raises(KronaError, match=rf"cannot use {override.partition('=')[0]}\. .*--task"):
         score(encoders["rte"], overrides=["data.skip_bad_rows=true", override])
 
 
@@ -321,7 +321,7 @@ def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
     glues = {"submission_to": archive, "data": str(tmp_path)}
     for other in ({"source": "a.csv"}, {"mapping": ["a=b"]}, {"output": answers}, {"task": "rte"}, {"split": "dev"}):
         wrong(1, "no other options for the rows", **glues, **other)
-    wrong(1, "--input can't be used with --data and --split", source="a.csv", data="hub", split="dev")
+    wrong(1, "--input cannot be used with --data and --split", source="a.csv", data="hub", split="dev")
     for file in (answers, archive):
         file.write_text("mine")
     wrong(1, r"a.jsonl exists", output=answers)

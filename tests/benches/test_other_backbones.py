@@ -80,7 +80,7 @@ def test_models_of_peft_train_the_same_layers_as_ours(kind: str) -> None:
 def test_a_refusal_of_peft_is_one_message() -> None:
     twins = contestants.peft_twins(build_backbone("gpt2"))
     twins["peft/lora"]()
-    with pytest.raises(KronaError, match=r"peft can't insert its LOKR into this model: .*Conv1D.*bench\.peft=false"):
+    with pytest.raises(KronaError, match=r"peft cannot insert its LOKR into this model: .*Conv1D.*bench\.peft=false"):
         twins["peft/lokr"]()
 
 

@@ -77,7 +77,7 @@ TYPED = [
     ),
     (["data=a.csv"], "data=a.csv does not exist. Name your files in conf/task/NAME.yaml"),
     (["seed=0-2"], "seed=0,1,2 has several values. To start several runs, add -m to python train.py."),
-    (["method.kron_factors=[[32,24"], "can't be read"),
+    (["method.kron_factors=[[32,24"], "cannot be read"),
     (["data.path=/a (b)"], "texts with commas, brackets or quotes as \"KEY='TEXT'\"."),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs and needs -m. Run: python train.py -m sweeps=table1"),
     (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4 names several sweeps"),

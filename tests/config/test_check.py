@@ -166,7 +166,7 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
         ("method.kron_factors", [32, 24], "item 0 must be a list"),
         ("trainer.precision", "16-mixed", "Instead: trainer.precision=bf16-mixed"),
         ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
-        ("method._target_", "krona.methods.nothing.Nothing", "can't be imported"),
+        ("method._target_", "krona.methods.nothing.Nothing", "cannot be imported"),
         ("optimizer._target_", "SGD", "is not a dotted path"),
         ("method._target_", lora.__name__, "is a module, not a class"),
         ("method.target_modules", [], "Name the modules"),

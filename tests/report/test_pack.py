@@ -57,5 +57,5 @@ def test_a_wrong_pack_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"must end in \.tar\.xz"):
         pack(tmp_path, tmp_path / "runs.zip")
     (tmp_path / "bad.tar.xz").write_text("no archive")
-    with pytest.raises(KronaError, match=r"bad\.tar\.xz can't be unpacked"):
+    with pytest.raises(KronaError, match=r"bad\.tar\.xz cannot be unpacked"):
         results(tmp_path / "bad.tar.xz")

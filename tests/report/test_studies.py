@@ -83,5 +83,5 @@ def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(tmp_path):
     (tmp_path / "studies" / "mine.journal").write_text("no database")
     report = collected(tmp_path, [make_result("lora", "rte", rows=40)])
     (problem,) = report.problems
-    assert "mine.journal can't be read" in problem
+    assert "mine.journal cannot be read" in problem
     assert len(report.runs) == 1

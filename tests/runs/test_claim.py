@@ -175,7 +175,7 @@ def test_a_claim_that_cannot_be_made_leaves_nothing(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(f"krona.runs.claim.{name}", failing)
-        with pytest.raises(KronaError, match="can't be written to: No s"):
+        with pytest.raises(KronaError, match="cannot be written to: No s"):
             claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
     owned(tmp_path).release()
@@ -183,7 +183,7 @@ def test_a_claim_that_cannot_be_made_leaves_nothing(
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(KronaError, match="can't be written to"):
+    with pytest.raises(KronaError, match="cannot be written to"):
         claim(tmp_path / "file" / "run")
 
 

@@ -117,8 +117,8 @@ def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch:
     [
         ("factors=typo", "factors=typo does not exist: "),
         ("recipe=typo", "recipe=typo does not exist: "),
-        ("recipe=tuned", "A search can't use recipe=tuned"),
-        ("recipe=tuned/mine", "A search can't use recipe=tuned"),
+        ("recipe=tuned", "A search cannot use recipe=tuned"),
+        ("recipe=tuned/mine", "A search cannot use recipe=tuned"),
         ("method.scalling=2", "method.scalling"),
         ("seed=0,1", "Two of the studies have the same name: krona-sample_sst2-nano, krona-sample_sst2-nano."),
         ("task=rte data=tsv data.path=/nowhere", "data.path=/nowhere: no such folder"),
@@ -134,7 +134,7 @@ def test_a_wrong_command_begins_no_study(typed: str, words: str, tmp_path: Path)
 def test_a_damaged_study_says_how_to_continue(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "s.journal").write_bytes(b'{"op_code"\n\xff\x00\n')
-    with pytest.raises(KronaError, match=r"The study \S+/s\.journal can't be opened \(.*\)\. To start a new study"):
+    with pytest.raises(KronaError, match=r"The study \S+/s\.journal cannot be opened \(.*\)\. To start a new study"):
         opened(tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() 
         ("axes: {optimizer.lr: {factor: 3}, method.scaling: {low: 1, high: 2}}", "method.scaling must have choices or"),
         ("axes: {optimizer.lr: {lo: 1}}", "is wrong: it is {'lo': 1}. It must have low and high"),
         ("axes: {method.alpha: {low: 0, high: 1}}", "has none of the keys of"),
-        ("axes: [", "can't be read"),
+        ("axes: [", "cannot be read"),
     ],
 )
 def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:

@@ -172,8 +172,8 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
     [
         ("shell", "_target_='os.system' is named by a file"),
         ("target", f"_target_='{TARGET}' is named by a file"),
-        ("search", "a sweep's file can't set options of Hydra"),
-        ("callback", "a sweep's file can't set options of Hydra"),
+        ("search", "a sweep's file cannot set options of Hydra"),
+        ("callback", "a sweep's file cannot set options of Hydra"),
     ],
 )
 def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace) -> None:
@@ -198,7 +198,7 @@ def test_showing_and_counting_call_nothing_from_the_command_line(tmp_path: Path)
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("torch.optim.adamw.sys.exit", "can't be imported"),
+        ("torch.optim.adamw.sys.exit", "cannot be imported"),
         ("torch.optim.adamw.adamw", "is a function, not a class"),
         ("torch.optim.adamw.Tensor", "is not a subclass of torch.optim.Optimizer"),
         ("krona.methods.lora.LoRA", "is not a subclass of torch.optim.Optimizer"),

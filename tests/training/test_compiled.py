@@ -86,7 +86,7 @@ def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -
 def test_recomputed_blocks_are_not_compiled() -> None:
     values = one_job.config("method=krona", "trainer.compile=true", "trainer.gradient_checkpointing=true")
     with pytest.raises(
-        KronaError, match=r"trainer\.compile=true can't be used with trainer\.gradient_checkpointing=true"
+        KronaError, match=r"trainer\.compile=true cannot be used with trainer\.gradient_checkpointing=true"
     ):
         check.settings(values)
 

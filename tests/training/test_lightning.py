@@ -94,7 +94,7 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
     ("typed", "message"),
     [
         (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
-        (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "can't be built: `mode` can be"),
+        (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "cannot be built: `mode` can be"),
         (["+callbacks.mine._target_=torch.nn.Linear"], "is not a subclass of pytorch_lightning"),
         (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"],
          "callbacks.mine._target_=pytorch_lightning.callbacks.EarlyStopping"),
@@ -106,7 +106,7 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
         (["scheduler=cosine", "+scheduler.cycles=1"], "did you mean 'num_cycles'"),
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=high"], "max_lr='high' must be"),
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=1",
-          "+scheduler.pct_start=2"], "can't be built"),
+          "+scheduler.pct_start=2"], "cannot be built"),
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=1",
           "++optimizer.lr_factors.B=2"],
          "sets the learning rate of all weights itself, so optimizer.lr_factors has no effect"),
@@ -114,7 +114,7 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
          "optimizer.lr_factors.head=0.1 does not name a group of weights that train: choose from A, B, layer_norms."),
         (["++optimizer.lr_factors.b=2"], "did you mean 'B'?"),
         (["++optimizer.lr_factors.B=0"], "optimizer.lr_factors={'B': 0} item B must be greater than 0"),
-        (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "can't be imported"),
+        (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "cannot be imported"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_gives_one_message_before_the_run(typed: list[str], message: str, overrides: list[str]) -> None:

@@ -108,5 +108,5 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise KronaError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
+        raise KronaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -175,16 +175,16 @@ def explain(error: Exception) -> str:
     if isinstance(cause, KronaError):
         return str(cause)
     if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
-        return f"A YAML file can't be read: {' '.join(str(error).split())}"
+        return f"A YAML file cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.filename:
         return (
-            f"{error.filename} can't be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
+            f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
             "hydra.run.dir or hydra.sweep.dir) must be writable."
         )
     line = first_line(error)
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override.removeprefix('++')} can't be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], "
+            f"{error.override.removeprefix('++')} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], "
             "and texts with commas, brackets or quotes as \"KEY='TEXT'\"."
         )
     if isinstance(error.__cause__, OmegaConfBaseException):

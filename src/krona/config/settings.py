@@ -191,7 +191,7 @@ class Trainer:
     @model_validator(mode="after")
     def _check_compile(self) -> Self:
         if self.compile and self.gradient_checkpointing:
-            raise ValueError("trainer.compile=true can't be used with trainer.gradient_checkpointing=true")
+            raise ValueError("trainer.compile=true cannot be used with trainer.gradient_checkpointing=true")
         return self
 
     @property

@@ -136,7 +136,7 @@ def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:
         why = shorten(" ".join(str(error.__cause__ or error).split()), 200)
-        raise KronaError(f"The {kind} {where} ({values['_target_']}) can't be built: {why}") from error
+        raise KronaError(f"The {kind} {where} ({values['_target_']}) cannot be built: {why}") from error
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
@@ -191,7 +191,7 @@ def _import(path: Any, where: str) -> Any:
     try:
         return getattr(paths.import_own(module), name)
     except Exception as error:  # a user's module can raise any error
-        raise KronaError(f"{where}={path!r} can't be imported: {_explain_import(error, module)}") from error
+        raise KronaError(f"{where}={path!r} cannot be imported: {_explain_import(error, module)}") from error
 
 
 def _explain_import(error: Exception, module: str) -> str:

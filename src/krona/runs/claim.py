@@ -160,7 +160,7 @@ def claim(folder: Path) -> Claim | None:
             if _take_over(path, str(holder), token):
                 return Claim(folder, token)
     except OSError as error:
-        raise KronaError(f"The folder {folder} can't be written to: {error.strerror or error}") from error
+        raise KronaError(f"The folder {folder} cannot be written to: {error.strerror or error}") from error
     return None
 
 

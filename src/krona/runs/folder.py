@@ -98,7 +98,7 @@ class RunFolder:
         except KronaError as error:
             return RunState(name, "damaged", error=str(error))
         except OSError as error:
-            return RunState(name, "damaged", error=f"{self.path} can't be read: {error.strerror or error}")
+            return RunState(name, "damaged", error=f"{self.path} cannot be read: {error.strerror or error}")
         return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:
@@ -169,13 +169,13 @@ class RunFolder:
             for path in files:
                 claim.remove(path)
         except OSError as error:
-            raise KronaError(f"{self.path} can't be removed: {error.strerror or error}") from error
+            raise KronaError(f"{self.path} cannot be removed: {error.strerror or error}") from error
         finally:
             claim.release()
         with suppress(OSError):  # a file cannot be removed, or another process has started the run meanwhile
             self.path.rmdir()
         if self.path.exists() and self.owner() is None:
-            raise KronaError(f"{self.path} can't be removed.")
+            raise KronaError(f"{self.path} cannot be removed.")
 
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""
@@ -254,9 +254,9 @@ def require_out(path: Path) -> None:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             reason = "read-only" if folder.is_dir() else "not a folder"
-            raise KronaError(f"{path} can't be written, because {folder} is {reason}.")
+            raise KronaError(f"{path} cannot be written, because {folder} is {reason}.")
     except (OSError, RuntimeError) as error:  # the name is too long, or symbolic links form a loop
-        raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
+        raise KronaError(f"{shorten(path)} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def require_new(path: Path, *, overwrite: bool, source: str | None = None) -> None:

@@ -102,5 +102,5 @@ def _unpack(file: Path) -> Path:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise KronaError(f"{file} can't be unpacked: {error}") from error
+        raise KronaError(f"{file} cannot be unpacked: {error}") from error
     return Path(folder)

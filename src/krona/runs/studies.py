@@ -143,7 +143,7 @@ def read_study(path: Path) -> Study:
     try:
         study = optuna.load_study(study_name=path.stem, storage=open_storage(path))
     except Exception as error:  # JSON and Optuna raise different exception types
-        raise KronaError(f"The study {path} can't be read: {first_line(error)}") from error
+        raise KronaError(f"The study {path} cannot be read: {first_line(error)}") from error
     trials = study.get_trials(deepcopy=False)
     distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]

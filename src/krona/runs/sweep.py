@@ -92,6 +92,6 @@ def load_command(outputs: Path, sweep: str) -> list[str]:
         ) from error
     if forbidden := next((item for item in map(str, overrides) if HYDRAS_OWN.match(item)), None):
         raise KronaError(
-            f"{path} contains {forbidden}, but a sweep's file can't set options of Hydra. Remove this entry."
+            f"{path} contains {forbidden}, but a sweep's file cannot set options of Hydra. Remove this entry."
         )
     return [str(item) for item in overrides]

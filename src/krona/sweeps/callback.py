@@ -103,5 +103,5 @@ def _errors_end_the_multirun() -> Iterator[None]:
         raise SystemExit(str(error)) from error
     except OSError as error:
         raise SystemExit(
-            f"{error.filename} can't be used: {error.strerror or error}. A sweep needs a writable folder."
+            f"{error.filename} cannot be used: {error.strerror or error}. A sweep needs a writable folder."
         ) from error

@@ -199,7 +199,7 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
         )
     except Exception as error:  # the file system, JSON and Optuna raise different exception types
         raise KronaError(
-            f"The study {path} can't be opened ({first_line(error)}). To start a new study, move the file to "
+            f"The study {path} cannot be opened ({first_line(error)}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME. KRONA_OUTPUTS=FOLDER chooses another folder."
         ) from error
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=5)
@@ -317,7 +317,7 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
     """
     ready = _normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
-        raise KronaError("A search can't use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
+        raise KronaError("A search cannot use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
     with translate_errors(), hydra_session():
         return expand(ready)
 

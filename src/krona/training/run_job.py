@@ -80,7 +80,7 @@ def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
 def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     """Run one epoch of a few batches without loggers in a temporary folder (``trainer.fast_dev_run``)."""
     if spec.multirun:
-        raise KronaError("trainer.fast_dev_run saves no results, so it can't be used in a sweep. Remove -m.")
+        raise KronaError("trainer.fast_dev_run saves no results, so it cannot be used in a sweep. Remove -m.")
     trainer = dict(spec.config["trainer"])
     trainer["max_epochs"] = min(1, trainer["max_epochs"])
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
@@ -130,7 +130,7 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
             yield found
     except OSError as error:
         raise KronaError(
-            f"The folder {spec.folder} can't be used: {error.strerror or error}. Correct the cause, then run the "
+            f"The folder {spec.folder} cannot be used: {error.strerror or error}. Correct the cause, then run the "
             "same command to resume the run."
         ) from error
 

@@ -104,7 +104,7 @@ def build_schedule(
             schedule = SequentialLR(optimizer, [rise, target(optimizer, **arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
         why = shorten(" ".join(str(error).split()), 200)
-        raise KronaError(f"The scheduler {scheduler.target} can't be built: {why}") from error
+        raise KronaError(f"The scheduler {scheduler.target} cannot be built: {why}") from error
     if len(rates) > 1 and [group.get("initial_lr") for group in optimizer.param_groups] != rates:
         raise KronaError(
             f"The scheduler {scheduler.target} sets the learning rate of all weights itself, so optimizer.lr_factors "

@@ -103,7 +103,7 @@ def evaluate_runs(
             say(console, line)
         return
     if rows.source is not None and (rows.data is not None or split is not None):
-        raise KronaError("--input can't be used with --data and --split. Omit one of them.")
+        raise KronaError("--input cannot be used with --data and --split. Omit one of them.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(found) > 1:
@@ -187,7 +187,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(
-            f"krona evaluate can't use {' '.join(refused)}. It accepts data.KEY=VALUE. Choose the task with --task "
+            f"krona evaluate cannot use {' '.join(refused)}. It accepts data.KEY=VALUE. Choose the task with --task "
             "NAME and the data with --data."
         )
     config = compose([*line, *rows.overrides])
