@@ -30,6 +30,7 @@ PAIRS = {  # of rows, by table of the paper
 }  # fmt: skip
 BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
+FAIR = ("mpnet_cola",)  # blocks with an equal search
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
     "mpnet_cola": "encoders_mpnet_cola",
@@ -88,25 +89,19 @@ def _markdown(block: str) -> list[str]:
     return render_markdown(_report(block), None).splitlines()
 
 
-def both_halves(block: str) -> list[str]:
-    """Return the mean and standard deviation over the seeds on dev and test, and the search of each row's rate."""
-    table = _report(block).tables[0]
-    lines = ["| method | trials | best rate | dev | test |", "|---|--:|---|--:|--:|"]
-    for row in table.rows:
-        runs = row.done
-        notes = " ".join(note for run in runs.run for note in run.result.notes)
-        trials, edge = (
-            re.search(r"best of (\d+) trials", notes),
-            "at the edge" if "that was tried" in notes else "inside",
-        )
-        halves = [f"{runs[split].mean():.1f} ± {runs[split].std():.1f}" for split in ("dev", "test")]
-        lines.append(f"| {row.name} | {trials[1] if trials else '?'} | {edge} | {' | '.join(halves)} |")
-    return lines
-
-
 def scores(block: str) -> list[str]:
-    """Return the first sentence of a block's report, and the table of its scores."""
-    return [_markdown(block)[2], "", *_table(block, "Method")]
+    """Return the first sentence of a block's report, and its scores on test and dev with the search of each rate."""
+    heading, *lines = [row[:3] for row in _cells(block)]
+    rows = [[*heading, "dev", "trials", "best rate (head)", "of the tried rates"]]
+    for line, row in zip(lines, _report(block).tables[0].rows, strict=True):
+        notes = " ".join(note for run in row.done.run for note in run.result.notes)
+        trials = re.search(r"best of (\d+) trials", notes)
+        dev = f"{row.done['dev'].mean():.2f} (sd {row.done['dev'].std():.2f})"
+        optimizer = row.done.run.iloc[0].result.config["optimizer"]
+        factor = (optimizer.get("lr_factors") or {}).get("head", 1)
+        edge = "at the edge" if "that was tried" in notes else "inside"
+        rows.append([*line, dev, trials[1] if trials else "?", f"{optimizer['lr']:g} (× {factor:g})", edge])
+    return [_markdown(block)[2], "", *_lines(rows)]
 
 
 def ranks(block: str) -> list[str]:
@@ -189,7 +184,6 @@ TABLES = {
     "minilm": minilm,
     "ranks_minilm": partial(ranks, "minilm_ranks"),
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
-    **{f"scores_{block}": partial(scores, block) for block in SWEEPS},
-    **{f"halves_{block}": partial(both_halves, block) for block in SWEEPS},
-    **{f"pairs_{block}": partial(_table, block, "Pair") for block in SWEEPS},
+    **{f"scores_{block}": partial(scores, block) for block in FAIR},
+    **{f"pairs_{block}": partial(_table, block, "Pair") for block in FAIR},
 }
