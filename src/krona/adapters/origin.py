@@ -36,7 +36,7 @@ class Origin:
     max_source_length: int
     precision: str = "32-true"
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split and metric, from 0 to 100
-    targets: Sequence[str] = ()  # the targets of a regression; no prediction is longer than the longest target
+    targets: Sequence[str] = ()  # a regression's target texts; the longest limits the length of predictions
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":

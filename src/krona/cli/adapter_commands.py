@@ -103,7 +103,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="the output folder; default: RUN-FORMAT, such as lora-rte-merged")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="number format of a merged model: fp32, bf16 or fp16")] = None,
+    dtype: Annotated[str | None, typer.Option(help="dtype of a merged model: fp32, bf16 or fp16")] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:

@@ -140,7 +140,7 @@ def table(
 @app.command()
 def report(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs")] = None,
-    number: Annotated[str | None, typer.Option("--table", help="table of the paper: 1, 2, 4 to 9, lora_ga")] = None,
+    number: Annotated[str | None, typer.Option("--table", help="table of the paper (1, 2, 4 to 9), or lora_ga")] = None,
     sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     html: Annotated[bool, typer.Option("--html", help="write a web page, as with --format html")] = False,

@@ -41,7 +41,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "program": typed_command,
     # for Hydra's help template, in which $$ stands for $
     "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
-    # Hydra needs the parent folder of the group folder ``sweeps``
+    # Hydra's search path needs the folder that contains the config group ``sweeps``
     "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,

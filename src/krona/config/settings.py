@@ -148,7 +148,7 @@ class Trainer:
     patience: Positive | None = None
     """Stop after this number of epochs without a better dev score; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    """Number format; bf16-frozen: only the frozen weights are in bf16."""
+    """Precision of weights and computation; bf16-frozen: only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
@@ -176,7 +176,7 @@ class Trainer:
     enable_progress_bar: bool = True
     """Show the progress of the run."""
     enable_model_summary: bool = False
-    """Print Lightning's table of the model before training."""
+    """Print Lightning's model summary before training."""
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
     """Dev batches that Lightning evaluates before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None

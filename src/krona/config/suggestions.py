@@ -27,7 +27,7 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
 
 
 def replace_key(key: str, value: Any = None) -> str:
-    """Return the first advice of `find_habit` on an unknown key, on the key's last part, or on the key's section."""
+    """Return the first suggestion of `find_habit` for an unknown key, the key's last part, or the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
     advice = next((found for one in (*keys, f"{section}.*") if (found := find_habit(one, value))), "")

@@ -196,7 +196,8 @@ class Kronecker(nn.Module):
         """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
 
         If the factors fit the layer, they are returned unchanged. Otherwise, ``replacements`` gives the shape of A. If
-        it does not contain the shape, the fitting shape with the nearest log(a1/a2) and sides of at least 2 is used.
+        ``replacements`` has no entry for the shape, the fitting shape with the nearest log(a1/a2) is used. Its sides
+        are at least 2.
 
         Args:
             replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as

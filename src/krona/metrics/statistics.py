@@ -148,7 +148,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 @lru_cache(maxsize=1)  # all rows in a column of a report use the same draws
 def _draw_examples(start: int, rows: int, n: int) -> Floats:
-    """Draw n of n examples with replacement, ``rows`` times. Return how often each example was drawn, (rows, n)."""
+    """Draw ``rows`` bootstrap samples of n examples. Return how often each example was drawn, (rows, n)."""
     rng = np.random.default_rng((0, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

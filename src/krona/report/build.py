@@ -371,7 +371,7 @@ def _missing_note(layout: Layout, table: Table) -> list[Note]:
     states = [f"{counts[state]} {state}" for state in ("no run", "failed", "interrupted") if counts[state]]
     if not states or (layout.paper is None and not counts["failed"] + counts["interrupted"]):
         return []
-    text = f"Cells without a score: {', '.join(states)}. To complete them, repeat the command of the runs."
+    text = f"Cells without a score: {', '.join(states)}. To fill them, repeat the command that started the runs."
     text += " Correct the cause of a failure, and add retry=failed." * bool(counts["failed"])
     return [Note(text, kind="missing")]
 

@@ -52,7 +52,10 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
 
 
 def cell_messages(cell: Cell) -> list[str]:
-    """Return the messages on a score as sentences. A message that applies only to some seeds ends with these seeds."""
+    """Return the messages about a score as sentences.
+
+    A message that applies only to some seeds ends with these seeds.
+    """
     found = []
     for message, seeds in cell.messages.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"

@@ -74,7 +74,7 @@ class Section:
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
     departing: tuple[int, int] = field(
         default=(0, 1), compare=False
-    )  # the number of runs with departures, and the number of all runs
+    )  # the number of runs that differ from the paper's setting, and the total number of runs
 
     @property
     def heading(self) -> str:

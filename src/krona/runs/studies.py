@@ -134,7 +134,7 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the study in a file.
+    """Read a study from its file.
 
     Raises:
         KronaError: the file cannot be read, or contains no study with the file's name.

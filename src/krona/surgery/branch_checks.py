@@ -106,7 +106,7 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
     if y.shape != (1, 4, d_out):
         return (
             f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. It must "
-            f"return the shape {(1, 4, d_out)}, whose last size is d_out."
+            f"return a tensor of shape {(1, 4, d_out)}, whose last dimension is d_out."
         )
     delta: Any = getattr(branch, "delta", None)
     try:

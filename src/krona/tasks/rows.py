@@ -13,7 +13,7 @@ from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
 MULTI_LINE = "multi-line fields"  # checked in CSV files only
-SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # kind of suspicious text → whether a text is of this kind
+SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
     "spreadsheet quotes": lambda text: '""' in text[1:-1] and text[0] == '"' == text[-1],
     MULTI_LINE: lambda text: "\n" in text,

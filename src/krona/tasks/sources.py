@@ -53,7 +53,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
     """Check that the data source contains the task, and that all local files exist. The Hub is not used.
 
     Raises:
-        KronaError: the data source does not contain the task, a file is missing, or data.path is not used.
+        KronaError: the data source does not contain the task, a file is missing, or data.path is set but not used.
     """
     check_kind(task, kind)
     if task.kind != "own" and kind not in FORMATS.values() and path is not None:

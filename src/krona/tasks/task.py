@@ -112,7 +112,7 @@ class Task(BaseModel):
     group. A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
     replace: Mapping[str, str] = Field(default_factory=dict)
-    """Maps substrings of the texts, such as `<br>`, to their replacements, which are made in this order."""
+    """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
     marks: Mapping[str, str] = Field(default_factory=dict)
     """Maps each span of the first text column to the mark around it. The columns `NAME_text` and `NAME_index` contain
     the text of the span and the index of its first word, from 0. Rows without these columns contain the marks already.

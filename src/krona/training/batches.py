@@ -68,7 +68,7 @@ class TrainingBatches(Sampler[list[int]]):
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # another seed than for the rows
+        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # not the seed of the row order
 
 
 class ShortToLong(Sampler[list[int]]):

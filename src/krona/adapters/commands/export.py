@@ -120,7 +120,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Temporary folders of killed exports to ``out`` are removed.
 
     Raises:
-        KronaError: ``out`` contains other files, or must not be replaced. No file is then changed.
+        KronaError: ``out`` contains files that are not from an export, is protected (such as the working directory),
+            or exists and ``overwrite`` is false. No file is then changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)

@@ -87,7 +87,7 @@ def predict(
 def _answer(
     rows: Sequence[tuple[str, Any]], trained: Sequence[Trained], batch_size: int, notes: Counter[str]
 ) -> Iterator[Answer]:
-    """Yield the texts and the predictions of each row, and count in ``notes`` the rows to which each note applies.
+    """Yield the texts and the predictions of each row, and add the number of rows with each note to ``notes``.
 
     Each row is a tuple of its location in the input and its texts.
     """
