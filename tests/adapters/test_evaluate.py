@@ -321,7 +321,7 @@ def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
     glues = {"submission_to": archive, "data": str(tmp_path)}
     for other in ({"source": "a.csv"}, {"mapping": ["a=b"]}, {"output": answers}, {"task": "rte"}, {"split": "dev"}):
         wrong(1, "no other options for the rows", **glues, **other)
-    wrong(1, "--input cannot be used with --data and --split", source="a.csv", data="hub", split="dev")
+    wrong(1, "--input cannot be used with --data or --split", source="a.csv", data="hub", split="dev")
     for file in (answers, archive):
         file.write_text("mine")
     wrong(1, r"a.jsonl exists", output=answers)

@@ -1,1 +1,1 @@
-"""Read and write trained adapters, find them by their run, measure them, and start runs from them."""
+"""Read, write, find and measure trained adapters, and initialise new runs with their weights."""

@@ -39,9 +39,9 @@ class AdapterConfig(BaseModel):
     format: int  # the version of the file format
     branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
     branch_config: dict[str, Any]  # the arguments of the branch class
-    insertion: dict[str, Any]  # the other arguments of `surgery.insert`
-    backbone: Fingerprint | None  # None if unknown, as for an adapter from a peft folder
-    notes: dict[str, str] = Field(default_factory=dict)  # further entries, such as the origin (`krona.adapters.origin`)
+    insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
+    backbone: Fingerprint | None  # None for an adapter from a peft folder, where it is unknown
+    notes: dict[str, str] = Field(default_factory=dict)  # other texts, such as the origin (`krona.adapters.origin`)
 
     @field_validator("insertion")
     @classmethod
@@ -55,7 +55,8 @@ class AdapterConfig(BaseModel):
         """Read the config from the header of an adapter file.
 
         Raises:
-            KronaError: the header has no valid config.
+            KronaError: the file is missing or is not a safetensors file, its header has no valid ``krona`` entry, or
+                this version of krona does not support the file's format version.
         """
         metadata = read_safetensors(Path(path), read_metadata)
         try:
@@ -75,13 +76,13 @@ class AdapterConfig(BaseModel):
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_defaults=True)
-        # a single entry, because safetensors writes several entries in random order
+        # use a single entry, because safetensors writes several entries in random order
         return {"krona": json.dumps(entry, sort_keys=True)}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """The trained tensors of an adapter by public name, and the adapter's config."""
+    """An adapter's config, and its trained tensors by public name (`krona.surgery.public_name`)."""
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
@@ -96,12 +97,12 @@ class Adapter:
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return one of the adapters in a model. The adapter's tensors share memory with the model's parameters.
+        """Return an adapter of a model. The adapter's tensors share memory with the model's parameters.
 
         Args:
             name: the name of the adapter in the model. None means the active adapter.
-            notes: further entries for the file's header.
-            backbone: the fingerprint of the backbone. By default, it is computed from the model, which is not
+            notes: other texts for the file's header.
+            backbone: the fingerprint of the backbone. None computes the fingerprint from the model, which is not
                 possible if the weights are sharded over several processes.
         """
         name = name or active_adapter(model)
@@ -139,8 +140,8 @@ class Adapter:
         """Read an adapter from a file.
 
         Raises:
-            KronaError: the file is damaged or is not an adapter file, or ``finite`` is true and a tensor contains NaN
-                or infinite values.
+            KronaError: the file is missing, damaged or not an adapter file, or ``finite`` is true and a tensor contains
+                NaN or infinite values.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
@@ -152,7 +153,7 @@ class Adapter:
         return cls(config, tensors, path)
 
     def save(self, path: str | Path, *, write: Write = write_whole) -> None:
-        """Write the adapter to a file, atomically."""
+        """Write the adapter atomically to a file."""
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         write(Path(path), lambda part: save_file(tensors, part, metadata=self.config.as_metadata()))
 
@@ -170,13 +171,14 @@ class Adapter:
 
         Args:
             name: the name of the adapter in the model.
-            branch: the class of the branches. None means the class that the file names. This class must be in
-                `krona.methods`, or a YAML file of conf/ must name it. No other class is imported.
-            other_backbone: accept a backbone whose weights have the same shapes but other values.
+            branch: the class of the branches. None means the class that the adapter's config names. krona imports the
+                named class only if the class is in `krona.methods` or if a YAML file in conf/ also names the class.
+            other_backbone: accept a backbone whose weights have the same shapes but different values.
 
         Raises:
             OtherBackboneError: the model is not the adapter's backbone.
-            KronaError: the class is not allowed, or the tensors do not match the config. The model is then unchanged.
+            KronaError: the class is not allowed, `surgery.insert` raises an error for the adapter's config, or the
+                names or shapes of the tensors do not match the config. The model is then unchanged.
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
@@ -217,7 +219,7 @@ class Adapter:
     def file_bytes(self) -> int:
         """The size in bytes of the file that `save` writes, including tensors on the meta device.
 
-        For bf16 tensors, the number may be too small by about one byte per tensor.
+        For bf16 tensors, the returned size may be too small by about one byte per tensor.
         """
         content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
         offset = 0
@@ -233,7 +235,7 @@ def class_path(branch: Callable[..., nn.Module]) -> str:
     """Return the dotted path of a branch class.
 
     Raises:
-        KronaError: the class does not have a dotted path.
+        KronaError: the class is not defined at the top level of a module.
     """
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
@@ -251,7 +253,7 @@ def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
     """Return ``read(path)`` for a safetensors file.
 
     Raises:
-        KronaError: the file is missing or cannot be read.
+        KronaError: the file is missing or is not a valid safetensors file.
     """
     try:
         return read(path)

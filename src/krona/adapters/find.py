@@ -19,8 +19,8 @@ class TrainedRun:
 
     origin: Origin
     adapter: Path | None  # the adapter file, or None if the run trained no parameters
-    result: Result | None  # None for a file outside of a run's folder
-    folder: Path | None = None  # the run's folder
+    result: Result | None  # the run's result, or None for an adapter file outside of a run's folder
+    folder: Path | None = None  # the folder of the run or of the adapter file
 
 
 def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> TrainedRun:
@@ -42,8 +42,8 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
-            f"{result.run_id} is not finished. Its status is {result.status}, {result.reached}. Run the same command "
-            "again to resume it."
+            f"{result.run_id} is not finished. Its status is {result.status} ({result.reached}). Run the same "
+            "command again to resume the run."
         )
     origin, adapter = Origin.of_result(result), folder / file_names.ADAPTER
     if adapter.is_file():
@@ -60,7 +60,10 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter file at a path or in a folder without result.json, or None if it does not exist."""
+    """Return the adapter file at a path: the file itself, or the adapter file in a folder without result.json.
+
+    The result is None if this file does not exist.
+    """
     path = Path(run)
     if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
         path /= file_names.ADAPTER

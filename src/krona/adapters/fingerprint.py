@@ -20,8 +20,9 @@ from krona.surgery.state import adapted_modules, backbone_parameters, get_state
 from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # the number of values of each frozen weight that `_hash_sample` reads
-ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the most precise first
-BLOCK = 1 << 18  # the number of values in a block, which fits into the cache of a core
+# in descending order of precision
+ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BLOCK = 1 << 18  # the number of values in a block; a block fits into the cache of a CPU core
 ROW = 512  # the number of 64-bit words in a row of a block
 
 
@@ -37,9 +38,9 @@ class Fingerprint(BaseModel):
     parameters: int
     shapes: str  # the hash of the names and shapes of all weights
     frozen: str  # the hash of a sample of the frozen weights' values
-    marks: dict[str, str]  # hashes of all frozen values by rounding; empty if weights have several dtypes
-    quantisation: str | None = None  # backbone.quantisation
-    pooling: str | None = None  # backbone.pooling of an encoder; None means the classification head of transformers
+    marks: dict[str, str]  # maps each possible rounding (`_possible_roundings`) to the hash of all frozen values
+    quantisation: str | None = None  # the setting backbone.quantisation
+    pooling: str | None = None  # the setting backbone.pooling; None for other models, and for transformers' own head
 
 
 @torch.no_grad()
@@ -48,8 +49,8 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
 
     Args:
         trained: the names of the weights whose values are not hashed.
-        wanted: a fingerprint to compare with. If it has roundings in common with this backbone, only the most precise
-            of them is computed.
+        wanted: a fingerprint to compare with. If some roundings are possible for both backbones, only the most precise
+            of these roundings is computed.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
@@ -78,8 +79,8 @@ def require_backbone(
         any_values: skip the comparison of the values.
 
     Raises:
-        OtherBackboneError: the model is another backbone.
-        KronaError: the values cannot be compared.
+        OtherBackboneError: the pooling, the quantisation, or the names, shapes or values of the weights differ.
+        KronaError: the values cannot be compared because of the dtype of the model's weights.
     """
     here, label = take_fingerprint(model, trained=trained, wanted=wanted), str(path or "The adapter")
     require_form(here, wanted, label)
@@ -165,8 +166,8 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
     """Return the dtypes to which the weights can be rounded with the same result as the original fp32 weights.
 
-    fp32 weights can be rounded to all dtypes, bf16 and fp16 weights only to their own dtype, and weights of several
-    dtypes to none.
+    If all weights are in fp32, these are all dtypes. If some weights are in bf16 or fp16, this is only their dtype. If
+    the weights have both of these dtypes, there is no such dtype.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:

@@ -23,7 +23,7 @@ NAMED = 3  # the maximum number of tensors that a note lists
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The trained weights from which a run starts. The source is a run, an adapter file or a peft folder."""
+    """The initial weights of a run, which are copied from the source: a run, an adapter file or a peft folder."""
 
     source: str  # the value of init_from
 
@@ -36,7 +36,7 @@ class InitialWeights:
         """The name of the source, and its adapter file or peft folder.
 
         Raises:
-            KronaError: the source was not found.
+            KronaError: the source was not found, is not finished, or trained nothing.
         """
         if os.path.isfile(Path(self.source, CONFIG)):
             return self.source, Path(self.source)
@@ -46,7 +46,7 @@ class InitialWeights:
         return found.origin.run_id, found.adapter
 
     def hash(self) -> str:
-        """Return the hash of the source's files, or "absent" if they were not found. The run's id contains the hash."""
+        """Return a hash of the source's files for the run id, or "absent" if the files were not found."""
         digest = hashlib.blake2b(digest_size=8)
         try:
             _, path = self.found
@@ -78,8 +78,8 @@ class InitialWeights:
             Notes on parameters that keep their initial values, and on unused tensors.
 
         Raises:
-            KronaError: the source has another method or another backbone, or no tensor of the branches fits. Nothing is
-                then copied.
+            KronaError: the source has another method or another backbone, or none of its tensors has the name and shape
+                of a branch tensor. Nothing is then copied.
         """
         name, path = self.found
         source = read_peft(model, path, branch=own.config.branch).adapter if path.is_dir() else Adapter.load(path)

@@ -44,7 +44,7 @@ class Prediction:
         answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
             text can also predict any other text.
         word: the name of the label, or None for a regression or if the predicted text is not a label.
-        probabilities: the probabilities of the labels by name. Their sum is 1.
+        probabilities: the probabilities of the labels by name, whose sum is 1. Empty for a regression.
     """
 
     answer: str
@@ -83,7 +83,7 @@ class Trained:
             batch_size: the number of rows in a batch. Rows of similar length are batched together.
 
         Raises:
-            KronaError: a row lacks a column, or a value is not text.
+            KronaError: a row lacks a column or has the wrong number of texts, or a value is not text.
         """
         if isinstance(rows, str | Mapping):
             rows = [rows]
@@ -128,7 +128,7 @@ class Trained:
             overwrite: replace an earlier export in this folder.
 
         Raises:
-            KronaError: the format does not support the method, or the folder exists.
+            KronaError: see `krona.adapters.commands.export.export`.
         """
         from krona.adapters.commands.export import export
 
@@ -207,7 +207,8 @@ def load(
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
-        KronaError: the run was not found or is not finished, the backbone is not the adapter's, or a file is damaged.
+        KronaError: the run was not found or is not finished, the backbone was not found or is not the adapter's
+            backbone, or a file is damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     origin = found.origin.with_backbone(backbone)
@@ -219,7 +220,7 @@ def load(
         adapter.insert(model)
         if frozen_in_bf16:
             train_in_fp32(model)
-            # the insertion into a bf16 model rounded the magnitudes
+            # copy the tensors again, because the insertion into a bf16 model rounded the magnitudes
             copy_into(adapter_state(model, "default"), dict(adapter.tensors))
         model.requires_grad_(False)
     if origin.precision == "bf16-true":

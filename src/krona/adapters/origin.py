@@ -20,7 +20,7 @@ from krona.messages import KronaError, format_validation_error
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
-NOTE = "krona_run"  # the key of the origin in the file's header
+NOTE = "krona_run"  # the key of the origin in the notes of an adapter file
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -35,7 +35,7 @@ class Origin:
     task_prefix: bool  # whether the text of each row begins with the task's prefix
     max_source_length: int
     precision: str = "32-true"
-    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split and metric, from 0 to 100
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # scores from 0 to 100, by split and metric
     targets: Sequence[str] = ()  # a regression's target texts; the longest limits the length of predictions
 
     @classmethod
@@ -43,7 +43,8 @@ class Origin:
         """Parse an origin from JSON.
 
         Raises:
-            KronaError: the JSON is invalid. The message begins with ``label``.
+            KronaError: the text is not valid JSON, or a setting is missing or invalid. The message begins with
+                ``label``.
         """
         try:
             origin = TypeAdapter(cls).validate_json(text)
@@ -56,7 +57,7 @@ class Origin:
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin of a run's adapter, for the result of this run."""
+        """Return the origin of the adapter of the run that has this result."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -91,7 +92,7 @@ class Origin:
         return task.source(task.texts(row), prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return a copy of the origin with ``folder`` as the backbone's path, or the origin itself for None."""
+        """Return a copy of the origin with ``folder`` as the backbone's path, or the origin itself if it is None."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_json(self) -> str:
@@ -102,7 +103,7 @@ class Origin:
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def as_note(self) -> dict[str, str]:
-        """Return the origin as an entry for an adapter file's header. Paths of data files become file names."""
+        """Return the origin as a note for an adapter file. Paths of data files are shortened to file names."""
         task = dict(self.task)
         if files := self.task_settings.files:
             task["files"] = {split: Path(file).name for split, file in files.items()}

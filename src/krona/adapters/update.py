@@ -32,7 +32,7 @@ MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 class Spectrum:
     """The singular values of an update."""
 
-    values: Tensor  # (r) in fp64, in descending order; r is the maximum rank
+    values: Tensor  # (r,) in fp64 and in descending order, where r is the maximum rank of the update
 
     @property
     def norm(self) -> float:
@@ -88,7 +88,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
 
 
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """Return factors V (r, d_in) and U (d_out, r) of the sum ``U V`` of the scaled branches, without biases.
+    """Return V (r, d_in) and U (d_out, r), whose product ``U V`` is the sum of the scaled branches without biases.
 
     U and V concatenate the factors that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
     if r would be larger than d_in or d_out, U or V is the identity. The factors are exact, because no matrix
@@ -136,7 +136,7 @@ def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str,
     - ``by_place``: the ``drift`` of each module, and the ``norm``, ``effective_rank`` and ``stable_rank`` of its
       `Spectrum`. These three are None if the update cannot be written as a matrix.
     - ``places``: the number of modules.
-    - ``norm``: the norm of the updates of all modules together.
+    - ``norm``: the Frobenius norm of the updates of all modules together.
     - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.
     """
     active = str(get_state(model).active)
@@ -178,7 +178,7 @@ def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
     try:
         return {key: _rounded(value) for key, value in spectrum(adapted, name).measures.items()}
-    except KronaError:  # the update cannot be written as a matrix (a non-linearity, a bias)
+    except KronaError:  # the update cannot be measured, for example because a branch is not linear
         return dict.fromkeys(MEASURES[:-1])
 
 

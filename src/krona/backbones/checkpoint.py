@@ -32,8 +32,8 @@ def load_checkpoint(
         bf16: store normalisation layers in fp32, and all other weights in bf16. If false, store all weights in fp32.
 
     Raises:
-        KronaError: a download failed, a file cannot be read, the weights belong to another model, or the head and the
-            task have different numbers of classes.
+        KronaError: a download failed, a file cannot be read, the weights do not fit the model, or the head and the task
+            have different numbers of classes.
     """
     name, folder = f"the weights of {settings.name_or_path}", settings.folder
     if bf16:
@@ -83,7 +83,8 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
     """Check that the weights of a checkpoint fit the model.
 
     Raises:
-        KronaError: a weight is missing (except ``new``), has a wrong shape, or belongs to another model.
+        KronaError: the model has a weight that the checkpoint lacks (except ``new``), the checkpoint has a weight that
+            the model lacks, or a weight has a wrong shape.
     """
     is_encoder = bool(find_architecture(model).head)
     base = f"{model.base_model_prefix}."
@@ -117,7 +118,7 @@ def _quiet_library() -> Iterator[None]:
 
 
 def _norm_names(kind: Any, config: Any) -> set[str]:
-    """Return the last name parts of normalisation layers. These stay in fp32, because most methods train them."""
+    """Return the last name parts of normalisation layers, which stay in fp32, because most methods train them."""
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}

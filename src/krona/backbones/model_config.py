@@ -31,8 +31,8 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
         own: use the config of the checkpoint, even if the setting ``sizes`` is given.
 
     Raises:
-        KronaError: the config cannot be read or is invalid, its architecture is unknown, or it contradicts the
-            settings.
+        KronaError: the config cannot be read or is invalid, its architecture is unknown, or its architecture, sizes or
+            pooling do not match the settings.
     """
     from_sizes = settings.sizes is not None and settings.folder is None and not own
     config = _config_from_sizes(settings) if from_sizes else _read_config(settings)

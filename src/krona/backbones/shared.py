@@ -31,7 +31,7 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
     """Return the cached value of a key, or compute it with ``make``. Keep the ``limit`` most recently used values."""
     values = cache_for(kind)
     if key not in values:
-        while len(values) >= limit:  # before `make` is called, because two backbones may not fit into memory
+        while len(values) >= limit:  # before calling `make`, because two backbones may not fit into memory
             values.popitem(last=False)
         values[key] = make()
     values.move_to_end(key)
@@ -44,13 +44,13 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     The weights are loaded only if the previous run used another backbone, or if they are quantised. The new weights of
     a head are not shared.
     """
-    if settings.quantisation is not None:  # a 4-bit weight is more than a tensor, so it cannot be shared
+    if settings.quantisation is not None:  # `with_own_modules` would drop the quantisation state of 4-bit weights
         return load.load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
     key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16)
     kept = cache_for("backbone")
     if key in kept and not kept[key].has_outputs(num_outputs(task)):
-        del kept[key]  # its head belongs to another task
+        del kept[key]  # the cached model has the head of another task
     loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw_weights(model, loaded.new_weights, seed=seed)

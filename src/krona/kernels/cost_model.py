@@ -75,7 +75,7 @@ class Product:
         b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
         a_first = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
         built = T * c.fill(d_in, d_out) + c.plain(N, d_in, d_out)
-        if training:  # the gradients of the intermediate result, of x, of B and of A
+        if training:  # add the costs of the gradients of the intermediate result, x, B and A
             b_first += c.batch(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
             b_first += c.plain(b1, N * a1, T * b2) + c.batch(N, a1 * T, b2, a2) + c.per_float * N * a1 * T * a2
             a_first += c.plain(N * a2, b2, T * b1) + c.batch(N, a1, a2 * T, b1)

@@ -65,7 +65,7 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
         order: the contraction order. None chooses the order with the lowest predicted cost.
 
     Raises:
-        ValueError: the shapes do not fit, x has an integer dtype, or the order is unknown.
+        ValueError: the shapes of x, A and B do not fit, or the order is unknown.
     """
     order = _choose_order(x, A, B, order)
     if order == "built":
@@ -106,7 +106,7 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order
     """Return the contraction order.
 
     Raises:
-        ValueError: x does not fit the factors, or the order is unknown.
+        ValueError: the shapes of x, A and B do not fit, or the order is unknown.
     """
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")

@@ -1,4 +1,7 @@
-"""Adapter (Houlsby et al. 2019) after a sub-layer and before its dropout, as in the baselines of the KronA paper."""
+"""Bottleneck adapter (Houlsby et al. 2019), which is applied after a sub-layer and before its dropout.
+
+The baselines of the KronA paper use the same position.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from krona.messages import KronaError, did_you_mean
 
-NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {  # Table 6 of the KronA paper
+NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {  # see Table 6 of the KronA paper
     "mish": F.mish,
     "relu": F.relu,
     "gelu": F.gelu,

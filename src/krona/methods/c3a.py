@@ -33,8 +33,8 @@ class C3A(nn.Module):
         common = math.gcd(d_in, d_out)
         if block_size is None and common % 2:
             raise KronaError(
-                f"method.block_size=null needs an even greatest common divisor of {d_in} and {d_out}. Set it to a "
-                "divisor of both."
+                f"method.block_size=null needs an even greatest common divisor of {d_in} and {d_out}. Set "
+                "method.block_size to a divisor of both."
             )
         b = common // 2 if block_size is None else check_divisor("block_size", block_size, d_in, d_out)
         self.scaling = check_float("scaling", scaling)

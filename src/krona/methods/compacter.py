@@ -68,7 +68,7 @@ class Compacter(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         (n, rows, factor_rank), columns = self.down_left.shape, self.up_right.shape[2]
-        if n * factor_rank >= len(self.down_bias):  # the factors are as large as the weights
+        if n * factor_rank >= len(self.down_bias):  # the factors are not smaller than the weights
             W_down, W_up = self.weights()
             z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
             return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)

@@ -42,7 +42,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] if the shape of B follows from the layer.
 
     Raises:
-        KronaError: the shapes do not fit the layer.
+        KronaError: ``kron_factors`` has another format, or the shapes do not fit the layer.
     """
     try:
         shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
@@ -67,7 +67,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
             f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with sides of at least 2'}."
-            " On the command line, method.fit_factors=nearest replaces a shape by the nearest that fits."
+            " On the command line, method.fit_factors=nearest replaces a shape by the nearest fitting shape."
         )
     return (a1, a2), (b1, b2)
 

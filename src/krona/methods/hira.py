@@ -57,7 +57,7 @@ class HiRA(nn.Module):
         return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        # peft's layer has no scale
+        # peft's layer has no scale, so the scale is a part of B
         return {"r": self.A.shape[1]}, {"hira_A": self.A.T, "hira_B": self.scaling * self.B.T}
 
     @classmethod

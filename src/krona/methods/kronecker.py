@@ -38,8 +38,8 @@ class Kronecker(nn.Module):
         non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
         residual: ``scale`` trains the factor s_res, which is initialised with 1 (Eq. 6). ``sigmoid`` uses σ(s_res) as
             the factor (Table 7). None means no residual.
-        init: ``kaiming`` initialises as described above. ``normal`` draws A and B from a normal distribution with mean
-            0 and standard deviation 1/√d_in (Table 4).
+        init: ``kaiming`` uses the initial values that are described above. ``normal`` draws A and B from a normal
+            distribution with mean 0 and standard deviation 1/√d_in (Table 4).
         terms: the number of products in the sum, which is 1 in KronA.
     """
 
@@ -75,7 +75,7 @@ class Kronecker(nn.Module):
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
         self.inner_bias = nn.Parameter(torch.empty(*stack, shape_b[1])) if bias == 2 else None
         self.residual_scale = nn.Parameter(torch.empty(())) if residual else None
-        self.update_rank: int | None = None  # None: the update is not linear
+        self.update_rank: int | None = None  # None if the update is not linear
         if non_linearity is None:
             rank = terms * min(shape_a) * min(shape_b)
             self.update_rank = min(d_in, d_out) if residual else min(d_in, d_out, rank)
@@ -173,7 +173,7 @@ class Kronecker(nn.Module):
         (a1, a2), (b1, b2) = self.A.shape, self.B.shape
         for factor in (a1, a2, -1):
             if split_width(a1 * b1, factor) == (a1, b1) and split_width(a2 * b2, factor) == (a2, b2):
-                rank = math.ceil(max(b1, b2) / 2)  # so high that peft does not factorise the matrices
+                rank = math.ceil(max(b1, b2) / 2)  # so large that peft does not factorise the matrices
                 config = {"r": rank, "alpha": self.scaling * rank, "decompose_factor": factor}
                 return config, {"lokr_w1": self.A.T, "lokr_w2": self.B.T}
         return None
@@ -202,6 +202,9 @@ class Kronecker(nn.Module):
         Args:
             replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as
                 ``{"32x24": [16, 12]}``.
+
+        Raises:
+            KronaError: no shape with sides of at least 2 fits the layer.
         """
         a1, a2 = kron_factors[0]
         b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)

@@ -15,7 +15,7 @@ from krona.methods.magnitude import low_rank_norm_change
 from krona.methods.peft_layers import Converted, Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
-NEEDS: dict[str, str | None] = {  # the matrix from which the initial values are computed
+NEEDS: dict[str, str | None] = {  # maps ``init`` to the matrix from which the initial values are computed
     "kaiming": None, "pissa": "weight", "olora": "weight", "lora_ga": "gradient", "eva": "covariance"
 }  # fmt: skip
 GAMMA = 16.0  # γ of LoRA-GA, as in its authors' code
@@ -42,8 +42,8 @@ class LoRA(nn.Module):
             - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
               al. 2024).
 
-            `krona.surgery.prepare` computes all of these except ``kaiming``.
-        init_rows: the number of training rows from which ``lora_ga`` and ``eva`` are computed.
+            `krona.surgery.prepare` computes the initial values, except for ``kaiming``.
+        init_rows: the number of training rows from which the initial values of ``lora_ga`` and ``eva`` are computed.
     """
 
     peft_type = "LORA"
@@ -120,7 +120,7 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         A, B = self.factors()
-        B = B if self.scaling == 1.0 else self.scaling * B  # saves a multiplication in each forward pass
+        B = B if self.scaling == 1.0 else self.scaling * B  # without a scale, skip this multiplication
         return x @ A @ B  # (..., d_in) → (..., r) → (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# The squared row norms of frozen weights, with the state of the weight for which they were computed.
+# maps a weight to its squared row norms, and to the state of the weight for which the norms were computed
 _SQUARES = WeakTensorKeyDictionary()
 
 

@@ -49,7 +49,8 @@ class VeRA(nn.Module):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and B on the device and in the dtype of d.
 
-        A and B are not buffers, because ``to_empty`` would leave buffers uninitialised. No state dict contains A and B.
+        A and B are not buffers, because ``to_empty`` would leave buffers uninitialised. A state dict does not contain
+        A and B.
         """
         A, B = self.frozen
         if (A.device, A.dtype) != (self.d.device, self.d.dtype):
@@ -80,7 +81,7 @@ class VeRA(nn.Module):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        """Convert layers of equal shapes, whose frozen matrices A and B follow from the seed.
+        """Convert layers of equal shapes, if krona draws the same frozen matrices A and B from the seed.
 
         For narrower layers, peft uses slices of one A and one B, but krona draws A and B separately for each shape.
 

@@ -1,4 +1,4 @@
-"""Check that a branch class computes what it declares, and that a model calls all of its branches."""
+"""Check ``forward`` and ``delta`` of branches, and check that a model calls all of its branches."""
 
 import copy
 from typing import Any

@@ -21,7 +21,7 @@ from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 class BuiltBranches:
     """The branches for one module of the backbone."""
 
-    place: str
+    place: str  # the name of the module
     branches: nn.ModuleList
     placement: BranchPlacement
     magnitude: Magnitude | None
@@ -146,7 +146,7 @@ def _check_positions(options: InsertOptions) -> list[Position]:
 
 def _check_place(model: nn.Module, place: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
-    # the first forward pass may not show this, because TransformerEncoderLayer reads the weights only in eval mode
+    # `check_first_forward` may miss these parents, because TransformerEncoderLayer reads the weights only in eval mode
     if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
         raise KronaError(skipped_branch(place, parent))
     if is_linear(base) and "weight" not in base._parameters:

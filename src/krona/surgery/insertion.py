@@ -83,7 +83,11 @@ def insert(
 def activate(model: nn.Module, name: str | None) -> None:
     """Activate the adapter with this name. None deactivates all adapters, so that the model is the bare backbone.
 
-    Only the parameters of the active adapter train.
+    Only the parameters of the active adapter are trainable.
+
+    Raises:
+        KronaError: the name is unknown, another adapter is merged, the bare backbone's weights were not kept, or a
+            weight was replaced or resized (`krona.surgery.parameter_swapping`). The model is then unchanged.
     """
     state = get_state(model)
     if name is not None:

@@ -73,7 +73,7 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
     for D in matrices:
         if how.placement == "parallel":
             W = W + D
-        elif how.placement == "sequential":  # y (I + D)
+        elif how.placement == "sequential":
             W = W + D @ W if how.inner_residual else D @ W
         else:
             W = W + W @ D if how.inner_residual else W @ D

@@ -116,7 +116,7 @@ def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]])
     """Check that all weights that an adapter trains are in the model.
 
     Raises:
-        KronaError: a weight is no longer in the model.
+        KronaError: a weight that the adapter trains is no longer in the model.
     """
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:

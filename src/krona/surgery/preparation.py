@@ -41,7 +41,8 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
         loss: a function that returns the loss of the model for a batch.
 
     Raises:
-        KronaError: the branches need batches and none are given, or a matrix contains NaN or infinite values.
+        KronaError: the branches need batches, but no batch reached a layer; or a layer's weight, gradient or covariance
+            contains NaN or infinite values.
     """
     name = active_adapter(model)
     if is_prepared(model):
@@ -55,7 +56,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
     for place, branch in branches:
         W = weight_matrix(layers[place]).detach()
-        # on the CPU, because the decomposition differs between devices
+        # the matrix is decomposed on the CPU, because the result differs between devices
         matrix = sums[place] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
         if not bool(torch.isfinite(matrix).all()):
             raise KronaError(f"method.init={branch.init}: the {needs} of {place} contains NaN or infinite values.")

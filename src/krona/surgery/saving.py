@@ -80,7 +80,7 @@ def _record_untied(model: Any) -> None:
     if head is None or embeddings is None or head.weight is embeddings.weight:
         return
     uses = sum(p is embeddings.weight for _, p in model.named_parameters(remove_duplicate=False))
-    always_ties = type(config)(tie_word_embeddings=False).tie_word_embeddings  # T5 ignores the key of a checkpoint
+    always_ties = type(config)(tie_word_embeddings=False).tie_word_embeddings  # T5's config ignores the given value
     if uses == 1 or always_ties:
         config.tie_word_embeddings = False
 

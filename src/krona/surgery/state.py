@@ -37,8 +37,8 @@ class Inserted:
     adapters: dict[str, Insertion] = field(default_factory=dict)
     originals: dict[str, nn.Parameter] = field(default_factory=dict)  # original values of trained weights, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
-    active: str | None = None
-    merged: str | None = None
+    active: str | None = None  # the name of the active adapter
+    merged: str | None = None  # the name of the merged adapter
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
     own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of each trained weight at insertion

@@ -97,7 +97,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the first and the last layer of T5's FFN or attention block. For any other module, return it twice."""
+    """Return the first and the last layer of T5's FFN or attention block. Return any other module twice."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)
@@ -113,7 +113,7 @@ def widths(module: nn.Module, first: nn.Module | None = None) -> tuple[int, int]
     """Return (d_in, d_out) of a module, or of the part of the model from ``first`` to the module.
 
     Raises:
-        KronaError: the module cannot have a branch.
+        KronaError: the module is not a linear layer, a LayerNorm, an FFN or an attention block.
     """
     found = widths_or_none(module)
     if found is None:

@@ -1,4 +1,4 @@
-"""Count the trainable parameters of a model with an adapter, get and convert them, and copy values into them."""
+"""Count, return, convert and overwrite the trainable parameters of a model with an adapter."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def update_rank(model: nn.Module) -> int | None:
         if (rank := rank_of_branches(adapted, "default")) is None:
             return None
         ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
-    # without branches, the adapter may train existing biases, with the rank of the branch class (0)
+    # an adapter without branches may train existing biases, and then has the rank of its branch class (0)
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
 
@@ -143,8 +143,8 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
         options: `InsertOptions` as a dict.
 
     Raises:
-        KronaError: the model does not have the head, or ``train_layer_norms`` is true and the model has no
-            normalisation layer.
+        KronaError: the model does not have the head or ties its weights to other weights, or ``train_layer_norms`` is
+            true and the model has no normalisation layer.
     """
     own, every = (dict(backbone_parameters(model, tied=tied)) for tied in (False, True))
     head = list(options.get("head", ()))

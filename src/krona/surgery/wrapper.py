@@ -22,7 +22,7 @@ class BranchPlacement:
     """The placement of an adapter's branches at a module."""
 
     placement: Position
-    inner_residual: bool  # whether the output of a sequential or before branch is added to its input, or replaces it
+    inner_residual: bool  # whether the output of a sequential or before branch is added to the branch's input
     dropout: float = 0.0  # dropout probability of each branch's input, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
@@ -84,8 +84,8 @@ class Adapted(nn.Module):
         self.places: dict[str, BranchPlacement] = {}
         self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
         self.active: str | None = None
-        self.merged = False  # the active adapter is merged into the base's weight
-        self.was_called = self.weight_was_read = False  # in the first forward pass (`krona.surgery.branch_checks`)
+        self.merged = False  # whether the active adapter is merged into the base's weight
+        self.was_called = self.weight_was_read = False  # see `krona.surgery.branch_checks`
         self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.update`
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper

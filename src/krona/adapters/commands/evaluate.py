@@ -23,18 +23,18 @@ from krona.safe_files import write_text
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import FORMATS, KINDS
 
-BATCH_SIZE = 64  # used if no result records the run's batch size
-SOURCE_KEYS = ("kind", "path", "name", "revision")  # the data settings that do not affect the split
+BATCH_SIZE = 64  # the default for submissions, and for runs whose own batch size is unknown
+SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
     """The options that select the rows on which a run is scored."""
 
-    task: str | None = None  # the name of a task (a file of conf/task); None means the task of the run
-    data: str | None = None  # the folder of the GLUE download, "hub" or "sample"; None means the data of the run
-    split: str = "test"  # dev, test or train as a run splits the data, or an official split (validation, …)
-    source: str | None = None  # a file with the task's columns and labels, which replaces the task's data
+    task: str | None = None  # the name of a task (a file in conf/task); None means the run's task
+    data: str | None = None  # "hub", "sample" or the folder of the GLUE download; None means the run's data
+    split: str = "test"  # a split of the run (dev, test, train), or an official split such as validation
+    source: str | None = None  # a file with the task's columns and labels, which is used instead of the task's data
     mapping: Sequence[str] = ()  # pairs RUN_LABEL=TASK_LABEL
     overrides: Sequence[str] = ()  # overrides of the run's data settings, such as ``data.skip_bad_rows=true``
 
@@ -45,14 +45,14 @@ class Evaluation:
 
     run_id: str
     task: str
-    rows: str  # a description of the rows
+    rows: str  # a description of the rows, such as the name of their split or file
     count: int  # the number of rows
     score: float  # the mean of the task's metrics, as in krona's tables
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
     no_label: int  # the number of predictions that are not labels or, for a regression, not numbers
-    kind: str  # "labels", or "numbers" for a regression
-    notes: Sequence[str]  # messages about skipped rows, and about data that have changed since training
+    kind: str  # the kind of valid predictions: "labels", or "numbers" for a regression
+    notes: Sequence[str]  # messages about truncated or skipped rows, and about data that have changed since training
 
     def lines(self) -> list[str]:
         """Return the evaluation as lines of text."""
@@ -81,7 +81,7 @@ def evaluate_runs(
     """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
 
     Args:
-        runs: ids of runs, beginnings of ids, folders or adapter files. Items with ``=`` are overrides, as for train.py.
+        runs: ids of runs, beginnings of ids, folders or adapter files. Items with ``=`` are overrides of data settings.
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
@@ -103,7 +103,7 @@ def evaluate_runs(
             say(console, line)
         return
     if rows.source is not None and (rows.data is not None or split is not None):
-        raise KronaError("--input cannot be used with --data and --split. Omit one of them.")
+        raise KronaError("--input cannot be used with --data or --split. Omit --input, or omit --data and --split.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(found) > 1:
@@ -125,8 +125,8 @@ def evaluate(
 
     Args:
         output: a .jsonl file to which the source, target and prediction of each row are written.
-        batch_size: the number of rows in a batch. With the run's batch size (None), the predictions are identical to
-            those of the run, even in bf16.
+        batch_size: the number of rows in a batch. None means the run's batch size, with which the predictions are
+            identical to those of the run, even in bf16.
     """
     from krona.metrics.scores import score_by_evaluate
 
@@ -170,12 +170,12 @@ def evaluate(
 def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     """Return the task and the data settings of the rows.
 
-    Data from another source are split in the same way as the run's data.
+    If the rows are from another data source, its data are split in the same way as the run's data.
     """
     run_task, name = found.origin.task_settings, rows.task
     own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
     if name is None and rows.data not in (None, "sample"):
-        name = run_task.sample  # after training on sample data, GLUE's files are read as the sampled task
+        name = run_task.sample  # after training on sample data, the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []
     if rows.data in KINDS:
         line.append(f"data={rows.data}")
@@ -187,8 +187,8 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(
-            f"krona evaluate cannot use {' '.join(refused)}. It accepts data.KEY=VALUE. Choose the task with --task "
-            "NAME and the data with --data."
+            f"krona evaluate cannot use {' '.join(refused)}. It accepts only overrides data.KEY=VALUE. Choose the task "
+            "with --task NAME and the data with --data."
         )
     config = compose([*line, *rows.overrides])
     task = check.task(config["task"], own=True) if name else run_task
@@ -199,7 +199,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
 
 
 def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
-    """Return the rows and a description of them."""
+    """Return the rows, and their description for `Evaluation.rows`."""
     prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
         task = Task.from_config({**dict(task), "files": {"train": rows.source}, "sample": None, "split": "given"})
@@ -215,11 +215,11 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
 
 
 def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
-    """Return messages on truncated, skipped and suspicious rows, and on changes of the run's data since training."""
+    """Return messages about truncated, skipped and suspicious rows, and about changes of the data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
     is_own = rows.task is rows.data is rows.source is None
-    if not is_own or len(split) == split.part.rows:  # the run's notes already cover its own splits
+    if not is_own or len(split) == split.part.rows:  # the run's notes already describe the rows of its own splits
         notes += tasks.part_notes(split.part)
     if not is_own or found.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
         return notes

@@ -32,7 +32,7 @@ from krona.surgery.state import get_adapter
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
-ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
+ORIGIN = "krona.json"  # the file in an exported peft folder from which `krona import` reads the origin
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 POOLING_NOTE = (
     "transformers has no class for a classifier with the pooling {}, so AutoModelForSequenceClassification would add "
@@ -49,7 +49,7 @@ def export(
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write a run's model or adapter to a new folder, load it from there, and check the logits.
+    """Write a run's model or adapter to a new folder, load this folder again, and check that the logits are the same.
 
     Return messages for the user.
 
@@ -59,7 +59,9 @@ def export(
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
 
     Raises:
-        KronaError: the format does not support the method, or the folder exists. Incomplete folders are removed.
+        KronaError: ``to`` or ``dtype`` is invalid, the run trained no adapter, the format does not support the method,
+            the logits of the exported model differ, or ``out`` cannot be replaced (`exported_folder`). No incomplete
+            folder is left behind.
     """
     if to not in FORMS:
         raise KronaError(
@@ -87,7 +89,7 @@ def export(
             difference = compare_logits(one, expected)
             if not difference <= tolerance:
                 raise KronaError(
-                    f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} of the "
+                    f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} times the "
                     "largest logit. Nothing was exported."
                 )
         if has_pooled_head(trained.model.config) and to != "adapter":
@@ -96,13 +98,13 @@ def export(
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
-    same = "identical" if not difference else f"equal up to {difference:.1e} of the largest logit"
-    return [*lines, f"the logits of the exported model are {same}"]
+    same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
+    return [*lines, f"the logits of the exported model and of the run are {same}"]
 
 
 @contextmanager
 def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
-    """If ``forward`` or ``delta`` of a user's method is wrong, raise an error that names the branch instead."""
+    """If the export fails and ``forward`` or ``delta`` of a branch is wrong, raise an error that names this branch."""
     try:
         yield
     except (KronaError, RuntimeError) as error:
@@ -116,8 +118,8 @@ def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None
 def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
-    With ``overwrite``, an earlier export in ``out`` is replaced. Its marker file lists the files that krona wrote.
-    Temporary folders of killed exports to ``out`` are removed.
+    With ``overwrite``, an earlier export in ``out`` is replaced. An earlier export is recognised by its marker file,
+    which lists the files that krona wrote. Temporary folders of killed exports to ``out`` are removed.
 
     Raises:
         KronaError: ``out`` contains files that are not from an export, is protected (such as the working directory),
@@ -135,7 +137,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         yield part
         files = sorted(_files(part))
         (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
-        for name in files:  # transformers writes weights that only their owner can read
+        for name in files:  # transformers writes weight files that only their owner can read
             (part / name).chmod(part.stat().st_mode & 0o666)
         if earlier:
             out.rename(f"{part}-old")
@@ -154,7 +156,8 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
     """Return whether ``out`` is an earlier export.
 
     Raises:
-        KronaError: the folder must not be replaced.
+        KronaError: ``out`` is a file or a symbolic link, ``out`` is or contains the outputs, working or home folder,
+            ``out`` contains files that are not from an export, or ``out`` is an export and ``overwrite`` is false.
     """
     if not os.path.lexists(out):
         return False
@@ -187,13 +190,13 @@ def _files(folder: Path) -> set[str]:
 
 
 def compare_logits(trained: Trained, expected: Tensor) -> float:
-    """Return the largest difference between `sample_logits` and ``expected``, relative to the largest logit."""
+    """Return the largest difference between `sample_logits` and ``expected``, as a fraction of the largest logit."""
     return float((sample_logits(trained) - expected).abs().max() / expected.abs().max())
 
 
 @torch.no_grad()
 def sample_logits(trained: Trained) -> Tensor:
-    """Return the logits for four rows with words from the task, (4, …) in fp32 on the CPU."""
+    """Return the logits (4, …) for four artificial rows with words from the task, in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
     split = trained.make_split(rows)
@@ -231,20 +234,20 @@ def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    # with a task type, peft would load a transformers class
+    # if the config had a task type, peft would load a class of transformers, which has another head
     task_type = None if has_pooled_head(trained.model.config) else found
     base, revision = hub_name(trained.origin), hub_revision(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     lines = [f"a folder for peft, of peft's type {written.peft_type}, with {written.places} adapted modules"]
     if written.values > written.own_values > 0:
-        form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "this form"
+        form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "peft"
         lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona")
     return lines
 
 
 def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
-    """Load the adapter with krona and with peft, and return both models."""
+    """Load the exported adapter with krona and with peft, and return both models."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
     read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))
@@ -265,7 +268,7 @@ def _read_adapter(trained: Trained, folder: Path) -> list[Trained]:
     return [load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)]
 
 
-# for each format: a function that writes the folder and returns messages, and a function that loads the folder
+# maps each format to the function that writes its folder and returns messages, and the function that loads the folder
 FORMS: Mapping[
     str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], list[Trained]]]
 ] = {

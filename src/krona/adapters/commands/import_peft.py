@@ -20,7 +20,7 @@ from krona.runs.folder import require_new
 def import_peft(
     folder: Path, out: Path, *, overrides: Sequence[str], backbone: str | None, overwrite: bool
 ) -> list[str]:
-    """Convert a peft adapter to krona's adapter file, and return messages for the user. This loads the backbone.
+    """Convert a peft adapter to krona's adapter file, check the logits, and return messages for the user.
 
     Args:
         overrides: the task and the backbone, in the syntax of train.py. A folder that krona exported needs no
@@ -28,13 +28,14 @@ def import_peft(
         backbone: the folder of the backbone, if the path in krona.json is wrong.
 
     Raises:
-        KronaError: the folder has an unsupported setting or a pickle file, or belongs to another backbone.
+        KronaError: ``out`` exists or does not end with .safetensors, the task or the backbone is unknown, the folder
+            has an unsupported setting or a pickle file, or the adapter's logits in krona and in peft differ.
     """
     if out.suffix != ".safetensors":
         name = out / ADAPTER if out.is_dir() else out.with_suffix(".safetensors")
         raise KronaError(f"--out {out} is not the name of a .safetensors file. Use a name such as {name}.")
     require_new(out, overwrite=overwrite)
-    check_folder(folder)  # report errors before the backbone is loaded
+    check_folder(folder)  # report errors of the folder before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     loaded = load_backbone(origin)
     model = loaded.model
@@ -46,7 +47,7 @@ def import_peft(
     difference = compare_logits(replace(trained, model=expected), sample_logits(trained))
     if not difference <= TOLERANCE["fp32"]:
         raise KronaError(
-            f"{folder} was not imported, because the logits in krona and in peft differ by {difference:.2g} of the "
+            f"{folder} was not imported, because the logits in krona and in peft differ by {difference:.2g} times the "
             "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
@@ -55,7 +56,7 @@ def import_peft(
         f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
         f"and backbone {origin.backbone['name']}.",
         "The logits match those of peft"
-        f"{f' (differences up to {difference:.1e} of the largest logit)' if difference else ''}.",
+        f"{f' (differences up to {difference:.1e} times the largest logit)' if difference else ''}.",
         f"Next: krona predict {out} --input FILE",
     ]
 

@@ -28,7 +28,7 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     """Return the content of a run's adapter or of an adapter file, as ``krona inspect --json`` prints it.
 
     The backbone is built without weights, from the config in its folder or from the setting ``sizes`` in its YAML file.
-    If neither exists, ``missing`` contains the reason and ``places`` is empty.
+    If the backbone cannot be built, ``missing`` contains the reason and ``places`` is empty.
 
     Args:
         backbone: the folder of the backbone, if it was moved after the run.
@@ -95,7 +95,7 @@ def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
 
 
 def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
-    """Return the measurements of the whole update and of each adapted module, and notes on them."""
+    """Return the measurements of the whole update and of each adapted module, and notes for the user."""
     learned = run and run.result and run.result.learned
     measured = learned["by_place"] if learned else {}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
@@ -107,7 +107,7 @@ def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
         places.append({"place": name, "kind": kind, **place, "drift": measured.get(name, {}).get("drift")})
         notes |= dict.fromkeys(more)
     if not places:
-        notes["the adapter has no branches, and the change of the backbone's weights is not measured here"] = None
+        notes["the adapter has no branches, and changes of the backbone's weights are not measured"] = None
     norms = [place["norm"] for place in places if place["norm"] is not None]
     update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
     update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
@@ -115,7 +115,7 @@ def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
 
 
 def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and measurements of a module's update, and notes on these measurements."""
+    """Return the sizes and measurements of a module's update, and notes about these measurements."""
     own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
     d_in, d_out = widths_at(adapted, "default")
     place: dict[str, Any] = {
@@ -129,7 +129,7 @@ def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
     try:
         found = spectrum(adapted)
     except KronaError as error:
-        return place, [f"the update is not known ({error})"]
+        return place, [f"the update cannot be measured ({error})"]
     place |= {**found.measures, "rank_bound": len(found.values)}
     place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
     notes = []
@@ -143,7 +143,7 @@ def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
 
 
 def format_text(content: Mapping[str, Any], *, every: bool = False, width: int | None = None) -> list[Any]:
-    """Return an inspection as lines for a terminal. With ``every``, the table has a row for each module."""
+    """Return the result of `inspect` as lines for a terminal. With ``every``, the table has a row for each module."""
     origin, title = content["origin"], str(content.get("file"))
     lines = _header_lines(content) | _update_lines(content)
     if origin is not None:
@@ -188,7 +188,10 @@ def _update_lines(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _format_places(places: Sequence[Mapping[str, Any]], *, every: bool, width: int | None) -> Any:
-    """Return a table with a row for each module or, by default, the means over modules of the same kind and sizes."""
+    """Return a table with a row for each module or, without ``every``, for all modules of the same name and sizes.
+
+    The names do not include layer numbers. A row for several modules contains the means of their measurements.
+    """
     frame = pd.DataFrame(places).rename(columns={"place": "module"})
     frame["tensors"] = [_format_shapes(tensors) for tensors in frame["tensors"]]
     frame["d_in → d_out"] = [f"{d_in} → {d_out}" for d_in, d_out in zip(frame["d_in"], frame["d_out"], strict=True)]

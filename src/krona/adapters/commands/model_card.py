@@ -26,7 +26,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
 
     Args:
         form: merged, peft or adapter.
-        lines: messages on the export.
+        lines: messages about the export.
         auto: the name of the transformers Auto class for the backbone.
         model: the exported model.
     """
@@ -102,5 +102,5 @@ def hub_name(origin: Origin) -> str | None:
 
 
 def hub_revision(origin: Origin) -> str | None:
-    """Return the branch, tag or commit of a backbone on the Hub, or None for the default and other backbones."""
+    """Return the backbone's branch, tag or commit, or None if it is the default or the backbone is not on the Hub."""
     return None if hub_name(origin) is None else origin.backbone.get("revision")

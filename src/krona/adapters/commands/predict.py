@@ -22,10 +22,11 @@ from krona.runs.predictions import invalid_predictions
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
-PART = 1024  # rows are read, predicted and written in parts of this size
-ADDED = ("prediction", "word", "probabilities")  # names of the columns after the texts; see `_answer`
+PART = 1024  # the number of rows that are read, predicted and written at a time
+ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the text columns
 ENDINGS = (".tsv", ".csv", ".jsonl")
-Answer = dict[str, Any]  # values by column name; probabilities, and the predictions of several runs, are dicts
+# maps column names to values; the values are dicts for probabilities, and for each of several runs
+Answer = dict[str, Any]
 
 
 def predict(
@@ -103,7 +104,7 @@ def _answer(
     for number, texts in enumerate(splits[0].texts):
         answer: Answer = dict(zip(trained[0].task.columns, texts, strict=True))
         by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
-        # the run id is added to the names if a text column has the same name
+        # with several runs, or if a text column has one of these names, the run id is added to the column names
         nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
 
@@ -128,7 +129,7 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
     except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python writes the rest at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would write the rest at exit
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
@@ -184,7 +185,7 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
 def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
     """Return the text of each column, with one column for each probability.
 
-    ``prefix`` is added to the column names. With several runs, it names the run.
+    ``prefix`` is put before the column names. With several runs, the prefix is the run id.
     """
     row: dict[str, str] = {}
     for name, value in answer.items():

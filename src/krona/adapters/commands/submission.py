@@ -1,4 +1,4 @@
-"""Write predictions on GLUE's unlabelled test sets as a zip file for gluebenchmark.com, with a TSV for each task."""
+"""Write predictions on GLUE's unlabelled test sets as a zip file of TSV files for gluebenchmark.com."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
 
-# for each task: the test files in the download's folder, their names in a submission, and their numbers of rows
+# maps each task to its test files: the path in the GLUE download, the name in a submission, and the number of rows
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "cola": [("CoLA/test.tsv", "CoLA", 1063)],
     "sst2": [("SST-2/test.tsv", "SST-2", 1821)],

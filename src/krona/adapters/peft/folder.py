@@ -20,7 +20,7 @@ from krona.surgery.state import backbone_parameters, get_state
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 BASE = ".base_layer."
-# the settings that krona reads, or that have no effect after training
+# the keys of adapter_config.json that krona reads, or that have no effect after training
 KNOWN = {
     "alpha", "alpha_pattern", "auto_mapping", "base_model_name_or_path", "block_size", "block_size_pattern",
     "corda_config", "d_initial", "decompose_both", "decompose_factor", "eva_config", "exclude_modules",
@@ -31,7 +31,7 @@ KNOWN = {
     "rank_pattern", "revision", "runtime_config", "save_projection", "target_modules", "task_type",
     "use_dora", "use_effective_conv2d", "use_rslora", "vera_dropout",
 }  # fmt: skip
-# the unsupported beginnings of init_lora_weights, and the unsupported values of init_weights
+# unsupported settings: values of init_lora_weights that begin with these words, and these values of init_weights
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 OTHER_MISS = ("bat", "mini")
 
@@ -103,7 +103,8 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     """Load a peft folder with peft into a copy of the backbone. The copy uses the same memory for the weights.
 
     Raises:
-        KronaError: peft cannot load the folder, or the folder contains weights that peft does not load.
+        KronaError: `check_folder` or peft raises an error, the folder contains a backbone weight that differs from the
+            model's weight, or its tensors do not match its config.
     """
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
@@ -119,7 +120,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
             warnings.simplefilter("ignore")
             loaded = peft.PeftModel.from_pretrained(bare_copy(model), str(path), low_cpu_mem_usage=True).eval()
             expected = set(peft.get_peft_model_state_dict(loaded, save_embedding_layers=False))
-    except Exception as error:  # peft raises many kinds of exceptions
+    except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {shorten(error, 300)}"
         raise KronaError(f"peft {version('peft')} cannot load {path} for this backbone: {reason}") from error
     others = {key for key in keys if BASE not in key}

@@ -22,7 +22,7 @@ def is_target(name: str, word: str) -> bool:
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
     """Return the names with which peft selects exactly the wanted modules.
 
-    A name is the last part of a module's name or, if this part also matches other modules, the whole name.
+    Each returned name is the last part of a module's name or, if this part also matches other modules, the whole name.
 
     Raises:
         KronaError: the whole name of a wanted module also matches a module that is not wanted.

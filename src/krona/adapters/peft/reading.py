@@ -72,7 +72,7 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
 
 
 def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """Return the tensors and numbers of each peft layer by name, and the tensors of completely saved modules."""
+    """Return the tensors and numbers of each peft layer by module name, and the tensors of whole saved modules."""
     from peft.tuners.ln_tuning.layer import LNTuningLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper

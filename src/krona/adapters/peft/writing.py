@@ -31,7 +31,7 @@ from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
-PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the pattern for single modules
+PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the setting that overrides it for single modules
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PeftFolder:
 
 @dataclass(frozen=True)
 class Form:
-    """A peft type with its config, and each adapted module's tensors by their names in peft's layer."""
+    """An adapter in peft's format: the type, the config, and each module's tensors by their names in peft's layer."""
 
     peft_type: str
     config: dict[str, Any]
@@ -78,7 +78,8 @@ def write_peft(
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: no peft type fits the adapter. No file is then written.
+        KronaError: peft is not installed, the backbone is in 4 bits, the adapter trains the whole backbone or nothing,
+            or peft cannot represent a branch. No file is then written.
     """
     require_peft()
     if any(map(is_quantised, model.modules())):
@@ -163,12 +164,13 @@ def _with_common_config(
     settings = {place: one[0] for place, one in converted.items()}
     layers = {place: dict(one[1]) for place, one in converted.items()}
     for key in next(iter(settings.values())):
-        # whole numbers are integers in peft's configs
+        # peft's configs store whole numbers as integers
         values = {place: int(v) if isinstance(v := own[key], float) and v.is_integer() else v
                   for place, own in settings.items()}  # fmt: skip
         ((common, _),) = Counter(values.values()).most_common(1)
         others = {place: value for place, value in values.items() if value != common}
-        if key != "block_size":  # the keys of this pattern are names, and those of the others regular expressions
+        # the keys of block_size_pattern are names, and the keys of the other patterns are regular expressions
+        if key != "block_size":
             others = {"^" + place.replace(".", r"\."): value for place, value in others.items()}
         if others and key not in PATTERNS:
             return None
@@ -182,7 +184,7 @@ def _with_common_config(
 
 
 def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str]) -> Any | None:
-    """Return a copy of the backbone with the adapter in peft's form, or None if the tensors do not fit the layers."""
+    """Return a copy of the backbone with the adapter in peft's form, or None if peft's layers have other tensors."""
     import peft
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
@@ -195,7 +197,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = peft.get_peft_model(bare_copy(model), config)
-    except (TypeError, ValueError):  # this type does not support a layer, such as the layers of GPT-2
+    except (TypeError, ValueError):  # this peft type does not support a layer, such as GPT-2's ``Conv1D``
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
     for place, tensors in form.layers.items():
@@ -216,7 +218,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
-    """Return the IA3 form of (IA)³, which scales the inputs of ``feedforward_modules`` and other modules' outputs."""
+    """Return the form of (IA)³, which scales inputs of ``feedforward_modules`` and outputs of the other modules."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():
@@ -255,7 +257,7 @@ def _trained_norms(model: nn.Module, adapter: Insertion) -> list[str]:
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
-    """Return the names of the modules whose own parameters train. For a head, return its outermost modules."""
+    """Return the names of the modules whose own parameters are trained. For a head, return its outermost modules."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:

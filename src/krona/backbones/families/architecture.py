@@ -16,10 +16,10 @@ from krona.messages import KronaError
 class Architecture:
     """The module names of an architecture."""
 
-    names: Mapping[str, Sequence[str]]  # the patterns (`krona.surgery.targets`) for each target word of a method
-    head: Sequence[str] = ()  # modules of the head, which is new for each task
-    pooler: str | None = None  # name in the transformers class, if checkpoints contain a pooler
-    lost_positions: int = 0  # number of position embeddings in the config that are not used for tokens
+    names: Mapping[str, Sequence[str]]  # maps T5's module names to patterns (`krona.surgery.targets`)
+    head: Sequence[str] = ()  # the names of the head's modules; the head is new for each task
+    pooler: str | None = None  # the pooler's name in the transformers class, if checkpoints contain a pooler
+    lost_positions: int = 0  # the number of position embeddings in the config that are not used for tokens
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
         """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
@@ -44,7 +44,7 @@ class Architecture:
         """Store ``backbone.pooling`` in a model's config.
 
         Raises:
-            KronaError: the pooling needs a head or a pooler that is missing.
+            KronaError: the model is not an encoder, or the pooling is ``pooler`` and the model has no pooler.
         """
         config.__dict__.pop(KEY, None)  # the config of an exported model contains this key
         if pooling is None:

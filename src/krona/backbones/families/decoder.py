@@ -68,7 +68,7 @@ class Decoder(Family):
             "attention_mask": mask,
             "position_ids": positions(mask),
             "use_cache": False,
-            "logits_to_keep": labels.shape[1] + 1,  # for the last token of the source and each token of the label
+            "logits_to_keep": labels.shape[1] + 1,  # for the source's last token and the label's tokens
         }
 
     def logits(self, model: Any, batch: Batch) -> Tensor:

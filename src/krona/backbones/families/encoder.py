@@ -74,7 +74,8 @@ class Encoder(Family):
         """Return the predicted class or number of each row as text, for the head's outputs (B, classes)."""
         if self.targets is None:
             values = logits.float().flatten().cpu().numpy()
-            return [np.format_float_positional(value, trim="0") for value in values]  # the shortest exact decimal
+            # use the shortest text that identifies the float32 number
+            return [np.format_float_positional(value, trim="0") for value in values]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:

@@ -12,7 +12,7 @@ from krona.messages import KronaError
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a label that the loss ignores; its bits, read as float32, are NaN
+IGNORED = -100  # the label that the loss ignores; its bits, read as float32, are NaN
 # The cache's name in the arguments and outputs of models, which changed in transformers 5.24.
 CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"
 
@@ -21,10 +21,10 @@ class Family(ABC):
     """The base class of a backbone family. The default methods are for models that generate text."""
 
     auto: ClassVar[Any]  # the transformers Auto class that loads the model
-    key: str  # the format of the tokenised rows; the keys of the token cache contain it
+    key: str  # identifies the format of the tokenised rows in the keys of the token cache
     label_type: str = "int32"
-    answer_follows: ClassVar[bool] = False  # source and answer are a single sequence, so both need positions
-    generates_text: ClassVar[bool] = True  # the model generates its answer as text
+    answer_follows: ClassVar[bool] = False  # whether source and answer are one sequence, so that both need positions
+    generates_text: ClassVar[bool] = True  # whether the model generates its answer as text
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer

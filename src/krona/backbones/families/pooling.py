@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-KEY = "krona_pooling"  # the key in the model's config; krona.adapters.fingerprint also reads it
+KEY = "krona_pooling"  # the key of backbone.pooling in a model's config; krona.adapters.fingerprint also reads it
 DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # keys of the dropout rate in configs
 
 
