@@ -53,8 +53,8 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
         return TrainedRun(origin, None, result, folder)
     if result.config["method"].get("train_backbone"):
         raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept. To train it again and keep "
-            "the weights, run the same command with keep=all overwrite=true."
+            f"{result.run_id} trained the whole backbone, and its weights were not kept. To keep the weights, run "
+            "the same command again with keep=all overwrite=true."
         )
     raise KronaError(f"{adapter} was not found. To create it again, repeat the run's command with overwrite=true.")
 

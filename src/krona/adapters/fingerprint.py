@@ -166,8 +166,8 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
     """Return the dtypes to which the weights can be rounded with the same result as the original fp32 weights.
 
-    If all weights are in fp32, these are all dtypes. If some weights are in bf16 or fp16, this is only their dtype. If
-    the weights have both of these dtypes, there is no such dtype.
+    fp32 weights can be rounded to every dtype. If some weights are in bf16 or in fp16, only this dtype is possible. If
+    a model has weights in both of these dtypes, the result is empty.
     """
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:

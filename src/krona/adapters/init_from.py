@@ -75,7 +75,7 @@ class InitialWeights:
             own: the adapter in the model.
 
         Returns:
-            Notes on parameters that keep their initial values, and on unused tensors.
+            Notes about parameters that keep their initial values, and about unused tensors.
 
         Raises:
             KronaError: the source has another method or another backbone, or none of its tensors has the name and shape

@@ -230,7 +230,7 @@ def load(
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
-    """Load the backbone that an origin names. Models in the same process share one copy of its weights.
+    """Load the backbone that an origin names. Models in the same process share the backbone's weights.
 
     Raises:
         KronaError: the backbone was not found, or has fewer positions than the ``max_source_length`` of the origin.

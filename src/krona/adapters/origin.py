@@ -57,7 +57,7 @@ class Origin:
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin of the adapter of the run that has this result."""
+        """Return the origin of a run's adapter from the run's result."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -92,7 +92,7 @@ class Origin:
         return task.source(task.texts(row), prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return a copy of the origin with ``folder`` as the backbone's path, or the origin itself if it is None."""
+        """Return a copy of the origin with this backbone folder. If ``folder`` is None, return the origin itself."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_json(self) -> str:

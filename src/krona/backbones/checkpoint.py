@@ -118,7 +118,7 @@ def _quiet_library() -> Iterator[None]:
 
 
 def _norm_names(kind: Any, config: Any) -> set[str]:
-    """Return the last name parts of normalisation layers, which stay in fp32, because most methods train them."""
+    """Return the last name parts of normalisation layers. Most methods train these layers, so they stay in fp32."""
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
@@ -127,8 +127,8 @@ def _norm_names(kind: Any, config: Any) -> set[str]:
 def _read_slices(folder: Path) -> dict[str, Any]:
     """Return the tensors in a folder's safetensors files by name.
 
-    Each tensor is read when it is used, which needs less memory. transformers would map the files into memory, and
-    would need memory for the whole file in fp32.
+    A tensor is read only when it is used, which saves memory. transformers would map the files into memory, and would
+    need memory for the whole file in fp32.
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()

@@ -1,7 +1,7 @@
 """Insert a tuning method into a backbone.
 
-The settings of a method use T5's module names. This module translates them to the module names of the backbone, and
-adjusts the shapes of Kronecker factors to the sizes of the backbone's layers.
+The settings of a method use T5's module names. This module translates these names to the module names of the
+backbone, and adjusts the shapes of Kronecker factors to the sizes of the backbone's layers.
 """
 
 import math
@@ -55,7 +55,7 @@ def insert_method(
 def fitted_factors(settings: Run) -> Any:
     """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
 
-    For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because its layers are unknown.
+    For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because its sizes are unknown.
     """
     method, backbone = settings.method, settings.backbone
     factors = method.branch_config["kron_factors"]

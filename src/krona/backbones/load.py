@@ -1,4 +1,4 @@
-"""Load a backbone and its tokenizer from the Hub, a folder or this package, or build it with random weights."""
+"""Load a backbone and its tokenizer from the Hub, a folder or this package, or build an untrained backbone."""
 
 import hashlib
 import json
@@ -115,7 +115,7 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
 
 
 def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone's model on the meta device, which needs no memory. Its weights have no values."""
+    """Return the backbone's model on the meta device, which needs no memory. The weights have no values."""
     with torch.device("meta"):
         return random_model(settings, task)
 

@@ -115,7 +115,7 @@ def _read_config(settings: Backbone) -> Any:
         return AutoConfig.from_pretrained(
             str(settings.folder or settings.name),
             revision=settings.revision,
-            trust_remote_code=False,  # with None, transformers would ask the user
+            trust_remote_code=False,  # with None, transformers may ask whether to run remote code
         )
     except Exception as error:  # JSON, the Hub and its client raise different exception types
         raise download_error(f"the config of {settings.name_or_path}", error, WAYS_OUT) from error

@@ -22,7 +22,7 @@ def require_library() -> None:
 
 
 def quantisation_config(kind: Any, config: Any) -> Any:
-    """Return the config with which transformers loads linear layers in 4 bits. Heads and output layers stay fp32.
+    """Return the config with which transformers loads linear layers in 4 bits. Heads and output layers stay in fp32.
 
     Args:
         kind: the class of the model.

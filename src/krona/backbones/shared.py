@@ -41,8 +41,8 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
     """Return a backbone with new modules, whose weights are shared with the other runs of this process.
 
-    The weights are loaded only if the previous run used another backbone, or if they are quantised. The new weights of
-    a head are not shared.
+    The weights are loaded only if the previous run used another backbone, or if the weights are quantised. The new
+    weights of a head are not shared.
     """
     if settings.quantisation is not None:  # `with_own_modules` would drop the quantisation state of 4-bit weights
         return load.load(settings, task, seed=seed, bf16=bf16)

@@ -43,8 +43,8 @@ class Costs:
         return 2 * self.per_float * m * n + 2 * self.per_launch
 
 
-# The CPU is one core with AVX-512. The GPU is a data-centre GPU. Its costs are not measured but follow from its data
-# sheet (20 TFLOP/s, 2 TB/s, 5 µs for a launch).
+# The CPU is one core with AVX-512. The GPU is a data-centre GPU. The costs of the GPU are not measured, but derived
+# from its data sheet (20 TFLOP/s, 2 TB/s, 5 µs for a launch).
 COSTS = {
     "cpu": Costs(per_float=12.0, per_launch=4e5, narrow=16, batched=1.3),
     "cuda": Costs(per_float=20.0, per_launch=5e7, narrow=32, batched=1.5),

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from krona.kernels.cost_model import ORDERS, Order, Product
 
-# Under torch.compile, the order is chosen for this number of rows. The actual number of rows would cause a new
+# Under torch.compile, the order is chosen for this number of rows. Using the actual number of rows would cause a new
 # compilation for each batch.
 COMPILED_ROWS = 2048
 
@@ -50,7 +50,7 @@ def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
 
 
 def with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two matrices whose product is M. One of them is the identity of M's smaller dimension."""
+    """Return two matrices whose product is M. One of the two is the identity of M's smaller dimension."""
     one = _identity(min(M.shape), M)
     return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
 
@@ -89,7 +89,7 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
 def _join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
     """Return one pair of matrices that contains the factors of all terms.
 
-    Their shapes are (a1·T, a2) and (b1, T·b2) if the order begins with B, and (a1, a2·T) and (T·b1, b2) otherwise.
+    The shapes are (a1·T, a2) and (b1, T·b2) if the order begins with B, and (a1, a2·T) and (T·b1, b2) otherwise.
     """
     if A.dim() == 2:
         return A, B

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# transformers classes with the same result in fp32, and with the same attribute names for weight and epsilon
+# the transformers classes that compute this norm in fp32 and have the same attribute names for weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
@@ -117,8 +117,8 @@ def differentiable_gradients(x: Tensor, w: Tensor, g: Tensor, epsilon: float) ->
 def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
     """Return ``Σₙ rₙ tₙ``, (d,), for r (N,) and t (N, d), as a pairwise sum over blocks of rows.
 
-    A single matrix-vector product would add the rows one after the other. For 6,400 rows, its rounding error is ten
-    times as large as that of the pairwise sum.
+    A single matrix-vector product would add the rows one after the other. For 6,400 rows, the rounding error would be
+    ten times as large.
     """
     whole = len(t) // ROWS * ROWS
     if whole <= ROWS:
@@ -151,7 +151,7 @@ def scaled_mask(x: Tensor, p: float) -> Tensor:
 
     The probability p is rounded to a multiple of 2⁻¹⁶.
     """
-    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # how many of the 65,536 random values give 0
+    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # the number of random 16-bit values that give 0
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
     mask = torch.empty_like(x, memory_format=torch.contiguous_format)

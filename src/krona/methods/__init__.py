@@ -10,9 +10,9 @@ Every branch has these methods:
     Return the update (..., d_out) for an input x (..., d_in). The placement determines how `krona.surgery` uses the
     branch at a layer or block:
 
-    - *parallel*: the branch receives the layer's input. Its update is added to the layer's output.
-    - *sequential*: the branch receives the layer's output. Its update is added to this output.
-    - *before*: the branch receives the layer's input. Its update is added to this input, before the layer uses it.
+    - *parallel*: the branch receives the layer's input. The update is added to the layer's output.
+    - *sequential*: the branch receives the layer's output. The update is added to the layer's output.
+    - *before*: the branch receives the layer's input. The layer then receives the sum of this input and the update.
 ``reset_parameters()``
     Initialise the parameters for training.
 
@@ -53,8 +53,8 @@ A branch may also have these members:
     Store the backbone's linear layer to which the branch is added. A branch has this method if its update depends on
     the layer's weight. ``transposed`` is true if the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.
 ``beside(layer, x)``
-    Return ``layer(x) + self(x)`` faster than two separate calls.
+    Return ``layer(x) + self(x)``, computed faster than with two separate calls.
 ``add_to(y, x, *others)``
-    Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block, faster than
-    separate calls.
+    Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block, computed faster
+    than with separate calls.
 """

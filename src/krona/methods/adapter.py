@@ -15,7 +15,7 @@ class Adapter(nn.Module):
 
     The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and W_up
     (r, d_out) with r = ``bottleneck_dim``. The weights are initialised from a normal distribution (mean 0, standard
-    deviation 0.01) and the biases with zeros. The output is therefore close to the backbone's before training. The
+    deviation 0.01) and the biases with zeros. Before training, the output is therefore close to the backbone's. The
     number of parameters is r · (d_in + d_out + 1) + d_out. The rank of the update is r.
     """
 

@@ -33,7 +33,7 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
     """Check that the value is a whole number within limits, and return it.
 
     Args:
-        why: the reason for the limits, for the error message.
+        why: the reason for the limits, which the error message contains.
 
     Raises:
         KronaError: the value is not a whole number from ``low`` to ``high``.

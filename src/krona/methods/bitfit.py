@@ -8,14 +8,14 @@ from torch import Tensor, nn
 class Bias(nn.Module):
     """A trainable bias ``b`` (d_out) of a linear layer or LayerNorm. The update is b for every input.
 
-    The bias is initialised with zeros. The output therefore equals the backbone's before training. The number of
+    The bias is initialised with zeros. Before training, the output therefore equals the backbone's. The number of
     parameters is d_out. The rank of the update is 0, because no weight matrix changes. This module is for layers
     without a bias, such as the linear layers and LayerNorms of T5. If a layer already has a bias (BERT, GPT-2), that
     bias is trained instead.
     """
 
     update_rank = 0
-    existing = "bias"  # the name of the layer's own parameter that is trained instead, if the layer has it
+    existing = "bias"  # if the layer already has a parameter with this name, this parameter is trained instead
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

@@ -17,8 +17,8 @@ class C3A(nn.Module):
     """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of size b × b.
 
     The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape (d_out / b, d_in /
-    b, b). They are initialised with zeros. The output therefore equals the backbone's before training. The number of
-    parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
+    b, b). The kernels are initialised with zeros. Before training, the output therefore equals the backbone's. The
+    number of parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:
         block_size: the size b of a block, a divisor of both widths. None means half of the greatest common divisor of

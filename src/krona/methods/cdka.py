@@ -15,9 +15,9 @@ class CDKA(nn.Module):
     """The update ``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
     The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B. A
-    is initialised Kaiming-uniform (bound 1/√(d_in / r2), that is a = √5) and B with zeros. The output therefore equals
-    the backbone's before training. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a
-    square layer, LoRA of rank 1 does not have more parameters. The rank of the update is at most components ·
+    is initialised Kaiming-uniform (bound 1/√(d_in / r2), that is a = √5) and B with zeros. Before training, the output
+    therefore equals the backbone's. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a
+    square layer, this number is at least that of LoRA with rank 1. The rank of the update is at most components ·
     min(d_out / r1, r2) · min(r1, d_in / r2). With r1 = r2 = 1, the update is that of LoRA with rank ``components`` and
     the scale of rsLoRA.
 

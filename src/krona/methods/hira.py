@@ -1,4 +1,7 @@
-"""HiRA, Hadamard high-rank adaptation (Huang et al. 2025): the weight times a low-rank matrix, elementwise."""
+"""HiRA, Hadamard high-rank adaptation (Huang et al. 2025).
+
+The update is the elementwise product of the layer's weight and a low-rank matrix.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +20,7 @@ class HiRA(nn.Module):
     """The update ``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer and ∘ is the elementwise product.
 
     The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A is initialised Kaiming-uniform (bound 1/√d_in,
-    that is a = √5) and B with zeros. The output therefore equals the backbone's before training. The number of
+    that is a = √5) and B with zeros. Before training, the output therefore equals the backbone's. The number of
     parameters is rank · (d_in + d_out). The rank of the update is at most rank · rank(W), which can be the width of the
     layer.
     """

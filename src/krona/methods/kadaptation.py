@@ -1,4 +1,4 @@
-"""KAdaptation (He et al. 2023): a sum of Kronecker products. All branches share the left factors."""
+"""KAdaptation (He et al. 2023): the update is a sum of Kronecker products. All branches share the left factors."""
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from krona.methods.initial_values import kaiming_uniform
 class KAdaptation(nn.Module):
     """The update ``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
 
-    The tensor A (n, n, n) is called the rule, and all branches share it. Each branch has its own
+    The tensor A (n, n, n) is called the rule. All branches share the rule. Each branch has its own
     uᵢ (d_in / n, factor_rank) and vᵢ (factor_rank, d_out / n). A and u are initialised Kaiming-uniform (bounds 1/√n and
-    1/√(d_in / n), that is a = √5) and v with zeros. The output therefore equals the backbone's before training. The
+    1/√(d_in / n), that is a = √5) and v with zeros. Before training, the output therefore equals the backbone's. The
     number of parameters is n³ for the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is
     at most n² · factor_rank.
 
@@ -46,7 +46,7 @@ class KAdaptation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         U, V, mix = self._matrices()
-        left = x.reshape(-1, len(U)) @ U  # each of the n parts of a token times all uᵢ: (N · n, n · rank)
+        left = x.reshape(-1, len(U)) @ U  # (N · n, n · rank): each of a token's n parts times all uᵢ
         mixed = left.view(-1, len(mix)) @ mix  # (N, n² · rank)
         return (mixed.view(-1, len(V)) @ V).view(*x.shape[:-1], len(self.rule) * V.shape[1])  # (..., d_out)
 
@@ -65,6 +65,6 @@ class KAdaptation(nn.Module):
         """
         n, block, rank = self.u.shape
         rule = self.rule.to(self.u.dtype)  # branches with different dtypes share the rule
-        mix = torch.diag_embed(rule.permute(1, 2, 0).repeat_interleave(rank, -1))  # [a, c, i, i]: Aᵢ[a, c]
+        mix = torch.diag_embed(rule.permute(1, 2, 0).repeat_interleave(rank, -1))  # [a, c, i, i] = Aᵢ[a, c]
         mix = mix.transpose(1, 2).reshape(n * n * rank, n * n * rank)
         return self.u.transpose(0, 1).reshape(block, n * rank), (self.scaling * self.v).reshape(n * rank, -1), mix

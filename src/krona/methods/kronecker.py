@@ -26,7 +26,7 @@ class Kronecker(nn.Module):
     ``Y = Aᵀ X B``, flattened.
 
     A is initialised Kaiming-uniform (bound 1/√a1, that is a = √5 with a1 as the fan-in), and B (Table 4) and the biases
-    with zeros. Without a residual, the output therefore equals the backbone's before training. The number of parameters
+    with zeros. Without a residual, the output before training therefore equals the backbone's. The number of parameters
     is terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
     non-linearity and a residual, the rank of the update is at most terms · min(a1, a2) · min(b1, b2).
 
@@ -144,8 +144,8 @@ class Kronecker(nn.Module):
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
         """Return low-rank factors of the update without its bias.
 
-        The factors follow from ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with L_A R_A = A and L_B R_B = B. L_A or R_A is the
-        identity, and so is L_B or R_B.
+        The factors follow from ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)`` with L_A R_A = A and L_B R_B = B. One of L_A
+        and R_A is the identity, and one of L_B and R_B.
         """
         if self.non_linearity is not None or self.residual_scale is not None:
             return None

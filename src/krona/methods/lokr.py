@@ -1,4 +1,4 @@
-"""LoKr (LyCORIS, Yeh et al. 2024) as in peft: a Kronecker product whose larger factor may have a low rank."""
+"""LoKr (LyCORIS, Yeh et al. 2024) as in peft: the update is a Kronecker product, possibly with a low-rank factor."""
 
 import math
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ class LoKr(nn.Module):
     """The update ``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
     The shapes are W1 (out1, in1) and W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. The matrices W1ᵀ and W2ᵀ
-    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 is initialised with
-    zeros. If W1 is a product, this applies only to its first factor. The other matrices are initialised Kaiming-uniform
-    (a = √5). The output therefore equals the backbone's before training.
+    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 or, if W1 is a product,
+    its first factor is initialised with zeros. The other matrices are initialised Kaiming-uniform (a = √5). Before
+    training, the output therefore equals the backbone's.
 
     Args:
         rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is at least half of the longer side of W2, then W2
             is a full matrix.
-        decompose_both: apply the same rule to W1, so that W1 can also be a product.
+        decompose_both: also use the argument ``rank`` for W1, so that W1 can also be a product.
         decompose_factor: the first of the two factors into which each width is split (`split_width`). With -1, the two
             factors are as close to each other as possible.
     """

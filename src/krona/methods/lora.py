@@ -24,7 +24,7 @@ GAMMA = 16.0  # γ of LoRA-GA, as in its authors' code
 class LoRA(nn.Module):
     """The update ``s · x A B`` or, with frozen copies A₀ and B₀ of the initial factors, ``s · x (A B - A₀ B₀)``.
 
-    The shapes are A (d_in, rank) and B (rank, d_out). The output equals the backbone's before training. The number of
+    The shapes are A (d_in, rank) and B (rank, d_out). Before training, the output equals the backbone's. The number of
     parameters is rank · (d_in + d_out). The rank of the update is at most ``rank``, or 2 · ``rank`` with A₀ and B₀.
 
     Args:
@@ -38,7 +38,8 @@ class LoRA(nn.Module):
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R, with A₀ and B₀
               (Büyükakyüz 2024).
             - ``lora_ga``: A contains the first right singular vectors of the gradient of W, and B the left singular
-              vectors from rank + 1 to 2 · rank. Both are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al. 2024).
+              vectors from rank + 1 to 2 · rank. A and B are multiplied by ⁴√d_out / √γ, with A₀ and B₀ (Wang et al.
+              2024).
             - ``eva``: A is initialised with principal components of the layer's inputs, and B with zeros (Paischer et
               al. 2024).
 
@@ -120,7 +121,7 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         A, B = self.factors()
-        B = B if self.scaling == 1.0 else self.scaling * B  # without a scale, skip this multiplication
+        B = B if self.scaling == 1.0 else self.scaling * B  # skip the multiplication by 1
         return x @ A @ B  # (..., d_in) → (..., r) → (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,8 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 class MiSS(nn.Module):
     """The update ``s · (Σ_k x_k) D`` as in peft. The input x is cut into parts x_k of ``rank`` numbers.
 
-    The last part is padded with zeros. The matrix D (rank, d_out) is initialised with zeros. The output therefore
-    equals the backbone's before training. The number of parameters is rank · d_out. The rank of the update is at most
+    The last part is padded with zeros. The matrix D (rank, d_out) is initialised with zeros. Before training, the
+    output therefore equals the backbone's. The number of parameters is rank · d_out. The rank of the update is at most
     ``rank``.
 
     Args:
@@ -49,7 +49,7 @@ class MiSS(nn.Module):
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         one = torch.eye(len(self.D), dtype=self.D.dtype, device=self.D.device)
-        repeats = -(-self.d_in // len(self.D))  # rounded up
+        repeats = -(-self.d_in // len(self.D))  # the number of parts, rounded up
         return one.repeat(repeats, 1)[: self.d_in], self.matrix()  # (d_in, rank), (rank, d_out)
 
     def matrix(self) -> Tensor:

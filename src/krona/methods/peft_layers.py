@@ -4,9 +4,9 @@ A class whose branches correspond to a peft layer has the attribute ``peft_type`
 
 - ``to_peft()`` returns the entries of peft's config for one branch and the tensors of peft's layer, or None if peft has
   no layer for this branch.
-- ``from_peft(layers, config)`` returns a class, its arguments, and the tensors of the branches by module and name.
-  ``layers`` contains the tensors and numbers of peft's layers by module and name. The result is None if the class
-  cannot represent these layers.
+- ``from_peft(layers, config)`` returns a branch class, its arguments, and the branches' tensors by module and name, or
+  None if the class cannot represent peft's layers. ``layers`` contains the tensors and numbers of peft's layers by
+  module and name.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ def one_value(noun: str, values: Mapping[str, Any]) -> Any:
     """Return the value that all modules have in common.
 
     Raises:
-        KronaError: the values differ. The message contains their name ``noun``.
+        KronaError: the values differ. The message calls the values ``noun``.
     """
     found = set(values.values())
     if len(found) > 1:

@@ -18,7 +18,7 @@ Position = Literal["parallel", "sequential", "before"]
 class Placement:
     """The arguments of `krona.surgery.insert` that a method's YAML file sets.
 
-    They select the modules that get a branch, and the backbone weights that are also trained.
+    These arguments select the modules that get a branch, and the backbone weights that are also trained.
     """
 
     target_modules: list[str] = field(default_factory=list)

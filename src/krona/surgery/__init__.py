@@ -8,7 +8,7 @@
     surgery.take_out(model)                # the model is bit-identical to the original
 
 An adapter consists of branches (small modules that are added to backbone modules) and other trained weights. A model
-can contain several adapters. At most one of them is active.
+can contain several adapters. At most one adapter is active.
 
 `wrapper` runs a module together with its branches. `parameter_swapping` keeps the trained weights of inactive adapters.
 `krona.adapters` saves and loads adapters.

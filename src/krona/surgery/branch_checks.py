@@ -17,9 +17,9 @@ TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as
 def find_branch_fault(model: nn.Module) -> str | None:
     """Check the branches of the active adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
 
-    ``forward`` must map (..., d_in) to (..., d_out). ``delta``, if the branch has it, must return a matrix
-    (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because many
-    branches are initially zero. Only one branch of each class and size is checked.
+    ``forward`` must map (..., d_in) to (..., d_out). If a branch has the method ``delta``, this method must return a
+    matrix (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because the
+    initial output of many branches is zero. Only one branch of each class and size is checked.
     """
     name, checked = get_state(model).active, set()
     for place, adapted in adapted_modules(model):
@@ -48,8 +48,8 @@ def check_first_forward(model: nn.Module) -> None:
 
     Some modules read the weight of a layer without calling the layer. For example, Mamba's mixer reads the weight of
     ``dt_proj``. A branch at such a layer would never run. Skipping a layer whose weight is not read, as in layer
-    dropout, is allowed. The hooks do nothing after the check. They are not removed, because torch would then compile
-    the model again.
+    dropout, is allowed. The hooks do nothing after the check. The hooks are not removed, because torch would then
+    compile the model again.
     """
     remove_checks(model)
     get_state(model).is_checked = False

@@ -34,8 +34,8 @@ def build_branches(
     """Return the branches for all target modules, in the order of the model.
 
     Each branch is built for the widths of its module: d_in → d_out for *parallel*, d_out → d_out for *sequential*, and
-    d_in → d_in for *before*. The branch gets the device and the dtype of the module's weights. All branches share the
-    parameters that the attribute ``shared`` of their class lists.
+    d_in → d_in for *before*. The branch gets the device and the dtype of the module's weights. The attribute
+    ``shared`` of the branch class lists the parameters that all branches share.
     """
     _check_arguments(branch, branch_config)
     positions = _check_positions(options)

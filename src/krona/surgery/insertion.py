@@ -66,7 +66,7 @@ def insert(
     model.__dict__["krona"] = state
     model.requires_grad_(False)
     names = all_names(model)
-    for at in reversed(built):  # inner modules before outer modules, so that the names stay valid
+    for at in reversed(built):  # wrap inner modules before outer modules, so that the names stay valid
         _put_in(model, name, at, names)
     for parameter_name, (slots, original, trained) in copies.items():
         adapter.trained[parameter_name], state.slots[parameter_name] = trained, slots
@@ -112,8 +112,8 @@ def activate(model: nn.Module, name: str | None) -> None:
 def take_out(model: nn.Module, name: str | None = None) -> None:
     """Remove the adapter with this name. None removes all adapters.
 
-    After the last adapter is removed, the backbone is bit-identical to the original. If the user replaced modules or
-    weights after the insertion, these are not restored (`krona.surgery.parameter_swapping`).
+    After the last adapter is removed, the backbone is bit-identical to the original, except for modules and weights
+    that the user replaced after the insertion (`krona.surgery.parameter_swapping`).
 
     Raises:
         KronaError: an adapter was inserted with ``reversible=False`` and trains weights of the backbone, or a weight

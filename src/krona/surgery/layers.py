@@ -37,7 +37,7 @@ def original_shape(weight: Tensor) -> torch.Size:
 
 
 def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
-    """Return an ``nn.Linear`` with the bias of a quantised layer, and with ``weight`` or the dequantised weight."""
+    """Return an ``nn.Linear`` with a quantised layer's bias. Its weight is ``weight`` or the dequantised weight."""
     plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta").train(layer.training)
     plain.weight = nn.Parameter(weight_matrix(layer) if weight is None else weight, requires_grad=False)
     plain.bias = layer.bias

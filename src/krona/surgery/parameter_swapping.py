@@ -2,7 +2,7 @@
 
 Three kinds of parameters are stored outside the model: the original values of trained weights, the trained copies of
 inactive adapters, and the original weights of merged layers. When the model is moved or cast (``to``, ``half``,
-``cuda``), they are moved or cast too.
+``cuda``), these parameters are moved or cast too.
 
 A slot is a place in the model that contained a weight at insertion: a module and the name of its attribute. A tied
 weight has several slots. A parameter is put back into all slots of its weight, with these exceptions:

@@ -29,15 +29,15 @@ def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 
 
 def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_loss) -> None:
-    """Compute the initial values of the active adapter's branches, if they depend on the model or on data.
+    """Compute the initial values of the active adapter's branches, if the values depend on the model or on data.
 
-    Call this function after `insert` and before training. The function does nothing if the branches already have their
-    values, for example from an adapter file. The model is in eval mode during the computation, so equal batches give
-    equal values.
+    Call this function after `insert` and before training. The function does nothing if the branches already have
+    initial values, for example from an adapter file. The model is in eval mode during the computation, so equal
+    batches give equal values.
 
     Args:
-        batches: batches of one row each, in training order. Only the first ``init_rows`` are used. Batches
-            with rows of different lengths would contain padding, which would count as input of the layers.
+        batches: batches of one row each, in training order. Only the first ``init_rows`` batches are used. Batches of
+            several rows could contain padding, which would count as input of the layers.
         loss: a function that returns the loss of the model for a batch.
 
     Raises:
@@ -68,7 +68,7 @@ def _sum_over_rows(
     model: nn.Module, layers: Mapping[str, nn.Module], needs: str, batches: Iterable[Any], loss: Loss
 ) -> dict[str, Tensor]:
     """Return the gradient of each layer's weight, or the covariance of its inputs, in fp64."""
-    calls: list[tuple[str, Tensor, Tensor]] = []  # the place, the input and the output of each call of a layer
+    calls: list[tuple[str, Tensor, Tensor]] = []  # module name, input and output of each call
 
     def record(place: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if torch.is_grad_enabled() and not output.requires_grad:
@@ -91,7 +91,7 @@ def _sum_over_rows(
                 if needs == "gradient":
                     left = lefts[number].reshape(len(right), -1).to("cpu", torch.float64)
                 else:
-                    left = right = F.pad(right, (0, 1), value=1.0)  # products with 1 give the sum and the count
+                    left = right = F.pad(right, (0, 1), value=1.0)  # the products with 1 are the sums and the count
                 sums[place] = sums.get(place, 0) + left.T @ right
     finally:
         for module, mode in modes.items():

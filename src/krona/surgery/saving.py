@@ -47,7 +47,7 @@ def bake(model: nn.Module) -> None:
 def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
     """Remove the branches of adapters, and the wrappers that then contain no branches."""
     names = all_names(model)
-    for _, adapted in reversed(list(adapted_modules(model))):  # inner modules before outer modules
+    for _, adapted in reversed(list(adapted_modules(model))):  # unwrap inner modules before outer modules
         for adapter in adapters:
             adapted.drop(adapter)
         if not adapted.branches:
@@ -69,9 +69,9 @@ def _dequantise(model: Any) -> None:
 def _record_untied(model: Any) -> None:
     """Set ``tie_word_embeddings`` to false if a merge has untied the output layer from the embeddings.
 
-    Otherwise ``tie_weights`` would undo the merge. In some models (BART), the key also ties the embeddings of encoder
-    and decoder to each other. For these models, the key stays true, because transformers could not load the checkpoint
-    if it were false.
+    Otherwise ``tie_weights`` would undo the merge. In some models (BART), ``tie_word_embeddings`` also ties the
+    embeddings of encoder and decoder to each other. For these models, the key stays true, because transformers could
+    not load the checkpoint if the key were false.
     """
     config: Any = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False):

@@ -5,7 +5,7 @@
 - ``#`` matches the number of a layer, and ``*`` matches any text.
 - A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
 - ``mlp.gate_proj:mlp.down_proj`` matches a part of the model, from the input of the first module to the output of the
-  second module. Use this form if the model has no single module for its FFN or attention block.
+  second module. Use such a pattern if no single module is the FFN or attention block.
 """
 
 import fnmatch

@@ -20,9 +20,9 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 class Count:
     """The parameter counts of a model."""
 
-    trainable: int  # parameters of the method, without the head
-    backbone: int  # parameters before the insertion, without the head; tied weights are counted once
-    head: int = 0  # parameters of the head, which is new for each task and is trained with every method
+    trainable: int  # the number of trainable parameters, without the head
+    backbone: int  # the number of parameters before the insertion, without the head; tied weights are counted once
+    head: int = 0  # the number of the head's parameters; the head is new for each task and trained with every method
 
     @property
     def percent(self) -> float:
@@ -75,7 +75,7 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 
     The number before the parameter's name is the index of the branch at its module. For example, KronA^B has two
     branches at each FFN, with ``DenseReluDense.0.A`` and ``DenseReluDense.1.A``. If several modules share a parameter,
-    it is listed once, under its first name.
+    the parameter is listed once, under its first name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 
@@ -119,7 +119,7 @@ def train_in_fp32(model: nn.Module) -> None:
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the parameters and frozen tensors of an adapter by the names of `checkpoint_state`.
+    """Return the parameters and frozen tensors of an adapter, under the same names as in `checkpoint_state`.
 
     The adapter need not be active.
 
@@ -139,7 +139,7 @@ def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, opt
     """Return the public names of the backbone parameters that an adapter trains. A tied weight is listed once.
 
     Args:
-        branch: the class of the branches. If it trains existing biases (BitFit), these are included (`existing_names`).
+        branch: the class of the branches. The biases that BitFit trains are included (`existing_names`).
         options: `InsertOptions` as a dict.
 
     Raises:
@@ -178,12 +178,12 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 
 
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the trainable parameters. This raises the same errors as `copy_into`."""
+    """Copy tensors into the trainable parameters with `copy_into`."""
     copy_into(trainable_state(model), tensors)
 
 
 def load_checkpoint_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy values into the tensors of `checkpoint_state`. This raises the same errors as `copy_into`."""
+    """Copy tensors into those of `checkpoint_state` with `copy_into`."""
     copy_into(checkpoint_state(model), tensors)
     get_adapter(model, str(get_state(model).active)).prepared = True
 

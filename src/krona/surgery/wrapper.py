@@ -57,7 +57,7 @@ class InputCapture:
 
 
 def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
-    """Remove a hook from a module's hooks. Unlike torch's handle of the hook, this also works for a copied module."""
+    """Remove a hook from a module's hooks. Unlike the handle of torch, this also works for copied modules."""
     for key in [key for key, other in hooks.items() if other is hook]:
         del hooks[key]
 
@@ -79,7 +79,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.base = base
         self.training = base.training  # a model in eval mode stays in eval mode
-        self.branches = nn.ModuleDict()  # by the adapter's name
+        self.branches = nn.ModuleDict()  # the branches by the adapter's name
         self.magnitudes = nn.ModuleDict()
         self.places: dict[str, BranchPlacement] = {}
         self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
@@ -99,7 +99,7 @@ class Adapted(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Set a parameter of the wrapped module. ``tie_weights`` calls this when it assigns a weight to the wrapper."""
+        """Set a parameter of the wrapped module. ``tie_weights`` uses this to assign a weight to the wrapper."""
         if self.merged:
             raise KronaError(f"An adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)
@@ -127,7 +127,7 @@ class Adapted(nn.Module):
 
         ``x`` is the input of parallel branches.
         """
-        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast the branches' output may be in fp32
+        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast, the branches' output may be in fp32
         if self.watch is not None:
             self.watch(y, updated)
         return updated

@@ -175,7 +175,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     run_task, name = found.origin.task_settings, rows.task
     own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
     if name is None and rows.data not in (None, "sample"):
-        name = run_task.sample  # after training on sample data, the GLUE task that the sample imitates
+        name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []
     if rows.data in KINDS:
         line.append(f"data={rows.data}")
@@ -187,8 +187,8 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(
-            f"krona evaluate cannot use {' '.join(refused)}. It accepts only overrides data.KEY=VALUE. Choose the task "
-            "with --task NAME and the data with --data."
+            f"krona evaluate cannot use {' '.join(refused)}. It accepts only overrides of the form data.KEY=VALUE. "
+            "Choose the task with --task NAME and the data with --data."
         )
     config = compose([*line, *rows.overrides])
     task = check.task(config["task"], own=True) if name else run_task

@@ -65,16 +65,13 @@ def _read_origin(folder: Path, overrides: Sequence[str]) -> Origin:
     beside = folder / ORIGIN
     if overrides:
         if not any(item.startswith("backbone=") for item in overrides):
-            raise KronaError(
-                f"The backbone of {folder} is not given. Add it as for train.py, such as backbone=bert_base."
-            )
+            raise KronaError(f"The backbone of {folder} is not given. Add an override such as backbone=bert_base.")
         config = compose([*overrides, "method=untuned"])
         values = {key: config[key] for key in ("seed", "task", "backbone", "max_source_length")}
         return Origin(run_id=folder.name, method="peft", task_prefix=False, **values)
     if not beside.is_file():
         raise KronaError(
-            f"{folder} does not record its task and backbone. Add them as for train.py, such as task=rte "
-            "backbone=bert_base."
+            f"{folder} does not record its task and backbone. Add overrides such as task=rte backbone=bert_base."
         )
     try:
         text = beside.read_text(encoding="utf-8")

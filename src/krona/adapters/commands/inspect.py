@@ -31,7 +31,7 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     If the backbone cannot be built, ``missing`` contains the reason and ``places`` is empty.
 
     Args:
-        backbone: the folder of the backbone, if it was moved after the run.
+        backbone: the folder of the backbone, if the backbone was moved after the run.
     """
     file, found = adapter_file(run), None
     if file is not None and not (file.parent / file_names.RESULT).is_file():

@@ -64,7 +64,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         hub_name=hub_name(origin),
         revision=hub_revision(origin),
         auto=auto,
-        # by default, transformers uses the dtype of the backbone's file
+        # without a dtype, transformers would use the dtype of the backbone's file
         dtype="bfloat16" if origin.precision in ("bf16-true", "bf16-frozen") else "float32",
         pooled=pooled,
         prefix=model.base_model_prefix,
@@ -96,11 +96,11 @@ def _notes(run: TrainedRun) -> list[str]:
 
 
 def hub_name(origin: Origin) -> str | None:
-    """Return the backbone's name on the Hub, or None if it is not on the Hub."""
+    """Return the backbone's name on the Hub, or None if the backbone is not on the Hub."""
     name = str(origin.backbone["name"])
     return name if "/" in name and origin.backbone.get("pretrained", True) else None
 
 
 def hub_revision(origin: Origin) -> str | None:
-    """Return the backbone's branch, tag or commit, or None if it is the default or the backbone is not on the Hub."""
+    """Return the branch, tag or commit of a backbone on the Hub. Return None for the default and other backbones."""
     return None if hub_name(origin) is None else origin.backbone.get("revision")

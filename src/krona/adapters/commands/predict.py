@@ -129,7 +129,8 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
     except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would write the rest at exit
+        # discard the rest, which Python would otherwise try to write at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 

@@ -1,4 +1,4 @@
-"""Write predictions on GLUE's unlabelled test sets as a zip file of TSV files for gluebenchmark.com."""
+"""Write predictions for GLUE's unlabelled test sets as a zip file of TSV files for gluebenchmark.com."""
 
 import io
 import zipfile

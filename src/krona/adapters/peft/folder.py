@@ -104,7 +104,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
 
     Raises:
         KronaError: `check_folder` or peft raises an error, the folder contains a backbone weight that differs from the
-            model's weight, or its tensors do not match its config.
+            model's weight, or the folder's tensors do not match the folder's config.
     """
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))

@@ -112,7 +112,7 @@ def _values(layer: Any) -> dict[str, Any]:
     for name in (*layer.adapter_layer_names, *layer.other_param_names):
         held = getattr(layer, name, None)
         if held is not None and "default" in held:
-            value = getattr(held["default"], "weight", held["default"])  # lora_A is a linear layer
+            value = getattr(held["default"], "weight", held["default"])  # lora_A, for example, is a linear layer
             values[name] = value.detach() if isinstance(value, Tensor) else value
     return values
 
@@ -141,7 +141,7 @@ def _place_options(names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]
 
 
 def _train_options(model: nn.Module, config: Mapping[str, Any], saved: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the options ``train_layer_norms`` and ``head`` for the complete modules in the folder."""
+    """Return the options ``train_layer_norms`` and ``head`` for the modules that the folder contains as a whole."""
     names, norms = module_names(model), set(norm_modules(model))
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     every = bool(norms) and norms <= set(modules)

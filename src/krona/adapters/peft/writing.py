@@ -114,7 +114,7 @@ def write_peft(
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
-    """Yield the forms in which peft may represent an adapter: first the branches' own peft type, then LORA."""
+    """Yield the forms in which peft may represent an adapter: first with the branches' own peft type, then as LORA."""
     if norms:
         yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
         return

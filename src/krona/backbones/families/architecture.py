@@ -71,14 +71,14 @@ class Architecture:
 
 
 TABLE = Path(__file__).parents[1] / "architectures.yaml"
-ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # by family and ``model_type`` of transformers
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # architectures by family and ``model_type``
     family: {kind: Architecture(**values) for kind, values in kinds.items()}
     for family, kinds in yaml.safe_load(TABLE.read_text(encoding="utf-8")).items()
 }
 
 
 def get_architecture(kind: str | None) -> Architecture:
-    """Return the module names for a ``model_type`` of transformers. If it is unknown, the result has no names."""
+    """Return the module names for a ``model_type`` of transformers. For an unknown type, the result is empty."""
     found = [kinds[kind] for kinds in ARCHITECTURES.values() if kind is not None and kind in kinds]
     return found[0] if found else Architecture(names={})
 
@@ -91,7 +91,7 @@ def find_architecture(model: nn.Module) -> Architecture:
 
 
 def max_positions(config: Any) -> int | None:
-    """Return the largest number of tokens of a model's input, or None for relative positions (as in T5)."""
+    """Return the maximum number of tokens in an input, or None if the model has relative positions (as T5 has)."""
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions) - get_architecture(config.model_type).lost_positions
 
@@ -99,7 +99,7 @@ def max_positions(config: Any) -> int | None:
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
     """Map patterns of module names in this model to indices of ``words``, a method's target_modules.
 
-    Each pattern gets the index of the first word whose translation contains it. A word without a translation
+    Each pattern gets the index of the first word whose translation contains the pattern. A word without a translation
     is used as a pattern, so that a method can also use the model's own module names.
     """
     names = find_architecture(model).names

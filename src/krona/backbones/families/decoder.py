@@ -39,7 +39,7 @@ class Decoder(Family):
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
         ids = self.tokenizer(texts, verbose=False)["input_ids"]
-        ids = [row[:-1] if row[-1:] == [self.eos] else row for row in ids]  # some tokenizers append this token
+        ids = [row[:-1] if row[-1:] == [self.eos] else row for row in ids]  # some tokenizers append EOS
         if longest is not None and longest <= len(self.prompt):
             raise KronaError(
                 f"max_source_length={longest} is too small for a source, because {PROMPT!r} has {len(self.prompt)} "
@@ -68,7 +68,7 @@ class Decoder(Family):
             "attention_mask": mask,
             "position_ids": positions(mask),
             "use_cache": False,
-            "logits_to_keep": labels.shape[1] + 1,  # for the source's last token and the label's tokens
+            "logits_to_keep": labels.shape[1] + 1,  # keep the logits of the source's last token and the label's tokens
         }
 
     def logits(self, model: Any, batch: Batch) -> Tensor:

@@ -44,8 +44,8 @@ class Encoder(Family):
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         batch = pad_batch(rows, self.tokenizer.pad_token_id)
         if self.targets is None:
-            numbers = pad_rows([row["labels"] for row in rows], 0.0, dtype=torch.float32)  # (B, 1), no padding
-            batch["labels"] = numbers.view(torch.int32)  # with bf16-true, Lightning rounds each float tensor of a batch
+            numbers = pad_rows([row["labels"] for row in rows], 0.0, dtype=torch.float32)  # (B, 1), without padding
+            batch["labels"] = numbers.view(torch.int32)  # with bf16-true, Lightning would round float tensors
         if rows and "token_type_ids" in rows[0]:
             batch["token_type_ids"] = pad_rows([row["token_type_ids"] for row in rows], 0)
         return batch

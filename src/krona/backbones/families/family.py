@@ -13,7 +13,7 @@ from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
 IGNORED = -100  # the label that the loss ignores; its bits, read as float32, are NaN
-# The cache's name in the arguments and outputs of models, which changed in transformers 5.24.
+# The name of the cache in the arguments and outputs of models. transformers 5.24 changed this name.
 CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"
 
 
@@ -52,7 +52,7 @@ class Family(ABC):
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
-        """Return a batch of one row without a label, on the device of ``batch``. Its loss contributes no gradient."""
+        """Return a batch of one row without a label, on the device of ``batch``. The loss of this row is zero."""
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
@@ -88,7 +88,7 @@ class Family(ABC):
         """Check that the model has enough positions for the inputs.
 
         Args:
-            positions: the model's number of positions, or None if it has no limit.
+            positions: the model's number of positions, or None if this number is unlimited.
             source, answer: the largest number of tokens of a source and of an answer.
 
         Raises:
@@ -144,7 +144,7 @@ def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left:
 def pad_rows(
     rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long
 ) -> Tensor:
-    """Return rows of different lengths as one tensor (B, longest row). Without rows, its shape is (0, 0)."""
+    """Return rows of different lengths as one tensor (B, longest row). Without rows, the shape is (0, 0)."""
     width = max(map(len, rows), default=0)
     fills = ([fill] * (width - len(row)) for row in rows)
     padded = [[*more, *row] if left else [*row, *more] for row, more in zip(rows, fills, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 KEY = "krona_pooling"  # the key of backbone.pooling in a model's config; krona.adapters.fingerprint also reads it
-DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # keys of the dropout rate in configs
+DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # possible keys of the dropout rate
 
 
 def get_pooling(config: Any) -> str | None:
