@@ -126,7 +126,7 @@ def _differences(own: Adapter, source: Adapter, fits: Container[str]) -> list[st
     ]
     lines = [f"copied {len(own.tensors) - len(new)} of {amount(len(own.tensors), 'tensor')}"]
     if new:
-        lines[0] += f"; with new initial values: {'; '.join(first_few(new, NAMED))}"
+        lines[0] += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
     if unused := sorted(source.tensors.keys() - own.tensors.keys()):
         lines.append(
             f"this run does not use {amount(len(unused), 'tensor')} of the source: "

@@ -45,7 +45,7 @@ class LoKr(nn.Module):
         super().__init__()
         check_int("rank", rank, low=1, high=min(d_in, d_out))
         if decompose_factor != -1:
-            check_int("decompose_factor", decompose_factor, low=1, why="or -1 to split each width most equally")
+            check_int("decompose_factor", decompose_factor, low=1, why="or -1 for factors as equal as possible")
         self.scaling = check_float("alpha", alpha) / rank
         self.peft_config = {
             "r": rank, "alpha": alpha, "decompose_both": decompose_both, "decompose_factor": decompose_factor

@@ -26,7 +26,7 @@ class Monarch(nn.Module):
         super().__init__()
         N = check_divisor("blocks", blocks, d_in, d_out)
         high = min(d_in, d_out) // N
-        r = check_int("block_rank", block_rank, low=1, high=high, why=f"the size of a block of {d_in} → {d_out}")
+        r = check_int("block_rank", block_rank, low=1, high=high, why="the smaller width of a block")
         self.scaling = check_float("scaling", scaling)
         self.R = nn.Parameter(torch.empty(N, d_in // N, r))
         self.L = nn.Parameter(torch.empty(N, r, d_out // N))

@@ -22,9 +22,9 @@ class Placement:
     """
 
     target_modules: list[str] = field(default_factory=list)
-    """Names of the modules that get a branch, or patterns (`krona.surgery.targets`)."""
+    """Names or patterns (`krona.surgery.targets`) of the modules that get a branch."""
     placement: Position | list[Position] = "parallel"
-    """One position for all target modules, or a list with one for each."""
+    """One position for all target modules, or a list with one position for each."""
     inner_residual: bool = True
     """Add the output of a sequential or before branch to the branch's input, instead of replacing the input."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
@@ -44,7 +44,7 @@ class InsertOptions(Placement):
     """The options of `surgery.insert` as keyword arguments: the options of a method's YAML file, and the head."""
 
     head: list[str] = field(default_factory=list)
-    """The names of the modules that are new for each task (``["classifier"]``). Every method trains them."""
+    """The names of the modules that are new for each task (``["classifier"]``). Every method trains these modules."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "InsertOptions":

@@ -105,8 +105,8 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
         return f"forward() of {label} failed for an input of shape {tuple(x.shape)}: {first_line(error)}."
     if y.shape != (1, 4, d_out):
         return (
-            f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. It must "
-            f"return a tensor of shape {(1, 4, d_out)}, whose last dimension is d_out."
+            f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. The "
+            f"output must have the shape {(1, 4, d_out)}, whose last dimension is d_out."
         )
     delta: Any = getattr(branch, "delta", None)
     try:
@@ -117,7 +117,7 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
         return f"delta() of {label} failed: {first_line(error)}."
     if matrix is None or not y.isfinite().all():  # the output may be undefined for random values
         return None
-    must = "It must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
+    must = "delta() must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
     if matrix.shape != (d_out, d_in):
         return f"delta() of {label} returned the shape {tuple(matrix.shape)} instead of {(d_out, d_in)}. {must}"
     difference = float((x @ matrix.T - y).abs().max() / y.abs().max().clamp(min=1e-30))

@@ -70,8 +70,8 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
             last_name = f"{public_name(name).removesuffix(pattern)}{end}"
             if last_name not in candidates:
                 raise KronaError(
-                    f"In target_modules, {whole!r} does not match. It begins at {public_name(name)}, but {last_name} "
-                    "was not found."
+                    f"In target_modules, {whole!r} does not match a part of the model, because it begins at "
+                    f"{public_name(name)}, but {last_name} was not found."
                 )
             places.setdefault(candidates[last_name], Match(number, first=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}

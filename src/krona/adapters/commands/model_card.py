@@ -58,7 +58,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         lines=lines,
         columns=join_names([f"`{name}`" for name in columns]),
         reads=("a sentence" if len(columns) == 1 else "a pair") if classifies else as_text,
-        writes=("The class" if words else "The output") if classifies else "It generates the label",
+        writes=("The class" if words else "The output") if classifies else "The model generates the label",
         labels=labels or ("a number" if classifies else "a number with one decimal place"),
         max_source_length=origin.max_source_length,
         hub_name=hub_name(origin),

@@ -99,7 +99,7 @@ def write_peft(
         loaded = _build(model, form, adapter, saved)
         if loaded is not None:
             break
-    assert loaded is not None, "peft has a LORA for each linear layer"
+    assert loaded is not None, "every linear update can be written as a LORA"
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
     for key in ("target_modules", "feedforward_modules"):  # peft converts the lists to sets, whose order is random
@@ -144,7 +144,7 @@ def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str]
         down, up = low_rank(branches[place], *widths(adapted.base))
         converted[place] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
     form = _with_common_config(model, "LORA", places, converted, magnitudes)
-    assert form is not None, "r and lora_alpha have patterns"
+    assert form is not None, "peft has patterns for both settings of a LORA, r and lora_alpha"
     yield form
 
 
