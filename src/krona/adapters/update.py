@@ -134,7 +134,7 @@ def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str,
     of its input. The result has these keys:
 
     - ``by_place``: the ``drift`` of each module, and the ``norm``, ``effective_rank`` and ``stable_rank`` of its
-      `Spectrum`. These three are None if the update cannot be written as a matrix.
+      `Spectrum`. If the update cannot be written as a matrix, all values except ``drift`` are None.
     - ``places``: the number of modules.
     - ``norm``: the Frobenius norm of the updates of all modules together.
     - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.

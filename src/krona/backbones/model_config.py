@@ -65,7 +65,7 @@ def describe_backbone(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
-    """Return a context that uses only the local cache if the Hub is unreachable. This avoids a wait of 30 s."""
+    """Return a context that uses only the local cache if the Hub is unreachable, without a wait of 30 s."""
     return offline() if settings.needs_hub and unreachable() is not None else nullcontext()
 
 

@@ -19,8 +19,8 @@ from krona.methods.peft_layers import Converted, Layers, one_value
 class HiRA(nn.Module):
     """The update ``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer and ∘ is the elementwise product.
 
-    The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A is initialised Kaiming-uniform (bound 1/√d_in,
-    that is a = √5) and B with zeros. Before training, the output therefore equals the backbone's. The number of
+    The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A is initialised Kaiming-uniform
+    (a = √5, bound 1/√d_in) and B with zeros. Before training, the output therefore equals the backbone's. The number of
     parameters is rank · (d_in + d_out). The rank of the update is at most rank · rank(W), which can be the width of the
     layer.
     """

@@ -13,10 +13,10 @@ class KAdaptation(nn.Module):
     """The update ``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
 
     The tensor A (n, n, n) is called the rule. All branches share the rule. Each branch has its own
-    uᵢ (d_in / n, factor_rank) and vᵢ (factor_rank, d_out / n). A and u are initialised Kaiming-uniform (bounds 1/√n and
-    1/√(d_in / n), that is a = √5) and v with zeros. Before training, the output therefore equals the backbone's. The
-    number of parameters is n³ for the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is
-    at most n² · factor_rank.
+    uᵢ (d_in / n, factor_rank) and vᵢ (factor_rank, d_out / n). A and u are initialised Kaiming-uniform (a = √5, bounds
+    1/√n and 1/√(d_in / n)) and v with zeros. Before training, the output therefore equals the backbone's. The number of
+    parameters is n³ for the rule, and factor_rank · (d_in + d_out) for each branch. The rank of the update is at most
+    n² · factor_rank.
 
     Args:
         hypercomplex_division: the size n of the rule. Compacter has the same argument.

@@ -25,9 +25,9 @@ class Kronecker(nn.Module):
     leading dimension ``terms``. The layout is row-major (Eq. 2): one token is ``X = x.view(a1, b1)``, and its output is
     ``Y = Aᵀ X B``, flattened.
 
-    A is initialised Kaiming-uniform (bound 1/√a1, that is a = √5 with a1 as the fan-in), and B (Table 4) and the biases
-    with zeros. Without a residual, the output before training therefore equals the backbone's. The number of parameters
-    is terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
+    A is initialised Kaiming-uniform (a = √5, bound 1/√a1), and B (Table 4) and the biases with zeros. Without a
+    residual, the output before training therefore equals the backbone's. The number of parameters is
+    terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
     non-linearity and a residual, the rank of the update is at most terms · min(a1, a2) · min(b1, b2).
 
     Args:

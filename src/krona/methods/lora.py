@@ -32,7 +32,7 @@ class LoRA(nn.Module):
             rank, so s = 1.
         init: the initial values of A and B.
 
-            - ``kaiming``: A is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5), and B with zeros.
+            - ``kaiming``: A is initialised Kaiming-uniform (a = √5, bound 1/√d_in), and B with zeros.
             - ``pissa``: A = V √(S/s) and B = √(S/s) Uᵀ for the largest singular values S of W = U S Vᵀ, with A₀ and B₀
               (Meng et al. 2024).
             - ``olora``: Aᵀ and Bᵀ are the first rows of R and the first columns of Q in W = Q R, with A₀ and B₀

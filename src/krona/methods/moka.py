@@ -17,8 +17,8 @@ class MoKA(nn.Module):
     """The update ``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
 
     The shapes are Aᵢ (a1, a2) and Bᵢ (d_in / a1, d_out / a2). Each product has a gate gᵢ, a single number. Aᵢ is
-    initialised Kaiming-uniform (bound 1/√a1, that is a = √5), and Bᵢ and g with zeros. Before training, the output
-    therefore equals the backbone's, and all products have the same weight. The number of parameters is Σᵢ (a1·a2 +
+    initialised Kaiming-uniform (a = √5, bound 1/√a1), and Bᵢ and g with zeros. Before training, the output therefore
+    equals the backbone's, and all products have the same weight. The number of parameters is Σᵢ (a1·a2 +
     d_in·d_out / (a1·a2) + 1). The rank of the update is at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
 
     The authors have not published code. This class is an interpretation of their paper (docs/methods/moka.md).

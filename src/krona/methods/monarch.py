@@ -12,9 +12,9 @@ class Monarch(nn.Module):
 
     Such a product is called a Monarch matrix. The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation
     P moves the number at position a·N + c to position a + c·r. The input of each block L_c therefore comes from up to r
-    blocks R_k. The permutation P' moves output i of L_c to position i·N + c. R is initialised Kaiming-uniform (bound
-    1/√(d_in / N), that is a = √5) and L with zeros. Before training, the output therefore equals the backbone's. The
-    number of parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
+    blocks R_k. The permutation P' moves output i of L_c to position i·N + c. R is initialised Kaiming-uniform (a = √5,
+    bound 1/√(d_in / N)) and L with zeros. Before training, the output therefore equals the backbone's. The number of
+    parameters is r · (d_in + d_out) for every N. The rank of the update is at most N · r.
 
     Args:
         blocks: the number N of blocks, a divisor of both widths.

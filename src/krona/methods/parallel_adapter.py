@@ -14,8 +14,8 @@ class ParallelAdapter(Adapter):
     """The update ``s · (relu(x W_down + b_down) W_up + b_up)``, parallel to an FFN: ``Y = FFN(X) + update``.
 
     The shapes and the number of parameters are those of `Adapter`. The scale s also multiplies b_up, as in the authors'
-    code. W_down is initialised Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters with zeros.
-    Before training, the output therefore equals the backbone's.
+    code. W_down is initialised Kaiming-uniform (a = √5, bound 1/√d_in) and the other parameters with zeros. Before
+    training, the output therefore equals the backbone's.
     """
 
     def __init__(

@@ -17,9 +17,8 @@ class VeRA(nn.Module):
     """The update ``ΔW = diag(b) B diag(d) A`` (Eq. 2 of the VeRA paper), where A and B are frozen.
 
     The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are initialised Kaiming-uniform
-    (bound √(6 / fan-in), that is a = 0). d is initialised with ``d_initial`` and b with zeros. Before training, the
-    output therefore equals the backbone's. The number of parameters is rank + d_out. The rank of the update is at most
-    ``rank``.
+    (a = 0, bound √(6 / fan-in)), d with ``d_initial``, and b with zeros. Before training, the output therefore equals
+    the backbone's. The number of parameters is rank + d_out. The rank of the update is at most ``rank``.
 
     Args:
         rank: the rank of A and B.

@@ -87,8 +87,8 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
-            f"Adapter {name!r} cannot be merged. It adapts {label}, which is {kind}, so no single weight can hold its "
-            "update (section 3.3 of the KronA paper). Use the adapter unmerged."
+            f"Adapter {name!r} cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
+            "hold its update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
     own = weight_matrix(base)
     dtype = own.dtype

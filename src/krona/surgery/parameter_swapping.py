@@ -4,8 +4,8 @@ Three kinds of parameters are stored outside the model: the original values of t
 inactive adapters, and the original weights of merged layers. When the model is moved or cast (``to``, ``half``,
 ``cuda``), these parameters are moved or cast too.
 
-A slot is a place in the model that contained a weight at insertion: a module and the name of its attribute. A tied
-weight has several slots. A parameter is put back into all slots of its weight, with these exceptions:
+A slot is a module and the name of the attribute that contained a weight at insertion. A tied weight has several slots.
+A parameter is put back into all slots of its weight, with these exceptions:
 
 - If a module was removed from the model, its slots are ignored.
 - If one slot of a tied weight now contains another weight, this slot is not changed. The weights then stay untied.

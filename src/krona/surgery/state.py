@@ -99,7 +99,9 @@ def get_adapter(model: nn.Module, name: str) -> Insertion:
     """
     adapters = get_state(model).adapters
     if name not in adapters:
-        raise KronaError(f"There is no adapter {name!r} in this model. It has {', '.join(map(repr, adapters))}.")
+        raise KronaError(
+            f"There is no adapter {name!r} in this model. Its adapters are {', '.join(map(repr, adapters))}."
+        )
     return adapters[name]
 
 

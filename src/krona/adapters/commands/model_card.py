@@ -25,7 +25,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     """Return the text of README.md for an export of a run.
 
     Args:
-        form: merged, peft or adapter.
+        form: the format of the export: merged, peft or adapter.
         lines: messages about the export.
         auto: the name of the transformers Auto class for the backbone.
         model: the exported model.

@@ -38,8 +38,8 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     options ``train_layer_norms`` and ``head``.
 
     In krona, all modules of an adapter have the same rank and scale. LORA tensors of a lower rank are therefore padded
-    with zeros. If a module has another scale, its tensors are multiplied by the ratio of the scales. This does not
-    change the outputs. Dropout is ignored.
+    with zeros. If a module has another scale, its tensors are multiplied by the ratio of the scales. The outputs
+    do not change. Dropout is ignored.
 
     Args:
         branch: the dotted path of the preferred class, if several classes have the folder's type. For example, LOKR
@@ -72,7 +72,7 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
 
 
 def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """Return the tensors and numbers of each peft layer by module name, and the tensors of whole saved modules."""
+    """Return the tensors and numbers of each peft layer by module name, and the tensors of complete modules."""
     from peft.tuners.ln_tuning.layer import LNTuningLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
@@ -141,7 +141,7 @@ def _place_options(names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]
 
 
 def _train_options(model: nn.Module, config: Mapping[str, Any], saved: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the options ``train_layer_norms`` and ``head`` for the modules that the folder contains as a whole."""
+    """Return the options ``train_layer_norms`` and ``head`` for the complete modules in the folder."""
     names, norms = module_names(model), set(norm_modules(model))
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     every = bool(norms) and norms <= set(modules)

@@ -47,7 +47,7 @@ class PeftFolder:
 
 @dataclass(frozen=True)
 class Form:
-    """An adapter in peft's format: the type, the config, and each module's tensors by their names in peft's layer."""
+    """An adapter as peft stores it: the type, the config, and each module's tensors by their names in peft's layer."""
 
     peft_type: str
     config: dict[str, Any]
@@ -114,7 +114,7 @@ def write_peft(
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
-    """Yield the forms in which peft may represent an adapter: first with the branches' own peft type, then as LORA."""
+    """Yield the ways in which peft may store an adapter: first with the branches' own ``peft_type``, then as LORA."""
     if norms:
         yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
         return
@@ -155,7 +155,7 @@ def _with_common_config(
     converted: Mapping[str, Any],
     magnitudes: Mapping[str, nn.Module],
 ) -> Form | None:
-    """Return a form whose config has the most common value of each setting, and patterns for the other values.
+    """Return a `Form` whose config contains the most common value of each setting, and patterns for other values.
 
     The result is None if the modules differ in a setting that has no pattern. ``converted`` contains the settings and
     the tensors of each module.
@@ -184,7 +184,7 @@ def _with_common_config(
 
 
 def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str]) -> Any | None:
-    """Return a copy of the backbone with the adapter in peft's form, or None if peft's layers have other tensors."""
+    """Return a copy of the backbone with the adapter in peft's layers, or None if these layers have other tensors."""
     import peft
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
@@ -218,7 +218,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
-    """Return the form of (IA)³, which scales inputs of ``feedforward_modules`` and outputs of the other modules."""
+    """Return the `Form` of (IA)³. peft scales the inputs of ``feedforward_modules`` and other modules' outputs."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():
