@@ -14,8 +14,8 @@ from krona.methods.initial_values import kaiming_uniform
 class CDKA(nn.Module):
     """The update ``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
-    The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B. Aᵢ
-    is initialised Kaiming-uniform (a = √5, bound 1/√(d_in / r2)) and Bᵢ with zeros. Before training, the output
+    The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B.
+    Aᵢ is initialised Kaiming-uniform (a = √5, bound 1/√(d_in / r2)) and Bᵢ with zeros. Before training, the output
     therefore equals the backbone's. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a
     square layer, this number is at least that of LoRA with rank 1. The rank of the update is at most components ·
     min(d_out / r1, r2) · min(r1, d_in / r2). With r1 = r2 = 1, the update is that of LoRA with rank ``components`` and
