@@ -102,8 +102,8 @@ class Adapter:
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: other texts for the file's header.
-            backbone: the fingerprint of the backbone. None computes the fingerprint from the model, which is not
-                possible if the weights are sharded over several processes.
+            backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model, which
+                is not possible if the weights are sharded over several processes.
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)

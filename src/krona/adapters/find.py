@@ -42,8 +42,8 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
-            f"{result.run_id} is not finished. Its status is {result.status} ({result.reached}). Run the same "
-            "command again to resume the run."
+            f"{result.run_id} is not finished. Its status is {result.status} ({result.reached}). To resume the "
+            "run, repeat the command that started it."
         )
     origin, adapter = Origin.of_result(result), folder / file_names.ADAPTER
     if adapter.is_file():
@@ -53,10 +53,12 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
         return TrainedRun(origin, None, result, folder)
     if result.config["method"].get("train_backbone"):
         raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept. To keep the weights, run "
-            "the same command again with keep=all overwrite=true."
+            f"{result.run_id} trained the whole backbone, and its weights were not kept. To keep them, repeat the "
+            "command that started the run, with keep=all overwrite=true."
         )
-    raise KronaError(f"{adapter} was not found. To create it again, repeat the run's command with overwrite=true.")
+    raise KronaError(
+        f"{adapter} was not found. To create it, repeat the command that started the run, with overwrite=true."
+    )
 
 
 def adapter_file(run: str | Path) -> Path | None:

@@ -49,8 +49,8 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
 
     Args:
         trained: the names of the weights whose values are not hashed.
-        wanted: a fingerprint to compare with. If some roundings are possible for both backbones, only the most precise
-            of these roundings is computed.
+        wanted: a fingerprint that the result is compared with. If some roundings are possible for both backbones, only
+            the most precise of these roundings is computed.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}

@@ -123,7 +123,7 @@ class Trained:
         Args:
             to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's
                 file).
-            out: the folder to write.
+            out: the folder of the export.
             dtype: the dtype of a merged model: fp32 (None), bf16 or fp16.
             overwrite: replace an earlier export in this folder.
 

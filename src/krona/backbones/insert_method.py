@@ -55,7 +55,8 @@ def insert_method(
 def fitted_factors(settings: Run) -> Any:
     """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
 
-    For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because its sizes are unknown.
+    For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because the widths of its layers are
+    unknown.
     """
     method, backbone = settings.method, settings.backbone
     factors = method.branch_config["kron_factors"]
@@ -103,7 +104,7 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
     patterns = target_patterns(model, words)
     arguments["target_modules"] = list(patterns)
     placement = method.placement.get("placement", "parallel")
-    # The method has one placement for each word. `surgery.insert` needs one for each pattern.
+    # The method has one placement for each word. `surgery.insert` needs one placement for each pattern.
     if not isinstance(placement, str) and len(placement) == len(words):
         arguments["placement"] = [placement[index] for index in patterns.values()]
     return arguments

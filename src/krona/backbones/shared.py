@@ -31,7 +31,7 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
     """Return the cached value of a key, or compute it with ``make``. Keep the ``limit`` most recently used values."""
     values = cache_for(kind)
     if key not in values:
-        while len(values) >= limit:  # before calling `make`, because two backbones may not fit into memory
+        while len(values) >= limit:  # remove values first, because two backbones may not fit into memory
             values.popitem(last=False)
         values[key] = make()
     values.move_to_end(key)

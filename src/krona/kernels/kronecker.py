@@ -13,7 +13,7 @@ computed in five orders:
 ``a_wide``
     ``x (A ⊗ I) (I ⊗ B)`` is like LoRA with rank a2·b1.
 ``built``
-    ``x (A ⊗ B)`` builds the matrix A ⊗ B. This order is fast if a factor is nearly as large as this matrix.
+    ``x (A ⊗ B)`` builds the matrix A ⊗ B, which is fast if A or B is nearly as large as A ⊗ B.
 
 `krona.kernels.cost_model` chooses the order from the shapes, unless the argument ``order`` is given. If A and B have a
 leading dimension, the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all T terms is computed in one pass.

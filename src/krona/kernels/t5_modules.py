@@ -20,7 +20,8 @@ from torch import Tensor, nn
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
-ROWS = 8  # the rows of a block in `weighted_sum`; larger blocks have a larger rounding error than transformers
+# the number of rows in a block of `weighted_sum`; larger blocks would cause a larger rounding error than transformers
+ROWS = 8
 
 
 def under_functorch() -> bool:

@@ -1,6 +1,6 @@
 """Bottleneck adapter (Houlsby et al. 2019), which is applied after a sub-layer and before its dropout.
 
-The baselines of the KronA paper use the same position.
+The KronA paper applies its baseline Adapter at the same position.
 """
 
 import torch

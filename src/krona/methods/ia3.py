@@ -12,9 +12,9 @@ from krona.methods.peft_layers import Converted, Layers
 class IA3(nn.Module):
     """A learned vector l that rescales the activations h: ``l ⊙ h`` replaces h (``inner_residual: false``).
 
-    On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, it rescales the input of the layer,
-    ``(l ⊙ γ(x W_1)) W_2`` with the activation function γ. The vector is initialised with ones. Before training, the
-    output therefore equals the backbone's. The number of parameters is the width of h. The update has full rank,
+    On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, the vector rescales the input of the
+    layer, ``(l ⊙ γ(x W_1)) W_2`` with the activation function γ. The vector is initialised with ones. Before training,
+    the output therefore equals the backbone's. The number of parameters is the width of h. The update has full rank,
     because the rescaled weight is ``W diag(l)`` on k and v, and ``diag(l) W_2`` on wo.
     """
 

@@ -124,9 +124,9 @@ class LoKr(nn.Module):
 def split_width(width: int, factor: int = -1) -> tuple[int, int]:
     """Return two numbers whose product is the width.
 
-    The numbers are ``factor`` and ``width / factor``. For ``factor = -1``, they are the two divisors closest to each
-    other, the smaller one first. If ``factor`` does not divide the width, the first number is the largest divisor of
-    the width that is at most ``factor`` and at most the square root of the width.
+    The numbers are ``factor`` and ``width / factor``. For ``factor = -1``, the numbers are the two divisors closest
+    to each other, the smaller one first. If ``factor`` does not divide the width, the first number is the largest
+    divisor of the width that is at most ``factor`` and at most the square root of the width.
     """
     if factor > 0 and width % factor == 0:
         return factor, width // factor

@@ -39,7 +39,7 @@ def one_value(noun: str, values: Mapping[str, Any]) -> Any:
     """Return the value that all modules have in common.
 
     Raises:
-        KronaError: the values differ. The message calls the values ``noun``.
+        KronaError: the values differ. ``noun`` is the name of the values in the message.
     """
     found = set(values.values())
     if len(found) > 1:

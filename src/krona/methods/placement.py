@@ -51,7 +51,7 @@ class InsertOptions(Placement):
         """Return the options with these values.
 
         Raises:
-            KronaError: a value is invalid.
+            KronaError: an option has an invalid value.
         """
         options: dict[str, Any] = {k: list(value) if isinstance(value, tuple) else value for k, value in values.items()}
         try:

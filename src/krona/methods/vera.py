@@ -85,7 +85,7 @@ class VeRA(nn.Module):
         For narrower layers, peft uses slices of one A and one B, but krona draws A and B separately for each shape.
 
         Raises:
-            KronaError: the layers have several shapes or other frozen matrices.
+            KronaError: the layers have different shapes, or krona draws other frozen matrices from the seed.
         """
         rank = one_value("ranks", {place: len(layer["vera_lambda_d"]) for place, layer in layers.items()})
         shapes = {place: (layer["in_features"], len(layer["vera_lambda_b"])) for place, layer in layers.items()}

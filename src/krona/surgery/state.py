@@ -95,7 +95,7 @@ def get_adapter(model: nn.Module, name: str) -> Insertion:
     """Return an adapter of the model by its name.
 
     Raises:
-        KronaError: the name is unknown.
+        KronaError: the model has no adapter with this name.
     """
     adapters = get_state(model).adapters
     if name not in adapters:

@@ -5,7 +5,7 @@
 - ``#`` matches the number of a layer, and ``*`` matches any text.
 - A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
 - ``mlp.gate_proj:mlp.down_proj`` matches a part of the model, from the input of the first module to the output of the
-  second module. Use such a pattern if no single module is the FFN or attention block.
+  second module. Use such a pattern if the FFN or attention block is not a single module.
 """
 
 import fnmatch
@@ -97,7 +97,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the first and the last layer of T5's FFN or attention block. Return any other module twice."""
+    """Return the first and the last layer of T5's FFN or attention block. For others, return (module, module)."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)

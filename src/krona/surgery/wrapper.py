@@ -57,7 +57,7 @@ class InputCapture:
 
 
 def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
-    """Remove a hook from a module's hooks. Unlike the handle of torch, this also works for copied modules."""
+    """Remove a hook from a module's hooks, also in a copied module, for which torch's handles do not work."""
     for key in [key for key, other in hooks.items() if other is hook]:
         del hooks[key]
 
@@ -86,7 +86,7 @@ class Adapted(nn.Module):
         self.active: str | None = None
         self.merged = False  # whether the active adapter is merged into the base's weight
         self.was_called = self.weight_was_read = False  # see `krona.surgery.branch_checks`
-        self.watch: Callable[[Tensor, Tensor], None] | None = None  # see `krona.adapters.update`
+        self.watch: Callable[[Tensor, Tensor], None] | None = None  # called in `update` (`krona.adapters.update`)
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -99,7 +99,7 @@ class Adapted(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Set a parameter of the wrapped module. ``tie_weights`` uses this to assign a weight to the wrapper."""
+        """Set a parameter of the wrapped module. ``tie_weights`` uses this method to set a weight."""
         if self.merged:
             raise KronaError(f"An adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)
@@ -212,7 +212,7 @@ def public_name(name: str) -> str:
     For example, ``q.base.weight`` becomes ``q.weight``, and ``q.branches.a.0.A`` becomes ``q.0.A``.
     """
     parts = name.split(".")
-    within = WRAPPER_PARTS[1:]  # an adapter's name follows these names
+    within = WRAPPER_PARTS[1:]  # in a full name, an adapter's name follows one of these
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
     return ".".join(kept)
 

@@ -23,7 +23,7 @@ from krona.safe_files import write_text
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import FORMATS, KINDS
 
-BATCH_SIZE = 64  # the default for submissions, and for runs whose own batch size is unknown
+BATCH_SIZE = 64  # the default batch size for submissions, and for runs whose own batch size is unknown
 SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source
 
 

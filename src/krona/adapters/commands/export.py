@@ -55,7 +55,7 @@ def export(
 
     Args:
         to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's file).
-        out: the folder to write.
+        out: the folder of the export.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
 
     Raises:

@@ -102,5 +102,8 @@ def hub_name(origin: Origin) -> str | None:
 
 
 def hub_revision(origin: Origin) -> str | None:
-    """Return the branch, tag or commit of a backbone on the Hub. Return None for the default and other backbones."""
+    """Return the branch, tag or commit of a backbone on the Hub, or None for its default branch.
+
+    For a backbone that is not on the Hub, return None.
+    """
     return None if hub_name(origin) is None else origin.backbone.get("revision")

@@ -100,7 +100,7 @@ def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str,
             if uses[id(own[full])] > 1:
                 raise KronaError(
                     f"In {path}, modules_to_save contains {full}, but two modules of this backbone share this weight. "
-                    "peft trains a copy for one of the modules, and krona would change both."
+                    "peft trains a copy for one of the modules, but krona would change both modules."
                 )
             saved[full] = tensor.detach()
     return layers, saved

@@ -31,7 +31,7 @@ from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
-PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the setting that overrides it for single modules
+PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the setting with exceptions for single modules
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
-    """Return the `Form` of (IA)³. peft scales the inputs of ``feedforward_modules`` and other modules' outputs."""
+    """Return the `Form` of (IA)³, which scales the inputs of FFN modules and the outputs of other modules."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():
