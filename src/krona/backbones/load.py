@@ -1,4 +1,4 @@
-"""Load a backbone and its tokenizer from the Hub, a folder or this package, or build an untrained backbone."""
+"""Load a backbone and its tokenizer from the Hub, a folder or this package, or build an untrained model."""
 
 import hashlib
 import json

@@ -234,7 +234,7 @@ def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    # if the config had a task type, peft would load a class of transformers, which has another head
+    # if the config had a task type, peft would load a class of transformers, without krona's head
     task_type = None if has_pooled_head(trained.model.config) else found
     base, revision = hub_name(trained.origin), hub_revision(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)

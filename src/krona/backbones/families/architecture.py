@@ -91,7 +91,7 @@ def find_architecture(model: nn.Module) -> Architecture:
 
 
 def max_positions(config: Any) -> int | None:
-    """Return the maximum number of tokens in an input, or None if the model has relative positions (as T5 has)."""
+    """Return the maximum number of tokens in an input, or None if the model uses relative positions (T5)."""
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions) - get_architecture(config.model_type).lost_positions
 
