@@ -187,8 +187,8 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(
-            f"krona evaluate cannot use {' '.join(refused)}, because overrides must have the form data.KEY=VALUE. "
-            "Choose the task with --task NAME and the data with --data."
+            f"krona evaluate cannot use {' '.join(refused)}. Overrides must have the form data.KEY=VALUE. Choose the "
+            "task with --task NAME and the data with --data."
         )
     config = compose([*line, *rows.overrides])
     task = check.task(config["task"], own=True) if name else run_task
