@@ -46,7 +46,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
-    """Predict the label of each row with finished runs. The output also has the label's name and all probabilities."""
+    """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
     from krona.adapters.commands.predict import predict as run_predict
 
     run_predict(
@@ -81,7 +81,7 @@ def evaluate(
         typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
     ] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="rows per batch; default: that of the run")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="rows per batch; default: the run's eval_batch_size")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""

@@ -89,7 +89,7 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     counts = [splits.facts[role]["targets"] for role in ROLES]
     rows: list[list[Cell]]
-    if (targets := task.target_strings()) is None:  # regression: the targets are sorted
+    if (targets := task.target_strings()) is None:  # for a regression, the counts are sorted by target
         rows = [
             ["lowest", *(next(iter(found)) for found in counts)],
             ["highest", *(next(reversed(found)) for found in counts)],

@@ -54,7 +54,7 @@ def job(cfg: DictConfig) -> "Job":
     except KronaError as error:
         # If the Hub cannot be reached, all runs of the command would fail.
         if not multirun or (isinstance(error, UnreachableError) and hydra_config.job.num == 0):
-            raise SystemExit(str(error)) from error  # before other exceptions, Hydra prints a line of its own
+            raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints an additional line
         done = _failed(overrides, str(error))
     except Exception as error:  # a bug of krona
         if not multirun:
@@ -79,7 +79,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         notes=run.notes,
         multirun=multirun,
         overrides=HydraConfig.get().overrides.task,
-        shows_notes=not multirun or not finished_seconds,  # in a multirun, until the first run is done
+        shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )
@@ -157,7 +157,7 @@ def render_config(options: Namespace) -> str | None:
 
 
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
-    """Return whether the method may not fit the backbone, and should therefore be inserted as a check.
+    """Return whether the method may be incompatible with the backbone, and must therefore be inserted as a check.
 
     The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
     class, return false, because the class is not imported before a run starts.

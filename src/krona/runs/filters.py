@@ -14,7 +14,7 @@ def filter_runs(
 ) -> list[T]:
     """Return the runs that meet every condition ``key=value[,value]``. Numbers are compared as numbers.
 
-    With the key ``run``, the value is a part of a run id.
+    For the key ``run``, a run matches if its id contains the value.
 
     Args:
         value: a function that returns the value of a run's key, or None if the run does not have the key.

@@ -53,7 +53,7 @@ def pack(outputs: Path, file: Path) -> int:
 
 def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file of a pack."""
-    places: dict[str, str] = {}  # absolute path of data or weights → its replacement
+    places: dict[str, str] = {}  # maps absolute paths of data and weights to their replacements
     for path in sorted(outputs.glob("*/result.json")):
         run = RunFolder(path.parent)
         result = run.read()

@@ -67,7 +67,7 @@ class BadRows(TypedDict):
     kind: str
     rows: Count
     first: str
-    """FILE:LINE: message."""
+    """The first of these rows, as FILE:LINE: MESSAGE."""
 
 
 @with_config(PART)
@@ -78,20 +78,20 @@ class SplitData(TypedDict):
     fingerprint: NotRequired[str]
     """A hash of the ids and texts."""
     skipped_rows: NotRequired[Count]
-    """Number of bad rows, which data.skip_bad_rows=true skips."""
+    """Number of bad rows that were skipped (data.skip_bad_rows=true)."""
     truncated: NotRequired[Count]
-    """Source texts that were cut to max_source_length."""
+    """Number of source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]
-    """The bad rows by kind, each with the place and message of the first."""
+    """The bad rows by kind, with the line and message of the first row of each kind."""
     empty_texts: NotRequired[Count]
     targets: NotRequired[dict[str, Count]]
     """Number of rows with each target text."""
     repeated: NotRequired[Count]
-    """Rows whose source text occurs earlier in the same split."""
+    """Number of rows whose source text occurs earlier in the same split."""
     also_in_train: NotRequired[Count]
-    """Rows whose source text is also in train."""
+    """Number of rows whose source text is also in train."""
     also_in_dev: NotRequired[Count]
-    """Rows whose source text is also in dev."""
+    """Number of rows whose source text is also in dev."""
 
 
 @with_config(PART)
@@ -130,7 +130,7 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
-    """For GLUE and SuperGLUE: the number of usable rows and the official number, by split."""
+    """For GLUE and SuperGLUE: the number of usable rows and the benchmark's number of rows, by official split."""
     branch_config: NotRequired[dict[str, Any]]
     """Arguments of the branches."""
     method_defaults: NotRequired[dict[str, Any]]
@@ -234,7 +234,7 @@ def read_result(path: Path) -> Result:
     """Read a result.json.
 
     Raises:
-        KronaError: the file is missing, damaged or not a result, or the run's folder has another name.
+        KronaError: the file is missing, damaged or not a result, or its run id is not the folder's name.
     """
     try:
         result = Result.model_validate_json(path.read_bytes())

@@ -88,7 +88,7 @@ def default_study_name(config: Mapping[str, Any]) -> str:
 
 
 def import_optuna() -> Any:
-    """Return the module ``optuna``, which logs only warnings.
+    """Return the module ``optuna``, and let Optuna log only warnings.
 
     Raises:
         KronaError: Optuna is not installed.

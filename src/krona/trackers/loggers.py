@@ -129,9 +129,10 @@ def build_logger(
     elif "save_dir" in known and given.get("save_dir") is None:
         given["save_dir"] = str(folder / key)
         if cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
-            given.setdefault("name", "")  # instead of a subfolder lightning_logs
+            given.setdefault("name", "")  # otherwise, the logger would use a subfolder lightning_logs
         if cls.__name__ == "TensorBoardLogger":
-            given.setdefault("version", "")  # the same folder for a resumed run; CSVLogger would replace its file
+            # A resumed run then uses the same folder. CSVLogger would replace the file in this folder.
+            given.setdefault("version", "")
     if "run_name" in known:
         given.setdefault("run_name", folder.name)
     try:
