@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/, sweeps/ and docs/ of an installed package (setup.py)
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # contains conf/, sweeps/ and docs/ in an installed package
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"

@@ -73,7 +73,7 @@ def evaluate(
     ] = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", help="change a label of the run to a label of the task: neutral=non-entailment"),
+        typer.Option("--map", help="map a label of the run to a label of the task, such as neutral=non-entailment"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
     submission: Annotated[
@@ -81,7 +81,9 @@ def evaluate(
         typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
     ] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="rows per batch; default: the run's eval_batch_size")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
@@ -123,7 +125,7 @@ def import_(
     out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="task and backbone of the adapter, as for train.py: task=rte backbone=bert_base"),
+        typer.Argument(help="overrides that set the adapter's task and backbone, such as task=rte backbone=bert_base"),
     ] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,

@@ -189,7 +189,7 @@ def diff(
     a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
     b: Annotated[str, typer.Argument(help="the other run or method")],
     examples: Annotated[
-        int, typer.Option(min=0, help="number of examples to show for which the predictions of the two runs differ")
+        int, typer.Option(min=0, help="maximum number of examples with different predictions to show")
     ] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:

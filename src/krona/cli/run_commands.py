@@ -106,7 +106,7 @@ def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginni
 
 @app.command()
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, their beginnings, or folders")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, beginnings of run ids, or run folders")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
 ) -> None:
     """Remove runs with all their files, after a confirmation."""

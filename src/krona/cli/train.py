@@ -24,7 +24,7 @@ from krona.messages import KronaError, UnreachableError
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.training.library_warnings import quiet_libraries
 
-if TYPE_CHECKING:  # torch, which --help does not need
+if TYPE_CHECKING:  # imports torch, which --help does not need
     from krona.config.settings import Run
     from krona.training.job import Job
 

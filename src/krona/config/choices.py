@@ -16,7 +16,7 @@ from krona.paths import choice_files, conf_folders
 
 TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # captures the dotted path in a YAML file
 
-LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all but basic are plugins of Hydra
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all launchers except basic are plugins of Hydra
 
 
 def groups() -> list[str]:
@@ -89,7 +89,7 @@ def unknown_choice(group: str, name: str) -> str:
     if more:
         return f"{group}={name} does not exist{more}"
     if group == "task":
-        more = ". To define a task of your own, begin with the example of krona init"
+        more = ". To define a task of your own, start from the example that krona init writes"
     elif group == "backbone":
         more = f". To use a model of the Hub, set backbone=hub backbone.name={name}"
     elif group == "factors":

@@ -45,7 +45,7 @@ class Composed:
 
 
 def build_job(cfg: DictConfig) -> Composed:
-    """Convert a config that Hydra has composed to a `Composed`.
+    """Convert Hydra's composed config to a `Composed`.
 
     Raises:
         KronaError: a required key has no value, an interpolation fails, a chosen file does not exist or is a list, or
@@ -97,7 +97,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without its section ``hydra``, and the chosen names by config group."""
+    """Return the config of these choices without its section ``hydra``, and the chosen file names by group."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)

@@ -21,7 +21,7 @@ STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 
 
 def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
-    """Set the derived values in ``config``. Return notes for the user, such as the origin of the learning rate.
+    """Set the derived values in ``config``. Return notes for the user, for example about the learning rate.
 
     Args:
         chosen: maps each config group, such as ``method``, to the name of the chosen file.
@@ -65,7 +65,7 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
 def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
     """Raise `KronaError` if an override contradicts a size of a pretrained backbone's checkpoint.
 
-    A checkpoint on the Hub is not read here, so any override of its sizes is an error.
+    A checkpoint on the Hub is not read here, so any override of its sizes causes an error.
     """
     sizes = backbone.get("sizes")
     if not isinstance(sizes, dict):  # a value of another type is reported later

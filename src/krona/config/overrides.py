@@ -46,7 +46,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     typed: list[str] = options.overrides
     known = groups()
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
-    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as ``fit``
+    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as Lightning's ``fit``
     problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
     # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
     problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
@@ -169,8 +169,9 @@ def translate_errors() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
+    # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
     cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, KronaError):  # a resolver's error is a cause
+    while cause.__cause__ is not None and not isinstance(cause, KronaError):
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)

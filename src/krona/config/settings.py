@@ -46,7 +46,7 @@ class Method:
     task_prefix: bool = False
     """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """If kron_factors do not fit a layer: exact: raise an error; nearest: use the nearest shape that fits."""
+    """Result if kron_factors do not fit a layer. exact: an error; nearest: the nearest fitting shape is used."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,7 +58,7 @@ class Backbone:
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
-    """Folder of the model; null: the model ``name`` of the Hub."""
+    """Folder of the model; null: use the model ``name`` from the Hub."""
     pretrained: bool = True
     """false: use random weights."""
     revision: str | None = None
@@ -158,7 +158,7 @@ class Trainer:
     num_workers: NonNegative
     """Number of processes that load rows; 0: the training process loads them."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
-    """CPU threads; null: one per core."""
+    """Number of CPU threads; null: one per core."""
     eval_batch_size: Positive
     """Rows in an evaluation batch."""
     bucket_by_length: bool = False
@@ -172,7 +172,7 @@ class Trainer:
     fast_dev_run: bool | Positive = False
     """Run this number of batches of each split without saving results; true: one batch."""
     log_every_n_steps: Positive = 50
-    """Steps between two logged values of train/step_loss."""
+    """Number of steps between two logged values of train/step_loss."""
     enable_progress_bar: bool = True
     """Show the progress of the run."""
     enable_model_summary: bool = False

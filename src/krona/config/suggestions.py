@@ -78,7 +78,7 @@ def _format_value(value: Any) -> str:
 
 @cache
 def habits() -> dict[str, str]:
-    """Return krona's replacements by another tool's key or ``key=value``."""
+    """Return krona's replacements for keys of other tools, by key or ``key=value``."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     # The C loader is ten times as fast.
     table: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -68,8 +68,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
 
     Args:
         where: dotted key of the config, for messages.
-        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, all kinds in `KINDS` are
-            allowed and, with ``own=True``, all classes and functions.
+        kinds: keys of `KINDS`. The class must be of one of these kinds. If no kinds are given, all kinds in
+            `KINDS` are allowed and, with ``own=True``, all classes and functions.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
         starts: whether a run starts now. If false, a class outside the modules of `KINDS` is not imported, and None

@@ -121,7 +121,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     trials[method] = sum(map(len, scores.values()))
     has_study = max(trials, key=trials.__getitem__) in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
-    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores, the smaller rate
+    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores: the smallest rate
     return {"optimizer.lr": lr}, _rate_note(lr, scores)
 
 
@@ -150,7 +150,7 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of any method on the config's task, data and backbone.
+    """Return the studies with the config's task, data and backbone, for any method.
 
     Args:
         names: names of the studies to search; empty: all studies.
@@ -188,7 +188,7 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return the dev scores by learning rate, one for each seed.
+    """Return the dev scores by learning rate, one score for each seed.
 
     Raises:
         KronaError: no run fits the config, or the rates have different numbers of seeds.

@@ -55,7 +55,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two methods' mean scores, its standard error (both in points), and degrees of freedom."""
+    """The difference of two methods' mean scores, its standard error (both in points), and the degrees of freedom."""
 
     value: float
     error: float
@@ -100,7 +100,7 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     If the rows have groups, N is the number of groups, and the jackknife omits whole groups. N must be at least two.
     """
     n, groups = runs[0].units, runs[0].groups
-    without = np.zeros((len(runs), n))  # the score of each run if this row is omitted
+    without = np.zeros((len(runs), n))  # without[i, j]: the score of run i if row j is omitted
     for name in metrics:
         metric = get_metric(name, runs[0].classes)
         if metric.ranked:

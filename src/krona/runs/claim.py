@@ -207,7 +207,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     staging = _staging(path.parent, token)
     taken = False
     try:
-        staging.mkdir()  # before the claim is read, so that a later owner finds the folder and moves it
+        staging.mkdir()  # created before the claim is read, so that a later owner finds and moves the folder
         # The claim must still name the same dead owner.
         if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):
             part = staging / path.name

@@ -168,7 +168,7 @@ class RunFolder:
             )
         try:
             files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]
-            files.sort(key=lambda path: path == self.result)  # result.json last, so that the command can be repeated
+            files.sort(key=lambda path: path == self.result)  # remove result.json last: krona rm can then be repeated
             for path in files:
                 claim.remove(path)
         except OSError as error:

@@ -122,7 +122,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
 
 
 def column_values(result: Result) -> dict[str, Any]:
-    """Return the values of a result in the `COLUMNS`."""
+    """Return the values of a result by column name (`COLUMNS`)."""
     return {name: _value(result, name) for name in COLUMNS}
 
 
@@ -169,8 +169,8 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
 def strip_result(result: Result) -> Summary:
     """Return the summary of a result.
 
-    The summary excludes all epochs but the last, the scores of single metrics, checksums, start and end times, and
-    measurements of layers.
+    The summary contains only the last epoch. The scores of single metrics, the checksums, the start and end times, and
+    the measurements of layers are omitted.
     """
 
     def without(part: Mapping[str, Any] | None, *keys: str) -> Any:

@@ -10,7 +10,7 @@ from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import NUMBER, Answers, encode
 from krona.runs.result import Result
 
-TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
+TOLERANCE = 1e-6  # largest accepted difference between a stored score and the score of the stored predictions
 SPLITS = ("dev", "test")
 
 

@@ -22,7 +22,7 @@ class Trial:
 
     number: int
     state: str  # finished, pruned, failed or running
-    value: float | None  # the dev score; for an unfinished trial, that of its last epoch
+    value: float | None  # the dev score; for an unfinished trial, the dev score of the last epoch
     params: Mapping[str, Any]
     run_id: str
     overrides: tuple[str, ...] = ()  # the trial's values as overrides of the command line, such as optimizer.lr=0.003

@@ -15,7 +15,8 @@ from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
 Ending = Literal["done", "failed", "interrupted"]
-STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
+# The status that `finalize` gets for each ending.
+STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
 
 
 class GuardedLogger(Logger):
