@@ -62,7 +62,7 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="output folder; existing files are kept")] = Path()) -> None:
+def init(folder: Annotated[Path, typer.Argument(help="output folder; no file is replaced")] = Path()) -> None:
     """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     write_new(folder, {file: partial(shutil.copyfile, STARTER / file) for file in files})
