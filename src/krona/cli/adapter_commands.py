@@ -82,7 +82,8 @@ def evaluate(
     ] = None,
     backbone: Backbone = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size")
+        int | None,
+        typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size, or 64 with --submission"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:

@@ -25,7 +25,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     """Print counts of the data that a run of ``task`` with these overrides would read. No model is loaded.
 
     Raises:
-        KronaError: the run would fail with this error. If the cause is only bad rows, the counts are printed first.
+        KronaError: a run would fail with the same message. If the only cause is bad rows, counts are printed first.
     """
     if "," in task:
         raise KronaError(f"{task} contains several tasks. Check one task at a time.")

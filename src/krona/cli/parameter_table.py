@@ -133,7 +133,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         cells.append([*counts, paper, rank, *costs])
     headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
-    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # omits empty columns
+    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
     about_head = "head: parameters of a new classifier with two classes, which every method trains; "
     about = (about_head if any(row.head_params for row in rows) else "") + (
         f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""

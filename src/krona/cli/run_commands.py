@@ -25,7 +25,7 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --hel
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
-INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # directives of mkdocs
+INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # lines that include another page in mkdocs
 API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 

@@ -127,7 +127,7 @@ def render_config(options: Namespace) -> str | None:
         The text, or None if neither option is given.
 
     Raises:
-        KronaError: the run would fail with this error. Checks that need the Hub or a user's own class are skipped.
+        KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
     if options.dry_run:
         from krona.sweeps import status

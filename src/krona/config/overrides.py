@@ -20,7 +20,7 @@ OPTIONAL = (  # config groups in which no file needs to be chosen
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
 )  # fmt: skip
 WITH_DEFAULT = ("recipe", "callbacks", "logger")  # optional groups with a default file; GROUP=null chooses no file
-WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # printed without a stack trace
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
 OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 PLAIN_VALUE = re.compile(r"[^\[\]{}(),='\"$]*")  # a value that is not a list, dict, sweep or interpolation
 UNREADABLE = re.compile(r"[^\x00-\x7f]|[~#&;!<>^`]")  # characters that Hydra reads only in quotes

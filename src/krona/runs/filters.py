@@ -12,7 +12,7 @@ T = TypeVar("T")
 def filter_runs(
     runs: Sequence[T], conditions: Sequence[str], value: Callable[[T, str], str | None], keys: Sequence[str]
 ) -> list[T]:
-    """Return the runs that meet every condition ``key=value[,value]``. Numbers are compared as numbers.
+    """Return the runs that meet every condition ``key=value[,value]``. Values that are numbers are compared as numbers.
 
     For the key ``run``, a run matches if its id contains the value.
 

@@ -187,7 +187,7 @@ class RunFolder:
 
 
 def is_changed(result: Result, file: Path) -> bool:
-    """Return whether a file of a finished run was changed after the run, if the result contains its SHA-256."""
+    """Return whether a file's SHA-256 differs from the SHA-256 in ``result``, or false if ``result`` has none."""
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
     return expected is not None and sha256(file) != expected
 

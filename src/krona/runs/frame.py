@@ -289,7 +289,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _with_progress(names: list[str]) -> Iterable[str]:
-    """Return an iterable of the names that shows a progress bar on a terminal if there are many names."""
+    """Return the names. If there are many names, iterating over them shows a progress bar on a terminal."""
     if len(names) < PROGRESS_BAR_MIN or not sys.stderr.isatty():
         return names
     from rich.console import Console

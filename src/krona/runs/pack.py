@@ -61,7 +61,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
             continue
         found = (find_value(result.config, key) for key in PLACES)
         places |= {place: Path(place).name for place in found if isinstance(place, str)}
-        result.provenance.pop(CHECKSUMS, None)  # checksums of the original files, which are not packed
+        result.provenance.pop(CHECKSUMS, None)  # the checksums of the original files do not fit the packed files
         text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         yield f"{result.run_id}/{path.name}", _replace(text, places)
         if run.predictions.exists():

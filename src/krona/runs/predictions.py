@@ -42,7 +42,7 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
     schema = pyarrow.schema([(name, pyarrow.string()) for name in columns])
     parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
-        read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must not be longer than a block
+        read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must fit into one block
         table = pyarrow.json.read_json(path, read_options=read, parse_options=parse)
     except FileNotFoundError:
         raise

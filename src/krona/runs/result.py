@@ -72,7 +72,7 @@ class BadRows(TypedDict):
 
 @with_config(PART)
 class SplitData(TypedDict):
-    """The rows of a split. Splits that come from the same file list the same bad rows."""
+    """The rows of a split. Splits from the same file have the same bad rows."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
@@ -170,7 +170,7 @@ class Learned(Measures):
 
 
 class Result(BaseModel):
-    """One run. Scores are 0-100, times are seconds, memory is bytes, epochs count from 1."""
+    """One run. Scores are in points (maximum 100), times are in seconds, memory is in bytes, and epochs count from 1."""
 
     model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
@@ -215,7 +215,7 @@ class Result(BaseModel):
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
     learned: Learned | None = None
-    """Size and rank of the trained update; null without branches."""
+    """Size and rank of the trained update; null if the method has no branches."""
 
     @property
     def epochs(self) -> int:

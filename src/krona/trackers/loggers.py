@@ -138,6 +138,6 @@ def build_logger(
         given.setdefault("run_name", folder.name)
     try:
         return cls(**given)
-    except Exception as error:  # classes raise different exception types
+    except Exception as error:  # logger classes raise different exception types
         reason = shorten(" ".join(str(error).split()), 300)
         raise KronaError(f"The logger logger.{key} ({cls.__name__}) cannot be built: {reason}") from error
