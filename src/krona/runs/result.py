@@ -170,7 +170,7 @@ class Learned(Measures):
 
 
 class Result(BaseModel):
-    """One run. Scores are in points (maximum 100), times are in seconds, memory is in bytes, and epochs count from 1."""
+    """One run. Scores are in points (maximum 100), times in seconds, memory in bytes. Epochs count from 1."""
 
     model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
