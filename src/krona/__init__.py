@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "results", "take_out", "train"
 ]  # fmt: skip
-_HOMES = {  # public name → its module, and its name in this module
+_HOMES = {  # maps each public name to its module and its name in this module
     "Adapter": ("krona.adapters.adapter", "Adapter"),
     "Prediction": ("krona.adapters.load", "Prediction"),
     "Trained": ("krona.adapters.load", "Trained"),

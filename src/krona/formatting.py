@@ -29,7 +29,7 @@ NOTHING = "—"  # printed for an unknown value
 def terminal_width(console: Console) -> int | None:
     """Return the width of the terminal in characters.
 
-    Return None if the output is a pipe or a file, in which lines are not wrapped.
+    Return None if the output is not a terminal (a pipe or a file), because lines are then not wrapped.
     """
     return console.width if console.is_terminal else None
 
@@ -40,11 +40,11 @@ def table(
     """Format rows as a table with headings. Empty columns are omitted, except the first column.
 
     Args:
-        width: width of the terminal in characters; None: no limit. If the table is wider, each row becomes a record:
-            the first cell on a separate line, and below it the other cells with their headings.
+        width: width of the terminal in characters; None: no limit. If the table is wider than the terminal, each row is
+            printed as a record: the first cell on a separate line, then the other cells, each after its heading.
         left: headings of the left-aligned columns.
     """
-    if width is None:  # without a terminal, drop the styles: plain text is faster for many rows
+    if width is None:  # only a terminal shows styles, and plain text is faster for many rows
         rows = [[str(cell) for cell in row] for row in rows]
     cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
@@ -64,7 +64,7 @@ def table(
 
 
 def format_p(p: float) -> str:
-    """Format a p-value with four decimals, or as ``< 0.0001`` if it is smaller."""
+    """Format a p-value with four decimals, or as ``< 0.0001`` if it is below 0.0001."""
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
@@ -81,7 +81,7 @@ def scores(dev: float | None, test: float | None) -> str:
 
 
 def say(console: Console, line: Cell, *, wrap: bool = True) -> None:
-    """Print one line without markup and highlighting.
+    """Print one line without rich's markup and highlighting.
 
     Long lines are wrapped if the output is a terminal, ``wrap`` is true, and ``console`` wraps lines.
     """
@@ -143,8 +143,8 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
 
-    A program on PATH is written as its name, and any other program as its path. The installed package has no folder
-    docs/, so ``docs/PAGE.md`` becomes ``krona docs PAGE`` there. Control characters are escaped.
+    The program in a command is replaced by its name if the program is on PATH, and otherwise by its path. If krona is
+    an installed package, ``docs/PAGE.md`` is replaced by ``krona docs PAGE``. Control characters are escaped.
     """
     text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))

@@ -17,8 +17,8 @@ from krona.paths import choice_files
 TASK_LABELS = dict(zip(TASKS, ("CoLA", "RTE", "MRPC", "SST-2", "STS-B", "MNLI", "QNLI", "QQP"), strict=True)) | {
     "boolq": "BoolQ", "cb": "CB", "copa": "COPA", "multirc": "MultiRC", "wic": "WiC", "wsc": "WSC",
 }  # fmt: skip
-BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # data kind → benchmark name
-KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  # data kind → name in texts
+BENCHMARKS = {"glue": "GLUE", "superglue": "SuperGLUE"}  # maps data kinds to benchmark names
+KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  # maps data kinds to descriptions
 
 
 def task_label(task: str) -> str:

@@ -14,7 +14,7 @@ CONTROL = re.compile(
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 PASSWORD = re.compile(r"(\w\\?://[^/@:\s]*:)[^/@\s]+@")  # Hydra writes the colons in a sweep's overrides as \\:
-SECRET = (  # names of keys with secret values; does not match eos_token
+SECRET = (  # matches the names of keys with secret values, but not eos_token
     r"(?:\w*_)?(?:api_?key|access_?key|private_?key|secret\w*|password|passwd|credentials|"
     r"(?:access|api|auth|bearer|bot|hf|refresh|wandb)_token)|token"
 )
@@ -128,7 +128,7 @@ def format_validation_error(error: Any, most: int = 3) -> str:
 def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str = "") -> str:
     """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``.
 
-    ``item`` names the wrong item of the value, such as `` item 0``.
+    If the value is a list, ``item`` names the wrong item, with a leading space (`` item 0``).
     """
     match problem["type"]:
         case "missing":

@@ -8,13 +8,13 @@ from krona.messages import KronaError
 from krona.paths import PAPER
 
 TABLES = ("1", "2", "4", "5", "6", "7", "8", "9", "lora_ga")  # lora_ga: Table 1 of a paper that uses LoRA-GA's protocol
-RECIPE_TABLES = {  # table of hyper-parameters → method
+RECIPE_TABLES = {  # maps each table of hyper-parameters to its method
     "10": "full", "11": "bitfit", "12": "adapter", "13": "compacter", "14": "lora", "15": "pa", "16": "krona",
     "17": "krona_b", "18": "krona_b_res",
 }  # fmt: skip
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 
-# Printed averages that differ from the rounded mean of their row. Maps (table, row) to the correct mean.
+# Maps (table, row) to the correct mean, for rows whose printed average differs from the rounded mean.
 ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
 
 
@@ -35,7 +35,7 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
     """Return a table of the paper. Empty cells are omitted.
 
     Raises:
-        KronaError: the number is unknown, or the file is damaged.
+        KronaError: the paper has no table of results with this number, or the CSV file is missing or damaged.
     """
     if number not in TABLES:
         raise KronaError(f"The paper has no table {number!r} of results. Choose from {', '.join(TABLES)}.")

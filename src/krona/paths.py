@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/, sweeps/ and docs/ of an installed package (setup.py)
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # contains conf/, sweeps/ and docs/ in an installed package
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
 DOCS = PROJECT / "docs"
-PAPER = SWEEPS / "paper"  # a CSV file for each table of the paper
-NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ without sweeps, for `krona tune` and the agents of W&B
+PAPER = SWEEPS / "paper"  # contains a CSV file for each table of the paper
+NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with files for `krona tune` and W&B agents, not sweeps
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
 OUTPUTS = Path(  # on a cluster, this must be a shared folder
     os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
@@ -40,8 +40,8 @@ def sweeps_folders() -> list[Path]:
 def choice_files(group: str) -> dict[str, Path]:
     """Return the YAML files of a config group by choice name.
 
-    A name is the path below the group's folder, such as ``krona/rte`` in the group ``recipe``. If several folders
-    contain the same name, the first folder has precedence.
+    A choice name is a path in the group's folder without ``.yaml``, such as ``krona/rte`` in the group ``recipe``. If
+    several folders contain the same name, the first folder has precedence.
     """
     is_sweep = group == "sweeps"
     found: dict[str, Path] = {}
@@ -78,8 +78,8 @@ def hide_working_directory() -> None:
     """Remove the working directory from ``sys.path``, here and in every Python process that this process starts.
 
     ``python -m krona`` and an empty entry of PYTHONPATH add the working directory to ``sys.path``. If a library then
-    tries to import an optional module, such as brotli, Python could run a file in the working directory. The directory
-    is kept if PYTHONPATH names it, if krona is imported from it, or if it is the folder of the script
+    tries to import an optional module, such as brotli, Python could run a file in the working directory. The working
+    directory is kept if PYTHONPATH names it, if krona is imported from it, or if it is the folder of the script
     (``python train.py``).
     """
     os.environ.setdefault("PYTHONSAFEPATH", "1")
@@ -87,7 +87,7 @@ def hide_working_directory() -> None:
     kept = {Path(entry).absolute() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
     kept.add(Path(__file__).parents[1])
     script = getattr(main, "__file__", None)
-    if script is not None and getattr(main, "__spec__", None) is None:  # not started by -m
+    if script is not None and getattr(main, "__spec__", None) is None:  # the process runs a script, not a module (-m)
         kept.add(Path(script).resolve().parent)
     here = Path.cwd()
     if here not in kept:
@@ -103,7 +103,7 @@ def import_own(name: str) -> ModuleType:
     spec = find_spec(top)
     if spec is not None and spec.origin is not None and Path(spec.origin).parent not in (here, here / top):
         return import_module(name)  # an installed module
-    sys.path.append(str(here))  # last, so that its modules cannot replace installed modules
+    sys.path.append(str(here))  # at the end, so that installed modules have precedence
     try:
         invalidate_caches()
         return import_module(name)

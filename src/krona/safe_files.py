@@ -47,7 +47,7 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
             ``path``.
 
     Raises:
-        KronaError: the file could not be written. An old file at ``path`` is unchanged.
+        KronaError: the file could not be written. A file that already exists at ``path`` is not changed.
     """
     part = None
     try:
@@ -55,7 +55,7 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
             path = link_target(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         temporary = (part_in or path.parent) / f".{path.name}.{uuid.uuid4().hex[:8]}"
-        temporary.touch(exist_ok=False)  # not tempfile.mkstemp, which ignores the umask
+        temporary.touch(exist_ok=False)  # tempfile.mkstemp would ignore the umask
         part, mode = temporary, stat.S_IMODE(temporary.stat().st_mode)
         write(part)
         with part.open("rb") as written:
@@ -84,7 +84,7 @@ def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
     """Write new files below a folder.
 
     Raises:
-        KronaError: a file exists already, in which case nothing is written, or a file could not be written.
+        KronaError: a file exists already (nothing is then written), or a file could not be written.
     """
     if taken := [str(folder / file) for file in files if os.path.lexists(folder / file)]:
         raise KronaError(
@@ -95,10 +95,12 @@ def write_new(folder: Path, files: Mapping[Path, Fill]) -> None:
 
 
 def link_target(path: Path) -> Path:
-    """Return the target of a symbolic link, so that writing keeps the link. Return any other path unchanged.
+    """Return the target of a symbolic link, so that the caller can replace the target and keep the link.
+
+    Return any other path unchanged.
 
     Raises:
-        KronaError: the target is a device, a pipe or a folder.
+        KronaError: the path or the link's target is a device, a pipe or a folder.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():

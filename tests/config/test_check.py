@@ -62,8 +62,10 @@ def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
         (["method=lora", "method.alpha=0"], "method.alpha=0 must be greater than 0"),
         (["method=lora", "method.alpha=x"], "method.alpha='x' must be a valid number"),
         (["method=lora", "method.rank_stabilised=true"], "method.rank_stabilised=true needs method.alpha"),
-        (["method=krona", "method.alpha=3"], "method.alpha=3 needs a branch with a rank and a scaling. Kronecker"),
-        (["method=full", "method.alpha=3"], "method.alpha=3 needs a branch with a rank and a scaling. This method"),
+        (["method=krona", "method.alpha=3"],
+         "method.alpha=3 needs a branch with the arguments rank and scaling. Kronecker"),
+        (["method=full", "method.alpha=3"],
+         "method.alpha=3 needs a branch with the arguments rank and scaling. This method"),
         (["method=lora", "method.dropout=1"], "method.dropout=1 must be less than 1"),
     ],
 )  # fmt: skip

@@ -46,7 +46,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
-    """Predict the label of each row with finished runs. The output also has the label's name and all probabilities."""
+    """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
     from krona.adapters.commands.predict import predict as run_predict
 
     run_predict(
@@ -73,7 +73,7 @@ def evaluate(
     ] = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", help="change a label of the run to a label of the task: neutral=non-entailment"),
+        typer.Option("--map", help="map a label of the run to a label of the task, such as neutral=non-entailment"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
     submission: Annotated[
@@ -81,7 +81,10 @@ def evaluate(
         typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
     ] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="rows per batch; default: that of the run")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size, or 64 with --submission"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
@@ -123,7 +126,7 @@ def import_(
     out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="task and backbone of the adapter, as for train.py: task=rte backbone=bert_base"),
+        typer.Argument(help="overrides that set the adapter's task and backbone, such as task=rte backbone=bert_base"),
     ] = None,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,

@@ -25,7 +25,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     """Print counts of the data that a run of ``task`` with these overrides would read. No model is loaded.
 
     Raises:
-        KronaError: the run would fail with this error. If the cause is only bad rows, the counts are printed first.
+        KronaError: a run would fail with the same message. If the only cause is bad rows, counts are printed first.
     """
     if "," in task:
         raise KronaError(f"{task} contains several tasks. Check one task at a time.")
@@ -89,7 +89,7 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     counts = [splits.facts[role]["targets"] for role in ROLES]
     rows: list[list[Cell]]
-    if (targets := task.target_strings()) is None:  # regression: the targets are sorted
+    if (targets := task.target_strings()) is None:  # for a regression, the counts are sorted by target
         rows = [
             ["lowest", *(next(iter(found)) for found in counts)],
             ["highest", *(next(reversed(found)) for found in counts)],

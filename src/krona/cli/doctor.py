@@ -64,7 +64,7 @@ def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
 
 
 def check_installation() -> Iterator[Finding]:
-    """Yield findings on Python, on krona, and on each required package that is missing or has a wrong version."""
+    """Yield findings about Python, krona, and each required package that is missing or has a wrong version."""
     yield Finding("python", f"{platform.python_version()}, {sys.executable}")
     try:
         krona = metadata.distribution("krona")
@@ -101,7 +101,7 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield the number of runs by state, and findings on damaged runs and on claims without a live process."""
+    """Yield the number of runs by state, and findings about damaged runs and claims without a live process."""
     states: Counter[str] = Counter()
     damaged, claimed = [], []
     for run in run_folders(outputs):
@@ -111,7 +111,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             continue
         status = "damaged" if problems else result.status if result else "waiting"
         states["interrupted" if status == "running" else status] += 1
-        fix = f"krona rm {shlex.quote(run.path.name)}; then repeat the command of the run"
+        fix = f"krona rm {shlex.quote(run.path.name)}; then repeat the command that started the run"
         advice = fix if run.is_written_by_krona() else None  # the folder may belong to another program
         damaged += [Finding("damaged run", problem, "broken", advice) for problem in problems]
         holder = run.holder()
@@ -121,7 +121,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged
-    fix = "repeat the run's command, which resumes the run; or remove the run with krona rm"
+    fix = "repeat the command that started the run, to resume it; or remove the run with krona rm"
     yield from (Finding("claims", text, "note", fix) for text in claimed)
 
 

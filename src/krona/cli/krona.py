@@ -18,7 +18,7 @@ from krona.report import FORMATS
 
 
 class Commands(TyperGroup):
-    """The commands of `krona`. A wrong value raises `KronaError`.
+    """The commands of `krona`. A wrong value of an option or argument raises `KronaError`.
 
     If a command or an option has the name that another tool uses, the error suggests krona's own name.
     """
@@ -27,9 +27,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if option := getattr(error, "option_name", None):  # isinstance would need the private NoSuchOption
+            if option := getattr(error, "option_name", None):  # isinstance would need the private class NoSuchOption
                 _suggest(ctx, f"No such option: {option}", f"krona {ctx.invoked_subcommand} {option}", option)
-            if type(error) is not typer.BadParameter:  # such as a missing argument
+            if type(error) is not typer.BadParameter:  # another usage error, such as a missing argument
                 raise
             raise KronaError(f"{error.format_message().rstrip('.')}.") from error
 
@@ -65,7 +65,7 @@ def main() -> None:
     except Exception as error:
         from krona.config.overrides import WRONG_INPUT, explain
 
-        if isinstance(error, OSError) and error.filename is not None:  # no permission, a full disk, or no such folder
+        if isinstance(error, OSError) and error.filename is not None:  # such as a missing permission or a full disk
             error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, WRONG_INPUT):
             raise
@@ -189,7 +189,7 @@ def diff(
     a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
     b: Annotated[str, typer.Argument(help="the other run or method")],
     examples: Annotated[
-        int, typer.Option(min=0, help="number of examples to show for which the predictions of the two runs differ")
+        int, typer.Option(min=0, help="maximum number of examples with different predictions to show")
     ] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
@@ -239,7 +239,9 @@ def tune(
 
 @app.command()
 def dashboard(
-    push: Annotated[bool, typer.Option("--push", help="save both at W&B; default: write files")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="save the workspace and the report at W&B; default: write files")
+    ] = False,
     project: Annotated[str, typer.Option(help="W&B project")] = "krona",
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,

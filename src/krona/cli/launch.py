@@ -89,6 +89,6 @@ def _raised_by_hydra(error: Exception) -> bool:
     module, frame = "", error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__", ""))
-        module = module if name in ("pathlib", "os") else name  # the module that calls pathlib or os counts
+        module = module if name in ("pathlib", "os") else name  # ignore frames of pathlib and os
         frame = frame.tb_next
     return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

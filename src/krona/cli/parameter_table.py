@@ -49,7 +49,7 @@ class MethodRow:
     trainable_percent: float  # in percent of the backbone's parameters
     printed_percent: float  # trainable_percent, truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
-    update_rank: int | None  # the highest possible rank of the update of a layer or block; None: not linear
+    update_rank: int | None  # the highest possible rank of a layer's or block's update; None: the update is not linear
     file_bytes: int  # size of the adapter file
     multiply_adds: int  # multiply-adds of the unmerged branches' matrix products, for one token
     launches: int  # kernels that the unmerged branches add to one forward pass
@@ -133,12 +133,12 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         cells.append([*counts, paper, rank, *costs])
     headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
-    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # omits empty columns
-    about_head = "head: parameters of a new classifier of two classes, which every method trains; "
+    say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
+    about_head = "head: parameters of a new classifier with two classes, which every method trains; "
     about = (about_head if any(row.head_params for row in rows) else "") + (
         f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
     )
-    say(console, f"\n%: trainable parameters in percent of the backbone's; {about}{LEGEND}")
+    say(console, f"\n%: trainable parameters in percent of the backbone's parameters; {about}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 
@@ -147,7 +147,7 @@ def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
     """Return the settings of a run.
 
     Args:
-        starts: whether the command names the method. The class of a user's own method is imported only then.
+        starts: whether the command names the method. If false, the class of a user's own method is not imported.
     """
     with translate_errors():
         config = compose_job(normalize(overrides)).config

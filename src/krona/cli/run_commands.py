@@ -21,11 +21,11 @@ from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
 MAX_NAMES = 10  # maximum number of files in a list of names
-HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
+HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --help
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
-INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # directives of mkdocs
+INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # lines that include another page in mkdocs
 API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 
@@ -56,12 +56,13 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
             "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
             f"python bench.py {shlex.join(overrides or [])}"
         )
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # bench.py imports benchmarks
+    # With PYTHONSAFEPATH, bench.py could not import the package benchmarks.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")] = Path()) -> None:
+def init(folder: Annotated[Path, typer.Argument(help="output folder; no file is replaced")] = Path()) -> None:
     """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     write_new(folder, {file: partial(shutil.copyfile, STARTER / file) for file in files})
@@ -71,7 +72,7 @@ def init(folder: Annotated[Path, typer.Argument(help="output folder; files are n
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="output folder; files are not replaced")]) -> None:
+def sample(folder: Annotated[Path, typer.Argument(help="output folder")]) -> None:
     """Write the ten sample tasks as files: generated sentences with the columns of GLUE and SuperGLUE.
 
     Existing files are never replaced.
@@ -84,7 +85,7 @@ def sample(folder: Annotated[Path, typer.Argument(help="output folder; files are
 @app.command("list")
 def list_runs(
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="filter: method=krona, task=rte, state=failed …")
+        list[str] | None, typer.Option("--where", help="list only these runs, such as method=krona or state=failed")
     ] = None,
 ) -> None:
     """List all runs in outputs/ with their state, scores and time."""
@@ -105,8 +106,8 @@ def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginni
 
 @app.command()
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, their beginnings, or folders")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, beginnings of run ids, or run folders")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
 ) -> None:
     """Remove runs with all their files, after a confirmation."""
     from krona.runs.folder import find_run
@@ -171,7 +172,7 @@ def params(
         list[str] | None, typer.Argument(help="overrides as for train.py, such as method=krona,lora method.bias=2")
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base, as with the override backbone=NAME")
+        str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base; the same as backbone=NAME")
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:
@@ -189,7 +190,7 @@ def params(
 
 @app.command()
 def shapes(
-    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width; default: T5-base's")] = 768,
+    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width; default: T5-base's width")] = 768,
     d_out: Annotated[
         int | None, typer.Argument(min=4, help="the layer's output width; default: the input width")
     ] = None,
@@ -222,7 +223,8 @@ def power(
     ] = None,
     number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
     pair: Annotated[
-        str | None, typer.Option(help="rows of this table, such as krona,lora; default: neighbours in each column")
+        str | None,
+        typer.Option(help="rows of this table, such as krona,lora; default: neighbouring scores in each column"),
     ] = None,
     unshared: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
@@ -245,8 +247,8 @@ def power(
 
     The test is the two-sided test of the reports, with level 5 % and power 80 %. The p-values depend on the examples
     that only one of the two methods solves. In the best case, the better method solves all n of them, and
-    p = 2 · 0.5^n. In the realistic case, --unshared determines their number, and p is that of the exact McNemar test.
-    The cautious case assumes at least 42 % unshared errors.
+    p = 2 · 0.5^n. In the realistic case, --unshared determines their number, and p is the p-value of the exact
+    McNemar test. The cautious case assumes at least 42 % unshared errors.
     """
     from krona.cli import power_table as command
     from krona.metrics.power import Assumed

@@ -31,7 +31,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
     with the same number of parameters are sorted by rank, from high to low.
 
     Args:
-        budget: the largest number of parameters; None: no limit. LoRA of rank r has r · (d_in + d_out).
+        budget: the largest number of parameters; None: no limit. LoRA of rank r has r · (d_in + d_out) parameters.
 
     Raises:
         KronaError: no pair fits.

@@ -24,7 +24,7 @@ from krona.messages import KronaError, UnreachableError
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.training.library_warnings import quiet_libraries
 
-if TYPE_CHECKING:  # torch, which --help does not need
+if TYPE_CHECKING:  # imports torch, which --help does not need
     from krona.config.settings import Run
     from krona.training.job import Job
 
@@ -54,7 +54,7 @@ def job(cfg: DictConfig) -> "Job":
     except KronaError as error:
         # If the Hub cannot be reached, all runs of the command would fail.
         if not multirun or (isinstance(error, UnreachableError) and hydra_config.job.num == 0):
-            raise SystemExit(str(error)) from error  # before other exceptions, Hydra prints a line of its own
+            raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints an additional line
         done = _failed(overrides, str(error))
     except Exception as error:  # a bug of krona
         if not multirun:
@@ -79,7 +79,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         notes=run.notes,
         multirun=multirun,
         overrides=HydraConfig.get().overrides.task,
-        shows_notes=not multirun or not finished_seconds,  # in a multirun, until the first run is done
+        shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )
@@ -127,7 +127,7 @@ def render_config(options: Namespace) -> str | None:
         The text, or None if neither option is given.
 
     Raises:
-        KronaError: the run would fail with this error. Checks that need the Hub or a user's own class are skipped.
+        KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
     if options.dry_run:
         from krona.sweeps import status
@@ -157,7 +157,7 @@ def render_config(options: Namespace) -> str | None:
 
 
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
-    """Return whether the method may not fit the backbone, and should therefore be inserted as a check.
+    """Return whether the method may be incompatible with the backbone, and must therefore be inserted as a check.
 
     The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
     class, return false, because the class is not imported before a run starts.

@@ -24,7 +24,7 @@ PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
 GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
-SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # set by the run
+SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # krona sets these arguments
 OPTIMIZER_KEYS = ("lr", "lr_factors", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
 
 
@@ -74,7 +74,7 @@ def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
 
 
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
-    """Return the task of a config's ``task`` section. With ``own``, error messages name the task's YAML file."""
+    """Return the task of a config's ``task`` section. If ``own`` is true, error messages name the task's YAML file."""
     try:
         return Task.from_config(config)
     except KronaError as error:
@@ -87,7 +87,7 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     branch = None if target is None else find_class(target, "method._target_", "branch")
     placement_keys = TRAINS if target is None else PLACEMENT_KEYS
     arguments = [] if branch is None else [*parameters(branch, without=GIVEN_TO_BRANCHES)]
-    if target is not None and branch is None:  # not imported before a run starts
+    if target is not None and branch is None:  # a user's class is not imported yet, so its arguments are unknown
         arguments = [key for key in config if key not in (*METHOD_KEYS, *placement_keys, "_target_")]
     known = (*METHOD_KEYS, *placement_keys, *arguments)
     unknown = [key for key in config if key not in (*known, "_target_")]
@@ -111,7 +111,7 @@ def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
 
 
 def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[str, Any]) -> dict[str, float]:
-    """Return the argument ``scaling`` of a branch, computed from the method's ``alpha``; {} without ``alpha``."""
+    """Return the branch argument ``scaling``, computed from the method's ``alpha``, or {} if ``alpha`` is not set."""
     alpha, stabilised, scaling = plain.get("alpha"), plain.get("rank_stabilised"), branch_config.get("scaling")
     if alpha is None:
         if stabilised:
@@ -120,7 +120,9 @@ def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[st
     known = {} if branch is None else parameters(branch)
     if not {"rank", "scaling"} <= known.keys():
         label = "This method" if branch is None else branch.__name__
-        raise KronaError(f"method.alpha={alpha} needs a branch with a rank and a scaling. {label} does not have both.")
+        raise KronaError(
+            f"method.alpha={alpha} needs a branch with the arguments rank and scaling. {label} lacks one of them."
+        )
     if scaling is not None:
         raise KronaError(
             f"method.alpha={alpha} and method.scaling={scaling} both set the scale. Remove one of them, or set "
@@ -199,7 +201,7 @@ def _check_object(
 def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
 ) -> list[str]:
-    """Return a line for each argument of a node with ``_target_`` that does not fit the signature of the class."""
+    """Return a line for each wrong argument of a config node, according to the signature of the node's class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():

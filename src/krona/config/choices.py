@@ -14,13 +14,13 @@ from krona.config.suggestions import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
-TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # in a YAML file
+TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # captures the dotted path in a YAML file
 
-LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all but basic are plugins of Hydra
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all launchers except basic are plugins of Hydra
 
 
 def groups() -> list[str]:
-    """Return the names of all groups: ``sweeps``, and the subfolders in krona's and the user's conf/."""
+    """Return the names of all config groups: ``sweeps``, and the subfolders of krona's and the user's conf/."""
     found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
     return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
 
@@ -59,12 +59,12 @@ def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) ->
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
-    """Return whether an override of a job sets ``key``."""
+    """Return whether one of the overrides sets ``key``."""
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 
 def require_names(overrides: Iterable[Override]) -> None:
-    """Raise `KronaError` if an override chooses a file that does not exist in the group."""
+    """Raise `KronaError` if an override chooses a file that does not exist in its config group."""
     known = groups()
     for override in overrides:
         group = override.key_or_group
@@ -89,7 +89,7 @@ def unknown_choice(group: str, name: str) -> str:
     if more:
         return f"{group}={name} does not exist{more}"
     if group == "task":
-        more = ". To define a task of your own, begin with the example of krona init"
+        more = ". To define a task of your own, start from the example that krona init writes"
     elif group == "backbone":
         more = f". To use a model of the Hub, set backbone=hub backbone.name={name}"
     elif group == "factors":
@@ -100,7 +100,7 @@ def unknown_choice(group: str, name: str) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, or {} for other content. As in Hydra, ``1e-3`` is a number.
+    """Return the mapping in a YAML file, or {} if the file contains no mapping. As in Hydra, ``1e-3`` is a number.
 
     Raises:
         KronaError: the file cannot be read, or is not valid YAML.

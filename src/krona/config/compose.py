@@ -31,10 +31,10 @@ class Composed:
     """The config of one job."""
 
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
-    notes: list[str]  # messages for the user, such as a missing recipe or the origin of the learning rate
+    notes: list[str]  # messages for the user, for example about the origin of the learning rate
     overrides: Sequence[str] = ()
-    hydra: Any = None  # Hydra's own settings if Hydra started the job
-    stored: dict[str, Any] = field(default_factory=dict)  # the config without secrets, which may be written to files
+    hydra: Any = None  # Hydra's own settings; None if Hydra did not start the job
+    stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files
 
     def record(self) -> dict[str, str]:
         """Return the contents of the files in a run's ``.hydra/`` folder, by file name."""
@@ -45,10 +45,11 @@ class Composed:
 
 
 def build_job(cfg: DictConfig) -> Composed:
-    """Convert a config that Hydra has composed to a `Composed`.
+    """Convert Hydra's composed config to a `Composed`.
 
     Raises:
-        KronaError: a value is missing or wrong.
+        KronaError: a required key has no value, an interpolation fails, a chosen file does not exist or is a list, or
+            `set_derived_values` raises an error.
     """
     hydra = HydraConfig.get()
     overrides = [str(item).removeprefix("++") for item in hydra.overrides.task]
@@ -76,7 +77,7 @@ class Composer:
 
         Raises:
             HydraException: Hydra rejects an override.
-            KronaError: a value is missing or wrong.
+            KronaError: as in `build_job`.
         """
         parsed = self._parser.parse_overrides(list(overrides))
         chosen = tuple(str(one.input_line) for one in parsed if self._is_choice(one))
@@ -96,7 +97,7 @@ class Composer:
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without its section ``hydra``, and the chosen files by config group."""
+    """Return the config of these choices without its section ``hydra``, and the chosen file names by group."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
@@ -126,7 +127,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
 
 
 def _as_written(value: Any, written: Any) -> Any:
-    """Return a value in which each environment variable is replaced by its interpolation, such as ``${oc.env:KEY}``."""
+    """Return a value with the interpolations of environment variables (``${oc.env:KEY}``) instead of their values."""
     if isinstance(written, str) and "${oc.env:" in written:
         return written
     if isinstance(value, dict) and isinstance(written, dict):

@@ -12,8 +12,8 @@ from krona.config.model_folder import read_model_config
 def choose_rate(default: float, exceptions: Mapping[str, Any] = MappingProxyType({}), *, _root_: DictConfig) -> Any:
     """Return the default learning rate of the run's method.
 
-    If the backbone has ``learning_rates``, return the method's rate or the default in this mapping. Otherwise, return
-    the method's rate in ``exceptions``, or ``default``.
+    If the backbone has the key ``learning_rates``, return the method's rate in this mapping, or the mapping's
+    ``default``. Otherwise, return the method's rate in ``exceptions``, or the argument ``default``.
     """
     method = _root_.method.get("name")  # a missing name is reported later
     rates = _root_.backbone.get("learning_rates")
@@ -28,7 +28,7 @@ def rate_notes(
     has_recipe: bool,
     is_set: bool,
 ) -> list[str]:
-    """Return notes on the origin of the learning rate. Values from the paper or the user need no note.
+    """Return notes about the origin of the learning rate. A rate from the paper or the user needs no note.
 
     Args:
         chosen: maps each config group, such as ``method``, to the name of the chosen file.
@@ -37,7 +37,8 @@ def rate_notes(
         is_set: whether the user or an experiment set the learning rate.
     """
     method, optimizer = config.get("method", {}), config.get("optimizer")
-    lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None  # a wrong section is reported later
+    # A section that is not a mapping is reported later.
+    lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
     if rates is not None and not is_set and lr == rates.get(method.get("name"), rates["default"]):
         return [f"lr {lr:g} is from conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
     notes = []
@@ -52,7 +53,7 @@ def rate_notes(
 
 
 def _is_row_of_table(config: Mapping[str, Any]) -> bool:
-    """Return whether the method's YAML has the paper's values for the task."""
+    """Return whether the method's YAML contains the paper's values for the task."""
     task = config.get("task", {})
     from_table = str(config.get("method", {}).get("source", "")).startswith("Table")
     return from_table and bool(task.get("hub_name")) and not task.get("sample")

@@ -16,30 +16,30 @@ from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand
 from krona.runs.run_id import PLACES
 
-TUNED = "optimizer.lr=tuned"  # replaces recipe=tuned in Hydra's overrides, so that the default recipe is also used
+TUNED = "optimizer.lr=tuned"  # replaces recipe=tuned, so that Hydra also reads the default recipe
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 
 
 def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
-    """Set the derived values in ``config``. Return notes for the user, such as the origin of the learning rate.
+    """Set the derived values in ``config``. Return notes for the user, for example about the learning rate.
 
     Args:
         chosen: maps each config group, such as ``method``, to the name of the chosen file.
 
     Raises:
-        KronaError: an override contradicts a size of the checkpoint, a file of the checkpoint is damaged, or
-            recipe=tuned finds no finished search.
+        KronaError: an override contradicts a size of the checkpoint, a file of the checkpoint is damaged, or (with
+            recipe=tuned) `krona.config.tuned.best` raises an error.
     """
     for place in PLACES:
         section, key = place.split(".")
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
-            values[key] = str(expand(values[key]).absolute())  # the path in result.json is valid in any folder
+            values[key] = str(expand(values[key]).absolute())  # so that result.json contains an absolute path
     rates = None
     backbone = config.get("backbone")
     if isinstance(backbone, dict):
         if backbone.get("pooling") == "auto":
-            backbone["pooling"] = folder_pooling(backbone.get("path"))  # part of the run id
+            backbone["pooling"] = folder_pooling(backbone.get("path"))  # the pooling is part of the run id
         _require_sizes(backbone, overrides)
         rates = backbone.pop("learning_rates", None)  # optimizer.lr already has the chosen rate
     if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
@@ -65,10 +65,10 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
 def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
     """Raise `KronaError` if an override contradicts a size of a pretrained backbone's checkpoint.
 
-    A checkpoint on the Hub is not read here, so any override of its sizes is an error.
+    A checkpoint on the Hub is not read here, so any override of its sizes causes an error.
     """
     sizes = backbone.get("sizes")
-    if not isinstance(sizes, dict):  # another type is reported later
+    if not isinstance(sizes, dict):  # a value of another type is reported later
         return
     of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone.get("name") != "nano"
     found = read_model_config(backbone)
@@ -84,9 +84,9 @@ def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
-    """Set the best values of a search in ``config``, and return a note on their origin.
+    """Set the best values of a search in ``config``, and return a note about their origin.
 
-    Values that ``overrides`` set are kept, except ``optimizer.lr``.
+    ``optimizer.lr`` is always set. Other values are set only if ``overrides`` do not set them.
     """
     from krona.config import tuned  # imports pydantic, which other commands may not need
 

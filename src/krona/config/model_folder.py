@@ -30,16 +30,16 @@ def folder_pooling(path: str | None) -> Pooling | None:
     """Return the pooling in a model's folder, or None if the pooling is missing or not supported.
 
     Raises:
-        KronaError: the file is damaged.
+        KronaError: the file with the pooling is damaged.
     """
-    if not isinstance(path, str):  # another type is reported later
+    if not isinstance(path, str):  # a path of another type is reported later
         return None
     file = expand(path) / FILE
     if not file.is_file():
         return None
     try:
         content = read_json(file)
-        named = content.get("pooling_mode")  # in newer files; older files have a flag for each mode
+        named = content.get("pooling_mode")  # only in newer files; older files have a flag for each mode
         flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
     except (OSError, ValueError, AttributeError) as error:
         raise KronaError(f"{file} is damaged: {error}. Set the pooling, for example backbone.pooling=mean.") from error
@@ -55,4 +55,4 @@ def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
             content = read_json(file)
             return content if isinstance(content, dict) else {}
     sizes = backbone.get("sizes")
-    return dict(sizes) if isinstance(sizes, Mapping) else {}  # another type is reported later
+    return dict(sizes) if isinstance(sizes, Mapping) else {}  # sizes of another type are reported later

@@ -24,7 +24,7 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the axes of the sweep's YAML, as values by key. Call this inside `hydra_session` only."""
+    """Return the axes in the sweep's YAML file (values by key). Call this inside `hydra_session` only."""
     return sweeper_params(compose_with_hydra("config", overrides))
 
 
@@ -41,7 +41,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
     ``params`` are the axes of a sweep's YAML, which are placed before the overrides.
 
     Raises:
-        KronaError: the sweep has more than `MAX_RUNS` runs, or an axis has no value.
+        KronaError: the sweep has more than `MAX_RUNS` runs, or the values of an axis are invalid or missing.
     """
     parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
     if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:
@@ -53,7 +53,7 @@ def _count_values(axis: Override) -> int:
     """Return the number of values of an axis, at most `MAX_RUNS` + 1.
 
     Raises:
-        KronaError: the axis is wrong or empty.
+        KronaError: the values of the axis are invalid or missing.
     """
     line = str(axis.input_line).removeprefix("++")  # the prefix that `krona.config.overrides.normalize` adds
     try:

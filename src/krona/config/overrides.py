@@ -16,13 +16,13 @@ from krona.config.suggestions import find_habit, habits, replace_key, unknown_ke
 from krona.formatting import override_text
 from krona.messages import KronaError, did_you_mean, first_line
 
-OPTIONAL = (  # groups of config.yaml that may be left empty
+OPTIONAL = (  # config groups in which no file needs to be chosen
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
 )  # fmt: skip
-WITH_DEFAULT = ("recipe", "callbacks", "logger")  # groups that are empty only if the command sets them to null
-WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # printed without a trace
+WITH_DEFAULT = ("recipe", "callbacks", "logger")  # optional groups with a default file; GROUP=null chooses no file
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
 OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
-PLAIN_VALUE = re.compile(r"[^\[\]{}(),='\"$]*")  # not a list, dict, sweep or interpolation
+PLAIN_VALUE = re.compile(r"[^\[\]{}(),='\"$]*")  # a value that is not a list, dict, sweep or interpolation
 UNREADABLE = re.compile(r"[^\x00-\x7f]|[~#&;!<>^`]")  # characters that Hydra reads only in quotes
 
 
@@ -39,14 +39,14 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     if options.experimental_rerun is not None:
         raise KronaError(
             "--experimental-rerun is not supported, because it loads a pickle, which can run code. Repeat the command "
-            "of the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
+            "that started the run instead. The run's overrides are in RUN/.hydra/overrides.yaml."
         )
     if options.shell_completion:
-        return list(arguments)  # install=bash is not a setting
+        return list(arguments)  # the argument install=bash is not a setting
     typed: list[str] = options.overrides
     known = groups()
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
-    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as ``fit``
+    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as Lightning's ``fit``
     problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
     # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
     problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
@@ -56,7 +56,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     _check_sweeps(typed, multirun=options.multirun)
     ready = [item for item in arguments if item not in options.overrides]
     if options.cfg is not None and not options.resolve:
-        ready.append("--resolve")  # print plain values
+        ready.append("--resolve")  # with this option, Hydra prints values instead of interpolations
     for item in typed:
         ready += _normalize_override(item, known)
     if not options.multirun and (several := find_sweep(ready)):
@@ -85,7 +85,7 @@ def _normalize_override(item: str, known: Sequence[str]) -> list[str]:
         if key not in OPTIONAL:
             raise KronaError(_required_group(item, key))
         return [f"~{key}"] if key in WITH_DEFAULT else []
-    if key == "recipe" and value.split(STUDIES)[0] == "tuned":  # keep the default recipe, but not its learning rate
+    if key == "recipe" and value.split(STUDIES)[0] == "tuned":  # use the default recipe, but not its learning rate
         return [value.replace("tuned", TUNED, 1)]
     require_names(OverridesParser.create().parse_overrides([f"{key}={value}"]))
     return [f"{key}={value}"]
@@ -169,8 +169,9 @@ def translate_errors() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
+    # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
     cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, KronaError):  # resolvers raise KronaError
+    while cause.__cause__ is not None and not isinstance(cause, KronaError):
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)

@@ -31,7 +31,7 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
 
 
 def _wandb_mode() -> str:
-    is_disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")  # as in transformers
+    is_disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")  # transformers' rule
     return "disabled" if is_disabled else os.environ.get("WANDB_MODE") or "auto"
 
 

@@ -31,7 +31,7 @@ class Method:
     label: str | None = None
     """Name in tables and charts; null: ``name``."""
     order: Positive | None = None
-    """Position in tables, and colour in charts; null: after the other methods, alphabetically."""
+    """Position in tables, and number of the colour in charts; null: after the other methods, sorted by name."""
     source: str = "its own YAML"
     """Origin of the values: a paper, or a table of the KronA paper."""
     branch: str | None = None
@@ -46,7 +46,7 @@ class Method:
     task_prefix: bool = False
     """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """nearest: replace kron_factors that do not fit the layers by the nearest shape that fits."""
+    """Result if kron_factors do not fit a layer. exact: an error; nearest: the nearest fitting shape is used."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,11 +54,11 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    """Name of the model on the Hub. With ``path``, any name."""
+    """Name of the model on the Hub. If ``path`` is set, any name."""
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
-    """Folder of the model; null: the model ``name`` of the Hub."""
+    """Folder of the model; null: use the model ``name`` from the Hub."""
     pretrained: bool = True
     """false: use random weights."""
     revision: str | None = None
@@ -70,13 +70,13 @@ class Backbone:
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's tokenizer."""
     tied_head: bool | None = None
-    """The output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
+    """Whether the output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
     """Input of an encoder's classifier; null: as in transformers; auto: as in 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
     """Replacements for the paper's factor shapes on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
-    """Learning rates by method, a ``default`` and their ``source``; null: the rates for T5 in conf/method."""
+    """Learning rates by method, with the keys ``default`` and ``source``; null: the rates for T5 in conf/method."""
 
     @field_validator("pooling")
     @classmethod
@@ -116,14 +116,14 @@ class Optimizer:
     """The optimizer's class and arguments, the warm-up and the clipping."""
 
     target: str
-    """Dotted path of the class. Other keys of the section are its arguments."""
+    """Dotted path of the class. Other keys of the section are arguments of the class."""
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
     """Factors of ``lr`` by weight group: head, layer_norms, or a branch tensor such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Warm-up steps, or their share of all steps; default: the paper's number, or 0.06 for other run lengths."""
+    """Warm-up steps, or (below 1) their share of all steps; default: 500 in the paper's setting, otherwise 0.06."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -133,7 +133,7 @@ class Scheduler:
     """The learning-rate schedule, which is stepped after each optimizer step."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
-    """Dotted path of the function or class. Other keys of the section are its arguments."""
+    """Dotted path of the function or class. Other keys of the section are arguments of this function or class."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -142,7 +142,7 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    """Passes over the training rows."""
+    """Maximum number of passes over the training rows."""
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
@@ -156,9 +156,9 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     num_workers: NonNegative
-    """Processes that load rows."""
+    """Number of processes that load rows; 0: the training process loads them."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
-    """CPU threads; null: one per core."""
+    """Number of CPU threads; null: one per core."""
     eval_batch_size: Positive
     """Rows in an evaluation batch."""
     bucket_by_length: bool = False
@@ -166,21 +166,21 @@ class Trainer:
     compile: bool = False
     """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Batches in an epoch, or their share."""
+    """Maximum number of batches in an epoch (integer), or their share of all batches (0.0 to 1.0)."""
     accumulate_grad_batches: Positive = 1
-    """Batches of batch_size rows in one step."""
+    """Number of batches of batch_size rows in one optimizer step."""
     fast_dev_run: bool | Positive = False
     """Run this number of batches of each split without saving results; true: one batch."""
     log_every_n_steps: Positive = 50
-    """Steps between two logged values of train/step_loss."""
+    """Number of steps between two logged values of train/step_loss."""
     enable_progress_bar: bool = True
     """Show the progress of the run."""
     enable_model_summary: bool = False
     """Print Lightning's model summary before training."""
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
-    """Dev batches that Lightning evaluates before training; -1: all."""
+    """Number of dev batches that Lightning evaluates before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
-    """Write Lightning's profile to the run's folder."""
+    """Lightning profiler that writes its report to the run's folder; null: none."""
     detect_anomaly: bool = False
     """Let autograd report the operation that produced a NaN."""
     deterministic: bool = False
@@ -219,15 +219,15 @@ class Run:
     seed: Seed
     """Seed of new weights, row order and dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder to start from."""
+    """Run, adapter file or peft folder whose trained weights the run starts from."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """When to save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB if test is scored."""
+    """Save fully fine-tuned weights always (all), never (adapter), or if below 500 MB and test is scored (auto)."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False
-    """Repeat a finished run."""
+    """Run again, even if the run is done."""
     retry: Literal["failed"] | None = None
-    """failed: repeat a failed run."""
+    """failed: run a failed run again."""
     sweep: str | None = None
     """Name of the run's sweep; does not affect the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -27,12 +27,12 @@ from krona.messages import KronaError, shorten
 class Kind:
     """A kind of class that a config may use, such as an optimizer."""
 
-    module: str  # a module whose classes may be used in any file
+    module: str  # module whose classes any config may use
     base: str = ""  # dotted path of this kind's base class
     functions: str = ""  # dotted-path prefix of functions that are allowed instead of a class
 
     def contains(self, path: str) -> bool:
-        """Return whether the class or function at this path may be used in any file."""
+        """Return whether any config may use the class or function at this dotted path."""
         function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
         return bool(function) or path.startswith(f"{self.module}.")
 
@@ -68,8 +68,8 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
 
     Args:
         where: dotted key of the config, for messages.
-        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, all kinds in `KINDS` are
-            allowed and, with ``own=True``, all classes and functions.
+        kinds: keys of `KINDS`. The class must be of one of these kinds. If no kinds are given, all kinds in
+            `KINDS` are allowed and, with ``own=True``, all classes and functions.
         own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
             classes in a YAML of conf/ are allowed.
         starts: whether a run starts now. If false, a class outside the modules of `KINDS` is not imported, and None
@@ -116,7 +116,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
 
 
 def require_inner(arguments: Mapping[str, Any], where: str, find: Callable[..., Any]) -> None:
-    """Raise the errors of `find` for all nested objects in the arguments of an object."""
+    """Call `find` for each nested object in the arguments of an object, to raise its errors."""
     for inner, node in _nodes(arguments, where):
         find(node["_target_"], f"{inner}._target_")
 

@@ -22,9 +22,9 @@ from krona.runs.run_id import canonical
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
-# keys that change the length of a run, and therefore possibly the default of its warm-up
+# keys that change the length of a run, on which the default of optimizer.warmup_steps depends
 LENGTH = {"batch_size", "trainer.max_epochs", "trainer.max_steps", "data.train_rows"}
-GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
+GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # maps a group to the keys that its files set
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StudyBest:
 
     study: Study
     trial: Trial
-    score: float  # on dev
+    score: float  # the dev score
     config: Mapping[str, Any]  # the config of the best trial's run
 
     @property
@@ -64,7 +64,7 @@ class StudyBest:
         """Return the values of the searched keys and of ``optimizer.lr``.
 
         Raises:
-            KronaError: the study sets the class of an object.
+            KronaError: a searched key sets the class of an object (``_target_``).
         """
         keys = dict.fromkeys((*self.varied, "optimizer.lr"))
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
@@ -76,18 +76,18 @@ class StudyBest:
         return values
 
     def note(self) -> str:
-        """Return a note on the origin of the values, and on values that are the smallest or largest tried."""
+        """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
         text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {amount(self.trials, 'trial')} on dev "
         text += f"({self.score:.2f}), study {self.name}"
         for key in (axis.key for axis in self.study.axes if not axis.choices):
             tried = {trial.params[key] for trial in self.study.trials if key in trial.params}
             if edge := _edge(self.trial.params[key], tried):
-                text += f". Its {key} is the {edge} that was tried"
+                text += f". Its {key} is the {edge} value that was tried"
         return text
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """Return the best values that a search found for this config, by dotted key, and a note on their origin.
+    """Return the best values that a search found for this config, by dotted key, and a note about their origin.
 
     The runs of the search differ from ``config`` only in the searched keys and the seed. The values always include
     ``optimizer.lr``.
@@ -96,7 +96,8 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
-        KronaError: no search matches this config, several studies match it, or another method had more trials.
+        KronaError: no search or several studies match this config, the swept learning rates have different numbers of
+            seeds, or another method had more trials.
     """
     method = config["method"]["name"]
     found = _find_studies(config, outputs, studies)
@@ -120,7 +121,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     trials[method] = sum(map(len, scores.values()))
     has_study = max(trials, key=trials.__getitem__) in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
-    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores, the smaller rate
+    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores: the smallest rate
     return {"optimizer.lr": lr}, _rate_note(lr, scores)
 
 
@@ -149,7 +150,7 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of any method on the config's task, data and backbone.
+    """Return the studies with the config's task, data and backbone, for any method.
 
     Args:
         names: names of the studies to search; empty: all studies.
@@ -162,7 +163,7 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
         if name not in files:
             raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, files)}")
         study = read_study(files[name])
-        if ending not in study.base:  # another task or backbone
+        if ending not in study.base:  # the study is of another task or backbone
             continue
         if study.best is None or study.best.value is None:
             if study.base.startswith(f"{method}{ending}"):
@@ -187,7 +188,7 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return the dev scores by learning rate, one for each seed.
+    """Return the dev scores by learning rate, one score for each seed.
 
     Raises:
         KronaError: no run fits the config, or the rates have different numbers of seeds.
@@ -216,7 +217,7 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     note = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
     note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
     edge = _edge(lr, scores)
-    return note + (f". It is the {edge} that was tried" if edge else "")
+    return note + (f". It is the {edge} rate that was tried" if edge else "")
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:

@@ -16,7 +16,7 @@ from krona.config.suggestions import find_habit, unknown_key
 from krona.messages import KronaError, describe_problem, expected_value
 
 T = TypeVar("T")
-CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # of hydra.utils.instantiate
+CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # read by hydra.utils.instantiate
 
 
 class NotAllowedError(KronaError):
@@ -53,7 +53,7 @@ def build(cls: type[T], where: str, values: Mapping[str, Any]) -> T:
 
 
 def find_problems(cls: type, prefix: str, values: Mapping[str, Any]) -> list[str]:
-    """Return a line for each value that is wrong, unknown or missing in a settings class."""
+    """Return a line for each key of a settings class that is unknown, is missing or has a wrong value."""
     try:
         cls(**values)
     except ValidationError as error:
@@ -124,7 +124,8 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif key not in lines or problem["type"] == "value_error":
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[key] = describe_problem(problem, key, value, item)
-        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:  # a further type of a union
+        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:
+            # pydantic reports a separate problem for each type of a union.
             lines[key] += f", or {expected.removeprefix('must be ')}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]

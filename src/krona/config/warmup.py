@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-WARMUP_SHARE = 0.06  # of all steps, as RoBERTa's fine-tuning (Liu et al. 2019)
+WARMUP_SHARE = 0.06  # share of all steps, as in RoBERTa's fine-tuning (Liu et al. 2019)
 
 
 def choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfig) -> int | float:

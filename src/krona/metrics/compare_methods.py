@@ -55,7 +55,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two methods' mean scores, its standard error (both in points), and degrees of freedom."""
+    """The difference of two methods' mean scores, its standard error (both in points), and the degrees of freedom."""
 
     value: float
     error: float
@@ -100,7 +100,7 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     If the rows have groups, N is the number of groups, and the jackknife omits whole groups. N must be at least two.
     """
     n, groups = runs[0].units, runs[0].groups
-    without = np.zeros((len(runs), n))  # the score without each row
+    without = np.zeros((len(runs), n))  # without[i, j]: the score of run i if row j is omitted
     for name in metrics:
         metric = get_metric(name, runs[0].classes)
         if metric.ranked:
@@ -112,7 +112,7 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
             for number, run in enumerate(runs):
                 (sums,) = compute_sums(name, [run])
                 rest = sums.value(sums.features.sum(0) - sums.features)
-                without[number] += rest * n / (n - 1) if metric.linear else rest  # a linear metric divides by all rows
+                without[number] += rest * n / (n - 1) if metric.linear else rest  # linear metrics still divide by n
     without /= len(metrics)
     scores = np.array([np.mean([*score_answers(metrics, run).values()]) for run in runs])
     effects = (without.mean(1, keepdims=True) - without) * (n - 1) / n

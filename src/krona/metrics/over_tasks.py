@@ -29,8 +29,8 @@ class Ranks:
     """
 
     mean: Floats  # the mean rank of each method, (M,)
-    p: float  # Friedman's test; null hypothesis: a task's ranks are exchangeable between methods
-    critical_difference: float  # of mean ranks, by Nemenyi's test at the 5 % level
+    p: float  # p-value of Friedman's test; null hypothesis: a task's ranks are exchangeable between methods
+    critical_difference: float  # the smallest significant difference of mean ranks (Nemenyi's test, 5 % level)
 
 
 def mean_ranks(scores: Floats) -> Ranks:
@@ -38,7 +38,7 @@ def mean_ranks(scores: Floats) -> Ranks:
 
     The p-value comes from random permutations of each task's ranks. The usual χ² distribution, and the F distribution
     of Iman and Davenport, are poor approximations for few tasks. For three methods with the same order on three tasks,
-    the exact p-value is 0.028, and the approximations are 0.050 and 0.
+    the exact p-value is 0.028, and the approximations give 0.050 and 0.
 
     Args:
         scores: the score of each of M ≥ 3 methods on each of N ≥ 2 tasks, (N, M).

@@ -24,7 +24,7 @@ import numpy as np
 from krona.metrics.compare_methods import MAX_DF
 from krona.metrics.statistics import mcnemar
 
-LEVEL = 0.05  # two-sided
+LEVEL = 0.05  # two-sided significance level
 POWER = 0.8
 DRAWS = 4_000  # the number of simulated test sets; the error of a power of 80 % is then ± 1.2 points
 MOST_SEEDS = 20
@@ -37,7 +37,7 @@ class Assumed:
 
     unshared: float = 0.27  # the share of two methods' errors that only one of the methods makes; above 0
     lasting: float = 0.2  # the share of discordant examples that are discordant under every seed
-    seed_sd: float = 0.5  # in points
+    seed_sd: float = 0.5  # standard deviation of the true scores of a method's trained models, in points
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     examples, but not how much the score depends on the seed.
     """
     by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
-    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]  # with their weights in the mean
+    # Pairs of a run's sums and their weight in the mean over runs.
+    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros(draws)
     n, groups = runs[0].units, runs[0].groups
@@ -81,7 +82,7 @@ class SwapTest:
 
     difference: float  # score(a) - score(b) in points
     null: Floats  # the difference in each random arrangement, (swaps,)
-    p: float  # two-sided
+    p: float  # the two-sided p-value
 
 
 def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS) -> SwapTest:
@@ -138,7 +139,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p-value of the exact McNemar test.
 
     Args:
-        only_a, only_b: the numbers of examples that only the first run and only the second run solves.
+        only_a, only_b: the number of examples that only the first run solves, and that only the second run solves.
     """
     from scipy.special import bdtr
 

@@ -148,7 +148,7 @@ def claim(folder: Path) -> Claim | None:
                 staging = _staging(folder, token)
                 try:
                     staging.mkdir()
-                except OSError:  # for example without free inodes
+                except OSError:  # for example, if the disk has no free inodes
                     path.unlink(missing_ok=True)
                     raise
                 if _exclude_others(path, staging, token):
@@ -201,14 +201,15 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     """
     marker = path.with_name(f".takeover.{holder}")
     if not _create(marker, token):
-        if has_lapsed(marker):  # its creator died in this function; the next attempt can succeed
+        if has_lapsed(marker):  # the marker's creator died here; the next attempt can succeed
             marker.unlink(missing_ok=True)
         return False
     staging = _staging(path.parent, token)
     taken = False
     try:
-        staging.mkdir()  # before the claim is read, so that a later owner finds the folder and moves it
-        if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):  # still the same dead holder
+        staging.mkdir()  # created before the claim is read, so that a later owner finds and moves the folder
+        # The claim must still name the same dead owner.
+        if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):
             part = staging / path.name
             part.write_text(claim_text(token))
             part.replace(path)
@@ -217,7 +218,8 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
         pass
     finally:
         with suppress(FileNotFoundError):
-            marker.rename(staging / marker.name)  # fails after a takeover: the marker may be another process's
+            # This fails if the run was taken over. The marker may then belong to another process.
+            marker.rename(staging / marker.name)
             (staging / marker.name).unlink()
         if not taken:
             remove(staging)

@@ -12,9 +12,9 @@ T = TypeVar("T")
 def filter_runs(
     runs: Sequence[T], conditions: Sequence[str], value: Callable[[T, str], str | None], keys: Sequence[str]
 ) -> list[T]:
-    """Return the runs that meet every condition ``key=value[,value]``. Numbers are compared as numbers.
+    """Return the runs that meet every condition ``key=value[,value]``. Values that are numbers are compared as numbers.
 
-    With the key ``run``, the value is a part of a run id.
+    For the key ``run``, a run matches if its id contains the value.
 
     Args:
         value: a function that returns the value of a run's key, or None if the run does not have the key.

@@ -24,12 +24,12 @@ OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a r
 class RunState:
     """A run and its state, with its result and its error message if there are any."""
 
-    run_id: str  # or the overrides of a run with an invalid config
+    run_id: str  # the run id, or the overrides if the config is invalid
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # for a run that was planned from a command
-    overrides: tuple[str, ...] = ()  # for a run that was planned from a command
+    config: dict[str, Any] | None = None  # only for a run that was planned from a command
+    overrides: tuple[str, ...] = ()  # only for a run that was planned from a command
 
 
 class RunFolder:
@@ -42,7 +42,7 @@ class RunFolder:
         self.predictions = path / file_names.PREDICTIONS
         self.metrics = path / file_names.METRICS
         self.log = path / file_names.LOG
-        self.checkpoint = path / file_names.CHECKPOINT  # of the last epoch; removed when the run is done
+        self.checkpoint = path / file_names.CHECKPOINT  # saved after each epoch; removed when the run is done
         self.claim_file = path / file_names.CLAIM  # exists while a process works on the run
         self.record = path / file_names.RECORD  # the folder with Hydra's files
 
@@ -78,7 +78,10 @@ class RunFolder:
         return claims.owner(self.path)
 
     def holder(self) -> Holder | None:
-        """Return the process that the claim names, dead or alive; {} for a damaged claim, None without a claim."""
+        """Return the process that the claim names, even if the process is dead.
+
+        Return {} if the claim is damaged, and None if there is no claim.
+        """
         return read_holder(self.claim_file) if self.claim_file.is_file() else None
 
     def claim(self) -> claims.Claim | None:
@@ -165,7 +168,7 @@ class RunFolder:
             )
         try:
             files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]
-            files.sort(key=lambda path: path == self.result)  # result.json last, so that the command can be repeated
+            files.sort(key=lambda path: path == self.result)  # remove result.json last: krona rm can then be repeated
             for path in files:
                 claim.remove(path)
         except OSError as error:
@@ -184,7 +187,7 @@ class RunFolder:
 
 
 def is_changed(result: Result, file: Path) -> bool:
-    """Return whether a file of a finished run was changed after the run, if the result contains its SHA-256."""
+    """Return whether a file's SHA-256 differs from the SHA-256 in ``result``, or false if ``result`` has none."""
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
     return expected is not None and sha256(file) != expected
 
@@ -260,7 +263,7 @@ def require_out(path: Path) -> None:
 
 
 def require_new(path: Path, *, overwrite: bool, source: str | None = None) -> None:
-    """Check an output path as `require_out` does, and raise `KronaError` if the file exists without ``overwrite``.
+    """Check an output path with `require_out`. Raise `KronaError` if the file exists and ``overwrite`` is false.
 
     ``source`` is the input file of the command, which the output must not replace.
     """

@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 CACHE = ".index/results.parquet"
 VERSION = b"6"
 MIN_NEW = 100  # the cache is written only if there are at least this many new summaries
-SETTLED_S = 2.0  # a file that is younger may still change without a new modification time
+SETTLED_S = 2.0  # seconds; a file that changed more recently may change again without a new modification time
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
 SCALARS = (
     "run_id", "status", "method", "task", "seed", "error", "trainable_params", "trainable_percent", "head_params",
     "best_epoch",
 )  # fmt: skip
-NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, stored as JSON
+NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, cached as JSON
 SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results, except for the seed
-REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # needed by reports
-COLUMNS = {  # the type of each column, and its key in result.json
+REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # reports need these keys
+COLUMNS = {  # maps each column to its type and its key in result.json; "": the value is computed
     "run_id": ("string", "run_id"),
     "status": ("string", "status"),
     "method": ("string", "method"),
@@ -122,7 +122,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
 
 
 def column_values(result: Result) -> dict[str, Any]:
-    """Return the values of a result in the `COLUMNS`."""
+    """Return the values of a result by column name (`COLUMNS`)."""
     return {name: _value(result, name) for name in COLUMNS}
 
 
@@ -148,7 +148,7 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
         return []
     with _without_garbage_collection():
         files, unreadable = _list_results(outputs)
-        parts: dict[str, Any] = {}  # JSON text → object, so that equal parts of summaries are one object
+        parts: dict[str, Any] = {}  # maps JSON texts to objects, so that summaries share equal parts
         cached = _read_cache(outputs / CACHE, files, parts)
         found: dict[str, Summary | DamagedRunError] = {**cached}
         now = time.time()
@@ -160,7 +160,7 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
                 if isinstance(item, Summary) and settled and item.status != "running":
                     cached[name] = item
                     new += 1
-        finally:  # an interrupted command keeps the summaries that it has read
+        finally:  # an interrupted command also caches the summaries that it has read
             if new >= MIN_NEW:
                 _write_cache(outputs / CACHE, files, cached)
         return [found[name] for name in sorted(files)] + unreadable
@@ -169,8 +169,8 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
 def strip_result(result: Result) -> Summary:
     """Return the summary of a result.
 
-    The summary excludes all epochs but the last, the scores of single metrics, checksums, start and end times, and
-    measurements of layers.
+    The summary contains only the last epoch. The scores of single metrics, the checksums, the start and end times, and
+    the measurements of layers are omitted.
     """
 
     def without(part: Mapping[str, Any] | None, *keys: str) -> Any:
@@ -208,7 +208,7 @@ def _read(path: Path, parts: dict[str, Any]) -> Summary | DamagedRunError:
 
 
 def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[DamagedRunError]]:
-    """Return the modification time (ns) and size of each result.json by run id, and an error per unreadable file."""
+    """Return the modification time (ns) and size of each result.json by run id, and the errors of unreadable files."""
     found, unreadable = {}, []
     try:
         with os.scandir(outputs) as folders:
@@ -228,7 +228,7 @@ def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[Damag
 
 def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Summary]:
     """Return the valid summaries in the cache, by run id."""
-    if not path.is_file():  # pyarrow takes 0.1 s to import
+    if not path.is_file():  # the import of pyarrow takes 0.1 s
         return {}
     import pyarrow
     import pyarrow.parquet
@@ -289,7 +289,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _with_progress(names: list[str]) -> Iterable[str]:
-    """Return an iterable of the names that shows a progress bar on a terminal if there are many names."""
+    """Return the names. If there are many names, iterating over them shows a progress bar on a terminal."""
     if len(names) < PROGRESS_BAR_MIN or not sys.stderr.isatty():
         return names
     from rich.console import Console

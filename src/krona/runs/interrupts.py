@@ -20,7 +20,8 @@ _received: list[int] = []  # numbers of the signals that arrived during this run
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal by raising `Interrupted`. A second signal kills the process.
 
-    In a ``__del__``, Python would print and suppress the exception. `stop_if_interrupted` raises it later.
+    If the signal arrives in a ``__del__`` method, Python would print and suppress the exception. In this case,
+    `stop_if_interrupted` raises the exception later.
     """
     _received.append(number)
     signal.signal(number, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from krona.runs.holder import is_dead, read_holder
 
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
 LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
-WATCH_S = 15.0  # seconds; a claim with an older heartbeat is watched for this time (three heartbeats)
+WATCH_S = 15.0  # seconds for which a claim with a heartbeat older than LAPSE_S is watched (three heartbeats)
 
 
 def has_lapsed(path: Path) -> bool:

@@ -53,7 +53,7 @@ def pack(outputs: Path, file: Path) -> int:
 
 def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file of a pack."""
-    places: dict[str, str] = {}  # absolute path of data or weights → its replacement
+    places: dict[str, str] = {}  # maps absolute paths of data and weights to their replacements
     for path in sorted(outputs.glob("*/result.json")):
         run = RunFolder(path.parent)
         result = run.read()
@@ -61,7 +61,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
             continue
         found = (find_value(result.config, key) for key in PLACES)
         places |= {place: Path(place).name for place in found if isinstance(place, str)}
-        result.provenance.pop(CHECKSUMS, None)  # checksums of the original files, which are not packed
+        result.provenance.pop(CHECKSUMS, None)  # the checksums of the original files do not fit the packed files
         text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         yield f"{result.run_id}/{path.name}", _replace(text, places)
         if run.predictions.exists():

@@ -10,7 +10,7 @@ from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import NUMBER, Answers, encode
 from krona.runs.result import Result
 
-TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
+TOLERANCE = 1e-6  # largest accepted difference between a stored score and the score of the stored predictions
 SPLITS = ("dev", "test")
 
 
@@ -37,12 +37,12 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
         FileNotFoundError: the file does not exist.
         KronaError: the file cannot be read, or a row lacks one of the columns.
     """
-    import pyarrow.json  # takes 0.1 s
+    import pyarrow.json  # the import takes 0.1 s
 
     schema = pyarrow.schema([(name, pyarrow.string()) for name in columns])
     parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
-        read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must not be longer than a block
+        read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must fit into one block
         table = pyarrow.json.read_json(path, read_options=read, parse_options=parse)
     except FileNotFoundError:
         raise

@@ -41,7 +41,7 @@ def code_version() -> dict[str, Any]:
 
     ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
     ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout, or
-    is an installed package (also inside another project's checkout).
+    is an installed package (even inside another project's checkout).
     """
 
     def git(*arguments: str) -> str | None:

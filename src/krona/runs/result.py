@@ -67,31 +67,31 @@ class BadRows(TypedDict):
     kind: str
     rows: Count
     first: str
-    """FILE:LINE: message."""
+    """The first of these rows, as FILE:LINE: MESSAGE."""
 
 
 @with_config(PART)
 class SplitData(TypedDict):
-    """The rows of a split. Splits that come from the same file list the same bad rows."""
+    """The rows of a split. Splits from the same file have the same bad rows."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
     """A hash of the ids and texts."""
     skipped_rows: NotRequired[Count]
-    """Number of bad rows, which data.skip_bad_rows=true skips."""
+    """Number of bad rows that were skipped (data.skip_bad_rows=true)."""
     truncated: NotRequired[Count]
-    """Source texts that were cut to max_source_length."""
+    """Number of source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]
-    """The bad rows by kind, each with the place and message of the first."""
+    """The bad rows by kind, with the line and message of the first row of each kind."""
     empty_texts: NotRequired[Count]
     targets: NotRequired[dict[str, Count]]
     """Number of rows with each target text."""
     repeated: NotRequired[Count]
-    """Rows whose source text occurs earlier in the same split."""
+    """Number of rows whose source text occurs earlier in the same split."""
     also_in_train: NotRequired[Count]
-    """Rows whose source text is also in train."""
+    """Number of rows whose source text is also in train."""
     also_in_dev: NotRequired[Count]
-    """Rows whose source text is also in dev."""
+    """Number of rows whose source text is also in dev."""
 
 
 @with_config(PART)
@@ -130,7 +130,7 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
-    """For GLUE and SuperGLUE: the number of usable rows and the official number, by split."""
+    """For GLUE and SuperGLUE: the number of usable rows and the benchmark's number of rows, by official split."""
     branch_config: NotRequired[dict[str, Any]]
     """Arguments of the branches."""
     method_defaults: NotRequired[dict[str, Any]]
@@ -170,7 +170,7 @@ class Learned(Measures):
 
 
 class Result(BaseModel):
-    """One run. Scores are 0-100, times are seconds, memory is bytes, epochs count from 1."""
+    """One run. Scores are in points (maximum 100), times in seconds, memory in bytes. Epochs count from 1."""
 
     model_config = ConfigDict(**CHECKED, extra="ignore", title="result.json of a run")
 
@@ -215,7 +215,7 @@ class Result(BaseModel):
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
     learned: Learned | None = None
-    """Size and rank of the trained update; null without branches."""
+    """Size and rank of the trained update; null if the method has no branches."""
 
     @property
     def epochs(self) -> int:
@@ -234,7 +234,7 @@ def read_result(path: Path) -> Result:
     """Read a result.json.
 
     Raises:
-        KronaError: the file is missing, damaged or not a result, or the run's folder has another name.
+        KronaError: the file is missing, damaged or not a result, or its run id is not the folder's name.
     """
     try:
         result = Result.model_validate_json(path.read_bytes())

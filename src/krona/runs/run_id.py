@@ -147,7 +147,7 @@ def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tup
 
 
 def as_text(value: Any) -> str:
-    """Return a config value as in an override. For a list of factor shapes, return only the first shape."""
+    """Return a config value as text for an override. For a list of factor shapes, return only the first shape."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return shape_name(value[0])  # the shape of B follows from the shapes of A and of the layer
     if isinstance(value, list):

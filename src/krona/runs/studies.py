@@ -22,7 +22,7 @@ class Trial:
 
     number: int
     state: str  # finished, pruned, failed or running
-    value: float | None  # the dev score; for an unfinished trial, that of its last epoch
+    value: float | None  # the dev score; for an unfinished trial, the dev score of the last epoch
     params: Mapping[str, Any]
     run_id: str
     overrides: tuple[str, ...] = ()  # the trial's values as overrides of the command line, such as optimizer.lr=0.003
@@ -88,7 +88,7 @@ def default_study_name(config: Mapping[str, Any]) -> str:
 
 
 def import_optuna() -> Any:
-    """Return the module ``optuna``, which logs only warnings.
+    """Return the module ``optuna``, and let Optuna log only warnings.
 
     Raises:
         KronaError: Optuna is not installed.

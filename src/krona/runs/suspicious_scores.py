@@ -18,14 +18,14 @@ from krona.runs.predictions import SPLITS, Outcomes, invalid_predictions, label_
 from krona.runs.result import Result, read_result
 
 SIGN = "!"  # marks a score with a warning in every output format
-MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label causes a warning
-MAX_SKIPPED_SHARE = 0.01  # a larger share of skipped rows of a data source causes a warning
+MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
+MAX_SKIPPED_SHARE = 0.01  # if a larger share of a data source's rows is skipped, a warning is shown
 TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
 
 @dataclass(frozen=True)
 class ScoreMessage:
-    """A message on a score."""
+    """A message about a score."""
 
     text: str  # without a final full stop
     warns: bool = True  # the message is a warning, and tables mark the score
@@ -37,7 +37,7 @@ Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 
 def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
-    """Return the messages on a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
+    """Return the messages about a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
         found.append(ScoreMessage("the new head was not trained, so the score belongs to a head with random weights"))
@@ -49,7 +49,7 @@ def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) 
 
 
 def examine(result: Result, folder: Path) -> Examined:
-    """Return the answers of a finished run by split, and the messages on its scores by split.
+    """Return the answers of a finished run and the messages about its scores, both by split.
 
     If the predictions are missing or damaged, return no answers, and a message with the reason.
     """
@@ -77,7 +77,7 @@ def examine_file(path: Path) -> Examined:
 
 
 def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:
-    """Return the messages on a run, one per line. A warning begins with ``!``. The last line may give advice.
+    """Return the messages about a run, one per line. A warning begins with ``!``. The last line may give advice.
 
     ``messages`` contains the messages by split, as `examine` returns them.
     """

@@ -22,16 +22,16 @@ def default_sweep_name(overrides: Iterable[str]) -> str:
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Add the run ids of a command to a sweep's file, and remove the ids of other runs without a folder.
+    """Add the run ids of a command to a sweep's file. Remove the ids of other runs that have no folder.
 
-    A report can then also count the runs that wait, and those that another command has already started.
+    A report can then also count runs that wait, and runs that another command has already started.
     """
     existing = {id_ for id_ in load_run_ids(outputs, sweep) if (outputs / id_).is_dir()}
     write_text(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*existing, *run_ids})))
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
-    """Return the saved run ids of a sweep, if any.
+    """Return the saved run ids of a sweep, or an empty set if no ids are saved.
 
     Raises:
         KronaError: the file of the run ids is damaged.

@@ -22,7 +22,7 @@ def write(folder: Path, *, project: str, entity: str | None) -> list[Path]:
     """Write workspace.json and report.json into ``folder``, and return the paths of the files.
 
     Args:
-        entity: the W&B team or user; None for a placeholder.
+        entity: the W&B team or user; None: a placeholder is written.
     """
     specs = {}
     for name, build in (("workspace", build_workspace), ("report", build_report)):
@@ -38,7 +38,7 @@ def push(*, project: str, entity: str | None) -> list[str]:
     """Save the workspace and the report at W&B, and return their URLs. The arguments are those of `write`.
 
     Raises:
-        KronaError: no W&B key is set, or the server fails.
+        KronaError: no W&B API key is set, or the dashboard cannot be saved.
     """
     if not key_is_set():
         raise KronaError("No W&B API key is set. Run wandb login, or leave out --push to write the dashboard to files.")
@@ -74,7 +74,7 @@ def build_report(project: str, entity: str) -> Any:
     blocks: list[Any] = [wr.TableOfContents()]
     for section in SECTIONS:
         runset = wr.Runset(
-            name=section["title"],  # without the project, which would cause a request to the server
+            name=section["title"],  # the project is omitted, because it would cause a request to the server
             filters=section.get("where", ""),
             groupby=[f"config.{key}" for key in section.get("table_by", ())],
             pinned_columns=[f"summary:{key}" for key in section.get("columns", ())],

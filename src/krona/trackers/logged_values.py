@@ -12,7 +12,7 @@ from krona.runs.run_id import as_text, flatten
 Value = float | int | str
 
 NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that do not describe the run
-EPOCH_KEYS = {  # column of the dev curve → logged key
+EPOCH_KEYS = {  # maps columns of the dev curve to logged keys
     "epoch": "train/epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen",
     "step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score",
 }  # fmt: skip

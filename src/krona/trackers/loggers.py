@@ -15,7 +15,8 @@ from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
 Ending = Literal["done", "failed", "interrupted"]
-STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
+# The status that `finalize` gets for each ending.
+STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
 
 
 class GuardedLogger(Logger):
@@ -129,13 +130,14 @@ def build_logger(
     elif "save_dir" in known and given.get("save_dir") is None:
         given["save_dir"] = str(folder / key)
         if cls.__name__ in ("CSVLogger", "TensorBoardLogger"):
-            given.setdefault("name", "")  # instead of a subfolder lightning_logs
+            given.setdefault("name", "")  # otherwise, the logger would use a subfolder lightning_logs
         if cls.__name__ == "TensorBoardLogger":
-            given.setdefault("version", "")  # the same folder for a resumed run; CSVLogger would replace its file
+            # A resumed run then uses the same folder. CSVLogger would replace the file in this folder.
+            given.setdefault("version", "")
     if "run_name" in known:
         given.setdefault("run_name", folder.name)
     try:
         return cls(**given)
-    except Exception as error:  # classes raise different exception types
+    except Exception as error:  # logger classes raise different exception types
         reason = shorten(" ".join(str(error).split()), 300)
         raise KronaError(f"The logger logger.{key} ({cls.__name__}) cannot be built: {reason}") from error

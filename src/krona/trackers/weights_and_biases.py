@@ -37,7 +37,7 @@ class WandbLogger(loggers.WandbLogger):
         dir: the folder in which W&B creates its folder ``wandb``.
         log_adapter: whether to log adapter.safetensors as an artifact.
         table_rows: maximum number of test predictions in the table; 0: no table.
-        timeout: seconds to wait for the server at the start; three times as long for the last upload.
+        timeout: seconds to wait for the server at the start. The last upload may take three times as long.
         resumed: whether to continue the W&B run with this id.
     """
 
@@ -60,7 +60,7 @@ class WandbLogger(loggers.WandbLogger):
         resumed: bool = False,
     ) -> None:
         self.mode, self.timeout, self.log_adapter, self.table_rows = mode, timeout, log_adapter, table_rows
-        self.resumed, self.agent = resumed, "WANDB_SWEEP_ID" in os.environ  # an agent has already chosen the id
+        self.resumed, self.agent = resumed, "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already chosen the id
         super().__init__(
             project=project,
             name=name,
