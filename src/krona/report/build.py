@@ -47,7 +47,7 @@ DEV_ONLY = "The scores are dev scores, because these runs were not scored on tes
 # Reports of more than MAX_RUNS runs show only the best rows, because resampling and comparing every cell takes long.
 MAX_RUNS = 5_000
 MAX_CELLS = 120  # only the first tables (about this number of cells) get intervals and tests
-MIN_ROWS = 3  # minimum number of rows in a table, if that many exist
+MIN_ROWS = 3  # if a table is shortened, it still shows at least this number of rows
 MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired tests; means use all seeds
 
 
@@ -153,7 +153,8 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         own = runs.section.map(lambda section: section.kind == "own")
         runs = runs[own | runs.task.str.removeprefix("sample_").isin(layout.tasks)]
     sections = dict(iter(runs.groupby("section", sort=False)))
-    for section in [one for one in sections if one.whole]:  # for unfinished runs that have not recorded their data size
+    # Unfinished runs may not have recorded the sizes of their data. Move them to the section with other sizes, if any.
+    for section in [one for one in sections if one.whole]:
         counted, group = replace(section, whole=False), sections[section]
         known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
         if not known and counted in sections:
@@ -210,7 +211,7 @@ class _TableBuilder:
             shown |= {f"sample_{task}" for task in layout.tasks}
         tasks = sorted(shown, key=task_order)
         rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # number of rows with runs of each method
+        counts = Counter(row.key for row in rows if row.runs).values()  # the number of each method's rows with runs
         if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
             layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
         elif layout.split == "test" and max(counts) > 1:
