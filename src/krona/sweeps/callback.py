@@ -96,7 +96,7 @@ def _require_replaceable(file: Path) -> None:
 
 @contextmanager
 def _errors_end_the_multirun() -> Iterator[None]:
-    """Raise SystemExit instead of `KronaError` or OSError, because Hydra only logs an Exception of a callback."""
+    """Raise SystemExit instead of `KronaError` or OSError, because Hydra only warns about other exceptions."""
     try:
         yield
     except KronaError as error:

@@ -17,7 +17,7 @@ NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """An error in one row. Errors are counted by ``kind``. The file reader adds the file name and the line number."""
+    """An error in one row. Errors are counted by ``kind``. Callers add the file name and the line number."""
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)

@@ -69,7 +69,7 @@ def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
     for name in factors:
         if name not in groups:
             raise KronaError(
-                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of weights that train: "
+                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of trained weights: "
                 f"{did_you_mean(name, groups)}."
             )
     base = [p for name, parameters in groups.items() if name not in factors for p in parameters]

@@ -45,7 +45,7 @@ def print_summary(job: Job, console: Console) -> None:
         as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
-    for line in lines:  # not wrapped, so that they can be copied
+    for line in lines:  # the lines are not wrapped, so that they can be copied
         say(console, f"  {line}", wrap=False)
 
 
