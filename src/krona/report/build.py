@@ -205,13 +205,13 @@ class _TableBuilder:
     def build(self) -> Table:
         layout, section = self.layout, self.section
         shown = {*self.runs.task}
-        if section.comparable:  # runs on GLUE with another backbone or split need not cover all tasks
+        if section.comparable:  # other runs on GLUE need not cover all tasks of the table
             shown |= {*layout.tasks}
         elif section.kind == "sample":
             shown |= {f"sample_{task}" for task in layout.tasks}
         tasks = sorted(shown, key=task_order)
         rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # the number of each method's rows with runs
+        counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
         if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
             layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
         elif layout.split == "test" and max(counts) > 1:

@@ -128,8 +128,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
                 cell.messages[ScoreMessage(text, True, message.unlearned, message.invalid)] = found
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
-        # The tasks are independent, but their draws come from equally seeded generators. The draws are therefore
-        # shuffled.
+        # The draws of all tasks come from generators with the same seed. Shuffling makes the draws independent.
         rng = np.random.default_rng(0)
         cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
     samples = [part.sample for part in parts if part.sample is not None]
@@ -213,7 +212,7 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 
 
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
-    """Return the rows to compare. For test scores, these are each method's row with the best dev score."""
+    """Return the rows to compare: for the test split, each method's row with the best dev score, otherwise all rows."""
     if split != "test":
         return list(rows)
     by_method: dict[str, list[Row]] = {}

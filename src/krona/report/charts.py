@@ -382,7 +382,7 @@ class CurvePoint:
     x: float  # the value of the setting
     seeds: int
     score: float
-    interval: Interval | None  # over seeds (`krona.report.table.seed_interval`)
+    interval: Interval | None  # the interval over seeds (`krona.report.table.seed_interval`)
     test: float | None = None  # the mean test score, if all runs have one
 
 
@@ -394,7 +394,7 @@ class Curves:
     heading: str
     task: str
     split: str
-    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # by method name
+    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # the points of each curve by method name
 
     @property
     def title(self) -> str:

@@ -138,7 +138,7 @@ def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> li
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
     """Return, for each row and task, the seconds per step relative to the reference row.
 
-    A task is omitted if the row or the reference row has no times for it.
+    A task of a row is omitted if the row or the reference row has no times for this task.
     """
     seconds = {
         row: {

@@ -17,12 +17,11 @@ MARGIN = 1.0  # the equivalence margin in points
 EQUIVALENT, DIFFERENT, UNCLEAR = "=", "≠", "?"
 LEGEND = (
     "Mean rank: the mean of the ranks on the tasks (rank 1 is the best; Friedman's test with {swaps:,} permutations: "
-    "p = {p:.2g}). Worse: the "
-    "mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level). Tie: equal mean ranks. "
-    "Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the share of pairs of runs "
-    "on the same task in which the row scores higher (0.50 means no difference). Tasks: the difference from "
-    "{reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent within {margin:g} "
-    "point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
+    "p = {p:.2g}). Worse: the mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level). Tie: "
+    "equal mean ranks. Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the "
+    "share of pairs of runs on the same task in which the row scores higher (0.50 means no difference). Task columns: "
+    "the difference from {reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent "
+    "within {margin:g} point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
 )
 ONE_SEED = " With one seed, this is about these runs and not about the methods."
 

@@ -139,7 +139,7 @@ def describe_settings(result: Result, defaults: Defaults) -> Settings:
 
 
 def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
-    """Return a run's settings. If ``drawn``, the run's seed also determines its subset of the training rows."""
+    """Return a run's settings. ``drawn``: whether the run's seed also determines its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
     recorded = result.provenance.get("method_defaults") or {}
     config["method"] = {**defaults[_method_class(result)], **recorded, **config["method"]}

@@ -135,7 +135,10 @@ def find_section(result: Result) -> Section:
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections into one. Its ``departures`` are those of all sections, and its ``odd`` part the largest."""
+    """Merge equal sections into one.
+
+    The merged section has the ``departures`` of all sections, and the ``odd`` part that differs most from GLUE.
+    """
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)
     departing = (sum(one.departing[0] for one in sections), sum(one.departing[1] for one in sections))

@@ -71,7 +71,7 @@ def _announce(runs: Sequence[RunState]) -> None:
 
 
 def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
-    """Return a note for each job with the same run as an earlier job, for example with equivalent factor shapes."""
+    """Return a note for each job that is the same run as an earlier job, such as jobs with equivalent factor shapes."""
     first: dict[str, tuple[str, ...]] = {}
     notes = []
     for run in runs:

@@ -96,8 +96,9 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
     """Estimate the seconds that the unfinished runs will take, from the times of the finished runs in ``outputs``.
 
-    The estimate for a run is the median time of the finished runs in the first of its `GROUPS` that has finished runs.
-    Return None if all runs are finished, or if the time of an unfinished run is unknown.
+    The estimate for a run is the median time of the finished runs in the first of its `GROUPS` that has finished runs,
+    multiplied by the share of the run's steps that are left. Return None if all runs are finished, or if there is no
+    such group for an unfinished run.
     """
     unfinished = [run for run in runs if run.state in OPEN]
     if not unfinished:

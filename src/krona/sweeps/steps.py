@@ -36,7 +36,7 @@ def next_point(axes: Mapping[str, Steps], trials: Sequence[tuple[Point, float | 
     """Return the values to try next, or None if all neighbours of the best values were tried.
 
     Args:
-        axes: the searched keys.
+        axes: the values of each searched key.
         trials: the values of each trial, and its score. The score of an unfinished or failed trial is None.
     """
     tried = [dict(point) for point, _ in trials]

@@ -1,8 +1,8 @@
 """Search for hyper-parameters with Optuna, in one or several processes (`krona tune`).
 
-Each trial is a run. An Optuna study chooses the values of the run, receives its dev score after each epoch, and stops
-(prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial is
-alive. If the process has died, the next process resumes the trial.
+Each trial is a run. An Optuna study chooses the values of the run, receives the run's dev score after each epoch, and
+stops (prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial
+is alive. If the process has died, the next process resumes the trial.
 """
 
 import shlex
@@ -49,7 +49,7 @@ class Axis:
 
     key: str
     values: Any  # an Optuna distribution: a range of numbers, or choices
-    needs: str = ""  # the axis is used only if the config has this key; if empty, this key is ``key``
+    needs: str = ""  # the axis is used only if the config has this key or, if ``needs`` is empty, the key ``key``
     also: str = ""  # an override that is added to the command line with each value
     steps: Steps | None = None  # the values for a search in steps; None if ``values`` is a range without a factor
 

@@ -14,7 +14,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
-    """The source of the rows and their split."""
+    """The source of the rows, and their division into train, dev and test."""
 
     kind: Literal["hub", "tsv", "jsonl", "sample"]
     """hub: the Hub; tsv: GLUE's files; jsonl: SuperGLUE's files; sample: the generated sample tasks."""

@@ -61,7 +61,7 @@ class DataFile:
         quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
 
     Raises:
-        KronaError: the path is not a file, its format is not supported, or (while iterating) it cannot be read.
+        KronaError: the file does not exist, its format is not supported, or (while iterating) the file cannot be read.
     """
 
     def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
@@ -75,7 +75,7 @@ class DataFile:
     def __iter__(self) -> Iterator[NumberedRow]:
         try:
             yield from self._read()
-        finally:  # also after an error, whose traceback would keep the file open
+        finally:  # after an error, the traceback would keep the file open
             if self._binary is not None:
                 self._binary.close()
 

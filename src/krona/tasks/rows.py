@@ -81,7 +81,7 @@ class Split:
         return replace(self, **columns)
 
     def round_targets(self, decimals: int) -> "Split":
-        """Return the split of a regression with rounded targets."""
+        """Return a copy of the split in which the targets of a regression are rounded."""
         return replace(self, targets=[round_number(target, decimals) for target in self.targets])
 
     @cached_property

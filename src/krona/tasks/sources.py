@@ -148,7 +148,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     The files are in ``path`` or in the task's subfolder of ``path``, such as RTE.
 
     Raises:
-        KronaError: a file is missing.
+        KronaError: ``path`` is None or not a folder, or a file is missing.
     """
     layout = _layout(task)
     if path is None:

@@ -37,7 +37,7 @@ class Splits:
         return {role: getattr(self, role) for role in ROLES}
 
     def round_targets(self, decimals: int) -> "Splits":
-        """Return the splits of a regression with rounded targets."""
+        """Return a copy of the splits in which the targets of a regression are rounded."""
         rounded: dict[str, Any] = {role: split.round_targets(decimals) for role, split in self.by_role.items()}
         return replace(self, **rounded)
 
@@ -122,6 +122,9 @@ def divide(
             successors. The rule ``given`` does not use the protocol.
         seed: the seed of the permutations.
         task: the name of the task in error messages.
+
+    Raises:
+        KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
     """
     if split == "given":
         return _complete(parts, seed=seed, task=task)

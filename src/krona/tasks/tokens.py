@@ -47,7 +47,7 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Return the token ids of a split. Read the token ids from the cache file or, if it does not exist, compute them.
+    """Return the token ids of a split. If the cache file does not exist, compute the token ids and write the file.
 
     Source texts are truncated to ``max_source_length`` tokens, including the end-of-sequence token. Targets are never
     truncated.

@@ -58,7 +58,7 @@ class JobSpec:
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
-    shows_notes: bool = True  # print the notes when the run starts
+    shows_notes: bool = True  # whether to print the notes when the run starts
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name

@@ -29,8 +29,8 @@ class Learner(ScoringModule):
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
     the batch over processes. Splitting a batch does not change the gradient. The loss of a part is the sum over its
     labels, divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one
-    label.
-    With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the gradients.
+    label. With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the
+    gradients.
 
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
     each epoch, with the same scores as a validation loader.

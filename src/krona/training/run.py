@@ -109,7 +109,7 @@ def run(
 
     # Files
     if ranks.first:
-        measure_updates(result, model, data.dev)  # not part of the reported time and memory
+        measure_updates(result, model, data.dev)  # not included in the reported time and memory
         texts = prepared.backbone.family.texts
         predictions = {
             name: (replace(split, sources=texts(split)), score["predictions"])

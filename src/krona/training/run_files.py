@@ -65,7 +65,7 @@ class RunFiles:
     ) -> None:
         """Write the metrics, the predictions, the adapter and finally the result.
 
-        ``predictions`` contains the rows and the predicted texts of each split by its name.
+        ``predictions`` maps the name of each split to its rows and its predicted texts.
         """
         assert self.claim is not None
         run, write = self.run, self.claim.write

@@ -27,7 +27,7 @@ class StepCounts:
 
 
 def count_batches(settings: Run, rows: int) -> int:
-    """Return the number of batches of ``batch_size`` rows in an epoch, as Lightning's ``limit_train_batches`` does."""
+    """Return the number of batches in an epoch, each of ``batch_size`` rows, limited by ``limit_train_batches``."""
     batches, limit = -(-rows // settings.batch_size), settings.trainer.limit_train_batches
     return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
 

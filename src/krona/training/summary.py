@@ -50,7 +50,7 @@ def print_summary(job: Job, console: Console) -> None:
 
 
 def show_run(run: RunFolder, console: Console) -> None:
-    """Print the state, the command line and the notes of a run, and the summary of a finished run."""
+    """Print the state, the overrides and the notes of a run. If the run is finished, also print its summary."""
     known = run.state()
     result = known.result
     reached = f", {result.reached}" if result and known.state != "done" else ""
