@@ -451,7 +451,7 @@ def _setting_value(run: object, setting: str) -> float | None:
         return None if rows is None else float(rows)
     try:
         value = float(text or "0")
-    except ValueError:  # the result was edited by hand
+    except ValueError:  # a result that was edited by hand may contain any text
         return None
     return value if value > 0 else None
 

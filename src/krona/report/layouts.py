@@ -25,7 +25,7 @@ class Layout:
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
     beside: str | None = None  # another split, whose scores are shown but not compared
-    quantity: str = "score"  # "score"; with any other value, the cells show times
+    quantity: str = "score"  # if "score", the cells show scores; otherwise, the cells show times
     average: bool = True  # add the mean over tasks
     extras: tuple[str, ...] = ()  # names of additional columns (`krona.report.costs.QUANTITIES`)
     by_shape: bool = False  # whether each row is a shape of A

@@ -255,7 +255,7 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
-        words += ["The best is chosen by dev scores. Test scores are next to the dev scores."] * any(
+        words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
             column.kind == "beside" for column in table.columns
         )
         words += [table.warning] if table.warning else []

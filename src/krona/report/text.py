@@ -109,7 +109,7 @@ def paper_lines(cell: Cell) -> list[str]:
 
 
 def legend(tables: Sequence[Table]) -> str:
-    """Return sentences that explain the lines and marks of the cells of tables."""
+    """Return sentences that explain the lines and marks in the cells of the tables."""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     numbers = [
