@@ -40,7 +40,7 @@ from krona.runs.suspicious_scores import examine_file
 from krona.safe_files import write_text
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
-CHOSEN = "All methods have several settings. The best row is chosen by dev scores. Test scores are next to them."
+CHOSEN = "Each method has several settings. The best row is chosen by dev scores. Test scores are next to them."
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
