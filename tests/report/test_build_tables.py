@@ -119,7 +119,8 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     assert not any(cell.best or cell.tied for cell in beside)
     assert [column.examples for column in table.columns if "RTE" in column.label] == [(300,), (300,)]
     assert any(
-        note.startswith("Methods have several settings. The best is marked by dev scores") for note in note_texts(table)
+        note.startswith("Each method has several settings. The best row is chosen by dev scores")
+        for note in note_texts(table)
     )
     assert not any("were not scored on test" in note for note in note_texts(table))
 

@@ -239,7 +239,7 @@ def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys
     typed = ["method=krona", "task=rte", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     loop.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
     running, first, line = capsys.readouterr().out.splitlines()
-    assert running == "1 trial of this study still running in another process"
+    assert running == "Trials of this study that another process is still running: 1"
     assert first == "krona-rte-t5-base: best of 10 trials: dev 71.50 with optimizer.lr=0.003 factors=2x384"
     words = shlex.split(line)
     assert words[1].endswith("train.py")

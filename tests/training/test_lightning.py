@@ -111,7 +111,7 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
           "++optimizer.lr_factors.B=2"],
          "sets the learning rate of all weights itself, so optimizer.lr_factors has no effect"),
         (["++optimizer.lr_factors.head=0.1"],
-         "optimizer.lr_factors.head=0.1 does not name a group of weights that train: choose from A, B, layer_norms."),
+         "optimizer.lr_factors.head=0.1 does not name a group of trained weights: choose from A, B, layer_norms."),
         (["++optimizer.lr_factors.b=2"], "did you mean 'B'?"),
         (["++optimizer.lr_factors.B=0"], "optimizer.lr_factors={'B': 0} item B must be greater than 0"),
         (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "cannot be imported"),

@@ -40,14 +40,14 @@ from krona.runs.suspicious_scores import examine_file
 from krona.safe_files import write_text
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
-CHOSEN = "Methods have several settings. The best is marked by dev scores. Test scores are next to the dev scores."
+CHOSEN = "Each method has several settings. The best row is chosen by dev scores. Test scores are next to them."
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
 # Reports of more than MAX_RUNS runs show only the best rows, because resampling and comparing every cell takes long.
 MAX_RUNS = 5_000
 MAX_CELLS = 120  # only the first tables (about this number of cells) get intervals and tests
-MIN_ROWS = 3  # minimum number of rows in a table, if that many exist
+MIN_ROWS = 3  # if a table is shortened, it still shows at least this number of rows
 MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired tests; means use all seeds
 
 
@@ -153,7 +153,8 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         own = runs.section.map(lambda section: section.kind == "own")
         runs = runs[own | runs.task.str.removeprefix("sample_").isin(layout.tasks)]
     sections = dict(iter(runs.groupby("section", sort=False)))
-    for section in [one for one in sections if one.whole]:  # for unfinished runs that have not recorded their data size
+    # Unfinished runs may not have recorded the sizes of their data. Move them to the section with other sizes, if any.
+    for section in [one for one in sections if one.whole]:
         counted, group = replace(section, whole=False), sections[section]
         known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
         if not known and counted in sections:
@@ -204,13 +205,13 @@ class _TableBuilder:
     def build(self) -> Table:
         layout, section = self.layout, self.section
         shown = {*self.runs.task}
-        if section.comparable:  # runs on GLUE with another backbone or split need not cover all tasks
+        if section.comparable:  # other runs on GLUE need not cover all tasks of the table
             shown |= {*layout.tasks}
         elif section.kind == "sample":
             shown |= {f"sample_{task}" for task in layout.tasks}
         tasks = sorted(shown, key=task_order)
         rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # number of rows with runs of each method
+        counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
         if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
             layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
         elif layout.split == "test" and max(counts) > 1:

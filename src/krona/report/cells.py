@@ -1,8 +1,8 @@
-"""Compute score cells (means, intervals and averages). Mark each column's best cell and the cells that tie with it.
+"""Compute score cells, and mark each column's best cell and the cells that are not significantly worse.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
-never by test scores. `krona.metrics.compare_methods` describes the test. Holm's correction covers all pairs of rows on
-all tasks of a table. The pairs of averages are corrected separately.
+never by test scores. `krona.metrics.compare_methods` describes the significance test. Holm's correction covers all
+pairs of rows on all tasks of a table. The pairs of averages are corrected separately.
 """
 
 import zlib
@@ -22,7 +22,7 @@ from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import score_metrics
 from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores
 
-ALPHA = 0.05  # the level of all tests
+ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
@@ -32,7 +32,7 @@ Examine = Callable[[Path], Examined]
 def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: int | None = None) -> Cell | None:
     """Return a cell with the mean score of a row's runs on one task, or None if no run has a score.
 
-    Read only the predictions of the first ``seeds`` runs. None means all runs.
+    Read only the predictions of the ``seeds`` runs with the lowest seeds. If ``seeds`` is None, read all predictions.
     """
     if runs is None or (done := runs[runs[split].notna()].sort_values("seed", kind="stable")).empty:
         return None
@@ -75,7 +75,7 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
 
 
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
-    """Return the difference of each pair of cells that can be tested, by their positions (i, j) with i < j.
+    """Return the difference between the cells of each testable pair, by the positions (i, j) of the cells, with i < j.
 
     Cells whose metrics or test set differ from those of the first cell are excluded. If some cells have several seeds,
     cells with one seed are excluded too, because a test of methods needs several seeds.
@@ -88,7 +88,7 @@ def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
 
 
 def mark_columns(table: Table, tasks: Sequence[str]) -> None:
-    """Mark the best row of each task and the rows that tie with it."""
+    """Mark the best row of each task and the rows that are not significantly worse."""
     found = {}
     for task in tasks:
         rows = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
@@ -97,7 +97,10 @@ def mark_columns(table: Table, tasks: Sequence[str]) -> None:
 
 
 def add_averages(table: Table, tasks: Sequence[str]) -> None:
-    """Add the average of each row that has scores on all tasks. Mark the best row and the rows that tie with it."""
+    """Add the mean over tasks to each row with scores on all tasks. Mark the best row and the rows that tie with it.
+
+    A row ties with the best row if it is not significantly worse.
+    """
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
@@ -109,9 +112,9 @@ def add_averages(table: Table, tasks: Sequence[str]) -> None:
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
     """Return a cell with the mean over tasks. The test interval is from a bootstrap over the test sets of all tasks.
 
-    If all tasks have the same seeds, the cell also has a score for each seed, which is the mean of this seed's scores.
-    Otherwise, the cell has no scores by seed, because an interval over the common seeds would not fit a mean over all
-    seeds.
+    If all tasks have the same seeds, the cell also has a score for each seed: the mean of the seed's scores over the
+    tasks. Otherwise, the cell has no scores by seed, because an interval over the common seeds would not fit a mean
+    over all seeds.
     """
     parts = [row.cells[task] for task in tasks]
     same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
@@ -125,7 +128,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
                 cell.messages[ScoreMessage(text, True, message.unlearned, message.invalid)] = found
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
-        # The tasks are independent, but their draws come from equally seeded generators. Shuffling decouples the draws.
+        # The draws of all tasks come from generators with the same seed. Shuffling makes the draws independent.
         rng = np.random.default_rng(0)
         cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
     samples = [part.sample for part in parts if part.sample is not None]
@@ -163,8 +166,9 @@ def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
     """Return the rows that are compared on a task: the largest group of rows with equal training.
 
-    `differing_training` defines equal training. If several groups have this size, prefer the paper's setting, and then
-    the longest training. Rows without training belong to every group.
+    `differing_training` defines equal training. The largest group has the most methods and, among several such groups,
+    the most rows. If several groups are equally large, prefer the paper's setting, and then the longest training. Rows
+    without training are added to this group if their other settings do not differ.
     """
     with_runs = [row for row in rows if task in row.first]
     untrained = [row for row in with_runs if _length(row, task)[-1] == 0]
@@ -186,7 +190,7 @@ def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
 
 
 def _length(row: Row, task: str) -> list[float]:
-    """Return the values of the `LIMITS` of a row. A missing limit is infinite."""
+    """Return the values of the settings `LIMITS` for a row. If there is no limit, the value is infinite."""
     limits = [read_setting(row.first[task], key) or "" for key in LIMITS]
     return [float(limit) if limit.isdigit() else float("inf") for limit in limits]
 
@@ -208,7 +212,7 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 
 
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
-    """Return the rows to compare. For test scores, these are each method's row with the best dev score."""
+    """Return the rows to compare: for the test split, each method's row with the best dev score, otherwise all rows."""
     if split != "test":
         return list(rows)
     by_method: dict[str, list[Row]] = {}

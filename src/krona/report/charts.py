@@ -32,17 +32,17 @@ DARK = (
     "#8ea9ff", "#efb118", "#ff7f78", "#6cc5b0", "#c59bff", "#6fd583", "#ff8ab7", "#c9a876", "#a9bccd", "#63c8ee",
     "#cfcf55", "#e39b74",
 )  # fmt: skip
-MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # from matplotlib's name to the character in a legend
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # maps matplotlib's marker names to characters for legends
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
 SLOTS = len(MARKS) * len(LIGHT)
 FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
 SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
-OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # meaning of a line
+OVER_SEEDS, OVER_ROWS = f"over seeds ({SEEDS})", "over test rows (bootstrap, 95 %)"  # texts that explain an interval
 MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
 MAX_CHOICES = 20  # if an axis of a search has more choices, only some choices get a tick label
 RATE, ROWS = "optimizer.lr", "data.train_rows"
-MIN_VALUES = 3  # a curve needs this number of values of the setting
+MIN_VALUES = 3  # a curve needs at least this number of values of the setting
 # The settings that may differ between the runs of a curve.
 VARYING = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}
 NAMES = {RATE: "learning rate", ROWS: "training rows"}
@@ -124,7 +124,7 @@ class Axis:
 
     label: str
     scale: Literal["linear", "log", "whole"] = "linear"
-    low: float | None = None  # the ends; None means that they are chosen from the points
+    low: float | None = None  # the lower end of the axis; if None, the end is chosen from the points (also for high)
     high: float | None = None
     ticks: Sequence[tuple[float, str]] = ()  # the value and the text of each tick; if empty, matplotlib chooses them
 
@@ -315,7 +315,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
-    """Return the rows of each method with several sizes (numbers of parameters) by its label, smallest size first."""
+    """Return the rows of each method that has several sizes (numbers of parameters), by label and in order of size."""
     found: dict[str, list[Scored]] = {}
     for row in sorted(spent, key=lambda row: spent[row]):
         found.setdefault(row.row.label, []).append(row)
@@ -382,7 +382,7 @@ class CurvePoint:
     x: float  # the value of the setting
     seeds: int
     score: float
-    interval: Interval | None  # over seeds (`krona.report.table.seed_interval`)
+    interval: Interval | None  # the interval over seeds (`krona.report.table.seed_interval`)
     test: float | None = None  # the mean test score, if all runs have one
 
 
@@ -394,7 +394,7 @@ class Curves:
     heading: str
     task: str
     split: str
-    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # by method name
+    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # the points of each curve by method name
 
     @property
     def title(self) -> str:
@@ -409,7 +409,8 @@ class Curves:
 def find_curves(runs: pd.DataFrame) -> list[Curves]:
     """Return the curves over learning rates and over training rows.
 
-    A method has a curve if finished runs with otherwise equal settings have at least `MIN_VALUES` different values.
+    A method has a curve if its finished runs with otherwise equal settings have at least `MIN_VALUES` different values
+    of the learning rate or of the number of training rows.
     """
     found = []
     places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])
@@ -450,7 +451,7 @@ def _setting_value(run: object, setting: str) -> float | None:
         return None if rows is None else float(rows)
     try:
         value = float(text or "0")
-    except ValueError:  # the result was edited by hand
+    except ValueError:  # a result that was edited by hand may contain any text
         return None
     return value if value > 0 else None
 

@@ -17,25 +17,25 @@ from krona.runs.file_names import ADAPTER
 from krona.safe_files import read_json
 
 REFERENCE = "full"
-PAPER_BACKBONE = "t5_base"  # the paper's backbone, by its name in conf/backbone
+PAPER_BACKBONE = "t5_base"  # the name of the paper's backbone in conf/backbone
 TIMES = [
     Column("latency", "Inference latency (%)", "time"),
     Column("launches", "Launches added", "launches"),
     Column("training_time", "Training time (%)", "time"),
 ]
-Value = Callable[[Any], float | None]  # returns the value of a quantity for one run, or None if it is unknown
+Value = Callable[[Any], float | None]  # returns the value of a quantity for one run, or None if the value is unknown
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A cost or another quantity of a run, shown as a column of a table and as an axis of charts."""
 
-    heading: str  # the heading of the column
+    heading: str  # the heading of the table column
     value: Value
     unit: float = 1.0  # the value is divided by this unit for display
-    axis: str = ""  # the axis label in charts; if it is empty, the quantity does not appear in charts
-    average: bool = False  # True: cells show the mean over runs; False: the maximum
-    digits: int = 0  # as in `krona.report.text.number`
+    axis: str = ""  # the axis label in charts; if the label is empty, no chart shows the quantity
+    average: bool = False  # True: cells show the mean over runs; False: cells show the maximum
+    digits: int = 0  # the argument ``digits`` of `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
     logarithmic: bool = False  # whether the axis in charts is logarithmic
 
@@ -52,7 +52,7 @@ def _adapter_size(run: Any) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-# Maps names to quantities, in the order of table columns.
+# Maps the name of each quantity to its definition, in the order of the table columns.
 QUANTITIES = {
     "params": Quantity(
         "Params (%)", lambda run: run.result.trainable_params, axis="trainable parameters",
@@ -92,7 +92,8 @@ def add_quantities(layout: Layout, table: Table) -> None:
         if known or quantity.always:
             place = 0 if name == "params" else len(table.columns)
             table.columns.insert(place, Column(name, quantity.heading, name))
-        if quantity.digits < 0:  # the smallest value has this number of significant digits
+        # Round all values to the same number of decimals. The smallest value then has -digits significant digits.
+        if quantity.digits < 0:
             sizes = [math.floor(math.log10(cell.value)) for cell in known if cell.value]
             for cell in known:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
@@ -103,7 +104,7 @@ def _values(runs: pd.DataFrame | None, value: Value) -> list[float | None]:
 
 
 def _quantity_cell(name: str, row: Row) -> Cell:
-    """Return the cell of a quantity: its mean over finished runs or, if it does not depend on the seed, its maximum."""
+    """Return a quantity's cell: the mean over finished runs if `Quantity.average` is true, otherwise the maximum."""
     one = QUANTITIES[name]
     value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
     found = [known / one.unit for known in _values(row.done, value) if known is not None]
@@ -114,7 +115,7 @@ def _quantity_cell(name: str, row: Row) -> Cell:
 
 
 def mean_cost(cell: Cell, cost: str) -> float | None:
-    """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of them."""
+    """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of the runs."""
     values = _values(cell.runs, QUANTITIES[cost].value)
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
@@ -137,7 +138,7 @@ def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> li
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
     """Return, for each row and task, the seconds per step relative to the reference row.
 
-    A task is omitted if the row or the reference row has no times for it.
+    A task of a row is omitted if the row or the reference row has no times for this task.
     """
     seconds = {
         row: {
@@ -159,7 +160,7 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
-    """Fill Table 8, or the training times of Table 2, with the times of the runs, and return notes on them."""
+    """Fill Table 8, or the training times of Table 2, with the times of the runs. Return notes about these times."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = TIMES[-1] if percent else Column(AVERAGE, "Mean", "time")
@@ -190,14 +191,17 @@ def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return Table 2 from the results of the latency and training benchmarks, and a message for each damaged file."""
+    """Return a list with Table 2 from the latency and training benchmarks, and a message for each damaged file.
+
+    If there are no benchmark results, the list is empty.
+    """
     found: dict[str, dict[str, Any]] = {}
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
         try:
             content = read_json(path)
             rows = {str(row["name"]): row for row in content["rows"]}
-            for row in rows.values():  # null if full fine-tuning was not measured
+            for row in rows.values():  # the ratio is null if full fine-tuning was not measured
                 row["percent"] = None if row["ratio_to_full"] is None else 100 * float(row["ratio_to_full"])
             machine = content["machine"]["gpu"] or content["machine"]["processor"]
             options = (content.get("settings") or {}).get("options") or {}

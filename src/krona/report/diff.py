@@ -47,10 +47,10 @@ class RunDiff:
     b: Result
     settings: list[tuple[str, str, str]]  # key and both values of each setting that differs
     scores: list[tuple[str, float | None, float | None]]  # name and both values of each score
-    test: str  # the result of the paired test, or the reason why there is none
+    test: str  # the result of the paired test, or the reason why the runs were not tested
     p: float | None = None  # p-value of the paired randomisation test on the task's score
-    changes: pd.DataFrame | None = None  # examples with different predictions: id, source, target, a, b, verdict
-    without_texts: str | None = None  # the reason why changed examples are missing or incomplete
+    changes: pd.DataFrame | None = None  # the examples with different predictions (id, source, target, a, b, verdict)
+    without_texts: str | None = None  # the reason why ``changes`` does not cover all examples
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class MethodDiff:
 
     a: str
     b: str
-    tasks: pd.DataFrame  # section, task, a, b, seeds, p (with Holm's correction over all tasks) and note
+    tasks: pd.DataFrame  # columns: section, task, a, b, seeds, p (with Holm's correction over all tasks), note
     problems: list[str]  # a message for each file that could not be used
 
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
-    """Compare two methods with runs under ``outputs``, or two runs (ids, beginnings of ids, or paths)."""
+    """Compare two methods that have runs under ``outputs``, or two runs, given as ids, beginnings of ids, or paths."""
     methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
     if a in methods and b in methods:
         return diff_methods(outputs, a, b)
@@ -164,7 +164,7 @@ def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
 
 
 def _read_texts(path: Path) -> pd.DataFrame:
-    """Return source, target and prediction of each test example by its id."""
+    """Return the source, the target and the prediction of each test example. The index of the table is the id."""
     rows = pd.DataFrame(read_rows(path, "split", "id", "source", "target", "prediction"))
     return rows[rows.split == "test"].drop(columns="split").drop_duplicates("id", keep="last").set_index("id")
 
@@ -190,6 +190,9 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     """Compare two methods on each task for which at least one of them has runs.
 
     If a method has no run or several variants on a task, the task has a note instead of a test.
+
+    Raises:
+        KronaError: one of the methods has no finished run.
     """
     runs, problems = load_runs([outputs])
     done = runs[runs.done]
@@ -259,7 +262,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         kinds = changes.verdict.where(~changes.verdict.str.startswith("error"), "error changed")
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts(sort=False).items())
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
-        turn = changes.groupby(kinds).cumcount()  # show equally many of each kind, if possible
+        turn = changes.groupby(kinds).cumcount()  # if possible, show the same number of each kind
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
         words = label_words(found.a.config["task"])
         for change in changes[changes.index.isin(shown.index)].itertuples():

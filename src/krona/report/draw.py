@@ -222,8 +222,8 @@ def to_svg(figure: Any, title: str) -> str:
         text.set_text(visible(text.get_text()).replace("\t", " "))
     out = io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
-        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # long labels leave no space
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the SVG viewer chooses the font
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels are too long
         figure.savefig(out, format="svg", transparent=True)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)

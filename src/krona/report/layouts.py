@@ -18,19 +18,19 @@ class Layout:
     name: str  # the number of a table of the paper, the name of a sweep, or "runs"
     title: str
     axis: str  # heading of the first column
-    row: Callable[[Result], str | None]  # the key of a run's row; None if the run does not belong to the table
+    row: Callable[[Result], str | None]  # returns the key of a run's row, or None if the run has no row
     command: str  # the command that starts the runs of the table
     labels: Mapping[str, str] = field(default_factory=dict)  # labels of rows that are not methods, by row key
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
     beside: str | None = None  # another split, whose scores are shown but not compared
-    quantity: str = "score"  # "score"; with any other value, the cells show times
+    quantity: str = "score"  # if "score", the cells show scores; otherwise, the cells show times
     average: bool = True  # add the mean over tasks
-    extras: tuple[str, ...] = ()  # more columns, from `krona.report.costs.QUANTITIES`
-    by_shape: bool = False  # the rows are shapes of A
+    extras: tuple[str, ...] = ()  # names of additional columns (`krona.report.costs.QUANTITIES`)
+    by_shape: bool = False  # whether each row is a shape of A
     paper: PaperTable | None = None
-    sweep: str | None = None  # the sweep whose runs are shown
+    sweep: str | None = None  # the sweep whose runs are shown; None: all runs are shown
     baseline: str = "lora"  # the reference method of the summary over tasks
     notes: tuple[str, ...] = ()
 
@@ -121,16 +121,16 @@ _TABLES: dict[str, dict[str, Any]] = {
             "sequential": "Sequential", "parallel": "Parallel", "ps": "Parallel+Scale (PS)", "ps_silu": "PS+SiLU",
             "ps_ffn": "PS only on FFN",
         },
-        "notes": ("The paper's last row differs from KronA^B in Table 1, except on SST-2 and QQP. It was probably"
-                  " measured before the settings were tuned for each task.",),
+        "notes": ("The scores of the paper's last row differ from those of KronA^B in Table 1, except on SST-2 and QQP."
+                  " The last row was probably measured before the settings were tuned for each task.",),
     },
     "6": {
         "title": "Table 6: a non-linearity inside KronA^B", "axis": "Non-linearity",
         "row": lambda run: run.config["method"].get("non_linearity") if run.method.startswith("krona_b") else None,
         "labels": {"mish": "Mish", "relu": "ReLU", "gelu": "GELU", "gelu_new": "GELU_new", "silu": "SiLU"},
         "average": False,
-        "notes": ("These runs have the settings of the row PS in Table 5, where the paper prints the same 93.30 for"
-                  " SiLU.",),
+        "notes": ("These runs have the settings of the row PS in Table 5. For SiLU, the paper prints 93.30 in both"
+                  " tables.",),
     },
     "7": {
         "title": "Table 7: a sigmoid on the learned residual scale", "axis": "Residual",
@@ -145,8 +145,8 @@ _TABLES: dict[str, dict[str, Any]] = {
     "9": {
         "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
         "split": "dev", "beside": "test", "average": False, "extras": ("rank", "effective"),
-        "notes": ("The scores are the best dev scores, as in the paper, whose 86.63 differs from the 86.34 in Table 1."
-                  " Test scores are shown next to the dev scores.",
+        "notes": ("The scores are the best dev scores, as in the paper. For the shape 2x384, the paper prints 86.63 in"
+                  " Table 9 and 86.34 in Table 1. Test scores are shown next to the dev scores.",
                   "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
     },
     "lora_ga": {

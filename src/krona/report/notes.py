@@ -1,4 +1,4 @@
-"""Build the notes of a report on its scores, runs and studies, and on the next commands."""
+"""Build the notes of a report about its scores, runs and studies, and about the commands to run next."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def table_notes(table: Table) -> list[Note]:
-    """Return all notes below a table: the messages on its scores, then the other notes."""
+    """Return all notes below a table: the messages about its scores, then the other notes."""
     messages = (Note(line, kind="warning" if line.startswith(SIGN) else "message") for line in score_messages(table))
     return [*messages, *sorted(table.notes, key=lambda note: note.kind == "missing")]
 
@@ -64,12 +64,12 @@ def cell_messages(cell: Cell) -> list[str]:
 
 
 def score_messages(table: Table) -> list[str]:
-    """Return the messages on a table's scores as sentences. Warnings come first and begin with `SIGN`."""
+    """Return the messages about a table's scores as sentences. Warnings come first and begin with `SIGN`."""
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
         for column in table.columns:
             if column.kind == "average":
-                continue  # an average has the messages of its tasks
+                continue  # an average only repeats the messages of its tasks
             cell = row.cell(column.key)
             for message, text in zip(cell.messages, cell_messages(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
@@ -106,7 +106,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
 def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     """Return notes on the data, the settings, the code and the devices of a table's runs.
 
-    With ``shapes``, add a note on shapes of A that do not fit the layers.
+    If ``shapes`` is true, add a note on shapes of A that do not fit the layers.
     """
     done = runs[runs.done]
     variants = [*done.drop_duplicates(["method", "task", "variant"]).run]
@@ -133,7 +133,7 @@ def _settings_note(runs: Sequence[Any]) -> list[str]:
     for key, name in SETTINGS.items():
         values = sorted({read_setting(run, key) or "null" for run in runs}, key=lambda value: (len(value), value))
         if values not in (["null"], ["-1"]):
-            values.sort(key=lambda value: value in ("null", "-1"))  # numbers before words such as "no limit"
+            values.sort(key=lambda value: value in ("null", "-1"))  # numbers come before words such as "no limit"
             words.append(f"{name} {' or '.join(setting_text(key, value) for value in values[:4])}")
     return [f"Settings: {', '.join(words)}."] if words else []
 
@@ -170,7 +170,7 @@ def describe_provenance(result: Result) -> str:
 
 
 def power_note(table: Table) -> list[Note]:
-    """Return a note with the smallest true difference between each task's two best rows that the test can detect.
+    """Return a note with the smallest true difference that the test can detect between the two best rows of each task.
 
     This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
     """

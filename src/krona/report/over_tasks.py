@@ -16,12 +16,12 @@ MAX_ROWS = 12
 MARGIN = 1.0  # the equivalence margin in points
 EQUIVALENT, DIFFERENT, UNCLEAR = "=", "≠", "?"
 LEGEND = (
-    "Mean rank: over the tasks, 1 is the best (Friedman's test with {swaps:,} permutations: p = {p:.2g}). Worse: the "
-    "mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level). Tie: equal mean ranks. "
-    "Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the share of pairs of runs "
-    "on the same task in which the row scores higher (0.50 means no difference). Tasks: the difference from "
-    "{reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent within {margin:g} "
-    "point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
+    "Mean rank: the mean of the ranks on the tasks (rank 1 is the best; Friedman's test with {swaps:,} permutations: "
+    "p = {p:.2g}). Worse: the mean rank is more than {distance:.2f} above the lowest (Nemenyi's test, 5 % level). Tie: "
+    "equal mean ranks. Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the "
+    "share of pairs of runs on the same task in which the row scores higher (0.50 means no difference). Task columns: "
+    "the difference from {reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent "
+    "within {margin:g} point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
 )
 ONE_SEED = " With one seed, this is about these runs and not about the methods."
 
@@ -29,9 +29,9 @@ ONE_SEED = " With one seed, this is about these runs and not about the methods."
 def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
     """Return a table of the rows with a score on every task, sorted by mean rank.
 
-    Return None for fewer than three tasks or rows. The attribute ``attrs["legend"]`` explains the columns. Only the
-    `MAX_ROWS` rows with the highest mean score, and the reference, are compared. The reference is the first row of the
-    method ``baseline`` or, if there is none, the first row of the table.
+    Return None for fewer than three tasks or rows. The attribute ``attrs["legend"]`` explains the columns. At most
+    `MAX_ROWS` rows are compared: the reference row and the rows with the highest mean scores. The reference row is the
+    first row of the method ``baseline`` or, if this method has no row, the first row of the table.
     """
     tasks = [column.key for column in table.task_columns]
     compared = [row for row in table.rows if row.cell(AVERAGE).compared]

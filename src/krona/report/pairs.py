@@ -1,4 +1,4 @@
-"""List the tested pairs of a table's rows: the difference, its interval, and the detectable difference."""
+"""List the pairs of rows that were tested, with the difference, its interval and the detectable difference."""
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ LEGEND = (
 
 
 def list_pairs(table: Table) -> pd.DataFrame | None:
-    """Return a table with one row for each tested pair of a task, the smallest p-value first.
+    """Return a table with a row for each pair of rows that was tested on a task, sorted by p-value.
 
     Return None if no pairs or more than `MAX_PAIRS` pairs were tested. The attribute ``attrs["legend"]`` explains the
     columns.

@@ -22,8 +22,8 @@ from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
-MAX_CHARTED = 12  # with more score columns in total, only the first column of the first 12 tables has charts
-MAX_KEYS = 14  # longer legends are folded
+MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
+MAX_KEYS = 14  # a legend with more entries is folded
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
 PRINTED = ("warning", "message", "power")  # LaTeX prints notes of these kinds; the others become comments
@@ -94,7 +94,7 @@ def render_csv(report: Report, out: Path | None) -> str:
     for name in frame.columns:
         quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
         frame[name] = frame[name].mask(quoted, "'" + frame[name].astype(str))
-    flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # as 1 and 0
+    flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # written as 1 and 0
     return str(frame.assign(**flags).to_csv(index=False, lineterminator="\n"))
 
 
@@ -190,7 +190,7 @@ def _escape_md(value: str) -> str:
 
 
 def _note_md(note: Note) -> str:
-    """Return a note as Markdown, with its command as code, because GitHub would change quotes and dashes in text."""
+    """Return a note as Markdown. Its command is formatted as code, because GitHub changes quotes and dashes in text."""
     sentence = text.tagged_sentence(note.text, _escape_md)
     if not note.command:
         return sentence
@@ -255,7 +255,7 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
-        words += ["The best is chosen by dev scores. Test scores are next to the dev scores."] * any(
+        words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
             column.kind == "beside" for column in table.columns
         )
         words += [table.warning] if table.warning else []
@@ -263,7 +263,7 @@ def _caption(table: Table) -> str:
 
 
 def escape_latex(value: str) -> str:
-    """Escape LaTeX's special characters, and replace characters that its fonts may not contain."""
+    """Escape LaTeX's special characters, and replace characters that LaTeX's fonts may not contain."""
     shown = "".join(LATEX.get(character, character) for character in " ".join(visible(value).splitlines()))
     return shown.encode("latin-1", "replace").decode("latin-1")
 
@@ -342,7 +342,7 @@ def _new_grid() -> Any:
 
 
 def _grids(console: Any, table: Table) -> Iterator[Any]:
-    """Yield the table as one or more grids that fit the width. Each grid repeats the labels of the rows."""
+    """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows."""
     measure = partial(console.measure, options=console.options.update(max_width=10_000))
     columns: list[Column] = []
     for column in table.columns:

@@ -22,9 +22,9 @@ from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical, find_value, flatten
 
 COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
-UNFINISHED = ("failed", "interrupted", "running")  # states of runs
+UNFINISHED = ("failed", "interrupted", "running")  # the states of unfinished runs
 SPLITS = ("train", "dev", "test")
-SETS = tuple(f"{name} set" for name in SPLITS)  # setting keys of the split fingerprints
+SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the split fingerprints in the settings
 DATA = (*SETS, "rows left out")
 CONTENT = (
     *DATA,
@@ -32,7 +32,8 @@ CONTENT = (
     "own code",
 )  # settings that are not in the config; an unfinished run may not have them
 WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
-HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))  # not shown
+# The keys of settings that are not shown.
+HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
@@ -75,7 +76,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
         rows.append({**column_values(result), **own, "status": status, "done": status == "done"})
     names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done"]
-    frame = pd.DataFrame(rows, columns=names, dtype=object)  # selecting rows is faster than with string types
+    frame = pd.DataFrame(rows, columns=names, dtype=object)  # string dtypes would make the selection of rows slower
     frame = frame.astype({"dev": float, "test": float, "seed": int, "variant": int, "done": bool})
     frame.loc[~frame.done, ["dev", "test"]] = float("nan")
     frame["run"] = pd.Series([*frame.itertuples()], dtype=object)
@@ -138,7 +139,7 @@ def describe_settings(result: Result, defaults: Defaults) -> Settings:
 
 
 def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
-    """Return a run's settings. If ``drawn``, the run's seed also determines its subset of the training rows."""
+    """Return a run's settings. ``drawn``: whether the run's seed also determines its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
     recorded = result.provenance.get("method_defaults") or {}
     config["method"] = {**defaults[_method_class(result)], **recorded, **config["method"]}
@@ -161,7 +162,7 @@ def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
 
 @lru_cache(maxsize=10_000)
 def _flatten(config: str) -> Settings:
-    """Return the settings in one part of a config, given as JSON. Cached, because most runs have many equal parts."""
+    """Return the settings in a part of a config, given as JSON. Cached, because most configs have many equal parts."""
     counted = canonical(json.loads(config))
     return {key: as_text(value) for key, value in flatten(counted)} if counted else {}
 

@@ -26,7 +26,7 @@ MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 def list_departures(result: Result) -> Iterator[str]:
     """Yield the reasons why a run on GLUE is not comparable with the paper.
 
-    If an unfinished run has not recorded a fact yet, the fact is taken from the run's config.
+    If an unfinished run has not recorded the size of its backbone yet, only the backbone's name is checked.
     """
     yield from _backbone_departures(result)
     data, task = result.config.get("data", {}), task_label(result.task)
@@ -62,15 +62,16 @@ def _backbone_departures(result: Result) -> Iterator[str]:
 class Section:
     """A section of a report. Two runs can be in the same table if their sections are equal.
 
-    The last three fields describe a single run or, after `merge_sections`, several runs. A comparison ignores them.
+    The last three fields describe a single run or, after `merge_sections`, several runs. Two sections that differ only
+    in these fields are equal.
     """
 
-    kind: str  # a key of `KINDS`
+    kind: str  # the kind of the data, a key of `krona.labels.KINDS`
     backbone: str
     pretrained: bool
     protocol: str
     whole: bool = True  # false if the data have the benchmark's format but other rows
-    odd: Part | None = field(default=None, compare=False)  # the part that differs most from the official rows
+    odd: Part | None = field(default=None, compare=False)  # the part whose row count differs most from the official one
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
     departing: tuple[int, int] = field(
         default=(0, 1), compare=False
@@ -95,7 +96,7 @@ class Section:
             return None
         some, of = self.departing
         who = f"{amount(some, 'run')} of {of} cannot be compared" if self.comparable else "Not compared"
-        by_rest: dict[str, list[str]] = {}  # joins differences with the same text after the comma
+        by_rest: dict[str, list[str]] = {}  # maps the text after the comma to the texts before it
         for departure in self.departures:
             first, comma, rest = departure.partition(", ")
             by_rest.setdefault(comma + rest, []).append(first)
@@ -134,7 +135,10 @@ def find_section(result: Result) -> Section:
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections. The result has all departures, and the part of the data that differs most from GLUE."""
+    """Merge equal sections into one.
+
+    The merged section has the ``departures`` of all sections, and the ``odd`` part that differs most from GLUE.
+    """
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)
     departing = (sum(one.departing[0] for one in sections), sum(one.departing[1] for one in sections))

@@ -19,23 +19,23 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a table. The value is usually a mean over runs. Without a value, ``missing`` contains the reason."""
+    """A cell of a table. The value is usually a mean over runs. If there is no value, ``missing`` states the reason."""
 
     value: float | None = None
-    runs: pd.DataFrame | None = None  # the finished runs; without a value, the unfinished runs
+    runs: pd.DataFrame | None = None  # the finished runs or, if the cell has no value, the unfinished runs
     by_seed: dict[int, float] = field(default_factory=dict)  # the score of each seed
-    examples: int | None = None  # the size of the test set; None without predictions, or for several test sets
+    examples: int | None = None  # the size of the test set; None if the runs have no predictions or several test sets
     test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
     paper: float | None = None  # the paper's number
-    comparable: bool = False  # the value is comparable with the paper's number
+    comparable: bool = False  # whether the value is comparable with the paper's number
     best: bool = False
-    tied: bool = False  # not significantly worse than the best
-    compared: bool = False  # the cell takes part in the comparison of its column
-    p: float | None = None  # corrected p-value against the best of the column (`krona.report.cells`)
-    messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # messages on the score, each with its seeds
+    tied: bool = False  # whether the score is not significantly worse than the best score
+    compared: bool = False  # whether the cell is compared with the other cells of its column
+    p: float | None = None  # corrected p-value of the test against the best cell of the column (`krona.report.cells`)
+    messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # maps messages about the score to seeds
     missing: str | None = None
     digits: int = 2
-    sample: Sample | None = None  # the data for tests; None without predictions, or with several test sets
+    sample: Sample | None = None  # the data for significance tests; None if the cell cannot be tested
     test_set: tuple[Any, ...] = ()  # identifies the metrics and the targets of the sample
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def seed_interval(self) -> Interval | None:
-        """The interval over seeds that reports show."""
+        """The interval over seeds that reports show (the function `seed_interval`)."""
         return seed_interval([*self.by_seed.values()])
 
     @property
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def failed(self) -> bool:
-        """True if too many of the predictions are invalid. Such a score is not tested against the best."""
+        """True if too many of the predictions are invalid. Such a score is not tested against the best score."""
         return any(message.invalid for message in self.messages)
 
     @property
@@ -96,15 +96,15 @@ class Column:
 
 @dataclass(eq=False)
 class Row:
-    """A row of a table. Rows of a method that differ in settings have the same key."""
+    """A row of a table. Rows with the same method and different settings have the same key."""
 
     key: str  # the key of the row in the layout
     label: str = ""
     settings: dict[str, str] = field(default_factory=dict)  # the settings that differ from other rows with this label
     differs: str = ""  # these settings as text
-    runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by task
-    first: dict[str, Any] = field(default_factory=dict)  # a representative run, by task
-    cells: dict[str, Cell] = field(default_factory=dict)  # by column
+    runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # all runs by task
+    first: dict[str, Any] = field(default_factory=dict)  # one representative run by task
+    cells: dict[str, Cell] = field(default_factory=dict)  # all cells by column key
 
     @property
     def name(self) -> str:
@@ -146,13 +146,13 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     section: Section | None = None
-    split: str = "test"  # the split of its scores, except in columns of the kind "beside"
+    split: str = "test"  # the split of the scores in all columns except those of the kind "beside"
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs
     differences: dict[tuple[Row, Row, str], Difference] = field(
         default_factory=dict
-    )  # by first row, second row and column
+    )  # the tested differences by first row, second row and column key
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # corrected p-values of the differences
 
     @property
@@ -185,10 +185,10 @@ class Report:
     title: str
     tables: list[Table]
     runs: pd.DataFrame  # the finished runs of the tables
-    unfinished: pd.DataFrame  # failed, interrupted, running
+    unfinished: pd.DataFrame  # the failed, interrupted and running runs
     counts: str = ""  # the number of runs in each state
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
-    problems: list[str] = field(default_factory=list)  # files that could not be used
+    problems: list[str] = field(default_factory=list)  # messages about files that could not be used
     empty: Note | None = None  # the note of a report without finished runs, with a command to start runs
 
 

@@ -14,7 +14,7 @@ SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  
 MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
-COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, and digits as in `number`
+COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, ``digits`` of `number`
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -102,14 +102,14 @@ def difference(cell: Cell) -> str:
 
 
 def paper_lines(cell: Cell) -> list[str]:
-    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``, or [] without such a number."""
+    """Return lines such as ``paper 77.70`` and ``Δ+0.31``, or [] if the cell has no number of the paper."""
     if cell.paper is None:
         return []
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
 def legend(tables: Sequence[Table]) -> str:
-    """Return sentences that explain the lines and marks of the cells of tables."""
+    """Return sentences that explain the lines and marks in the cells of the tables."""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     numbers = [

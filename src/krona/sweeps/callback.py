@@ -34,7 +34,7 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         overrides, self.runs = list(config.hydra.overrides.task), list[RunState]()
-        with _errors_end_the_multirun():  # errors must be found before anything is written
+        with _errors_end_the_multirun():  # find all errors before any file is written
             self.outputs = runs_folder(config.hydra, multirun=True)
             self.file = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
             _require_replaceable(self.file)
@@ -45,7 +45,7 @@ class SweepSummary(Callback):
             self.runs = plan.plan_jobs(list_jobs(sweeper_params(config), overrides), outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
-            if ids and not ids < earlier:  # a proper subset only repeats runs of the sweep
+            if ids and not ids < earlier:  # a command with a proper subset of the runs does not change the plan
                 sweep.save_command(self.outputs, self.name, overrides)
                 sweep.save_run_ids(self.outputs, self.name, ids)
         os.environ[output.TOTAL] = str(len(self.runs))
@@ -71,7 +71,7 @@ def _announce(runs: Sequence[RunState]) -> None:
 
 
 def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
-    """Return a note for each job with the same run as an earlier job, for example with equivalent factor shapes."""
+    """Return a note for each job that is the same run as an earlier job, such as jobs with equivalent factor shapes."""
     first: dict[str, tuple[str, ...]] = {}
     notes = []
     for run in runs:
@@ -96,7 +96,7 @@ def _require_replaceable(file: Path) -> None:
 
 @contextmanager
 def _errors_end_the_multirun() -> Iterator[None]:
-    """Raise SystemExit instead of `KronaError` or OSError, because Hydra turns an Exception into a warning."""
+    """Raise SystemExit instead of `KronaError` or OSError, because Hydra only warns about other exceptions."""
     try:
         yield
     except KronaError as error:

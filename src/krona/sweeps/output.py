@@ -23,9 +23,9 @@ from krona.training.summary import outputs_option
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
-MAX_LINES = 5  # maximum number of warnings, and of notes
+MAX_LINES = 5  # maximum number of warnings and maximum number of notes
 
-finished_seconds: list[float] = []  # the times of the runs of a multirun that this process finished
+finished_seconds: list[float] = []  # the time of each run that this process has finished in the multirun
 
 
 def position(number: int) -> str:
@@ -63,7 +63,7 @@ def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep:
     jobs = [read_outcome(run, outputs) for run in before]
     earlier = set[str]()
     for job in jobs:
-        if job.state == "done" and job.run_id in earlier:  # two jobs with the same run
+        if job.state == "done" and job.run_id in earlier:  # an earlier job of the multirun is the same run
             job.state = "skipped"
         earlier.add(job.run_id)
     show(jobs, console, sweep=sweep, named=named)

@@ -19,7 +19,8 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
     """Return all runs of a sweep with their states.
 
     Args:
-        source: the file that contains the overrides, if any. Such overrides must not name a user's own classes.
+        source: the file that contains the overrides, or None if the user typed them. Overrides from a file must not
+            name a user's own classes.
 
     Raises:
         KronaError: the sweep has too many runs.

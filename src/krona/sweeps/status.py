@@ -22,7 +22,8 @@ BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table omits finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
-# Groups of config keys. Runs with equal values of these keys take a similar time, most of all in the first group.
+# Groups of config keys. Runs with equal values of all keys of a group take similar times. The first group is the best
+# for estimating the time of a run.
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))
 KEYS = ("method", "task", "seed", "state", "run")
 
@@ -95,13 +96,14 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
     """Estimate the seconds that the unfinished runs will take, from the times of the finished runs in ``outputs``.
 
-    The estimate for a run is the median time of the finished runs in the first of its `GROUPS` that has finished runs.
-    Return None if all runs are finished, or if the time of an unfinished run is unknown.
+    The estimate for a run is the median time of the finished runs in the first of its `GROUPS` that has finished runs,
+    multiplied by the share of the run's steps that are left. Return None if all runs are finished, or if there is no
+    such group for an unfinished run.
     """
     unfinished = [run for run in runs if run.state in OPEN]
     if not unfinished:
         return None
-    planned = any(run.config is not None for run in unfinished)  # otherwise ``runs`` are all runs in ``outputs``
+    planned = any(run.config is not None for run in unfinished)  # if false, ``runs`` are all runs in ``outputs``
     found = summaries(outputs) if planned else [run.result for run in runs]
     times: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for one in found:

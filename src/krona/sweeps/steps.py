@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 Point = Mapping[str, Any]  # the value of each axis by its key
-SHARES = (1.0, 0.5, 0.25, 0.125)  # step lengths, as exponents of the factor
+SHARES = (1.0, 0.5, 0.25, 0.125)  # the step lengths: the factor is raised to these powers
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The values of an axis: numbers from ``start`` in steps of ``factor``, or ``choices``, with ``start`` first."""
+    """The values of an axis: ``choices`` or, if there are none, ``start`` multiplied by powers of ``factor``.
+
+    The search begins at ``start``.
+    """
 
     start: Any
     factor: float = 1.0
     choices: Sequence[Any] = ()
 
     def neighbours(self, value: Any, share: float) -> Iterator[Any]:
-        """Yield the neighbours of a value: the values a ``share`` of a step above and below, or all other choices."""
+        """Yield the neighbours of a value: all other choices, or its product and quotient with ``factor**share``."""
         if self.choices:
             yield from (choice for choice in self.choices if choice != value)
         else:
@@ -33,7 +36,7 @@ def next_point(axes: Mapping[str, Steps], trials: Sequence[tuple[Point, float | 
     """Return the values to try next, or None if all neighbours of the best values were tried.
 
     Args:
-        axes: the searched keys.
+        axes: the values of each searched key.
         trials: the values of each trial, and its score. The score of an unfinished or failed trial is None.
     """
     tried = [dict(point) for point, _ in trials]

@@ -1,8 +1,8 @@
 """Search for hyper-parameters with Optuna, in one or several processes (`krona tune`).
 
-Each trial is a run. An Optuna study chooses the values of the run, receives its dev score after each epoch, and stops
-(prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial is
-alive. If the process has died, the next process resumes the trial.
+Each trial is a run. An Optuna study chooses the values of the run, receives the run's dev score after each epoch, and
+stops (prunes) a run whose score is below the median. The run's claim shows whether the process of an unfinished trial
+is alive. If the process has died, the next process resumes the trial.
 """
 
 import shlex
@@ -45,13 +45,13 @@ RANGE = 1e4  # the limits of a search in steps are the config's value divided an
 
 @dataclass(frozen=True)
 class Axis:
-    """A searched key of the command line."""
+    """A config key whose value is searched."""
 
     key: str
-    values: Any  # Optuna's distribution: a range of numbers, or choices
-    needs: str = ""  # the axis is used only if the config has this key; empty: ``key``
+    values: Any  # an Optuna distribution: a range of numbers, or choices
+    needs: str = ""  # the axis is used only if the config has this key or, if ``needs`` is empty, the key ``key``
     also: str = ""  # an override that is added to the command line with each value
-    steps: Steps | None = None  # the steps of a search in steps; None for a range
+    steps: Steps | None = None  # the values for a search in steps; None if ``values`` is a range without a factor
 
     def suggest(self, trial: Any) -> list[str]:
         """Let the study choose a value, and return the overrides that set it. A resumed trial keeps its value."""
@@ -66,7 +66,8 @@ def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
     """Read the axes of a search space from a YAML file. Axes whose key is not in the run's config are omitted.
 
     Raises:
-        KronaError: an axis is invalid, or no axis applies to the config.
+        KronaError: the file has no axes; an axis is invalid; no axis applies to the config; or one axis has a factor,
+            and another has neither a factor nor choices.
     """
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:
@@ -116,9 +117,9 @@ def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> 
 
 
 def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
-    """Return the axes whose key is not set by the user's overrides.
+    """Return the axes whose keys ``key`` and ``needs`` are not set by the user's overrides.
 
-    If the overrides set the key of an axis's ``also``, this ``also`` is removed.
+    If the user's overrides set the same key as an axis's override ``also``, remove ``also`` from the axis.
     """
     free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
     return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
@@ -166,7 +167,7 @@ def tune(
             f"All searched parameters are fixed on the command line: {' '.join(typed)}. Remove one of these overrides, "
             f"or use --space FILE with parameters that are not in {space}."
         )
-    require(check.settings(base, own=True))  # errors must be found before a study is created
+    require(check.settings(base, own=True))  # find errors before a study is created
     name = name or default_study_name(base)
     search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
@@ -225,7 +226,10 @@ def _is_below(key: str, parents: Iterable[str]) -> bool:
 
 
 def next_trial(search: Search, trials: int) -> Any:
-    """Return an unfinished trial whose process has died, otherwise a new trial, or None if the study is complete."""
+    """Return an unfinished trial whose process has died, otherwise a new trial.
+
+    Return None if the study has enough trials, or if a search in steps has tried all neighbours of the best values.
+    """
     optuna = import_optuna()
     known = search.study.get_trials(deepcopy=False)
     for trial in known:
@@ -376,7 +380,7 @@ def tune_here(
     if len(names) != len(runs):
         raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
     with exit_on_interrupt(announce=number is None):
-        seed += 1000 * (number or 0)  # each worker draws other values
+        seed += 1000 * (number or 0)  # each worker draws different values
         # If workers have run, these calls only resume the trials of killed workers.
         for run, name in zip(runs, names, strict=True):
             tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
@@ -386,7 +390,7 @@ def tune_here(
         result = read_study(study_path(OUTPUTS, name))
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
         if running:
-            say(console, f"{amount(running, 'trial')} of this study still running in another process")
+            say(console, f"Trials of this study that another process is still running: {running}")
         count = amount(len(result.trials) - running, "trial")
         say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
     if len(names) == 1:

@@ -20,7 +20,7 @@ from krona.runs.sweep import default_sweep_name
 from krona.training.machine import cpu_count
 
 WORKER = "KRONA_WORKER"  # environment variable with the number of this worker, such as 1/4
-GRACE_S = 5.0  # seconds that workers get to end after they have received Ctrl-C themselves
+GRACE_S = 5.0  # seconds for which this process waits for workers that have received Ctrl-C themselves
 
 
 def worker_number() -> int | None:
@@ -62,7 +62,7 @@ def run_workers(command: Sequence[str], count: int) -> list[int]:
             return [process.wait() for process in started]
         except BaseException as error:
             by_terminal = isinstance(error, Interrupted) and signal_number(error) == signal.SIGINT
-            for process in started if by_terminal else []:  # the workers have received Ctrl-C themselves
+            for process in started if by_terminal else []:  # the terminal sends Ctrl-C to the workers, too
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_S)
             for process in started:

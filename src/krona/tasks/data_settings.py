@@ -14,7 +14,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
-    """The source of the rows and their split."""
+    """The source of the rows, and their division into train, dev and test."""
 
     kind: Literal["hub", "tsv", "jsonl", "sample"]
     """hub: the Hub; tsv: GLUE's files; jsonl: SuperGLUE's files; sample: the generated sample tasks."""
@@ -25,7 +25,7 @@ class Data:
     revision: str | None = None
     """Branch, tag or commit of the data set on the Hub."""
     protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
-    """Division of the rows into train, dev and test."""
+    """Protocol for the division of the rows into train, dev and test."""
     train_rows: Positive | None = None
     """Size of a subset of train with balanced classes; null: all rows."""
     subset_seed: Seed | None = None
@@ -35,4 +35,4 @@ class Data:
     quoting: Literal["csv"] | None = None
     """csv: interpret quotes in a TSV file as in a CSV file."""
     seed: Seed = 42
-    """Seed of the split."""
+    """Seed of the division into train, dev and test."""

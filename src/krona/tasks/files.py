@@ -28,7 +28,7 @@ MAX_UNPACKED_GB = 2.0  # limit of the unpacked size of a compressed file; KRONA_
 class FileColumns:
     """The columns to read from a file."""
 
-    names: Mapping[str, Sequence[str]]  # each column's possible names in a file, the preferred name first
+    names: Mapping[str, Sequence[str]]  # maps each column to its possible names in a file, the preferred name first
     header: Sequence[str] | None = None  # the column names of a file without a header line
     headless: bool = False  # use ``header`` even if the first line contains the column names
 
@@ -54,14 +54,14 @@ class FileColumns:
 
 
 class DataFile:
-    """The rows of a data file. The iterator yields the line number and the row, or the error of a bad row.
+    """The rows of a data file. The iterator yields pairs of a line number, and the row or the error of a bad row.
 
     Args:
         path: a file, a folder that ``save_to_disk`` wrote, or None for standard input (JSONL or TSV).
         quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
 
     Raises:
-        KronaError: the path is not a file, its format is not supported, or (while iterating) it cannot be read.
+        KronaError: the file does not exist, its format is not supported, or (while iterating) the file cannot be read.
     """
 
     def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
@@ -75,7 +75,7 @@ class DataFile:
     def __iter__(self) -> Iterator[NumberedRow]:
         try:
             yield from self._read()
-        finally:  # also after an error, whose traceback would keep the file open
+        finally:  # after an error, the traceback would keep the file open
             if self._binary is not None:
                 self._binary.close()
 
@@ -119,7 +119,10 @@ class DataFile:
             raise KronaError(f"{self.name} is empty.")
 
     def _select(self, records: Iterator[tuple[int, list[str]]], *, hint: str = "") -> Iterator[NumberedRow]:
-        """Yield the columns of each record. The error of a row with quotes and a wrong field count ends in ``hint``."""
+        """Yield the columns of each record, or an error if the number of fields is wrong.
+
+        If such a row contains quotes, ``hint`` is added to the error message.
+        """
         first = next(records)
         names, header = first[1], self.columns.header
         if header is not None and (
@@ -192,7 +195,7 @@ def require_file(path: Path) -> int:
 
 
 def require_saved(path: Path) -> None:
-    """Check that `Dataset.save_to_disk` wrote a folder.
+    """Check that a folder was written by `Dataset.save_to_disk`.
 
     Raises:
         KronaError: the folder contains several splits, or `save_to_disk` did not write it.
@@ -228,7 +231,7 @@ def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterato
 def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
     """Yield the columns of each row in a line (a JSON object), or the error of a bad row.
 
-    A line is one row, unless the name of a column has a dot (`_flatten`).
+    If a column name contains a dot, `_flatten` turns the line into several rows. Otherwise, the line is one row.
     """
     try:
         found = json.loads(text.rstrip())

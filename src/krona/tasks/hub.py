@@ -29,7 +29,7 @@ def endpoint() -> str:
 def unreachable(path: str = "") -> str | None:
     """Return the reason why a path on the Hub cannot be reached, or None if it can be reached.
 
-    If the path does not exist on the Hub, also return None. The libraries have a better error message for this case.
+    Also return None if the path does not exist on the Hub, because the libraries report this error better.
     """
     from huggingface_hub import constants, get_session
 
@@ -74,7 +74,7 @@ def model_is_cached(repository: str, revision: str | None) -> bool:
 
 
 def is_cached(name: str, config: str, revision: str | None) -> bool:
-    """Return whether a configuration of a data set can be read from the local cache alone."""
+    """Return whether a configuration of a data set can be loaded without a network, from the local cache."""
     import datasets
 
     try:

@@ -8,7 +8,7 @@ from krona.tasks.rows import MULTI_LINE, Part
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
-OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the Hub → part → labelled rows
+OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # the number of labelled rows by configuration on the Hub and part
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},
     "mrpc": {"train": 3668, "validation": 408},
@@ -24,7 +24,7 @@ OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on
     "wic": {"train": 5428, "validation": 638},
     "wsc.fixed": {"train": 554, "validation": 104},
 }
-SUSPICIOUS = {  # kind of suspicious text → (message, advice)
+SUSPICIOUS = {  # maps each kind of suspicious text to a message and advice
     "spreadsheet quotes": (
         'fields with spreadsheet quotes ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
@@ -35,7 +35,7 @@ SUSPICIOUS = {  # kind of suspicious text → (message, advice)
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return the number of rows and the benchmark's number of rows by official part of a GLUE or SuperGLUE task."""
+    """Return, for each official part of a GLUE or SuperGLUE task, its number of rows and the benchmark's number."""
     official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
     return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 

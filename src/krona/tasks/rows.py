@@ -12,7 +12,7 @@ from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
-MULTI_LINE = "multi-line fields"  # checked in CSV files only
+MULTI_LINE = "multi-line fields"  # this kind is only counted in CSV files
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
     "spreadsheet quotes": lambda text: '""' in text[1:-1] and text[0] == '"' == text[-1],
@@ -35,8 +35,8 @@ class Part:
     name: str = ""
     origin: str = ""  # the path of the file, or the name of the data source
     rows: int = 0  # usable rows
-    skipped: Mapping[str, RowCount] = field(default_factory=dict)  # kind of error → bad rows
-    suspicious: Mapping[str, RowCount] = field(default_factory=dict)  # key of `SUSPICIOUS` → usable rows
+    skipped: Mapping[str, RowCount] = field(default_factory=dict)  # bad rows by kind of error
+    suspicious: Mapping[str, RowCount] = field(default_factory=dict)  # usable rows by key of `SUSPICIOUS`
     empty: frozenset[str] = frozenset()  # ids of rows with an empty text
 
     @property
@@ -48,7 +48,7 @@ class Part:
 class Split:
     """The rows of a split as texts. All lists have one entry for each row."""
 
-    ids: list[str]  # `<part>-<position in the source>`
+    ids: list[str]  # the part and the position of each row in the part, such as `train-0`
     sources: list[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
@@ -81,7 +81,7 @@ class Split:
         return replace(self, **columns)
 
     def round_targets(self, decimals: int) -> "Split":
-        """Return the split of a regression with rounded targets."""
+        """Return a copy of the split in which the targets of a regression are rounded."""
         return replace(self, targets=[round_number(target, decimals) for target in self.targets])
 
     @cached_property

@@ -12,7 +12,7 @@ from pathlib import Path
 from krona.messages import KronaError
 from krona.safe_files import write_new
 
-# hashes of the rows; a test compares them with the hashes of the generated rows
+# Hashes of the rows. A test compares these hashes with the hashes of the generated rows.
 FINGERPRINT = "sample-1-315002c8a97a"
 SUPERGLUE_FINGERPRINT = "superglue-1-cc151c10c9b4"
 FILES = Path(__file__).with_name("sample_tasks")
@@ -21,7 +21,7 @@ FOLDERS = {
     "qqp": "QQP", "copa": "COPA", "wic": "WiC",
 }  # fmt: skip
 SUPERGLUE = ("copa", "wic")
-SPLITS = {"train": "train", "dev": "dev", "test": "test"}  # split → file
+SPLITS = {"train": "train", "dev": "dev", "test": "test"}  # maps each split to the name of its file
 SUPERGLUE_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 MNLI_SPLITS = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 

@@ -23,8 +23,9 @@ from krona.tasks.task import FILE_KEYS, Layout, Task
 from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
-FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # benchmark → the kind of data source that reads its files
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → part
+FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
+# Maps the splits of a DatasetDict to parts.
+SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -95,7 +96,7 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
 class InputRows(DataFile):
     """The rows for which a model predicts labels, from a file or from standard input (``-``).
 
-    The iterator yields ``FILE:LINE``, for use in messages, and the row's values by column.
+    The iterator yields pairs of ``FILE:LINE``, for use in messages, and the row's values by column.
 
     Raises:
         KronaError: (while iterating) a row is bad.
@@ -147,7 +148,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     The files are in ``path`` or in the task's subfolder of ``path``, such as RTE.
 
     Raises:
-        KronaError: a file is missing.
+        KronaError: ``path`` is None or not a folder, or a file is missing.
     """
     layout = _layout(task)
     if path is None:
@@ -201,10 +202,10 @@ def _layout(task: Task) -> Layout:
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:
-    # Earlier versions rounded the numbers of a regression. Regressions therefore have other hashes now.
+    # For regressions, a prefix changes the hash, because earlier versions of krona rounded the numbers.
     digest = hashlib.sha256(b"numbers" if task.labels is None else b"")
     for part, path in sorted(files.items()):
-        for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # a folder of save_to_disk
+        for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # save_to_disk wrote the folder
             size = require_file(file)
             content = _hash_content(file.resolve(), size, file.stat().st_mtime_ns)
             digest.update(f"{part}:{content}\n".encode())
@@ -212,5 +213,5 @@ def _hash_files(task: Task, files: dict[str, Path]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # size and time are part of the cache key
+def _hash_content(file: Path, size: int, mtime_ns: int) -> str:  # if size or mtime_ns differs, the file is read again
     return sha256(file)

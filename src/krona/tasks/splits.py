@@ -17,9 +17,9 @@ from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
-CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
+CARVED = 1000  # the number of train rows that become dev (protocol table1) or test (appendix_d1) in large tasks
 MAX_TARGETS = 1000  # maximum number of distinct targets of a split in result.json
-OWN_SHARE = 10  # a missing dev or test of a user's task is a tenth of train, and at most CARVED rows
+OWN_SHARE = 10  # if a user's task has no dev or test, a tenth of train (at most CARVED rows) becomes this split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Splits:
         return {role: getattr(self, role) for role in ROLES}
 
     def round_targets(self, decimals: int) -> "Splits":
-        """Return the splits of a regression with rounded targets."""
+        """Return a copy of the splits in which the targets of a regression are rounded."""
         rounded: dict[str, Any] = {role: split.round_targets(decimals) for role, split in self.by_role.items()}
         return replace(self, **rounded)
 
@@ -45,7 +45,7 @@ class Splits:
     def facts(self) -> dict[str, dict[str, Any]]:
         """The entry `splits` of result.json (docs/results-schema.md), without the number of truncated texts."""
         facts: dict[str, dict[str, Any]] = {}
-        texts: dict[str, set[str]] = {}  # earlier split → its source texts
+        texts: dict[str, set[str]] = {}  # the source texts of the earlier splits, by split
         for name, split in self.by_role.items():
             own = set(split.sources)
             facts[name] = {
@@ -122,6 +122,9 @@ def divide(
             successors. The rule ``given`` does not use the protocol.
         seed: the seed of the permutations.
         task: the name of the task in error messages.
+
+    Raises:
+        KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
     """
     if split == "given":
         return _complete(parts, seed=seed, task=task)
@@ -148,7 +151,7 @@ def divide(
 
 def permutation(rows: int, seed: int) -> list[int]:
     """Return the indices from 0 to ``rows`` - 1 in random order, computed by torch.randperm with this seed."""
-    import torch  # here, because run ids and reports need no torch
+    import torch  # imported here, because run ids and reports do not need torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
 

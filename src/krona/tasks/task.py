@@ -103,7 +103,7 @@ class Task(BaseModel):
     metrics: Words
     """The names of the metrics. krona selects the epoch with the highest mean of these metrics on dev."""
     score: Words
-    """The metrics whose mean is reported in tables (for MRPC only F1). By default these are all metrics."""
+    """The names of the metrics whose mean is reported in tables (for MRPC only F1). By default: all metrics."""
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
@@ -122,7 +122,7 @@ class Task(BaseModel):
     sample: str | None = None
     """The name of the sample task in the package, such as rte; null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
-    """A map from train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
+    """Maps train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
     """The name of the task's configuration in its data set on the Hub."""
     hub_dataset: str | None = None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Encoding(Protocol):
     """An object that turns texts into token ids. The families of `krona.backbones.families` implement it."""
 
-    key: str  # names the format of the tokenised rows; it is part of the cache file's name
-    label_type: str  # int32 or float32
+    key: str  # identifies the format of the tokenised rows; the hash in the cache file's name depends on the key
+    label_type: str  # the dtype of the labels, int32 or float32
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]: ...
 
@@ -47,7 +47,7 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Return the token ids of a split. Read them from the cache file, or compute them.
+    """Return the token ids of a split. If the cache file does not exist, compute the token ids and write the file.
 
     Source texts are truncated to ``max_source_length`` tokens, including the end-of-sequence token. Targets are never
     truncated.

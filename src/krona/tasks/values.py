@@ -17,7 +17,7 @@ NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """An error in one row. Errors are counted by ``kind``. The file reader adds the file name and the line number."""
+    """An error in one row. Errors are counted by ``kind``. Callers add the file name and the line number."""
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
@@ -25,10 +25,10 @@ class BadRowError(Exception):
 
 
 def read_text(name: str, value: object) -> str:
-    """Return a column's value as text: a text, a date or a finite number. A missing value (null) is an empty text.
+    """Return a column's value as text: a text, a date or a finite number. For a missing value (null), return "".
 
     Raises:
-        BadRowError: the value has another type.
+        BadRowError: the value has another type, or is a number that is not finite.
     """
     if type(value) is str:
         return value

@@ -21,8 +21,8 @@ class TrainingBatches(Sampler[list[int]]):
     `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
     shuffled. In the paper, by contrast, batches do not depend on the lengths of the rows.
 
-    All ranks share every batch of ``batch_size`` rows. If the number of rows is not divisible by the number of ranks,
-    some ranks get one row fewer, and may get no row of the last batch.
+    Each batch of ``batch_size`` rows is divided among all ranks. If the number of rows is not divisible by the number
+    of ranks, some ranks get one row fewer than others, and may get no row of the last batch.
 
     If ``limit`` is given, an epoch ends after at most this number of rows.
     """
@@ -41,7 +41,7 @@ class TrainingBatches(Sampler[list[int]]):
         self.limit = rows if limit is None else min(rows, limit)
         self.ranks = ranks or Ranks()
         self.epoch = 0
-        self.sampler = self  # Lightning looks for `set_epoch` here
+        self.sampler = self  # Lightning calls the method `set_epoch` of a batch sampler's attribute ``sampler``
 
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the epoch. Lightning calls this method before each epoch, also in a resumed run."""

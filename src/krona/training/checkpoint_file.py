@@ -28,7 +28,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
-            Path(path).parent.mkdir(parents=True, exist_ok=True)  # for a user's own ModelCheckpoint
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # a user's own ModelCheckpoint may name a new folder
             torch.save(checkpoint, part)
 
         self.write(Path(path), fill)
@@ -45,7 +45,7 @@ def find_damage(checkpoint: Path) -> str | None:
                 return f"the checksum of its entry {damaged} is wrong"
         content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
         missing = [key for key in KEYS if key not in content]
-    except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
+    except pickle.UnpicklingError:  # torch's own message advises users to allow arbitrary code
         return "it contains objects that are not weights or numbers"
     except Exception as error:  # zip, pickle and torch raise different exception types
         return first_line(error)

@@ -26,7 +26,7 @@ def compile_loss(loss: Loss) -> Loss:
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    torch.compiler.reset()  # graphs of earlier runs in this process count towards torch's limit
+    torch.compiler.reset()  # torch limits the number of graphs per process, and includes those of earlier runs
     graph: Loss = torch.compile(loss, fullgraph=True, backend=BACKEND)
 
     def call(model: Any, batch: Batch) -> Tensor:

@@ -41,10 +41,10 @@ def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
 
     Args:
         fingerprint: the fingerprint of the data in the run id.
-        share: whether to keep the rows for other jobs of this process.
+        share: whether to keep the rows in memory for other jobs of this process.
 
     Raises:
-        KronaError: the data cannot be read or divided, or their files have changed since the run id was computed.
+        KronaError: the data cannot be read or divided, or the data files have changed since the run id was computed.
     """
     task, data, prefix = settings.task, settings.data, settings.method.task_prefix
 

@@ -64,7 +64,7 @@ def num_processes() -> int:
     """Return the number of processes that torchrun or srun started for this run."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["WORLD_SIZE"])
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set by srun only, unlike SLURM_NTASKS
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # only srun sets this variable, unlike SLURM_NTASKS
 
 
 def my_rank() -> int:
@@ -129,8 +129,8 @@ def join_processes(*, accelerator: str) -> Iterator[Ranks]:
 
 def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment that run ``train.py`` in one process per device of this machine."""
-    script = [word for word in program("train")[1:] if word != "-P"]  # the environment has PYTHONSAFEPATH=1
+    script = [word for word in program("train")[1:] if word != "-P"]  # PYTHONSAFEPATH=1 is set instead
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     threads = str(max(1, cpu_count() // devices))
-    # DDP's C++ code warns in each process if no parameter is unused
+    # With the default log level, DDP's C++ code prints a warning in each process if the loss uses all parameters.
     return [*start, *script, *overrides], {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}

@@ -69,7 +69,10 @@ class SplitEvaluation:
         return [self.family.summed_loss(model, batch) for batch in batches]
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the result of `score_predictions` over all ranks. ``texts`` are this rank's predictions, in order."""
+        """Return the result of `score_predictions` for the rows of all ranks.
+
+        ``texts`` are the predictions for this rank's rows, in the order of its batches.
+        """
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
@@ -90,7 +93,7 @@ class ScoringModule(pl.LightningModule):
 
     ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
     predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
-    ``val/f1``. The trainer accepts only the loaders of ``evaluations``.
+    ``val/f1``. The module can score only the loaders of ``evaluations``.
     """
 
     def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
@@ -118,12 +121,13 @@ class ScoringModule(pl.LightningModule):
         self.log_scores("test", self._find_evaluation().score(self._texts))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """Return the predicted text of each row. ``loader.batch_sampler.order`` has the positions of the rows."""
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
         return self.evaluations[0].predict(self.model, batch)
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
-        # In a run, `Tracking` logs the scores. `trainer.validate` and `test` return only values that are logged.
+        # During `trainer.fit`, `Tracking` sends the scores to the loggers. `trainer.validate` and `trainer.test` return
+        # only the values that are logged here.
         self.log_dict(
             {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
         )

@@ -21,10 +21,10 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
     Args:
         overrides: the arguments of ``python train.py``, such as ``["method=lora", "task=rte", "seed=1"]``.
         outputs: the folder that contains the run's folder. None means outputs/.
-        quiet: print nothing.
+        quiet: whether to suppress all output.
 
     Raises:
-        KronaError: an override is wrong or has several values, or the run failed.
+        KronaError: an override is invalid or has several values, the run failed, or another process works on the run.
     """
     if isinstance(overrides, str | Mapping):
         example = (

@@ -46,19 +46,19 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()  # in a multirun, the values of the swept keys
+    overrides: tuple[str, ...] = ()  # in a multirun, the overrides of the swept keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """The specification of a job."""
 
-    config: Mapping[str, Any]  # composed from the user's own command, so it may name any class
-    stored: Mapping[str, Any] = field(default_factory=dict)  # without secrets; if empty, ``config`` with masked secrets
+    config: Mapping[str, Any]  # the config of the user's own command, which may name any class
+    stored: Mapping[str, Any] = field(default_factory=dict)  # the config to store; if empty, ``config`` without secrets
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
-    shows_notes: bool = True  # print the notes when the run starts
+    shows_notes: bool = True  # whether to print the notes when the run starts
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
@@ -127,7 +127,7 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
 def _find_factors(settings: Run) -> Any:
     """Return the factor shapes that the backbone's layers use.
 
-    Shapes that become equal on this backbone therefore have the same run id.
+    Two runs whose shapes are replaced by the same shapes on this backbone therefore have the same run id.
     """
     factors = settings.method.branch_config["kron_factors"]
     if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
@@ -137,7 +137,7 @@ def _find_factors(settings: Run) -> Any:
     sizes = read_model_config(settings.config["backbone"])
     widths = {sizes[key] for key in WIDTHS if sizes.get(key)}
     if widths == {math.prod(sides) for sides in zip(*factors, strict=True)} and "num_key_value_heads" not in sizes:
-        return factors  # the shapes fit; the imports below take seconds
+        return factors  # the shapes fit all layers, so the slow imports below are not needed
     from krona.backbones.insert_method import fitted_factors
 
     with suppress(KronaError):  # `require` reports the error together with other problems

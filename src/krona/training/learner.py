@@ -27,9 +27,10 @@ class Learner(ScoringModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
-    the batch over processes. The split does not change the gradient. The loss of a part is the sum over its labels,
-    divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
-    With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the gradients.
+    the batch over processes. Splitting a batch does not change the gradient. The loss of a part is the sum over its
+    labels, divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one
+    label. With several processes, the loss is also multiplied by their number, because `DDPStrategy` averages the
+    gradients.
 
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
     each epoch, with the same scores as a validation loader.
@@ -119,7 +120,7 @@ class Learner(ScoringModule):
         self.seconds_before = sum(self.seconds.values())
 
     def on_train_start(self) -> None:
-        # a run can resume from the checkpoint of its last epoch, and then has no more steps
+        # A run that resumes from the checkpoint of its last epoch has no more steps.
         self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.steps.total
 
     def on_train_epoch_start(self) -> None:
@@ -128,7 +129,7 @@ class Learner(ScoringModule):
         self._steps_ended, self.validated = 0.0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # this makes the dropout of a step the same after a resume, and different on each rank
+        # With this seed, the dropout of a step is the same after a resume, and different on each rank.
         torch.manual_seed(mix_seeds(self.settings.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -194,7 +195,7 @@ class Learner(ScoringModule):
     def on_train_epoch_end(self) -> None:
         self._end_steps()
         dev = self.validated
-        if dev is None:  # there was no validation after the last step, or this rank has no batch of it
+        if dev is None:  # there was no validation after the last step, or this rank had no validation batch
             dev = self.evaluations[0](self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began

@@ -16,7 +16,7 @@ WARNINGS = (
     ".*module.* in eval mode.*",  # the frozen backbone is in eval mode until on_train_epoch_start
     "You defined a `validation_step` but have no `val_dataloader`",  # krona's LightningModule scores dev itself
     "`broadcast_buffers` is deprecated",  # its successor does not exist in torch 2.9
-    "It is recommended to use `self.log.*sync_dist=True",  # the scores are those of all processes already
+    "It is recommended to use `self.log.*sync_dist=True",  # the scores already include the rows of all processes
     "Total length of `(DataLoader|CombinedLoader)` across ranks is zero",  # this rank has no batch of the dev split
 )
 

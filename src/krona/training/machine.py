@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in glibc's malloc.h
-SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
+SIZES = (1 << 30, 1 << 25)  # thresholds to try, in bytes; glibc may refuse a threshold above 32 MiB
 CPU_INFO = Path("/proc/cpuinfo")
 BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two names are used on ARM
 
@@ -68,7 +68,7 @@ class PeakMemory:
 
 
 def bf16_notes(precision: str, accelerator: str) -> list[str]:
-    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions; otherwise an empty list."""
+    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list."""
     import torch
 
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available()

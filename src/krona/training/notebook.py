@@ -42,7 +42,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     ``loaders.test.batch_sampler.order``. The module can train on one device only.
 
     Raises:
-        KronaError: the config is wrong, or its data or backbone is missing.
+        KronaError: the config is invalid, or the data or the backbone that it names is missing.
     """
     # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")

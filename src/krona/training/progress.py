@@ -22,7 +22,7 @@ REFRESH_S = 0.5  # minimum time between two updates of the bar, because an updat
 class Progress(pl.Callback):
     """The Lightning callback that prints the progress of one run to the console and to ``log`` (train.log).
 
-    ``shows_notes`` is true only for the first run of a sweep, because the sweep prints all notes at its end.
+    In a sweep, ``shows_notes`` is true only for the first run, because the sweep prints all notes at its end.
     """
 
     def __init__(self, console: Console, log: Any = None, *, shows_notes: bool = True) -> None:
@@ -94,7 +94,7 @@ class Progress(pl.Callback):
         )
 
     def epoch(self, learner: Learner) -> None:
-        """Print a line on the learner's last recorded epoch."""
+        """Print a line about the learner's last recorded epoch."""
         row = learner.dev_curve[-1]
         best = "  best" if learner.best is not None and learner.best["epoch"] == row["epoch"] else ""
         parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"

@@ -80,7 +80,7 @@ def run(
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
     checkpoint = files.checkpoint()
-    if checkpoint is None:  # a checkpoint would contain the prepared values
+    if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(trainer.strategy.root_device)
         if not surgery.is_prepared(model):
             progress.say("  computing the initial values of the branches")
@@ -109,7 +109,7 @@ def run(
 
     # Files
     if ranks.first:
-        measure_updates(result, model, data.dev)  # not part of the reported time and memory
+        measure_updates(result, model, data.dev)  # not included in the reported time and memory
         texts = prepared.backbone.family.texts
         predictions = {
             name: (replace(split, sources=texts(split)), score["predictions"])
@@ -153,7 +153,7 @@ def prepare(
     torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share)
     result.notes += notes
-    optimizer_groups(model, settings.optimizer)  # raises the error for an unknown group before the first step
+    optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
     defaults = method_defaults(method)
     described: Any = describe_backbone(model.config)
     count = surgery.count(model)
@@ -165,7 +165,7 @@ def prepare(
         "update_rank": surgery.update_rank(model),
         "backbone": described | {"parameters": count.backbone},
     }
-    with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
+    with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}

@@ -22,7 +22,7 @@ from krona.safe_files import Write, write_text
 from krona.tasks import Split
 from krona.training.devices import Ranks
 
-KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they are smaller
+KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they take fewer bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class RunFiles:
     ) -> None:
         """Write the metrics, the predictions, the adapter and finally the result.
 
-        ``predictions`` contains the rows and the predicted texts of each split by its name.
+        ``predictions`` maps the name of each split to its rows and its predicted texts.
         """
         assert self.claim is not None
         run, write = self.run, self.claim.write
@@ -93,7 +93,7 @@ def keeps_weights(settings: Run, size: int) -> bool:
 
 
 def describe_weights(settings: Run, model: nn.Module) -> str | None:
-    """Return a message on whether full fine-tuning saves its weights, or None for other methods."""
+    """Return a message that says whether full fine-tuning saves its weights, or None for other methods."""
     if not settings.method.placement.get("train_backbone"):
         return None
     size = weight_bytes(model)

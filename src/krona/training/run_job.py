@@ -63,7 +63,7 @@ def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
     if not spec.multirun:
         sys.stdout.flush()
         os.execve(command[0], command, variables)
-    process = subprocess.Popen(command, env=variables, start_new_session=True)  # Ctrl-C reaches only this process
+    process = subprocess.Popen(command, env=variables, start_new_session=True)  # Ctrl-C then reaches only this process
     try:
         process.wait()
     except BaseException:
@@ -216,7 +216,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         try:
-            if not _is_done(spec):  # if done, only a logger was still sending values
+            if not _is_done(spec):  # if the run is done, only a logger was still sending values
                 _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")

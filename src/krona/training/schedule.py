@@ -27,7 +27,7 @@ class StepCounts:
 
 
 def count_batches(settings: Run, rows: int) -> int:
-    """Return the number of batches of ``batch_size`` rows in an epoch, as Lightning's ``limit_train_batches`` does."""
+    """Return the number of batches in an epoch, each of ``batch_size`` rows, limited by ``limit_train_batches``."""
     batches, limit = -(-rows // settings.batch_size), settings.trainer.limit_train_batches
     return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
 
@@ -69,7 +69,7 @@ def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
     for name in factors:
         if name not in groups:
             raise KronaError(
-                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of weights that train: "
+                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of trained weights: "
                 f"{did_you_mean(name, groups)}."
             )
     base = [p for name, parameters in groups.items() if name not in factors for p in parameters]

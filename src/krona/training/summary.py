@@ -45,12 +45,12 @@ def print_summary(job: Job, console: Console) -> None:
         as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
-    for line in lines:  # not wrapped, so that they can be copied
+    for line in lines:  # the lines are not wrapped, so that they can be copied
         say(console, f"  {line}", wrap=False)
 
 
 def show_run(run: RunFolder, console: Console) -> None:
-    """Print the state, the command line and the notes of a run, and the summary of a finished run."""
+    """Print the state, the overrides and the notes of a run. If the run is finished, also print its summary."""
     known = run.state()
     result = known.result
     reached = f", {result.reached}" if result and known.state != "done" else ""

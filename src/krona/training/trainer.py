@@ -59,7 +59,7 @@ class AfterEpoch(pl.Callback):
             self._epochs = len(pl_module.dev_curve)
             self.function(pl_module)
 
-    on_train_end = on_train_epoch_start  # for the last epoch
+    on_train_end = on_train_epoch_start  # calls the function after the last epoch
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # Lightning's own handler would wait for the other processes
@@ -71,7 +71,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config."""
     options, ranks, folder = settings.trainer, files.ranks, files.run.path
-    last_epoch = ModelCheckpoint(  # for resuming the run; also contains the weights of the best epoch
+    last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks = [*callbacks, *build_callbacks(settings), last_epoch]
@@ -107,7 +107,7 @@ def build_trainer(
             deterministic=options.deterministic,
             benchmark=options.benchmark,
         )
-    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError: two callbacks with the same settings
+    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
         raise _format_error(error) from error
 
 
@@ -125,7 +125,7 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
             raise _format_error(error) from error
     learner.to(device)  # Lightning moved the model to the CPU
     if not trains:
-        trainer.strategy.precision_plugin.convert_module(learner)  # to bf16 with bf16-true, as trainer.fit does
+        trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
         learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
 
 

@@ -45,7 +45,7 @@ def update_values(model: nn.Module) -> dict[str, float]:
     for name, adapted in adapted_modules(model):
         if adapted.active is None or adapted.active not in adapted.branches:
             continue
-        # such as encoder/0/SelfAttention/q for encoder.block.0.layer.0.SelfAttention.q
+        # For example, encoder.block.0.layer.0.SelfAttention.q becomes encoder/0/SelfAttention/q.
         place = re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", public_name(name)).replace(".", "/")
         place = public_name(name) if place in places else place
         places.add(place)
