@@ -31,7 +31,7 @@ class Method:
     label: str | None = None
     """Name in tables and charts; null: ``name``."""
     order: Positive | None = None
-    """Position in tables, and number of the colour in charts; null: after the other methods, sorted by name."""
+    """Position in tables, and colour in charts; null: after the other methods, in alphabetical order."""
     source: str = "its own YAML"
     """Origin of the values: a paper, or a table of the KronA paper."""
     branch: str | None = None
@@ -40,13 +40,13 @@ class Method:
     placement: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `Placement` that the config sets."""
     alpha: Annotated[float, Gt(0)] | None = None
-    """For branches with a rank: set ``scaling`` to alpha / rank."""
+    """Set ``scaling`` to alpha / rank, for branches with a rank."""
     rank_stabilised: bool = False
-    """Set ``scaling`` to alpha / √rank instead (rsLoRA)."""
+    """Set ``scaling`` to alpha / √rank instead of alpha / rank (rsLoRA)."""
     task_prefix: bool = False
     """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """Result if kron_factors do not fit a layer. exact: an error; nearest: the nearest fitting shape is used."""
+    """If kron_factors do not fit a layer: exact: raise an error; nearest: use the nearest shape that fits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,11 +60,11 @@ class Backbone:
     path: str | None = None
     """Folder of the model; null: use the model ``name`` from the Hub."""
     pretrained: bool = True
-    """false: use random weights."""
+    """Load pretrained weights; false: use random weights."""
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
-    """Values of the model's config, to count parameters without loading weights."""
+    """Values of the model's config, from which krona counts parameters without loading weights."""
     quantisation: Literal["nf4"] | None = None
     """nf4: store the frozen linear layers in 4 bits (needs krona[quantised]); null: fp32."""
     tokenizer: str | None = None
@@ -120,7 +120,7 @@ class Optimizer:
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
-    """Factors of ``lr`` by weight group: head, layer_norms, or a branch tensor such as A or bias."""
+    """Multiply ``lr`` by these factors for weight groups: head, layer_norms, or a branch tensor such as A or bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
     """Warm-up steps, or (below 1) their share of all steps; default: 500 in the paper's setting, otherwise 0.06."""
@@ -142,7 +142,7 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    """Maximum number of passes over the training rows."""
+    """Number of passes over the training rows."""
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
@@ -152,15 +152,15 @@ class Trainer:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    """Kind of device; auto: a GPU if there is one."""
+    """Kind of device; auto: a GPU if one is available."""
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     num_workers: NonNegative
-    """Number of processes that load rows; 0: the training process loads them."""
+    """Number of processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Number of CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Rows in an evaluation batch."""
+    """Number of rows in an evaluation batch."""
     bucket_by_length: bool = False
     """Group rows of similar length into batches."""
     compile: bool = False
@@ -180,7 +180,7 @@ class Trainer:
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
     """Number of dev batches that Lightning evaluates before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
-    """Lightning profiler that writes its report to the run's folder; null: none."""
+    """Lightning profiler, which writes to the run's folder; null: none."""
     detect_anomaly: bool = False
     """Let autograd report the operation that produced a NaN."""
     deterministic: bool = False
@@ -211,7 +211,7 @@ class Run:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
-    """Rows in a batch, over all devices."""
+    """Number of rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
     """Maximum number of rows in one forward pass; does not affect the gradient."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
@@ -219,9 +219,9 @@ class Run:
     seed: Seed
     """Seed of new weights, row order and dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder whose trained weights the run starts from."""
+    """Run, adapter file or peft folder with the initial weights; null: the method's initial weights."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """Save fully fine-tuned weights always (all), never (adapter), or if below 500 MB and test is scored (auto)."""
+    """Save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB, if test is scored."""
     score_test: bool = True
     """Score the test set."""
     overwrite: bool = False
@@ -229,7 +229,7 @@ class Run:
     retry: Literal["failed"] | None = None
     """failed: run a failed run again."""
     sweep: str | None = None
-    """Name of the run's sweep; does not affect the run id."""
+    """Name of the sweep that contains the run; does not affect the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Lightning's callbacks by name."""
     logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

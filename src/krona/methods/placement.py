@@ -24,9 +24,9 @@ class Placement:
     target_modules: list[str] = field(default_factory=list)
     """Names or patterns (`krona.surgery.targets`) of the modules that get a branch."""
     placement: Position | list[Position] = "parallel"
-    """One position for all target modules, or a list with one position for each."""
+    """Position of the branches: one for all target modules, or a list with one for each."""
     inner_residual: bool = True
-    """Add the output of a sequential or before branch to the branch's input, instead of replacing the input."""
+    """Add the output of a sequential or before branch to the branch's input; false: replace the input."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
     """Number of branches at each target module."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -44,7 +44,7 @@ class InsertOptions(Placement):
     """The options of `surgery.insert` as keyword arguments: the options of a method's YAML file, and the head."""
 
     head: list[str] = field(default_factory=list)
-    """The names of the modules that are new for each task (``["classifier"]``). Every method trains these modules."""
+    """The names of the modules that are new for each task (``["classifier"]``). All methods train them."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "InsertOptions":

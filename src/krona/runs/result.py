@@ -30,7 +30,7 @@ Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
 
 @with_config(PART)
 class Scored(TypedDict):
-    """Scores of a split in the best epoch, 0-100."""
+    """Scores of a split in the best epoch, at most 100."""
 
     score: Score
     """The score that tables show."""
@@ -46,7 +46,7 @@ class Epoch(TypedDict):
 
     epoch: Count
     step: NotRequired[Count]
-    """Optimizer steps since the start of the run."""
+    """Number of optimizer steps since the start of the run."""
     score: NotRequired[Score]
     choice: NotRequired[Score]
     parts: NotRequired[dict[str, Score]]
@@ -82,7 +82,7 @@ class SplitData(TypedDict):
     truncated: NotRequired[Count]
     """Number of source texts that were cut to max_source_length."""
     skipped: NotRequired[list[BadRows]]
-    """The bad rows by kind, with the line and message of the first row of each kind."""
+    """For each kind of bad rows: their number, and the location and message of the first."""
     empty_texts: NotRequired[Count]
     targets: NotRequired[dict[str, Count]]
     """Number of rows with each target text."""
@@ -119,7 +119,7 @@ class Provenance(TypedDict):
     devices: NotRequired[Count]
     """Number of processes, one for each device."""
     threads: NotRequired[Count]
-    """CPU threads of each process."""
+    """Number of CPU threads of each process."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneData]
     """Architecture, sizes, and number of parameters without the branches."""
@@ -130,7 +130,7 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
-    """For GLUE and SuperGLUE: the number of usable rows and the benchmark's number of rows, by official split."""
+    """For each split of GLUE and SuperGLUE: the number of usable rows and the official number of rows."""
     branch_config: NotRequired[dict[str, Any]]
     """Arguments of the branches."""
     method_defaults: NotRequired[dict[str, Any]]
@@ -138,9 +138,9 @@ class Provenance(TypedDict):
     update_rank: NotRequired[Count | None]
     """The highest rank that a layer's update can have; null if the update is not linear."""
     multiply_adds: NotRequired[Count]
-    """Multiply-adds of the unmerged branches for one token."""
+    """Number of multiply-adds of the unmerged branches for one token."""
     launches: NotRequired[Count]
-    """Operations that the unmerged branches add to a forward pass."""
+    """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]
     """Checksums of the adapter and the predictions."""
     started: NotRequired[str]
@@ -177,7 +177,7 @@ class Result(BaseModel):
     run_id: str
     """The name of the run's folder, which ends with a hash of config, data and backbone."""
     status: Status
-    """The state of the run. The same command resumes an unfinished run."""
+    """The state of the run."""
     method: str
     """The name of the YAML in conf/method."""
     task: str
@@ -215,7 +215,7 @@ class Result(BaseModel):
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
     learned: Learned | None = None
-    """Size and rank of the trained update; null if the method has no branches."""
+    """Norm and rank of the trained update; null without branches."""
 
     @property
     def epochs(self) -> int:

@@ -19,7 +19,7 @@ class Data:
     kind: Literal["hub", "tsv", "jsonl", "sample"]
     """hub: the Hub; tsv: GLUE's files; jsonl: SuperGLUE's files; sample: the generated sample tasks."""
     path: str | None = None
-    """Folder with the files, for the kinds tsv and jsonl."""
+    """Folder with the files of the kinds tsv and jsonl."""
     name: str | None = None
     """Name of the data set on the Hub."""
     revision: str | None = None
@@ -27,12 +27,12 @@ class Data:
     protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
     """Protocol for the division of the rows into train, dev and test."""
     train_rows: Positive | None = None
-    """Size of a subset of train with balanced classes; null: all rows."""
+    """Train on a subset of this size with balanced classes; null: on all rows."""
     subset_seed: Seed | None = None
     """Seed of the subset; null: data.seed."""
     skip_bad_rows: bool = False
     """Skip malformed rows instead of stopping."""
     quoting: Literal["csv"] | None = None
-    """csv: interpret quotes in a TSV file as in a CSV file."""
+    """csv: interpret quotes in a TSV file as in a CSV file; null: read them as text."""
     seed: Seed = 42
     """Seed of the division into train, dev and test."""
