@@ -44,7 +44,11 @@ def main(folder: Path = HERE) -> None:
     for path in sorted((HERE.parents[1] / "conf" / "method").glob("*.yaml")):
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
         factors = config.get("optimizer", {}).get("lr_factors", {})
-        (folder / f"{path.stem}.svg").write_text(draw(path.stem, config["method"], base, factors), encoding="utf-8")
+        file = folder / f"{path.stem}.svg"
+        new = not file.exists()
+        file.write_text(draw(path.stem, config["method"], base, factors), encoding="utf-8")
+        if new:
+            print(file)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.frame import summaries
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.runs.provenance import _hash_own, own_code
+from krona.runs.provenance import _hash_module, method_code, own_code
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.job import Job
@@ -552,7 +552,7 @@ def test_other_code_of_ones_own_is_another_run(
     def train(text: str) -> tuple[Job, str]:
         module.write_text(f"from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA):\n    {text}\n")
         sys.modules.pop("own_branch", None)
-        _hash_own.cache_clear()
+        _hash_module.cache_clear()
         importlib.invalidate_caches()
         return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)
 
@@ -562,6 +562,19 @@ def test_other_code_of_ones_own_is_another_run(
     assert (again.run_id, again.state) == (one.run_id, "skipped")
     assert one.result.provenance["own_code"].keys() == {"own_branch"}
     assert own_code(config("method=lora", *small)) == {}  # the ids of krona's own classes do not change
+
+
+def test_a_changed_method_of_the_package_is_reported(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = finish(tmp_path, "method=lora", *small)
+    assert job.result.provenance["method_code"] == method_code(job.result.config)
+    monkeypatch.setattr("krona.runs.provenance._hash_module", lambda module: ("0" * 16, False))
+    again, said = finish(tmp_path, "method=lora", *small)
+    assert again.state == "skipped"
+    assert "krona.methods.lora has changed since this run" in said
+    with pytest.warns(UserWarning, match=r"krona\.methods\.lora has changed since this run\. The model may compute"):
+        krona.load(job.folder)
 
 
 def test_a_run_says_that_it_resumes_with_other_code(

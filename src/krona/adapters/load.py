@@ -5,6 +5,7 @@ Adapters of the same backbone share its frozen weights in memory (`krona.backbon
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from krona.config.suggestions import find_habit
 from krona.messages import KronaError, amount, join_names
 from krona.paths import expand
 from krona.runs.predictions import label_words
+from krona.runs.provenance import method_change
 from krona.runs.result import Result
 from krona.surgery.saving import bake
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
@@ -214,6 +216,8 @@ def load(
     origin = found.origin.with_backbone(backbone)
     frozen_in_bf16 = origin.precision == "bf16-frozen"
     adapter = None if found.adapter is None else Adapter.load(found.adapter)
+    for change in method_change(found.result) if found.result is not None else ():
+        warnings.warn(f"{origin.run_id}: {change}. The model may compute other values.", stacklevel=2)
     loaded = load_backbone(origin, bf16=frozen_in_bf16)
     model: Any = loaded.model
     if adapter is not None:

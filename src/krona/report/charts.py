@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from krona.labels import method_label, method_order, method_slot, task_label, task_order
+from krona.labels import method_label, method_labels, method_order, method_slot, task_label, task_order
 from krona.metrics.statistics import Interval
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.runs import read_setting
@@ -69,9 +69,13 @@ PRUNED = Look("#5b7083", "#a9bccd", "x")
 
 
 def slot(method: str) -> int:
-    """Return the index of a method's colour and mark, from the ``order`` in its YAML or from a hash of its name."""
+    """Return the index of a method's colour and mark: from the ``order`` in its YAML, or a free one by its name."""
     place = method_slot(method)
-    return place % SLOTS if place is not None else SLOTS // 2 + zlib.crc32(method.encode()) % (SLOTS // 2)
+    if place is not None:
+        return place % SLOTS
+    taken = {method_slot(name) for name in method_labels()}
+    free = [one for one in range(SLOTS) if one not in taken]
+    return free[zlib.crc32(method.encode()) % len(free)]
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:

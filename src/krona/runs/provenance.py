@@ -68,8 +68,24 @@ def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     The section ``logger`` is ignored, because loggers do not affect results. No module is imported.
     """
     targets = _targets([value for key, value in config.items() if key != "logger"])
-    found = {name: _hash_own(name) for name in sorted({target.rpartition(".")[0] for target in targets})}
-    return {name: digest for name, digest in found.items() if digest is not None}
+    found = {name: _hash_module(name) for name in sorted({target.rpartition(".")[0] for target in targets})}
+    return {name: code[0] for name, code in found.items() if code is not None and code[1]}
+
+
+def method_code(config: Mapping[str, Any]) -> str | None:
+    """Return the hash of the file that defines the method's class, or None if no file was found."""
+    code = _hash_module(_method_module(config))
+    return None if code is None else code[0]
+
+
+def method_change(result: Result) -> list[str]:
+    """Return a message if the file of the method's class has changed since a run."""
+    then, now = result.provenance.get("method_code"), method_code(result.config)
+    return [] if None in (then, now) or then == now else [f"{_method_module(result.config)} has changed since this run"]
+
+
+def _method_module(config: Mapping[str, Any]) -> str:
+    return str(config["method"].get("_target_") or "").rpartition(".")[0]
 
 
 def _targets(value: Any) -> Iterator[str]:
@@ -80,17 +96,18 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 @cache  # a file that is edited later does not change the code of this process
-def _hash_own(module: str) -> str | None:
-    """Return the hash of a module's file, or None if the module is not the user's own or was not found."""
+def _hash_module(module: str) -> tuple[str, bool] | None:
+    """Return the hash of a module's file and whether the module is the user's own, or None if it was not found."""
+    if not module:
+        return None
     installed = {Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib"))}
     for folder in (*sys.path, str(Path.cwd())):
         base = Path(folder, *module.split("."))
         for file in (base / "__init__.py", base.with_name(f"{base.name}.py")):
             if file.is_file():
                 real = file.resolve()
-                if {"site-packages", "dist-packages"} & {*real.parts} or installed & {*real.parents}:
-                    return None
-                return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+                own = not ({"site-packages", "dist-packages"} & {*real.parts} or installed & {*real.parents})
+                return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest(), own
     return None
 
 

@@ -114,6 +114,8 @@ class Provenance(TypedDict):
     """The last commit that changed src, conf or train.py."""
     own_code: NotRequired[dict[str, str]]
     """Hashes of the user's own modules that the config names."""
+    method_code: NotRequired[str]
+    """Hash of the file that defines the method's class."""
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     devices: NotRequired[Count]

@@ -21,7 +21,7 @@ from krona.config.targets import KINDS
 from krona.messages import KronaError, mask_secrets
 from krona.methods.factor_shapes import shape_name
 from krona.runs.folder import RunFolder
-from krona.runs.provenance import code_version, own_code
+from krona.runs.provenance import code_version, method_change, own_code
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, run_id
 from krona.runs.slurm_requeue import is_requeued
@@ -178,11 +178,11 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 
 
 def code_change(result: Result) -> list[str]:
-    """Return a message if the code has changed since this run."""
+    """Return messages on changes of the code since this run."""
     code, then = code_version()["git_code"], result.provenance.get("git_code")
     if code is None or code == then:
-        return []
-    return [f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}"]
+        return method_change(result)
+    return [*method_change(result), f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}"]
 
 
 def code_notes(spec: JobSpec) -> list[str]:
@@ -191,6 +191,8 @@ def code_notes(spec: JobSpec) -> list[str]:
     earlier, code = spec.run.state(ignore_claim=True).result, code_version()["git_code"]
     if earlier is not None and code is not None and (then := earlier.provenance.get("git_code")) not in (None, code):
         notes.append(f"The run resumes with other code: it was started with commit {then[:8]}, now it is {code[:8]}.")
+    if earlier is not None:
+        notes += [f"The run resumes with other code: {change}." for change in method_change(earlier)]
     if not (own := own_code(spec.settings.config)):
         return notes
     for folder in sorted(spec.outputs.glob(f"{spec.run_id.rpartition('-')[0]}-*/")):

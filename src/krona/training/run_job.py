@@ -24,7 +24,7 @@ from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.interrupts import Interrupted, forget_signals
-from krona.runs.provenance import own_code, provenance
+from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.training.devices import Ranks, join_processes, num_processes, torchrun
 from krona.training.job import Job, JobSpec, code_notes, find_outcome
@@ -254,6 +254,7 @@ def _new_result(spec: JobSpec) -> Result:
         "backbone_fingerprint": source.fingerprint(settings.backbone),
         "pretrained": settings.backbone.pretrained,
         **({"own_code": code} if (code := own_code(settings.config)) else {}),
+        **({"method_code": code} if (code := method_code(settings.config)) else {}),
         "started": now(),
     }
     return Result(
