@@ -23,6 +23,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from krona.adapters.find import find
+from krona.adapters.load import load
 from krona.config import check
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
@@ -570,11 +571,11 @@ def test_a_changed_method_of_the_package_is_reported(
     job, _ = finish(tmp_path, "method=lora", *small)
     assert job.result.provenance["method_code"] == method_code(job.result.config)
     monkeypatch.setattr("krona.runs.provenance._hash_module", lambda module: ("0" * 16, False))
-    again, said = finish(tmp_path, "method=lora", *small)
+    again, _ = finish(tmp_path, "method=lora", *small)
     assert again.state == "skipped"
-    assert "krona.methods.lora has changed since this run" in said
+    assert "krona.methods.lora has changed since this run" in again.messages
     with pytest.warns(UserWarning, match=r"krona\.methods\.lora has changed since this run\. The model may compute"):
-        krona.load(job.folder)
+        load(job.folder)
 
 
 def test_a_run_says_that_it_resumes_with_other_code(
