@@ -128,7 +128,7 @@ def format_validation_error(error: Any, most: int = 3) -> str:
 def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str = "") -> str:
     """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``.
 
-    If the value is a list, ``item`` names the wrong item, with a leading space (`` item 0``).
+    If the value is a list, ``item`` identifies the wrong item, with a leading space (`` item 0``).
     """
     match problem["type"]:
         case "missing":

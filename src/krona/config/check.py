@@ -33,8 +33,8 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
 
     Args:
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: whether a run starts now. If false, the modules of the user's own classes are not imported, and the
-            arguments of these classes are not checked.
+        starts: whether the config is for a run that starts now. If false, the modules of the user's own classes are not
+            imported, and the arguments of these classes are not checked.
 
     Raises:
         NotAllowedError: the config names a forbidden class or function.

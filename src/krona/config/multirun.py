@@ -45,7 +45,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
     """
     parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
     if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:
-        raise KronaError(f"The sweep has more than {MAX_RUNS:,} runs, which is the limit. Reduce the number of values.")
+        raise KronaError(f"The sweep exceeds the limit of {MAX_RUNS:,} runs. Reduce the number of values.")
     return split_jobs(parsed)
 
 

@@ -57,9 +57,9 @@ UNSUPPORTED = {
     "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
     "WeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
-    "LearningRateFinder": "krona tune and sweeps=learning_rates search for a learning rate.",
+    "LearningRateFinder": "krona has its own search. Use krona tune or sweeps=learning_rates.",
     "ModelPruning": "the method determines the trained weights.",
-    "Timer": "a run must be repeatable. Limit the run with trainer.max_epochs or trainer.max_steps.",
+    "Timer": "a run must be reproducible. Limit the run with trainer.max_epochs or trainer.max_steps.",
 }
 
 
@@ -152,7 +152,7 @@ def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
             return builder(parameters)
         except (ValueError, TypeError) as error:
             raise KronaError(
-                f"{settings.target} does not accept the weights or the arguments in optimizer.…: {error}"
+                f"{settings.target} cannot be created with the arguments in the section optimizer: {error}"
             ) from error
 
     return create

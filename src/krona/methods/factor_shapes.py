@@ -42,7 +42,7 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] if the shape of B follows from the layer.
 
     Raises:
-        KronaError: ``kron_factors`` has another format, or the shapes do not fit the layer.
+        KronaError: ``kron_factors`` does not have this format, or the shapes do not fit the layer.
     """
     try:
         shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]

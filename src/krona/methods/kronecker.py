@@ -1,4 +1,4 @@
-"""KronA parallel to a layer (Eq. 3 of its paper), and KronA^B and KronA^B_res parallel to a block (Eq. 5, 6)."""
+"""Define KronA, parallel to a layer (Eq. 3), and KronA^B and KronA^B_res, parallel to a block (Eq. 5 and 6)."""
 
 import functools
 import math

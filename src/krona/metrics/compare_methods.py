@@ -93,10 +93,11 @@ class Difference:
 
 
 def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
-    """Return each row's share of the score of each run in points, (runs, N).
+    """Return the contribution of each row to the score of each run in points, (runs, N).
 
-    The shares of a run sum to the run's score. For accuracy, the share of a correct prediction is 100 / N. For other
-    metrics, a share is the mean share plus the effect of the row on the score, by the jackknife (Efron and Stein 1981).
+    The contributions to a run sum to its score. For accuracy, a correct prediction contributes 100 / N. For other
+    metrics, a contribution is the mean contribution plus the effect of the row on the score, by the jackknife (Efron
+    and Stein 1981).
     If the rows have groups, N is the number of groups, and the jackknife omits whole groups. N must be at least two.
     """
     n, groups = runs[0].units, runs[0].groups

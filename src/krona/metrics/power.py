@@ -33,7 +33,7 @@ MOST_UNSHARED = 0.42  # the largest share of unshared errors of two methods in d
 
 @dataclass(frozen=True)
 class Assumed:
-    """Assumptions about methods that have not run yet. docs/reading-the-report.md explains the defaults."""
+    """Assumptions about methods for which there are no runs yet. docs/reading-the-report.md explains the defaults."""
 
     unshared: float = 0.27  # the share of two methods' errors that only one of the methods makes; above 0
     lasting: float = 0.2  # the share of discordant examples that are discordant under every seed

@@ -413,8 +413,8 @@ class Curves:
 def find_curves(runs: pd.DataFrame) -> list[Curves]:
     """Return the curves over learning rates and over training rows.
 
-    A method has a curve if its finished runs with otherwise equal settings have at least `MIN_VALUES` different values
-    of the learning rate or of the number of training rows.
+    A method has a curve if its finished runs tried at least `MIN_VALUES` learning rates or numbers of training rows,
+    with otherwise equal settings.
     """
     found = []
     places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])

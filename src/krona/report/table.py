@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def of_methods(self) -> bool:
-        """True if a test of this score is about the method. With one seed, a test is only about the trained model."""
+        """True if a test of this score is about the method. With one seed, it is only about the trained model."""
         return self.sample is not None and self.sample.runs > 1
 
     @property

@@ -30,7 +30,7 @@ Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
 
 @with_config(PART)
 class Scored(TypedDict):
-    """Scores of a split in the best epoch, at most 100."""
+    """Scores of a split at the best epoch. The maximum is 100."""
 
     score: Score
     """The score that tables show."""

@@ -1,6 +1,6 @@
 """Read and write the two files of a sweep: the ids of its runs, and its command.
 
-The ids include runs that wait, and runs that another command has already started.
+The file also lists the ids of waiting runs, and of runs that another command has already started.
 """
 
 import hashlib

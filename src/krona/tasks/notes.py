@@ -35,7 +35,7 @@ SUSPICIOUS = {  # maps each kind of suspicious text to a message and advice
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return, for each official part of a GLUE or SuperGLUE task, its number of rows and the benchmark's number."""
+    """Return the number of found rows and the official number, for each official split of a GLUE or SuperGLUE task."""
     official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
     return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 

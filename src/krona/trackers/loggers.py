@@ -15,7 +15,7 @@ from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
 Ending = Literal["done", "failed", "interrupted"]
-# The status that `finalize` gets for each ending.
+# The status that is passed to `finalize` for each outcome of a run.
 STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
 
 
