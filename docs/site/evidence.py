@@ -30,10 +30,11 @@ PAIRS = {  # of rows, by table of the paper
 }  # fmt: skip
 BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
-FAIR = ("mpnet_cola",)  # blocks with an equal search
+FAIR = ("mpnet_cola", "mpnet_lora_size")  # blocks with an equal search
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
     "mpnet_cola": "encoders_mpnet_cola",
+    "mpnet_lora_size": "encoders_mpnet_lora_size",
     "minilm_cola": "encoders_minilm_cola_seeds",
     "minilm_rte": "encoders_minilm_rte_seeds",
     "minilm_sst2": "encoders_minilm_sst2_seeds",
