@@ -100,10 +100,10 @@ def link_target(path: Path) -> Path:
     Return any other path unchanged.
 
     Raises:
-        KronaError: the path or the link's target is a device, a pipe or a folder.
+        KronaError: the path or the link's target is a device, a pipe or a folder, or the links form a loop.
     """
-    target = path.resolve() if path.is_symlink() else path
-    if target.exists() and not target.is_file():
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink() or (target.exists() and not target.is_file()):
         raise KronaError(f"{path} is not a regular file and is not replaced. Choose another path.")
     return target
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,11 +256,11 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     found = trained(backbones, "method=lora")
 
-    def full(error: Exception, *_: Any, **__: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise error
 
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
     for error in (OSError(28, "No space left on device"), SafetensorError("I/O: No space left (os error 28)")):
-        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", partial(full, error))
         with pytest.raises(KronaError, match=r"could not be written.*No space left"):
             export(found, to="merged", out=tmp_path / "out" / "x")
         assert list((tmp_path / "out").iterdir()) == []
