@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -255,12 +256,8 @@ def test_a_full_disk_leaves_nothing(
     backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = trained(backbones, "method=lora")
-
-    def full(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
     for error in (OSError(28, "No space left on device"), SafetensorError("I/O: No space left (os error 28)")):
+        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", Mock(side_effect=error))
         with pytest.raises(KronaError, match=r"could not be written.*No space left"):
             export(found, to="merged", out=tmp_path / "out" / "x")
         assert list((tmp_path / "out").iterdir()) == []

@@ -62,7 +62,7 @@ DRAWN = ["profile=demo", "backbone=t5_small", "backbone.pretrained=false"]
 TYPED = [
     (["method=kronaa"], "method=kronaa does not exist: did you mean 'krona'?"),
     (["factors=8x9"], "To use another shape of A, set method.kron_factors=[[8,9]]. The shape of B"),
-    (["profile=demo", "optimizer.weight_decay=-1"], "the arguments in the section optimizer: Invalid weight_decay value"),
+    (["profile=demo", "optimizer.weight_decay=-1"], "in the section optimizer: Invalid weight_decay value"),
     (["seed=range(3)"], "seed=range(3) has several values. To start several runs, add -m to python train.py."),
     (["task="], "task= does not exist: choose from boolq, cb, cola"),
     ([*DRAWN, "backbone.sizes={d_model: -1}"], "Could not build a t5 model: RuntimeError: Trying to create tensor"),
