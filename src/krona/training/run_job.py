@@ -254,7 +254,7 @@ def _new_result(spec: JobSpec) -> Result:
         "backbone_fingerprint": source.fingerprint(settings.backbone),
         "pretrained": settings.backbone.pretrained,
         **({"own_code": code} if (code := own_code(settings.config)) else {}),
-        **({"method_code": code} if (code := method_code(settings.config)) else {}),
+        **({"method_code": digest} if (digest := method_code(settings.config)) else {}),
         "started": now(),
     }
     return Result(
