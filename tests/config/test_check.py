@@ -170,6 +170,7 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
         ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
         ("method._target_", "krona.methods.nothing.Nothing", "cannot be imported"),
         ("optimizer._target_", "SGD", "is not a dotted path"),
+        ("optimizer._target_", 3, "is not a dotted path"),
         ("method._target_", lora.__name__, "is a module, not a class"),
         ("method.target_modules", [], "Name the modules"),
     ],
