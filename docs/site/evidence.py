@@ -118,12 +118,9 @@ def minilm() -> list[str]:
 
 def _cells(block: str) -> list[list[str]]:
     """Return the heading and the rows of a table of scores, without learning rates and intervals over test rows."""
-    heading, _, *lines = _table(block, "Method")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    shortened = [[re.sub(r"<br><sub>(±\S+)</sub><br>.*", r" \1", cell) for cell in row] for row in rows]
-    names = [re.sub(r", optimizer\.lr=[^<]*", "", row[0]) for row in shortened]
-    columns = [cell.strip() for cell in heading.strip("|").split("|")]
-    return [columns, *([name, *row[1:]] for name, row in zip(names, shortened, strict=True))]
+    heading, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in _table(block, "Method"))
+    shortened = ([re.sub(r"<br><sub>(±\S+)</sub><br>.*", r" \1", cell) for cell in row] for row in rows)
+    return [heading, *([re.sub(r", optimizer\.lr=[^<]*", "", name), *cells] for name, *cells in shortened)]
 
 
 def _lines(rows: list[list[str]]) -> list[str]:

@@ -73,10 +73,15 @@ def shorten(value: object, width: int = 60) -> str:
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """Return `did you mean 'label'? (choose from idx, label)`, or `choose from idx, label` if no name is similar."""
     known = [shorten(name) for name in names]
-    folded = {name.casefold(): name for name in known}
-    near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
     choices = f"choose from {shorten(', '.join(known), 1000)}" if known else "there are none"
-    return f"did you mean '{folded[near[0]]}'? ({choices})" if near else choices
+    return f"did you mean '{near}'? ({choices})" if (near := closest(wrong, known)) else choices
+
+
+def closest(wrong: str, names: Iterable[str]) -> str | None:
+    """Return the most similar name, ignoring case, or None if no name is similar."""
+    folded = {name.casefold(): name for name in names}
+    near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
 
 
 def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:

@@ -78,7 +78,7 @@ def check_installation() -> Iterator[Finding]:
 def check_packages(requirements: list[str]) -> Iterator[Finding]:
     """Yield a finding for each required package that is missing or has an unsupported version.
 
-    If there is no such package, yield one finding with the number of packages.
+    If all packages have supported versions, yield one finding with the number of packages.
     """
     required = [Requirement(text) for text in requirements]
     required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]

@@ -14,7 +14,7 @@ from krona.config.derived_values import STUDIES, TUNED
 from krona.config.hydra_internals import option_parser
 from krona.config.suggestions import find_habit, habits, replace_key, unknown_key
 from krona.formatting import override_text
-from krona.messages import KronaError, did_you_mean, first_line
+from krona.messages import KronaError, closest, did_you_mean, first_line
 
 OPTIONAL = (  # config groups in which no file needs to be chosen
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
@@ -145,10 +145,8 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     if not habit and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
         return f"{name} is not an option. Instead: {key}={value}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
-    advice = did_you_mean(name, names)
-    near = f": {advice}" if advice.startswith("did") else ". --help lists the options"
-    near += ". Settings have the form key=value."
-    return f"{name} is not an option{habit or near}"
+    near = f": {did_you_mean(name, names)}" if closest(name, names) else ". --help lists the options"
+    return f"{name} is not an option{habit or f'{near}. Settings have the form key=value.'}"
 
 
 def find_sweep(arguments: Sequence[str]) -> str | None:

@@ -190,7 +190,7 @@ def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
 
 
 def _length(row: Row, task: str) -> list[float]:
-    """Return the values of the settings `LIMITS` for a row. If there is no limit, the value is infinite."""
+    """Return the values of the settings `LIMITS` for a row. Without a limit, the value is infinite."""
     limits = [read_setting(row.first[task], key) or "" for key in LIMITS]
     return [float(limit) if limit.isdigit() else float("inf") for limit in limits]
 

@@ -19,7 +19,7 @@ SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a table. The value is usually a mean over runs. If there is no value, ``missing`` states the reason."""
+    """A cell of a table. The value is usually a mean over runs. Without a value, ``missing`` states the reason."""
 
     value: float | None = None
     runs: pd.DataFrame | None = None  # the finished runs or, if the cell has no value, the unfinished runs

@@ -80,7 +80,7 @@ class RunFolder:
     def holder(self) -> Holder | None:
         """Return the process that the claim names, even if the process is dead.
 
-        Return {} if the claim is damaged, and None if there is no claim.
+        Return {} if the claim is damaged, and None without a claim.
         """
         return read_holder(self.claim_file) if self.claim_file.is_file() else None
 

@@ -46,7 +46,7 @@ def stands_still(path: Path) -> bool:
 
 
 def _age(path: Path) -> float | None:
-    """Return the seconds since a claim's last heartbeat, by the file system's clock, or None if there is no claim."""
+    """Return the seconds since a claim's last heartbeat, by the file system's clock, or None without a claim."""
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime

@@ -88,7 +88,7 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
         dry: only check that the weights can be put into the model.
 
     Raises:
-        KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is then
+        KronaError: a weight that the adapter trains was removed from the model, or has another shape. The model is then
             unchanged.
     """
     slots = current_slots(model, state)
@@ -116,7 +116,7 @@ def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]])
     """Check that all weights that an adapter trains are in the model.
 
     Raises:
-        KronaError: a weight that the adapter trains is no longer in the model.
+        KronaError: a weight that the adapter trains was removed from the model.
     """
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:

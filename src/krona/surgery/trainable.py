@@ -124,7 +124,7 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     The adapter need not be active.
 
     Raises:
-        KronaError: a weight that the adapter trains is no longer in the model.
+        KronaError: a weight that the adapter trains was removed from the model.
     """
     adapter, state = get_adapter(model, name), get_state(model)
     require_trained(state, name, current_slots(model, state))

@@ -121,7 +121,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
 
 @contextmanager
 def hide_progress() -> Iterator[None]:
-    """Hide the progress bars of `datasets` if there is no terminal. In a log, such bars fill hundreds of lines."""
+    """Hide the progress bars of `datasets` unless the output is a terminal. A bar fills hundreds of lines of a log."""
     import datasets
 
     enabled = not datasets.are_progress_bars_disabled()

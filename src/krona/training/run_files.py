@@ -34,7 +34,7 @@ class RunFiles:
     ranks: Ranks
 
     def checkpoint(self) -> Path | None:
-        """Return the path of the last epoch's checkpoint, or None if there is no checkpoint.
+        """Return the path of the last epoch's checkpoint, or None if it does not exist.
 
         Raises:
             KronaError: only some ranks can see the checkpoint.
