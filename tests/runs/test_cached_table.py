@@ -34,7 +34,7 @@ def make_old(file: Path) -> None:
 
 def stored(outputs: Path) -> set[str]:
     """Return the names of the runs in the cache."""
-    return set(pyarrow.parquet.read_table(outputs / CACHE)["run_id"].to_pylist())
+    return {json.loads(text) for text in pyarrow.parquet.read_table(outputs / CACHE)["run_id"].to_pylist()}
 
 
 def from_files(outputs: Path) -> list[Result]:

@@ -31,15 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CACHE = ".index/results.parquet"
-VERSION = b"6"
+VERSION = b"7"
 MIN_NEW = 100  # the cache is written only if there are at least this many new summaries
 SETTLED_S = 2.0  # seconds; a file that changed more recently may change again without a new modification time
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
-SCALARS = (
-    "run_id", "status", "method", "task", "seed", "error", "trainable_params", "trainable_percent", "head_params",
-    "best_epoch",
-)  # fmt: skip
-NESTED = tuple(name for name in Result.model_fields if name not in SCALARS)  # lists and objects, cached as JSON
 SHARED = ("config", "splits", "progress", "provenance")  # fields that are equal in many results, except for the seed
 REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # reports need these keys
 COLUMNS = {  # maps each column to its type and its key in result.json; "": the value is computed
@@ -141,13 +136,13 @@ def _value(result: Result, name: str) -> Any:
 def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
     """Return the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
-    If a result cannot be read, the list contains an error instead of the summary. Errors of unreadable folders are at
-    the end of the list. The summaries share objects, so they must not be changed.
+    If a result cannot be read, the list contains an error instead of the summary. The summaries share objects, so they
+    must not be changed.
     """
     if not outputs.is_dir():
         return []
     with _without_garbage_collection():
-        files, unreadable = _list_results(outputs)
+        files = _list_results(outputs)
         parts: dict[str, Any] = {}  # maps JSON texts to objects, so that summaries share equal parts
         cached = _read_cache(outputs / CACHE, files, parts)
         found: dict[str, Summary | DamagedRunError] = {**cached}
@@ -163,7 +158,7 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
         finally:  # an interrupted command also caches the summaries that it has read
             if new >= MIN_NEW:
                 _write_cache(outputs / CACHE, files, cached)
-        return [found[name] for name in sorted(files)] + unreadable
+        return [found[name] for name in sorted(files)]
 
 
 def strip_result(result: Result) -> Summary:
@@ -207,23 +202,22 @@ def _read(path: Path, parts: dict[str, Any]) -> Summary | DamagedRunError:
     return summary
 
 
-def _list_results(outputs: Path) -> tuple[dict[str, tuple[int, int]], list[DamagedRunError]]:
-    """Return the modification time (ns) and size of each result.json by run id, and the errors of unreadable files."""
-    found, unreadable = {}, []
+def _list_results(outputs: Path) -> dict[str, tuple[int, int]]:
+    """Return the modification time (ns) and size of each result.json by run id, or (0, 0) if they are unknown."""
+    found = {}
     try:
         with os.scandir(outputs) as folders:
             for folder in folders:
-                file = f"{folder.path}/{file_names.RESULT}"
                 try:
-                    stat = os.stat(file)
+                    stat = os.stat(f"{folder.path}/{file_names.RESULT}")
                     found[folder.name] = (stat.st_mtime_ns, stat.st_size)
                 except (FileNotFoundError, NotADirectoryError):  # the folder has no result.json
                     continue
-                except OSError as error:
-                    unreadable.append(DamagedRunError(f"{file}: {error.strerror or error}", folder.name))
+                except OSError:  # `_read` returns the error
+                    found[folder.name] = (0, 0)
     except OSError as error:
         raise KronaError(f"{outputs} cannot be read: {error.strerror or error}") from error
-    return found, unreadable
+    return found
 
 
 def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, Any]) -> dict[str, Summary]:
@@ -237,15 +231,14 @@ def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, 
         table = pyarrow.parquet.read_table(path)
         if (table.schema.metadata or {}).get(b"krona") != VERSION:
             return {}
-        columns: dict[str, Any] = {name: table[name].to_pylist() for name in (*SCALARS, "mtime_ns", "size")}
-        texts = {}
-        for name in NESTED:
+        columns, texts = {}, {}
+        for name in Result.model_fields:
             column = table[name].unify_dictionaries().combine_chunks()
             distinct, places = column.dictionary.to_pylist(), column.indices.to_pylist()
             values = [parts.setdefault(text, json.loads(text)) for text in distinct]
             columns[name], texts[name] = [values[i] for i in places], [distinct[i] for i in places]
         columns["shared"] = [*zip(*(texts[name] for name in SHARED), strict=True)]
-        stats = [*zip(columns.pop("mtime_ns"), columns.pop("size"), strict=True)]
+        stats = zip(table["mtime_ns"].to_pylist(), table["size"].to_pylist(), strict=True)
         found = {}
         for stat, *row in zip(stats, *columns.values(), strict=True):
             one = dict(zip(columns, row, strict=True))
@@ -262,12 +255,11 @@ def _write_cache(path: Path, files: dict[str, tuple[int, int]], results: dict[st
     import pyarrow
     import pyarrow.parquet
 
-    names = (*SCALARS, *NESTED)
-    columns: dict[str, Any] = {name: [getattr(one, name) for one in results.values()] for name in names}
+    columns: dict[str, Any] = {}
     shared = zip(*(one.shared for one in results.values()), strict=True)
     texts = dict(zip(SHARED, shared, strict=True))
-    for name in NESTED:  # most runs have many equal parts, which a dictionary stores once
-        values = texts.get(name) or [*map(json.dumps, columns[name])]
+    for name in Result.model_fields:  # most runs have many equal parts, which a dictionary stores once
+        values = texts.get(name) or [json.dumps(getattr(one, name)) for one in results.values()]
         columns[name] = pyarrow.array(values, pyarrow.string()).dictionary_encode()
     columns["mtime_ns"], columns["size"] = zip(*(files[name] for name in results), strict=True)
     table = pyarrow.table(columns).replace_schema_metadata({"krona": VERSION})
