@@ -267,7 +267,7 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     return {
         "index": lambda: summaries(outputs),
         "a run with overwrite=true": prepare,
-        "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
+        "a run that is done": RunFolder(outputs / "run").clean,
     }
 
 

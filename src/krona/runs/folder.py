@@ -130,31 +130,22 @@ class RunFolder:
         missing = [f"{file} does not exist" for file in files if not file.is_file()]
         return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
-    def leftovers(self, *, done: bool) -> list[Path]:
-        """Return the paths of the claim and of incomplete files and, if the run is ``done``, of the checkpoint."""
-        found = [self.claim_file] if self.claim_file.is_file() else []
-        with suppress(OSError), os.scandir(self.path) as entries:
-            found += sorted(Path(entry.path) for entry in entries if file_names.LEFT_OVER.fullmatch(entry.name))
-        return found + ([self.checkpoint] if done and self.checkpoint.is_file() else [])
+    def clean(self) -> None:
+        """Remove the checkpoint of a finished run and the files of killed processes.
 
-    def clean(self, *, done: bool) -> list[Path]:
-        """Claim the run, remove its `leftovers`, and return the paths of the removed files.
-
-        Remove nothing if a live process has claimed the run. Keep recent files, because they may belong to a process
-        that is taking over the run.
-
-        Raises:
-            KronaError: the folder cannot be written to, or is a symbolic link.
+        Remove nothing if a live process has claimed the run, or if the folder is read-only. Keep recent files, because
+        they may belong to a process that is taking over the run.
         """
-        found = self.leftovers(done=done)
-        if not found or (claim := self.claim()) is None:
-            return []
-        try:  # `claim` has already removed the other files
-            if done:
+        own = (file_names.CHECKPOINT, file_names.CLAIM)
+        with suppress(KronaError, OSError):
+            names = os.listdir(self.path)
+            is_clean = not any(name in own or file_names.LEFT_OVER.fullmatch(name) for name in names)
+            if is_clean or (claim := self.claim()) is None:
+                return
+            try:  # `claim` has already removed the other files
                 claim.remove(self.checkpoint)
-        finally:
-            claim.release()
-        return [path for path in found if not os.path.lexists(path)]
+            finally:
+                claim.release()
 
     def remove(self) -> None:
         """Remove the folder with all its files.

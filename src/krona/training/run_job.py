@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -138,8 +138,7 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
 def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     if (outcome := find_outcome(spec)) is not None:
         if outcome.state == "skipped":
-            with suppress(KronaError, OSError):  # the folder may be read-only
-                spec.run.clean(done=True)
+            spec.run.clean()
         return outcome
     require(spec.settings, spec.initial)
     claim = spec.run.claim()
