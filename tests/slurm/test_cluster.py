@@ -61,7 +61,7 @@ def epochs(folder: Path) -> int:
 def running(outputs: Path) -> list[Path]:
     """Return the runs on which a process works, and that have finished two epochs."""
     claimed = [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
-    return [folder for folder in claimed if RunFolder(folder).owner() is not None]
+    return [folder for folder in claimed if RunFolder(folder).is_owned()]
 
 
 def resumed(folder: Path) -> int:

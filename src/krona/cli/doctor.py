@@ -116,8 +116,8 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         damaged += [Finding("damaged run", problem, "broken", advice) for problem in problems]
         holder = run.holder()
         if run.claim_file.exists() and not run.path.is_symlink():
-            state = "is dead" if holder is None or is_dead(holder) else "may be dead"
-            claimed.append(f"{run.path.name} is claimed by {shorten(describe(holder or {}), 80)}, which {state}")
+            state = "is dead" if is_dead(holder) else "may be dead"
+            claimed.append(f"{run.path.name} is claimed by {shorten(describe(holder), 80)}, which {state}")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged

@@ -73,16 +73,9 @@ class RunFolder:
         names = sorted(os.listdir(self.path))
         return [name for name in names if name not in own and not file_names.LEFT_OVER.fullmatch(name)]
 
-    def owner(self) -> Holder | None:
-        """Return the live process that works on the run, or None."""
-        return claims.owner(self.path)
-
-    def holder(self) -> Holder | None:
-        """Return the process that the claim names, even if the process is dead.
-
-        Return {} if the claim is damaged, and None without a claim.
-        """
-        return read_holder(self.claim_file) if self.claim_file.is_file() else None
+    def holder(self) -> Holder:
+        """Return the process that the claim names, even if it is dead, or {} if the claim is missing or damaged."""
+        return read_holder(self.claim_file)
 
     def claim(self) -> claims.Claim | None:
         """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
@@ -115,7 +108,7 @@ class RunFolder:
     def is_owned(self) -> bool:
         """Return whether a live process works on the run."""
         try:
-            return self.owner() is not None
+            return claims.owner(self.path) is not None
         except OSError:  # the age of the claim cannot be measured in a read-only folder
             return True
 
@@ -155,7 +148,7 @@ class RunFolder:
         """
         if (claim := self.claim()) is None:
             raise KronaError(
-                f"{self.path.name} is being run by {claims.describe(self.owner() or {})}, so it was not removed."
+                f"{self.path.name} is being run by {claims.describe(self.holder())}, so it was not removed."
             )
         try:
             files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]
@@ -168,7 +161,7 @@ class RunFolder:
             claim.release()
         with suppress(OSError):  # a file cannot be removed, or another process has started the run meanwhile
             self.path.rmdir()
-        if self.path.exists() and self.owner() is None:
+        if self.path.exists() and not self.is_owned():
             raise KronaError(f"{self.path} cannot be removed.")
 
     def remove_attempt(self, claim: claims.Claim) -> None:

@@ -143,7 +143,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     require(spec.settings, spec.initial)
     claim = spec.run.claim()
     if claim is None:
-        error = f"{spec.run_id} is already running in {describe(spec.run.owner() or {})}. Wait until it has ended."
+        error = f"{spec.run_id} is already running in {describe(spec.run.holder())}. Wait until it has ended."
         return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
