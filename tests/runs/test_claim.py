@@ -13,8 +13,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.runs.claim import Claim, ClaimLostError, claim, owner
-from krona.runs.holder import machine
-from krona.runs.lapsed_claims import LAPSE_S
+from krona.runs.holder import LAPSE_S, machine
 from runs.made_runs import aged, claimed, dead_pid
 
 HERE = socket.gethostname()
@@ -35,7 +34,7 @@ if got:
 
 @pytest.fixture(autouse=True)
 def _watch_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.runs.lapsed_claims.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.runs.holder.WATCH_S", 0.1)
 
 
 def claimants(folder: Path, count: int) -> list[subprocess.Popen[str]]:
@@ -119,7 +118,7 @@ def test_a_living_owner_keeps_its_claim_with_any_clock(
         sleeps.append(seconds)
         os.utime(path, (time.time() - hours * 3600 + 1,) * 2)
 
-    monkeypatch.setattr("krona.runs.lapsed_claims.time.sleep", beat)
+    monkeypatch.setattr("krona.runs.holder.time.sleep", beat)
     before = path.read_text()
     assert claim(tmp_path) is None
     assert len(sleeps) == 1  # one heartbeat is enough

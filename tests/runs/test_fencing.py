@@ -14,7 +14,7 @@ from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
-from krona.runs.lapsed_claims import LAPSE_S
+from krona.runs.holder import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training import run_job
 from krona.training.checkpoint_file import AtomicCheckpoints

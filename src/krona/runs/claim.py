@@ -24,8 +24,7 @@ from pathlib import Path
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.holder import Holder, claim_text, read_holder
-from krona.runs.lapsed_claims import BEAT_S, LAPSE_S, has_lapsed, stands_still
+from krona.runs.holder import BEAT_S, LAPSE_S, Holder, claim_text, has_lapsed, read_holder, stands_still
 from krona.safe_files import Fill, remove, write_whole
 
 

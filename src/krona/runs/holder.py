@@ -1,9 +1,15 @@
-"""Describe the process that has claimed a run, and check whether this process is known to be dead."""
+"""Describe the process that has claimed a run, and find out whether its claim has lapsed.
+
+A claim lapses if its process is dead, or if its heartbeat has stopped. The heartbeat is the time stamp of the claim,
+which the process updates at regular intervals.
+"""
 
 import json
 import os
 import re
 import socket
+import time
+import uuid
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +19,9 @@ from krona.runs.slurm_requeue import slurm_job
 
 Holder = dict[str, Any]  # with the keys host, machine, pid, token and slurm
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
+BEAT_S = 5.0  # the interval between two heartbeats, in seconds
+LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
+WATCH_S = 15.0  # seconds for which a claim with a heartbeat older than LAPSE_S is watched (three heartbeats)
 
 
 def claim_text(token: str) -> str:
@@ -70,3 +79,42 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
         case [before, int(times)], [now, int(times_now)]:
             return bool(before == now and times < times_now)
     return False
+
+
+def has_lapsed(path: Path) -> bool:
+    """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
+
+    If the heartbeat is too old, the owner may still be alive. Call `stands_still` to watch for a new heartbeat.
+    """
+    if is_dead(read_holder(path)):
+        return True
+    probe = path.with_name(f".now.{uuid.uuid4().hex}")
+    try:
+        beat = path.stat().st_mtime
+        probe.touch()
+        age = probe.stat().st_mtime - beat  # by the file system's clock
+    except FileNotFoundError:  # there is no claim
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    return abs(age) > LAPSE_S  # a heartbeat in the future does not show that the owner is alive
+
+
+def stands_still(path: Path) -> bool:
+    """Watch a claim for `WATCH_S` seconds. Return whether the claim got neither a heartbeat nor a new owner.
+
+    Return true immediately if the owner is known to be dead.
+    """
+    holder = read_holder(path)
+    if is_dead(holder):
+        return True
+    try:
+        beat = path.stat().st_mtime_ns
+        until = time.monotonic() + WATCH_S
+        while time.monotonic() < until:
+            time.sleep(min(1.0, WATCH_S))
+            if path.stat().st_mtime_ns != beat:
+                return False
+    except FileNotFoundError:
+        return True
+    return read_holder(path) == holder

@@ -26,8 +26,8 @@ from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.folder import RunFolder
+from krona.runs.holder import LAPSE_S
 from krona.runs.interrupts import Interrupted
-from krona.runs.lapsed_claims import LAPSE_S
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
