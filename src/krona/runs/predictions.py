@@ -34,7 +34,6 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
     """Return columns of a predictions.jsonl by name.
 
     Raises:
-        FileNotFoundError: the file does not exist.
         KronaError: the file cannot be read, or a row lacks one of the columns.
     """
     import pyarrow.json  # the import takes 0.1 s
@@ -44,8 +43,6 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
     try:
         read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must fit into one block
         table = pyarrow.json.read_json(path, read_options=read, parse_options=parse)
-    except FileNotFoundError:
-        raise
     except (OSError, pyarrow.ArrowException) as error:
         raise KronaError(f"{path} is damaged: {error}") from error
     for name in columns:

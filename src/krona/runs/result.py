@@ -240,8 +240,6 @@ def read_result(path: Path) -> Result:
     """
     try:
         result = Result.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise KronaError(f"{path} was not found.") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValidationError as error:
