@@ -80,8 +80,7 @@ class Claim:
         Raises:
             ClaimLostError: the claim is lost.
         """
-        if (aside := self._move_to_staging(path)) is not None:
-            remove(aside)
+        remove(self._move_to_staging(path))
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
@@ -90,14 +89,14 @@ class Claim:
             ClaimLostError: the claim is lost.
         """
         name = path.with_name(f"{path.name}.damaged")
-        if (aside := self._move_to_staging(path)) is not None:
-            with suppress(FileNotFoundError):  # the claim was lost meanwhile
-                aside.rename(name)
+        aside = self._move_to_staging(path)
+        with suppress(FileNotFoundError):  # the claim was lost meanwhile
+            aside.rename(name)
         self.check()
         return name
 
-    def _move_to_staging(self, path: Path) -> Path | None:
-        """Move a file of the run into the staging folder. Return the new path, or None if the file does not exist.
+    def _move_to_staging(self, path: Path) -> Path:
+        """Move a file of the run into the staging folder if it exists, and return the new path.
 
         Symbolic links are not followed.
         """
@@ -107,7 +106,6 @@ class Claim:
             path.rename(aside)
         except FileNotFoundError:
             self.check()
-            return None
         return aside
 
     def release(self) -> None:
