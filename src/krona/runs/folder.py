@@ -185,17 +185,9 @@ def require_unchanged(result: Result, file: Path) -> None:
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
     """Yield the run folders in ``outputs``, sorted by name. A run folder has a result or a claim."""
     for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
-        with suppress(OSError):  # a folder that cannot be read counts as a run
-            if path.name.startswith(".") or not any(
-                os.path.lexists(path / name) for name in (file_names.RESULT, file_names.CLAIM)
-            ):
-                continue
-        yield RunFolder(path)
-
-
-def _with_name(folder: Path) -> Path:
-    """Resolve a path without a name, such as ``.`` or ``..``. Return any other path unchanged."""
-    return folder.resolve() if folder.name in ("", "..") else folder
+        has_files = any(os.path.lexists(path / name) for name in (file_names.RESULT, file_names.CLAIM))
+        if has_files and not path.name.startswith("."):
+            yield RunFolder(path)
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:
@@ -209,13 +201,13 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         KronaError: no run, or more than one run, matches the name.
     """
     given = Path(name)
+    if given.name == file_names.RESULT:
+        given = given.parent
     with suppress(OSError):  # the name is too long for a path, or the folder cannot be read
         if given.name == name and (outputs / name / file_names.RESULT).is_file():
             return RunFolder(outputs / name)
         if (given / file_names.RESULT).is_file():
-            return RunFolder(_with_name(given))
-        if given.is_file() and given.name == file_names.RESULT:
-            return RunFolder(_with_name(given.parent))
+            return RunFolder(given.resolve() if given.name in ("", "..") else given)
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )
@@ -242,8 +234,8 @@ def require_out(path: Path) -> None:
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             reason = "read-only" if folder.is_dir() else "not a folder"
             raise KronaError(f"{path} cannot be written, because {folder} is {reason}.")
-    except (OSError, RuntimeError) as error:  # the name is too long, or symbolic links form a loop
-        raise KronaError(f"{shorten(path)} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:  # for example, if the name is too long
+        raise KronaError(f"{shorten(path)} cannot be written: {error.strerror or error}") from error
 
 
 def require_new(path: Path, *, overwrite: bool, source: str | None = None) -> None:
