@@ -60,10 +60,10 @@ def dead_pid() -> int:
     return gone.pid
 
 
-def claimed(folder: Path, pid: int, host: str | None = None) -> Path:
+def claimed(folder: Path, pid: int, host: str | None = None, **values: Any) -> Path:
     path = folder / "claim.json"
     holder = {"host": host or socket.gethostname(), "pid": pid, "token": "a" * 32, "slurm": None}
-    path.write_text(json.dumps(holder))
+    path.write_text(json.dumps({**holder, **values}))
     return path
 
 

@@ -1,10 +1,8 @@
 """Test the cached table of results: a row is never used if its file has changed, and the cache is never required."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet
@@ -15,6 +13,7 @@ from krona.runs import frame
 from krona.runs.frame import CACHE, strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
+from runs.made_runs import aged
 from typed_run import output_of
 
 
@@ -24,12 +23,8 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(frame, "MIN_NEW", 4)  # the number of results from which a cache is written
     write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1, 2], rows=20))
     for file in tmp_path.glob("*/result.json"):
-        make_old(file)
+        aged(file)
     return tmp_path
-
-
-def make_old(file: Path) -> None:
-    os.utime(file, (time.time() - 60,) * 2)
 
 
 def stored(outputs: Path) -> set[str]:
@@ -68,7 +63,7 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
         result.run_id = run_id
         result.config.update(change)
         write_all(outputs, [result])
-        make_old(outputs / run_id / "result.json")
+        aged(outputs / run_id / "result.json")
     for _ in range(2):  # first from the files, then from the cache, in which equal parts are one object
         settings = load_runs([outputs])[0].set_index("run_id").settings
         assert {"data": "{}", "extra": "{}"}.items() <= settings["krona-rte-a"].items()
@@ -111,7 +106,7 @@ def test_running_and_recent_results_are_not_stored(outputs: Path) -> None:
     running = make_result("krona", "cola", 0, status="running")
     recent = make_result("krona", "cola", 1, rows=20)  # may change again within the resolution of time stamps
     write_all(outputs, [running, recent])
-    make_old(outputs / running.run_id / "result.json")
+    aged(outputs / running.run_id / "result.json")
     summaries(outputs)
     assert not {running.run_id, recent.run_id} & stored(outputs)
 
