@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import pytest
 
 from krona.messages import KronaError
-from krona.runs.claim import Claim, ClaimLostError, claim, owner
+from krona.runs.claim import Claim, ClaimLostError, claim
+from krona.runs.folder import RunFolder
 from krona.runs.holder import LAPSE_S, machine
 from runs.made_runs import aged, claimed, dead_pid
 
@@ -60,13 +61,13 @@ def owned(folder: Path) -> Claim:
 
 def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    run = RunFolder(folder)
     first = owned(folder)
     assert claim(folder) is None
-    holder = owner(folder) or {}
-    assert (holder["pid"], holder["host"]) == (os.getpid(), HERE)
+    assert (run.is_owned(), run.holder()["pid"], run.holder()["host"]) == (True, os.getpid(), HERE)
     first.check()
     first.release()
-    assert owner(folder) is None
+    assert not run.is_owned()
     owned(folder).release()
     assert list(folder.iterdir()) == []
 
@@ -97,7 +98,7 @@ def test_of_eight_started_together_exactly_one_has_the_claim(dead: bool, tmp_pat
 )
 def test_a_claim_lapses_without_a_heartbeat(host: str, pid: int, age: float, lapses: bool, tmp_path: Path) -> None:
     aged(claimed(tmp_path, pid, host), age)
-    assert (owner(tmp_path) is None) == lapses
+    assert RunFolder(tmp_path).is_owned() != lapses
     got = claim(tmp_path)
     assert (got is not None) == lapses
     if got is not None:
@@ -130,7 +131,7 @@ def test_a_requeued_slurm_job_follows_itself_from_another_node(tmp_path: Path, m
     assert claim(tmp_path) is None  # another job owns the run
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     mine = owned(tmp_path)
-    assert (owner(tmp_path) or {})["slurm"] == ["77", 1]
+    assert RunFolder(tmp_path).holder()["slurm"] == ["77", 1]
     mine.release()
     claimed(tmp_path, 1, "another", slurm=["77", 1])
     assert claim(tmp_path) is None  # another process of this job owns the run

@@ -161,12 +161,6 @@ def claim(folder: Path) -> Claim | None:
     return None
 
 
-def owner(folder: Path) -> Holder | None:
-    """Return the live process that has claimed a run's folder, or None."""
-    path = folder / file_names.CLAIM
-    return None if not path.exists() or has_lapsed(path) else read_holder(path)
-
-
 def describe(holder: Holder) -> str:
     """Return the process as text, such as ``process 12 on host``."""
     return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"

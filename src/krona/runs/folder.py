@@ -12,7 +12,7 @@ from typing import Any, Literal
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
-from krona.runs.holder import Holder, read_holder
+from krona.runs.holder import Holder, has_lapsed, read_holder
 from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result
 from krona.safe_files import link_target, sha256
 
@@ -108,7 +108,7 @@ class RunFolder:
     def is_owned(self) -> bool:
         """Return whether a live process works on the run."""
         try:
-            return claims.owner(self.path) is not None
+            return self.claim_file.exists() and not has_lapsed(self.claim_file)
         except OSError:  # the age of the claim cannot be measured in a read-only folder
             return True
 
