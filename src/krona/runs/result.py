@@ -220,16 +220,12 @@ class Result(BaseModel):
     """Norm and rank of the trained update; null without branches."""
 
     @property
-    def epochs(self) -> int:
-        """The number of epochs of the whole run, which is below ``max_epochs`` if ``max_steps`` ends the run first."""
-        epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
-        return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
-
-    @property
     def reached(self) -> str:
         """The progress of an unfinished run, such as ``epoch 2 of 20`` or ``before the end of its first epoch``."""
-        epoch = int(self.progress.get("epoch") or 0)
-        return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
+        epoch, step, steps = (self.progress.get(key, 0) for key in ("epoch", "step", "steps"))
+        if not epoch or not step:
+            return "before the end of its first epoch"
+        return f"epoch {epoch} of {math.ceil(steps * epoch / step)}"  # max_steps may end the run before max_epochs
 
 
 def read_result(path: Path) -> Result:
