@@ -146,17 +146,15 @@ def summaries(outputs: Path) -> list[Summary | DamagedRunError]:
         parts: dict[str, Any] = {}  # maps JSON texts to objects, so that summaries share equal parts
         cached = _read_cache(outputs / CACHE, files, parts)
         found: dict[str, Summary | DamagedRunError] = {**cached}
-        now = time.time()
-        new = 0
+        now, known = time.time(), len(cached)
         try:
             for name in _with_progress(sorted(files.keys() - cached.keys())):
                 found[name] = item = _read(outputs / name / file_names.RESULT, parts)
                 settled = now - files[name][0] / 1e9 > SETTLED_S
                 if isinstance(item, Summary) and settled and item.status != "running":
                     cached[name] = item
-                    new += 1
         finally:  # an interrupted command also caches the summaries that it has read
-            if new >= MIN_NEW:
+            if len(cached) - known >= MIN_NEW:
                 _write_cache(outputs / CACHE, files, cached)
         return [found[name] for name in sorted(files)]
 
@@ -224,7 +222,6 @@ def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, 
     """Return the valid summaries in the cache, by run id."""
     if not path.is_file():  # the import of pyarrow takes 0.1 s
         return {}
-    import pyarrow
     import pyarrow.parquet
 
     try:
@@ -252,7 +249,6 @@ def _read_cache(path: Path, files: dict[str, tuple[int, int]], parts: dict[str, 
 
 def _write_cache(path: Path, files: dict[str, tuple[int, int]], results: dict[str, Summary]) -> None:
     """Write the cache. Do nothing if the folder is read-only, or if the disk is full."""
-    import pyarrow
     import pyarrow.parquet
 
     columns: dict[str, Any] = {}
