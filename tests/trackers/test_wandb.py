@@ -118,22 +118,17 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
     assert config("logger=wandb")["logger"]["wandb"]["mode"] == "disabled"
 
 
-def test_interrupted_and_resumed_offline_is_one_run(
-    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # `wandb sync` writes its logs into the working directory
+def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, server: WandbServer) -> None:
+    offline = ["logger=wandb", "logger.wandb.mode=offline"]
     with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=wandb", after_epoch=interrupt_after(1))
+        one_run(tmp_path, *offline, after_epoch=interrupt_after(1))
     assert len(wandb_files(tmp_path)) == 1
-    job, said = one_run(tmp_path, "logger=wandb")
+    job, said = one_run(tmp_path, *offline)
     assert same_files(plain, job.folder)
     both = wandb_files(tmp_path)
     assert [[row["train/epoch"] for row in history_of(file)] for file in both] == [[1], [2]]
-    with serve() as running:
-        monkeypatch.setenv("WANDB_BASE_URL", running.url)
-        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-        output = sync(said)
-        assert running.epochs(job.run_id) == [1, 2], output
+    output = sync(said)
+    assert server.epochs(job.run_id) == [1, 2], output
 
 
 def test_online_and_resumed_online(tmp_path: Path, plain: Path, server: WandbServer) -> None:
