@@ -38,7 +38,7 @@ test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 torture: setup  ## kills, stops, full disks and damaged files at every place
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m torture tests/torture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP -m torture tests/torture
 
 test-lowest: setup  ## models, surgery and runs with the lowest versions that krona allows (tests/lowest.txt), in .venv-lowest
 	$(PYTHON) -m venv .venv-lowest

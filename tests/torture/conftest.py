@@ -1,6 +1,5 @@
-"""Fixtures for the small size of each part and the full size of `make torture`, and the table of the results."""
+"""Fixtures for the small size of each part and the full size of `make torture`."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import pytest
 from one_job import config, run
 
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
-FULL_SIZE = re.compile(r"[\[-]full[\]-]")  # in the id of a test
 ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
 
 
@@ -61,8 +59,8 @@ def slow_full(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
-    """Return a context whose end adds a part to the table, and fails if the part had a failure."""
+def book() -> Callable[[str], Any]:
+    """Return a context whose end prints the number of failures of a part, and fails if the part had a failure."""
 
     @contextmanager
     def opened(part: str) -> Iterator[Book]:
@@ -70,30 +68,12 @@ def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
         try:
             yield found
         finally:  # also if the time of the test runs out
-            record_property("torture", [part, found.tried, len(found.lost)])
             print(f"{part}: {len(found.lost)} of {found.tried} lost", *_alike(found.lost), sep="\n")
         assert found.tried
         if found.lost:
             raise AssertionError(f"{len(found.lost)} of {found.tried} lost:\n" + "\n".join(_alike(found.lost)))
 
     return opened
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table, which also works with several processes, because properties are part of the reports."""
-    rows = {
-        (report.nodeid, value[0]): value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        for name, value in getattr(report, "user_properties", ())
-        if name == "torture" and FULL_SIZE.search(report.nodeid)
-    }
-    if not rows:
-        return
-    terminalreporter.section("torture")
-    terminalreporter.write_line(f"{'part':<28}{'tried':>8}{'survived':>10}{'lost':>6}")
-    for part, tried, lost in rows.values():
-        terminalreporter.write_line(f"{part:<28}{tried:>8,}{tried - lost:>10,}{lost:>6,}")
 
 
 @pytest.fixture
