@@ -79,7 +79,7 @@ class StudyBest:
         """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
         text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {amount(self.trials, 'trial')} on dev "
         text += f"({self.score:.2f}), study {self.name}"
-        for key in (axis.key for axis in self.study.axes if not axis.choices):
+        for key in (key for key, distribution in self.study.axes.items() if not hasattr(distribution, "choices")):
             tried = {trial.params[key] for trial in self.study.trials if key in trial.params}
             if edge := _edge(self.trial.params[key], tried):
                 text += f". Its {key} is the {edge} value that was tried"

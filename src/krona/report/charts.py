@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.runs import read_setting
 from krona.report.table import Cell, Column, Row, Table, seed_interval
 from krona.report.text import SEEDS, cell_mark, cell_value, format_range, format_seeds, number, plain_label
-from krona.runs import studies
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial
 
@@ -524,10 +523,10 @@ def study_charts(study: Study) -> list[Chart]:
     highest = accumulate((one.value or 0.0 for one in done), max)
     best = [Point(one.number, score) for one, score in zip(done, highest, strict=True)]
     charts = [_trial_chart("Dev score by trial", Axis("trial", "whole"), [(one.number, one) for one in trials], best)]
-    for axis in study.axes:
-        places = [(place, one) for one in trials if (place := _position(axis, one)) is not None]
+    for key, distribution in study.axes.items():
+        places = [(distribution.to_internal_repr(one.params[key]), one) for one in trials if key in one.params]
         if len(places) > 1:
-            charts.append(_trial_chart(f"Dev score along {axis.key}", _chart_axis(axis), places))
+            charts.append(_trial_chart(f"Dev score along {key}", _chart_axis(key, distribution), places))
     return charts
 
 
@@ -542,16 +541,10 @@ def _trial_chart(title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], 
     return score_chart(title, axis, "dev score", series, detail=detail, front=best)
 
 
-def _chart_axis(axis: studies.Axis) -> Axis:
-    if axis.choices:
-        step = 1 + len(axis.choices) // MAX_CHOICES
-        return Axis(axis.key, ticks=[(i, str(name)) for i, name in enumerate(axis.choices) if i % step == 0])
-    return Axis(f"{axis.key}, log.", "log", axis.low, axis.high) if axis.log else Axis(axis.key, low=axis.low)
-
-
-def _position(axis: studies.Axis, trial: Trial) -> float | None:
-    """Return the position of a trial on an axis. The position of a choice is its index."""
-    value = trial.params.get(axis.key)
-    if value is None or (axis.choices and str(value) not in axis.choices):
-        return None
-    return float(axis.choices.index(str(value))) if axis.choices else float(value)
+def _chart_axis(key: str, distribution: Any) -> Axis:
+    if hasattr(distribution, "choices"):  # Optuna's internal value of a choice is its index
+        step = 1 + len(distribution.choices) // MAX_CHOICES
+        return Axis(key, ticks=[(i, str(name)) for i, name in enumerate(distribution.choices) if i % step == 0])
+    if distribution.log:
+        return Axis(f"{key}, log.", "log", distribution.low, distribution.high)
+    return Axis(key, low=distribution.low)

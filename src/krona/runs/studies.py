@@ -29,23 +29,12 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A searched key of the command line, with its range of numbers or its choices."""
-
-    key: str
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    choices: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
 class Study:
     """A study with its trials in the order of their numbers."""
 
     name: str
     trials: Sequence[Trial]
-    axes: Sequence[Axis] = ()
+    axes: Mapping[str, Any] = field(default_factory=dict)  # Optuna's distributions by searched key
     # Share of the score's variance by searched key. Empty if fewer than four trials are finished.
     importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone and seed of the runs
@@ -145,8 +134,7 @@ def read_study(path: Path) -> Study:
     except Exception as error:  # JSON and Optuna raise different exception types
         raise KronaError(f"The study {path} cannot be read: {first_line(error)}") from error
     trials = study.get_trials(deepcopy=False)
-    distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
-    axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]
+    axes: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     base = str(study.user_attrs.get("base", ""))
     return Study(path.stem, [_read_trial(trial) for trial in trials], axes, _importances(study), base)
 
@@ -157,17 +145,11 @@ def _read_trial(trial: Any) -> Trial:
     return Trial(
         number=trial.number,
         state=STATES.get(trial.state.name, trial.state.name.lower()),
-        value=None if value is None else float(value),
+        value=value,
         params=dict(trial.params),
         run_id=str(trial.user_attrs.get("run_id", "")),
         overrides=tuple(trial.user_attrs.get("overrides", ())),
     )
-
-
-def _read_axis(key: str, distribution: Any) -> Axis:
-    if hasattr(distribution, "choices"):
-        return Axis(key, choices=tuple(str(choice) for choice in distribution.choices))
-    return Axis(key, low=float(distribution.low), high=float(distribution.high), log=bool(distribution.log))
 
 
 def _importances(study: Any) -> dict[str, float]:
