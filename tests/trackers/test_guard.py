@@ -33,6 +33,11 @@ class Unruly(Logger):
         if call == self.fails_at:
             raise OSError("no space\nleft on device")
 
+    @property
+    def experiment(self) -> Any:
+        assert self.fails_at not in self.calls  # W&B and MLflow would connect to the server again
+        return self
+
     def log_hyperparams(self, params: Any, *arguments: Any, **others: Any) -> None:
         self.misbehave("config")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from krona.messages import KronaError, first_line, shorten
@@ -48,8 +49,11 @@ class GuardedLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """The object of the logger's library, such as the W&B run."""
-        return self.logger.experiment
+        """The object of the logger's library, such as the W&B run. After a failure, an object that ignores all calls.
+
+        Lightning reads this property when the training starts.
+        """
+        return DummyLogger().experiment if self.failed else self.logger.experiment
 
     def open(self, config: Mapping[str, Any]) -> None:
         """Log the config, and print the location of the logs."""
