@@ -16,8 +16,6 @@ from krona.paths import choice_files, conf_folders
 
 TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # captures the dotted path in a YAML file
 
-LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")  # all launchers except basic are plugins of Hydra
-
 
 def groups() -> list[str]:
     """Return the names of all config groups: ``sweeps``, and the subfolders of krona's and the user's conf/."""
@@ -27,7 +25,7 @@ def groups() -> list[str]:
 
 def choices(group: str) -> list[str]:
     """Return the names of a group's choices."""
-    return list(LAUNCHERS) if group == "hydra/launcher" else list(choice_files(group))
+    return list(choice_files(group))
 
 
 def own_targets() -> set[str]:
@@ -81,8 +79,6 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 def unknown_choice(group: str, name: str) -> str:
     """Return the message for a choice that does not exist, with a suggestion or a list of the group's choices."""
-    if group == "hydra/launcher" and name in LAUNCHERS:
-        return f"hydra/launcher={name} needs a plugin of Hydra that is not installed. Run: pip install -e '.[cluster]'"
     more = find_habit(group, f".{name.rpartition('.')[2]}" if group == "data" and "." in name else name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
