@@ -5,14 +5,14 @@ class are compared with its signature. `krona.config.targets` creates the object
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
-from krona.config.targets import find, is_lightning_logger, require_inner
+from krona.config.targets import find, require_inner
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
 from krona.messages import KronaError, check_file_name, did_you_mean
@@ -20,6 +20,7 @@ from krona.paths import choice_files
 from krona.tasks.task import Task
 
 FindClass = Callable[..., Any]  # `krona.config.targets.find`, with ``own`` and ``starts`` already set
+FIND_OWN: FindClass = partial(find, own=True)
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -58,19 +59,12 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
     if isinstance(config.get("sweep"), str):
         with problems.collect():
             check_file_name("sweep", config["sweep"])
-    run = {**config, **parts, "config": dict(config)}
-    invalid = [name for name in PARTS if name not in parts]
-    for name in invalid:
-        run.pop(name, None)
-    missing = {f"{name} is missing" for name in invalid}
+    plain = {key: value for key, value in config.items() if key not in PARTS}
+    run = {**plain, **parts, "config": dict(config)}
+    missing = {f"{name} is missing" for name in PARTS if name not in parts}
     problems += [line for line in find_problems(s.Run, "", run) if line not in missing]
     problems.raise_all()
     return s.Run(**run)
-
-
-def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
-    """Return the settings of a config's ``method`` section. Raise the same errors as `settings`."""
-    return _method(config, partial(find, own=own))
 
 
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
@@ -82,7 +76,8 @@ def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
 
 
-def _method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
+def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Method:
+    """Return the settings of a config's ``method`` section. Raise the same errors as `settings`."""
     target = config.get("_target_")
     branch = None if target is None else find_class(target, "method._target_", "branch")
     placement_keys = TRAINS if target is None else PLACEMENT_KEYS
@@ -165,37 +160,33 @@ def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
     return s.Scheduler(target=str(target), arguments=arguments)
 
 
-def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], FindClass], Mapping[str, Any]]:
-    """Return a function that checks the objects in the section ``callbacks`` or ``logger``."""
-
-    def check(config: Mapping[str, Any], find_class: FindClass) -> Mapping[str, Any]:
-        problems = Problems()
-        for name, values in config.items():
-            with problems.collect():
-                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, find_class)
-        problems.raise_all()
-        return config
-
-    return check
+def _check_objects(group: str, config: Mapping[str, Any], find_class: FindClass) -> Mapping[str, Any]:
+    """Check the objects in the section ``callbacks`` or ``logger``."""
+    problems = Problems()
+    for name in config:
+        with problems.collect():
+            problems += _check_object(group, name, config, find_class)
+    problems.raise_all()
+    return config
 
 
-def _check_object(
-    where: str, values: Any, others: Collection[str], kinds: Sequence[str], find_class: FindClass
-) -> list[str]:
+def _check_object(group: str, name: str, config: Mapping[str, Any], find_class: FindClass) -> list[str]:
+    where, values = f"{group}.{name}", config[name]
     if not isinstance(values, Mapping) or "_target_" not in values:
-        group, _, name = where.partition(".")
         if name in choice_files(group):
             raise KronaError(f"{where} has no class. To use conf/{group}/{name}.yaml, add {group}={name}.")
+        others = config.keys() - {name}
         near = f": {did_you_mean(name, others)}" if others else ""
         raise KronaError(
             f"{where} has no class, because the key {where}._target_ is missing{near}. To use your own class, add "
             f"{where}._target_=package.Class"
         )
+    is_logger = group == "logger"
+    kinds = ("tracker", "logger") if is_logger else ("callback",)
     found = find_class(values["_target_"], f"{where}._target_", *kinds)
     if found is None:
         return []
-    filled_in = ("save_dir",) if is_lightning_logger(found) else ()
-    return _find_object_problems(found, where, values, find_class, filled_in=filled_in)
+    return _find_object_problems(found, where, values, find_class, filled_in=("save_dir",) if is_logger else ())
 
 
 def _find_object_problems(
@@ -217,13 +208,13 @@ def _find_object_problems(
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
 PARTS: Mapping[str, Callable[[Mapping[str, Any], FindClass], Any]] = {
-    "method": _method,
+    "method": method,
     "task": lambda values, _: task(values),
     "backbone": lambda values, _: build(s.Backbone, "backbone", values),
     "data": lambda values, _: build(s.Data, "data", values),
     "optimizer": _optimizer,
     "trainer": lambda values, _: build(s.Trainer, "trainer", values),
     "scheduler": _scheduler,
-    "callbacks": _objects("callbacks", "callback"),
-    "logger": _objects("logger", "tracker", "logger"),
+    "callbacks": partial(_check_objects, "callbacks"),
+    "logger": partial(_check_objects, "logger"),
 }

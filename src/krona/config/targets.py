@@ -6,8 +6,7 @@ and the classes in a YAML of conf/. For any other class, an error is raised, and
 """
 
 import importlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from traceback import extract_tb
@@ -35,10 +34,6 @@ class Kind:
         """Return whether any config may use the class or function at this dotted path."""
         function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
         return bool(function) or path.startswith(f"{self.module}.")
-
-    def fits(self, cls: type) -> bool:
-        """Return whether a class is of this kind."""
-        return issubclass(cls, _import(self.base, "base"))
 
 
 KINDS: Mapping[str, Kind] = {
@@ -105,7 +100,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
     if is_any:
         return found
-    if not any(kind.fits(found) for kind in allowed):
+    if not any(issubclass(found, _import(kind.base, "base")) for kind in allowed):
         needed = dict.fromkeys(kind.base for kind in allowed)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
     if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
@@ -115,10 +110,22 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     return found
 
 
-def require_inner(arguments: Mapping[str, Any], where: str, find: Callable[..., Any]) -> None:
-    """Call `find` for each nested object in the arguments of an object, to raise its errors."""
-    for inner, node in _nodes(arguments, where):
-        find(node["_target_"], f"{inner}._target_")
+def require_inner(value: Any, where: str, find: Callable[..., Any]) -> None:
+    """Call `find` for each object in a config value, to raise its errors.
+
+    Raises:
+        KronaError: the value contains an unresolved ``${…}``.
+    """
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            find(value["_target_"], f"{where}._target_")
+        for key, inner in value.items():
+            require_inner(inner, f"{where}.{key}", find)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            require_inner(inner, f"{where}[{number}]", find)
+    elif isinstance(value, str) and "${" in value:  # Hydra would resolve the text after this check
+        raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
@@ -156,32 +163,6 @@ def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
             ) from error
 
     return create
-
-
-def is_lightning_logger(found: Any) -> bool:
-    """Return whether a class is derived from the base class of Lightning's loggers."""
-    return inspect.isclass(found) and any(
-        base.__name__ == "Logger" and base.__module__.startswith(("pytorch_lightning.", "lightning_fabric."))
-        for base in found.__mro__
-    )
-
-
-def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the key and the mapping of each node with ``_target_``.
-
-    Raises:
-        KronaError: a value contains an unresolved ``${…}``.
-    """
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            yield where, value
-        for key, inner in value.items():
-            yield from _nodes(inner, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, inner in enumerate(value):
-            yield from _nodes(inner, f"{where}[{number}]")
-    elif isinstance(value, str) and "${" in value:  # Hydra would resolve the text after this check
-        raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
 def _import(path: Any, where: str) -> Any:
