@@ -190,7 +190,7 @@ def test_broken_methods_of_a_user_are_left_out(tmp_path: Path, monkeypatch: pyte
         ("t5_base", ["--method", "krona"], ["--method is not an option", "Its options are --backbone and --json"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
-        ("nano", ["backbone.sizes={d_model: 7}"], ["backbone.sizes.d_model=7"]),
+        ("nano", ["backbone.sizes={d_model: 7}"], ["backbone.sizes={d_model: 7}"]),
     ],
 )
 def test_mistakes_are_one_message(backbone: str, overrides: list[str], words: list[str]) -> None:

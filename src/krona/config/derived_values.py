@@ -11,7 +11,7 @@ from typing import Any
 
 from krona.config.choices import choices, is_overridden
 from krona.config.default_learning_rate import rate_notes
-from krona.config.model_folder import folder_pooling, read_model_config
+from krona.config.model_folder import folder_pooling
 from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand
 from krona.runs.run_id import PLACES
@@ -27,7 +27,7 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         chosen: maps each config group, such as ``method``, to the name of the chosen file.
 
     Raises:
-        KronaError: an override contradicts a size of the checkpoint, a file of the checkpoint is damaged, or (with
+        KronaError: an override sets the sizes of a pretrained backbone, a file of the checkpoint is damaged, or (with
             recipe=tuned) `krona.config.tuned.best` raises an error.
     """
     for place in PLACES:
@@ -40,7 +40,12 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
     if isinstance(backbone, dict):
         if backbone.get("pooling") == "auto":
             backbone["pooling"] = folder_pooling(backbone.get("path"))  # the pooling is part of the run id
-        _require_sizes(backbone, overrides)
+        sizes = next((item for item in overrides if item.lstrip("+").startswith("backbone.sizes")), None)
+        if sizes is not None and backbone.get("pretrained"):
+            raise KronaError(
+                f"{sizes}: the backbone {backbone.get('path') or backbone.get('name')} has the sizes of its "
+                "checkpoint. To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
+            )
         rates = backbone.pop("learning_rates", None)  # optimizer.lr already has the chosen rate
     if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
@@ -60,27 +65,6 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
             f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"
         )
     return notes
-
-
-def _require_sizes(backbone: Mapping[str, Any], overrides: list[str]) -> None:
-    """Raise `KronaError` if an override contradicts a size of a pretrained backbone's checkpoint.
-
-    A checkpoint on the Hub is not read here, so any override of its sizes causes an error.
-    """
-    sizes = backbone.get("sizes")
-    if not isinstance(sizes, dict):  # a value of another type is reported later
-        return
-    of_hub = backbone.get("pretrained") and not backbone.get("path") and backbone.get("name") != "nano"
-    found = read_model_config(backbone)
-    whole = is_overridden("backbone.sizes", overrides)
-    for key, value in sizes.items():
-        is_typed = whole or is_overridden(f"backbone.sizes.{key}", overrides)
-        if is_typed and (of_hub or found.get(key) != value):
-            reason = "has the sizes of its checkpoint" if of_hub else f"has {key} {found.get(key)}"
-            raise KronaError(
-                f"backbone.sizes.{key}={value}: the backbone {backbone.get('path') or backbone.get('name')} {reason}. "
-                "To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
-            )
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
