@@ -8,8 +8,6 @@ same task.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +16,7 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.runs.folder import RunFolder
 from krona.runs.frame import summaries
 from krona.runs.result import Result
-from krona.runs.run_id import canonical
+from krona.runs.run_id import canonical, find_value, flatten
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
@@ -58,7 +56,7 @@ class StudyBest:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config and the best trial's config differ only in the searched keys and the seed."""
-        return bool(_without(self.config, self.varied) == _without(config, self.varied))
+        return _without(self.config, self.varied) == _without(config, self.varied)
 
     def values(self) -> dict[str, Any]:
         """Return the values of the searched keys and of ``optimizer.lr``.
@@ -66,8 +64,7 @@ class StudyBest:
         Raises:
             KronaError: a searched key sets the class of an object (``_target_``).
         """
-        keys = dict.fromkeys((*self.varied, "optimizer.lr"))
-        values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
+        values = {key: find_value(self.config, key) for key in (*self.varied, "optimizer.lr")}
         for key, value in values.items():
             if "_target_" in f"{key} {value!r}":
                 raise KronaError(
@@ -129,20 +126,10 @@ def _describe(config: Mapping[str, Any]) -> str:
     return f"{config['method']['name']} on {config['task']['name']} with these settings"
 
 
-def _without(config: Mapping[str, Any], searched: Iterable[str]) -> Any:
-    """Return a config in canonical form, without the seed and the keys that may differ between a search's runs."""
-    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *searched)}
-    for name in ("method.fit_factors", "optimizer.lr", *searched):
-        if "." in name:
-            kept = _drop(kept, name.split("."))
-    return canonical(kept)
-
-
-def _drop(values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of nested mappings without the value at a path of keys."""
-    key, *rest = path
-    inner = {key: _drop(values[key], rest)} if rest and key in values else {}
-    return {name: value for name, value in values.items() if name != key} | inner
+def _without(config: Mapping[str, Any], searched: Iterable[str]) -> dict[str, Any]:
+    """Return a config's canonical values, without the seed and the keys that may differ between a search's runs."""
+    omitted = [f"{key}." for key in ("seed", "score_test", "method.fit_factors", "optimizer.lr", *searched)]
+    return {key: value for key, value in flatten(canonical(config)) if not f"{key}.".startswith(tuple(omitted))}
 
 
 def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
