@@ -34,7 +34,7 @@ def reads_conf_once() -> Iterator[None]:
             return read(chosen)
         if tuple(chosen) not in known:
             known[tuple(chosen)] = read(chosen)
-        return known[tuple(chosen)]  # `Composer` copies it
+        return known[tuple(chosen)]  # `compose_job` copies it
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compose, "_read_files", read_once)

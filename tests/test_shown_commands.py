@@ -12,7 +12,7 @@ from hydra import compose
 
 from krona.cli.krona import app
 from krona.cli.run_commands import STARTER
-from krona.config.compose import Composer, hydra_session
+from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,20 +49,19 @@ def _project_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     with hydra_session():
-        composer = Composer()
         for command in shown(page):
             program, *words = shlex.split(command)
             if program == "make":
                 assert {*(words[2:] if words[0] == "-C" else words)} <= {*targets}, command
             elif program == "krona" and words[0] == "train":
-                _composes(composer, words[1:])
+                _composes(words[1:])
             elif program == "krona":
                 _parses(words)
                 typed = [word for before, word in pairwise(words) if not before.startswith("--")]
                 typed = [word for word in typed if re.match(r"[a-z_.]+=", word)]
-                _composes(composer, ["-m", *typed] if words[0] == "tune" else typed)
+                _composes(["-m", *typed] if words[0] == "tune" else typed)
             elif words[:1] == ["train.py"]:
-                _composes(composer, words[1:])
+                _composes(words[1:])
             elif words[:1] == ["bench.py"]:
                 compose("bench", overrides=words[1:])
             else:
@@ -77,12 +76,12 @@ def _parses(words: Sequence[str]) -> None:
         command.make_context(name, list(words[1:]), parent=context).close()
 
 
-def _composes(composer: Composer, words: Sequence[str]) -> None:
+def _composes(words: Sequence[str]) -> None:
     """Check that Hydra composes a config from the words. Of a sweep, the first and the last run are checked."""
     overrides = [word for word in words if "=" in word and word not in GAPS]
     jobs = expand(overrides) if "-m" in words else [tuple(overrides)]
     for job in {jobs[0], jobs[-1]}:
-        composer.job(job)
+        compose_job(job)
 
 
 def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from config.conftest import compose_job
 from krona.config import check
 from krona.config.choices import choices
+from krona.config.compose import compose_job
 from krona.config.multirun import expand
 from krona.config.settings import Run
 from krona.config.targets import find
@@ -17,7 +17,7 @@ from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("composer")]  # `make check` runs this file
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("session")]  # `make check` runs this file
 
 GIVEN = {  # values that the user must set
     "backbone=local": ["backbone.path=FOLDER"],

@@ -3,7 +3,9 @@
 import pytest
 
 from krona.config.choices import choices
-from krona.config.compose import Composed, Composer
+from krona.config.compose import Composed, compose_job
+
+pytestmark = pytest.mark.usefixtures("session")
 
 
 def values(job: Composed) -> tuple[float, float]:
@@ -31,15 +33,15 @@ def values(job: Composed) -> tuple[float, float]:
     ],
 )
 def test_the_rate_and_the_warm_up_fit_the_method_the_backbone_and_the_data(
-    typed: str, lr: float, warmup: float, composer: Composer
+    typed: str, lr: float, warmup: float
 ) -> None:
     typed = typed.replace("+task.files", "++task.files")
-    assert values(composer.job(typed.split())) == (lr, warmup)
+    assert values(compose_job(typed.split())) == (lr, warmup)
 
 
 @pytest.mark.parametrize("backbone", sorted(set(choices("backbone")) - {"hub", "local"}))
-def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbone: str, composer: Composer) -> None:
-    full, lora = (composer.job([f"method={method}", f"backbone={backbone}"]) for method in ("full", "lora"))
+def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbone: str) -> None:
+    full, lora = (compose_job([f"method={method}", f"backbone={backbone}"]) for method in ("full", "lora"))
     if "architecture" in full.config["backbone"]:
         assert values(full)[0] < values(lora)[0]
         assert all(
@@ -50,8 +52,8 @@ def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbo
     assert "learning_rates" not in full.config["backbone"]  # adapters and results keep their form
 
 
-def test_a_rate_of_t5_on_another_architecture_is_told(composer: Composer) -> None:
+def test_a_rate_of_t5_on_another_architecture_is_told() -> None:
     other = ["method=lora", "backbone=hub", "backbone.name=a/b", "++backbone.architecture=bert"]
-    (note,) = composer.job(other).notes
+    (note,) = compose_job(other).notes
     assert "lr 0.001 was found on T5, not on bert" in note
-    assert composer.job([*other, "optimizer.lr=1e-4"]).notes == []
+    assert compose_job([*other, "optimizer.lr=1e-4"]).notes == []

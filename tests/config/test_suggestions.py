@@ -3,15 +3,17 @@
 import pytest
 
 from krona.config import check
-from krona.config.compose import Composer
+from krona.config.compose import compose_job
 from krona.config.overrides import normalize, translate_errors
 from krona.config.suggestions import find_habit, habits, replace_key
 from krona.messages import KronaError
 
+pytestmark = pytest.mark.usefixtures("session")
 
-def refusal(composer: Composer, *arguments: str) -> str:
+
+def refusal(*arguments: str) -> str:
     with pytest.raises(KronaError) as caught, translate_errors():
-        check.settings(composer.job(normalize(arguments)).config)
+        check.settings(compose_job(normalize(arguments)).config)
     return str(caught.value)
 
 
@@ -20,9 +22,9 @@ KEYS = list({instead: key for key, instead in habits().items() if not key.starts
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -> None:
+def test_a_habit_is_refused_with_its_replacement(key: str) -> None:
     key = key.replace(".*", ".something").replace("[…]", "[0,1]")
-    message = refusal(composer, key if "=" in key else f"{key}=1")
+    message = refusal(key if "=" in key else f"{key}=1")
     name, _, value = key.partition("=")
     assert name in message
     typed = [0, 1] if value == "[0,1]" else value or 1
@@ -43,7 +45,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("instead", sorted({habits()[key] for key in KEYS}))
-def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
+def test_a_replacement_can_be_typed_and_has_an_effect(instead: str) -> None:
     key = instead.partition("={}")[0].split()[-1]
     value = EXAMPLES.get(key, "2")
     arguments = instead.partition(" (")[0].replace("{}", value).split()
@@ -54,8 +56,8 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         of_lora = key in ("method.rank", "method.alpha", "method.rank_stabilised") and "method=lora" not in arguments
         arguments += ["method=lora"] if of_lora else []
         arguments = normalize(arguments)
-        plain = check.settings(composer.job([]).config).config
-        changed = check.settings(composer.job(arguments).config, own=True).config
+        plain = check.settings(compose_job([]).config).config
+        changed = check.settings(compose_job(arguments).config, own=True).config
         assert changed != plain or instead.startswith(("optimizer.weight_decay=0.01", "trainer.precision=32-true"))
 
 
@@ -88,23 +90,23 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
         ("logger.wandb.tags=[a]", "add logger=wandb"),
     ],
 )
-def test_a_replacement_repeats_the_value(argument: str, instead: str, composer: Composer) -> None:
-    assert instead in refusal(composer, "method=lora", argument)
+def test_a_replacement_repeats_the_value(argument: str, instead: str) -> None:
+    assert instead in refusal("method=lora", argument)
 
 
-def test_several_habits_are_one_message(composer: Composer) -> None:
-    lines = refusal(composer, "lr=1e-3", "seed=1", "epochs=3", "bs=8").splitlines()
+def test_several_habits_are_one_message() -> None:
+    lines = refusal("lr=1e-3", "seed=1", "epochs=3", "bs=8").splitlines()
     assert [line.split(". Instead: ")[0] for line in lines] == [f"Unknown key {key}" for key in ("lr", "epochs", "bs")]
 
 
-def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:
-    assert "Instead" not in refusal(composer, "trainer.precision=double")
+def test_another_wrong_value_has_no_such_advice() -> None:
+    assert "Instead" not in refusal("trainer.precision=double")
     assert find_habit("trainer.precision", "double") == ""
 
 
-def test_all_options_of_another_tool_are_translated_at_once(composer: Composer) -> None:
+def test_all_options_of_another_tool_are_translated_at_once() -> None:
     flags = ["--task_name", "rte", "--learning_rate", "1e-3", "--overwrite_output_dir"]
-    message = refusal(composer, "fit", *flags, "epochs=3")
+    message = refusal("fit", *flags, "epochs=3")
     assert message.splitlines() == [
         "--task_name is not an option. Instead: task=rte",
         "--learning_rate is not an option. Instead: optimizer.lr=1e-3",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from config.conftest import compose_job
 from krona.config import check, tuned
+from krona.config.compose import compose_job
 from krona.config.derived_values import TUNED, set_tuned_values
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
@@ -16,7 +16,7 @@ from krona.runs.result import Result, write_result
 from krona.training.job import identify
 from runs.made_runs import new_study
 
-pytestmark = pytest.mark.usefixtures("composer")
+pytestmark = pytest.mark.usefixtures("session")
 
 
 def config_of(*overrides: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS
 
 SERVICES = ("logger", "callbacks")  # sections that may read secrets from environment variables
+_SESSION: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}  # the configs read in this session, by choices
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -57,43 +58,30 @@ def build_job(cfg: DictConfig) -> Composed:
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:
-    """Compose one job from its overrides. Call this inside `hydra_session` only."""
-    return Composer().job(overrides)
+    """Compose one job from its overrides. Call this inside `hydra_session` only.
 
+    The files of conf/ are read once for all jobs of a session that choose the same files.
 
-class Composer:
-    """Composes the configs of a sweep's jobs. Use this class inside `hydra_session` only.
-
-    The files of conf/ are read once for all jobs that choose the same files.
+    Raises:
+        HydraException: Hydra rejects an override.
+        KronaError: as in `build_job`.
     """
+    parsed, known = parser().parse_overrides(list(overrides)), groups()
+    chosen = tuple(str(one.input_line) for one in parsed if _is_choice(one, known))
+    if chosen not in _SESSION:
+        require_names(parsed)
+        _SESSION[chosen] = _read_files(chosen)
+    shared, choices = _SESSION[chosen]
+    cfg = copy.deepcopy(shared)
+    apply_overrides(cfg, [one for one in parsed if not _is_choice(one, known)])
+    lines = [str(one.input_line).removeprefix("++") for one in parsed if not one.is_hydra_override()]
+    return _resolve(cfg, overrides=lines, chosen=choices)
 
-    def __init__(self) -> None:
-        self._parser = parser()
-        self._groups = frozenset(groups())
-        self._known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
 
-    def job(self, overrides: Sequence[str]) -> Composed:
-        """Compose one job from its overrides.
-
-        Raises:
-            HydraException: Hydra rejects an override.
-            KronaError: as in `build_job`.
-        """
-        parsed = self._parser.parse_overrides(list(overrides))
-        chosen = tuple(str(one.input_line) for one in parsed if self._is_choice(one))
-        if chosen not in self._known:
-            require_names(parsed)
-            self._known[chosen] = _read_files(chosen)
-        shared, choices = self._known[chosen]
-        cfg = copy.deepcopy(shared)
-        apply_overrides(cfg, [one for one in parsed if not self._is_choice(one)])
-        lines = [str(one.input_line).removeprefix("++") for one in parsed if not one.is_hydra_override()]
-        return _resolve(cfg, overrides=lines, chosen=choices)
-
-    def _is_choice(self, override: Override) -> bool:
-        """Return whether the override can change which config files are read."""
-        key = override.key_or_group
-        return key in self._groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+def _is_choice(override: Override, known: Sequence[str]) -> bool:
+    """Return whether the override can change which config files are read."""
+    key = override.key_or_group
+    return key in known or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -142,11 +130,13 @@ def hydra_session() -> Iterator[None]:
     """Initialise Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
+    _SESSION.clear()
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             yield
     finally:
         GlobalHydra.instance().clear()
+        _SESSION.clear()
         GlobalHydra.instance().hydra = before
         HydraConfig.instance().cfg = config_before
 

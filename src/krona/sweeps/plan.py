@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.config import check
-from krona.config.compose import Composer, hydra_session
+from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand, read_axes
 from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
@@ -36,18 +36,17 @@ def planned_ids(overrides: Sequence[str], *, outputs: Path) -> set[str]:
 
 def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return the runs of these jobs with their states. Call this function only while Hydra is initialised."""
-    composer = Composer()
-    return [_plan_run(job, outputs, composer, source) for job in jobs]
+    return [_plan_run(job, outputs, source) for job in jobs]
 
 
-def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> RunState:
+def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
     from krona.training.job import identify  # imported here because it imports torch, which takes seconds
 
     config: dict[str, Any] | None = None
     typed = tuple(item.removeprefix("++") for item in job)
     try:
         with translate_errors():
-            config = composer.job(job).config
+            config = compose_job(job).config
         run_id = identify(check.settings(config, own=source is None, starts=False))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)

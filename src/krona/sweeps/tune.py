@@ -18,7 +18,7 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.choices import is_overridden, read_yaml
-from krona.config.compose import Composed, Composer, compose_job, hydra_session
+from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.multirun import expand
 from krona.config.overrides import normalize, translate_errors
@@ -347,8 +347,7 @@ def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
         KronaError: two names are equal.
     """
     with translate_errors(), hydra_session():
-        composer = Composer()
-        configs = [composer.job(run).config for run in runs]
+        configs = [compose_job(run).config for run in runs]
     variants = [[item.rpartition("/")[2] for item in run if item.startswith("variant=")] for run in runs]
     names = ["-".join([default_study_name(config), *own]) for config, own in zip(configs, variants, strict=True)]
     if len({*names}) < len(names):
