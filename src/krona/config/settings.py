@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from krona.config.model_folder import folder_pooling
 from krona.methods.placement import Placement as Placement
 from krona.paths import NANO, expand
 from krona.tasks.data_settings import MAX_COUNT, Positive, Seed
@@ -77,11 +76,6 @@ class Backbone:
     """Replacements for the paper's factor shapes on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
     """Learning rates by method, with the keys ``default`` and ``source``; null: the rates for T5 in conf/method."""
-
-    @field_validator("pooling")
-    @classmethod
-    def _resolve_pooling(cls, pooling: str | None, others: ValidationInfo) -> str | None:
-        return folder_pooling(others.data.get("path")) if pooling == "auto" else pooling
 
     @property
     def name_or_path(self) -> str:
