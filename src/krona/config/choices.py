@@ -30,21 +30,16 @@ def choices(group: str) -> list[str]:
 
 def own_targets() -> set[str]:
     """Return the dotted paths of all classes that krona's or the user's conf/ names. krona trusts these classes."""
-    files = (file for folder in conf_folders() for file in folder.rglob("*.yaml"))
-    return {path for file in files for path in TARGET.findall(_read_utf8(file))}
+    return {*_find_targets(file for folder in conf_folders() for file in folder.rglob("*.yaml"))}
 
 
 def branch_targets() -> list[str]:
     """Return the dotted paths of the branch classes that the YAML files in conf/method name."""
-    found = [path for file in choice_files("method").values() for path in TARGET.findall(_read_utf8(file))]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(_find_targets(choice_files("method").values())))
 
 
-def _read_utf8(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise KronaError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Convert the file.") from error
+def _find_targets(files: Iterable[Path]) -> list[str]:
+    return [path for file in files for path in TARGET.findall(file.read_text(encoding="utf-8", errors="replace"))]
 
 
 def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
