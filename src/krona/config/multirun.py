@@ -58,13 +58,10 @@ def _count_values(axis: Override) -> int:
     line = str(axis.input_line).removeprefix("++")  # the prefix that `krona.config.overrides.normalize` adds
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
-    except ValueError as error:
+    except (ValueError, HydraException) as error:
         raise KronaError(
-            f"{line} is not valid: {error}. range(START,STOP,STEP) counts from START and ends before STOP."
-        ) from error
-    except HydraException as error:
-        raise KronaError(
-            f"{line} does not list single values. For example, write {axis.key_or_group}=1,2,3 or range(0,3)."
+            f"{line} is not valid: {error}. Write single values, such as {axis.key_or_group}=1,2,3, or "
+            "range(START,STOP,STEP), which counts from START and ends before STOP."
         ) from error
     if count == 0:
         raise KronaError(
