@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from typer.testing import CliRunner
@@ -60,6 +60,11 @@ def printed(show: Callable[[Console], object]) -> str:
     out = io.StringIO()
     show(Console(file=out))
     return out.getvalue()
+
+
+def invoke(*words: str, answer: str | None = None) -> Any:
+    """Run `krona WORDS` with an answer to its question. Return the outcome with its exit code and output."""
+    return CliRunner().invoke(app, words, input=answer)
 
 
 def krona(*words: object) -> str:

@@ -211,23 +211,19 @@ def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
     assert retried.error == first.error
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "outputs"), OSError(30, "Read-only", "x")])
-def test_a_folder_that_cant_be_used_is_one_line(
-    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (PermissionError(13, "Permission denied", "outputs"), "error: outputs: Permission denied\n"),
+        (OSError(30, "Read-only", "x"), "error: x: Read-only\n"),
+        (KronaError("a=1 is wrong.\nb=2 is wrong."), "error: a=1 is wrong.\nerror: b=2 is wrong.\n"),
+    ],
+)
+def test_each_problem_is_a_line_that_begins_with_error(
+    error: Exception, lines: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(krona, "app", Mock(side_effect=error))
     monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
     with pytest.raises(SystemExit) as end:
         krona.main()
-    assert end.value.code == 1
-    assert capsys.readouterr().err == f"error: {error.filename}: {error.strerror}\n"
-
-
-def test_each_problem_is_a_line_that_begins_with_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(krona, "app", Mock(side_effect=KronaError("a=1 is wrong.\nb=2 is wrong.")))
-    monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
-    with pytest.raises(SystemExit):
-        krona.main()
-    assert capsys.readouterr().err == "error: a=1 is wrong.\nerror: b=2 is wrong.\n"
+    assert (end.value.code, capsys.readouterr().err) == (1, lines)

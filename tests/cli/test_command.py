@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from hub_server import Hub, serve
-from krona.cli.krona import app
 from krona.config.choices import choices
 from krona.paths import PROJECT
 from krona.runs.result import read_result
 from local_server import LocalHandler, running
 from tasks.test_hub import glue_repository
-from typed_run import start, train, wait_for
+from typed_run import invoke, start, train, wait_for
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -176,6 +174,6 @@ def test_hydra_completes_the_choices_and_keys_of_train_py() -> None:
 
 @pytest.mark.parametrize(("name", "instead"), [("reprot", "report"), ("version", "--version")])
 def test_an_unknown_command_gets_a_suggestion(name: str, instead: str) -> None:
-    done = CliRunner().invoke(app, [name])
+    done = invoke(name)
     assert done.exit_code == 2
     assert instead in done.output

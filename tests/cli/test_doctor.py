@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import krona
 from krona import paths
 from krona.cli.doctor import Finding, check_packages, check_runs
-from krona.cli.krona import app
 from krona.runs.folder import RunFolder
 from krona.runs.result import write_result
 from runs import made_runs
 from runs.made_runs import aged, claimed, dead_pid, tree
+from typed_run import invoke
 
 
 def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
@@ -27,10 +26,6 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     result.provenance["sha256"] = folder.checksums()
     write_result(folder.path, result)
     return folder.path
-
-
-def typed(*words: str) -> Any:
-    return CliRunner().invoke(app, ["doctor", *words])
 
 
 @pytest.fixture
@@ -43,25 +38,25 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_fine_and_broken_by_exit_code_and_json(outputs: Path) -> None:
     folder = run(outputs)
     before = tree(outputs)
-    done = typed()
+    done = invoke("doctor")
     assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "nothing is broken"), done.output
     assert all(words in done.output for words in ("python ", "krona ", "packages ", "1 run in", "1 done"))
     assert f"imported from {Path(krona.__file__).parent}\n" in done.output
     assert f"are in {outputs}\n" in done.output
     assert tree(outputs) == before  # the command only reads, and does not even write the index
     (folder / "result.json").write_text('{"run_id": "krona-rte-s0", "status": "do')
-    done = typed("--json")
+    done = invoke("doctor", "--json")
     content = json.loads(done.output)
     assert (done.exit_code, content["broken"]) == (1, 1)
     (line,) = [line for line in content["lines"] if line["level"] == "broken"]
     assert line["fix"].startswith("krona rm krona-rte-s0; ")
-    assert "1 thing broken" in typed().output
+    assert "1 thing broken" in invoke("doctor").output
 
 
 def test_many_alike_stay_on_one_screen(outputs: Path) -> None:
     for number in range(30):
         (run(outputs, f"run-{number}") / "result.json").write_text("{")
-    printed = typed().output
+    printed = invoke("doctor").output
     assert "and 25 more of these" in printed
     assert len(printed.splitlines()) < 45
 

@@ -32,19 +32,17 @@ def test_what_it_writes_composes(
     assert [run.config["method"]["name"] for run in runs] == ["lora", "lora", "my_krona", "my_krona"]
 
 
-def test_it_replaces_nothing(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(KronaError, match=r"Nothing was written, because these files already exist: .*README\.md"):
-        init(tmp_path)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("README.md", "mine")]
-
-
-def test_it_writes_through_no_link(tmp_path: Path) -> None:
-    (tmp_path / "README.md").symlink_to(tmp_path / "nowhere")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_it_replaces_nothing_and_writes_through_no_link(is_link: bool, tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    if is_link:
+        file.symlink_to(tmp_path / "nowhere")
+    else:
+        file.write_text("mine")
     before = tree(tmp_path)
-    with pytest.raises(KronaError, match=r"Nothing was written.*README\.md\."):
+    with pytest.raises(KronaError, match=r"Nothing was written, because these files already exist: .*README\.md\."):
         init(tmp_path)
-    assert tree(tmp_path) == before
+    assert (list(tmp_path.iterdir()), tree(tmp_path)) == ([file], before)
 
 
 def test_its_readme_names_what_it_writes() -> None:

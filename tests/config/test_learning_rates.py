@@ -21,7 +21,7 @@ def values(job: Composed) -> tuple[float, float]:
         ("method=lora task=rte batch_size=32", 1e-3, 0.06),
         ("method=lora task=rte trainer.max_steps=40", 1e-3, 0.06),
         ("method=lora task=rte trainer.max_epochs=3 optimizer.warmup_steps=500", 1e-3, 500),
-        ("method=lora +task.files={train:a.csv}", 1e-3, 0.06),
+        ("method=lora ++task.files={train:a.csv}", 1e-3, 0.06),
         ("profile=demo", 1e-2, 30),
         ("method=full backbone=minilm_l6", 1e-4, 0.06),
         ("method=lora backbone=minilm_l6", 3e-3, 0.06),
@@ -35,7 +35,6 @@ def values(job: Composed) -> tuple[float, float]:
 def test_the_rate_and_the_warm_up_fit_the_method_the_backbone_and_the_data(
     typed: str, lr: float, warmup: float
 ) -> None:
-    typed = typed.replace("+task.files", "++task.files")
     assert values(compose_job(typed.split())) == (lr, warmup)
 
 
