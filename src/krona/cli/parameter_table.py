@@ -144,11 +144,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 
 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
-    """Return the settings of a run.
-
-    Args:
-        starts: whether the command names the method. If false, the class of a user's own method is not imported.
-    """
+    """Return the settings of a run. The class of a user's own method is imported only if ``starts`` is true."""
     with translate_errors():
         config = compose_job(normalize(overrides)).config
         settings = check.settings(config, own=True, starts=False)

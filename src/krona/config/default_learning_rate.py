@@ -36,13 +36,14 @@ def rate_notes(
         has_recipe: false if the chosen recipe (the paper's values for a method and a task) does not exist.
         is_set: whether the user or an experiment set the learning rate.
     """
-    method, optimizer = config.get("method", {}), config.get("optimizer")
+    method, task, optimizer = config.get("method", {}), config.get("task", {}), config.get("optimizer")
     # A section that is not a mapping is reported later.
     lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
     if rates is not None and not is_set and lr == rates.get(method.get("name"), rates["default"]):
         return [f"lr {lr:g} is from conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
     notes = []
-    if not has_recipe and not _is_row_of_table(config):
+    from_table = str(method.get("source", "")).startswith("Table")
+    if not has_recipe and not (from_table and task.get("hub_name") and not task.get("sample")):
         used = f"the values of conf/method/{chosen.get('method')}.yaml, with lr {lr}"
         notes = [f"no recipe {chosen['recipe']} in conf/recipe, so the run uses {used}"]
     backbone = config.get("backbone") or {}
@@ -50,10 +51,3 @@ def rate_notes(
     if lr and not is_set and rates is None and "t5" not in architecture:
         notes.append(f"lr {lr:g} was found on T5, not on {architecture}. Set optimizer.lr, or run krona tune")
     return notes
-
-
-def _is_row_of_table(config: Mapping[str, Any]) -> bool:
-    """Return whether the method's YAML contains the paper's values for the task."""
-    task = config.get("task", {})
-    from_table = str(config.get("method", {}).get("source", "")).startswith("Table")
-    return from_table and bool(task.get("hub_name")) and not task.get("sample")

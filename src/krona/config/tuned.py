@@ -137,11 +137,7 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies with the config's task, data and backbone, for any method.
-
-    Args:
-        names: names of the studies to search; empty: all studies.
-    """
+    """Return the studies (all, or those with these names) of any method with the config's task, data and backbone."""
     files = study_files(outputs)
     method, *place = (config[group]["name"] for group in ("method", "task", "backbone"))
     ending = f" {' '.join(place)} seed "  # follows the method's name in a study's ``base``
@@ -175,11 +171,7 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return the dev scores by learning rate, one score for each seed.
-
-    Raises:
-        KronaError: no run fits the config, or the rates have different numbers of seeds.
-    """
+    """Return the dev scores by learning rate, one score for each seed."""
     command = f"method={config['method']['name']} task={config['task']['name']} …"
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
