@@ -89,10 +89,7 @@ def options(
 def status(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs in outputs/")] = None,
     sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="show only these runs, such as method=krona, task=rte or state=failed"),
-    ] = None,
+    where: run_commands.Where = None,
 ) -> None:
     """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
     from krona.sweeps import status as runs_status

@@ -28,6 +28,10 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --hel
 INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # lines that include another page in mkdocs
 API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="show only these runs, such as method=krona, task=rte or state=failed"),
+]
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -83,11 +87,7 @@ def sample(folder: Annotated[Path, typer.Argument(help="output folder")]) -> Non
 
 
 @app.command("list")
-def list_runs(
-    where: Annotated[
-        list[str] | None, typer.Option("--where", help="list only these runs, such as method=krona or state=failed")
-    ] = None,
-) -> None:
+def list_runs(where: Where = None) -> None:
     """List all runs in outputs/ with their state, scores and time."""
     from krona.sweeps import status
 
