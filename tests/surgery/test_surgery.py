@@ -293,7 +293,7 @@ def test_without_a_copy_but_nothing_of_the_backbone_trained_all_comes_out() -> N
         surgery.activate(model, None)
 
 
-def test_load_trainable_state_refuses_other_names_and_shapes() -> None:
+def test_other_names_and_shapes_are_not_copied() -> None:
     model = inserted("krona")
     others = {
         "belong to another method or backbone": inserted("pa"),
@@ -301,7 +301,7 @@ def test_load_trainable_state_refuses_other_names_and_shapes() -> None:
     }
     for words, other in others.items():
         weights = surgery.trainable_state(other)
-        refused(model, partial(surgery.load_trainable_state, model, weights), words)
+        refused(model, partial(surgery.copy_into, surgery.trainable_state(model), weights), words)
 
 
 class Faulty(nn.Module):

@@ -29,10 +29,9 @@ from krona.surgery.targets import find_places as find_places
 from krona.surgery.targets import widths as widths
 from krona.surgery.trainable import Count as Count
 from krona.surgery.trainable import adapter_state as adapter_state
-from krona.surgery.trainable import checkpoint_state as checkpoint_state
+from krona.surgery.trainable import copy_into as copy_into
 from krona.surgery.trainable import count as count
-from krona.surgery.trainable import load_checkpoint_state as load_checkpoint_state
-from krona.surgery.trainable import load_trainable_state as load_trainable_state
+from krona.surgery.trainable import load_adapter_state as load_adapter_state
 from krona.surgery.trainable import trainable_groups as trainable_groups
 from krona.surgery.trainable import trainable_state as trainable_state
 from krona.surgery.trainable import trained_names as trained_names

@@ -11,7 +11,14 @@ from krona.messages import KronaError
 from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear, original_shape
 from krona.surgery.parameter_swapping import record_weights, require_trained
-from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter, get_state, norm_modules
+from krona.surgery.state import (
+    active_adapter,
+    adapted_modules,
+    backbone_parameters,
+    get_adapter,
+    get_state,
+    norm_modules,
+)
 from krona.surgery.targets import widths, widths_at
 from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
@@ -97,11 +104,6 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return groups
 
 
-def checkpoint_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the trainable parameters and the branches' frozen tensors (buffers) of the active adapter by name."""
-    return trainable_state(model) | frozen_tensors(model, str(get_state(model).active))
-
-
 def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
     return {
@@ -114,18 +116,20 @@ def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
 
 def train_in_fp32(model: nn.Module) -> None:
     """Convert the trained parameters, such as the magnitude of DoRA, and the branches' frozen tensors to fp32."""
-    for tensor in checkpoint_state(model).values():
+    for tensor in adapter_state(model).values():
         tensor.data = tensor.data.float()
 
 
-def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the parameters and frozen tensors of an adapter, under the same names as in `checkpoint_state`.
+def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor]:
+    """Return the trained parameters of an adapter and its branches' frozen tensors (buffers) by public name.
 
-    The adapter need not be active.
+    Args:
+        name: the name of the adapter. None means the active adapter.
 
     Raises:
-        KronaError: a weight that the adapter trains was removed from the model.
+        KronaError: no adapter is active, or a weight that the adapter trains was removed from the model.
     """
+    name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     require_trained(model, name)
     record_weights(get_state(model))
@@ -178,15 +182,10 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
     return [name for name in names if name.startswith(prefixes)]
 
 
-def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the trainable parameters with `copy_into`."""
-    copy_into(trainable_state(model), tensors)
-
-
-def load_checkpoint_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into those of `checkpoint_state` with `copy_into`."""
-    copy_into(checkpoint_state(model), tensors)
-    get_adapter(model, str(get_state(model).active)).prepared = True
+def load_adapter_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the `adapter_state` of the active adapter with `copy_into`."""
+    copy_into(adapter_state(model), tensors)
+    get_adapter(model, active_adapter(model)).prepared = True
 
 
 def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

@@ -85,7 +85,7 @@ class Learner(ScoringModule):
         rows = ({name: values.to(device) for name, values in row.items()} for row in self.data.single_rows())
         with self.evaluations[0].inference(self.model):
             surgery.prepare(self.model, rows, self.family.summed_loss)
-        for tensor in surgery.checkpoint_state(self.model).values():
+        for tensor in surgery.adapter_state(self.model).values():
             self.ranks.broadcast(tensor.detach())
         self.seconds["prepare"] = time.perf_counter() - began
 
@@ -96,11 +96,11 @@ class Learner(ScoringModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the state without the backbone's frozen parameters, so that checkpoints stay small."""
-        return {name: p.detach() for name, p in surgery.checkpoint_state(self.model).items()}
+        return {name: p.detach() for name, p in surgery.adapter_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         try:
-            surgery.load_checkpoint_state(self.model, state_dict)
+            surgery.load_adapter_state(self.model, state_dict)
         except KronaError as error:
             raise KronaError(f"last.ckpt cannot be loaded: {error} Start the run again with overwrite=true.") from error
         return nn.modules.module._IncompatibleKeys([], [])
@@ -241,7 +241,7 @@ class Learner(ScoringModule):
     def restore_best(self) -> dict[str, Any]:
         """Load the weights of the best epoch into the model, and return ``best``."""
         assert self.best is not None
-        surgery.load_trainable_state(self.model, self.best["weights"])
+        surgery.copy_into(surgery.trainable_state(self.model), self.best["weights"])
         return self.best
 
 
