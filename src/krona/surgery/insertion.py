@@ -19,8 +19,6 @@ from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapte
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, all_names, public_name, replace
 
-NO_COPY = "Adapter {!r} was inserted with reversible=False, so the backbone's original weights were not kept. "
-
 
 def insert(
     model: nn.Module,
@@ -49,6 +47,7 @@ def insert(
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
+    _require_originals(state)
     if not state.adapters:
         _check_module_names(model)
     keys = {field.name for field in fields(InsertOptions)}
@@ -59,7 +58,11 @@ def insert(
     prepared = all(getattr(one, "needs", None) is None for at in built for one in at.branches)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
     trains = trained_names(model, branch, adapter.insertion)
-    _check_others(name, state, irreversible=bool(trains) and not reversible)
+    if state.adapters and trains and not reversible:
+        raise KronaError(
+            f"Adapter {name!r} must be inserted with reversible=True. Otherwise, the model's other adapters would use "
+            "the changed weights."
+        )
     copies = copy_trained(model, trains, state, reversible=reversible)
     if not state.adapters:
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
@@ -92,8 +95,8 @@ def activate(model: nn.Module, name: str | None) -> None:
     state = get_state(model)
     if name is not None:
         get_adapter(model, name)
-    elif state.active is not None and state.adapters[state.active].irreversible:
-        raise KronaError(f"{NO_COPY.format(state.active)}To use the bare backbone, load it again.")
+    else:
+        _require_originals(state)
     if name != state.merged:
         require_unmerged(state)
     if state.merged is None:
@@ -123,8 +126,8 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
     for one in removed:
-        if get_adapter(model, one).irreversible:
-            raise KronaError(f"{NO_COPY.format(one)}The adapter cannot be removed. Load the backbone again.")
+        get_adapter(model, one)
+    _require_originals(state)
     others = [other for other in state.adapters if other not in removed]
     after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
     if after is not None:
@@ -178,16 +181,11 @@ def _check_module_names(model: nn.Module) -> None:
         )
 
 
-def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise an error if an irreversible adapter would be combined with another adapter."""
-    for other, adapter in state.adapters.items():
-        if adapter.irreversible:
+def _require_originals(state: Inserted) -> None:
+    """Raise an error if the original weights of the backbone were not kept."""
+    for name, adapter in state.adapters.items():
+        if adapter.trained and not adapter.reversible:
             raise KronaError(
-                f"{NO_COPY.format(other)}Adapter {name!r} would use the changed weights. Load the backbone again and "
-                f"insert {other!r} with reversible=True."
-            )
-        if irreversible:
-            raise KronaError(
-                f"Adapter {name!r} must be inserted with reversible=True. Otherwise, adapter {other!r} would use the "
-                "changed weights."
+                f"Adapter {name!r} was inserted with reversible=False, so the backbone's original weights were not "
+                "kept. Load the backbone again. With reversible=True, adapters can be combined, switched and removed."
             )

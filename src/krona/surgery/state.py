@@ -24,11 +24,6 @@ class Insertion:
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the trained backbone weights, by name
 
-    @property
-    def irreversible(self) -> bool:
-        """True if the adapter trains backbone weights whose original values are not kept."""
-        return bool(self.trained) and not self.reversible
-
 
 @dataclass
 class Inserted:
