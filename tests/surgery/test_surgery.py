@@ -24,7 +24,7 @@ QV = ["q", "v"]
 
 
 def places(model: nn.Module, *patterns: str) -> list[str]:
-    return surgery.find_places(model, patterns)
+    return list(surgery.match_places(model, patterns))
 
 
 def test_patterns_are_data() -> None:

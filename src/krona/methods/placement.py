@@ -64,9 +64,3 @@ class InsertOptions(Placement):
     def as_dict(self) -> dict[str, Any]:
         """Return the options for an adapter file. ``head`` and ``dropout`` are included only if they are set."""
         return {key: value for key, value in vars(self).items() if key not in ("head", "dropout") or value}
-
-
-def list_placements(options: Mapping[str, Any]) -> list[Any]:
-    """Return a list with one placement for each pattern of ``target_modules``."""
-    placement = options.get("placement", "parallel")
-    return [placement] * len(options.get("target_modules", ())) if isinstance(placement, str) else list(placement)

@@ -25,16 +25,13 @@ from krona.surgery.preparation import is_prepared as is_prepared
 from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
 from krona.surgery.state import adapted_modules as adapted_modules
-from krona.surgery.targets import find_places as find_places
+from krona.surgery.targets import match_places as match_places
 from krona.surgery.targets import widths as widths
-from krona.surgery.trainable import Count as Count
 from krona.surgery.trainable import adapter_state as adapter_state
 from krona.surgery.trainable import copy_into as copy_into
 from krona.surgery.trainable import count as count
 from krona.surgery.trainable import load_adapter_state as load_adapter_state
 from krona.surgery.trainable import trainable_groups as trainable_groups
 from krona.surgery.trainable import trainable_state as trainable_state
-from krona.surgery.trainable import trained_names as trained_names
 from krona.surgery.trainable import update_rank as update_rank
-from krona.surgery.wrapper import Adapted as Adapted
 from krona.surgery.wrapper import public_name as public_name

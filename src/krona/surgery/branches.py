@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
-from krona.methods.placement import InsertOptions, Position, list_placements
+from krona.methods.placement import InsertOptions, Position
 from krona.surgery.branch_checks import skipped_branch
 from krona.surgery.layers import WeightReader, is_conv1d, is_linear, is_quantised, weight_matrix
 from krona.surgery.targets import end_layers, match_places, widths
@@ -128,7 +128,8 @@ def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, 
 
 
 def _check_positions(options: InsertOptions) -> list[Position]:
-    patterns, positions = options.target_modules, list_placements(vars(options))
+    patterns, placement = options.target_modules, options.placement
+    positions: list[Position] = [placement] * len(patterns) if isinstance(placement, str) else placement
     if not patterns:
         raise KronaError("target_modules is empty. Name the modules that get branches, such as ['q', 'v'].")
     if len(positions) != len(patterns):

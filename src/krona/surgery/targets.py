@@ -29,11 +29,6 @@ class Match:
     first: str | None = None  # the name of the first module, if the pattern matches a part of the model
 
 
-def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
-    """Return the names of the modules that match the patterns, in the order of the model. See `match_places`."""
-    return list(match_places(model, target_modules))
-
-
 def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
     """Return the matching modules by name, in the order of the model.
 
