@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError, first_line
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
-from krona.surgery.wrapper import public_name, remove_hook, unwrap
+from krona.surgery.wrapper import public_name, unwrap
 
 TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as a fraction of the largest output
 
@@ -51,16 +51,10 @@ def check_first_forward(model: nn.Module) -> None:
     dropout, is allowed. The hooks do nothing after the check. The hooks are not removed, because torch would then
     compile the model again.
     """
-    remove_checks(model)
-    get_state(model).is_checked = False
-    model.register_forward_pre_hook(_begin_check)
-    model.register_forward_hook(_end_check)
-
-
-def remove_checks(model: nn.Module) -> None:
-    """Remove the hooks of `check_first_forward`, if there are any."""
-    remove_hook(model._forward_pre_hooks, _begin_check)
-    remove_hook(model._forward_hooks, _end_check)
+    state = get_state(model)
+    state.is_checked = False
+    if not state.checks:
+        state.checks = [model.register_forward_pre_hook(_begin_check), model.register_forward_hook(_end_check)]
 
 
 def _begin_check(model: nn.Module, inputs: Any) -> None:

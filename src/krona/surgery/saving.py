@@ -12,7 +12,6 @@ from torch import nn
 
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
-from krona.surgery.branch_checks import remove_checks
 from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.merging import merge
 from krona.surgery.state import adapted_modules, get_state
@@ -91,7 +90,8 @@ def restore(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(name, parameter.requires_grad))
     restore_modules(model)
-    remove_checks(model)
+    for handle in state.checks:
+        handle.remove()
     for name in ("_apply", *SAVERS, "krona"):
         model.__dict__.pop(name, None)
 

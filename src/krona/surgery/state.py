@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
@@ -37,7 +38,8 @@ class Inserted:
     own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
     own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of each trained weight at insertion
-    is_checked: bool = False  # whether a forward pass has called the branches (`krona.surgery.branch_checks`)
+    checks: list[RemovableHandle] = field(default_factory=list)  # the hooks of `krona.surgery.branch_checks`
+    is_checked: bool = False  # whether a forward pass has called the branches
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -39,7 +39,7 @@ class InputCapture:
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
         self.first, self.last, self.adapter = first, last, adapter
         self.x: Tensor | None = None
-        first.register_forward_pre_hook(self)
+        self.handle = first.register_forward_pre_hook(self)
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self.adapter == self.last.active:
@@ -51,15 +51,6 @@ class InputCapture:
         if x is None:
             raise RuntimeError(f"The forward pass of this model did not call {type(self.first).__name__}.")
         return x
-
-    def remove(self) -> None:
-        remove_hook(self.first._forward_pre_hooks, self)
-
-
-def remove_hook(hooks: dict[int, Any], hook: Any) -> None:
-    """Remove a hook from a module's hooks, also in a copied module, for which torch's handles do not work."""
-    for key in [key for key, other in hooks.items() if other is hook]:
-        del hooks[key]
 
 
 class Adapted(nn.Module):
@@ -181,7 +172,7 @@ class Adapted(nn.Module):
         if adapter in self.branches:
             del self.branches[adapter], self.places[adapter]
         if adapter in self.captures:
-            self.captures.pop(adapter).remove()
+            self.captures.pop(adapter).handle.remove()
         if adapter in self.magnitudes:
             del self.magnitudes[adapter]
 
