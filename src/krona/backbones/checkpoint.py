@@ -38,11 +38,13 @@ def load_checkpoint(
     name, folder = f"the weights of {settings.name_or_path}", settings.folder
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
+    arguments: dict[str, Any] = {}
+    if settings.quantisation is not None:
+        arguments["quantization_config"] = quantisation_config(kind, config)
     try:
         tensors = _read_slices(folder) if bf16 and folder is not None else {}
-        arguments: dict[str, Any] = {"state_dict": tensors} if tensors else {}
-        if settings.quantisation is not None:
-            arguments["quantization_config"] = quantisation_config(kind, config)
+        if tensors:
+            arguments["state_dict"] = tensors
         with _quiet_library():
             model, keys = kind.from_pretrained(
                 None if tensors else str(folder or settings.name),
@@ -53,8 +55,6 @@ def load_checkpoint(
                 ignore_mismatched_sizes=True,
                 **arguments,
             )
-    except KronaError:
-        raise
     except Exception as error:  # safetensors, json, torch and the Hub raise different exception types
         raise download_error(name, error, WAYS_OUT) from error
     assert isinstance(model, PreTrainedModel)

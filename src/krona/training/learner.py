@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona import surgery
 from krona.backbones.families import Batch
-from krona.backbones.families.family import are_counted
+from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
@@ -137,7 +137,7 @@ class Learner(ScoringModule):
         scheduler: Any = self.lr_schedulers()
         strategy: Any = self.trainer.strategy
         rows = len(batch["labels"])
-        tokens = self.ranks.add_up(are_counted(batch["labels"]).sum())
+        tokens = self.ranks.add_up((batch["labels"] != IGNORED).sum())
         loss = torch.zeros((), device=self.device, dtype=torch.float32)
         optimizer.zero_grad()
         # A process without rows uses a row without labels, because all processes must exchange gradients.

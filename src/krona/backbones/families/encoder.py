@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from krona.backbones.families.family import Batch, Family, are_counted, pad_batch, pad_rows, truncation_arguments
+from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
 from krona.tasks import Split
 
 
@@ -60,7 +60,7 @@ class Encoder(Family):
         if self.targets is not None:
             return super().summed_loss(model, batch)
         outputs, labels = self.logits(model, batch).flatten(), batch["labels"].flatten()
-        return ((outputs - labels.view(torch.float32))[are_counted(labels)] ** 2).sum()
+        return ((outputs - labels.view(torch.float32))[labels != IGNORED] ** 2).sum()
 
     @torch.no_grad()
     def predict_with_scores(

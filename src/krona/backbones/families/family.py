@@ -117,11 +117,6 @@ class Family(ABC):
                 )
 
 
-def are_counted(labels: Tensor) -> Tensor:
-    """Return a boolean mask of the labels that are part of the loss."""
-    return labels != IGNORED
-
-
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
     """Return the tokenizer arguments that truncate sources to ``longest`` tokens (if given) without a warning."""
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
