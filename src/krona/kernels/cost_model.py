@@ -14,10 +14,9 @@ docs/performance.md explains when each order is chosen. The costs of a CPU are f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Order = Literal["b_first", "a_first", "b_wide", "a_wide", "built"]
-ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 @dataclass(frozen=True)
