@@ -58,12 +58,9 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
     if (a1 * b1, a2 * b2) != (d_in, d_out):
         pairs = [[list(a), list(factor_b(a, d_in, d_out))] for a in nearest_shapes((a1, a2), d_in, d_out)[:3]]
         near = ", ".join(str(pair).replace(" ", "") for pair in pairs)
-        printed = (a1, a2) == (b1, b2) == (32, 24)
-        erratum = (
-            " Tables 17 and 18 of the paper print these shapes for STS-B by mistake. Use (24, 32) for B."
-            if printed
-            else ""
-        )
+        erratum = ""
+        if (a1, a2) == (b1, b2) == (32, 24):
+            erratum = " Tables 17 and 18 of the paper print these shapes for STS-B by mistake. Use (24, 32) for B."
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
             f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with sides of at least 2'}."
@@ -81,9 +78,7 @@ def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
         narrow: if given, return only shapes that also fit a layer width → narrow. The value projection in
             grouped-query attention is such a layer.
     """
-    shapes = [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
-    least = width if narrow is None else narrow
-    return [(a1, a2) for a1, a2 in shapes if least % a2 == 0 and least >= 2 * a2]
+    return [(a1, a2) for a1, a2 in fitting_shapes(width, narrow or width) if a1 * a2 == width]
 
 
 def shape_name(shape: Sequence[int]) -> str:
