@@ -282,15 +282,16 @@ def test_names_that_no_adapter_can_have(name: str) -> None:
     refused(model, mistake, "is not a valid adapter name")
 
 
-# Training while merged
+# Backward while merged
 
 
-def test_training_while_merged_is_refused() -> None:
+@pytest.mark.parametrize("train_layer_norms", [True, False])
+def test_a_backward_pass_while_merged_is_refused(train_layer_norms: bool) -> None:
     model = tiny_t5()
-    surgery.insert(model, LoRA, target_modules=QV)
+    surgery.insert(model, LoRA, target_modules=QV, train_layer_norms=train_layer_norms)
     surgery.merge(model)
     with pytest.raises(KronaError, match=r"'default' is merged.*do not train.*unmerge"):
-        model.train()(**batch())
+        model(**batch()).loss.backward()
     surgery.unmerge(model)
     train(model)
     surgery.merge(model)
@@ -298,8 +299,8 @@ def test_training_while_merged_is_refused() -> None:
     model(**batch()).loss.backward()
 
 
-def test_the_inputs_gradient_while_merged() -> None:
-    model = inserted("lora")
+def test_the_inputs_gradient_while_merged_with_all_frozen() -> None:
+    model = inserted("lora").requires_grad_(False)
     surgery.merge(model)
     x = torch.randn(1, 3, 64, requires_grad=True)
     model.encoder(inputs_embeds=x).last_hidden_state.sum().backward()

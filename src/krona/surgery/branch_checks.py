@@ -61,17 +61,12 @@ def _begin_check(model: nn.Module, inputs: Any) -> None:
     if torch.compiler.is_compiling():
         return
     state = get_state(model)
-    if state.active is not None and model.training and torch.is_grad_enabled():
-        if state.merged is not None:
-            raise KronaError(
-                f"Adapter {state.merged!r} is merged into the weights, so its branches do not train. Call "
-                "surgery.unmerge(model) before training, or model.eval()."
-            )
-        if not state.adapters[state.active].prepared:
-            raise KronaError(
-                "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
-                "training, or load the values from an adapter file."
-            )
+    trains = state.active is not None and model.training and torch.is_grad_enabled()
+    if trains and not state.adapters[str(state.active)].prepared:
+        raise KronaError(
+            "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
+            "training, or load the values from an adapter file."
+        )
     if state.is_checked:
         return
     for _, adapted in adapted_modules(model):
