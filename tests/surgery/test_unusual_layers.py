@@ -13,6 +13,9 @@ from transformers import MambaConfig, MambaForCausalLM, WavLMConfig, WavLMModel
 from krona import surgery
 from krona.messages import KronaError
 from krona.methods.bitfit import Bias
+from krona.methods.hira import HiRA
+from krona.methods.kronecker import Kronecker
+from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from tiny_t5 import batch, disturb, refused, tiny_t5
 
@@ -111,6 +114,29 @@ def test_a_layer_with_two_names_is_adapted_under_both() -> None:
     surgery.insert(model, LoRA, **options)
     surgery.bake(model)
     assert model.a is model.b is own
+
+
+class InPlace(nn.Module):
+    """A model that changes the output of a layer in place, as Falcon, Longformer and LED do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.a(x).mul_(2)
+
+
+@pytest.mark.parametrize(
+    ("branch", "arguments"), [(Kronecker, {"kron_factors": [[4, 2]]}), (LoKr, {"rank": 8}), (LoRA, {}), (HiRA, {})]
+)
+def test_a_layer_whose_output_is_changed_in_place_trains(branch: Any, arguments: dict[str, Any]) -> None:
+    model = InPlace()
+    surgery.insert(model, branch, **arguments, target_modules=["a"], train_layer_norms=False)
+    model(torch.randn(2, 3, 8)).square().sum().backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert any(p.grad.any() for p in trained if p.grad is not None)
 
 
 @pytest.mark.parametrize(
