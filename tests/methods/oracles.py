@@ -60,12 +60,6 @@ def monarch(R: Array, L: Array) -> Array:
     return first @ between @ second @ after
 
 
-def dora_weight(W: Array, delta: Array, m: Array) -> Array:
-    """Return the weight of DoRA, m · (W + ΔW) / ‖W + ΔW‖, (d_out, d_in), with one norm for each output."""
-    V = W + delta
-    return m[:, None] * V / np.sqrt((V**2).sum(axis=1, keepdims=True))
-
-
 def _erf(z: Array) -> Array:
     return np.vectorize(math.erf, otypes=[np.float64])(z)
 

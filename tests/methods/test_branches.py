@@ -23,7 +23,7 @@ from krona.methods.kadaptation import KAdaptation
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
-from krona.methods.magnitude import Magnitude, merged_norms
+from krona.methods.magnitude import merged_norms
 from krona.methods.miss import MiSS
 from krona.methods.moka import MoKA
 from krona.methods.monarch import Monarch
@@ -272,35 +272,6 @@ def test_the_rank_of_cdka_is_limited_by_the_smaller_side_of_each_factor() -> Non
 )
 def test_counts_of_one_place(kind: type[nn.Module], arguments: dict[str, Any], parameters: int) -> None:
     assert sum(p.numel() for p in kind(768, 768, **arguments).parameters()) == parameters
-
-
-class Dense(nn.Module):
-    """A branch that is a matrix."""
-
-    def __init__(self, delta: torch.Tensor) -> None:
-        super().__init__()
-        self.matrix = delta
-
-    def delta(self) -> torch.Tensor:
-        return self.matrix
-
-
-def test_magnitude_is_doras_equation() -> None:
-    generator = torch.Generator().manual_seed(4)
-    W, delta, x, m = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 5), (6, 5), (3, 5), (6,)))
-    zero = [Dense(0 * delta)]
-    magnitude = Magnitude(W, zero)
-    np.testing.assert_allclose(magnitude.magnitude.detach(), np.linalg.norm(W, axis=1))
-    assert torch.equal(magnitude(x @ W.T, W, zero), x @ W.T)  # the start equals the backbone to the bit
-    assert not Magnitude(0 * W, zero)(0 * x @ W.T, 0 * W, zero).any()  # rows of zeros stay zero
-    magnitude.magnitude.data = m
-    weight = oracles.dora_weight(W.numpy(), delta.numpy(), m.numpy())
-    y = x @ (W + delta).T
-    for branches in ([Dense(delta)], [Dense(3 * delta), Dense(-2 * delta)]):
-        np.testing.assert_allclose(magnitude(y, W, branches).detach(), x.numpy() @ weight.T, atol=1e-12)
-    b = torch.randn(6, dtype=torch.float64)
-    found = magnitude(y + b, W, [Dense(delta)], b).detach()
-    np.testing.assert_allclose(found, x.numpy() @ weight.T + b.numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize(

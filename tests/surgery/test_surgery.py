@@ -187,15 +187,17 @@ def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> Non
     assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
 
 
-def test_doras_gradients_treat_the_norm_as_a_constant() -> None:
+@pytest.mark.parametrize("branches", [1, 2])
+def test_dora_is_its_equation_and_treats_the_norm_as_a_constant(branches: int) -> None:
     model: Any = nn.Sequential(nn.Linear(6, 5)).double()
-    surgery.insert(model, LoRA, target_modules=["0"], rank=2, scaling=2.0, magnitude=True, train_layer_norms=False)
+    options = {"target_modules": ["0"], "modules_per_target": branches, "train_layer_norms": False}
+    surgery.insert(model, LoRA, rank=2, scaling=2.0, magnitude=True, **options)
     disturb(model)
-    layer, (A, B, m), x = model[0].base, surgery.trainable_state(model).values(), torch.randn(3, 6).double()
-    V = layer.weight + 2.0 * (A @ B).T
+    layer, (*factors, m), x = model[0].base, surgery.trainable_state(model).values(), torch.randn(3, 6).double()
+    V = layer.weight + 2.0 * sum((A @ B).T for A, B in zip(factors[::2], factors[1::2], strict=True))
     expected = nn.functional.linear(x, m[:, None] * V / V.detach().norm(dim=1, keepdim=True), layer.bias)
-    torch.testing.assert_close(model(x), expected)
-    gradients = [torch.autograd.grad(y.square().sum(), [A, B, m]) for y in (model(x), expected)]
+    torch.testing.assert_close(model(x), expected, rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(y.square().sum(), [*factors, m]) for y in (model(x), expected)]
     torch.testing.assert_close(*gradients)
 
 
