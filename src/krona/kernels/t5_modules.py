@@ -72,9 +72,6 @@ class RootMeanSquareNorm(nn.Module):
             return y
         return self.library_class.forward(self, x)  # type: ignore[no-any-return]
 
-    def extra_repr(self) -> str:
-        return f"{self.weight.numel()}, eps={self.variance_epsilon}"
-
 
 class NormStep(torch.autograd.Function):
     """The function ``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, for x (..., d) and w (d), with explicit gradients.
