@@ -233,6 +233,7 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
         (ParallelAdapter, {"target_modules": QV, "magnitude": True}, ["ParallelAdapter", "not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
+        (LoRA, {"target_modules": QV, "placement": "sequential", "init": "eva"}, ["method.init=eva needs a linear"]),
         (HiRA, {"target_modules": QV, "placement": "sequential"}, ["HiRA needs a linear layer and placement=parallel"]),
         (HiRA, {"target_modules": ["DenseReluDense"]}, ["HiRA needs a linear layer and placement=parallel"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[8, 8]], "bias": 1, "magnitude": True}, ["bias=0"]),
