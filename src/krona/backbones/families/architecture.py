@@ -22,23 +22,16 @@ class Architecture:
     lost_positions: int = 0  # the number of position embeddings in the config that are not used for tokens
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
-        """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
+        """Return a note if one layer computes q, k and v, and ``words`` contains only some of them.
 
         A branch for one of these words adapts the whole layer.
         """
-        parts: dict[str, list[str]] = {}
-        for word in ("q", "k", "v"):
-            for pattern in self.names.get(word, ()):
-                parts.setdefault(pattern, []).append(word)
-        notes = []
-        for pattern, fused in parts.items():
-            named = [word for word in fused if word in words]
-            if named and named != fused:
-                notes.append(
-                    f"{', '.join(fused)} are a single layer of this backbone, {pattern}. A branch for "
-                    f"{' and '.join(named)} adapts the whole layer."
-                )
-        return notes
+        named = [word for word in ("q", "k", "v") if word in words]
+        patterns = self.names.get("q", ())
+        if patterns != self.names.get("k") or len(named) not in (1, 2):
+            return []
+        layer = f"q, k, v are a single layer of this backbone, {patterns[0]}."
+        return [f"{layer} A branch for {' and '.join(named)} adapts the whole layer."]
 
     def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
         """Store ``backbone.pooling`` in a model's config.
