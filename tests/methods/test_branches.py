@@ -256,25 +256,6 @@ def test_the_rank_of_cdka_is_limited_by_the_smaller_side_of_each_factor() -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments", "parameters"),
-    [
-        (LoKr, {}, 24 * 24 + 32 * 32),
-        (C3A, {"block_size": 768}, 768),
-        (Monarch, {"blocks": 192}, 1_536),
-        (KAdaptation, {"hypercomplex_division": 16}, 1_536 + 16**3),
-        (CDKA, {"r1": 24, "r2": 24}, 1_536),
-        (CDKA, {"components": 4, "r1": 2, "r2": 8}, 4 * (4 + 1 / 4) * 768),
-        (IA3, {}, 768),
-        (HiRA, {}, 1_536),
-        (VeRA, {}, 256 + 768),
-        (MoKA, {"shapes": SHAPES}, 7 * 1_536 + 7),
-    ],
-)
-def test_counts_of_one_place(kind: type[nn.Module], arguments: dict[str, Any], parameters: int) -> None:
-    assert sum(p.numel() for p in kind(768, 768, **arguments).parameters()) == parameters
-
-
-@pytest.mark.parametrize(
     ("kind", "arguments"),
     [
         (LoRA, {"rank": 4, "scaling": 3.0}),
