@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError
 from krona.surgery.branches import branch_matrix
-from krona.surgery.merging import add_update, require_own_weight
+from krona.surgery.merging import add_update
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
@@ -69,10 +69,11 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     The backbone's weights are not needed.
 
     Raises:
-        KronaError: a branch cannot be written as a matrix or depends on a merged weight, or a tensor contains NaN or
-            infinite values.
+        KronaError: an adapter is merged, a branch cannot be written as a matrix, or a tensor contains NaN or infinite
+            values.
     """
-    require_own_weight(adapted, name)
+    if adapted.merged:  # the update of HiRA depends on the layer's own weight
+        raise KronaError("An adapter is merged into the weights. Call surgery.unmerge(model) first.")
     branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
     placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)

@@ -113,17 +113,3 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
             f"{str(dtype).removeprefix('torch.')}. Use the adapter unmerged, or merge it into a model in fp32."
         )
     return merged
-
-
-def require_own_weight(adapted: Adapted, name: str) -> None:
-    """Check that no branch depends on a merged weight.
-
-    Raises:
-        KronaError: an adapter is merged into the layer's weight, on which the update of a branch (HiRA) depends.
-    """
-    kinds = [type(branch).__name__ for branch in adapted.branches[name].children() if hasattr(branch, "bind")]
-    if adapted.merged and kinds:
-        raise KronaError(
-            f"{kinds[0]}'s update depends on the layer's own weight, into which an adapter is merged. Call "
-            "surgery.unmerge(model) first."
-        )

@@ -15,7 +15,6 @@ from krona.adapters.peft.module_names import module_names, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
-from krona.surgery.merging import require_own_weight
 from krona.surgery.state import (
     Insertion,
     active_adapter,
@@ -24,6 +23,7 @@ from krona.surgery.state import (
     get_adapter,
     get_state,
     norm_modules,
+    require_unmerged,
 )
 from krona.surgery.targets import widths
 from krona.surgery.trainable import adapter_state
@@ -139,8 +139,8 @@ def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str]
         form = _with_common_config(model, peft_type, places, converted, magnitudes)
         if form is not None:
             yield form
+    require_unmerged(get_state(model))  # the update of HiRA depends on the layer's own weight
     for place, adapted in places.items():
-        require_own_weight(adapted, name)
         down, up = low_rank(branches[place], *widths(adapted.base))
         converted[place] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
     form = _with_common_config(model, "LORA", places, converted, magnitudes)
