@@ -27,8 +27,8 @@ class Architecture:
         A branch for one of these words adapts the whole layer.
         """
         named = [word for word in ("q", "k", "v") if word in words]
-        patterns = self.names.get("q", ())
-        if patterns != self.names.get("k") or len(named) not in (1, 2):
+        patterns = self.names.get("q")
+        if patterns is None or patterns != self.names.get("k") or len(named) not in (1, 2):
             return []
         layer = f"q, k, v are a single layer of this backbone, {patterns[0]}."
         return [f"{layer} A branch for {' and '.join(named)} adapts the whole layer."]
