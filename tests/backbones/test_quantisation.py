@@ -20,7 +20,7 @@ from krona.backbones.quantisation import require_library
 from krona.config import check
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
-from krona.surgery.layers import dequantised_layer, is_quantised, weight_matrix
+from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.preparation import is_prepared
 from krona.training.preflight import require
 from one_job import config
@@ -139,22 +139,6 @@ def test_a_merge_is_exact_and_unmerging_restores_the_bits(method: str, nano: Any
     surgery.bake(model)
     assert not any(map(is_quantised, model.modules()))
     torch.testing.assert_close(logits(model), expected, rtol=1e-3, atol=1e-2)
-
-
-def test_a_repacked_layer_passes_no_gradient() -> None:
-    """This is the defect that `prevent_repacking` prevents. It needs a processor with AVX512-BF16."""
-    if not bitsandbytes.functional.has_avx512bf16():
-        pytest.skip("this processor has no AVX512-BF16, so bitsandbytes does not repack weights")
-    model = quantised("method=lora")
-    layer = next(module for module in model.modules() if is_quantised(module))
-    right = weight_matrix(layer).clone()
-    layer.support_avx512bf16_for_cpu = True
-    x = torch.randn(2, layer.in_features)
-    layer.eval()
-    with torch.no_grad():
-        layer(x)  # repacks the weight
-    wrong = weight_matrix(layer)
-    assert wrong.shape != right.shape or not torch.equal(wrong, right)
 
 
 def test_an_adapter_belongs_to_its_quantisation(nano: Any, tmp_path: Path) -> None:
