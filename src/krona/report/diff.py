@@ -50,7 +50,6 @@ class RunDiff:
     test: str  # the result of the paired test, or the reason why the runs were not tested
     p: float | None = None  # p-value of the paired randomisation test on the task's score
     changes: pd.DataFrame | None = None  # the examples with different predictions (id, source, target, a, b, verdict)
-    without_texts: str | None = None  # the reason why ``changes`` does not cover all examples
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,6 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
     found.p, found.test = _run_test(one, *(split["test"] for split in answers))
     rows = [_read_texts(folder.predictions) for folder in folders]
     found.changes = _find_changes(*rows, classes=bool(answers[0]["test"].classes))
-    if not rows[0].index.equals(rows[1].index):
-        shared = len(rows[0].index.intersection(rows[1].index))
-        found.without_texts = f"Only {shared} examples are in the predictions.jsonl of both runs."
     return found
 
 
@@ -166,7 +162,7 @@ def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
 def _read_texts(path: Path) -> pd.DataFrame:
     """Return the source, the target and the prediction of each test example. The index of the table is the id."""
     rows = pd.DataFrame(read_rows(path, "split", "id", "source", "target", "prediction"))
-    return rows[rows.split == "test"].drop(columns="split").drop_duplicates("id", keep="last").set_index("id")
+    return rows[rows.split == "test"].drop(columns="split").set_index("id")
 
 
 def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
@@ -272,7 +268,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         if len(changes) > examples:
             more = len(changes) - examples
             lines += _wrap(f"… and {more} more. To see all, use --examples {len(changes)}.", width)
-    return lines + (["", *_wrap(found.without_texts, width)] if found.without_texts else [])
+    return lines
 
 
 def _methods(both: MethodDiff, width: int | None) -> list[str]:
