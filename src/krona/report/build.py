@@ -20,11 +20,9 @@ from krona.report.pairs import list_pairs
 from krona.report.runs import (
     DATA,
     count_states,
-    describe_states,
     differing_settings,
     first_run,
     load_runs,
-    planned_ids,
     select_sweep,
     select_where,
 )
@@ -37,6 +35,7 @@ from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
 from krona.runs.suspicious_scores import examine_file
+from krona.runs.sweep import load_run_ids
 from krona.safe_files import write_text
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
@@ -106,7 +105,7 @@ def collect(
     if run_ids is not None:
         runs = runs[runs.run_id.isin([*run_ids])]
     elif layout.sweep is not None:
-        planned = planned_ids(folders, layout.sweep)
+        planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
         runs = select_sweep(runs, layout.sweep, planned, required=sweep is not None)
     others = fitting - int(runs.row.notna().sum())
     runs = select_where(runs, filters)
@@ -127,7 +126,9 @@ def collect(
     if layout.paper is None and (subject := describe_subject(tables)):
         report.title += f": {subject}"
     begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
-    report.counts = describe_states(runs, 0 if filters else len(planned - begun))
+    waiting = 0 if filters else len(planned - begun)
+    states = count_states(runs, waiting)
+    report.counts = f"{amount(len(runs) + waiting, 'run')}: {states}" if states else "0 runs"
     if not any(cell.value is not None for one in tables for row in one.rows for cell in row.cells.values()):
         counts = count_states(unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."

@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 from krona.report.sections import Section, find_section
 from krona.runs import file_names
-from krona.runs import sweep as sweep_runs
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.frame import Summary, column_values, summaries
@@ -188,11 +187,6 @@ def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     return runs.loc[[run.Index for run in kept]]
 
 
-def planned_ids(folders: Iterable[Path], sweep: str) -> set[str]:
-    """Return the ids of all runs that the commands of a sweep have planned, including waiting runs."""
-    return set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
-
-
 def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, required: bool) -> pd.DataFrame:
     """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
 
@@ -268,9 +262,3 @@ def count_states(runs: pd.DataFrame, waiting: int = 0, *, states: Sequence[str] 
     """Return text such as ``2 done, 1 failed, 1 waiting``."""
     counts = Counter([*runs.status, *["waiting"] * waiting])
     return ", ".join(f"{counts[state]} {state}" for state in (*states, "waiting") if counts[state])
-
-
-def describe_states(runs: pd.DataFrame, waiting: int) -> str:
-    """Return text such as ``4 runs: 2 done, 1 failed, 1 waiting``."""
-    states = count_states(runs, waiting)
-    return f"{amount(len(runs) + waiting, 'run')}: {states}" if states else "0 runs"
