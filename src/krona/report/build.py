@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -167,8 +167,7 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         merged = merge_sections([*group.section[group.done | ~group.done.any()]])
         spent = sum(len(row.cells) for one in tables for row in one.rows)
         seeds = None if most is None else MAX_SEEDS if spent < MAX_CELLS else 0
-        builder = _TableBuilder(replace(layout, split=split), merged, group, read, most, seeds)
-        tables.append(builder.build())
+        tables.append(_build_table(replace(layout, split=split), merged, group, read, most, seeds))
         tables[-1].notes += notes
     return tables
 
@@ -188,83 +187,76 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
     return scored, "test", [Note(text, kind="missing")]
 
 
-@dataclass
-class _TableBuilder:
-    """A builder for the table of one section.
+def _build_table(
+    layout: Layout, section: Section, runs: pd.DataFrame, read: cells.Examine, most: int | None, seeds: int | None
+) -> Table:
+    """Return the table of one section.
 
     The table has at most about ``most`` cells with runs. Intervals over examples and tests use the first ``seeds``
     seeds of each cell. None means no limit.
     """
+    shown = {*runs.task}
+    if section.comparable:  # other runs on GLUE need not cover all tasks of the table
+        shown |= {*layout.tasks}
+    elif section.kind == "sample":
+        shown |= {f"sample_{task}" for task in layout.tasks}
+    tasks = sorted(shown, key=task_order)
+    rows, notes = group_rows(layout, runs)
+    counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
+    if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
+        layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
+    elif layout.split == "test" and max(counts) > 1:
+        notes = [AMONG, *notes]
+    if most is not None:
+        columns = max(1, len(tasks)) * (2 if layout.beside else 1)
+        rows, left_out = _best_rows(rows, layout.split, most=max(MIN_ROWS, most // columns), seeds=seeds or 0)
+        notes = left_out + notes
+    table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, layout.split)
+    if layout.quantity == "score":
+        if others := cells.label_other_training(rows, tasks):
+            notes = [OTHER_TRAINING, *notes]
+            for row in others:
+                name_row(layout, row)
+        notes += _fill_scores(layout, table, tasks, read, seeds)
+    else:
+        notes = [*costs.fill_times(layout, table, tasks), *notes]
+    if layout.paper and section.comparable:
+        for row in rows:
+            _add_paper(row, layout)
+    notes = [*layout.notes, *notes, *describe_runs(runs, shapes=not layout.by_shape)]
+    table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
+    table.over_tasks, table.pairs = summarize_tasks(table, layout.baseline), list_pairs(table)
+    return table
 
-    layout: Layout
-    section: Section
-    runs: pd.DataFrame
-    read: cells.Examine
-    most: int | None
-    seeds: int | None
 
-    def build(self) -> Table:
-        layout, section = self.layout, self.section
-        shown = {*self.runs.task}
-        if section.comparable:  # other runs on GLUE need not cover all tasks of the table
-            shown |= {*layout.tasks}
-        elif section.kind == "sample":
-            shown |= {f"sample_{task}" for task in layout.tasks}
-        tasks = sorted(shown, key=task_order)
-        rows, notes = group_rows(layout, self.runs)
-        counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
-        if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
-            layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
-        elif layout.split == "test" and max(counts) > 1:
-            notes = [AMONG, *notes]
-        if self.most is not None:
-            columns = max(1, len(tasks)) * (2 if layout.beside else 1)
-            rows, left_out = _best_rows(
-                rows, layout.split, most=max(MIN_ROWS, self.most // columns), seeds=self.seeds or 0
-            )
-            notes = left_out + notes
-        table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, layout.split)
-        if layout.quantity == "score":
-            if others := cells.label_other_training(rows, tasks):
-                notes = [OTHER_TRAINING, *notes]
-                for row in others:
-                    name_row(layout, row)
-            notes += self._fill_scores(layout, table, tasks)
-        else:
-            notes = [*costs.fill_times(layout, table, tasks), *notes]
-        if layout.paper and section.comparable:
-            for row in rows:
-                _add_paper(row, layout)
-        notes = [*layout.notes, *notes, *describe_runs(self.runs, shapes=not layout.by_shape)]
-        table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
-        table.over_tasks, table.pairs = summarize_tasks(table, layout.baseline), list_pairs(table)
-        return table
-
-    def _fill_scores(self, layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
-        """Add the score columns and their cells to a table, and return notes on the scores."""
-        for row in table.rows:
-            for task in tasks:
-                runs = row.runs.get(task)
-                cell = cells.score_cell(runs, layout.split, self.read, self.seeds)
-                row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
-                if layout.beside:
-                    beside = cells.score_cell(runs, layout.beside, self.read, self.seeds)
-                    row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
-        cells.mark_columns(table, tasks)
-        split = " dev" if layout.split == "dev" else ""
+def _fill_scores(
+    layout: Layout, table: Table, tasks: Sequence[str], read: cells.Examine, seeds: int | None
+) -> list[str]:
+    """Add the score columns and their cells to a table, and return notes on the scores."""
+    for row in table.rows:
         for task in tasks:
-            table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
+            runs = row.runs.get(task)
+            cell = cells.score_cell(runs, layout.split, read, seeds)
+            row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
             if layout.beside:
-                key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
-                table.columns.append(cells.score_column(key, label, "beside", table.rows))
-        if layout.average and len(tasks) > 1:
-            cells.add_averages(table, tasks)
-            all_of_glue = self.section.kind == "glue" and self.section.whole and tuple(tasks) == TASKS
-            label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
-            table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
-        costs.add_quantities(layout, table)
-        notes = describe_limits(table, tasks)
-        return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.beside else notes
+                beside = cells.score_cell(runs, layout.beside, read, seeds)
+                row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
+    cells.mark_columns(table, tasks)
+    split = " dev" if layout.split == "dev" else ""
+    for task in tasks:
+        table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
+        if layout.beside:
+            key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
+            table.columns.append(cells.score_column(key, label, "beside", table.rows))
+    if layout.average and len(tasks) > 1:
+        cells.add_averages(table, tasks)
+        section = table.section
+        all_of_glue = section is not None and section.kind == "glue" and section.whole and tuple(tasks) == TASKS
+        label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
+        table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
+    costs.add_quantities(layout, table)
+    notes = describe_limits(table, tasks)
+    return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.beside else notes
 
 
 def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
