@@ -11,7 +11,7 @@ import pandas as pd
 
 from krona.labels import task_label, task_order
 from krona.messages import KronaError, amount, did_you_mean, first_few, visible
-from krona.paper import ERRATA, TASKS
+from krona.paper import ERRATA, TASKS, PaperTable
 from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
@@ -113,7 +113,9 @@ def collect(
         raise KronaError(
             f"--baseline {baseline}: the report has no run of this method: {did_you_mean(baseline, {*runs.method})}"
         )
-    studies, unread = _read_studies(folders, runs)
+    found = [one for folder in folders for one in read_studies(folder)]
+    problems += [str(one) for one in found if isinstance(one, KronaError)]
+    studies = [one for one in found if isinstance(one, Study) and one.name in {*runs.sweep}]
     pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
     runs = runs[runs.done | ~runs.run_id.isin(pruned)]
     if any(study.name == sweep for study in studies):
@@ -122,7 +124,7 @@ def collect(
     bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
     tables = [*bench, *_build_tables(layout, runs)]
     done, unfinished = runs[runs.done], runs[~runs.done]
-    report = Report(layout.title, tables, done, unfinished, studies=studies, problems=[*problems, *unread, *damaged])
+    report = Report(layout.title, tables, done, unfinished, studies=studies, problems=problems + damaged)
     if layout.paper is None and (subject := describe_subject(tables)):
         report.title += f": {subject}"
     begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
@@ -134,18 +136,16 @@ def collect(
         words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
         command = layout.command if table or sweep else f"{layout.command} profile=demo"
         report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
-    _add_paper_table(report, layout)
+    if layout.paper is not None:
+        printed = _paper_table(layout, layout.paper)
+        comparable = [one for one in tables if one.section is not None and one.section.comparable]
+        for one in comparable:  # these tables already show the paper's numbers
+            one.notes += printed.notes
+        report.tables += [] if comparable else [printed]
     if table is not None and others:
         text = f"{amount(others, 'run')} of other commands would also belong to this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
     return report
-
-
-def _read_studies(folders: Sequence[Path], runs: pd.DataFrame) -> tuple[list[Study], list[str]]:
-    found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
-    names = {*runs.sweep.dropna()}
-    problems = [str(one) for one in found if isinstance(one, KronaError)]
-    return [one for one in found if isinstance(one, Study) and one.name in names], problems
 
 
 def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
@@ -380,20 +380,8 @@ def _add_paper(row: Row, layout: Layout) -> None:
             cell.comparable = key != "params"
 
 
-def _add_paper_table(report: Report, layout: Layout) -> None:
-    """Add the table of the paper's own numbers, or only its notes if comparable tables already show these numbers."""
-    if (printed := paper_table(layout)) is None:
-        return
-    comparable = [one for one in report.tables if one.section is not None and one.section.comparable]
-    for one in comparable:
-        one.notes += printed.notes
-    report.tables += [] if comparable else [printed]
-
-
-def paper_table(layout: Layout) -> Table | None:
-    """Return a table of the paper's own numbers, or None if the layout is not a table of the paper."""
-    if (paper := layout.paper) is None:
-        return None
+def _paper_table(layout: Layout, paper: PaperTable) -> Table:
+    """Return a table of the paper's own numbers."""
     keys = sorted(paper.columns, key=lambda key: (key != "params", task_order(key)))
     columns = [Column(key, PRINTED.get(key, task_label(key)), "paper") for key in keys]
     heading = "The printed numbers (T5-base, GLUE, single runs)"
