@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,35 +52,18 @@ MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired 
 
 
 def build_report(
-    outputs: Path | Sequence[Path],
-    *,
-    table: str | None = None,
-    sweep: str | None = None,
-    format: str = "terminal",
-    out: Path | None = None,
-    filters: Sequence[str] = (),
-    run_ids: Collection[str] | None = None,
-    baseline: str | None = None,
+    outputs: Path | Sequence[Path], *, format: str = "terminal", out: Path | None = None, **choice: Any
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
-    Args:
-        outputs: folders with runs. The report lists the files in these folders that cannot be read.
-        table: the number of one of the paper's tables. The report contains the runs of its sweep, ``tableN``.
-        sweep: the name of the sweep whose runs the report contains. With ``table``, this sweep replaces the table's
-            own sweep. If neither is given, the report contains all runs.
-        format: a key of `krona.report.render.FORMATS`.
-        filters: conditions ``key=value[,value]`` that the runs must meet.
-        run_ids: the ids of the runs to include. None means all runs.
-        baseline: the reference method of the summary over tasks. None means LoRA.
+    ``format`` is one of `krona.report.FORMATS`. ``choice`` contains the other arguments of `collect`.
     """
     from krona.report.render import find_renderer
 
     render = find_renderer(format)
     if out is not None:
         require_out(out)
-    report = collect(outputs, table=table, sweep=sweep, filters=filters, run_ids=run_ids, baseline=baseline)
-    text = render(report, out)
+    text = render(collect(outputs, **choice), out)
     text = text if format == "terminal" else visible(text)  # escapes control characters
     if out is not None:
         write_text(out, text)
@@ -95,7 +79,17 @@ def collect(
     run_ids: Collection[str] | None = None,
     baseline: str | None = None,
 ) -> Report:
-    """Return the content of a report, independent of the output format. The arguments are those of `build_report`."""
+    """Return the content of a report, independent of the output format.
+
+    Args:
+        outputs: folders with runs. The report lists the files in these folders that cannot be read.
+        table: the number of one of the paper's tables. The report contains the runs of its sweep, ``tableN``.
+        sweep: the name of the sweep whose runs the report contains. With ``table``, this sweep replaces the table's
+            own sweep. If neither is given, the report contains all runs.
+        filters: conditions ``key=value[,value]`` that the runs must meet.
+        run_ids: the ids of the runs to include. None means all runs.
+        baseline: the reference method of the summary over tasks. None means LoRA.
+    """
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
     folders = [runs_folder(path) for path in ([outputs] if isinstance(outputs, Path) else outputs)]
