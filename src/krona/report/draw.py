@@ -8,10 +8,15 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
+
+import matplotlib
+from matplotlib import ticker
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation
 
 from krona.messages import visible
 from krona.report.charts import GRID, INK, PAPER, SOFT, Axis, Chart, Look, Point, Scored, Series, score_axis, short
@@ -31,24 +36,11 @@ NEEDLESS = (  # parts of matplotlib's SVG to remove: they would change the page'
 )  # fmt: skip
 
 
+@matplotlib.rc_context(STYLE)
 def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
     """Return the chart as an SVG element of ``width`` by ``height`` points."""
-    with new_figure(width, height) as figure:
-        draw_points(figure.subplots(), chart)
-        return to_svg(figure, chart.title)
-
-
-def draw_scores(rows: Sequence[Scored], label: str, *, width: float = 560) -> str:
-    """Return an SVG element with one row per score, including its intervals over seeds and over test rows."""
-    with new_figure(width, 30.0 * len(rows) + 54) as figure:
-        draw_rows(figure.subplots(), label, rows)
-        return to_svg(figure, label)
-
-
-def draw_points(axes: Any, chart: Chart) -> None:
-    """Draw a chart of points and lines."""
+    figure, axes = _new_figure(width, height, grid="y")
     points = [point for series in chart.series for point in series.points]
-    _prepare(axes, grid="y")
     if len(chart.front) > 1:
         xs, ys = [one.x for one in chart.front], [one.y for one in chart.front]
         axes.step(xs, ys, where="post", color=SOFT.light, linewidth=1.1, linestyle=(0, (5, 3)), gid="front")
@@ -60,11 +52,13 @@ def draw_points(axes: Any, chart: Chart) -> None:
     _set_axis(axes, "y", chart.y, [point.y for point in points])
     _draw_names(axes, [one for one in chart.series if one.named])
     _draw_labels(axes, points)
+    return to_svg(figure, chart.title)
 
 
-def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
-    """Draw one row per score, with its name, its number, and its intervals over seeds and test rows."""
-    _prepare(axes, grid="x")
+@matplotlib.rc_context(STYLE)
+def draw_scores(rows: Sequence[Scored], label: str) -> str:
+    """Return an SVG element with one row per score, including its intervals over seeds and over test rows."""
+    figure, axes = _new_figure(560, 30 * len(rows) + 54, grid="x")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{row.name} {row.row.differs}".strip() for row in rows]
     axes.set_yticks(range(len(names)), names, color=INK.light)
@@ -90,6 +84,7 @@ def draw_rows(axes: Any, label: str, rows: Sequence[Scored]) -> None:
         _write_beside(
             axes, row.shown, place, color=INK.light, fontweight="bold" if cell.best or cell.tied else "normal"
         )
+    return to_svg(figure, label)
 
 
 def _write_beside(axes: Any, text: str, y: float, **style: Any) -> None:
@@ -97,17 +92,20 @@ def _write_beside(axes: Any, text: str, y: float, **style: Any) -> None:
     axes.annotate(text, (1, y), xycoords=("axes fraction", "data"), **place, **style)
 
 
-def _prepare(axes: Any, *, grid: str) -> None:
+def _new_figure(width: float, height: float, *, grid: Literal["x", "y"]) -> tuple[Any, Any]:
+    """Return a figure of ``width`` by ``height`` points, and its axes."""
+    figure: Any = Figure(figsize=(width / 72, height / 72))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
+    axes = figure.subplots()
     axes.patch.set_visible(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, pad=6)
     axes.grid(axis=grid, color=GRID.light, linewidth=0.9)
     axes.set_axisbelow(True)
+    return figure, axes
 
 
 def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[float]) -> None:
-    from matplotlib import ticker
-
     one, low, high = getattr(axes, f"{side}axis"), axis.low, axis.high
     one.set_label_text(axis.label)
     one.labelpad = 7
@@ -141,8 +139,6 @@ def _draw_series(axes: Any, series: Series, bottom: float | None, shift: float) 
 
     The intervals are moved to the right by ``shift`` points, so that the intervals of several lines stay visible.
     """
-    from matplotlib.transforms import ScaledTranslation
-
     look, points = series.look, series.points
     xs, ys = [one.x for one in points], [one.y for one in points]
     if series.line and len(points) > 1:
@@ -198,26 +194,12 @@ def tooltip(text: str) -> str:
     return TIP + visible(text).replace("\n", " ")
 
 
-@contextmanager
-def new_figure(width: float, height: float) -> Iterator[Any]:
-    """Yield an empty figure of ``width`` by ``height`` points, in the style of the charts."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure: Any = Figure(figsize=(width / 72, height / 72))
-        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
-        yield figure
-
-
 def to_svg(figure: Any, title: str) -> str:
     """Return a matplotlib figure as an SVG element. Equal figures give identical text.
 
     An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The element has no CSS of its own: the page's
     CSS sets its style. The ``title`` is for screen readers.
     """
-    from matplotlib.text import Text
-
     for text in figure.findobj(Text):
         text.set_text(visible(text.get_text()).replace("\t", " "))
     out = io.StringIO()
