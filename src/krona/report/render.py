@@ -12,10 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 
 from krona.formatting import NOTHING, as_typed, escape
 from krona.messages import KronaError, visible
-from krona.report import FORMATS, text
+from krona.report import FORMATS, charts, text
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -103,7 +107,7 @@ def render_html(report: Report, out: Path | None) -> str:
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
-    from krona.report import charts, draw
+    from krona.report import draw
 
     base = (Path.cwd() if out is None else out.parent).resolve()
 
@@ -273,8 +277,6 @@ def render_terminal(report: Report, out: Path | None) -> str:
 
     A table that is too wide is split into several tables.
     """
-    from rich.console import Console
-
     on_screen = out is None and sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns if on_screen else 100
     color = on_screen and "NO_COLOR" not in os.environ
@@ -307,23 +309,19 @@ def render_terminal(report: Report, out: Path | None) -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _print(console: Any, line: str, style: str = "") -> None:
-    from rich.text import Text
-
+def _print(console: Console, line: str, style: str = "") -> None:
     console.print(Text(as_typed(line), style=style))
 
 
-def _print_note(console: Any, note: Note, style: str, *, dash: str = "- ") -> None:
+def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -> None:
     """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
-    from rich.text import Text
-
     for i, part in enumerate(Text(as_typed(note.text)).wrap(console, console.width - len(dash))):
         _print(console, f"{' ' * len(dash) if i else dash}{part.plain.rstrip()}", style)
     if note.command:
         console.print(Text(f"    {as_typed(note.command)}", style=style), soft_wrap=True)
 
 
-def _print_over_tasks(console: Any, frame: pd.DataFrame) -> None:
+def _print_over_tasks(console: Console, frame: pd.DataFrame) -> None:
     grid = _new_grid()
     for i, name in enumerate(frame.columns):
         grid.add_column(name if i == 0 else "\n".join(name.split()), justify="right" if i else "left", overflow="fold")
@@ -334,14 +332,11 @@ def _print_over_tasks(console: Any, frame: pd.DataFrame) -> None:
     _print(console, frame.attrs["legend"], "dim")
 
 
-def _new_grid() -> Any:
-    from rich import box
-    from rich.table import Table as Grid
-
+def _new_grid() -> Grid:
     return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
 
 
-def _grids(console: Any, table: Table) -> Iterator[Any]:
+def _grids(console: Console, table: Table) -> Iterator[Grid]:
     """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows."""
     measure = partial(console.measure, options=console.options.update(max_width=10_000))
     columns: list[Column] = []
@@ -353,7 +348,7 @@ def _grids(console: Any, table: Table) -> Iterator[Any]:
     yield _grid(table, columns, console.width)
 
 
-def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
+def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
     grid = _new_grid()
     grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res must fit
     for column in columns:
@@ -366,20 +361,14 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     return grid
 
 
-def _grid_label(row: Row) -> Any:
-    from rich.text import Text
-
-    from krona.report.charts import LIGHT, slot
-
-    label = Text(visible(row.label), style=LIGHT[slot(row.method) % len(LIGHT)])
+def _grid_label(row: Row) -> Text:
+    label = Text(visible(row.label), style=charts.LIGHT[charts.slot(row.method) % len(charts.LIGHT)])
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
 
-def _grid_cell(cell: Cell, space: int) -> Any:
+def _grid_cell(cell: Cell, space: int) -> Text:
     """Return a cell padded for the longest mark in its column, so that the decimals are aligned."""
-    from rich.text import Text
-
     if cell.value is None and cell.missing is None:
         return Text("")
     bold = "bold" if cell.best or cell.tied else ""
