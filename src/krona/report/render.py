@@ -198,9 +198,7 @@ def _note_md(note: Note) -> str:
     sentence = text.tagged_sentence(note.text, _escape_md)
     if not note.command:
         return sentence
-    fence = "`" * (max(map(len, re.findall("`+", note.command)), default=0) + 1)
-    space = " " if "`" in note.command else ""
-    return f"{sentence} {fence}{space}{note.command}{space}{fence}".replace("\n", " ")
+    return f"{sentence} `{note.command}`".replace("\n", " ")
 
 
 def render_latex(report: Report, out: Path | None) -> str:
