@@ -64,7 +64,7 @@ class Look:
 
 INK, SOFT = Look("#1d1f23", "#e6e7ea"), Look("#5c626d", "#a2a8b4")
 GRID, PAPER = Look("#d9dbe0", "#343943"), Look("#fdfdfb", "#15171b")
-PRUNED = Look("#5b7083", "#a9bccd", "x")
+PRUNED = Look(LIGHT[8], DARK[8], "x")
 
 
 def slot(method: str) -> int:

@@ -131,7 +131,7 @@ def render_html(report: Report, out: Path | None) -> str:
     return _fill(
         report, "report.html", filters,
         charts=charts, curves=charts.find_curves(report.runs),
-        dark_style=Markup(charts.dark_style([charts.PRUNED, *looks])),
+        dark_style=Markup(charts.dark_style(looks)),
         max_keys=MAX_KEYS, max_charted=MAX_CHARTED, explain_rows=charts.explain_rows,
         draw_scores=lambda rows, label: Markup(draw.draw_scores(rows, label)),
         charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
@@ -360,7 +360,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 
 
 def _grid_label(row: Row) -> Text:
-    label = Text(visible(row.label), style=charts.LIGHT[charts.slot(row.method) % len(charts.LIGHT)])
+    label = Text(visible(row.label), style=charts.method_look(row.method).light)
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
