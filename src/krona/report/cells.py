@@ -7,6 +7,7 @@ pairs of rows on all tasks of a table. The pairs of averages are corrected separ
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
     for task, part in zip(tasks, parts, strict=True):
         for message, found in part.messages.items():
             if message.warns:
-                text = f"{task_label(task)}: {message.text}"
-                cell.messages[ScoreMessage(text, True, message.unlearned, message.invalid)] = found
+                cell.messages[replace(message, text=f"{task_label(task)}: {message.text}")] = found
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
         # The draws of all tasks come from generators with the same seed. Shuffling makes the draws independent.

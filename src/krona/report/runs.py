@@ -25,11 +25,7 @@ UNFINISHED = ("failed", "interrupted", "running")  # the states of unfinished ru
 SPLITS = ("train", "dev", "test")
 SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the split fingerprints in the settings
 DATA = (*SETS, "rows left out")
-CONTENT = (
-    *DATA,
-    "backbone content",
-    "own code",
-)  # settings that are not in the config; an unfinished run may not have them
+CONTENT = (*DATA, "backbone content", "own code")  # not in the config; an unfinished run may not have them
 WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
 # The keys of settings that are not shown.
 HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))

@@ -73,9 +73,8 @@ class Section:
     whole: bool = True  # false if the data have the benchmark's format but other rows
     odd: Part | None = field(default=None, compare=False)  # the part whose row count differs most from the official one
     departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
-    departing: tuple[int, int] = field(
-        default=(0, 1), compare=False
-    )  # the number of runs that differ from the paper's setting, and the total number of runs
+    # The number of runs that differ from the paper's setting, and the total number of runs.
+    departing: tuple[int, int] = field(default=(0, 1), compare=False)
 
     @property
     def heading(self) -> str:

@@ -150,10 +150,9 @@ class Table:
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs
-    differences: dict[tuple[Row, Row, str], Difference] = field(
-        default_factory=dict
-    )  # the tested differences by first row, second row and column key
-    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)  # corrected p-values of the differences
+    # The tested differences by first row, second row and column key, and their corrected p-values.
+    differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
+    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
 
     @property
     def warning(self) -> str | None:
