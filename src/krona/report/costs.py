@@ -140,23 +140,21 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
 
     A task of a row is omitted if the row or the reference row has no times for this task.
     """
-    seconds = {
-        row: {
-            task: runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
-            for task, runs in row.runs.items()
-        }
-        for row in rows
-    }
-    base = next((seconds[row] for row in rows if row.key == reference and not row.settings), {})
-    found: dict[Row, dict[str, Cell]] = {}
-    for row, by_task in seconds.items():
-        found[row] = {}
-        for task, timed in by_task.items():
-            if len(timed) and len(base.get(task, ())):
-                ratios = timed.step / float(np.mean([*base[task].step]))
+    base = next((row.runs for row in rows if row.key == reference and not row.settings), {})
+    found: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
+    for row in rows:
+        for task in [task for task in row.runs if task in base]:
+            timed, base_steps = _timed(row.runs[task]), _timed(base[task]).step
+            if len(timed) and len(base_steps):
+                ratios = timed.step / float(np.mean([*base_steps]))
                 by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
                 found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return found
+
+
+def _timed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose seconds per step are known, with these in the column ``step``."""
+    return runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
