@@ -184,10 +184,9 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
 def _build_table(
     layout: Layout, section: Section, runs: pd.DataFrame, read: cells.Examine, most: int | None, seeds: int | None
 ) -> Table:
-    """Return the table of one section.
+    """Return the table of one section, with at most about ``most`` cells with runs.
 
-    The table has at most about ``most`` cells with runs. Intervals over examples and tests use the first ``seeds``
-    seeds of each cell. None means no limit.
+    Intervals over examples and tests use the first ``seeds`` seeds of each cell. None means no limit.
     """
     shown = {*runs.task}
     if section.comparable:  # other runs on GLUE need not cover all tasks of the table
@@ -344,7 +343,6 @@ def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tup
 
 
 def _reason(runs: pd.DataFrame | None, split: str) -> str:
-    """Return the reason why a cell has no score."""
     if runs is None:
         return "no run"
     if (running := next((run for run in runs.run if run.status == "running"), None)) is not None:
@@ -354,7 +352,6 @@ def _reason(runs: pd.DataFrame | None, split: str) -> str:
 
 
 def _missing_note(layout: Layout, table: Table) -> list[Note]:
-    """Return a note that counts the cells without a score, by reason."""
     counts = Counter(row.cell(column.key).missing for row in table.rows for column in table.task_columns)
     states = [f"{counts[state]} {state}" for state in ("no run", "failed", "interrupted") if counts[state]]
     if not states or (layout.paper is None and not counts["failed"] + counts["interrupted"]):
@@ -375,7 +372,6 @@ def _add_paper(row: Row, layout: Layout) -> None:
 
 
 def _paper_table(layout: Layout, paper: PaperTable) -> Table:
-    """Return a table of the paper's own numbers."""
     keys = sorted(paper.columns, key=lambda key: (key != "params", task_order(key)))
     columns = [Column(key, PRINTED.get(key, task_label(key)), "paper") for key in keys]
     heading = "The printed numbers (T5-base, GLUE, single runs)"

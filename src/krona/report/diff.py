@@ -141,7 +141,6 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
 
 
 def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
-    """Return the p-value of the paired test, and a text with the test's result."""
     metrics = score_metrics(result.config["task"])
     p = swap_test(one, two, metrics).p
     words = []

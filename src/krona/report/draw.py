@@ -93,7 +93,6 @@ def _write_beside(axes: Any, text: str, y: float, **style: Any) -> None:
 
 
 def _new_figure(width: float, height: float, *, grid: Literal["x", "y"]) -> tuple[Any, Any]:
-    """Return a figure of ``width`` by ``height`` points, and its axes."""
     figure: Any = Figure(figsize=(width / 72, height / 72))
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
     axes = figure.subplots()

@@ -139,7 +139,6 @@ def render_html(report: Report, out: Path | None) -> str:
 
 
 def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any) -> str:
-    """Fill a template of the folder ``templates`` with a report, and return the text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -165,7 +164,6 @@ def _first_columns(table: Table) -> list[Column]:
 
 
 def _runs(table: Table) -> list[tuple[Row, Any]]:
-    """Return the runs of a table, each with its row."""
     return [(row, run) for row in table.rows for runs in row.runs.values() for run in runs.run]
 
 
@@ -188,7 +186,6 @@ def render_markdown(report: Report, out: Path | None) -> str:
 
 
 def _escape_md(value: str) -> str:
-    """Escape the special characters of Markdown and HTML."""
     value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     return re.sub(r"([\\`*_|~\[\]])", r"\\\1", value)
 
