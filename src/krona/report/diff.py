@@ -204,27 +204,26 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
     for name in methods:
         own = runs[runs.method == name]
         variants = own.variant.nunique()
-        if variants != 1:
-            notes.append(f"{name} has {variants} variants, so give two runs" if variants else f"no run of {name}")
-        found.append(score_cell(own, "test", examine_file) if variants == 1 else None)
-        if variants == 1 and found[-1] is None:
-            notes.append(f"{name} has no test score")
+        cell = score_cell(own, "test", examine_file) if variants == 1 else None
+        if cell is None:
+            reasons = {0: f"no run of {name}", 1: f"{name} has no test score"}
+            notes.append(reasons.get(variants, f"{name} has {variants} variants, so give two runs"))
+        found.append(cell)
     one, two = found
-    empty: dict[str, Any] = {"seeds": "", "p": float("nan")}
+    row = {"a": one and one.value, "b": two and two.value, "seeds": "", "p": float("nan"), "note": "; ".join(notes)}
     if one is None or two is None:
-        a, b = (None if cell is None else cell.value for cell in found)
-        return {"a": a, "b": b, **empty, "note": "; ".join(notes)}
+        return row
     first = [runs[runs.method == name].run.iloc[0] for name in methods]
-    row = {"a": one.value, "b": two.value, **empty}
     if differing := differing_training(*first):
         return {**row, "note": f"not the same training: {format_differing(differing)}"}
-    if not (found_difference := compare_cells([one, two])):
+    difference = compare_cells([one, two]).get((0, 1))
+    if difference is None:
         counts = sorted({len(one.by_seed), len(two.by_seed)})
         few = len(counts) > 1 and counts[0] == 1
         return {**row, "note": "one of the methods has one seed" if few else "no predictions of the same test set"}
     counts = [cell.sample.runs for cell in (one, two) if cell.sample]
     note = ONE_SEED if counts == [1, 1] else ""
-    return {**row, "seeds": " and ".join(dict.fromkeys(map(str, counts))), "p": found_difference[0, 1].p, "note": note}
+    return {**row, "seeds": " and ".join(dict.fromkeys(map(str, counts))), "p": difference.p, "note": note}
 
 
 def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
