@@ -1,6 +1,5 @@
 """Create plausible results without training. Their configs are composed from conf/ like those of real runs."""
 
-import copy
 import json
 import random
 import zlib
@@ -19,6 +18,7 @@ from krona.runs.predictions import label_ids
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS
+from nested import with_values
 
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 METHODS = tuple(read_paper_table("1").rows)
@@ -69,16 +69,9 @@ def make_result(
 ) -> Result:
     """Return the result of a run. ``change`` sets config keys with dots. ``kind`` is glue, or sample for sample_*."""
     kind = kind or ("sample" if task.startswith("sample_") else "glue")
-    config = {**copy.deepcopy(_composed(method, task, backbone, kind)), "seed": seed, "sweep": sweep}
-    config["method"]["name"], config["task"]["name"], config["trainer"]["max_epochs"] = method, task, epochs
-    if kind == "own":
-        config["task"] |= {"files": {"train": "mine.csv"}, "sample": None}
-    for key, value in (change or {}).items():
-        *path, last = key.split(".")
-        place = config
-        for part in path:
-            place = place[part]
-        place[last] = value
+    own = {"task.files": {"train": "mine.csv"}, "task.sample": None} if kind == "own" else {}
+    given = {"seed": seed, "sweep": sweep, "method.name": method, "task.name": task, "trainer.max_epochs": epochs}
+    config = with_values(_composed(method, task, backbone, kind), {**given, **own, **(change or {})})
     name = run_id(config, data_fingerprint=task, backbone_fingerprint=backbone)
     result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)
     result.provenance = {
