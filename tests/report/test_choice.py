@@ -6,7 +6,7 @@ import pytest
 
 from krona.report import build
 from krona.runs import predictions
-from report.generate import collected, make_result, note_texts, write_all
+from report.generate import collected, grid, make_result, note_texts, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 
@@ -14,14 +14,9 @@ RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    write_all(
-        folder,
-        [
-            make_result("lora", "rte", seed, rows=30, change={"optimizer.lr": lr}, skill=0.5 + place / 10, sweep=None)
-            for place, lr in enumerate(RATES)
-            for seed in range(3)
-        ],
-    )
+    for place, lr in enumerate(RATES):
+        change, skill = {"optimizer.lr": lr}, 0.5 + place / 10
+        write_all(folder, grid(["lora"], ["rte"], rows=30, change=change, skill=skill, sweep=None))
     return folder
 
 

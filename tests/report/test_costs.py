@@ -3,7 +3,7 @@
 import krona
 from krona.report.costs import mean_cost, on_front
 from krona.report.table import Cell
-from report.generate import collected, make_result
+from report.generate import collected, grid
 
 
 def test_a_point_that_no_other_beats_on_both_is_on_the_front():
@@ -16,7 +16,7 @@ def test_a_point_that_no_other_beats_on_both_is_on_the_front():
 
 
 def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
-    results = [make_result("lora", "rte", seed, rows=20) for seed in (0, 1)]
+    results = grid(["lora"], ["rte"], [0, 1], rows=20)
     for result, seconds in zip(results, (10.0, 20.0), strict=True):
         result.times["train"] = seconds
     results[0].peak_memory.clear()
@@ -27,9 +27,7 @@ def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
 
 
 def test_columns_show_the_ranks_that_runs_recorded_and_the_mean_of_what_they_measured(tmp_path):
-    results = [
-        make_result(method, "rte", seed, rows=40) for method in ("lora", "krona", "pa", "full") for seed in (0, 1)
-    ]
+    results = grid(["lora", "krona", "pa", "full"], ["rte"], [0, 1], rows=40)
     for result in results:
         if result.method == "lora":
             result.learned = {"effective_rank": 3.0 + result.seed / 2}

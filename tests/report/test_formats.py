@@ -13,7 +13,7 @@ from krona.report import FORMATS
 from krona.report import text as wording
 from krona.report.build import build_report
 from krona.sweeps import status
-from report.generate import make_result, write_all
+from report.generate import grid, make_result, write_all
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
@@ -21,7 +21,7 @@ HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    results = [make_result(m, t, s, rows=80) for m in ("lora", "krona_b_res") for t in ("rte", "stsb") for s in (0, 1)]
+    results = grid(["lora", "krona_b_res"], ["rte", "stsb"], [0, 1], rows=80)
     results += [make_result("krona", HOSTILE, 0, kind="own"), make_result("pa", "rte", status="failed")]
     write_all(folder, results)
     return folder

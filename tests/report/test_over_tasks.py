@@ -9,7 +9,7 @@ from krona.messages import KronaError
 from krona.metrics.power import POWER
 from krona.report import over_tasks, pairs
 from krona.report.build import build_report, collect
-from report.generate import collected, grid, make_result
+from report.generate import collected, grid, make_result, write_all
 
 TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
 TASKS_SHOWN = ["CoLA", "RTE", "MRPC"]
@@ -19,13 +19,9 @@ THREE = {"lora": 0.9, "krona": 0.7, "bitfit": 0.5}
 def summary(
     folder: Path, skills: dict[str, float], tasks: tuple[str, ...] = TASKS, seeds: tuple[int, ...] = (0, 1)
 ) -> pd.DataFrame | None:
-    results = [
-        make_result(method, task, seed, skill=skill, backbone="nano")
-        for method, skill in skills.items()
-        for task in tasks
-        for seed in seeds
-    ]
-    (table,) = collected(folder, results).tables
+    for method, skill in skills.items():
+        write_all(folder, grid([method], tasks, seeds, skill=skill, backbone="nano"))
+    (table,) = collect(folder).tables
     return table.over_tasks
 
 
@@ -61,9 +57,7 @@ def test_the_reference_is_the_given_method_or_lora_or_the_first_row(tmp_path: Pa
 
 
 def test_equal_mean_ranks_are_called_ties(tmp_path: Path) -> None:
-    results = [
-        make_result(method, task, seed, backbone="nano") for method in THREE for task in TASKS for seed in (0, 1)
-    ]
+    results = grid(THREE, TASKS, (0, 1), backbone="nano")
     for one in results:
         one.test = {**one.test, "score": 50.0}
     (table,) = collected(tmp_path, results).tables

@@ -10,14 +10,14 @@ from krona import results
 from krona.messages import KronaError
 from krona.report.build import build_report
 from krona.runs.pack import pack
-from report.generate import make_result, write_all
+from report.generate import grid, make_result, write_all
 
 PLACE = {"data.path": "/home/me/glue/RTE", "backbone.path": "/home/me/t5"}
 
 
 def made(outputs: Path) -> tuple[Path, list[str]]:
     """Return a pack of an outputs folder, and the ids of its finished runs. One run of the folder failed."""
-    done = [make_result(method, seed=seed, change=PLACE) for method in ("lora", "krona") for seed in (0, 1)]
+    done = grid(["lora", "krona"], ["rte"], [0, 1], change=PLACE)
     write_all(outputs, [*done, make_result(seed=2, change=PLACE, status="failed")])
     (outputs / "sweeps").mkdir()
     (outputs / "sweeps" / "mine.runs.txt").write_text("".join(f"{one.run_id}\n" for one in done[:3]))
