@@ -30,7 +30,6 @@ from krona.runs.provenance import used_shape
 from krona.runs.result import Result
 from krona.runs.suspicious_scores import examine_file
 
-NARROWEST = 20
 VERDICTS = ("only A right", "only B right", "both wrong")
 METHODS_NOTE = (
     "p is from a t-test of the task's metric over examples and seeds together, with Holm's correction over all tasks."
@@ -291,10 +290,7 @@ def _wrap(text: str, width: int | None, indent: str = "  ", *, most: int | None 
     """Return lines of at most ``width`` characters. After ``most`` lines, the text is cut with an ellipsis."""
     if width is None:
         return [indent + text]
-    width, placeholder = max(width, NARROWEST), " …"
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=indent, max_lines=most, placeholder=placeholder
-    )
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, max_lines=most, placeholder=" …")
 
 
 def _score(value: float | None) -> str:
