@@ -142,7 +142,6 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
         result.dev_curve.append({"epoch": epoch, "step": 6 * epoch, "loss": 0.7 * 0.8**epoch, "lr": 1e-3, "score": dev,
                                  "parts": {}, "examples_per_s": 900.0})  # fmt: skip
     result.best_epoch = epochs
-    result.progress = {"epoch": epochs, "epochs": epochs, "step": 6 * epochs, "steps": 6 * epochs}
     train = 100.0 * (1 if result.method == "full" else 0.72) * rng.uniform(0.97, 1.03)
     result.times = {"setup": 2.0, "train": train, "evaluate": 5.0, "total": train + 7, "examples_per_s": 900.0}
     result.peak_memory = {"host": 1_500_000_000}

@@ -43,7 +43,7 @@ class Quantity:
 def step_seconds(run: Any) -> float | None:
     """Return the seconds per training step of a finished run. This time does not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
-    steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
+    steps = curve[-1].get("step") if curve else None
     return float(train / steps) if run.done and train and steps else None
 
 
