@@ -202,8 +202,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
             for row in rows.values():  # the ratio is null if full fine-tuning was not measured
                 row["percent"] = None if row["ratio_to_full"] is None else 100 * float(row["ratio_to_full"])
             machine = content["machine"]["gpu"] or content["machine"]["processor"]
-            options = (content.get("settings") or {}).get("options") or {}
-            backbone = str(options.get("backbone", PAPER_BACKBONE))
+            backbone = str(content["settings"]["options"]["backbone"])
             found[path.stem] = {"rows": rows, "machine": str(machine), "backbone": backbone}
         except FileNotFoundError:
             continue
