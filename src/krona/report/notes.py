@@ -16,11 +16,10 @@ from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
 from krona.report.text import number, setting_text
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.result import Result
-from krona.runs.studies import Study, Trial
+from krona.runs.studies import STATES, Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
 MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
-STATES = ("finished", "pruned", "failed", "running")  # states of trials
 TUNED = "recipe=tuned took "
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 SETTINGS = {
@@ -43,9 +42,10 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
         yield "Next", commands
     if len(report.unfinished):
         runs = sorted(report.unfinished.run, key=lambda run: UNFINISHED.index(run.status))
-        lines = [f"{run.run_id}: {run.status}, {run.result.reached}" for run in runs]
-        errors = [f": {run.result.error}" if run.result.error else "" for run in runs]
-        notes = [Note(line + error) for line, error in zip(lines, errors, strict=True)]
+        notes = []
+        for run in runs:
+            error = f": {run.result.error}" if run.result.error else ""
+            notes.append(Note(f"{run.run_id}: {run.status}, {run.result.reached}{error}"))
         yield f"Not finished ({count_states(report.unfinished, states=UNFINISHED)})", notes
     if report.problems:
         yield f"Could not be used ({len(report.problems)})", [Note(problem) for problem in report.problems]
@@ -231,7 +231,7 @@ def next_commands(report: Report) -> list[Note]:
 def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
     """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
     counts = Counter(trial.state for trial in study.trials)
-    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES.values() if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
     made = [*runs[runs.sweep == study.name].run]
     if odd := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
