@@ -145,15 +145,14 @@ def test_the_filter_of_states_uses_the_current_state(tmp_path):
             collect(tmp_path, filters=[f"{key}=running"])
 
 
-@pytest.mark.parametrize("format", ["html", "csv"])
-def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
+def test_an_output_that_cant_be_written_is_said_first(tmp_path):
     outputs = tmp_path / "outputs"
     write_all(outputs, [make_result("krona", "rte", 0)])
     with pytest.raises(KronaError, match="is a folder"):
-        build_report(outputs, format=format, out=outputs)
+        build_report(outputs, format="html", out=outputs)
     (tmp_path / "file").write_text("")
     with pytest.raises(KronaError, match=r"file is not a folder"):
-        build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
+        build_report(outputs, format="html", out=tmp_path / "file" / "report.html")
 
 
 def test_the_reading_path_imports_nothing_slow(tmp_path):
