@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from krona.cli.power_table import paper_differences
+from krona.formatting import format_p
 from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import TASKS, read_paper_table
 from krona.report.build import collect
-from krona.report.pairs import format_p
 from krona.report.render import render_markdown
 from krona.report.table import Report
 
@@ -60,7 +60,7 @@ def differences() -> list[str]:
             ways: dict[str, list[str]] = defaultdict(list)
             for pair, p in zip(found, corrected, strict=True):
                 if p < LEVEL:
-                    ways[pair.better].append(f"{TASK_LABELS[pair.task]} ({format_p(p)})")
+                    ways[pair.better].append(f"{TASK_LABELS[pair.task]} ({format_p(p, 3)})")
             if max(corrected) < 0.01 and better == len(found):
                 ways = {first: [f"all (< {0.001 if max(corrected) < 0.001 else 0.01})"]}
             told = "; ".join(f"{_label(row)}: {', '.join(tasks)}" for row, tasks in ways.items())

@@ -63,9 +63,10 @@ def table(
     return Text("\n").join([heading, Text(rule, style="dim"), *(_line(row, widths, right) for row in cells)])
 
 
-def format_p(p: float) -> str:
-    """Format a p-value with four decimals, or as ``< 0.0001`` if it is below 0.0001."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+def format_p(p: float, digits: int = 4) -> str:
+    """Format a p-value with ``digits`` decimals, or as ``< 0.0001`` if it is below the smallest of these numbers."""
+    least = 10**-digits
+    return f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from krona.formatting import format_p
 from krona.metrics.power import POWER
 from krona.report.table import Table
 
@@ -32,15 +33,11 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
             "Pair": f"{first.name} − {second.name}" + (f", {tasks[task]}" if len(tasks) > 1 else ""),
             "Difference": f"+{abs(one.value):.2f}",
             "Interval": f"{low:+.2f}…{high:+.2f}".replace("-", "−"),
-            "p": format_p(one.p),
-            "p (Holm)": format_p(table.p_values[a, b, task]),
+            "p": format_p(one.p, 3),
+            "p (Holm)": format_p(table.p_values[a, b, task], 3),
             "Detectable": f"{one.detectable(POWER):.2f}",
         })  # fmt: skip
     frame = pd.DataFrame(lines)
     source = "rows and seeds" if all(a.cell(task).of_methods for a, _, task in found) else "rows, for these runs only"
     frame.attrs |= {"title": "Differences of all pairs", "legend": LEGEND.format(source=source)}
     return frame
-
-
-def format_p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
