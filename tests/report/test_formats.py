@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -27,9 +28,19 @@ def outputs(tmp_path_factory):
     return folder
 
 
+def make_terminal(monkeypatch, width, *, color=False):
+    """Make standard output a terminal of this width."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    if color:
+        monkeypatch.delenv("NO_COLOR")
+
+
 @pytest.mark.parametrize("width", [20, 80, 160])
-def test_terminal_text_fits_its_width(outputs, terminal, width):
-    terminal(width)
+def test_terminal_text_fits_its_width(outputs, monkeypatch, width):
+    make_terminal(monkeypatch, width)
     text = build_report(outputs, table="1")
     assert max(len(line) for line in text.splitlines() if not line.startswith("    ")) <= width
     assert "\x1b" not in text
@@ -47,8 +58,8 @@ def test_numbers_have_a_typographic_minus_and_no_negative_zero(value, digits, sh
     assert wording.number(value, digits) == shown
 
 
-def test_color_is_ansi_and_a_file_has_none(outputs, terminal, tmp_path):
-    terminal(100, color=True)
+def test_color_is_ansi_and_a_file_has_none(outputs, monkeypatch, tmp_path):
+    make_terminal(monkeypatch, 100, color=True)
     assert "\x1b[1m" in build_report(outputs, table="1")
     assert "\x1b" not in build_report(outputs, table="1", out=tmp_path / "report.txt")
 
