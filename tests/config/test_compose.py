@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_every_job_is_what_hydra_makes_of_it() -> None:
             HydraConfig.instance().set_config(cfg)
             OmegaConf.set_struct(cfg, False)
             del cfg["hydra"]
-            assert compose_job(job) == build_job(cfg), job
+            assert compose_job(job) == replace(build_job(cfg), hydra=None), job  # without Hydra's own settings
 
 
 def test_hydra_alone_composes_as_the_documentation_shows() -> None:
@@ -94,6 +95,7 @@ def test_the_record_composes_the_same_run() -> None:
     files = run.record()
     assert yaml.safe_load(files["overrides.yaml"]) == [*SMALL, "method.rank=2", "seed=3"]
     assert check.settings(yaml.safe_load(files["config.yaml"])) == check.settings(run.config)
+    assert "hydra.yaml" not in files  # Hydra did not start this one
 
 
 def test_secrets_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

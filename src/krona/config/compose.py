@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -34,11 +34,14 @@ class Composed:
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
     notes: list[str]  # messages for the user, for example about the origin of the learning rate
     overrides: Sequence[str] = ()
+    hydra: Any = None  # Hydra's own settings; None if Hydra did not start the job
     stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files
 
     def record(self) -> dict[str, str]:
         """Return the contents of the files in a run's ``.hydra/`` folder, by file name."""
         contents: dict[str, Any] = {"config.yaml": self.stored, "overrides.yaml": list(self.overrides)}
+        if self.hydra is not None:
+            contents["hydra.yaml"] = {"hydra": OmegaConf.to_container(self.hydra, resolve=False)}
         return {name: OmegaConf.to_yaml(OmegaConf.create(mask_secrets(part))) for name, part in contents.items()}
 
 
@@ -51,7 +54,7 @@ def build_job(cfg: DictConfig) -> Composed:
     """
     hydra = HydraConfig.get()
     overrides = [str(item).removeprefix("++") for item in hydra.overrides.task]
-    return _resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices))
+    return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:
