@@ -6,7 +6,7 @@ therefore needs neither weights nor data.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from krona.adapters.adapter import Adapter
 from krona.backbones.insert_method import insert_method
 from krona.backbones.load import meta_model
 from krona.config import check
-from krona.config.choices import choices
+from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.config.settings import Method, Run
@@ -83,7 +83,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     The override ``method=a,b`` selects methods.
 
     Raises:
-        KronaError: no method exists and accepts the overrides, or the backbone does not exist.
+        KronaError: all methods reject the overrides, or the backbone does not exist.
     """
     if option := next((item for item in overrides if item.startswith("-")), None):
         raise KronaError(
@@ -94,6 +94,9 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     table1, known = list(read_paper_table("1").rows), choices("method")
     in_order = [name for name in table1 if name in known] + [name for name in known if name not in table1]
     names = chosen[-1].split(",") if chosen else in_order
+    for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
+        if name not in choices(group):
+            raise KronaError(unknown_choice(group, name))
     others = [item for item in overrides if not item.startswith("method=")]
     if several := find_sweep(others):
         raise KronaError(f"{several} has several values, which only method= accepts. Use one command for each value.")
@@ -116,9 +119,9 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     return found, left_out
 
 
-def print_rows(rows: Sequence[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
+def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
     """Print the table of methods. For the paper's backbone, the table includes the paper's percentages."""
-    console = Console()
+    console, rows = Console(), list(rows)
     cells: list[list[Cell]] = []
     for row in rows:
         head = f"{row.head_params:,}" if row.head_params else ""
