@@ -30,7 +30,6 @@ class FileColumns:
 
     names: Mapping[str, Sequence[str]]  # maps each column to its possible names in a file, the preferred name first
     header: Sequence[str] | None = None  # the column names of a file without a header line
-    headless: bool = False  # use ``header`` even if the first line contains the column names
 
     def missing(self, found: Iterable[str]) -> list[str]:
         known = {*found}
@@ -125,9 +124,7 @@ class DataFile:
         """
         first = next(records)
         names, header = first[1], self.columns.header
-        if header is not None and (
-            self.columns.headless or (len(names) == len(header) and self.columns.missing(names))
-        ):
+        if header is not None and len(names) == len(header) and self.columns.missing(names):
             names, records = [*header], chain([first], records)
         found = self.columns.find(self.name, names, hint=". The first line names the columns")
         places = {column: names.index(name) for column, name in found.items()}

@@ -127,7 +127,7 @@ def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) 
     names = {
         name: [own.get(name, name)] if official else [*dict.fromkeys([name, own.get(name, name)])] for name in columns
     }
-    return FileColumns(names=names, header=header, headless=official and header is not None)
+    return FileColumns(names=names, header=header)
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
