@@ -40,7 +40,6 @@ def test_each_layout_is_read_by_column_name(name: str, tmp_path: Path) -> None:
     word = {"entailment": "0", "neutral": "1", "not_entailment": "1", "contradiction": "2"}
     target = f"{float(label(name, 3)):.1f}" if name == "stsb" else word.get(label(name, 3), label(name, 3))
     assert rows["train-3"] == (texts.get(name, f"sentence1: {first} sentence2: {second}"), target)
-    assert got.kind == "glue"
     expected = {"mnli": (12, 7, 7)} | dict.fromkeys(LARGE, (12, 1000, 7))
     assert (len(got.train), len(got.dev), len(got.test)) == expected.get(name, (12, 3, 4))
 
@@ -116,7 +115,6 @@ def test_sample_tasks_are_read_as_their_benchmark_and_come_in_their_own_splits(t
     assert {"CoLA/test.tsv", "MNLI/test_matched.tsv", "MNLI/test_mismatched.tsv"} <= {*written}
     for name in FOLDERS:
         shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # both settings have no effect
-        assert shipped.kind == "sample"
         assert [len(split) for split in (shipped.train, shipped.dev, shipped.test)] == [2000, 200, 400]
         assert shipped.dev.ids[:2] == ["dev-0", "dev-1"]
         assert not set(shipped.train.sources) & set(shipped.test.sources)
@@ -139,7 +137,6 @@ def test_own_files_are_divided_and_relative_to_a_folder(tmp_path: Path, monkeypa
     (tmp_path / "a.csv").write_text("\n".join(lines(100)))
     (tmp_path / "b.csv").write_text("\n".join(lines(9)))
     got = read(tmp_path / "a.csv")
-    assert got.kind == "own"
     assert (len(got.train), len(got.dev), len(got.test)) == (80, 10, 10)
     assert sorted(got.train.ids + got.dev.ids + got.test.ids) == sorted(f"train-{i}" for i in range(100))
     number = int(got.train.ids[0].removeprefix("train-"))

@@ -29,7 +29,6 @@ class Splits:
     train: Split
     dev: Split
     test: Split
-    kind: str  # "glue", "superglue", "sample" or "own"
     parts: Mapping[str, Part] = field(default_factory=dict, compare=False)  # row counts of the official parts
 
     @property
@@ -95,7 +94,7 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     read = {name: split.part for name, split in parts.items()}
-    return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
+    return Splits(train=train, dev=dev, test=test, parts=read)
 
 
 def divide(
