@@ -211,16 +211,16 @@ def test_a_line_end_in_a_json_text_is_not_suspicious(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [({"a": 1}, "an object"), ([1, 2], "a list"), (math.nan, "NaN"), (math.inf, "inf"), (b"abc", "bytes")],
+    [({"a": 1}, "{'a': 1}"), ([1, 2], "[1, 2]"), (math.nan, "nan"), (math.inf, "inf"), (b"abc", "b'abc'")],
 )
 def test_a_value_that_is_not_text_is_an_error_with_its_line(value: Any, words: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [value], "label": ["sad"]}), tmp_path / "a.parquet")
-    with pytest.raises(KronaError, match=rf"a\.parquet:1: the column 'text' contains {words}, not text"):
+    with pytest.raises(KronaError, match=re.escape(f"a.parquet:1: the column 'text' contains {words}, not text")):
         read(tmp_path / "a.parquet")
     if not isinstance(value, bytes):  # JSON does not support bytes
         rows = [json.dumps({"text": text, "label": "sad"}) for text in ("x", value)]
         (tmp_path / "a.jsonl").write_text("\n".join(rows))
-        with pytest.raises(KronaError, match=rf"a\.jsonl:2: the column 'text' contains {words}, not text"):
+        with pytest.raises(KronaError, match=re.escape(f"a.jsonl:2: the column 'text' contains {words}, not text")):
             read(tmp_path / "a.jsonl")
 
 
