@@ -145,9 +145,8 @@ class Reading:
         part = Part(
             name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
         )
-        return Split(
-            ids=ids, sources=sources, targets=targets, texts=texts, group_places=self.task.group_places, part=part
-        )
+        places = tuple(map(self.task.columns.index, self.task.group_columns))
+        return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)
 
 
 def _count(counts: dict[str, RowCount], kind: str, place: str) -> None:

@@ -209,11 +209,6 @@ class Task(BaseModel):
         """The columns from which the texts are computed."""
         return [*self.columns, *(f"{span}_{part}" for span in self.marks for part in ("text", "index"))]
 
-    @property
-    def group_places(self) -> tuple[int, ...]:
-        """The positions of `group_columns` in `columns`."""
-        return tuple(map(self.columns.index, self.group_columns))
-
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
 
@@ -241,17 +236,9 @@ class Task(BaseModel):
 
     def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
         """Return the source text of a row. If ``prefix`` is true, the source text starts with the task's name."""
-        text = self._format % tuple(texts[i] for i in self._places)
+        values = dict(zip(self.columns, texts, strict=True))
+        text = FIELD.sub(lambda field: values[field[1]], self.template)
         return f"{self.sample or self.name} {text}" if prefix else text
-
-    @cached_property
-    def _places(self) -> tuple[int, ...]:
-        return tuple(map(self.columns.index, FIELD.findall(self.template)))
-
-    @cached_property
-    def _format(self) -> str:
-        """The template with `%s` in place of each column, which is computed only once to save time."""
-        return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
         """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" have the same target text.
