@@ -127,14 +127,12 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
 
 def test_one_class_in_train_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(row.replace("calm", "sad").replace("glad", "sad") for row in lines(20)))
-    assert "only one class, sad (0)" in find_note(mood("a.csv"), read(tmp_path / "a.csv"), "class")
+    assert "only this target" in find_note(mood("a.csv"), read(tmp_path / "a.csv"), "only the target sad (0)")
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"x {i},1" for i in range(20)))
     regression = {"labels": None, "metrics": ["pearson"]}
     got = read(tmp_path / "a.csv", task=regression)
     assert got.facts["train"]["targets"] == {"1.0": 16}
-    assert "so the model learns to predict only this number" in find_note(
-        mood("a.csv", **regression), got, "target 1.0"
-    )
+    assert "only this target" in find_note(mood("a.csv", **regression), got, "only the target 1.0")
 
 
 def test_a_class_without_rows_in_train_is_noted(tmp_path: Path) -> None:

@@ -75,17 +75,13 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
     found = splits.facts["train"]["targets"]
     counts = {target: found.get(target, 0) for target in task.target_strings() or ()}
-    if not counts:  # a regression
-        if len(found) == 1:
-            (target,) = found
-            yield f"train has only the target {target}, so the model learns to predict only this number."
-    elif len(found) == 1:
+    if len(found) == 1:
         (target,) = found
-        yield f"train has only one class, {task.label_name(target)}, so the model learns to predict only this class."
+        yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
     elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
         classes = "this class" if len(missing) == 1 else "these classes"
         yield f"train has no rows of {join_names(missing)}, so the model cannot learn to predict {classes}."
-    elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
+    elif counts and train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
 
