@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
-from krona.metrics.scores import METRICS, get_metric
+from krona.metrics.scores import get_metric
 from krona.tasks.values import NO_LABEL, BadRowError, mark_spans, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
@@ -160,8 +160,8 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.columns:
-            raise ValueError("columns is empty. Name at least one text column")
+        if empty := [key for key in ("columns", "metrics", "score") if not getattr(self, key)]:
+            raise ValueError(f"{empty[0]} is empty. Give at least one name")
         if twice := [name for name in self.columns if self.columns.count(name) > 1]:
             raise ValueError(f"columns contains '{twice[0]}' twice")
         if unknown := [name for name in self.group_columns if name not in self.columns]:
@@ -176,16 +176,12 @@ class Task(BaseModel):
             if name not in used:
                 problem = f"the template '{self.template}' does not use the column '{name}'"
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
-        if not self.metrics:
-            raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
         for metric in self.metrics:
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
                 near = did_you_mean(metric, self.metrics)
                 raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
-        if not self.score:
-            raise ValueError(f"score is empty. Choose from {', '.join(self.metrics)}")
         return self
 
     @property
