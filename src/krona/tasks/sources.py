@@ -84,7 +84,7 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, [*task.read_columns, task.label_column], official=task.kind != "own")
+    columns = file_columns(task, [*task.read_columns, task.label_column])
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
@@ -114,20 +114,15 @@ class InputRows(DataFile):
             yield f"{self.name}:{line}", row
 
 
-def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) -> FileColumns:
+def file_columns(task: Task, columns: Sequence[str]) -> FileColumns:
     """Return the columns to read from a file.
 
-    Args:
-        official: whether the file is part of the benchmark's download. If false, krona's column names and the column
-            names of the download are both accepted, and files without a header line are recognised.
+    The column names of krona and of the benchmark's download are both accepted.
     """
-    layout = _layout(task) if official else task.layout
+    layout = task.layout
     own = {} if layout is None else layout.columns
-    header = None if layout is None else layout.header
-    names = {
-        name: [own.get(name, name)] if official else [*dict.fromkeys([name, own.get(name, name)])] for name in columns
-    }
-    return FileColumns(names=names, header=header)
+    names = {name: [*dict.fromkeys([name, own.get(name, name)])] for name in columns}
+    return FileColumns(names=names, header=None if layout is None else layout.header)
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
