@@ -88,7 +88,7 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         with pytest.raises(KronaError, match=r"a\.\w+:4[12]: the row has no text: 'a' and 'b' are empty\. Correct"):
             read(file, task=pair)
         got = read(file, task=pair, skip_bad_rows=True)
-        assert (got.train.skipped_rows, got.train.part.rows) == (1, 40)
+        assert (got.train.part.skipped_rows, got.train.part.rows) == (1, 40)
         line = 8 if name == "a.jsonl" else 9
         assert find_note(mood(name, **pair), got, "empty texts") == (
             f"empty texts in 1 of 41 rows of train (first {file}:{line})"
@@ -174,6 +174,6 @@ def test_the_real_files_give_the_papers_splits_and_their_duplicates() -> None:
         got = load(task(name), kind="tsv", path=str(GLUE))
         assert not [note for note in notes(task(name), got) if "Repeated" not in note]
         counted[name] = (got.facts["dev"]["also_in_train"], got.facts["test"]["also_in_train"])
-        assert got.train.skipped_rows == got.test.skipped_rows == 0
+        assert got.train.part.skipped_rows == got.test.part.skipped_rows == 0
         assert (len(got.train), len(got.dev), len(got.test)) == SIZES["table1"][name]
     assert counted == {"sst2": (13, 0), "cola": (6, 10), "rte": (0, 0)}

@@ -37,7 +37,6 @@ class Part:
     rows: int = 0  # usable rows
     skipped: Mapping[str, RowCount] = field(default_factory=dict)  # bad rows by kind of error
     suspicious: Mapping[str, RowCount] = field(default_factory=dict)  # usable rows by key of `SUSPICIOUS`
-    empty: frozenset[str] = frozenset()  # ids of rows with an empty text
 
     @property
     def skipped_rows(self) -> int:
@@ -57,14 +56,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def skipped_rows(self) -> int:
-        return self.part.skipped_rows
-
-    @cached_property
-    def empty_texts(self) -> int:
-        return len(self.part.empty.intersection(self.ids))
 
     @cached_property
     def groups(self) -> list[int] | None:
@@ -114,7 +105,7 @@ class Reading:
             KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
         """
         ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
-        skipped, suspicious, empty, position = dict[str, RowCount](), dict[str, RowCount](), set[str](), -1
+        skipped, suspicious, position = dict[str, RowCount](), dict[str, RowCount](), -1
         for position, (line, row) in enumerate(rows):
             try:
                 if isinstance(row, BadRowError):
@@ -135,16 +126,12 @@ class Reading:
             for kind, matches in SUSPICIOUS.items():
                 if any(map(matches, own)) and (csv or kind != MULTI_LINE):
                     _count(suspicious, kind, f"{origin}:{line}")
-            if not all(map(str.strip, own)):
-                empty.add(ids[-1])
         if position < 0:
             raise KronaError(f"{origin} has no rows.")
         if not ids:
             first = next(iter(skipped.values())).first
             raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
-        part = Part(
-            name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
-        )
+        part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
         places = tuple(map(self.task.columns.index, self.task.group_columns))
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)
 

@@ -50,9 +50,9 @@ class Splits:
             facts[name] = {
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
-                "skipped_rows": split.skipped_rows,
+                "skipped_rows": split.part.skipped_rows,
                 "skipped": [{"kind": kind, **asdict(fault)} for kind, fault in split.part.skipped.items()],
-                "empty_texts": split.empty_texts,
+                "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
                 "repeated": len(split) - len(own),
                 **{f"also_in_{other}": sum(map(texts[other].__contains__, split.sources)) for other in texts},
@@ -90,7 +90,7 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
-            skipped = sum(part.skipped_rows for part in parts.values())
+            skipped = sum(split.part.skipped_rows for split in parts.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     read = {name: split.part for name, split in parts.items()}
