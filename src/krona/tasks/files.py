@@ -66,9 +66,7 @@ class DataFile:
     def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
         self.path, self.columns, self.quoting = path, columns, quoting
         self.name = "standard input" if path is None else str(path)
-        self.kind = None if path is None else "folder" if path.is_dir() else file_kind(path)
-        if path is not None and self.kind != "folder":
-            require_file(path)
+        self.kind = None if path is None else "folder" if path.is_dir() else _file_kind(path)
         self._binary: BinaryIO | None = None
 
     def __iter__(self) -> Iterator[NumberedRow]:
@@ -155,23 +153,6 @@ class DataFile:
             raise KronaError(f"{self.path} is not a readable {what}: {error}") from error
 
 
-def file_kind(path: Path) -> str:
-    """Return the suffix of a data file without ``.gz``.
-
-    Raises:
-        KronaError: the format is not supported.
-    """
-    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
-    kind = suffix.lower().removesuffix(".gz")
-    if kind not in KINDS or suffix.lower() == ".parquet.gz":
-        require_file(path)
-        raise KronaError(
-            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
-            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
-        )
-    return kind
-
-
 def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
@@ -201,6 +182,19 @@ def require_saved(path: Path) -> None:
         raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
     if not (path / "state.json").is_file():
         raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")
+
+
+def _file_kind(path: Path) -> str:
+    """Return the suffix of a data file without ``.gz``."""
+    require_file(path)
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    kind = suffix.lower().removesuffix(".gz")
+    if kind not in KINDS or suffix.lower() == ".parquet.gz":
+        raise KronaError(
+            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
+            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
+        )
+    return kind
 
 
 def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
