@@ -1,4 +1,4 @@
-"""Format text for the terminal: tables, durations, scores, and commands that the user can type."""
+"""Format text for the terminal: tables, durations, and commands that the user can type."""
 
 import re
 import shutil
@@ -70,11 +70,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def scores(dev: float | None, test: float | None) -> str:
-    """Return the scores as text, such as ``dev 61.20  test 58.90``. A score that is None is omitted."""
-    return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
 def say(console: Console, line: Cell, *, wrap: bool = True) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, duration, say, scores, table, terminal_width
+from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import describe_data
@@ -122,8 +122,8 @@ def _outcome(job: Job) -> str:
     result = job.result
     if job.error is not None or result is None:
         return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
-    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
-    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])
+    scores = [f"{name} {part['score']:.2f}" for name, part in (("dev", result.dev), ("test", result.test)) if part]
+    return "  ".join([WORDS[job.state], job.run_id, *scores, duration(result.times["total"])])
 
 
 def _values(job: Job) -> dict[str, str]:
