@@ -22,13 +22,8 @@ def find_metrics() -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for name in sorted(module.name for module in iter_modules(__path__)):
         module = import_module(f"{__name__}.{name}")
-        for one in vars(module).values():
-            if (
-                inspect.isclass(one)
-                and one.__module__ == module.__name__
-                and issubclass(one, Metric)
-                and one is not Metric
-            ):
+        for _, one in inspect.getmembers(module, inspect.isclass):
+            if issubclass(one, Metric) and one.__module__ == module.__name__ and not inspect.isabstract(one):
                 found[name] = one()
     return found
 
