@@ -82,15 +82,12 @@ def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> No
 
 def test_folders_without_the_task(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    inner = write(tmp_path / "glue", "mrpc")
-    (inner / "dev.tsv").unlink()
+    (write(tmp_path / "glue", "mrpc") / "dev.tsv").unlink()
     for name, path, message in (
         ("rte", None, "data.path=FOLDER"),
         ("rte", tmp_path / "nowhere", "no such folder"),
         ("rte", tmp_path / "file", "not a folder"),
-        ("rte", tmp_path / "glue", "It contains MRPC."),
         ("mrpc", tmp_path / "glue", "does not contain all files of task mrpc. It has neither"),
-        ("mrpc", tmp_path / "glue", f"{inner} contains train.tsv."),
     ):
         with pytest.raises(KronaError, match=re.escape(message)):
             load(task(name), kind="tsv", path=None if path is None else str(path))

@@ -6,7 +6,6 @@ Each data source consists of official parts. GLUE and SuperGLUE have the parts `
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -160,12 +159,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
         if all(file.is_file() for file in files.values()):
             return files
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
-    nearest = next(folder for folder in candidates if folder.is_dir())
-    there = ", ".join(sorted(entry.name for entry in itertools.islice(nearest.iterdir(), 20))) or "nothing"
-    raise KronaError(
-        f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. "
-        f"{'It' if nearest == root else nearest} contains {there}."
-    )
+    raise KronaError(f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}.")
 
 
 def data_fingerprint(task: Task, data: Data) -> str:
