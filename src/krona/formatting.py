@@ -157,9 +157,7 @@ def _python(script: str) -> str:
     if typed_command(script).startswith("krona"):
         return f"{_krona()} {script}"
     file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
-    interpreter = Path(sys.executable)
-    plain = interpreter.with_name("python")
-    return f"{_short(plain if plain.exists() else interpreter)} {below(file)}"
+    return f"{_short(Path(sys.executable))} {below(file)}"
 
 
 def _krona() -> str:
