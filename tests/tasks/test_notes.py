@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
+from krona.paper import TASKS
 from krona.tasks import Splits, Task, notes, official_rows
 from krona.tasks.notes import OFFICIAL_ROWS
-from tasks.glue_files import CONF, NAMES, config, task, write
+from tasks.glue_files import CONF, config, task, write
 from tasks.own_task import MOODS, lines, load, made_up, mood, read
 from tasks.test_splits import SIZES
 
@@ -37,7 +38,7 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 
 def test_official_rows_are_glues(tmp_path: Path) -> None:
     """The numbers equal those in the comments of conf/task. tests/tasks/test_splits.py checks their splits."""
-    for name in NAMES:
+    for name in TASKS:
         found = official_rows(task(name), made_up(**OFFICIAL_ROWS[name]).parts)
         assert found == {part: [rows, rows] for part, rows in OFFICIAL_ROWS[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
+from krona.paper import TASKS
 from krona.tasks import Data, Task, data_fingerprint
 from krona.tasks.sample import FOLDERS, SUPERGLUE, sample_files
 from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import own_files, require_files
-from tasks.glue_files import NAMES, label, task, write
+from tasks.glue_files import label, task, write
 from tasks.own_task import lines, load, mood, read
 from typed_run import output_of
 
 LARGE = ("sst2", "qnli", "qqp")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASKS)
 def test_each_layout_is_read_by_column_name(name: str, tmp_path: Path) -> None:
     inner = write(tmp_path, name, train=1012 if name in LARGE else 12)
     got = load(task(name), kind="tsv", path=str(tmp_path))

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from krona.messages import KronaError
+from krona.paper import TASKS
 from krona.tasks import Task
 from krona.tasks.values import BadRowError, round_number
-from tasks.glue_files import NAMES, task
+from tasks.glue_files import task
 
 OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "metrics": ["accuracy", "macro_f1"]}
 
@@ -94,7 +95,7 @@ def test_metrics_and_the_tables_score() -> None:
     assert {task(name).metrics for name in ("rte", "sst2", "mnli", "qnli")} == {("accuracy",)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_sample_task_is_its_namesake_but_for_the_data(name: str) -> None:
     sample, real = task(f"sample_{name}"), task(name)
     assert (sample.kind, real.kind) == ("sample", "glue")
