@@ -29,30 +29,24 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
         return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
 
 
-def planned_ids(overrides: Sequence[str], *, outputs: Path) -> set[str]:
-    """Return the run ids of a sweep. Runs with an invalid config are omitted."""
-    return {run.run_id for run in plan(overrides, outputs=outputs) if run.state != "wrong"}
-
-
 def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return the runs of these jobs with their states. Call this function only while Hydra is initialised."""
-    composer = Composer()
-    return [_plan_run(job, outputs, composer, source) for job in jobs]
-
-
-def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> RunState:
     from krona.training.job import identify  # imported here because it imports torch, which takes seconds
 
-    config: dict[str, Any] | None = None
-    typed = tuple(item.removeprefix("++") for item in job)
-    try:
-        with translate_errors():
-            config = composer.job(job).config
-        run_id = identify(check.settings(config, own=source is None, starts=False))
-    except KronaError as error:
-        message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(" ".join(typed), "wrong", error=message, config=config, overrides=typed)
-    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=typed)
+    composer, runs = Composer(), list[RunState]()
+    for job in jobs:
+        config: dict[str, Any] | None = None
+        typed = tuple(item.removeprefix("++") for item in job)
+        try:
+            with translate_errors():
+                config = composer.job(job).config
+            run_id = identify(check.settings(config, own=source is None, starts=False))
+        except KronaError as error:
+            message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
+            runs.append(RunState(" ".join(typed), "wrong", error=message, config=config, overrides=typed))
+            continue
+        runs.append(replace(RunFolder(outputs / run_id).state(), config=config, overrides=typed))
+    return runs
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
