@@ -18,7 +18,7 @@ from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
 from krona.tasks.rows import Reading, Split
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
-from krona.tasks.task import FILE_KEYS, Layout, Task
+from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
@@ -144,7 +144,12 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     Raises:
         KronaError: ``path`` is None or not a folder, or a file is missing.
     """
-    layout = _layout(task)
+    layout = task.layout
+    if layout is None:
+        raise KronaError(
+            f"task {task.name} has neither own files nor a folder in GLUE's download. Add files: {{train: FILE}} to "
+            "its YAML."
+        )
     if path is None:
         raise KronaError(
             f"data={FORMATS[task.kind]} needs the folder of the {BENCHMARKS[task.kind]} download, which contains "
@@ -179,15 +184,6 @@ def data_fingerprint(task: Task, data: Data) -> str:
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"
     except (KronaError, OSError, ValueError, TypeError):
         return f"{'own' if task.kind == 'own' else data.kind}:absent"
-
-
-def _layout(task: Task) -> Layout:
-    if task.layout is None:
-        raise KronaError(
-            f"task {task.name} has neither own files nor a folder in GLUE's download. Add files: {{train: FILE}} to "
-            "its YAML."
-        )
-    return task.layout
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:
