@@ -105,11 +105,7 @@ def get_metric(name: str, classes: int) -> Metric:
     metric = METRICS[name]
     if metric.fits(classes):
         return metric
-    if not classes:
-        numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
-        raise ValueError(
-            f"the metric '{name}' is for classes, but labels: null makes the task a regression. Use {numbers}"
-        )
+    kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes or ''} classes".strip()
+    found = f"has {classes} classes" if classes else "is a regression (labels: null)"
     others = ", ".join(other for other, one in METRICS.items() if one.fits(classes))
-    kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes} classes"
-    raise ValueError(f"the metric '{name}' is for {kind}, but the task has {classes} classes. Use {others}")
+    raise ValueError(f"the metric '{name}' is for {kind}, but the task {found}. Use {others}")
