@@ -92,7 +92,7 @@ class Reading:
 
     task: Task
     data: Data
-    prefix: bool  # whether the source text starts with the task's name
+    prefix: bool  # the argument of `Task.source`
 
     def part(self, name: str, origin: str, rows: Iterable[NumberedRow], *, csv: bool = False) -> Split:
         """Return the rows of one official part as a split.

@@ -74,7 +74,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
-    reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
+    reading = Reading(task=task, data=data, prefix=prefix)
     if task.kind in BENCHMARKS and data.kind == "hub":
         from krona.tasks.hub import hub_parts
 

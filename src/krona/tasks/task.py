@@ -196,10 +196,6 @@ class Task(BaseModel):
         """The task's files in the download of its benchmark."""
         return self.tsv if self.jsonl is None else self.jsonl
 
-    def prefixed(self, wanted: bool) -> bool:
-        """Return whether the source text starts with the task's name. ``wanted`` is the method's default."""
-        return wanted if self.prefix is None else self.prefix
-
     @property
     def read_columns(self) -> list[str]:
         """The columns from which the texts are computed."""
@@ -231,10 +227,13 @@ class Task(BaseModel):
         return read_text(f"{span}_text", row.get(f"{span}_text")), int(index), mark
 
     def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
-        """Return the source text of a row. If ``prefix`` is true, the source text starts with the task's name."""
+        """Return the source text of a row.
+
+        ``prefix`` tells whether it starts with the task's name. The task's own field `prefix` has priority.
+        """
         values = dict(zip(self.columns, texts, strict=True))
         text = FIELD.sub(lambda field: values[field[1]], self.template)
-        return f"{self.sample or self.name} {text}" if prefix else text
+        return f"{self.sample or self.name} {text}" if (prefix if self.prefix is None else self.prefix) else text
 
     def target(self, row: Mapping[str, Any]) -> str:
         """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" have the same target text.
