@@ -55,11 +55,11 @@ def part_notes(part: Part) -> Iterator[str]:
     """Yield notes on skipped and suspicious rows of an official part."""
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
-        counts = [f"{count.rows:,} {kind}, first {count.first}" for kind, count in part.skipped.items()]
+        counts = [f"{len(rows):,} {kind}, first {rows[0]}" for kind, rows in part.skipped.items()]
         yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
     for kind, (what, advice) in SUSPICIOUS.items():
-        if count := part.suspicious.get(kind):
-            yield f"{what} in {count.rows:,} {total} (first {count.first}){advice}"
+        if rows := part.suspicious.get(kind):
+            yield f"{what} in {len(rows):,} {total} (first {rows[0]}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:

@@ -6,7 +6,7 @@ not depend on the training seed, so all runs of a task have the same three split
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +51,9 @@ class Splits:
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
                 "skipped_rows": split.part.skipped_rows,
-                "skipped": [{"kind": kind, **asdict(fault)} for kind, fault in split.part.skipped.items()],
+                "skipped": [
+                    {"kind": kind, "rows": len(rows), "first": rows[0]} for kind, rows in split.part.skipped.items()
+                ],
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
                 "repeated": len(split) - len(own),
