@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, first_line
-from krona.tasks.rows import Reading, Split
+from krona.tasks.data_settings import Data
+from krona.tasks.rows import Split, read_part
+from krona.tasks.task import Task
 
 TIMEOUT_S = 8.0  # seconds that the test request may take
 MIRROR = "HF_ENDPOINT=URL of a mirror"
@@ -90,14 +92,14 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
     return KronaError(f"Could not load {what}: {first_line(error)[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 
-def hub_parts(reading: Reading) -> dict[str, Split]:
+def hub_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is omitted."""
-    task, name, revision = reading.task, reading.data.name, reading.data.revision
-    if task.hub_name is None or name is None:
+    if task.hub_name is None or data.name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")
-    loaded = _load_dataset(name, task.hub_name, revision)
+    loaded = _load_dataset(data.name, task.hub_name, data.revision)
+    name = f"{data.name} {task.hub_name}"
     return {
-        part: reading.part(part, f"{name} {task.hub_name} {part}", enumerate(loaded[part]))
+        part: read_part(task, data, part, f"{name} {part}", enumerate(loaded[part]), prefix=prefix)
         for part in PARTS
         if part in loaded
     }

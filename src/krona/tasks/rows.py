@@ -79,51 +79,46 @@ class Split:
         return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A reader that converts the rows of a data source to the source and target texts of a task."""
+def read_part(
+    task: Task, data: Data, name: str, origin: str, rows: Iterable[NumberedRow], *, prefix: bool, csv: bool = False
+) -> Split:
+    """Return the rows of one official part as a split.
 
-    task: Task
-    data: Data
-    prefix: bool  # the argument of `Task.source`
+    Args:
+        origin: a name of the data source for messages, such as a path.
+        prefix: the argument of `Task.source`.
+        csv: whether to count line ends in fields as suspicious.
 
-    def part(self, name: str, origin: str, rows: Iterable[NumberedRow], *, csv: bool = False) -> Split:
-        """Return the rows of one official part as a split.
-
-        Args:
-            origin: a name of the data source for messages, such as a path.
-            csv: whether to count line ends in fields as suspicious.
-
-        Raises:
-            KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
-        """
-        ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
-        skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), -1
-        for position, (line, row) in enumerate(rows):
-            try:
-                if isinstance(row, BadRowError):
-                    raise row
-                own, target = self.task.texts(row), self.task.target(row)
-            except BadRowError as error:
-                if not self.data.skip_bad_rows:
-                    raise KronaError(
-                        f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
-                        "data.skip_bad_rows=true."
-                    ) from error
-                skipped[error.kind].append(f"{origin}:{line}: {error}")
-                continue
-            ids.append(f"{name}-{position}")
-            sources.append(self.task.source(own, prefix=self.prefix))
-            targets.append(target)
-            texts.append(own)
-            for kind, matches in SUSPICIOUS.items():
-                if any(map(matches, own)) and (csv or kind != MULTI_LINE):
-                    suspicious[kind].append(f"{origin}:{line}")
-        if position < 0:
-            raise KronaError(f"{origin} has no rows.")
-        if not ids:
-            first, *_ = next(iter(skipped.values()))
-            raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
-        part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
-        places = tuple(map(self.task.columns.index, self.task.group_columns))
-        return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)
+    Raises:
+        KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
+    """
+    ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
+    skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), -1
+    for position, (line, row) in enumerate(rows):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
+            own, target = task.texts(row), task.target(row)
+        except BadRowError as error:
+            if not data.skip_bad_rows:
+                raise KronaError(
+                    f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
+                    "data.skip_bad_rows=true."
+                ) from error
+            skipped[error.kind].append(f"{origin}:{line}: {error}")
+            continue
+        ids.append(f"{name}-{position}")
+        sources.append(task.source(own, prefix=prefix))
+        targets.append(target)
+        texts.append(own)
+        for kind, matches in SUSPICIOUS.items():
+            if any(map(matches, own)) and (csv or kind != MULTI_LINE):
+                suspicious[kind].append(f"{origin}:{line}")
+    if position < 0:
+        raise KronaError(f"{origin} has no rows.")
+    if not ids:
+        first, *_ = next(iter(skipped.values()))
+        raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
+    part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
+    places = tuple(map(task.columns.index, task.group_columns))
+    return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)

@@ -16,7 +16,7 @@ from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
-from krona.tasks.rows import Reading, Split
+from krona.tasks.rows import Split, read_part
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError
@@ -74,11 +74,10 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
-    reading = Reading(task=task, data=data, prefix=prefix)
     if task.kind in BENCHMARKS and data.kind == "hub":
         from krona.tasks.hub import hub_parts
 
-        return hub_parts(reading)
+        return hub_parts(task, data, prefix=prefix)
     if task.kind == "own":
         files = own_files(task, data.path)
     else:
@@ -88,7 +87,8 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
         file = DataFile(path, columns, quoting=quoting)
-        parts[part] = reading.part(part, origin, file, csv=file.kind == ".csv" or quoting == "csv")
+        is_csv = file.kind == ".csv" or quoting == "csv"
+        parts[part] = read_part(task, data, part, origin, file, prefix=prefix, csv=is_csv)
     return parts
 
 
