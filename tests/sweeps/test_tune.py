@@ -40,13 +40,11 @@ def opened(outputs: Path) -> Any:
 
 def small(outputs: Path, *typed: str, trials: int) -> Any:
     quiet_libraries()
-    with (outputs / "said.txt").open("a", encoding="utf-8") as file:
-        console = Console(file=file, width=200)
-        runs = loop.list_runs([*SMALL, *typed])
-        name = loop.study_names(runs)[0]
-        tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=console, seed=0)
-        study = read_study(study_path(outputs, name))
-        return study, study.require_best()
+    runs = loop.list_runs([*SMALL, *typed])
+    name = loop.study_names(runs)[0]
+    tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=Console(quiet=True), seed=0)
+    study = read_study(study_path(outputs, name))
+    return study, study.require_best()
 
 
 def trials_of(outputs: Path, name: str) -> list[Any]:
