@@ -24,13 +24,10 @@ OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # the number of labelled row
     "wic": {"train": 5428, "validation": 638},
     "wsc.fixed": {"train": 554, "validation": 104},
 }
-SUSPICIOUS = {  # maps each kind of suspicious text to a message and advice
-    "spreadsheet quotes": (
-        'fields with spreadsheet quotes ("" inside quotes)',
-        ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
-    ),
-    MULTI_LINE: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
-    "empty texts": ("empty texts", ""),
+ADVICE = {  # maps each kind of suspicious text to advice
+    "spreadsheet quotes": ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
+    MULTI_LINE: ". Correct them if a closing quote is missing",
+    "empty texts": "",
 }
 
 
@@ -57,9 +54,9 @@ def part_notes(part: Part) -> Iterator[str]:
     if part.skipped:
         counts = [f"{len(rows):,} {kind}, first {rows[0]}" for kind, rows in part.skipped.items()]
         yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
-    for kind, (what, advice) in SUSPICIOUS.items():
+    for kind, advice in ADVICE.items():
         if rows := part.suspicious.get(kind):
-            yield f"{what} in {len(rows):,} {total} (first {rows[0]}){advice}"
+            yield f"{kind} in {len(rows):,} {total} (first {rows[0]}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
