@@ -89,11 +89,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Set up a project with an environment in .venv that is not on PATH. Return the folder of its programs."""
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
-    for name in ("python", "python3", "krona"):
+    for name in ("python", "krona"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(programs / "python3"))
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     return programs

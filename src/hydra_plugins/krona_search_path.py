@@ -9,7 +9,6 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from krona.messages import KronaError
 from krona.paths import CONF, conf_folders
 
-PROVIDER = "krona, own"
 PRIMARY = ("config.yaml", "bench.yaml")  # the primary configs of train.py and bench.py
 
 
@@ -24,21 +23,16 @@ class OwnConfigs(SearchPathPlugin):
         main = next((element.path for element in search_path.get_path() if element.provider == "main"), None)
         if main is None or Path(main) != CONF:
             return
-        _require_folder(os.environ.get("KRONA_CONF"))
-        for conf in reversed(conf_folders()[:-1]):
-            _require_krona(conf)
-            search_path.prepend(PROVIDER, f"file://{conf}")
-
-
-def _require_folder(given: str | None) -> None:
-    if given and not Path(given).is_dir():
-        raise KronaError(f"KRONA_CONF={given}: there is no such folder; KRONA_CONF is a folder of configs, like conf/")
-
-
-def _require_krona(conf: Path) -> None:
-    for file in (conf / name for name in PRIMARY):
-        if file.is_file() and "krona" not in file.read_text(encoding="utf-8", errors="replace"):
+        given = os.environ.get("KRONA_CONF")
+        if given and not Path(given).is_dir():
             raise KronaError(
-                f"{file} is another program's and would be read instead of krona's own {file.name}: "
-                "rename the file, or start krona in another folder"
+                f"KRONA_CONF={given}: there is no such folder; KRONA_CONF is a folder of configs, like conf/"
             )
+        for conf in reversed(conf_folders()[:-1]):
+            for file in (conf / name for name in PRIMARY):
+                if file.is_file() and "krona" not in file.read_text(encoding="utf-8", errors="replace"):
+                    raise KronaError(
+                        f"{file} is another program's and would be read instead of krona's own {file.name}: "
+                        "rename the file, or start krona in another folder"
+                    )
+            search_path.prepend("krona, own", f"file://{conf}")

@@ -1,4 +1,4 @@
-"""Format text for the terminal: tables, durations, scores, and commands that the user can type."""
+"""Format text for the terminal: tables, durations, and commands that the user can type."""
 
 import re
 import shutil
@@ -44,7 +44,7 @@ def table(
             printed as a record: the first cell on a separate line, then the other cells, each after its heading.
         left: headings of the left-aligned columns.
     """
-    if width is None:  # only a terminal shows styles, and plain text is faster for many rows
+    if width is None:  # only a terminal shows styles
         rows = [[str(cell) for cell in row] for row in rows]
     cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
@@ -55,12 +55,9 @@ def table(
     if width is not None and natural > width:
         return _records(names, [[escape(cell) for cell in row] for row in cells], width)
     right = [name not in left for name in names]
-    rule = "─" * natural
-    if width is None:
-        lines = [_plain_line(names, widths, right), rule, *(_plain_line(row, widths, right) for row in cells)]
-        return Text("\n".join(lines))
     heading = _line([Text(name, style="bold") for name in names], widths, right)
-    return Text("\n").join([heading, Text(rule, style="dim"), *(_line(row, widths, right) for row in cells)])
+    rule = Text("─" * natural, style="dim")
+    return Text("\n").join([heading, rule, *(_line(row, widths, right) for row in cells)])
 
 
 def format_p(p: float, digits: int = 4) -> str:
@@ -74,11 +71,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def scores(dev: float | None, test: float | None) -> str:
-    """Return the scores as text, such as ``dev 61.20  test 58.90``. A score that is None is omitted."""
-    return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
 def say(console: Console, line: Cell, *, wrap: bool = True) -> None:
@@ -108,21 +100,15 @@ def _width(cell: Cell) -> int:
 
 
 def _line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> Text:
-    line = Text()
-    for i, (cell, width, is_right) in enumerate(zip(cells, widths, right, strict=True)):
+    line: list[Cell] = []
+    for cell, width, is_right in zip(cells, widths, right, strict=True):
         padding = " " * (width - _width(cell))
-        line.append(GAP * (i > 0) + padding * is_right).append(cell).append(padding * (not is_right))
-    line.rstrip()
-    return line
-
-
-def _plain_line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padding = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    padded = [
-        f"{space}{cell}" if is_right else f"{cell}{space}"
-        for cell, space, is_right in zip(cells, padding, right, strict=True)
-    ]
-    return GAP.join(padded).rstrip()
+        line += [padding, cell, GAP] if is_right else [cell, padding, GAP]
+    if all(isinstance(cell, str) for cell in cells):  # faster for many rows
+        return Text("".join(map(str, line)).rstrip())
+    text = Text.assemble(*line)
+    text.rstrip()
+    return text
 
 
 def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Text:
@@ -172,9 +158,7 @@ def _python(script: str) -> str:
     if typed_command(script).startswith("krona"):
         return f"{_krona()} {script}"
     file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
-    interpreter = Path(sys.executable)
-    plain = interpreter.with_name("python")
-    return f"{_short(plain if plain.exists() else interpreter)} {below(file)}"
+    return f"{_short(Path(sys.executable))} {below(file)}"
 
 
 def _krona() -> str:

@@ -63,16 +63,17 @@ def test_bootstrap_is_the_plain_one(metrics):
     assert draws.std() == pytest.approx(np.std(plain), rel=0.2)
 
 
-def brute_force(targets, a, b, metrics, labels):
-    """Return the difference of two runs, and that of each of the 2^n swaps."""
+def brute_force(targets, a, b, metrics, labels, groups=None):
+    """Return the difference of two runs, and that of each of the 2^n swaps of rows or groups."""
+    units = groups or range(len(targets))
 
     def gap(swapped):
-        x = [q if s else p for s, p, q in zip(swapped, a, b, strict=True)]
-        y = [p if s else q for s, p, q in zip(swapped, a, b, strict=True)]
-        left, right = (scores.score(metrics, targets, z, labels) for z in (x, y))
+        x = [q if swapped[unit] else p for unit, p, q in zip(units, a, b, strict=True)]
+        y = [p if swapped[unit] else q for unit, p, q in zip(units, a, b, strict=True)]
+        left, right = (scores.score(metrics, targets, z, labels, groups) for z in (x, y))
         return np.mean([left[m] - right[m] for m in metrics])
 
-    n = len(targets)
+    n = max(units) + 1
     return gap([0] * n), np.array([gap(s) for s in itertools.product((0, 1), repeat=n)])
 
 

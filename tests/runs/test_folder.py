@@ -76,7 +76,7 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
         lambda: study_path(tmp_path, name),
     ]
     for call in calls:
-        with pytest.raises(KronaError, match=r"not a valid name|must not contain|1 to 100 characters"):
+        with pytest.raises(KronaError, match="is not a valid name"):
             call()
     assert list(tmp_path.iterdir()) == []
 

@@ -18,8 +18,7 @@ from typed_run import PROJECT, krona, output_of, printed
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
     results = [make_result("krona", "rte", 0), make_result("krona", "cola", 1)]
-    results += [make_result("lora", "rte", 0, status=state) for state in ("failed",)]
-    results += [make_result("pa", "rte", 0, status="interrupted")]
+    results += [make_result("lora", "rte", 0, status="failed"), make_result("pa", "rte", 0, status="interrupted")]
     write_all(tmp_path, results)
     return tmp_path
 

@@ -38,15 +38,13 @@ def opened(outputs: Path) -> Any:
     return open_study(outputs, "s", compose_run(SMALL).config, [], seed=0)
 
 
-def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
+def small(outputs: Path, *typed: str, trials: int) -> Any:
     quiet_libraries()
-    with (outputs / "said.txt").open("a", encoding="utf-8") as file:
-        console = Console(file=file, width=200)
-        runs = loop.list_runs([*SMALL, *typed])
-        loop.study_names(runs)
-        name = tune(runs[0], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
-        study = read_study(study_path(outputs, name))
-        return study, study.require_best()
+    runs = loop.list_runs([*SMALL, *typed])
+    name = loop.study_names(runs)[0]
+    tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=Console(quiet=True), seed=0)
+    study = read_study(study_path(outputs, name))
+    return study, study.require_best()
 
 
 def trials_of(outputs: Path, name: str) -> list[Any]:
@@ -80,7 +78,7 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")
     with pytest.raises(KronaError, match="was started with other settings: search space is"):
-        tune([*SMALL], trials=3, outputs=tmp_path, space=other, console=Console(quiet=True))
+        tune([*SMALL], name=name, trials=3, outputs=tmp_path, space=other, console=Console(quiet=True), seed=0)
     assert len(trials_of(tmp_path, name)) == 2
 
 

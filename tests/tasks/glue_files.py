@@ -6,13 +6,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from krona.tasks import Task
+from krona.tasks.sample import FOLDERS as FOLDERS
 
 CONF = Path(__file__).parents[2] / "conf" / "task"
-NAMES = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
-FOLDERS = {
-    "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",
-    "qqp": "QQP",
-}  # fmt: skip
 HEADERS = {
     "cola": "",
     "rte": "index sentence1 sentence2 label",

@@ -42,4 +42,4 @@ def made_up(**rows: int) -> Splits:
     """Return splits with one row each, and parts with the given row counts."""
     some = Split(ids=["a"], sources=["a"], targets=["0"], texts=[("a",)])
     parts = {name: Part(name=name, rows=count) for name, count in rows.items()}
-    return Splits(train=some, dev=some, test=some, kind="glue", parts=parts)
+    return Splits(train=some, dev=some, test=some, parts=parts)

@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import math
-import os
 import re
 import struct
 from decimal import Decimal
@@ -21,9 +20,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Data, InputRows, data_fingerprint
-from krona.tasks.rows import RowCount
 from krona.tasks.sample import write as write_sample
-from krona.tasks.sources import require_files
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, mood, read, texts
 
@@ -91,14 +88,9 @@ def test_all_formats_give_the_same_splits(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(values), tmp_path / "m.parquet")
     (tmp_path / "m.tsv").write_text("\n".join(["text\tlabel", *(f"{row['text']}\t{row['label']}" for row in values)]))
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(row) for row in values))
-    blank = (tmp_path / "m.tsv").read_text().replace("\n", "\n\n")
-    for name in ("blank.tsv", "blank.csv"):
-        (tmp_path / name).write_text(
-            blank if name.endswith("tsv") else (tmp_path / "m.csv").read_text().replace("\n", "\n\n")
-        )
     expected = read(tmp_path / "m.csv")
     assert len(expected.train) == 24
-    for name in ("m.parquet", "m.tsv", "m.jsonl", "blank.tsv", "blank.csv"):
+    for name in ("m.parquet", "m.tsv", "m.jsonl"):
         assert read(tmp_path / name) == expected
 
 
@@ -175,7 +167,7 @@ def test_a_spreadsheets_quotes_are_counted(tmp_path: Path) -> None:
     file = spreadsheet(tmp_path / "a.tsv", '"""Yes"""\tglad', '"a quotation"\tsad', 'the "" mark\tsad', '""\tsad')
     got = read(file)
     assert 'text: "He said ""no"", and left"' in texts(got).values()
-    assert got.train.part.suspicious == {"spreadsheet quotes": RowCount(rows=2, first=f"{file}:14")}
+    assert got.train.part.suspicious == {"spreadsheet quotes": [f"{file}:14", f"{file}:15"]}
 
 
 def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
@@ -184,7 +176,7 @@ def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
         read(file)
     got = read(file, quoting="csv")
     assert {'text: He said "no", and left', "text: two\nlines", "text: a\ttab"} < {*texts(got).values()}
-    assert got.train.part.suspicious == {"multi-line fields": RowCount(rows=1, first=f"{file}:15")}
+    assert got.train.part.suspicious == {"multi-line fields": [f"{file}:15"]}
 
 
 def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: Path) -> None:
@@ -192,7 +184,7 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
     file.write_text("\n".join([*lines(12), '"one,sad', "two,glad", 'three",calm', '"a\nb",sad']) + "\n")
     got = read(file)
     assert "text: one,sad\ntwo,glad\nthree" in texts(got).values()
-    assert got.train.part.suspicious == {"multi-line fields": RowCount(rows=2, first=f"{file}:14")}
+    assert got.train.part.suspicious == {"multi-line fields": [f"{file}:14", f"{file}:17"]}
     file.write_text("\n".join([*lines(12), "", '"one,sad', 'two,glad",x,calm']))
     with pytest.raises(KronaError, match=r"a\.csv:15: the row has 3 fields"):
         read(file)
@@ -211,16 +203,16 @@ def test_a_line_end_in_a_json_text_is_not_suspicious(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [({"a": 1}, "an object"), ([1, 2], "a list"), (math.nan, "NaN"), (math.inf, "inf"), (b"abc", "bytes")],
+    [({"a": 1}, "{'a': 1}"), ([1, 2], "[1, 2]"), (math.nan, "nan"), (math.inf, "inf"), (b"abc", "b'abc'")],
 )
 def test_a_value_that_is_not_text_is_an_error_with_its_line(value: Any, words: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [value], "label": ["sad"]}), tmp_path / "a.parquet")
-    with pytest.raises(KronaError, match=rf"a\.parquet:1: the column 'text' contains {words}, not text"):
+    with pytest.raises(KronaError, match=re.escape(f"a.parquet:1: the column 'text' contains {words}, not text")):
         read(tmp_path / "a.parquet")
     if not isinstance(value, bytes):  # JSON does not support bytes
         rows = [json.dumps({"text": text, "label": "sad"}) for text in ("x", value)]
         (tmp_path / "a.jsonl").write_text("\n".join(rows))
-        with pytest.raises(KronaError, match=rf"a\.jsonl:2: the column 'text' contains {words}, not text"):
+        with pytest.raises(KronaError, match=re.escape(f"a.jsonl:2: the column 'text' contains {words}, not text")):
             read(tmp_path / "a.jsonl")
 
 
@@ -307,20 +299,6 @@ def test_a_parquet_file_with_a_byte_that_is_not_utf8(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"day 1", b"day \xff"))
     with pytest.raises(KronaError, match=r"a\.parquet is not a readable Parquet file: .*UTF8"):
         read(file)
-
-
-def test_files_that_are_not_regular(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo.tsv")
-    (tmp_path / "zero.csv").symlink_to("/dev/zero")
-    for name in ("fifo.tsv", "zero.csv"):
-        message = re.escape(f"{tmp_path / name} is not a regular file")
-        with pytest.raises(KronaError, match=message):
-            read(tmp_path / name)
-        with pytest.raises(KronaError, match=message):
-            require_files(mood(name), kind="hub", path=str(tmp_path))
-        with pytest.raises(KronaError, match=message):
-            InputRows(str(tmp_path / name), mood(name))
-        assert data_fingerprint(mood(name), Data(kind="hub", path=str(tmp_path))) == "own:absent"
 
 
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

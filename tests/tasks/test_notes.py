@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
+from krona.paper import TASKS
 from krona.tasks import Splits, Task, notes, official_rows
 from krona.tasks.notes import OFFICIAL_ROWS
-from tasks.glue_files import CONF, NAMES, config, task, write
+from tasks.glue_files import CONF, config, task, write
 from tasks.own_task import MOODS, lines, load, made_up, mood, read
 from tasks.test_splits import SIZES
 
@@ -37,7 +38,7 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 
 def test_official_rows_are_glues(tmp_path: Path) -> None:
     """The numbers equal those in the comments of conf/task. tests/tasks/test_splits.py checks their splits."""
-    for name in NAMES:
+    for name in TASKS:
         found = official_rows(task(name), made_up(**OFFICIAL_ROWS[name]).parts)
         assert found == {part: [rows, rows] for part, rows in OFFICIAL_ROWS[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):
@@ -88,7 +89,7 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         with pytest.raises(KronaError, match=r"a\.\w+:4[12]: the row has no text: 'a' and 'b' are empty\. Correct"):
             read(file, task=pair)
         got = read(file, task=pair, skip_bad_rows=True)
-        assert (got.train.skipped_rows, got.train.part.rows) == (1, 40)
+        assert (got.train.part.skipped_rows, got.train.part.rows) == (1, 40)
         line = 8 if name == "a.jsonl" else 9
         assert find_note(mood(name, **pair), got, "empty texts") == (
             f"empty texts in 1 of 41 rows of train (first {file}:{line})"
@@ -127,14 +128,12 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
 
 def test_one_class_in_train_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(row.replace("calm", "sad").replace("glad", "sad") for row in lines(20)))
-    assert "only one class, sad (0)" in find_note(mood("a.csv"), read(tmp_path / "a.csv"), "class")
+    assert "only this target" in find_note(mood("a.csv"), read(tmp_path / "a.csv"), "only the target sad (0)")
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"x {i},1" for i in range(20)))
     regression = {"labels": None, "metrics": ["pearson"]}
     got = read(tmp_path / "a.csv", task=regression)
     assert got.facts["train"]["targets"] == {"1.0": 16}
-    assert "so the model learns to predict only this number" in find_note(
-        mood("a.csv", **regression), got, "target 1.0"
-    )
+    assert "only this target" in find_note(mood("a.csv", **regression), got, "only the target 1.0")
 
 
 def test_a_class_without_rows_in_train_is_noted(tmp_path: Path) -> None:
@@ -176,6 +175,6 @@ def test_the_real_files_give_the_papers_splits_and_their_duplicates() -> None:
         got = load(task(name), kind="tsv", path=str(GLUE))
         assert not [note for note in notes(task(name), got) if "Repeated" not in note]
         counted[name] = (got.facts["dev"]["also_in_train"], got.facts["test"]["also_in_train"])
-        assert got.train.skipped_rows == got.test.skipped_rows == 0
+        assert got.train.part.skipped_rows == got.test.part.skipped_rows == 0
         assert (len(got.train), len(got.dev), len(got.test)) == SIZES["table1"][name]
     assert counted == {"sst2": (13, 0), "cola": (6, 10), "rte": (0, 0)}

@@ -1,5 +1,6 @@
 """Test token ids: the number of cut sources, uncut targets, and one cache for runs that start at the same time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,39 @@ from krona.backbones.families.family import pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, tokenise
 from tasks import glue_files
-from tasks.letters import END, Letters, tokens
 from tiny_backbones import words
+
+END = 1
+
+
+class Letters:
+    """A tokenizer whose tokens are letters, with T5's end token. It counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, text: str | Sequence[str], *, max_length: int = 10_000, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        if not isinstance(text, str):
+            return {"input_ids": [self(one, max_length=max_length)["input_ids"] for one in text]}
+        letters = [ord(letter) for letter in text[: max_length - 1]]
+        return {"input_ids": [*letters, END]}
+
+
+def tokens(tmp_path: Path, tokenizer: Letters, *, rows: int = 5, length: int = 4, name: str = "t") -> Any:
+    split = Split(
+        ids=[f"train-{i}" for i in range(rows)],
+        sources=["x" * (i + 1) for i in range(rows)],
+        targets=["not so short" if i % 2 else "0" for i in range(rows)],
+        texts=[],
+    )
+    return tokenise(
+        split,
+        EncoderDecoder(None, tokenizer),
+        max_source_length=length,
+        cache_dir=tmp_path / "cache",
+        tokenizer_fingerprint=name,
+    )
 
 
 def test_cut_sources_are_counted_and_targets_stay_whole(tmp_path: Path) -> None:

@@ -141,14 +141,13 @@ class Trained:
 
         ``places`` contains the location of each row for error messages.
         """
-        prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
             try:
                 texts.append(self.task.texts(_by_column(row, self.task)))
             except BadRowError as error:
                 raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
-            sources.append(self.task.source(texts[-1], prefix=prefix))
+            sources.append(self.task.source(texts[-1], prefix=self.origin.task_prefix))
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:

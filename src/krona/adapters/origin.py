@@ -89,7 +89,7 @@ class Origin:
     def source_text(self, row: Mapping[str, Any]) -> str:
         """Return the model's input text for a row."""
         task = self.task_settings
-        return task.source(task.texts(row), prefix=task.prefixed(self.task_prefix))
+        return task.source(task.texts(row), prefix=self.task_prefix)
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
         """Return a copy of the origin with this backbone folder. If ``folder`` is None, return the origin itself."""

@@ -65,7 +65,7 @@ def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]
     rows: list[list[Cell]] = []
     for name, part in splits.parts.items():
         expected = f"{official[name][1]:,}" if name in official else ""
-        counts = [f"{part.suspicious[kind].rows:,}" if kind in part.suspicious else "0" for kind in SUSPICIOUS]
+        counts = [f"{len(part.suspicious.get(kind, ())):,}" for kind in SUSPICIOUS]
         rows.append([name, f"{part.rows:,}", expected, f"{part.skipped_rows:,}", *counts, part.origin])
     return ["part", "rows", f"{BENCHMARKS.get(task.kind, 'GLUE')}'s", "bad rows", *SUSPICIOUS, "source"], rows
 

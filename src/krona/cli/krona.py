@@ -125,7 +125,7 @@ def table(
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     find_renderer(form)  # like the next line, this line raises errors before the runs start
-    run_ids = sweeps.planned_ids(wanted, outputs=paths.OUTPUTS)
+    run_ids = {run.run_id for run in sweeps.plan(wanted, outputs=paths.OUTPUTS) if run.state != "wrong"}
     code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
     shown = "1" if number in RECIPE_TABLES else number
     _print_report([paths.OUTPUTS], form, table=shown, run_ids=run_ids)

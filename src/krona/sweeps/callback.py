@@ -1,8 +1,7 @@
 """Define the Hydra callback that plans the runs of a multirun, saves the plan, and prints the closing table."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         overrides, self.runs = list(config.hydra.overrides.task), list[RunState]()
-        with _errors_end_the_multirun():  # find all errors before any file is written
+        try:  # find all errors before any file is written
             self.outputs = runs_folder(config.hydra, multirun=True)
             self.file = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
             _require_replaceable(self.file)
@@ -48,6 +47,12 @@ class SweepSummary(Callback):
             if ids and not ids < earlier:  # a command with a proper subset of the runs does not change the plan
                 sweep.save_command(self.outputs, self.name, overrides)
                 sweep.save_run_ids(self.outputs, self.name, ids)
+        except KronaError as error:  # Hydra only warns about exceptions other than SystemExit
+            raise SystemExit(str(error)) from error
+        except OSError as error:
+            raise SystemExit(
+                f"{error.filename} cannot be used: {error.strerror or error}. A sweep needs a writable folder."
+            ) from error
         os.environ[output.TOTAL] = str(len(self.runs))
         if worker_number() is None:
             _announce(self.runs)
@@ -92,16 +97,3 @@ def _require_replaceable(file: Path) -> None:
         raise KronaError(
             f"{file} exists, and Hydra would replace it. Rename the file, or use hydra.sweep.dir=ANOTHER_FOLDER."
         )
-
-
-@contextmanager
-def _errors_end_the_multirun() -> Iterator[None]:
-    """Raise SystemExit instead of `KronaError` or OSError, because Hydra only warns about other exceptions."""
-    try:
-        yield
-    except KronaError as error:
-        raise SystemExit(str(error)) from error
-    except OSError as error:
-        raise SystemExit(
-            f"{error.filename} cannot be used: {error.strerror or error}. A sweep needs a writable folder."
-        ) from error

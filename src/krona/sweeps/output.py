@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, duration, say, scores, table, terminal_width
+from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import describe_data
@@ -107,7 +107,9 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
          WORDS[job.state]]
         for job, row in zip(jobs, rows, strict=True)
     ]  # fmt: skip
-    headings = [*_shorten_keys(axes), "dev", "test", "time", "parameters", "state"]
+    last = [name.rsplit(".", 1)[-1] for name in axes]
+    keys = [short if last.count(short) == 1 else name for name, short in zip(axes, last, strict=True)]
+    headings = [*keys, "dev", "test", "time", "parameters", "state"]
     say(console, table(headings, cells, width=terminal_width(console), left=LEFT))
     say(console, "")
     for job in jobs:
@@ -122,8 +124,8 @@ def _outcome(job: Job) -> str:
     result = job.result
     if job.error is not None or result is None:
         return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
-    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
-    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])
+    scores = [f"{name} {part['score']:.2f}" for name, part in (("dev", result.dev), ("test", result.test)) if part]
+    return "  ".join([WORDS[job.state], job.run_id, *scores, duration(result.times["total"])])
 
 
 def _values(job: Job) -> dict[str, str]:
@@ -157,11 +159,6 @@ def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
 
 def _done_jobs(jobs: Iterable[Job]) -> list[Job]:
     return [job for job in jobs if job.result is not None and job.result.status == "done"]
-
-
-def _shorten_keys(names: Sequence[str]) -> list[str]:
-    last = [name.rsplit(".", 1)[-1] for name in names]
-    return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
 
 
 def _counts(jobs: Sequence[Job]) -> str:

@@ -29,11 +29,6 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
         return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
 
 
-def planned_ids(overrides: Sequence[str], *, outputs: Path) -> set[str]:
-    """Return the run ids of a sweep. Runs with an invalid config are omitted."""
-    return {run.run_id for run in plan(overrides, outputs=outputs) if run.state != "wrong"}
-
-
 def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return the runs of these jobs with their states. Call this function only while Hydra is initialised."""
     return [_plan_run(job, outputs, source) for job in jobs]

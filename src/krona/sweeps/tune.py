@@ -138,23 +138,15 @@ class Search:
 
 
 def tune(
-    typed: Sequence[str],
-    *,
-    trials: int,
-    outputs: Path,
-    space: Path,
-    console: Console,
-    name: str | None = None,
-    seed: int = 0,
-) -> str:
-    """Create or resume a study, run trials until the study has ``trials`` trials, and return the study's name.
+    typed: Sequence[str], *, name: str, trials: int, outputs: Path, space: Path, console: Console, seed: int
+) -> None:
+    """Create or resume the study ``name``, and run trials until the study has ``trials`` trials.
 
     The study maximises the dev score of the best epoch (the mean of all metrics). Test is scored only if ``typed`` sets
     ``score_test=true``. The best trial then need not be trained again.
 
     Args:
         typed: the user's overrides.
-        name: the name of the study; None for the default name.
         seed: the seed of the search.
 
     Raises:
@@ -168,13 +160,11 @@ def tune(
             f"or use --space FILE with parameters that are not in {space}."
         )
     require(check.settings(base, own=True))  # find errors before a study is created
-    name = name or default_study_name(base)
     search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
             run_trial(search, trial)
-    return name
 
 
 def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis], *, seed: int) -> Any:

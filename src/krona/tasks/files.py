@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import os
-import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,6 @@ class FileColumns:
 
     names: Mapping[str, Sequence[str]]  # maps each column to its possible names in a file, the preferred name first
     header: Sequence[str] | None = None  # the column names of a file without a header line
-    headless: bool = False  # use ``header`` even if the first line contains the column names
 
     def missing(self, found: Iterable[str]) -> list[str]:
         known = {*found}
@@ -67,9 +65,7 @@ class DataFile:
     def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
         self.path, self.columns, self.quoting = path, columns, quoting
         self.name = "standard input" if path is None else str(path)
-        self.kind = None if path is None else "folder" if path.is_dir() else file_kind(path)
-        if path is not None and self.kind != "folder":
-            require_file(path)
+        self.kind = None if path is None else "folder" if path.is_dir() else _file_kind(path)
         self._binary: BinaryIO | None = None
 
     def __iter__(self) -> Iterator[NumberedRow]:
@@ -125,9 +121,7 @@ class DataFile:
         """
         first = next(records)
         names, header = first[1], self.columns.header
-        if header is not None and (
-            self.columns.headless or (len(names) == len(header) and self.columns.missing(names))
-        ):
+        if header is not None and len(names) == len(header) and self.columns.missing(names):
             names, records = [*header], chain([first], records)
         found = self.columns.find(self.name, names, hint=". The first line names the columns")
         places = {column: names.index(name) for column, name in found.items()}
@@ -144,12 +138,11 @@ class DataFile:
 
         assert self.path is not None
         try:
-            data = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path)
-            found = self.columns.find(
-                self.name, data.column_names if self.kind == "folder" else data.schema_arrow.names
-            )
-            names = [*dict.fromkeys(found.values())]
-            rows = data.select_columns(names) if self.kind == "folder" else _parquet_rows(data, names)
+            table = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path).read()
+            found = self.columns.find(self.name, table.column_names)
+            used = table.select([*dict.fromkeys(found.values())])
+            used.validate(full=True)  # without this check, a damaged file can crash the process
+            rows = (row for batch in used.to_batches() for row in batch.to_pylist())
             for line, row in enumerate(rows, start=1):
                 yield line, {column: row[name] for column, name in found.items()}
         except KronaError:
@@ -159,39 +152,19 @@ class DataFile:
             raise KronaError(f"{self.path} is not a readable {what}: {error}") from error
 
 
-def file_kind(path: Path) -> str:
-    """Return the suffix of a data file without ``.gz``.
-
-    Raises:
-        KronaError: the format is not supported.
-    """
-    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
-    kind = suffix.lower().removesuffix(".gz")
-    if kind not in KINDS or suffix.lower() == ".parquet.gz":
-        require_file(path)
-        raise KronaError(
-            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
-            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
-        )
-    return kind
-
-
 def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        KronaError: the path is not a regular file.
+        KronaError: the file does not exist or cannot be read.
     """
     try:
-        state = path.stat()
+        return path.stat().st_size
     except FileNotFoundError as error:
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise KronaError(f"{path}: no such file{place}.") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror}.") from error
-    if not stat.S_ISREG(state.st_mode):
-        raise KronaError(f"{path} is not a regular file. Give a file, not a folder, a device or a FIFO.")
-    return state.st_size
 
 
 def require_saved(path: Path) -> None:
@@ -205,6 +178,19 @@ def require_saved(path: Path) -> None:
         raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
     if not (path / "state.json").is_file():
         raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")
+
+
+def _file_kind(path: Path) -> str:
+    """Return the suffix of a data file without ``.gz``."""
+    require_file(path)
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    kind = suffix.lower().removesuffix(".gz")
+    if kind not in KINDS or suffix.lower() == ".parquet.gz":
+        raise KronaError(
+            f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
+            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
+        )
+    return kind
 
 
 def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
@@ -266,16 +252,8 @@ def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, A
     yield from rows
 
 
-def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:
-    for batch in file.iter_batches(columns=names):
-        batch.validate(full=True)
-        yield from batch.to_pylist()
-
-
 def _open_saved(path: Path) -> Any:
     import datasets
 
     require_saved(path)
-    data = datasets.load_from_disk(str(path))
-    data.data.validate(full=True)  # without this check, a damaged memory-mapped file can crash the process
-    return data
+    return datasets.load_from_disk(str(path)).data.table

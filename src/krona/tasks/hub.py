@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from krona.messages import KronaError, first_line
-from krona.tasks.rows import Reading, Split
+from krona.tasks.data_settings import Data
+from krona.tasks.rows import Split, read_part
+from krona.tasks.task import Task
 
 TIMEOUT_S = 8.0  # seconds that the test request may take
 MIRROR = "HF_ENDPOINT=URL of a mirror"
@@ -90,33 +91,30 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
     return KronaError(f"Could not load {what}: {first_line(error)[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 
-def hub_parts(reading: Reading) -> dict[str, Split]:
+def hub_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is omitted."""
-    task, name, revision = reading.task, reading.data.name, reading.data.revision
-    if task.hub_name is None or name is None:
+    import datasets
+
+    if task.hub_name is None or data.name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (such as nyu-mll/glue) and task.hub_name.")
-    loaded = _load_dataset(name, task.hub_name, revision)
+    trouble = unreachable(f"datasets/{data.name}/resolve/main/README.md")  # the file that the library requests first
+    try:
+        with nullcontext() if trouble is None else offline(), hide_progress():
+            loaded = datasets.load_dataset(data.name, task.hub_name, revision=data.revision)
+    except Exception as error:  # the libraries raise many types of errors, including those of httpx
+        why = trouble or " ".join(str(error).split()) or type(error).__name__
+        revision = f", revision {data.revision}" if data.revision else ""
+        raise KronaError(
+            f"The data set {data.name} ({task.hub_name}{revision}) is not in the local cache, and could not be loaded "
+            f"from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a download), data=tsv "
+            f"data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE), or {MIRROR}."
+        ) from error
+    name = f"{data.name} {task.hub_name}"
     return {
-        part: reading.part(part, f"{name} {task.hub_name} {part}", enumerate(loaded[part]))
+        part: read_part(task, data, part, f"{name} {part}", enumerate(loaded[part]), prefix=prefix)
         for part in PARTS
         if part in loaded
     }
-
-
-def _load_dataset(name: str, config: str, revision: str | None) -> Any:
-    import datasets
-
-    trouble = unreachable(f"datasets/{name}/resolve/main/README.md")  # the file that the library requests first
-    try:
-        with nullcontext() if trouble is None else offline(), hide_progress():
-            return datasets.load_dataset(name, config, revision=revision)
-    except Exception as error:  # the libraries raise many types of errors, including those of httpx
-        why = trouble or " ".join(str(error).split()) or type(error).__name__
-        raise KronaError(
-            f"The data set {name} ({config}{f', revision {revision}' if revision else ''}) is not in the local cache, "
-            f"and could not be loaded from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a "
-            f"download), data=tsv data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE), or {MIRROR}."
-        ) from error
 
 
 @contextmanager

@@ -24,13 +24,10 @@ OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # the number of labelled row
     "wic": {"train": 5428, "validation": 638},
     "wsc.fixed": {"train": 554, "validation": 104},
 }
-SUSPICIOUS = {  # maps each kind of suspicious text to a message and advice
-    "spreadsheet quotes": (
-        'fields with spreadsheet quotes ("" inside quotes)',
-        ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
-    ),
-    MULTI_LINE: ("fields with a line end inside", ". Correct them if a closing quote is missing"),
-    "empty texts": ("empty texts", ""),
+ADVICE = {  # maps each kind of suspicious text to advice
+    "spreadsheet quotes": ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
+    MULTI_LINE: ". Correct them if a closing quote is missing",
+    "empty texts": "",
 }
 
 
@@ -55,11 +52,11 @@ def part_notes(part: Part) -> Iterator[str]:
     """Yield notes on skipped and suspicious rows of an official part."""
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
-        counts = [f"{count.rows:,} {kind}, first {count.first}" for kind, count in part.skipped.items()]
+        counts = [f"{len(rows):,} {kind}, first {rows[0]}" for kind, rows in part.skipped.items()]
         yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
-    for kind, (what, advice) in SUSPICIOUS.items():
-        if count := part.suspicious.get(kind):
-            yield f"{what} in {count.rows:,} {total} (first {count.first}){advice}"
+    for kind, advice in ADVICE.items():
+        if rows := part.suspicious.get(kind):
+            yield f"{kind} in {len(rows):,} {total} (first {rows[0]}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
@@ -75,17 +72,13 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
     found = splits.facts["train"]["targets"]
     counts = {target: found.get(target, 0) for target in task.target_strings() or ()}
-    if not counts:  # a regression
-        if len(found) == 1:
-            (target,) = found
-            yield f"train has only the target {target}, so the model learns to predict only this number."
-    elif len(found) == 1:
+    if len(found) == 1:
         (target,) = found
-        yield f"train has only one class, {task.label_name(target)}, so the model learns to predict only this class."
+        yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
     elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
         classes = "this class" if len(missing) == 1 else "these classes"
         yield f"train has no rows of {join_names(missing)}, so the model cannot learn to predict {classes}."
-    elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
+    elif counts and train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
 

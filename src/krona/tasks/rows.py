@@ -1,6 +1,7 @@
 """Read the rows of a task as source and target texts, check each row, and count bad and suspicious rows."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,27 +22,18 @@ SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowCount:
-    """The number of rows in a part that are bad or suspicious for the same reason."""
-
-    rows: int
-    first: str  # the first of these rows, as `FILE:LINE` or `FILE:LINE: message`
-
-
-@dataclass(frozen=True, kw_only=True)
 class Part:
     """The row counts of one official part of a data source, such as GLUE's validation set."""
 
     name: str = ""
     origin: str = ""  # the path of the file, or the name of the data source
     rows: int = 0  # usable rows
-    skipped: Mapping[str, RowCount] = field(default_factory=dict)  # bad rows by kind of error
-    suspicious: Mapping[str, RowCount] = field(default_factory=dict)  # usable rows by key of `SUSPICIOUS`
-    empty: frozenset[str] = frozenset()  # ids of rows with an empty text
+    skipped: Mapping[str, list[str]] = field(default_factory=dict)  # `FILE:LINE: message` of bad rows, by kind
+    suspicious: Mapping[str, list[str]] = field(default_factory=dict)  # `FILE:LINE` of rows, by key of `SUSPICIOUS`
 
     @property
     def skipped_rows(self) -> int:
-        return sum(fault.rows for fault in self.skipped.values())
+        return sum(map(len, self.skipped.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +49,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def skipped_rows(self) -> int:
-        return self.part.skipped_rows
-
-    @cached_property
-    def empty_texts(self) -> int:
-        return len(self.part.empty.intersection(self.ids))
 
     @cached_property
     def groups(self) -> list[int] | None:
@@ -95,61 +79,46 @@ class Split:
         return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A reader that converts the rows of a data source to the source and target texts of a task."""
+def read_part(
+    task: Task, data: Data, name: str, origin: str, rows: Iterable[NumberedRow], *, prefix: bool, csv: bool = False
+) -> Split:
+    """Return the rows of one official part as a split.
 
-    task: Task
-    data: Data
-    prefix: bool  # whether the source text starts with the task's name
+    Args:
+        origin: a name of the data source for messages, such as a path.
+        prefix: the argument of `Task.source`.
+        csv: whether to count line ends in fields as suspicious.
 
-    def part(self, name: str, origin: str, rows: Iterable[NumberedRow], *, csv: bool = False) -> Split:
-        """Return the rows of one official part as a split.
-
-        Args:
-            origin: a name of the data source for messages, such as a path.
-            csv: whether to count line ends in fields as suspicious.
-
-        Raises:
-            KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
-        """
-        ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
-        skipped, suspicious, empty, position = dict[str, RowCount](), dict[str, RowCount](), set[str](), -1
-        for position, (line, row) in enumerate(rows):
-            try:
-                if isinstance(row, BadRowError):
-                    raise row
-                own, target = self.task.texts(row), self.task.target(row)
-            except BadRowError as error:
-                if not self.data.skip_bad_rows:
-                    raise KronaError(
-                        f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
-                        "data.skip_bad_rows=true."
-                    ) from error
-                _count(skipped, error.kind, f"{origin}:{line}: {error}")
-                continue
-            ids.append(f"{name}-{position}")
-            sources.append(self.task.source(own, prefix=self.prefix))
-            targets.append(target)
-            texts.append(own)
-            for kind, matches in SUSPICIOUS.items():
-                if any(map(matches, own)) and (csv or kind != MULTI_LINE):
-                    _count(suspicious, kind, f"{origin}:{line}")
-            if not all(map(str.strip, own)):
-                empty.add(ids[-1])
-        if position < 0:
-            raise KronaError(f"{origin} has no rows.")
-        if not ids:
-            first = next(iter(skipped.values())).first
-            raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
-        part = Part(
-            name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious, empty=frozenset(empty)
-        )
-        return Split(
-            ids=ids, sources=sources, targets=targets, texts=texts, group_places=self.task.group_places, part=part
-        )
-
-
-def _count(counts: dict[str, RowCount], kind: str, place: str) -> None:
-    before = counts.get(kind, RowCount(rows=0, first=place))
-    counts[kind] = replace(before, rows=before.rows + 1)
+    Raises:
+        KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
+    """
+    ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
+    skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), -1
+    for position, (line, row) in enumerate(rows):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
+            own, target = task.texts(row), task.target(row)
+        except BadRowError as error:
+            if not data.skip_bad_rows:
+                raise KronaError(
+                    f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
+                    "data.skip_bad_rows=true."
+                ) from error
+            skipped[error.kind].append(f"{origin}:{line}: {error}")
+            continue
+        ids.append(f"{name}-{position}")
+        sources.append(task.source(own, prefix=prefix))
+        targets.append(target)
+        texts.append(own)
+        for kind, matches in SUSPICIOUS.items():
+            if any(map(matches, own)) and (csv or kind != MULTI_LINE):
+                suspicious[kind].append(f"{origin}:{line}")
+    if position < 0:
+        raise KronaError(f"{origin} has no rows.")
+    if not ids:
+        first, *_ = next(iter(skipped.values()))
+        raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
+    part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
+    places = tuple(map(task.columns.index, task.group_columns))
+    return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)

@@ -6,7 +6,6 @@ Each data source consists of official parts. GLUE and SuperGLUE have the parts `
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +16,9 @@ from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
-from krona.tasks.rows import Reading, Split
+from krona.tasks.rows import Split, read_part
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
-from krona.tasks.task import FILE_KEYS, Layout, Task
+from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
@@ -75,21 +74,21 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
-    reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind in BENCHMARKS and data.kind == "hub":
         from krona.tasks.hub import hub_parts
 
-        return hub_parts(reading)
+        return hub_parts(task, data, prefix=prefix)
     if task.kind == "own":
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, [*task.read_columns, task.label_column], official=task.kind != "own")
+    columns = file_columns(task, [*task.read_columns, task.label_column])
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
         file = DataFile(path, columns, quoting=quoting)
-        parts[part] = reading.part(part, origin, file, csv=file.kind == ".csv" or quoting == "csv")
+        is_csv = file.kind == ".csv" or quoting == "csv"
+        parts[part] = read_part(task, data, part, origin, file, prefix=prefix, csv=is_csv)
     return parts
 
 
@@ -114,20 +113,15 @@ class InputRows(DataFile):
             yield f"{self.name}:{line}", row
 
 
-def file_columns(task: Task, columns: Sequence[str], *, official: bool = False) -> FileColumns:
+def file_columns(task: Task, columns: Sequence[str]) -> FileColumns:
     """Return the columns to read from a file.
 
-    Args:
-        official: whether the file is part of the benchmark's download. If false, krona's column names and the column
-            names of the download are both accepted, and files without a header line are recognised.
+    The column names of krona and of the benchmark's download are both accepted.
     """
-    layout = _layout(task) if official else task.layout
+    layout = task.layout
     own = {} if layout is None else layout.columns
-    header = None if layout is None else layout.header
-    names = {
-        name: [own.get(name, name)] if official else [*dict.fromkeys([name, own.get(name, name)])] for name in columns
-    }
-    return FileColumns(names=names, header=header, headless=official and header is not None)
+    names = {name: [*dict.fromkeys([name, own.get(name, name)])] for name in columns}
+    return FileColumns(names=names, header=None if layout is None else layout.header)
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
@@ -150,7 +144,12 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     Raises:
         KronaError: ``path`` is None or not a folder, or a file is missing.
     """
-    layout = _layout(task)
+    layout = task.layout
+    if layout is None:
+        raise KronaError(
+            f"task {task.name} has neither own files nor a folder in GLUE's download. Add files: {{train: FILE}} to "
+            "its YAML."
+        )
     if path is None:
         raise KronaError(
             f"data={FORMATS[task.kind]} needs the folder of the {BENCHMARKS[task.kind]} download, which contains "
@@ -165,12 +164,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
         if all(file.is_file() for file in files.values()):
             return files
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
-    nearest = next(folder for folder in candidates if folder.is_dir())
-    there = ", ".join(sorted(entry.name for entry in itertools.islice(nearest.iterdir(), 20))) or "nothing"
-    raise KronaError(
-        f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}. "
-        f"{'It' if nearest == root else nearest} contains {there}."
-    )
+    raise KronaError(f"data.path={path} does not contain all files of task {task.name}. It has neither {sought}.")
 
 
 def data_fingerprint(task: Task, data: Data) -> str:
@@ -190,15 +184,6 @@ def data_fingerprint(task: Task, data: Data) -> str:
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"
     except (KronaError, OSError, ValueError, TypeError):
         return f"{'own' if task.kind == 'own' else data.kind}:absent"
-
-
-def _layout(task: Task) -> Layout:
-    if task.layout is None:
-        raise KronaError(
-            f"task {task.name} has neither own files nor a folder in GLUE's download. Add files: {{train: FILE}} to "
-            "its YAML."
-        )
-    return task.layout
 
 
 def _hash_files(task: Task, files: dict[str, Path]) -> str:

@@ -6,7 +6,7 @@ not depend on the training seed, so all runs of a task have the same three split
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,6 @@ class Splits:
     train: Split
     dev: Split
     test: Split
-    kind: str  # "glue", "superglue", "sample" or "own"
     parts: Mapping[str, Part] = field(default_factory=dict, compare=False)  # row counts of the official parts
 
     @property
@@ -51,9 +50,11 @@ class Splits:
             facts[name] = {
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
-                "skipped_rows": split.skipped_rows,
-                "skipped": [{"kind": kind, **asdict(fault)} for kind, fault in split.part.skipped.items()],
-                "empty_texts": split.empty_texts,
+                "skipped_rows": split.part.skipped_rows,
+                "skipped": [
+                    {"kind": kind, "rows": len(rows), "first": rows[0]} for kind, rows in split.part.skipped.items()
+                ],
+                "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
                 "repeated": len(split) - len(own),
                 **{f"also_in_{other}": sum(map(texts[other].__contains__, split.sources)) for other in texts},
@@ -91,11 +92,11 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
-            skipped = sum(part.skipped_rows for part in parts.values())
+            skipped = sum(split.part.skipped_rows for split in parts.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     read = {name: split.part for name, split in parts.items()}
-    return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
+    return Splits(train=train, dev=dev, test=test, parts=read)
 
 
 def divide(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
-from krona.metrics.scores import METRICS, get_metric
+from krona.metrics.scores import get_metric
 from krona.tasks.values import NO_LABEL, BadRowError, mark_spans, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
@@ -160,8 +160,8 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.columns:
-            raise ValueError("columns is empty. Name at least one text column")
+        if empty := [key for key in ("columns", "metrics", "score") if not getattr(self, key)]:
+            raise ValueError(f"{empty[0]} is empty. Give at least one name")
         if twice := [name for name in self.columns if self.columns.count(name) > 1]:
             raise ValueError(f"columns contains '{twice[0]}' twice")
         if unknown := [name for name in self.group_columns if name not in self.columns]:
@@ -176,16 +176,12 @@ class Task(BaseModel):
             if name not in used:
                 problem = f"the template '{self.template}' does not use the column '{name}'"
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
-        if not self.metrics:
-            raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
         for metric in self.metrics:
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
                 near = did_you_mean(metric, self.metrics)
                 raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
-        if not self.score:
-            raise ValueError(f"score is empty. Choose from {', '.join(self.metrics)}")
         return self
 
     @property
@@ -200,19 +196,10 @@ class Task(BaseModel):
         """The task's files in the download of its benchmark."""
         return self.tsv if self.jsonl is None else self.jsonl
 
-    def prefixed(self, wanted: bool) -> bool:
-        """Return whether the source text starts with the task's name. ``wanted`` is the method's default."""
-        return wanted if self.prefix is None else self.prefix
-
     @property
     def read_columns(self) -> list[str]:
         """The columns from which the texts are computed."""
         return [*self.columns, *(f"{span}_{part}" for span in self.marks for part in ("text", "index"))]
-
-    @property
-    def group_places(self) -> tuple[int, ...]:
-        """The positions of `group_columns` in `columns`."""
-        return tuple(map(self.columns.index, self.group_columns))
 
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
@@ -240,18 +227,13 @@ class Task(BaseModel):
         return read_text(f"{span}_text", row.get(f"{span}_text")), int(index), mark
 
     def source(self, texts: Sequence[str], *, prefix: bool = False) -> str:
-        """Return the source text of a row. If ``prefix`` is true, the source text starts with the task's name."""
-        text = self._format % tuple(texts[i] for i in self._places)
-        return f"{self.sample or self.name} {text}" if prefix else text
+        """Return the source text of a row.
 
-    @cached_property
-    def _places(self) -> tuple[int, ...]:
-        return tuple(map(self.columns.index, FIELD.findall(self.template)))
-
-    @cached_property
-    def _format(self) -> str:
-        """The template with `%s` in place of each column, which is computed only once to save time."""
-        return FIELD.sub("%s", self.template.replace("%", "%%"))
+        ``prefix`` tells whether it starts with the task's name. The task's own field `prefix` has priority.
+        """
+        values = dict(zip(self.columns, texts, strict=True))
+        text = FIELD.sub(lambda field: values[field[1]], self.template)
+        return f"{self.sample or self.name} {text}" if (prefix if self.prefix is None else self.prefix) else text
 
     def target(self, row: Mapping[str, Any]) -> str:
         """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" have the same target text.

@@ -13,7 +13,6 @@ from krona.messages import shorten
 LARGEST = 1e15  # the targets of a regression must have a smaller absolute value
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NO_LABEL = {"-1": " (GLUE's test sets on the Hub have -1 instead of a label)"}
-NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
@@ -36,9 +35,7 @@ def read_text(name: str, value: object) -> str:
         return ""
     if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
-    words = next((words for kind, words in NOT_TEXTS.items() if isinstance(value, kind)), None)
-    what = f"{words}, not text: {shorten(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
-    raise BadRowError(f"the column '{name}' contains {what}", kind="no text")
+    raise BadRowError(f"the column '{name}' contains {shorten(value)}, not text", kind="no text")
 
 
 def mark_spans(text: str, spans: Sequence[tuple[str, int, str]]) -> str:
@@ -89,8 +86,7 @@ def read_number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        limit = f" below {LARGEST:.0e}" if abs(number) >= LARGEST else ""
-        raise BadRowError(f"label '{shorten(value)}' is not a number{limit}", kind="label is no number")
+        raise BadRowError(f"label '{shorten(value)}' is not a number below {LARGEST:.0e}", kind="label is no number")
     return np.format_float_positional(np.float32(number) + np.float32(0), trim="0")  # -0.0 becomes 0.0
 
 

@@ -22,13 +22,8 @@ def find_metrics() -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for name in sorted(module.name for module in iter_modules(__path__)):
         module = import_module(f"{__name__}.{name}")
-        for one in vars(module).values():
-            if (
-                inspect.isclass(one)
-                and one.__module__ == module.__name__
-                and issubclass(one, Metric)
-                and one is not Metric
-            ):
+        for _, one in inspect.getmembers(module, inspect.isclass):
+            if issubclass(one, Metric) and one.__module__ == module.__name__ and not inspect.isabstract(one):
                 found[name] = one()
     return found
 
@@ -110,11 +105,7 @@ def get_metric(name: str, classes: int) -> Metric:
     metric = METRICS[name]
     if metric.fits(classes):
         return metric
-    if not classes:
-        numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
-        raise ValueError(
-            f"the metric '{name}' is for classes, but labels: null makes the task a regression. Use {numbers}"
-        )
+    kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes or ''} classes".strip()
+    found = f"has {classes} classes" if classes else "is a regression (labels: null)"
     others = ", ".join(other for other, one in METRICS.items() if one.fits(classes))
-    kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes} classes"
-    raise ValueError(f"the metric '{name}' is for {kind}, but the task has {classes} classes. Use {others}")
+    raise ValueError(f"the metric '{name}' is for {kind}, but the task {found}. Use {others}")
