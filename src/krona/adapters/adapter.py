@@ -9,7 +9,8 @@ of the file's header contains an `AdapterConfig` as JSON.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_backbone, take_fingerprint
@@ -58,12 +59,13 @@ class AdapterConfig(BaseModel):
             KronaError: the file is missing or is not a safetensors file, its header has no valid ``krona`` entry, or
                 this version of krona does not support the file's format version.
         """
-        metadata = read_safetensors(Path(path), read_metadata)
+        with open_safetensors(Path(path)) as file:
+            metadata = file.metadata() or {}
         try:
-            entry = json.loads(metadata.pop("krona"))
+            entry = json.loads(metadata["krona"])
             found = entry["format"]
             if found == FORMAT:
-                config = cls(**{**entry, "notes": {**entry.get("notes", {}), **metadata}})
+                config = cls(**entry)
                 if config.backbone is None:
                     raise ValueError("no backbone")
                 return config
@@ -144,7 +146,9 @@ class Adapter:
                 NaN or infinite values.
         """
         path = Path(path)
-        config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
+        config = AdapterConfig.read(path)
+        with open_safetensors(path) as file:
+            tensors = file.get_tensors()
         for name, tensor in tensors.items():
             if finite and not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
@@ -243,20 +247,16 @@ def class_path(branch: Callable[..., nn.Module]) -> str:
     return path
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file."""
-    with safe_open(path, framework="pt") as opened:
-        return dict(opened.metadata() or {})
-
-
-def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Return ``read(path)`` for a safetensors file.
+@contextmanager
+def open_safetensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file.
 
     Raises:
         KronaError: the file is missing or is not a valid safetensors file.
     """
     try:
-        return read(path)
+        with safe_open(path, framework="pt") as opened:
+            yield opened
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found.") from error
     except (OSError, SafetensorError) as error:

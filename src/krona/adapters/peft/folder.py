@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
-from krona.adapters.adapter import read_safetensors
+from krona.adapters.adapter import open_safetensors
 from krona.config.choices import branch_targets
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
@@ -108,7 +107,9 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     """
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
-    keys, base_weights = read_safetensors(path / WEIGHTS, _read_weights)
+    with open_safetensors(path / WEIGHTS) as file:
+        keys = list(file.keys())
+        base_weights = {key: file.get_tensor(key) for key in keys if BASE in key}
     for key, tensor in base_weights.items():  # peft also saves the weight of an adapted output layer
         weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
@@ -123,9 +124,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {shorten(error, 300)}"
         raise KronaError(f"peft {version('peft')} cannot load {path} for this backbone: {reason}") from error
-    others = {key for key in keys if BASE not in key}
-    if others != expected:
-        different = sorted(others ^ expected)
+    if different := sorted((set(keys) - base_weights.keys()) ^ expected):
         raise KronaError(
             f"The tensors in {path / WEIGHTS} do not match the folder's config for this backbone. "
             f"{len(different)} names differ (first {different[0]})."
@@ -142,10 +141,3 @@ def bare_copy(model: nn.Module) -> Any:
         remove_branches(copy, list(get_state(copy).adapters))
         restore(copy)
     return copy
-
-
-def _read_weights(file: Path) -> tuple[list[str], dict[str, torch.Tensor]]:
-    """Return the names of all tensors in a file, and the tensors that are backbone weights."""
-    with safe_open(file, framework="pt") as opened:
-        keys = list(opened.keys())
-        return keys, {key: opened.get_tensor(key) for key in keys if BASE in key}
