@@ -207,17 +207,12 @@ class Adapter:
                 activate(model, before)
             raise KronaError(f"{label}: {error}") from error
         get_adapter(model, name).prepared = True
-        if any(p.is_meta for p in own.values()):
-            self._replace_meta(model, own)
-
-    def _replace_meta(self, model: nn.Module, own: Mapping[str, Tensor]) -> None:
-        loaded = {id(tensor): self.tensors[key] for key, tensor in own.items()}
-        for module in model.modules():
-            for key, parameter in module._parameters.items():
-                if id(parameter) in loaded:
-                    module._parameters[key] = nn.Parameter(loaded[id(parameter)], requires_grad=False)
-            for key, buffer in module._buffers.items():
-                module._buffers[key] = loaded.get(id(buffer), buffer)
+        for key, tensor in own.items():
+            if tensor.is_meta:  # a copy gives it no values
+                value = self.tensors[key].detach()
+                if isinstance(tensor, nn.Parameter):
+                    value = nn.Parameter(value, requires_grad=False)
+                torch.utils.swap_tensors(tensor, value)  # type: ignore[no-untyped-call]
 
     @property
     def file_bytes(self) -> int:
