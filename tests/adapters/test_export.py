@@ -24,7 +24,6 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.messages import KronaError
 from krona.methods import lora, peft_layers
-from krona.methods.lora import LoRA
 from tiny_backbones import write_backbone
 from tiny_t5 import METHODS
 
@@ -233,23 +232,6 @@ def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
         with pytest.raises(KronaError, match=re.escape(words)):
             export(found, **arguments)
     assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        (lambda D: 1.5 * D, r"differs from forward\(\) by 0\.5 times"),
-        (lambda D: D[:-1], r"\(31, 32\) instead of \(32, 32\)"),
-    ],
-)
-def test_a_wrong_delta_is_named(
-    change: Any, fault: str, backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found, delta = trained(backbones, "method=lora"), LoRA.delta
-    monkeypatch.setattr(LoRA, "delta", lambda branch: change(delta(branch)))
-    with pytest.raises(KronaError, match=rf"^delta\(\) of LoRA at encoder\.block\.0\S+\.q .*{fault}.*\(d_out, d_in\)"):
-        export(found, to="merged", out=tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_nothing(

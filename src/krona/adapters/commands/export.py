@@ -74,7 +74,7 @@ def export(
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
-    with exported_folder(out, overwrite=overwrite) as part, _named_branch_faults(run, backbone):
+    with exported_folder(out, overwrite=overwrite) as part:
         trained = load(run, backbone=backbone)
         expected = sample_logits(trained)
         is_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
@@ -100,18 +100,6 @@ def export(
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
     return [*lines, f"the logits of the exported model and of the run are {same}"]
-
-
-@contextmanager
-def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
-    """If the export fails and ``forward`` or ``delta`` of a branch is wrong, raise an error that names this branch."""
-    try:
-        yield
-    except (KronaError, RuntimeError) as error:
-        fault = None if run.adapter is None else surgery.find_branch_fault(load(run, backbone=backbone).model)
-        if fault is None:
-            raise
-        raise KronaError(f"{fault} Nothing was exported.") from error
 
 
 @contextmanager
