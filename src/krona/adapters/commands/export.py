@@ -227,11 +227,8 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     base, revision = hub_name(trained.origin), hub_revision(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
-    lines = [f"a folder for peft with an adapter of type {written.peft_type} at {written.places} modules"]
-    if written.values > written.own_values > 0:
-        form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "peft"
-        lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona")
-    return lines
+    rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
+    return [f"a folder for peft with an adapter of type {written.peft_type}{rank} at {written.places} modules"]
 
 
 def _read_peft(trained: Trained, folder: Path) -> list[Trained]:

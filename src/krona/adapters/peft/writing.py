@@ -26,7 +26,6 @@ from krona.surgery.state import (
     norm_modules,
 )
 from krona.surgery.targets import widths
-from krona.surgery.trainable import adapter_state
 from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
@@ -40,8 +39,6 @@ class PeftFolder:
 
     peft_type: str
     places: int  # the number of adapted modules
-    own_values: int  # the number of values in the branches' parameters in krona
-    values: int  # the number of values in the branches' tensors in peft
     config: dict[str, Any]
 
 
@@ -107,10 +104,7 @@ def write_peft(
             setattr(config, key, form.config[key])
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
     loaded.save_pretrained(str(folder), save_embedding_layers=False)
-    own = {key: p for key, p in adapter_state(model, name).items() if isinstance(p, nn.Parameter)}
-    own_values = sum(parameter.numel() for key, parameter in own.items() if key not in adapter.trained)
-    tensors = {id(tensor): tensor.numel() for layer in form.layers.values() for tensor in layer.values()}
-    return PeftFolder(form.peft_type, len(form.layers), own_values, sum(tensors.values()), config.to_dict())
+    return PeftFolder(form.peft_type, len(form.layers), config.to_dict())
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
