@@ -16,7 +16,7 @@ from torch import Tensor
 
 from krona import paths, surgery
 from krona.adapters.adapter import class_path
-from krona.adapters.commands.model_card import hub_name, hub_revision, model_card
+from krona.adapters.commands.model_card import hub_source, model_card
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.peft.reading import read_peft
@@ -224,7 +224,7 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # if the config had a task type, peft would load a class of transformers, without krona's head
     task_type = None if has_pooled_head(trained.model.config) else found
-    base, revision = hub_name(trained.origin), hub_revision(trained.origin)
+    base, revision = hub_source(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
