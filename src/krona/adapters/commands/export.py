@@ -34,10 +34,6 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed er
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 ORIGIN = "krona.json"  # the file in an exported peft folder from which `krona import` reads the origin
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
-POOLING_NOTE = (
-    "transformers has no class for a classifier with the pooling {}, so AutoModelForSequenceClassification would add "
-    "an untrained head; README.md contains the code that loads this model"
-)
 
 
 def export(
@@ -67,10 +63,8 @@ def export(
         raise KronaError(
             f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
         )
-    if dtype is not None and to != "merged":
-        raise KronaError(f"--dtype {dtype} is not possible: --to {to} keeps the dtype of the adapter. Use --to merged.")
-    if dtype not in (None, *DTYPES):
-        raise KronaError(f"--dtype {dtype} is not possible: {did_you_mean(str(dtype), DTYPES)}")
+    if dtype is not None and (to != "merged" or dtype not in DTYPES):
+        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
@@ -93,7 +87,11 @@ def export(
                     "largest logit. Nothing was exported."
                 )
         if has_pooled_head(trained.model.config) and to != "adapter":
-            lines.append(POOLING_NOTE.format(get_pooling(trained.model.config)))
+            lines.append(
+                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}, so "
+                "AutoModelForSequenceClassification would add an untrained head; README.md contains the code that "
+                "loads this model"
+            )
         if dtype is not None:
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
@@ -204,8 +202,6 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
     model.config.name_or_path = ""  # do not save a local path
-    if has_pooled_head(model.config):
-        model.config.krona_warning = POOLING_NOTE.format(get_pooling(model.config))
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
     if has_pooled_head(model.config):
