@@ -138,19 +138,18 @@ class Adapter:
         return cls(config, tensors)
 
     @classmethod
-    def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
+    def load(cls, path: str | Path) -> "Adapter":
         """Read an adapter from a file.
 
         Raises:
-            KronaError: the file is missing, damaged or not an adapter file, or ``finite`` is true and a tensor contains
-                NaN or infinite values.
+            KronaError: the file is missing, damaged or not an adapter file, or contains NaN or infinite values.
         """
         path = Path(path)
         config = AdapterConfig.read(path)
         with open_safetensors(path) as file:
             tensors = file.get_tensors()
         for name, tensor in tensors.items():
-            if finite and not bool(torch.isfinite(tensor).all()):
+            if not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
                 values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"
                 raise KronaError(f"{path} is damaged. {values} are NaN or infinite.")
