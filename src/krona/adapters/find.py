@@ -33,12 +33,14 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     Raises:
         KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
     """
-    if isinstance(run, Result):
-        run = run.run_id
-    file = adapter_file(run)
-    if file is not None:
-        return _from_file(file)
-    folder = find_run(Path(outputs or paths.OUTPUTS), str(run)).path
+    name = run.run_id if isinstance(run, Result) else run
+    path = Path(name)
+    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
+        path /= file_names.ADAPTER
+    # unlike pathlib, os.path does not raise an error if the name is too long
+    if os.path.isfile(path) and path.name != file_names.RESULT:
+        return _from_file(path)
+    folder = find_run(Path(outputs or paths.OUTPUTS), str(name)).path
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
@@ -59,18 +61,6 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     raise KronaError(
         f"{adapter} was not found. To create it, repeat the command that started the run, with overwrite=true."
     )
-
-
-def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter file at a path: the file itself, or the adapter file in a folder without result.json.
-
-    The result is None if this file does not exist.
-    """
-    path = Path(run)
-    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
-        path /= file_names.ADAPTER
-    # unlike pathlib, os.path does not raise an error if the name is too long
-    return path if os.path.isfile(path) and path.name != file_names.RESULT else None
 
 
 def _from_file(path: Path) -> TrainedRun:

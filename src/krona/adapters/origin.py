@@ -39,7 +39,7 @@ class Origin:
     targets: Sequence[str] = ()  # a regression's target texts; the longest limits the length of predictions
 
     @classmethod
-    def parse(cls, text: str, label: str) -> "Origin":
+    def parse(cls, text: str | bytes, label: str) -> "Origin":
         """Parse an origin from JSON.
 
         Raises:
@@ -82,9 +82,7 @@ class Origin:
     @property
     def backbone_settings(self) -> Backbone:
         """The settings of the backbone on which the adapter was trained."""
-        settings = check.build(Backbone, "backbone", self.backbone)
-        assert isinstance(settings, Backbone)
-        return settings
+        return check.build(Backbone, "backbone", self.backbone)
 
     def source_text(self, row: Mapping[str, Any]) -> str:
         """Return the model's input text for a row."""
