@@ -30,9 +30,8 @@ KNOWN = {
     "rank_pattern", "revision", "runtime_config", "save_projection", "target_modules", "task_type",
     "use_dora", "use_effective_conv2d", "use_rslora", "vera_dropout",
 }  # fmt: skip
-# unsupported settings: values of init_lora_weights that begin with these words, and these values of init_weights
-CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
-OTHER_MISS = ("bat", "mini")
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # first words of init_lora_weights
+OTHER_MISS = ("bat", "mini")  # values of init_weights
 
 
 def require_peft() -> None:
@@ -73,21 +72,19 @@ def check_folder(path: Path) -> dict[str, Any]:
         raise KronaError(
             f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(types)}."
         )
-    if config.get("bias", "none") != "none":
-        raise KronaError(f"In {path}, bias={config['bias']!r} is not supported. krona supports only bias='none'.")
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):
         raise KronaError(
             f"In {path}, init_lora_weights={start!r} is not supported, because peft then changes the backbone's own "
             "weights and does not save them. Save the adapter in peft with path_initial_model_for_weight_conversion."
         )
+    unsupported = {key for key, value in config.items() if value and key not in KNOWN}
+    if config.get("bias") == "none":
+        unsupported.discard("bias")
     if config.get("init_weights") in OTHER_MISS:
-        raise KronaError(
-            f"In {path}, init_weights={config['init_weights']!r} is not supported. krona supports only the default "
-            "form of MiSS."
-        )
-    if unknown := sorted(key for key, value in config.items() if value and key not in {*KNOWN, "bias"}):
-        settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
+        unsupported.add("init_weights")
+    if unsupported:
+        settings = ", ".join(f"{key}={config[key]!r}" for key in sorted(unsupported))
         raise KronaError(f"In {path}, these settings are not supported: {settings}.")
     return config
 
