@@ -15,6 +15,7 @@ from krona.adapters.origin import compose
 from krona.config import check
 from krona.formatting import override_text, say
 from krona.messages import KronaError, amount, did_you_mean, join_names
+from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
@@ -128,8 +129,6 @@ def evaluate(
         batch_size: the number of rows in a batch. None means the run's batch size, with which the predictions are
             identical to those of the run, even in bf16.
     """
-    from krona.metrics.scores import score_by_evaluate
-
     found = run.run if isinstance(run, Trained) else run
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
@@ -145,14 +144,14 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = score_by_evaluate(task.metrics, split.targets, predictions, task.target_strings(), split.groups)
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
         text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
         write_text(output, text)
-    numbers = encode(split.targets, predictions, task.target_strings(), split.groups)
-    low, high = percentile_interval(bootstrap([numbers], list(task.score)))
+    answers = encode(split.targets, predictions, task.target_strings(), split.groups)
+    parts = score_answers(task.metrics, answers)
+    low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,
         task=task.name,
