@@ -52,7 +52,6 @@ class Evaluation:
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
     no_label: int  # the number of predictions that are not labels or, for a regression, not numbers
-    kind: str  # the kind of valid predictions: "labels", or "numbers" for a regression
     notes: Sequence[str]  # messages about truncated or skipped rows, and about data that have changed since training
 
     def lines(self) -> list[str]:
@@ -62,9 +61,7 @@ class Evaluation:
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(
-                f"  {self.no_label:,} of {self.count:,} predictions are not {self.kind} and are scored as wrong"
-            )
+            found.append(f"  {self.no_label:,} of {self.count:,} predictions are invalid and are scored as wrong")
         return [*found, *(f"  {note}" for note in self.notes)]
 
 
@@ -161,7 +158,6 @@ def evaluate(
         interval=(low, high),
         parts=parts,
         no_label=len(invalid_predictions(predictions, dict(task))),
-        kind="labels" if task.labels else "numbers",
         notes=_describe_rows(trained, split, found, rows),
     )
 
@@ -172,7 +168,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     If the rows are from another data source, its data are split in the same way as the run's data.
     """
     run_task, name = found.origin.task_settings, rows.task
-    own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
+    own = None if found.result is None else found.result.config["data"]
     if name is None and rows.data not in (None, "sample"):
         name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []
