@@ -53,13 +53,8 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
         return TrainedRun(origin, adapter, result, folder)
     if not result.trainable_params and not result.head_params:
         return TrainedRun(origin, None, result, folder)
-    if result.config["method"].get("train_backbone"):
-        raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept. To keep them, repeat the "
-            "command that started the run, with keep=all overwrite=true."
-        )
     raise KronaError(
-        f"{adapter} was not found. To create it, repeat the command that started the run, with overwrite=true."
+        f"{adapter} was not found. To create it, repeat the command that started the run, with keep=all overwrite=true."
     )
 
 

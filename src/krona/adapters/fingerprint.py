@@ -124,9 +124,7 @@ def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
     """
     if common := _common(here.marks, wanted):
         return here.marks[common[0]] == wanted.marks[common[0]]
-    if here.frozen == wanted.frozen:
-        return True
-    return None if wanted.marks or list(here.marks) == ["float16"] else False
+    return True if here.frozen == wanted.frozen else None
 
 
 def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
