@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -44,11 +45,8 @@ def test_mode_and_size(tmp_path: Path) -> None:
 def test_the_file_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tmp_path / "a.safetensors")
     before = file.read_bytes()
-
-    def full_disk(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("krona.adapters.adapter.save_file", full_disk)
+    full_disk = OSError(28, "No space left on device")
+    monkeypatch.setattr("krona.adapters.adapter.save_file", Mock(side_effect=full_disk))
     with pytest.raises(KronaError, match="No space left"):
         Adapter.of(inserted("lora")).save(file)
     assert file.read_bytes() == before
