@@ -168,11 +168,12 @@ def test_an_ia3_before_modules_with_similar_names(kind: str, before: str, after:
     assert close(output(in_peft(kind, tmp_path).get_base_model()), output(model))
 
 
-def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> None:
+def test_the_active_one_of_several_adapters_is_written(tmp_path: Path) -> None:
     model = trained("lora", "bert")
     expected = output(model)
     surgery.insert(model, LoRA, target_modules=["key"], name="other")
-    write_peft(model, tmp_path, name="default", base_model="tiny", task_type="SEQ_CLS")
+    surgery.activate(model, "default")
+    write_peft(model, tmp_path, base_model="tiny", task_type="SEQ_CLS")
     theirs = in_peft("bert", tmp_path)
     assert type(theirs) is peft.PeftModelForSequenceClassification
     assert close(output(theirs.get_base_model()), expected)

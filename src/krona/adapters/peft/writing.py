@@ -57,12 +57,11 @@ def write_peft(
     model: nn.Module,
     folder: str | Path,
     *,
-    name: str | None = None,
     base_model: str | None,
     revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write one adapter as a peft folder. peft itself builds and saves the adapter.
+    """Write the active adapter as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
     update is written as a LORA with exactly the same update (`krona.adapters.update.low_rank`). An adapter that trains
@@ -70,7 +69,6 @@ def write_peft(
     ``modules_to_save``.
 
     Args:
-        name: the name of the adapter. None means the active adapter.
         base_model: the name or the folder of the backbone in peft's config, or None.
         revision: the commit, tag or branch of a backbone on the Hub.
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
@@ -82,7 +80,7 @@ def write_peft(
     require_peft()
     if any(map(is_quantised, model.modules())):
         raise KronaError("An adapter of a backbone in 4 bits cannot be exported to peft. Use the merged model instead.")
-    name = name or active_adapter(model)
+    name = active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
