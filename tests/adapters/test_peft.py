@@ -333,7 +333,7 @@ def test_a_folder_never_runs_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_text(json.dumps(config))
     (tmp_path / "adapter_model.safetensors").unlink()
     (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    rejects(fresh("t5"), tmp_path, "is a pickle file, which could run code. krona never loads pickle files")
+    rejects(fresh("t5"), tmp_path, "safetensors was not found. krona never loads a pickle file")
 
 
 def test_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:

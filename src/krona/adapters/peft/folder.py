@@ -17,7 +17,7 @@ from krona.safe_files import read_json
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import backbone_parameters, get_state
 
-CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
 # the keys of adapter_config.json that krona reads, or that have no effect after training
 KNOWN = {
@@ -54,19 +54,15 @@ def check_folder(path: Path) -> dict[str, Any]:
     require_peft()
     try:
         config = read_json(path / CONFIG)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path / CONFIG} was not found, so its folder is not a peft folder.") from error
+        if not isinstance(config, dict):
+            raise ValueError("it is not an object")
     except (OSError, ValueError) as error:
         raise KronaError(f"{path / CONFIG} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise KronaError(f"{path / CONFIG} is not a JSON object.")
-    if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
-        raise KronaError(
-            f"{path / PICKLE} is a pickle file, which could run code. krona never loads pickle files. Save the weights "
-            f"as {WEIGHTS}."
-        )
     if not (path / WEIGHTS).is_file():
-        raise KronaError(f"{path / WEIGHTS} was not found.")
+        raise KronaError(
+            f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
+            "could run code."
+        )
     if config.get("peft_type") != "LN_TUNING" and not branch_classes(str(config.get("peft_type"))):
         types = sorted({*filter(None, (getattr(one, "peft_type", None) for one in branch_classes())), "LN_TUNING"})
         raise KronaError(
