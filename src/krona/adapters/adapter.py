@@ -110,29 +110,12 @@ class Adapter:
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
         tensors = {key: p.detach() for key, p in adapter_state(model, name).items()}
-        backbone = backbone or take_fingerprint(model, trained=inserted.trained)
-        return cls.create(
-            inserted.branch, inserted.branch_config, tensors, inserted.insertion, backbone=backbone, notes=notes
-        )
-
-    @classmethod
-    def create(
-        cls,
-        branch: Callable[..., nn.Module] | None,
-        branch_config: dict[str, Any],
-        tensors: Mapping[str, Tensor],
-        insertion: dict[str, Any],
-        *,
-        backbone: Fingerprint | None = None,
-        notes: Mapping[str, str] | None = None,
-    ) -> "Adapter":
-        """Return an adapter with these tensors. The other arguments are the fields of `AdapterConfig`."""
         config = AdapterConfig(
             format=FORMAT,
-            branch=None if branch is None else class_path(branch),
-            branch_config=branch_config,
-            insertion=insertion,
-            backbone=backbone,
+            branch=class_path(inserted.branch),
+            branch_config=inserted.branch_config,
+            insertion=inserted.insertion,
+            backbone=backbone or take_fingerprint(model, trained=inserted.trained),
             notes=dict(notes or {}),
         )
         return cls(config, tensors)
@@ -229,12 +212,14 @@ class Adapter:
         return 8 + (length + 7) // 8 * 8 + offset
 
 
-def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch class.
+def class_path(branch: Callable[..., nn.Module] | None) -> str | None:
+    """Return the dotted path of a branch class, or None without a class.
 
     Raises:
         KronaError: the class is not defined at the top level of a module.
     """
+    if branch is None:
+        return None
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"The class {branch!r} has no dotted path. Define it at the top level of a module.")

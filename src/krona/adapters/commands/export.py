@@ -231,7 +231,7 @@ def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
     """Load the exported adapter with krona and with peft, and return both models."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
-    read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))
+    read = read_peft(trained.model, folder, branch=class_path(branch))
     read.adapter.insert(trained.model)
     by_peft: Any = read.model
     return [trained, replace(trained, model=by_peft)]
