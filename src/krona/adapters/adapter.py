@@ -104,8 +104,7 @@ class Adapter:
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: other texts for the file's header.
-            backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model, which
-                is not possible if the weights are sharded over several processes.
+            backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model.
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
@@ -132,8 +131,7 @@ class Adapter:
         with open_safetensors(path) as file:
             tensors = file.get_tensors()
         for name, tensor in tensors.items():
-            if not bool(torch.isfinite(tensor).all()):
-                wrong = int((~torch.isfinite(tensor)).sum())
+            if wrong := int((~torch.isfinite(tensor)).sum()):
                 values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"
                 raise KronaError(f"{path} is damaged. {values} are NaN or infinite.")
         return cls(config, tensors, path)
