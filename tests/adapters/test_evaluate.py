@@ -43,7 +43,7 @@ def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
 
 
 def score(folder: Path, *, output: Path | None = None, **rows: Any) -> Evaluation:
-    return evaluate(find(folder), RowChoice(**rows), output=output)
+    return evaluate(load(folder), RowChoice(**rows), output=output)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

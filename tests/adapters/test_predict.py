@@ -96,7 +96,7 @@ def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.Capture
     ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")
     assert f"{sst2.name} read only the first 128 tokens (1 row)." in " ".join(capsys.readouterr().err.split())
     (tmp_path / "labelled.tsv").write_text("sentence\tlabel\nwell\t1\n" + "word " * 500 + "\t0\n")
-    one = evaluate(find(sst2), RowChoice(source=str(tmp_path / "labelled.tsv")))
+    one = evaluate(load(sst2), RowChoice(source=str(tmp_path / "labelled.tsv")))
     assert one.notes == ["Sources longer than max_source_length=128 were cut: 1 of 2."]
 
 

@@ -107,16 +107,16 @@ def evaluate_runs(
         if len(found) > 1:
             raise KronaError("--output needs exactly one run. Give one run, or omit --output.")
     for one in found:
-        for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
+        trained = load(one, backbone=backbone)
+        for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():
             say(console, line)
 
 
 def evaluate(
-    run: TrainedRun | Trained,
+    trained: Trained,
     rows: RowChoice,
     *,
     output: Path | None = None,
-    backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
     """Return the scores of a run.
@@ -126,11 +126,10 @@ def evaluate(
         batch_size: the number of rows in a batch. None means the run's batch size, with which the predictions are
             identical to those of the run, even in bf16.
     """
-    found = run.run if isinstance(run, Trained) else run
+    found = trained.run
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
-    trained = run if isinstance(run, Trained) else load(run, backbone=backbone)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
