@@ -119,39 +119,30 @@ def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, t
 
 
 FACTORS = {"t5": [[16, 8], [4, 8]], "bert": [[8, 4], [4, 8]], "llama": [[8, 4]], "gpt2": [[8, 4]]}
+PRODUCTS: list[tuple[dict[str, Any], int]] = [  # changes of krona, and the number of Kronecker products of a module
+    ({}, 1), ({"terms": 2}, 2), ({"modules_per_target": 2, "scaling": 3.0}, 2), ({"magnitude": True}, 1),
+]  # fmt: skip
+AS_LORA = [
+    (kind, "krona", {"kron_factors": FACTORS[kind], **changes}, products * (8 * 4 if kind == "t5" else 4 * 4))
+    for kind in KINDS
+    for changes, products in PRODUCTS
+]
+AS_LORA += [
+    ("t5", "krona", {"kron_factors": [[8, 8]], "residual": "scale"}, 64),  # an identity has the full rank
+    ("gpt2", "lokr", {"rank": 1}, 4 * 1),  # c_attn: 4 × 8 → 8 × 12
+    ("gpt2", "lokr", {"rank": 2, "decompose_both": True, "decompose_factor": 8}, 2 * 2),
+]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("changes", [{}, {"terms": 2}, {"modules_per_target": 2, "scaling": 3.0}, {"magnitude": True}])
-def test_other_kronecker_products_are_the_exact_lora_of_their_rank(
-    kind: str, changes: dict[str, Any], tmp_path: Path
-) -> None:
-    model = trained("krona", kind, kron_factors=FACTORS[kind], **changes)
-    expected = output(model)
-    written = write_peft(model, tmp_path, base_model="tiny")
-    assert written.peft_type == "LORA"
-    products = changes.get("terms", changes.get("modules_per_target", 1))
-    first = next(at for _, at in surgery.adapted_modules(model))
-    tensors = load_file(tmp_path / "adapter_model.safetensors")
-    rank = min({"t5": 8 * 4}.get(kind, 4 * 4) * products, *surgery.widths(first))
-    assert len(next(p for key, p in tensors.items() if key.endswith("lora_A.weight"))) == rank
-    assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
-
-
-@pytest.mark.parametrize(
-    ("kind", "method", "changes", "rank"),
-    [
-        ("t5", "krona", {"kron_factors": [[8, 8]], "residual": "scale"}, 64),  # an identity has the full rank
-        ("gpt2", "lokr", {"rank": 1}, 4 * 1),  # c_attn: 4 × 8 → 8 × 12
-        ("gpt2", "lokr", {"rank": 2, "decompose_both": True, "decompose_factor": 8}, 2 * 2),
-    ],
-)
-def test_a_product_that_peft_lacks_is_the_lora_of_its_rank(
+@pytest.mark.parametrize(("kind", "method", "changes", "rank"), AS_LORA)
+def test_a_product_that_peft_lacks_is_the_exact_lora_of_its_rank(
     kind: str, method: str, changes: dict[str, Any], rank: int, tmp_path: Path
 ) -> None:
     model = trained(method, kind, **changes)
     expected, config = output(model), write_peft(model, tmp_path, base_model="tiny").config
     assert (config["peft_type"], config["r"]) == ("LORA", rank)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    assert len(next(p for key, p in tensors.items() if key.endswith("lora_A.weight"))) == rank
     assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
 
 
