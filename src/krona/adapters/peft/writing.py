@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,11 @@ def write_peft(
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
-    norms = [] if places else _trained_norms(model, adapter)
+    saved = _trained_modules(adapter)
+    norms = [] if places else [module for module in norm_modules(model) if module in saved]
     if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
-    saved = _modules_to_save(adapter, exclude=norms)
+    saved = [module for module in saved if module not in norms]
     for form in _forms(model, places, norms, name):
         loaded = _build(model, form, adapter, saved)
         if loaded is not None:
@@ -240,21 +241,12 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
         raise KronaError(f"{label}: {error}") from error
 
 
-def _trained_norms(model: nn.Module, adapter: Insertion) -> list[str]:
-    """Return the names of the trained normalisation layers outside the head."""
-    heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
-    modules = dict.fromkeys(key.rpartition(".")[0] for key in adapter.trained)
-    norms = set(norm_modules(model))
-    return [module for module in modules if module in norms and not module.startswith(heads)]
-
-
-def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
+def _trained_modules(adapter: Insertion) -> list[str]:
     """Return the names of the modules whose own parameters are trained. For a head, return its outermost modules."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:
         module = key.rpartition(".")[0]
         outer = next((h for h in head if module == h or module.startswith(f"{h}.")), None)
-        if module not in exclude:
-            found[outer or module] = None
+        found[outer or module] = None
     return list(found)
