@@ -27,6 +27,7 @@ from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.file_names import ADAPTER
 from krona.runs.holder import is_alive
 from krona.runs.predictions import label_words
+from krona.safe_files import read_json
 from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -108,8 +109,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     which lists the files that krona wrote. Temporary folders of killed exports to ``out`` are removed.
 
     Raises:
-        KronaError: ``out`` contains files that are not from an export, is protected (such as the working directory),
-            or exists and ``overwrite`` is false. No file is then changed.
+        KronaError: ``out`` contains files that are not from an export, is a file, a symbolic link or a protected folder
+            (such as the working directory), or exists and ``overwrite`` is false. No file is then changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
@@ -139,12 +140,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
-    """Return whether ``out`` is an earlier export.
-
-    Raises:
-        KronaError: ``out`` is a file or a symbolic link, ``out`` is or contains the outputs, working or home folder,
-            ``out`` contains files that are not from an export, or ``out`` is an export and ``overwrite`` is false.
-    """
+    """Return whether ``out`` is an earlier export, with the errors of `exported_folder`."""
     if not os.path.lexists(out):
         return False
     problem = "a symbolic link" if out.is_symlink() else "" if out.is_dir() else "not a folder"
@@ -156,7 +152,7 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
     found, known = _files(out), {MARKER}
     if found:
         try:
-            known |= set(json.loads((out / MARKER).read_text(encoding="utf-8"))["files"])
+            known |= set(read_json(out / MARKER)["files"])
         except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
             known = set()
     if others := sorted(found - known):
