@@ -1,7 +1,6 @@
 """`krona predict`: write predictions for rows from a file, standard input or the command line."""
 
 import csv
-import io
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pandas as pd
 from rich.console import Console
 
 from krona.adapters.find import find
@@ -75,9 +75,8 @@ def predict(
         write_whole(output, fill)
         say(errors, f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        cells = [flatten(answer) for part in parts for answer in part]
-        names, lines = list(cells[0]), [list(row.values()) for row in cells]
-        say(console, table(names, lines, width=terminal_width(console), left=names))
+        frame = to_frame([answer for part in parts for answer in part])
+        say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
         _print(parts)
     for note, count in notes.items():
@@ -159,28 +158,19 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
     """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns."""
     if ending == ".jsonl":
         return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
-    cells = [flatten(answer) for answer in answers]
-    lines = [list(row.values()) for row in cells]
-    if header:
-        lines.insert(0, list(cells[0]))
+    frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
     if ending == ".tsv":
-        return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
+        frame = frame.map(lambda cell: " ".join(cell.split()))
+        options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
+    text: str = frame.to_csv(**options)
+    return text
 
 
-def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
-    """Return the text of each column, with one column for each probability.
+def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    """Return predictions as a table of texts, with one column for each probability, such as ``p(entailment)``.
 
-    ``prefix`` is put before the column names. With several runs, the prefix is the run id.
+    With several runs, the names of the columns begin with the run id.
     """
-    row: dict[str, str] = {}
-    for name, value in answer.items():
-        if name == "probabilities":
-            row |= {f"{prefix}p({word})": f"{share:.6f}" for word, share in value.items()}
-        elif isinstance(value, dict):
-            row |= flatten(value, prefix=f"{name}: ")
-        else:
-            row[f"{prefix}{name}"] = "" if value is None else str(value)
-    return row
+    frame = pd.json_normalize(list(answers), sep=": ").fillna("")
+    frame.columns = frame.columns.str.replace(r"probabilities: (.*)", r"p(\1)", regex=True)
+    return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)
