@@ -6,7 +6,7 @@ from pathlib import Path
 
 from krona import paths
 from krona.adapters.adapter import AdapterConfig
-from krona.adapters.origin import Origin, read_origin
+from krona.adapters.origin import NOTE, Origin
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.folder import find_run, require_unchanged
@@ -59,11 +59,12 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
 
 
 def _from_file(path: Path) -> TrainedRun:
-    origin = read_origin(AdapterConfig.read(path).notes, path)
-    if origin is None:
+    notes = AdapterConfig.read(path).notes
+    if NOTE not in notes:
         raise KronaError(
             f"{path} does not record its task and backbone, because no run wrote it. Use krona.Adapter.load in Python."
         )
+    origin = Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}")
     beside, result = path.parent / file_names.RESULT, None
     if beside.is_file() and origin.run_id == path.parent.name:
         result = read_result(beside)

@@ -108,11 +108,6 @@ class Origin:
         return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
 
 
-def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
-    """Return the origin from the notes of an adapter file, or None if the notes do not contain an origin."""
-    return Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}") if NOTE in notes else None
-
-
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the config that train.py would use with these overrides."""
     ready = normalize(overrides)
