@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -182,16 +182,14 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
     import peft
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
-    if not form.config.keys() <= {one.name for one in fields(config_class)}:
-        return None
-    config = config_class(**form.config)
     # peft matches the ends of module names
-    config.modules_to_save = shortest(saved, module_names(model), str.endswith) or None
+    whole_modules = shortest(saved, module_names(model), str.endswith) or None
     try:
+        config = config_class(**form.config, modules_to_save=whole_modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = peft.get_peft_model(bare_copy(model), config)
-    except (TypeError, ValueError):  # this peft type does not support a layer, such as GPT-2's ``Conv1D``
+    except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
     for place, tensors in form.layers.items():
