@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Form:
 
     peft_type: str
     config: dict[str, Any]
-    layers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Tensor]]
 
 
 @torch.no_grad()
