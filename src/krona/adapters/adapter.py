@@ -13,23 +13,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_backbone, take_fingerprint
 from krona.config.targets import find
-from krona.messages import KronaError, shorten
+from krona.messages import KronaError, format_validation_error, shorten
 from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 
 class AdapterConfig(BaseModel):
@@ -37,7 +37,7 @@ class AdapterConfig(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    format: int  # the version of the file format
+    format: Literal[1]  # the version of the file format
     branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
     branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
@@ -56,24 +56,20 @@ class AdapterConfig(BaseModel):
         """Read the config from the header of an adapter file.
 
         Raises:
-            KronaError: the file is missing or is not a safetensors file, its header has no valid ``krona`` entry, or
-                this version of krona does not support the file's format version.
+            KronaError: the file is missing or is not a safetensors file, or its header has no valid ``krona`` entry.
         """
         with open_safetensors(Path(path)) as file:
-            metadata = file.metadata() or {}
+            entry = (file.metadata() or {}).get("krona", "null")
         try:
-            entry = json.loads(metadata["krona"])
-            found = entry["format"]
-            if found == FORMAT:
-                config = cls(**entry)
-                if config.backbone is None:
-                    raise ValueError("no backbone")
-                return config
-        except (KeyError, ValueError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
+            config = cls.model_validate_json(entry)
+        except ValidationError as error:
             raise KronaError(
-                f"{path} is not an adapter of krona, because its header has no valid `krona` entry."
+                f"{path} is not an adapter of this version of krona, because its header has no valid `krona` entry: "
+                f"{format_validation_error(error)}"
             ) from error
-        raise KronaError(f"{path} has format {found}, but this version of krona reads only format {FORMAT}.")
+        if config.backbone is None:
+            raise KronaError(f"{path} does not record its backbone.")
+        return config
 
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
