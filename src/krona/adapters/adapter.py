@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_backbone, take_fingerprint
+from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
 from krona.messages import KronaError, format_validation_error, shorten
 from krona.safe_files import Write, write_whole
@@ -169,11 +169,8 @@ class Adapter:
                 trained = trained_names(model, branch, config.insertion)
                 require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
             insert(model, branch, name=name, **config.insertion, **config.branch_config)
-        except OtherBackboneError:
-            raise
-        except (KronaError, KeyError, TypeError, ValueError, AttributeError) as error:
-            problem = error if isinstance(error, KronaError) else f"{type(error).__name__}: {error}"
-            raise KronaError(f"{label} has invalid arguments: {problem}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
         own = adapter_state(model, name)
         try:
             copy_into(own, dict(self.tensors))
