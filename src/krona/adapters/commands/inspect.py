@@ -20,7 +20,6 @@ from krona.runs.result import Result
 from krona.surgery.state import get_adapter
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
-from krona.surgery.wrapper import Adapted
 
 
 def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
@@ -66,49 +65,41 @@ def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
 
 def _measure(model: nn.Module, result: Result | None) -> dict[str, Any]:
     """Return the measurements of the whole update and of each adapted module, and notes for the user."""
-    measured = result.learned["by_place"] if result is not None and result.learned else {}
+    learned = result.learned["by_place"] if result is not None and result.learned else {}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    places, notes = [], dict[str, None]()
+    places, notes = list[dict[str, Any]](), dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
-        name = surgery.public_name(path)
-        kind = re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name
-        place, more = _measure_place(adapted)
-        places.append({"place": name, "kind": kind, **place, "drift": measured.get(name, {}).get("drift")})
-        notes |= dict.fromkeys(more)
+        name, (d_in, d_out) = surgery.public_name(path), widths_at(adapted, "default")
+        place: dict[str, Any] = {
+            "place": name,
+            "kind": re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name,
+            "d_in": d_in,
+            "d_out": d_out,
+            "placement": adapted.places["default"].placement,
+            "tensors": {key: list(parameter.shape) for key, parameter in adapted.own_parameters("default")},
+            "rank_bound": rank_of_branches(adapted, "default"),
+            **dict.fromkeys((*MEASURES, "singular_values")),
+            "drift": learned.get(name, {}).get("drift"),
+        }
+        try:
+            found = spectrum(adapted)
+            place |= {**found.measures, "rank_bound": len(found.values)}
+            place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
+        except KronaError as error:
+            notes[f"the update cannot be measured ({error})"] = None
+        places.append(place)
+    measured = [place for place in places if place["norm"] is not None]
     if not places:
         notes["the adapter has no branches, and changes of the backbone's weights are not measured"] = None
-    norms = [place["norm"] for place in places if place["norm"] is not None]
+    if any(place["placement"] != "parallel" for place in measured):
+        notes["the update is M - I, where the matrix M multiplies the output or input of the module"] = None
+    if any("magnitude" in place["tensors"] for place in measured):
+        notes["the update excludes DoRA's magnitude, whose effect depends on the backbone's weights"] = None
+    if any(key.endswith("bias") for place in measured for key in place["tensors"]):
+        notes["the update does not include biases"] = None
     update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
-    update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
+    update["norm"] = sum(place["norm"] ** 2 for place in measured) ** 0.5 if measured else None
     return {"update": update, "places": places, "notes": list(notes)}
-
-
-def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and measurements of a module's update, and notes about these measurements."""
-    own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
-    d_in, d_out = widths_at(adapted, "default")
-    place: dict[str, Any] = {
-        "d_in": d_in,
-        "d_out": d_out,
-        "placement": placement,
-        "tensors": {key: list(parameter.shape) for key, parameter in own.items()},
-        "rank_bound": rank_of_branches(adapted, "default"),
-        **dict.fromkeys((*MEASURES, "singular_values")),
-    }
-    try:
-        found = spectrum(adapted)
-    except KronaError as error:
-        return place, [f"the update cannot be measured ({error})"]
-    place |= {**found.measures, "rank_bound": len(found.values)}
-    place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
-    notes = []
-    if placement != "parallel":
-        notes.append("the update is M - I, where the matrix M multiplies the output or input of the module")
-    if "default" in adapted.magnitudes:
-        notes.append("the update excludes DoRA's magnitude, whose effect depends on the backbone's weights")
-    if any(key.endswith("bias") for key in own):
-        notes.append("the update does not include biases")
-    return place, notes
 
 
 def format_text(content: Mapping[str, Any], *, every: bool = False, width: int | None = None) -> list[Any]:
