@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
 from krona.adapters.peft.folder import branch_classes, load_folder
-from krona.adapters.peft.module_names import module_names, shortest
+from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear
@@ -148,8 +148,5 @@ def _train_options(model: nn.Module, config: Mapping[str, Any], saved: Mapping[s
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     every = bool(norms) and norms <= set(modules)
     whole = [word for word in config.get("modules_to_save") or [] if word in names]
-    head: dict[str, None] = {}
-    for module in modules:
-        if not (every and module in norms):
-            head[next((w for w in whole if module == w or module.startswith(f"{w}.")), module)] = None
+    head = dict.fromkeys(outermost(module, whole) for module in modules if not (every and module in norms))
     return {"train_layer_norms": every, "head": list(head)}

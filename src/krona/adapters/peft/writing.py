@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.peft.folder import bare_copy, require_peft
-from krona.adapters.peft.module_names import module_names, shortest
+from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
 from krona.surgery.branches import branch_matrix
@@ -87,7 +87,8 @@ def write_peft(
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
-    saved = _trained_modules(adapter)
+    head = adapter.insertion.get("head", ())
+    saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
     norms = [] if places else [module for module in norm_modules(model) if module in saved]
     if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
@@ -237,14 +238,3 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
             branch_matrix(branch)
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
-
-
-def _trained_modules(adapter: Insertion) -> list[str]:
-    """Return the names of the modules whose own parameters are trained. For a head, return its outermost modules."""
-    head = [str(module) for module in adapter.insertion.get("head", ())]
-    found: dict[str, None] = {}
-    for key in adapter.trained:
-        module = key.rpartition(".")[0]
-        outer = next((h for h in head if module == h or module.startswith(f"{h}.")), None)
-        found[outer or module] = None
-    return list(found)
