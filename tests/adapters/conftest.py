@@ -1,21 +1,12 @@
 """Finished runs and adapter files, which the tests of `krona.adapters` share."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 import tiny_backbones
-from krona.adapters.adapter import Adapter
-from krona.adapters.origin import Origin
-from krona.backbones.insert_method import insert_method
-from krona.config.settings import Backbone
-from one_job import config, run
-from tasks import glue_files
+from one_job import finish
 from tiny_backbones import write_backbone
-from tiny_t5 import disturb, settings
 
 SAMPLE = ["profile=demo", "trainer.max_epochs=1", "optimizer.warmup_steps=2"]
 TINY = [
@@ -25,27 +16,7 @@ TINY = [
 
 
 def finished(outputs: Path, *overrides: str) -> Path:
-    job, said = run(config(*overrides), outputs)
-    assert job.state in ("done", "skipped"), (job.error, said)
-    return job.folder
-
-
-def origin(run_id: str, method: str, backbone: Backbone, task: str = "rte") -> Origin:
-    return Origin(
-        run_id=run_id, method=method, seed=0, task=glue_files.config(task), backbone=asdict(backbone),
-        task_prefix=False, max_source_length=24, scores={"dev": {"accuracy": 61.234}},
-    )  # fmt: skip
-
-
-def saved(
-    model: Any, file: Path, method: str, backbone: Backbone, *, seed: int = 0, task: str = "rte", **changes: Any
-) -> tuple[Path, Any]:
-    """Insert an adapter whose weights differ from their start values, and write it. Return the file and the model."""
-    torch.manual_seed(seed)
-    insert_method(model, settings(method, **changes))
-    disturb(model, seed=seed, by=0.05)
-    Adapter.of(model, notes=origin(file.stem, method, backbone, task).as_note()).save(file)
-    return file, model
+    return finish(outputs, *overrides)[0].folder
 
 
 @pytest.fixture(scope="session")

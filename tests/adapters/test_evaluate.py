@@ -43,7 +43,7 @@ def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
 
 
 def score(folder: Path, *, output: Path | None = None, **rows: Any) -> Evaluation:
-    return evaluate(find(folder), RowChoice(**rows), output=output)
+    return evaluate(load(folder), RowChoice(**rows), output=output)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -270,7 +270,7 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     assert values["STS-B.tsv"] == ["2.500", "0.000", "5.000", "0.000", "2.500"]
     assert re.findall(r"(\d+) predictions had to be replaced", said) == ["267", "100"]
     one = score(runs[1])
-    assert f"  {one.count // 4} of {one.count} predictions are not numbers and are scored as wrong" in one.lines()
+    assert f"  {one.count // 4} of {one.count} predictions are invalid and are scored as wrong" in one.lines()
 
 
 def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.adapters.commands.evaluate import RowChoice, evaluate
 from krona.adapters.commands.predict import predict
-from krona.adapters.find import find
+from krona.adapters.load import load
 from krona.report.diff import diff_runs
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
@@ -38,7 +38,7 @@ def test_a_run_keeps_the_groups_of_its_rows(tiny_folder: Path, tmp_path: Path) -
     assert result.dev is not None
     assert result.dev["parts"]["exact_match"] == pytest.approx(100 * np.mean(right))
     assert "Randomisation test on f1 and exact_match" in diff_runs(one, two).test
-    found = evaluate(find(str(one)), RowChoice(split="dev"))
+    found = evaluate(load(one), RowChoice(split="dev"))
     assert found.parts == pytest.approx(result.dev["parts"])
 
 

@@ -131,6 +131,13 @@ def test_branches_that_are_not_a_matrix_have_a_drift() -> None:
             spectrum(adapted)
 
 
+def test_a_tensor_with_nan_has_no_spectrum() -> None:
+    _, adapted = next(iter(surgery.adapted_modules(moved("lora"))))
+    next(adapted.branches.parameters()).data[0] = float("nan")
+    with pytest.raises(KronaError, match="NaN or infinite"):
+        spectrum(adapted)
+
+
 def test_an_update_that_depends_on_the_layers_weight_is_not_read_from_a_merged_weight(tmp_path: Path) -> None:
     model = moved("hira", modules_per_target=2)
     _, adapted = next(iter(surgery.adapted_modules(model)))

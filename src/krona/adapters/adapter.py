@@ -9,26 +9,27 @@ of the file's header contains an `AdapterConfig` as JSON.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from krona.adapters.fingerprint import Fingerprint, OtherBackboneError, require_backbone, take_fingerprint
+from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
-from krona.messages import KronaError, shorten
+from krona.messages import KronaError, format_validation_error, shorten
 from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 
 class AdapterConfig(BaseModel):
@@ -36,7 +37,7 @@ class AdapterConfig(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    format: int  # the version of the file format
+    format: Literal[1]  # the version of the file format
     branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
     branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
@@ -55,23 +56,20 @@ class AdapterConfig(BaseModel):
         """Read the config from the header of an adapter file.
 
         Raises:
-            KronaError: the file is missing or is not a safetensors file, its header has no valid ``krona`` entry, or
-                this version of krona does not support the file's format version.
+            KronaError: the file is missing or is not a safetensors file, or its header has no valid ``krona`` entry.
         """
-        metadata = read_safetensors(Path(path), read_metadata)
+        with open_safetensors(Path(path)) as file:
+            entry = (file.metadata() or {}).get("krona", "null")
         try:
-            entry = json.loads(metadata.pop("krona"))
-            found = entry["format"]
-            if found == FORMAT:
-                config = cls(**{**entry, "notes": {**entry.get("notes", {}), **metadata}})
-                if config.backbone is None:
-                    raise ValueError("no backbone")
-                return config
-        except (KeyError, ValueError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
+            config = cls.model_validate_json(entry)
+        except ValidationError as error:
             raise KronaError(
-                f"{path} is not an adapter of krona, because its header has no valid `krona` entry."
+                f"{path} is not an adapter of this version of krona, because its header has no valid `krona` entry: "
+                f"{format_validation_error(error)}"
             ) from error
-        raise KronaError(f"{path} has format {found}, but this version of krona reads only format {FORMAT}.")
+        if config.backbone is None:
+            raise KronaError(f"{path} does not record its backbone.")
+        return config
 
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
@@ -102,52 +100,34 @@ class Adapter:
         Args:
             name: the name of the adapter in the model. None means the active adapter.
             notes: other texts for the file's header.
-            backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model, which
-                is not possible if the weights are sharded over several processes.
+            backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model.
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
         tensors = {key: p.detach() for key, p in adapter_state(model, name).items()}
-        backbone = backbone or take_fingerprint(model, trained=inserted.trained)
-        return cls.create(
-            inserted.branch, inserted.branch_config, tensors, inserted.insertion, backbone=backbone, notes=notes
-        )
-
-    @classmethod
-    def create(
-        cls,
-        branch: Callable[..., nn.Module] | None,
-        branch_config: dict[str, Any],
-        tensors: Mapping[str, Tensor],
-        insertion: dict[str, Any],
-        *,
-        backbone: Fingerprint | None = None,
-        notes: Mapping[str, str] | None = None,
-    ) -> "Adapter":
-        """Return an adapter with these tensors. The other arguments are the fields of `AdapterConfig`."""
         config = AdapterConfig(
             format=FORMAT,
-            branch=None if branch is None else class_path(branch),
-            branch_config=branch_config,
-            insertion=insertion,
-            backbone=backbone,
+            branch=class_path(inserted.branch),
+            branch_config=inserted.branch_config,
+            insertion=inserted.insertion,
+            backbone=backbone or take_fingerprint(model, trained=inserted.trained),
             notes=dict(notes or {}),
         )
         return cls(config, tensors)
 
     @classmethod
-    def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
+    def load(cls, path: str | Path) -> "Adapter":
         """Read an adapter from a file.
 
         Raises:
-            KronaError: the file is missing, damaged or not an adapter file, or ``finite`` is true and a tensor contains
-                NaN or infinite values.
+            KronaError: the file is missing, damaged or not an adapter file, or contains NaN or infinite values.
         """
         path = Path(path)
-        config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
+        config = AdapterConfig.read(path)
+        with open_safetensors(path) as file:
+            tensors = file.get_tensors()
         for name, tensor in tensors.items():
-            if finite and not bool(torch.isfinite(tensor).all()):
-                wrong = int((~torch.isfinite(tensor)).sum())
+            if wrong := int((~torch.isfinite(tensor)).sum()):
                 values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"
                 raise KronaError(f"{path} is damaged. {values} are NaN or infinite.")
         return cls(config, tensors, path)
@@ -189,11 +169,8 @@ class Adapter:
                 trained = trained_names(model, branch, config.insertion)
                 require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
             insert(model, branch, name=name, **config.insertion, **config.branch_config)
-        except OtherBackboneError:
-            raise
-        except (KronaError, KeyError, TypeError, ValueError, AttributeError) as error:
-            problem = error if isinstance(error, KronaError) else f"{type(error).__name__}: {error}"
-            raise KronaError(f"{label} has invalid arguments: {problem}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
         own = adapter_state(model, name)
         try:
             copy_into(own, dict(self.tensors))
@@ -203,17 +180,12 @@ class Adapter:
                 activate(model, before)
             raise KronaError(f"{label}: {error}") from error
         get_adapter(model, name).prepared = True
-        if any(p.is_meta for p in own.values()):
-            self._replace_meta(model, own)
-
-    def _replace_meta(self, model: nn.Module, own: Mapping[str, Tensor]) -> None:
-        loaded = {id(tensor): self.tensors[key] for key, tensor in own.items()}
-        for module in model.modules():
-            for key, parameter in module._parameters.items():
-                if id(parameter) in loaded:
-                    module._parameters[key] = nn.Parameter(loaded[id(parameter)], requires_grad=False)
-            for key, buffer in module._buffers.items():
-                module._buffers[key] = loaded.get(id(buffer), buffer)
+        for key, tensor in own.items():
+            if tensor.is_meta:  # a copy gives it no values
+                value = self.tensors[key].detach()
+                if isinstance(tensor, nn.Parameter):
+                    value = nn.Parameter(value, requires_grad=False)
+                torch.utils.swap_tensors(tensor, value)  # type: ignore[no-untyped-call]
 
     @property
     def file_bytes(self) -> int:
@@ -231,32 +203,30 @@ class Adapter:
         return 8 + (length + 7) // 8 * 8 + offset
 
 
-def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch class.
+def class_path(branch: Callable[..., nn.Module] | None) -> str | None:
+    """Return the dotted path of a branch class, or None without a class.
 
     Raises:
         KronaError: the class is not defined at the top level of a module.
     """
+    if branch is None:
+        return None
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"The class {branch!r} has no dotted path. Define it at the top level of a module.")
     return path
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file."""
-    with safe_open(path, framework="pt") as opened:
-        return dict(opened.metadata() or {})
-
-
-def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Return ``read(path)`` for a safetensors file.
+@contextmanager
+def open_safetensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file.
 
     Raises:
         KronaError: the file is missing or is not a valid safetensors file.
     """
     try:
-        return read(path)
+        with safe_open(path, framework="pt") as opened:
+            yield opened
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found.") from error
     except (OSError, SafetensorError) as error:

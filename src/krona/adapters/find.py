@@ -6,7 +6,7 @@ from pathlib import Path
 
 from krona import paths
 from krona.adapters.adapter import AdapterConfig
-from krona.adapters.origin import Origin, read_origin
+from krona.adapters.origin import NOTE, Origin
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.folder import find_run, require_unchanged
@@ -33,12 +33,14 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     Raises:
         KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
     """
-    if isinstance(run, Result):
-        run = run.run_id
-    file = adapter_file(run)
-    if file is not None:
-        return _from_file(file)
-    folder = find_run(Path(outputs or paths.OUTPUTS), str(run)).path
+    name = run.run_id if isinstance(run, Result) else run
+    path = Path(name)
+    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
+        path /= file_names.ADAPTER
+    # unlike pathlib, os.path does not raise an error if the name is too long
+    if os.path.isfile(path) and path.name != file_names.RESULT:
+        return _from_file(path)
+    folder = find_run(Path(outputs or paths.OUTPUTS), str(name)).path
     result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
@@ -51,34 +53,18 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
         return TrainedRun(origin, adapter, result, folder)
     if not result.trainable_params and not result.head_params:
         return TrainedRun(origin, None, result, folder)
-    if result.config["method"].get("train_backbone"):
-        raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept. To keep them, repeat the "
-            "command that started the run, with keep=all overwrite=true."
-        )
     raise KronaError(
-        f"{adapter} was not found. To create it, repeat the command that started the run, with overwrite=true."
+        f"{adapter} was not found. To create it, repeat the command that started the run, with keep=all overwrite=true."
     )
 
 
-def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter file at a path: the file itself, or the adapter file in a folder without result.json.
-
-    The result is None if this file does not exist.
-    """
-    path = Path(run)
-    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
-        path /= file_names.ADAPTER
-    # unlike pathlib, os.path does not raise an error if the name is too long
-    return path if os.path.isfile(path) and path.name != file_names.RESULT else None
-
-
 def _from_file(path: Path) -> TrainedRun:
-    origin = read_origin(AdapterConfig.read(path).notes, path)
-    if origin is None:
+    notes = AdapterConfig.read(path).notes
+    if NOTE not in notes:
         raise KronaError(
             f"{path} does not record its task and backbone, because no run wrote it. Use krona.Adapter.load in Python."
         )
+    origin = Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}")
     beside, result = path.parent / file_names.RESULT, None
     if beside.is_file() and origin.run_id == path.parent.name:
         result = read_result(beside)

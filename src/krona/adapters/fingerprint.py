@@ -79,8 +79,8 @@ def require_backbone(
         any_values: skip the comparison of the values.
 
     Raises:
-        OtherBackboneError: the pooling, the quantisation, or the names, shapes or values of the weights differ.
-        KronaError: the values cannot be compared because of the dtype of the model's weights.
+        OtherBackboneError: the pooling, the quantisation, or the names, shapes or values of the weights differ, or the
+            values cannot be compared because of their dtypes.
     """
     here, label = take_fingerprint(model, trained=trained, wanted=wanted), str(path or "The adapter")
     require_form(here, wanted, label)
@@ -89,16 +89,10 @@ def require_backbone(
             f"{label} belongs to another backbone, whose weights have other names or shapes. That backbone has "
             f"{wanted.parameters:,} parameters, and this backbone has {here.parameters:,}. Load the adapter's backbone."
         )
-    same = True if any_values else has_values(here, wanted)
-    if same is None:
-        raise KronaError(
-            f"{label} has no hash that can be compared with weights of this model's dtype. Load the backbone in fp32, "
-            "or pass other_backbone=True to Adapter.insert in Python if you know that it is the adapter's backbone."
-        )
-    if not same:
+    if not any_values and not has_values(here, wanted):
         raise OtherBackboneError(
             f"{label} belongs to another backbone, whose weights have the same shapes but other values. Load the "
-            "adapter's own backbone, or pass other_backbone=True to Adapter.insert in Python."
+            "adapter's own backbone in fp32, or pass other_backbone=True to Adapter.insert in Python."
         )
 
 
@@ -117,16 +111,14 @@ def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
             )
 
 
-def has_values(here: Fingerprint, wanted: Fingerprint) -> bool | None:
+def has_values(here: Fingerprint, wanted: Fingerprint) -> bool:
     """Return whether two backbones have the same values after rounding to a common dtype.
 
-    The result is None if the values cannot be compared because of their dtypes.
+    Weights in fp16 and weights in bf16 have no common dtype.
     """
     if common := _common(here.marks, wanted):
         return here.marks[common[0]] == wanted.marks[common[0]]
-    if here.frozen == wanted.frozen:
-        return True
-    return None if wanted.marks or list(here.marks) == ["float16"] else False
+    return here.frozen == wanted.frozen
 
 
 def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:

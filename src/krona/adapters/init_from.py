@@ -88,7 +88,7 @@ class InitialWeights:
         if theirs.backbone is not None and ours.backbone is not None:
             require_form(ours.backbone, theirs.backbone, label)
             same_flags = all(theirs.insertion.get(flag, ()) == ours.insertion.get(flag, ()) for flag in FLAGS)
-            if same_flags and has_values(ours.backbone, theirs.backbone) is False:
+            if same_flags and not has_values(ours.backbone, theirs.backbone):
                 raise KronaError(
                     f"{label} was trained on another backbone, whose weights have other values. Use the source's "
                     "backbone."

@@ -261,8 +261,6 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
         if missing:
             raise BadRowError(f"the column {missing[0]!r} is missing. {columns}", kind="")
         return row
-    if not isinstance(row, Sequence):
-        raise BadRowError(f"a row cannot be of type {type(row).__name__}. {columns}", kind="")
     texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
         raise BadRowError(

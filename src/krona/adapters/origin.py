@@ -39,7 +39,7 @@ class Origin:
     targets: Sequence[str] = ()  # a regression's target texts; the longest limits the length of predictions
 
     @classmethod
-    def parse(cls, text: str, label: str) -> "Origin":
+    def parse(cls, text: str | bytes, label: str) -> "Origin":
         """Parse an origin from JSON.
 
         Raises:
@@ -82,9 +82,7 @@ class Origin:
     @property
     def backbone_settings(self) -> Backbone:
         """The settings of the backbone on which the adapter was trained."""
-        settings = check.build(Backbone, "backbone", self.backbone)
-        assert isinstance(settings, Backbone)
-        return settings
+        return check.build(Backbone, "backbone", self.backbone)
 
     def source_text(self, row: Mapping[str, Any]) -> str:
         """Return the model's input text for a row."""
@@ -108,11 +106,6 @@ class Origin:
         if files := self.task_settings.files:
             task["files"] = {split: Path(file).name for split, file in files.items()}
         return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
-
-
-def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
-    """Return the origin from the notes of an adapter file, or None if the notes do not contain an origin."""
-    return Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}") if NOTE in notes else None
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:

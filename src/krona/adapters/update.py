@@ -80,12 +80,12 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     if not all(torch.isfinite(p).all() for p in branches.parameters()):
         raise KronaError("a tensor of the update contains NaN or infinite values")
     if placement.placement == "parallel":
-        return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
-    one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
-    values = _svdvals(add_update(one, [branch_matrix(branch, with_bias=False) for branch in branches], placement) - one)
-    if bound is not None and bound < min(d_in, d_out):  # the other values are zero up to rounding
-        values = values[:bound]
-    return Spectrum(values)
+        values = _singular_values(list(branches), d_in, d_out)
+    else:
+        one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
+        matrices = [branch_matrix(branch, with_bias=False) for branch in branches]
+        values = _svdvals(add_update(one, matrices, placement) - one)
+    return Spectrum(values[:bound])  # the other values are zero up to rounding
 
 
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:

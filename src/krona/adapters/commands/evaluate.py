@@ -15,6 +15,7 @@ from krona.adapters.origin import compose
 from krona.config import check
 from krona.formatting import override_text, say
 from krona.messages import KronaError, amount, did_you_mean, join_names
+from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
@@ -51,7 +52,6 @@ class Evaluation:
     interval: tuple[float, float]  # the 95 % confidence interval of the score, from a bootstrap over the rows
     parts: Mapping[str, float]  # the score of each metric, from 0 to 100
     no_label: int  # the number of predictions that are not labels or, for a regression, not numbers
-    kind: str  # the kind of valid predictions: "labels", or "numbers" for a regression
     notes: Sequence[str]  # messages about truncated or skipped rows, and about data that have changed since training
 
     def lines(self) -> list[str]:
@@ -61,9 +61,7 @@ class Evaluation:
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(
-                f"  {self.no_label:,} of {self.count:,} predictions are not {self.kind} and are scored as wrong"
-            )
+            found.append(f"  {self.no_label:,} of {self.count:,} predictions are invalid and are scored as wrong")
         return [*found, *(f"  {note}" for note in self.notes)]
 
 
@@ -109,16 +107,16 @@ def evaluate_runs(
         if len(found) > 1:
             raise KronaError("--output needs exactly one run. Give one run, or omit --output.")
     for one in found:
-        for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
+        trained = load(one, backbone=backbone)
+        for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():
             say(console, line)
 
 
 def evaluate(
-    run: TrainedRun | Trained,
+    trained: Trained,
     rows: RowChoice,
     *,
     output: Path | None = None,
-    backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
     """Return the scores of a run.
@@ -128,13 +126,10 @@ def evaluate(
         batch_size: the number of rows in a batch. None means the run's batch size, with which the predictions are
             identical to those of the run, even in bf16.
     """
-    from krona.metrics.scores import score_by_evaluate
-
-    found = run.run if isinstance(run, Trained) else run
+    found = trained.run
     task, data = find_task_and_data(found, rows)
     split, where = load_rows(task, data, found, rows)
     targets = _targets_by_answer(found, task, rows.mapping)
-    trained = run if isinstance(run, Trained) else load(run, backbone=backbone)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
@@ -145,14 +140,14 @@ def evaluate(
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
     ]
-    parts = score_by_evaluate(task.metrics, split.targets, predictions, task.target_strings(), split.groups)
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
         text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
         write_text(output, text)
-    numbers = encode(split.targets, predictions, task.target_strings(), split.groups)
-    low, high = percentile_interval(bootstrap([numbers], list(task.score)))
+    answers = encode(split.targets, predictions, task.target_strings(), split.groups)
+    parts = score_answers(task.metrics, answers)
+    low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,
         task=task.name,
@@ -162,7 +157,6 @@ def evaluate(
         interval=(low, high),
         parts=parts,
         no_label=len(invalid_predictions(predictions, dict(task))),
-        kind="labels" if task.labels else "numbers",
         notes=_describe_rows(trained, split, found, rows),
     )
 
@@ -173,7 +167,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     If the rows are from another data source, its data are split in the same way as the run's data.
     """
     run_task, name = found.origin.task_settings, rows.task
-    own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
+    own = None if found.result is None else found.result.config["data"]
     if name is None and rows.data not in (None, "sample"):
         name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from krona import paths, surgery
 from krona.adapters.adapter import class_path
-from krona.adapters.commands.model_card import hub_name, hub_revision, model_card
+from krona.adapters.commands.model_card import hub_source, model_card
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.peft.reading import read_peft
@@ -27,6 +27,7 @@ from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.file_names import ADAPTER
 from krona.runs.holder import is_alive
 from krona.runs.predictions import label_words
+from krona.safe_files import read_json
 from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,10 +35,6 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed er
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 ORIGIN = "krona.json"  # the file in an exported peft folder from which `krona import` reads the origin
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
-POOLING_NOTE = (
-    "transformers has no class for a classifier with the pooling {}, so AutoModelForSequenceClassification would add "
-    "an untrained head; README.md contains the code that loads this model"
-)
 
 
 def export(
@@ -67,14 +64,12 @@ def export(
         raise KronaError(
             f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
         )
-    if dtype is not None and to != "merged":
-        raise KronaError(f"--dtype {dtype} is not possible: --to {to} keeps the dtype of the adapter. Use --to merged.")
-    if dtype not in (None, *DTYPES):
-        raise KronaError(f"--dtype {dtype} is not possible: {did_you_mean(str(dtype), DTYPES)}")
+    if dtype is not None and (to != "merged" or dtype not in DTYPES):
+        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
-    with exported_folder(out, overwrite=overwrite) as part, _named_branch_faults(run, backbone):
+    with exported_folder(out, overwrite=overwrite) as part:
         trained = load(run, backbone=backbone)
         expected = sample_logits(trained)
         is_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
@@ -93,25 +88,17 @@ def export(
                     "largest logit. Nothing was exported."
                 )
         if has_pooled_head(trained.model.config) and to != "adapter":
-            lines.append(POOLING_NOTE.format(get_pooling(trained.model.config)))
+            lines.append(
+                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}, so "
+                "AutoModelForSequenceClassification would add an untrained head; README.md contains the code that "
+                "loads this model"
+            )
         if dtype is not None:
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
     return [*lines, f"the logits of the exported model and of the run are {same}"]
-
-
-@contextmanager
-def _named_branch_faults(run: TrainedRun, backbone: str | None) -> Iterator[None]:
-    """If the export fails and ``forward`` or ``delta`` of a branch is wrong, raise an error that names this branch."""
-    try:
-        yield
-    except (KronaError, RuntimeError) as error:
-        fault = None if run.adapter is None else surgery.find_branch_fault(load(run, backbone=backbone).model)
-        if fault is None:
-            raise
-        raise KronaError(f"{fault} Nothing was exported.") from error
 
 
 @contextmanager
@@ -122,8 +109,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     which lists the files that krona wrote. Temporary folders of killed exports to ``out`` are removed.
 
     Raises:
-        KronaError: ``out`` contains files that are not from an export, is protected (such as the working directory),
-            or exists and ``overwrite`` is false. No file is then changed.
+        KronaError: ``out`` contains files that are not from an export, is a file, a symbolic link or a protected folder
+            (such as the working directory), or exists and ``overwrite`` is false. No file is then changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
@@ -153,12 +140,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
-    """Return whether ``out`` is an earlier export.
-
-    Raises:
-        KronaError: ``out`` is a file or a symbolic link, ``out`` is or contains the outputs, working or home folder,
-            ``out`` contains files that are not from an export, or ``out`` is an export and ``overwrite`` is false.
-    """
+    """Return whether ``out`` is an earlier export, with the errors of `exported_folder`."""
     if not os.path.lexists(out):
         return False
     problem = "a symbolic link" if out.is_symlink() else "" if out.is_dir() else "not a folder"
@@ -170,7 +152,7 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
     found, known = _files(out), {MARKER}
     if found:
         try:
-            known |= set(json.loads((out / MARKER).read_text(encoding="utf-8"))["files"])
+            known |= set(read_json(out / MARKER)["files"])
         except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
             known = set()
     if others := sorted(found - known):
@@ -216,8 +198,6 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
     model.config.name_or_path = ""  # do not save a local path
-    if has_pooled_head(model.config):
-        model.config.krona_warning = POOLING_NOTE.format(get_pooling(model.config))
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
     if has_pooled_head(model.config):
@@ -236,21 +216,18 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # if the config had a task type, peft would load a class of transformers, without krona's head
     task_type = None if has_pooled_head(trained.model.config) else found
-    base, revision = hub_name(trained.origin), hub_revision(trained.origin)
+    base, revision = hub_source(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
-    lines = [f"a folder for peft with an adapter of type {written.peft_type} at {written.places} modules"]
-    if written.values > written.own_values > 0:
-        form = f"a LoRA of rank {written.config['r']}" if written.peft_type == "LORA" else "peft"
-        lines.append(f"the branches have {written.values:,} values in {form}, and {written.own_values:,} in krona")
-    return lines
+    rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
+    return [f"a folder for peft with an adapter of type {written.peft_type}{rank} at {written.places} modules"]
 
 
 def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
     """Load the exported adapter with krona and with peft, and return both models."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
-    read = read_peft(trained.model, folder, branch=None if branch is None else class_path(branch))
+    read = read_peft(trained.model, folder, branch=class_path(branch))
     read.adapter.insert(trained.model)
     by_peft: Any = read.model
     return [trained, replace(trained, model=by_peft)]

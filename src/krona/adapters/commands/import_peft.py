@@ -73,8 +73,4 @@ def _read_origin(folder: Path, overrides: Sequence[str]) -> Origin:
         raise KronaError(
             f"{folder} does not record its task and backbone. Add overrides such as task=rte backbone=bert_base."
         )
-    try:
-        text = beside.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise KronaError(f"{beside} cannot be read: {error}") from error
-    return Origin.parse(text, str(beside))
+    return Origin.parse(beside.read_bytes(), str(beside))

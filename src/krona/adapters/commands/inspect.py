@@ -10,18 +10,16 @@ import pandas as pd
 from torch import nn
 
 from krona import surgery
-from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.find import TrainedRun, adapter_file, find
-from krona.adapters.origin import Origin, read_origin
+from krona.adapters.adapter import Adapter
+from krona.adapters.find import find
 from krona.adapters.update import MEASURES, mean, spectrum
 from krona.backbones.load import meta_model
 from krona.formatting import table
 from krona.messages import KronaError, amount
-from krona.runs import file_names
+from krona.runs.result import Result
 from krona.surgery.state import get_adapter
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
-from krona.surgery.wrapper import Adapted
 
 
 def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
@@ -33,57 +31,28 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     Args:
         backbone: the folder of the backbone, if the backbone was moved after the run.
     """
-    file, found = adapter_file(run), None
-    if file is not None and not (file.parent / file_names.RESULT).is_file():
-        origin = read_origin(AdapterConfig.read(file).notes, file)
-    else:
-        found = find(run)
-        origin, file = found.origin, found.adapter
-    content: dict[str, Any] = {"origin": None if origin is None else asdict(origin), "places": [], "notes": []}
-    if file is None:
+    found = find(run)
+    content: dict[str, Any] = {"origin": asdict(found.origin), "places": [], "notes": []}
+    if found.adapter is None:
         return content | {"missing": "the run trained nothing"}
-    adapter = Adapter.load(file, finite=False)
-    content |= _describe_file(file, adapter)
-    try:
-        model = _insert(adapter, origin, backbone)
-    except KronaError as error:
-        return content | {"missing": str(error)}
-    return content | _count_parameters(model, adapter) | _measure(model, found)
-
-
-def _describe_file(file: Path, adapter: Adapter) -> dict[str, Any]:
-    return {
-        "file": str(file),
-        "bytes": file.stat().st_size,
+    adapter = Adapter.load(found.adapter)
+    content |= {
+        "file": str(found.adapter),
+        "bytes": found.adapter.stat().st_size,
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in adapter.tensors.values()}),
         "header": adapter.config.model_dump(exclude={"notes"}, exclude_defaults=True),
         "parameters": {"all": sum(tensor.numel() for tensor in adapter.tensors.values())},
         "tensors": {name: list(tensor.shape) for name, tensor in adapter.tensors.items()},
     }
-
-
-def _insert(adapter: Adapter, origin: Origin | None, backbone: str | None) -> nn.Module:
-    """Insert the adapter into its backbone on the meta device, and return the model.
-
-    The sizes in the backbone's YAML file are tried first, because they need no network.
-
-    Raises:
-        KronaError: the backbone cannot be built, or the adapter does not fit it.
-    """
-    if origin is None:
-        raise KronaError("the file does not record its backbone")
-    settings = origin.with_backbone(backbone).backbone_settings
-    choices = [settings]
-    if settings.sizes is not None and backbone is None:
-        choices.insert(0, replace(settings, path=None, pretrained=False, tokenizer=None))
-    for choice in choices:
-        try:
-            model = meta_model(choice, origin.task_settings)
-            adapter.insert(model, other_backbone=True)
-            return model
-        except KronaError as error:
-            problem = error
-    raise problem
+    settings = found.origin.with_backbone(backbone).backbone_settings
+    if settings.sizes is not None and backbone is None:  # the sizes in the YAML file need no folder and no network
+        settings = replace(settings, path=None, pretrained=False, tokenizer=None)
+    try:
+        model = meta_model(settings, found.origin.task_settings)
+        adapter.insert(model, other_backbone=True)
+    except KronaError as error:
+        return content | {"missing": str(error)}
+    return content | _count_parameters(model, adapter) | _measure(model, found.result)
 
 
 def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
@@ -94,62 +63,51 @@ def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
     return {"frozen": frozen, "parameters": {"all": every, "branches": every - weights, "backbone weights": weights}}
 
 
-def _measure(model: nn.Module, run: TrainedRun | None) -> dict[str, Any]:
+def _measure(model: nn.Module, result: Result | None) -> dict[str, Any]:
     """Return the measurements of the whole update and of each adapted module, and notes for the user."""
-    learned = run and run.result and run.result.learned
-    measured = learned["by_place"] if learned else {}
+    learned = result.learned["by_place"] if result is not None and result.learned else {}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    places, notes = [], dict[str, None]()
+    places, notes = list[dict[str, Any]](), dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
-        name = surgery.public_name(path)
-        kind = re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name
-        place, more = _measure_place(adapted)
-        places.append({"place": name, "kind": kind, **place, "drift": measured.get(name, {}).get("drift")})
-        notes |= dict.fromkeys(more)
+        name, (d_in, d_out) = surgery.public_name(path), widths_at(adapted, "default")
+        place: dict[str, Any] = {
+            "place": name,
+            "kind": re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name,
+            "d_in": d_in,
+            "d_out": d_out,
+            "placement": adapted.places["default"].placement,
+            "tensors": {key: list(parameter.shape) for key, parameter in adapted.own_parameters("default")},
+            "rank_bound": rank_of_branches(adapted, "default"),
+            **dict.fromkeys((*MEASURES, "singular_values")),
+            "drift": learned.get(name, {}).get("drift"),
+        }
+        try:
+            found = spectrum(adapted)
+            place |= {**found.measures, "rank_bound": len(found.values)}
+            place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
+        except KronaError as error:
+            notes[f"the update cannot be measured ({error})"] = None
+        places.append(place)
+    measured = [place for place in places if place["norm"] is not None]
     if not places:
         notes["the adapter has no branches, and changes of the backbone's weights are not measured"] = None
-    norms = [place["norm"] for place in places if place["norm"] is not None]
+    if any(place["placement"] != "parallel" for place in measured):
+        notes["the update is M - I, where the matrix M multiplies the output or input of the module"] = None
+    if any("magnitude" in place["tensors"] for place in measured):
+        notes["the update excludes DoRA's magnitude, whose effect depends on the backbone's weights"] = None
+    if any(key.endswith("bias") for place in measured for key in place["tensors"]):
+        notes["the update does not include biases"] = None
     update = {f"mean_{key}": mean(place[key] for place in places) for key in MEASURES}
-    update["norm"] = sum(norm**2 for norm in norms) ** 0.5 if norms else None
+    update["norm"] = sum(place["norm"] ** 2 for place in measured) ** 0.5 if measured else None
     return {"update": update, "places": places, "notes": list(notes)}
-
-
-def _measure_place(adapted: Adapted) -> tuple[dict[str, Any], list[str]]:
-    """Return the sizes and measurements of a module's update, and notes about these measurements."""
-    own, placement = dict(adapted.own_parameters("default")), adapted.places["default"].placement
-    d_in, d_out = widths_at(adapted, "default")
-    place: dict[str, Any] = {
-        "d_in": d_in,
-        "d_out": d_out,
-        "placement": placement,
-        "tensors": {key: list(parameter.shape) for key, parameter in own.items()},
-        "rank_bound": rank_of_branches(adapted, "default"),
-        **dict.fromkeys((*MEASURES, "singular_values")),
-    }
-    try:
-        found = spectrum(adapted)
-    except KronaError as error:
-        return place, [f"the update cannot be measured ({error})"]
-    place |= {**found.measures, "rank_bound": len(found.values)}
-    place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
-    notes = []
-    if placement != "parallel":
-        notes.append("the update is M - I, where the matrix M multiplies the output or input of the module")
-    if "default" in adapted.magnitudes:
-        notes.append("the update excludes DoRA's magnitude, whose effect depends on the backbone's weights")
-    if any(key.endswith("bias") for key in own):
-        notes.append("the update does not include biases")
-    return place, notes
 
 
 def format_text(content: Mapping[str, Any], *, every: bool = False, width: int | None = None) -> list[Any]:
     """Return the result of `inspect` as lines for a terminal. With ``every``, the table has a row for each module."""
-    origin, title = content["origin"], str(content.get("file"))
-    lines = _header_lines(content) | _update_lines(content)
-    if origin is not None:
-        title = f"{origin['run_id']}: {origin['method']} on {origin['task']['name']}, seed {origin['seed']}"
-        scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in own.items()) for split, own in origin["scores"].items()}
-        lines["scores"] = "; ".join(f"{split} {text}" for split, text in scores.items())
+    origin, lines = content["origin"], _header_lines(content) | _update_lines(content)
+    title = f"{origin['run_id']}: {origin['method']} on {origin['task']['name']}, seed {origin['seed']}"
+    scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in own.items()) for split, own in origin["scores"].items()}
+    lines["scores"] = "; ".join(f"{split} {text}" for split, text in scores.items())
     if content.get("missing"):
         lines["modules"] = f"not known: {content['missing']}"
     found = [title, *(f"{name:<10} {text}" for name, text in lines.items() if text)]
@@ -162,14 +120,14 @@ def _header_lines(content: Mapping[str, Any]) -> dict[str, str]:
     if (header := content.get("header")) is None:
         return {}
     origin, backbone, dtypes = content["origin"], header["backbone"], ", ".join(content["dtypes"]) or "empty"
-    name = "" if origin is None else f"{origin['backbone'].get('path') or origin['backbone']['name']}, "
+    name = origin["backbone"].get("path") or origin["backbone"]["name"]
     settings = ", ".join(f"{key} {value}" for key, value in header["branch_config"].items() if value is not None)
     branch = "no branches" if header["branch"] is None else header["branch"].rpartition(".")[2]
     targets = ", ".join(header["insertion"].get("target_modules", []))
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in content["parameters"].items() if kind != "all")
     return {
         "file": f"{content['file']}, format {header['format']}, {content['bytes']:,} bytes, {dtypes}",
-        "backbone": f"{name}{backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}",
+        "backbone": f"{name}, {backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}",
         "method": f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}",
         "trained": f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}",
         "frozen": f"{content['frozen']:,} values of the branches" if content.get("frozen") else "",

@@ -38,6 +38,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     has_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
     as_text = f"the text `{origin.source_text({name: f'{{{name}}}' for name in columns})}{suffix}`"
     row = dict.fromkeys(columns, "…")
+    hub_name, revision = hub_source(origin)
     data = ModelCardData(
         library_name={"peft": "peft", "adapter": "krona"}.get(form, "transformers"),
         base_model=base if "/" in base else None,
@@ -50,19 +51,17 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
+        origin=origin,
         base=base,
-        method=origin.method,
         task=f"sample data of {task.sample}" if task.kind == "sample" else task.name,
-        run_id=origin.run_id,
         form=form,
         lines=lines,
         columns=join_names([f"`{name}`" for name in columns]),
         reads=("a sentence" if len(columns) == 1 else "a pair") if classifies else as_text,
         writes=("The class" if words else "The output") if classifies else "The model generates the label",
         labels=labels or ("a number" if classifies else "a number with one decimal place"),
-        max_source_length=origin.max_source_length,
-        hub_name=hub_name(origin),
-        revision=hub_revision(origin),
+        hub_name=hub_name,
+        revision=revision,
         auto=auto,
         # without a dtype, transformers would use the dtype of the backbone's file
         dtype="bfloat16" if origin.precision in ("bf16-true", "bf16-frozen") else "float32",
@@ -73,7 +72,6 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         row=json.dumps(row, ensure_ascii=False),
         text=json.dumps(f"{origin.source_text(row)}{suffix}", ensure_ascii=False),
         texts=", ".join('"…"' for _ in columns),
-        scores=origin.scores,
         notes=[note.rstrip(".") for note in _notes(run)],
         settings=yaml.safe_dump(settings, sort_keys=True) if settings else "",
     )
@@ -95,15 +93,11 @@ def _notes(run: TrainedRun) -> list[str]:
     return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(one.text for one in found)]
 
 
-def hub_name(origin: Origin) -> str | None:
-    """Return the backbone's name on the Hub, or None if the backbone is not on the Hub."""
-    name = str(origin.backbone["name"])
-    return name if "/" in name and origin.backbone.get("pretrained", True) else None
+def hub_source(origin: Origin) -> tuple[str | None, str | None]:
+    """Return the backbone's name on the Hub, and its branch, tag or commit (None for the default branch).
 
-
-def hub_revision(origin: Origin) -> str | None:
-    """Return the branch, tag or commit of a backbone on the Hub, or None for its default branch.
-
-    For a backbone that is not on the Hub, return None.
+    For a backbone that is not on the Hub, return (None, None).
     """
-    return None if hub_name(origin) is None else origin.backbone.get("revision")
+    name = str(origin.backbone["name"])
+    on_hub = "/" in name and origin.backbone.get("pretrained", True)
+    return (name, origin.backbone.get("revision")) if on_hub else (None, None)

@@ -1,7 +1,6 @@
 """`krona predict`: write predictions for rows from a file, standard input or the command line."""
 
 import csv
-import io
 import json
 import os
 import sys
@@ -11,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pandas as pd
 from rich.console import Console
 
-from krona.adapters.find import TrainedRun, find
+from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
@@ -55,7 +55,7 @@ def predict(
             raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
         require_new(output, overwrite=overwrite, source=source)
     found = [find(run) for run in runs]
-    task = _common_task(found)
+    task = found[0].origin.task_settings
     recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
     quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
     rows: Iterable[tuple[str, Any]]
@@ -75,9 +75,8 @@ def predict(
         write_whole(output, fill)
         say(errors, f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        cells = [flatten(answer) for part in parts for answer in part]
-        names, lines = list(cells[0]), [list(row.values()) for row in cells]
-        say(console, table(names, lines, width=terminal_width(console), left=names))
+        frame = to_frame([answer for part in parts for answer in part])
+        say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
         _print(parts)
     for note, count in notes.items():
@@ -134,19 +133,6 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
-def _common_task(found: Sequence[TrainedRun]) -> Task:
-    first, *others = found
-    task = first.origin.task_settings
-    for one in others:
-        columns = one.origin.task_settings.columns
-        if columns != task.columns:
-            raise KronaError(
-                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {one.origin.run_id} reads "
-                f"{quote_columns(columns)}. Use a separate command for each run."
-            )
-    return task
-
-
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     width = len(task.columns)
     if len(texts) % width:
@@ -172,28 +158,19 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
     """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns."""
     if ending == ".jsonl":
         return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
-    cells = [flatten(answer) for answer in answers]
-    lines = [list(row.values()) for row in cells]
-    if header:
-        lines.insert(0, list(cells[0]))
+    frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
     if ending == ".tsv":
-        return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
+        frame = frame.map(lambda cell: " ".join(cell.split()))
+        options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
+    text: str = frame.to_csv(**options)
+    return text
 
 
-def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
-    """Return the text of each column, with one column for each probability.
+def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    """Return predictions as a table of texts, with one column for each probability, such as ``p(entailment)``.
 
-    ``prefix`` is put before the column names. With several runs, the prefix is the run id.
+    With several runs, the names of the columns begin with the run id.
     """
-    row: dict[str, str] = {}
-    for name, value in answer.items():
-        if name == "probabilities":
-            row |= {f"{prefix}p({word})": f"{share:.6f}" for word, share in value.items()}
-        elif isinstance(value, dict):
-            row |= flatten(value, prefix=f"{name}: ")
-        else:
-            row[f"{prefix}{name}"] = "" if value is None else str(value)
-    return row
+    frame = pd.json_normalize(list(answers), sep=": ").fillna("")
+    frame.columns = frame.columns.str.replace(r"probabilities: (.*)", r"p(\1)", regex=True)
+    return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
-from krona.adapters.adapter import read_safetensors
+from krona.adapters.adapter import open_safetensors
 from krona.config.choices import branch_targets
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
@@ -18,7 +17,7 @@ from krona.safe_files import read_json
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import backbone_parameters, get_state
 
-CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
 # the keys of adapter_config.json that krona reads, or that have no effect after training
 KNOWN = {
@@ -31,9 +30,8 @@ KNOWN = {
     "rank_pattern", "revision", "runtime_config", "save_projection", "target_modules", "task_type",
     "use_dora", "use_effective_conv2d", "use_rslora", "vera_dropout",
 }  # fmt: skip
-# unsupported settings: values of init_lora_weights that begin with these words, and these values of init_weights
-CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")
-OTHER_MISS = ("bat", "mini")
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # first words of init_lora_weights
+OTHER_MISS = ("bat", "mini")  # values of init_weights
 
 
 def require_peft() -> None:
@@ -56,39 +54,33 @@ def check_folder(path: Path) -> dict[str, Any]:
     require_peft()
     try:
         config = read_json(path / CONFIG)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path / CONFIG} was not found, so its folder is not a peft folder.") from error
+        if not isinstance(config, dict):
+            raise ValueError("it is not an object")
     except (OSError, ValueError) as error:
         raise KronaError(f"{path / CONFIG} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise KronaError(f"{path / CONFIG} is not a JSON object.")
-    if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
-        raise KronaError(
-            f"{path / PICKLE} is a pickle file, which could run code. krona never loads pickle files. Save the weights "
-            f"as {WEIGHTS}."
-        )
     if not (path / WEIGHTS).is_file():
-        raise KronaError(f"{path / WEIGHTS} was not found.")
+        raise KronaError(
+            f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
+            "could run code."
+        )
     if config.get("peft_type") != "LN_TUNING" and not branch_classes(str(config.get("peft_type"))):
         types = sorted({*filter(None, (getattr(one, "peft_type", None) for one in branch_classes())), "LN_TUNING"})
         raise KronaError(
             f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(types)}."
         )
-    if config.get("bias", "none") != "none":
-        raise KronaError(f"In {path}, bias={config['bias']!r} is not supported. krona supports only bias='none'.")
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):
         raise KronaError(
             f"In {path}, init_lora_weights={start!r} is not supported, because peft then changes the backbone's own "
             "weights and does not save them. Save the adapter in peft with path_initial_model_for_weight_conversion."
         )
+    unsupported = {key for key, value in config.items() if value and key not in KNOWN}
+    if config.get("bias") == "none":
+        unsupported.discard("bias")
     if config.get("init_weights") in OTHER_MISS:
-        raise KronaError(
-            f"In {path}, init_weights={config['init_weights']!r} is not supported. krona supports only the default "
-            "form of MiSS."
-        )
-    if unknown := sorted(key for key, value in config.items() if value and key not in {*KNOWN, "bias"}):
-        settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
+        unsupported.add("init_weights")
+    if unsupported:
+        settings = ", ".join(f"{key}={config[key]!r}" for key in sorted(unsupported))
         raise KronaError(f"In {path}, these settings are not supported: {settings}.")
     return config
 
@@ -108,7 +100,9 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     """
     check_folder(path)
     own = dict(backbone_parameters(model, tied=True))
-    keys, base_weights = read_safetensors(path / WEIGHTS, _read_weights)
+    with open_safetensors(path / WEIGHTS) as file:
+        keys = list(file.keys())
+        base_weights = {key: file.get_tensor(key) for key in keys if BASE in key}
     for key, tensor in base_weights.items():  # peft also saves the weight of an adapted output layer
         weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
@@ -123,9 +117,7 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {shorten(error, 300)}"
         raise KronaError(f"peft {version('peft')} cannot load {path} for this backbone: {reason}") from error
-    others = {key for key in keys if BASE not in key}
-    if others != expected:
-        different = sorted(others ^ expected)
+    if different := sorted((set(keys) - base_weights.keys()) ^ expected):
         raise KronaError(
             f"The tensors in {path / WEIGHTS} do not match the folder's config for this backbone. "
             f"{len(different)} names differ (first {different[0]})."
@@ -142,10 +134,3 @@ def bare_copy(model: nn.Module) -> Any:
         remove_branches(copy, list(get_state(copy).adapters))
         restore(copy)
     return copy
-
-
-def _read_weights(file: Path) -> tuple[list[str], dict[str, torch.Tensor]]:
-    """Return the names of all tensors in a file, and the tensors that are backbone weights."""
-    with safe_open(file, framework="pt") as opened:
-        keys = list(opened.keys())
-        return keys, {key: opened.get_tensor(key) for key in keys if BASE in key}

@@ -14,6 +14,11 @@ def module_names(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(map(public_name, names)))
 
 
+def outermost(module: str, parts: Iterable[str]) -> str:
+    """Return the first part of the model that contains a module, or the module itself."""
+    return next((part for part in parts if module == part or module.startswith(f"{part}.")), module)
+
+
 def is_target(name: str, word: str) -> bool:
     """Return whether a module's dotted name ends with an entry of ``target_modules``."""
     return name == word or name.endswith(f".{word}")

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.adapter import Adapter, class_path
+from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
 from krona.adapters.peft.folder import branch_classes, load_folder
-from krona.adapters.peft.module_names import module_names, shortest
+from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear
@@ -66,9 +66,11 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     if config.get("use_dora"):
         insertion["magnitude"] = True
         tensors |= {f"{place}.magnitude": layer["lora_magnitude_vector"] for place, layer in layers.items()}
-    adapter = Adapter.create(chosen, arguments, tensors | saved, insertion)
+    adapter_config = AdapterConfig(
+        format=FORMAT, branch=class_path(chosen), branch_config=arguments, insertion=insertion, backbone=None
+    )
     modules = tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved))
-    return PeftImport(peft_type, len(layers), modules, replace(adapter, path=path), loaded)
+    return PeftImport(peft_type, len(layers), modules, Adapter(adapter_config, tensors | saved, path), loaded)
 
 
 def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
@@ -146,8 +148,5 @@ def _train_options(model: nn.Module, config: Mapping[str, Any], saved: Mapping[s
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     every = bool(norms) and norms <= set(modules)
     whole = [word for word in config.get("modules_to_save") or [] if word in names]
-    head: dict[str, None] = {}
-    for module in modules:
-        if not (every and module in norms):
-            head[next((w for w in whole if module == w or module.startswith(f"{w}.")), module)] = None
+    head = dict.fromkeys(outermost(module, whole) for module in modules if not (every and module in norms))
     return {"train_layer_norms": every, "head": list(head)}

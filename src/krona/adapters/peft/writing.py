@@ -2,8 +2,8 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.peft.folder import bare_copy, require_peft
-from krona.adapters.peft.module_names import module_names, shortest
+from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
+from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
     Insertion,
@@ -26,7 +27,6 @@ from krona.surgery.state import (
     require_unmerged,
 )
 from krona.surgery.targets import widths
-from krona.surgery.trainable import adapter_state
 from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
@@ -40,8 +40,6 @@ class PeftFolder:
 
     peft_type: str
     places: int  # the number of adapted modules
-    own_values: int  # the number of values in the branches' parameters in krona
-    values: int  # the number of values in the branches' tensors in peft
     config: dict[str, Any]
 
 
@@ -51,7 +49,7 @@ class Form:
 
     peft_type: str
     config: dict[str, Any]
-    layers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Tensor]]
 
 
 @torch.no_grad()
@@ -59,12 +57,11 @@ def write_peft(
     model: nn.Module,
     folder: str | Path,
     *,
-    name: str | None = None,
     base_model: str | None,
     revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write one adapter as a peft folder. peft itself builds and saves the adapter.
+    """Write the active adapter as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
     update is written as a LORA with exactly the same update (`krona.adapters.update.low_rank`). An adapter that trains
@@ -72,7 +69,6 @@ def write_peft(
     ``modules_to_save``.
 
     Args:
-        name: the name of the adapter. None means the active adapter.
         base_model: the name or the folder of the backbone in peft's config, or None.
         revision: the commit, tag or branch of a backbone on the Hub.
         task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
@@ -84,17 +80,19 @@ def write_peft(
     require_peft()
     if any(map(is_quantised, model.modules())):
         raise KronaError("An adapter of a backbone in 4 bits cannot be exported to peft. Use the merged model instead.")
-    name = name or active_adapter(model)
+    name = active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
-    norms = [] if places else _trained_norms(model, adapter)
+    head = adapter.insertion.get("head", ())
+    saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
+    norms = [] if places else [module for module in norm_modules(model) if module in saved]
     if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
-    saved = _modules_to_save(adapter, exclude=norms)
+    saved = [module for module in saved if module not in norms]
     for form in _forms(model, places, norms, name):
         loaded = _build(model, form, adapter, saved)
         if loaded is not None:
@@ -107,10 +105,7 @@ def write_peft(
             setattr(config, key, form.config[key])
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
     loaded.save_pretrained(str(folder), save_embedding_layers=False)
-    own = {key: p for key, p in adapter_state(model, name).items() if isinstance(p, nn.Parameter)}
-    own_values = sum(parameter.numel() for key, parameter in own.items() if key not in adapter.trained)
-    tensors = {id(tensor): tensor.numel() for layer in form.layers.values() for tensor in layer.values()}
-    return PeftFolder(form.peft_type, len(form.layers), own_values, sum(tensors.values()), config.to_dict())
+    return PeftFolder(form.peft_type, len(form.layers), config.to_dict())
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
@@ -188,16 +183,14 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
     import peft
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
-    if not form.config.keys() <= {one.name for one in fields(config_class)}:
-        return None
-    config = config_class(**form.config)
     # peft matches the ends of module names
-    config.modules_to_save = shortest(saved, module_names(model), str.endswith) or None
+    whole_modules = shortest(saved, module_names(model), str.endswith) or None
     try:
+        config = config_class(**form.config, modules_to_save=whole_modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = peft.get_peft_model(bare_copy(model), config)
-    except (TypeError, ValueError):  # this peft type does not support a layer, such as GPT-2's ``Conv1D``
+    except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
     for place, tensors in form.layers.items():
@@ -240,29 +233,8 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
     if name in adapted.captures or not is_linear(adapted.base):
         block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
         raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
-    for branch in branches:
-        if not hasattr(branch, "delta"):
-            raise KronaError(f"{kinds} at {label} is not linear in its input. {INSTEAD}")
-        if getattr(branch, "bias", None) is not None or getattr(branch, "non_linearity", None) is not None:
-            what = "a bias" if getattr(branch, "non_linearity", None) is None else "a non-linearity"
-            raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
-
-
-def _trained_norms(model: nn.Module, adapter: Insertion) -> list[str]:
-    """Return the names of the trained normalisation layers outside the head."""
-    heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
-    modules = dict.fromkeys(key.rpartition(".")[0] for key in adapter.trained)
-    norms = set(norm_modules(model))
-    return [module for module in modules if module in norms and not module.startswith(heads)]
-
-
-def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
-    """Return the names of the modules whose own parameters are trained. For a head, return its outermost modules."""
-    head = [str(module) for module in adapter.insertion.get("head", ())]
-    found: dict[str, None] = {}
-    for key in adapter.trained:
-        module = key.rpartition(".")[0]
-        outer = next((h for h in head if module == h or module.startswith(f"{h}.")), None)
-        if module not in exclude:
-            found[outer or module] = None
-    return list(found)
+    try:
+        for branch in branches:
+            branch_matrix(branch)
+    except KronaError as error:
+        raise KronaError(f"{label}: {error}") from error
