@@ -11,7 +11,6 @@ from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.training.job import JobSpec
-from krona.training.library_warnings import quiet_libraries
 from krona.training.run_job import run_job
 
 
@@ -35,7 +34,6 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
     with hydra_session(), translate_errors():
         job = compose_job(normalize(list(overrides)))
-    quiet_libraries()
     spec = JobSpec(
         config=job.config,
         stored=job.stored,

@@ -1,6 +1,8 @@
 """Build Lightning's trainer and callbacks for a run, and train with them."""
 
+import logging
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,22 @@ from krona.training.run_files import RunFiles
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
 }  # fmt: skip
+LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",  # lists the devices, which the provenance records
+    "pytorch_lightning.trainer.connectors.signal_connector",  # reports a SIGTERM, which `interrupt` also reports
+)
+WARNINGS = (
+    ".*does not have many workers.*",  # collating short rows takes less time than starting a worker
+    "Checkpoint directory .* exists and is not empty",  # the run's folder contains the claim and the log
+    "The `srun` command is available on your system",  # shown on every machine that has srun
+    "The number of training batches .* is smaller than the logging interval",  # each epoch is logged anyway
+    ".*isinstance.treespec, LeafSpec.*",  # torch deprecates a name that Lightning uses
+    ".*module.* in eval mode.*",  # the frozen backbone is in eval mode until on_train_epoch_start
+    "You defined a `validation_step` but have no `val_dataloader`",  # krona's LightningModule scores dev itself
+    "`broadcast_buffers` is deprecated",  # its successor does not exist in torch 2.9
+    "It is recommended to use `self.log.*sync_dist=True",  # the scores already include the rows of all processes
+    "Total length of `(DataLoader|CombinedLoader)` across ranks is zero",  # this rank has no batch of the dev split
+)
 
 
 def build_callbacks(settings: Run) -> list[pl.Callback]:
@@ -70,6 +88,7 @@ def build_trainer(
     settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger] = ()
 ) -> pl.Trainer:
     """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config."""
+    quiet_libraries()
     options, ranks, folder = settings.trainer, files.ranks, files.run.path
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
@@ -109,6 +128,14 @@ def build_trainer(
         )
     except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
         raise _format_error(error) from error
+
+
+def quiet_libraries() -> None:
+    """Silence the log lines of `LOGGERS` and the warnings of `WARNINGS` in this process."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
 
 
 def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
