@@ -14,13 +14,15 @@ from krona.backbones.families.family import are_counted
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
-from krona.messages import KronaError
+from krona.messages import KronaError, shorten
 from krona.training.batches import mix_seeds
-from krona.training.compiled import compile_loss
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import ScoringModule
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
+
+Loss = Callable[[Any, Batch], Tensor]
+BACKEND = "inductor"  # of torch.compile
 
 
 class Learner(ScoringModule):
@@ -249,3 +251,34 @@ def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
     """Yield the parts of a batch. Each part has at most ``rows`` rows."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}
+
+
+def compile_loss(loss: Loss) -> Loss:
+    """Return a function that computes ``loss(model, batch)`` as one compiled graph.
+
+    The graph is compiled at the first call, and then used for batches with any number of rows and any length. Only
+    batches of a single row and batches whose labels have fewer than three tokens get their own graphs.
+
+    Raises:
+        KronaError: torch cannot compile the model. The returned function raises this error at its first call.
+    """
+    from torch._dynamo import maybe_mark_dynamic  # imported here because the import takes a second and is rarely needed
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    torch.compiler.reset()  # torch limits the number of graphs per process, and includes those of earlier runs
+    graph: Loss = torch.compile(loss, fullgraph=True, backend=BACKEND)
+
+    def call(model: Any, batch: Batch) -> Tensor:
+        for values in batch.values():
+            maybe_mark_dynamic(values, [0, 1])
+        try:
+            return graph(model, batch)
+        except (TorchDynamoException, InductorError) as error:
+            why = shorten(" ".join(str(error).split()), 200)
+            raise KronaError(
+                f"trainer.compile=true, but torch could not compile this model: {why}. On a CPU, torch needs a C++ "
+                "compiler. To train without compilation, set trainer.compile=false."
+            ) from error
+
+    return call
