@@ -32,7 +32,7 @@ from krona.training.progress import Progress
 from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking
-from krona.training.trainer import AfterEpoch, build_trainer, train
+from krona.training.trainer import AfterEpoch, build_trainer
 
 
 def run(
@@ -79,13 +79,20 @@ def run(
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
+    device: Any = trainer.strategy.root_device
     checkpoint = files.checkpoint()
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
-        learner.to(trainer.strategy.root_device)
+        learner.to(device)
         if not surgery.is_prepared(model):
             progress.say("  computing the initial values of the branches")
         learner.prepare()
-    train(trainer, learner, data, checkpoint=checkpoint)
+    trains = steps.total > 0 and bool(surgery.trainable_state(model))
+    if trains:
+        trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
+    learner.to(device)  # Lightning moved the model to the CPU
+    if not trains:  # score the model on dev, and record the scores as epoch 0
+        trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
+        learner.record({"epoch": 0, "step": 0}, data.dev(model))
 
     # Evaluation with the weights of the best epoch. Test is scored at most once.
     best = learner.restore_best()

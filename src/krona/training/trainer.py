@@ -1,27 +1,22 @@
-"""Build Lightning's trainer and callbacks for a run, and train with them."""
+"""Build Lightning's trainer and callbacks for a run."""
 
 import logging
 import signal
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
-from krona import surgery
 from krona.config.settings import Run
 from krona.config.targets import build
-from krona.messages import KronaError, shorten
 from krona.runs.interrupts import interrupt
 from krona.training.checkpoint_file import AtomicCheckpoints
-from krona.training.data import RunData
 from krona.training.devices import environment
 from krona.training.learner import Learner
 from krona.training.run_files import RunFiles
@@ -103,31 +98,28 @@ def build_trainer(
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
     checkpoints = AtomicCheckpoints() if files.claim is None else AtomicCheckpoints(files.claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
-    try:
-        return pl.Trainer(
-            max_epochs=options.max_epochs,
-            precision=precision,
-            accelerator=options.accelerator,
-            strategy=ddp,
-            devices=ranks.local_size,
-            num_nodes=ranks.size // ranks.local_size,
-            callbacks=callbacks,
-            plugins=[checkpoints, environment()],
-            logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
-            profiler=profiler,
-            enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
-            use_distributed_sampler=False,
-            inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
-            default_root_dir=folder,
-            log_every_n_steps=options.log_every_n_steps,
-            enable_model_summary=options.enable_model_summary,
-            num_sanity_val_steps=options.num_sanity_val_steps,
-            detect_anomaly=options.detect_anomaly,
-            deterministic=options.deterministic,
-            benchmark=options.benchmark,
-        )
-    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
-        raise _format_error(error) from error
+    return pl.Trainer(
+        max_epochs=options.max_epochs,
+        precision=precision,
+        accelerator=options.accelerator,
+        strategy=ddp,
+        devices=ranks.local_size,
+        num_nodes=ranks.size // ranks.local_size,
+        callbacks=callbacks,
+        plugins=[checkpoints, environment()],
+        logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
+        profiler=profiler,
+        enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
+        use_distributed_sampler=False,
+        inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
+        default_root_dir=folder,
+        log_every_n_steps=options.log_every_n_steps,
+        enable_model_summary=options.enable_model_summary,
+        num_sanity_val_steps=options.num_sanity_val_steps,
+        detect_anomaly=options.detect_anomaly,
+        deterministic=options.deterministic,
+        benchmark=options.benchmark,
+    )
 
 
 def quiet_libraries() -> None:
@@ -136,25 +128,3 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-
-
-def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train until the last step or an early stop. If ``checkpoint`` is not None, resume from this file.
-
-    If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
-    """
-    device: Any = trainer.strategy.root_device
-    trains = learner.steps.total > 0 and bool(surgery.trainable_state(learner.model))
-    if trains:
-        try:
-            trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
-        except MisconfigurationException as error:  # Lightning does not accept a callback or a setting
-            raise _format_error(error) from error
-    learner.to(device)  # Lightning moved the model to the CPU
-    if not trains:
-        trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
-        learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
-
-
-def _format_error(error: Exception) -> KronaError:
-    return KronaError(f"Lightning does not accept these settings: {shorten(' '.join(str(error).split()), 300)}")
