@@ -107,7 +107,7 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
                 return _run_claimed(spec, claim, ranks, console, log)
     if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
         try:
-            _train(spec, _new_result(spec), Console(quiet=True), ranks)
+            _train(spec, new_result(spec), Console(quiet=True), ranks)
         except RuntimeError as error:
             raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
     return Job(spec.run_id, "done", spec.folder)
@@ -189,22 +189,13 @@ def _train(
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
     with closing(progress), tracking(tracked, result, spec.folder, say=progress.say) as callback:
-        run(
-            spec.settings,
-            result,
-            files,
-            initial=spec.initial,
-            progress=progress,
-            tracking=callback,
-            after_epoch=spec.after_epoch,
-            share=spec.multirun,
-        )
+        run(spec, result, files, progress=progress, tracking=callback)
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
     """Run a claimed run and record in result.json how it ended."""
     forget_signals()
-    folder, result = spec.folder, _new_result(spec)
+    folder, result = spec.folder, new_result(spec)
     if spec.run.checkpoint.is_file() and (earlier := spec.run.state(ignore_claim=True).result) is not None:
         # result.json keeps the recorded progress until the next epoch ends
         result.dev_curve, result.progress = earlier.dev_curve, earlier.progress
@@ -246,7 +237,8 @@ def _trace_hint(log: Path) -> str:
     return f" (the stack trace is in {log})"
 
 
-def _new_result(spec: JobSpec) -> Result:
+def new_result(spec: JobSpec) -> Result:
+    """Return the result of a run that has not started, with its config and its provenance."""
     settings = spec.settings
     recorded: Any = {
         **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
