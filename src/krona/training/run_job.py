@@ -85,17 +85,12 @@ def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     trainer["max_epochs"] = min(1, trainer["max_epochs"])
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
         config = {**spec.config, "trainer": trainer, "logger": {}}
-        rehearsal = replace(spec, config=config, outputs=Path(folder), after_epoch=None)
-        job, log = _run(rehearsal, ranks, console), rehearsal.run.log
-        error, hint = job.error, _trace_hint(log)
-        if error is not None and error.endswith(hint):
-            text, error = log.read_text(encoding="utf-8"), error.removesuffix(hint)
-            say(console, text[text.index("Traceback") :])
+        job = _run(replace(spec, config=config, outputs=Path(folder), after_epoch=None), ranks, console)
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"
         say(console, f"  fast_dev_run: {batches} of train, of dev and of test succeeded. No files were kept.")
-    return replace(job, result=None, error=error)
+    return replace(job, result=None)
 
 
 def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
@@ -216,25 +211,24 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         number = {SystemExit: signal.SIGTERM, BrokenPipeError: signal.SIGPIPE}.get(type(stop))
         raise Interrupted(*(stop.args if number is None else [number])) from None
     except Exception as error:
-        log.write(traceback.format_exc())
-        message = format_error(error)
+        trace, message = traceback.format_exc(), format_error(error)
+        log.write(trace)
         if _is_done(spec):
             say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
             return Job(spec.run_id, "done", folder, result)
         lost = ranks.size > 1 and isinstance(error, RuntimeError)  # perhaps because another process has ended
         _finish(result, folder, claim, "interrupted" if lost else "failed", message)
         if not isinstance(error, KronaError):
-            message += _trace_hint(spec.run.log)
+            if spec.settings.trainer.fast_dev_run:  # the log is in a temporary folder
+                say(console, trace)
+            else:
+                message += f" (the stack trace is in {spec.run.log})"
         return Job(spec.run_id, "failed", folder, result, message)
     return Job(spec.run_id, "done", folder, result)
 
 
 def _is_done(spec: JobSpec) -> bool:
     return spec.run.state(ignore_claim=True).state == "done"
-
-
-def _trace_hint(log: Path) -> str:
-    return f" (the stack trace is in {log})"
 
 
 def new_result(spec: JobSpec) -> Result:
