@@ -114,14 +114,13 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
 
     Yield the claim, or a job with the outcome if the run does not start.
     """
-    starts = False
+    found: Claim | Job | None = None
     try:
         with ExitStack() as cleanup:
             try:
                 found = _claim(spec, cleanup)
-                starts = isinstance(found, Claim)
             finally:
-                ranks.gather(starts)
+                ranks.gather(isinstance(found, Claim))
             yield found
     except OSError as error:
         raise KronaError(
@@ -147,22 +146,18 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     if spec.overwrites or spec.run.state(ignore_claim=True).state != "interrupted":
         spec.run.remove_attempt(claim)
     spec.notes.extend(code_notes(spec))
-    if spec.run.checkpoint.is_file():
-        _check_checkpoint(spec, claim)
-    return claim
-
-
-def _check_checkpoint(spec: JobSpec, claim: Claim) -> None:
-    """Rename the run's checkpoint if it is damaged."""
+    checkpoint = spec.run.checkpoint
+    if not checkpoint.is_file():
+        return claim
     from krona.training.checkpoint_file import find_damage  # imports Lightning, which is slow
 
-    checkpoint = spec.run.checkpoint
     if (damage := find_damage(checkpoint)) is not None:
         aside = claim.set_aside(checkpoint)
         spec.notes.append(
             f"{checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
             "beginning."
         )
+    return claim
 
 
 def _train(
