@@ -67,13 +67,12 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def bf16_notes(precision: str, accelerator: str) -> list[str]:
-    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list."""
-    import torch
+def bf16_notes(precision: str, kind: str) -> list[str]:
+    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list.
 
-    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpu)
-    if not precision.startswith("bf16") or not on_cpu:
+    ``kind`` is the kind of device, such as ``"cpu"``.
+    """
+    if not precision.startswith("bf16") or kind != "cpu":
         return []
     try:
         known = set(CPU_INFO.read_text(encoding="utf-8").split())

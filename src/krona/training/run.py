@@ -25,6 +25,7 @@ from krona.training.evaluation import measure_updates, require_finite
 from krona.training.job import JobSpec
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
+from krona.training.preflight import count_devices
 from krona.training.progress import Progress
 from krona.training.run_files import RunFiles, describe_weights
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
@@ -129,7 +130,7 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
     torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
     result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
-    result.notes += bf16_notes(trainer.precision, trainer.accelerator)
+    result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
     pl.seed_everything(settings.seed, verbose=False)
 
     # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
