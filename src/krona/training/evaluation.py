@@ -35,7 +35,7 @@ class SplitEvaluation:
     bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return the result of `score_predictions` for the whole split. Every rank returns the same dict."""
+        """Return the result of `score` for the whole split. Every rank returns the same dict."""
         with self.inference(model):
             texts = [text for batch in self.batches for text in self.predict(model, batch)]
         scores = self.score(texts)
@@ -69,23 +69,30 @@ class SplitEvaluation:
         return [self.family.summed_loss(model, batch) for batch in batches]
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the result of `score_predictions` for the rows of all ranks.
+        """Score the predictions of all ranks (0-100).
 
         ``texts`` are the predictions for this rank's rows, in the order of its batches.
+
+        Returns:
+            A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
+            ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch
+            is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name. ``predictions`` is
+            the list of the predicted texts.
         """
+        from krona.metrics.scores import score_by_evaluate
+
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
         by_row = {row: text for share in shares for row, text in share}
         assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
         rows = sorted(by_row)
-        targets, groups = self.split.targets, self.split.groups
-        return score_predictions(
-            self.task,
-            [targets[row] for row in rows],
-            [by_row[row] for row in rows],
-            None if groups is None else [groups[row] for row in rows],
-        )
+        task, predictions = self.task, [by_row[row] for row in rows]
+        targets = [self.split.targets[row] for row in rows]
+        groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
+        parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
+        score, choice = task.table_score(parts), task.choice(parts)
+        return {"score": score, "choice": choice, "parts": parts, "predictions": predictions}
 
 
 class ScoringModule(pl.LightningModule):
@@ -141,24 +148,6 @@ class ScoringModule(pl.LightningModule):
             "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
             "krona.load(RUN).predict(rows)."
         )
-
-
-def score_predictions(
-    task: Task, targets: Sequence[str], predictions: Sequence[str], groups: Sequence[int] | None = None
-) -> dict[str, Any]:
-    """Score predictions (0-100). ``groups`` are the numbers of the rows' groups (`Split.groups`).
-
-    Returns:
-        A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
-        ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch is
-        the one with the highest ``choice`` on dev. ``parts`` has the values by metric name.
-        ``predictions`` is the list of the predicted texts.
-    """
-    from krona.metrics.scores import score_by_evaluate
-
-    parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
-    score, choice = task.table_score(parts), task.choice(parts)
-    return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:
