@@ -27,7 +27,7 @@ from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.preflight import count_devices
 from krona.training.progress import Progress
-from krona.training.run_files import RunFiles, describe_weights
+from krona.training.run_files import RunFiles, keeps_weights, weight_bytes
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking
 from krona.training.trainer import AfterEpoch, build_trainer
@@ -47,7 +47,12 @@ def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, t
     prepared = prepare(spec, result, ranks)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
-    progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
+    progress.begin(settings, result, steps=steps)
+    if not keeps_weights(settings, size := weight_bytes(model)):
+        progress.say(
+            f"  The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
+            "predict and krona export will not work. To keep the weights, add keep=all."
+        )
 
     # Training
     def end_epoch(learner: Learner) -> None:

@@ -92,20 +92,6 @@ def keeps_weights(settings: Run, size: int) -> bool:
     return settings.keep == "auto" and settings.score_test and size < KEPT_BYTES
 
 
-def describe_weights(settings: Run, model: nn.Module) -> str | None:
-    """Return a message that says whether full fine-tuning saves its weights, or None for other methods."""
-    if not settings.method.placement.get("train_backbone"):
-        return None
-    size = weight_bytes(model)
-    shown = f"{size / 1e6:,.3g} MB" if size < 1e9 else f"{size / 1e9:,.3g} GB"
-    if keeps_weights(settings, size):
-        return f"The run keeps the trained weights ({shown}), which krona predict and krona export need."
-    return (
-        f"The run does not keep the trained weights ({shown}, keep={settings.keep}), so krona predict and krona export "
-        "will not work. To keep the weights, add keep=all."
-    )
-
-
 def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:
     """Write the dev curve as CSV, with one row per epoch."""
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
