@@ -15,6 +15,7 @@ from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
+from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
@@ -27,14 +28,18 @@ from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.preflight import count_devices
 from krona.training.progress import Progress
-from krona.training.run_files import RunFiles, keeps_weights, weight_bytes
+from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking
 from krona.training.trainer import AfterEpoch, build_trainer
 
 
-def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, tracking: Tracking) -> None:
+def run(
+    spec: JobSpec, result: Result, ranks: Ranks, claim: Claim | None, *, progress: Progress, tracking: Tracking
+) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
+
+    Only rank 0 writes files, with its ``claim``. On other ranks, ``claim`` is None.
 
     ``progress`` and ``tracking`` are callbacks of Lightning's trainer. After each epoch, once the checkpoint and
     ``result`` are written, `run` also calls the ``epoch`` methods of these callbacks, and then ``spec.after_epoch``.
@@ -43,7 +48,7 @@ def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, t
     memory.reset()
 
     # Data, backbone and method
-    settings, ranks = spec.settings, files.ranks
+    settings = spec.settings
     prepared = prepare(spec, result, ranks)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
@@ -58,7 +63,8 @@ def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, t
     def end_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
-        files.write_epoch(result)
+        if claim is not None:
+            write_epoch(spec.run, claim, result)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
@@ -67,9 +73,9 @@ def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, t
 
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
-    trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
+    trainer = build_trainer(spec, ranks, claim, callbacks, loggers=tracking.loggers)
     device: Any = trainer.strategy.root_device
-    checkpoint = files.checkpoint()
+    checkpoint = find_checkpoint(spec.run, ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
         if not surgery.is_prepared(model):
@@ -104,14 +110,14 @@ def run(spec: JobSpec, result: Result, files: RunFiles, *, progress: Progress, t
     result.provenance["finished"] = now()
 
     # Files
-    if ranks.first:
+    if claim is not None:
         measure_updates(result, model, data.dev)  # not included in the reported time and memory
         texts = prepared.backbone.family.texts
         predictions = {
             name: (replace(split, sources=texts(split)), score["predictions"])
             for name, (split, score) in scored.items()
         }
-        files.write_end(settings, result, learner.model, predictions, backbone=prepared.fingerprint)
+        write_end(spec.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,15 +171,13 @@ def _train(
 ) -> None:
     from krona.training.progress import Progress
     from krona.training.run import run  # imports transformers and Lightning, which are slow
-    from krona.training.run_files import RunFiles
     from krona.training.tracking import tracking
 
     tracked = spec.settings if ranks.first else replace(spec.settings, logger={})
     progress = Progress(console, log, shows_notes=spec.shows_notes)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-    files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
     with closing(progress), tracking(tracked, result, spec.folder, say=progress.say) as callback:
-        run(spec, result, files, progress=progress, tracking=callback)
+        run(spec, result, ranks, claim, progress=progress, tracking=callback)
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:

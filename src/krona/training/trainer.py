@@ -15,11 +15,12 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from krona.config.settings import Run
 from krona.config.targets import build
+from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
 from krona.training.checkpoint_file import AtomicCheckpoints
-from krona.training.devices import environment
+from krona.training.devices import Ranks, environment
+from krona.training.job import JobSpec
 from krona.training.learner import Learner
-from krona.training.run_files import RunFiles
 
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
@@ -80,11 +81,14 @@ class AfterEpoch(pl.Callback):
 
 
 def build_trainer(
-    settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger] = ()
+    spec: JobSpec, ranks: Ranks, claim: Claim | None, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger]
 ) -> pl.Trainer:
-    """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config."""
+    """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config.
+
+    The trainer writes checkpoints with the run's ``claim``. On other ranks than the first, ``claim`` is None.
+    """
     quiet_libraries()
-    options, ranks, folder = settings.trainer, files.ranks, files.run.path
+    settings, options, folder = spec.settings, spec.settings.trainer, spec.folder
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -96,7 +100,7 @@ def build_trainer(
     # A user's branch may have parameters that the loss does not use. DDP must therefore look for such parameters.
     ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if ranks.size > 1 else "auto"
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
-    checkpoints = AtomicCheckpoints() if files.claim is None else AtomicCheckpoints(files.claim.write)
+    checkpoints = AtomicCheckpoints() if claim is None else AtomicCheckpoints(claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
     return pl.Trainer(
         max_epochs=options.max_epochs,
