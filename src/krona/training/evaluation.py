@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -93,61 +92,6 @@ class SplitEvaluation:
         parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
         score, choice = task.table_score(parts), task.choice(parts)
         return {"score": score, "choice": choice, "parts": parts, "predictions": predictions}
-
-
-class ScoringModule(pl.LightningModule):
-    """A LightningModule that scores predictions on dev and test.
-
-    ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
-    predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
-    ``val/f1``. The module can score only the loaders of ``evaluations``.
-    """
-
-    def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
-        super().__init__()
-        self.model, self.evaluations = model, evaluations
-        self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
-        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
-
-    def on_validation_start(self) -> None:
-        self._texts = []
-
-    on_test_start = on_validation_start
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._find_evaluation().predict(self.model, batch)
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        if not self.trainer.sanity_checking:
-            self.validated = self._find_evaluation().score(self._texts)
-            self.log_scores("val", self.validated)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_scores("test", self._find_evaluation().score(self._texts))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
-        return self.evaluations[0].predict(self.model, batch)
-
-    def log_scores(self, split: str, scores: dict[str, Any]) -> None:
-        parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
-        # During `trainer.fit`, `Tracking` sends the scores to the loggers. `trainer.validate` and `trainer.test` return
-        # only the values that are logged here.
-        self.log_dict(
-            {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
-        )
-
-    def _find_evaluation(self) -> SplitEvaluation:
-        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
-        for evaluation in self.evaluations:
-            if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
-                return evaluation
-        raise KronaError(
-            "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
-            "krona.load(RUN).predict(rows)."
-        )
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -18,15 +19,19 @@ from krona.messages import KronaError, shorten
 from krona.training.batches import mix_seeds
 from krona.training.data import RunData
 from krona.training.devices import Ranks
-from krona.training.evaluation import ScoringModule
+from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
 Loss = Callable[[Any, Batch], Tensor]
 BACKEND = "inductor"  # of torch.compile
 
 
-class Learner(ScoringModule):
+class Learner(pl.LightningModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
+
+    ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
+    predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
+    ``val/f1``. The module can score only the loaders of ``data``.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
     the batch over processes. Splitting a batch does not change the gradient. The loss of a part is the sum over its
@@ -54,8 +59,8 @@ class Learner(ScoringModule):
         after_backward: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks = Ranks(),  # noqa: B008 - immutable
     ) -> None:
-        super().__init__(backbone.model, [data.dev, data.test])
-        self.automatic_optimization = False
+        super().__init__()
+        self.model, self.automatic_optimization = backbone.model, False
         self.settings, self.family, self.data, self.steps, self.ranks = settings, backbone.family, data, steps, ranks
         loss = self.family.summed_loss
         self.summed_loss = compile_loss(loss) if settings.trainer.compile else loss
@@ -71,7 +76,9 @@ class Learner(ScoringModule):
         self.examples_seen = 0
         self.step_losses: list[float] = []  # the loss of each step of the last epoch
         self.stopped = False  # whether the checkpoint's run was stopped by patience, max_steps or a callback
-        # The attributes below, and `validated`, describe the current epoch.
+        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
+        # The attributes below describe the current epoch.
+        self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
@@ -85,7 +92,7 @@ class Learner(ScoringModule):
             return
         began, device = time.perf_counter(), next(self.model.parameters()).device
         rows = ({name: values.to(device) for name, values in row.items()} for row in self.data.single_rows())
-        with self.evaluations[0].inference(self.model):
+        with self.data.dev.inference(self.model):
             surgery.prepare(self.model, rows, self.family.summed_loss)
         for tensor in surgery.checkpoint_state(self.model).values():
             self.ranks.broadcast(tensor.detach())
@@ -166,9 +173,46 @@ class Learner(ScoringModule):
         return loss
 
     def on_validation_start(self) -> None:
-        super().on_validation_start()
+        self._texts = []
         if self.trainer.state.fn == "fit":
             self._end_steps()
+
+    on_test_start = on_validation_start
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._texts += self._find_evaluation().predict(self.model, batch)
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.validated = self._find_evaluation().score(self._texts)
+            self.log_scores("val", self.validated)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_scores("test", self._find_evaluation().score(self._texts))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
+        return self.data.dev.predict(self.model, batch)
+
+    def log_scores(self, split: str, scores: dict[str, Any]) -> None:
+        parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
+        # During `trainer.fit`, `Tracking` sends the scores to the loggers. `trainer.validate` and `trainer.test` return
+        # only the values that are logged here.
+        self.log_dict(
+            {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
+        )
+
+    def _find_evaluation(self) -> SplitEvaluation:
+        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        for evaluation in (self.data.dev, self.data.test):
+            if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
+                return evaluation
+        raise KronaError(
+            "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
+            "krona.load(RUN).predict(rows)."
+        )
 
     def _end_steps(self) -> None:
         """Record the losses of the epoch's steps, and the time at which the steps ended.
@@ -198,7 +242,7 @@ class Learner(ScoringModule):
         self._end_steps()
         dev = self.validated
         if dev is None:  # there was no validation after the last step, or this rank had no validation batch
-            dev = self.evaluations[0](self.model)
+            dev = self.data.dev(self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began
         self.seconds["train"] += seconds
