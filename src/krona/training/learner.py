@@ -74,12 +74,12 @@ class Learner(pl.LightningModule):
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run
         self.examples_seen = 0
-        self.step_losses: list[float] = []  # the loss of each step of the last epoch
         self.stopped = False  # whether the checkpoint's run was stopped by patience, max_steps or a callback
         self._texts: list[str] = []  # this rank's predictions, in the order of the loader
         # The attributes below describe the current epoch.
         self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
+        self._recorded = 0  # the number of these losses that `_end_steps` has read
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
@@ -135,7 +135,7 @@ class Learner(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
         self._losses, self._examples, self._began = [], 0, time.perf_counter()
-        self._steps_ended, self.validated = 0.0, None
+        self._recorded, self.validated = 0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # With this seed, the dropout of a step is the same after a resume, and different on each rank.
@@ -223,8 +223,7 @@ class Learner(pl.LightningModule):
         Raises:
             KronaError: a loss is not finite.
         """
-        recorded = len(self.step_losses) if self._steps_ended else 0
-        if recorded == len(self._losses):
+        if self._recorded == len(self._losses):
             return
         # The losses are read once per epoch. Reading the loss in every step would make the CPU wait for the GPU.
         losses = torch.stack(self._losses).float().cpu()
@@ -235,8 +234,8 @@ class Learner(pl.LightningModule):
                 f"lower optimizer.lr (now {self.settings.optimizer.lr:g}) or method.scaling, or "
                 "trainer.precision=32-true."
             )
-        self.step_losses = losses.tolist()
-        self._loss, self._steps_ended, self.validated = losses.mean().item(), time.perf_counter(), None
+        self._recorded, self._loss, self.validated = len(losses), losses.mean().item(), None
+        self._steps_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         self._end_steps()
