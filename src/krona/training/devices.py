@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
 from krona.messages import KronaError
 from krona.paths import program
 from krona.training.machine import cpu_count
@@ -34,27 +38,21 @@ class Ranks:
         """True on rank 0, which is the only process that claims the run, writes files, prints and logs."""
         return self.rank == 0
 
-    def add_up(self, value: Any) -> Any:
+    def add_up(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes. All processes must call the method in the same order."""
         if self.size > 1:
-            import torch.distributed as dist
-
             dist.all_reduce(value)
         return value
 
-    def broadcast(self, tensor: Any) -> None:
+    def broadcast(self, tensor: Tensor) -> None:
         """Replace a tensor by rank 0's tensor. All processes must call the method in the same order."""
         if self.size > 1:
-            import torch.distributed as dist
-
             dist.broadcast(tensor, src=0)
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes in rank order. All processes must call the method in the same order."""
         if self.size == 1:
             return [value]
-        import torch.distributed as dist
-
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
@@ -111,9 +109,6 @@ def join_processes(*, accelerator: str) -> Iterator[Ranks]:
     if num_processes() == 1:
         yield Ranks()
         return
-    import torch
-    import torch.distributed as dist
-
     plugin = environment()
     os.environ |= {"MASTER_ADDR": plugin.main_address, "MASTER_PORT": str(plugin.main_port)}
     rank, size = plugin.global_rank(), plugin.world_size()
