@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,17 +35,13 @@ def keep_freed_memory() -> bool:
 class PeakMemory:
     """The peak memory of this process in bytes since the last ``reset``, on the host and on the GPU."""
 
-    STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
     def reset(self) -> None:
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        try:
-            self.CLEAR.write_text("5")  # on Linux, this resets VmHWM, the peak memory
-        except OSError:
-            return
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # on Linux, this resets VmHWM, the peak memory
 
     def read(self) -> dict[str, int]:
         import torch
@@ -55,12 +52,10 @@ class PeakMemory:
         return peak
 
     def _read_host(self) -> int:
-        try:
-            for line in self.STATUS.read_text().splitlines():
+        with suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
-        except OSError:
-            pass
         import resource
 
         unit = 1 if platform.system() == "Darwin" else 1024
