@@ -17,8 +17,8 @@ from krona.runs.folder import RunFolder
 from krona.runs.lapsed_claims import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training import run_job
-from krona.training.checkpoint_file import AtomicCheckpoints
 from krona.training.run_files import write_end, write_epoch
+from krona.training.trainer import AtomicCheckpoints
 from one_job import config, run
 
 

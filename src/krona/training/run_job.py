@@ -5,11 +5,13 @@
 """
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -147,17 +149,30 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
         spec.run.remove_attempt(claim)
     spec.notes.extend(code_notes(spec))
     checkpoint = spec.run.checkpoint
-    if not checkpoint.is_file():
-        return claim
-    from krona.training.checkpoint_file import find_damage  # imports Lightning, which is slow
-
-    if (damage := find_damage(checkpoint)) is not None:
+    if checkpoint.is_file() and (damage := find_damage(checkpoint)) is not None:
         aside = claim.set_aside(checkpoint)
         spec.notes.append(
             f"{checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
             "beginning."
         )
     return claim
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """Return a description of the damage in a checkpoint file.
+
+    Return None if the file can be read and the checksums (CRC) of all its entries are correct.
+    """
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if (damaged := parts.testzip()) is not None:
+                return f"the checksum of its entry {damaged} is wrong"
+        torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message advises users to allow arbitrary code
+        return "it contains objects that are not weights or numbers"
+    except Exception as error:  # zip, pickle and torch raise different exception types
+        return first_line(error)
+    return None
 
 
 def _train(

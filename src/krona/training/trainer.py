@@ -4,12 +4,15 @@ import logging
 import signal
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -17,7 +20,7 @@ from krona.config.settings import Run
 from krona.config.targets import build
 from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
-from krona.training.checkpoint_file import AtomicCheckpoints
+from krona.safe_files import Write, write_whole
 from krona.training.devices import Ranks, environment
 from krona.training.job import JobSpec
 from krona.training.learner import Learner
@@ -78,6 +81,23 @@ class AfterEpoch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # Lightning's own handler would wait for the other processes
             signal.signal(signal.SIGTERM, interrupt)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """The Lightning plugin that writes each checkpoint atomically, with the function ``write``.
+
+    A run passes the ``write`` method of its claim, which raises an error if another process has taken over the run.
+    """
+
+    def __init__(self, write: Write = write_whole) -> None:
+        self.write = write
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # a user's own ModelCheckpoint may name a new folder
+            torch.save(checkpoint, part)
+
+        self.write(Path(path), fill)
 
 
 def build_trainer(
