@@ -104,7 +104,7 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
                 return _run_claimed(spec, claim, ranks, console, log)
     if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
         try:
-            _train(spec, new_result(spec), Console(quiet=True), ranks)
+            _train(spec, new_result(spec), ranks, None, Console(quiet=True), None)
         except RuntimeError as error:
             raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
     return Job(spec.run_id, "done", spec.folder)
@@ -176,13 +176,7 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def _train(
-    spec: JobSpec,
-    result: Result,
-    console: Console,
-    ranks: Ranks,
-    *,
-    claim: Claim | None = None,
-    log: TextIO | None = None,
+    spec: JobSpec, result: Result, ranks: Ranks, claim: Claim | None, console: Console, log: TextIO | None
 ) -> None:
     from krona.training.progress import Progress
     from krona.training.run import run  # imports transformers and Lightning, which are slow
@@ -205,7 +199,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     try:
-        _train(spec, result, console, ranks, claim=claim, log=log)
+        _train(spec, result, ranks, claim, console, log)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
