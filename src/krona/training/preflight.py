@@ -11,7 +11,7 @@ from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.backbones.quantisation import require_library
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build_optimizer, find
+from krona.config.targets import build, build_optimizer, find
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
@@ -19,6 +19,7 @@ from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.devices import num_processes
 from krona.training.machine import cpu_count
+from krona.training.schedule import build_schedule, count_warmup_steps, optimizer_groups
 
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
@@ -85,13 +86,9 @@ def _check_devices(trainer: Trainer) -> None:
 
 def _check_lightning(settings: Run) -> None:
     build_optimizer(settings.optimizer)([torch.zeros(1, 1)])
-    if settings.callbacks:
-        from krona.training.trainer import build_callbacks  # imports Lightning
-
-        build_callbacks(settings)
+    for name, values in settings.callbacks.items():
+        build(values, f"callbacks.{name}", "callback")
     if settings.scheduler != Scheduler():
-        from krona.training.schedule import build_schedule, count_warmup_steps
-
         lr, factors = settings.optimizer.lr, settings.optimizer.lr_factors
         optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr * one} for one in (1, *factors.values())])
         warmup = count_warmup_steps(settings.optimizer, 1000)
@@ -174,7 +171,6 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
-    from krona.training.schedule import optimizer_groups
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:

@@ -72,12 +72,9 @@ class Progress(pl.Callback):
         self._bar.start()
         self._began, self._examples = time.perf_counter(), 0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._bar is None:
             return
-        assert isinstance(pl_module, Learner)
         self._examples += len(batch["labels"]) * pl_module.ranks.size  # approximate: ranks may differ by one row
         now = time.perf_counter()
         if now - self._last_refresh < REFRESH_S:

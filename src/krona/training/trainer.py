@@ -16,7 +16,6 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
-from krona.config.settings import Run
 from krona.config.targets import build
 from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
@@ -46,15 +45,6 @@ WARNINGS = (
 )
 
 
-def build_callbacks(settings: Run) -> list[pl.Callback]:
-    """Build the callbacks of a run.
-
-    Raises:
-        KronaError: a callback cannot be built.
-    """
-    return [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
-
-
 class AfterEpoch(pl.Callback):
     """Calls ``function`` after each epoch.
 
@@ -66,19 +56,17 @@ class AfterEpoch(pl.Callback):
         self.function = function
         self._epochs = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Learner)
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._epochs = len(pl_module.dev_curve)  # the finished epochs of a resumed run
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Learner)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if len(pl_module.dev_curve) > self._epochs:
             self._epochs = len(pl_module.dev_curve)
             self.function(pl_module)
 
     on_train_end = on_train_epoch_start  # calls the function after the last epoch
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.world_size > 1:  # Lightning's own handler would wait for the other processes
             signal.signal(signal.SIGTERM, interrupt)
 
@@ -112,7 +100,8 @@ def build_trainer(
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    callbacks = [*callbacks, *build_callbacks(settings), last_epoch]
+    own = [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
+    callbacks = [*callbacks, *own, last_epoch]
     own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
     profiler = None
     if options.profiler is not None and ranks.first:
