@@ -1,4 +1,4 @@
-"""Train on several devices (``trainer.devices``): one process per device, started by torchrun or srun.
+"""Find the devices of a run, and train on several of them: one process per device, started by torchrun or srun.
 
 Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by the number of
 processes and divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
 from krona.training.machine import cpu_count
@@ -56,6 +57,33 @@ class Ranks:
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+
+def devices_wanted(trainer: Trainer) -> int:
+    """Return the number of devices that a run uses on each machine."""
+    if trainer.devices != "auto":
+        return trainer.devices
+    kind, count = count_devices(trainer)
+    return 1 if kind == "cpu" else count
+
+
+def count_devices(trainer: Trainer) -> tuple[str, int]:
+    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
+
+    Raises:
+        KronaError: this machine does not have the device that the settings name.
+    """
+    mps = int(torch.backends.mps.is_available())
+    counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
+    kind: str = trainer.accelerator
+    if kind in ("auto", "gpu"):
+        kind = next((name for name in ("cuda", "mps") if counts[name]), "cpu" if kind == "auto" else "gpu")
+    if not (count := counts.get(kind, 0)):
+        available = ", ".join(name for name, number in counts.items() if number)
+        raise KronaError(
+            f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
+        )
+    return kind, count
 
 
 def num_processes() -> int:

@@ -1,4 +1,4 @@
-"""Query and configure the machine: peak memory, memory allocator, device name, number of cores, bf16 support."""
+"""Query and configure the machine: peak memory, memory allocator, number of cores, bf16 support."""
 
 import ctypes
 import os
@@ -79,13 +79,6 @@ def bf16_notes(precision: str, kind: str) -> list[str]:
         f"This CPU has no bf16 instructions (avx512_bf16, amx_bf16). With trainer.precision={precision}, matrix "
         "products can take 60 times as long as with 32-true."
     ]
-
-
-def device_name(kind: str) -> str:
-    """Return the GPU's name if ``kind`` is cuda; otherwise the kind and the architecture, such as ``cpu (x86_64)``."""
-    import torch
-
-    return torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
 
 
 @cache

@@ -17,8 +17,7 @@ from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
-from krona.training.devices import num_processes
-from krona.training.machine import cpu_count
+from krona.training.devices import count_devices, devices_wanted, num_processes
 from krona.training.schedule import build_schedule, count_warmup_steps, optimizer_groups
 
 OFFLINE_ADVICE = (
@@ -131,33 +130,6 @@ def _check_downloads(settings: Run) -> None:
             f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "
             f"reached: {reason}. {OFFLINE_ADVICE}"
         )
-
-
-def devices_wanted(trainer: Trainer) -> int:
-    """Return the number of devices that a run uses on each machine."""
-    if trainer.devices != "auto":
-        return trainer.devices
-    kind, count = count_devices(trainer)
-    return 1 if kind == "cpu" else count
-
-
-def count_devices(trainer: Trainer) -> tuple[str, int]:
-    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
-
-    Raises:
-        KronaError: this machine does not have the device that the settings name.
-    """
-    mps = int(torch.backends.mps.is_available())
-    counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
-    kind: str = trainer.accelerator
-    if kind in ("auto", "gpu"):
-        kind = next((name for name in ("cuda", "mps") if counts[name]), "cpu" if kind == "auto" else "gpu")
-    if not (count := counts.get(kind, 0)):
-        available = ", ".join(name for name, number in counts.items() if number)
-        raise KronaError(
-            f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
-        )
-    return kind, count
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:

@@ -21,12 +21,11 @@ from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.devices import Ranks
+from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import measure_updates, require_finite
 from krona.training.job import JobSpec
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
-from krona.training.preflight import count_devices
 from krona.training.progress import Progress
 from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes

@@ -6,6 +6,7 @@
 
 import os
 import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -28,10 +29,9 @@ from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.training.devices import Ranks, join_processes, num_processes, torchrun
+from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, num_processes, torchrun
 from krona.training.job import Job, JobSpec, code_notes, find_outcome
-from krona.training.machine import device_name
-from krona.training.preflight import count_devices, devices_wanted, require
+from krona.training.preflight import require
 
 
 def run_job(spec: JobSpec, console: Console) -> Job:
@@ -236,8 +236,10 @@ def _is_done(spec: JobSpec) -> bool:
 def new_result(spec: JobSpec) -> Result:
     """Return the result of a run that has not started, with its config and its provenance."""
     settings = spec.settings
+    kind, _ = count_devices(settings.trainer)
+    device = torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
     recorded: Any = {
-        **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
+        **provenance(device=device, threads=torch.get_num_threads()),
         "data_fingerprint": spec.data_fingerprint,
         "backbone_fingerprint": source.fingerprint(settings.backbone),
         "pretrained": settings.backbone.pretrained,
