@@ -103,8 +103,13 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
             with spec.run.log.open("a", encoding="utf-8") as log:
                 return _run_claimed(spec, claim, ranks, console, log)
     if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
+        from krona.training.progress import Progress
+        from krona.training.run import run
+        from krona.training.tracking import Tracking
+
+        progress = Progress(Console(quiet=True))
         try:
-            _train(spec, new_result(spec), ranks, None, Console(quiet=True), None)
+            run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
         except RuntimeError as error:
             raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
     return Job(spec.run_id, "done", spec.folder)
@@ -175,20 +180,6 @@ def find_damage(checkpoint: Path) -> str | None:
     return None
 
 
-def _train(
-    spec: JobSpec, result: Result, ranks: Ranks, claim: Claim | None, console: Console, log: TextIO | None
-) -> None:
-    from krona.training.progress import Progress
-    from krona.training.run import run  # imports transformers and Lightning, which are slow
-    from krona.training.tracking import tracking
-
-    tracked = spec.settings if ranks.first else replace(spec.settings, logger={})
-    progress = Progress(console, log, shows_notes=spec.shows_notes)
-    progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-    with closing(progress), tracking(tracked, result, spec.folder, say=progress.say) as callback:
-        run(spec, result, ranks, claim, progress=progress, tracking=callback)
-
-
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
     """Run a claimed run and record in result.json how it ended."""
     forget_signals()
@@ -199,7 +190,14 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     try:
-        _train(spec, result, ranks, claim, console, log)
+        from krona.training.progress import Progress
+        from krona.training.run import run  # imports transformers and Lightning, which are slow
+        from krona.training.tracking import tracking
+
+        with closing(Progress(console, log, shows_notes=spec.shows_notes)) as progress:
+            progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
+            with tracking(spec.settings, result, folder, say=progress.say) as callback:
+                run(spec, result, ranks, claim, progress=progress, tracking=callback)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
