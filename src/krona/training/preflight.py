@@ -98,16 +98,11 @@ def _check_quantisation(settings: Run) -> None:
     method, trainer = settings.method, settings.trainer
     branch = find(method.branch, "method._target_", "branch", own=True) if method.branch else None
     if method.placement.get("train_backbone") or hasattr(branch, "existing"):
-        trained = "all weights" if branch is None else "biases of the backbone's layers"
-        raise KronaError(f"backbone.quantisation=nf4 freezes the layers, but {method.name} trains {trained}.")
-    if trainer.precision not in ("32-true", "bf16-mixed"):
+        raise KronaError(f"backbone.quantisation=nf4 freezes weights that {method.name} trains.")
+    if trainer.precision not in ("32-true", "bf16-mixed") or trainer.compile:
         raise KronaError(
-            f"backbone.quantisation=nf4 is not possible with trainer.precision={trainer.precision}, which changes the "
-            "dtype of frozen weights. Use 32-true or bf16-mixed."
-        )
-    if trainer.compile:
-        raise KronaError(
-            "backbone.quantisation=nf4 is not possible with trainer.compile=true. Use trainer.compile=false."
+            "backbone.quantisation=nf4 needs trainer.compile=false and trainer.precision=32-true or bf16-mixed, "
+            "because other precisions change the dtype of frozen weights."
         )
     require_library()
 
