@@ -17,9 +17,7 @@ def main(cfg: DictConfig) -> None:
     from krona.config.choices import choices
     from krona.messages import KronaError
     from krona.paths import OUTPUTS
-    from krona.training.library_warnings import quiet_libraries
 
-    quiet_libraries()
     config: Any = OmegaConf.to_container(cfg.bench, resolve=True)
 
     def compose(overrides: list[str]) -> dict[str, Any]:

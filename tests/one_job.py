@@ -14,7 +14,6 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.runs.interrupts import Interrupted
 from krona.training.job import Job, JobSpec
-from krona.training.library_warnings import quiet_libraries
 from krona.training.run_job import run_job
 from tasks import glue_files
 
@@ -44,7 +43,6 @@ def run(
     values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_epoch: Any = None, **terminal: Any
 ) -> tuple[Job, str]:
     """Run a composed config. Return its outcome and its output."""
-    quiet_libraries()
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
     spec = JobSpec(config=values, outputs=outputs, multirun=multirun, after_epoch=after_epoch)
     job = run_job(spec, console)

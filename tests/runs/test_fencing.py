@@ -17,9 +17,8 @@ from krona.runs.folder import RunFolder
 from krona.runs.holder import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training import run_job
-from krona.training.checkpoint_file import AtomicCheckpoints
-from krona.training.devices import Ranks
-from krona.training.run_files import RunFiles
+from krona.training.run_files import write_end, write_epoch
+from krona.training.trainer import AtomicCheckpoints
 from one_job import config, run
 
 
@@ -55,12 +54,12 @@ def end(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     """Return the arguments with which a real run writes its final files."""
     kept: dict[str, Any] = {}
 
-    def keep(self: RunFiles, settings: Any, result: Any, model: Any, predictions: Any, *, backbone: Any) -> None:
-        kept.update(settings=settings, result=result, model=model, predictions=predictions, backbone=backbone)
+    def keep(run: RunFolder, claim: Claim, *arguments: Any, backbone: Any) -> None:
+        kept.update(arguments=arguments, result=arguments[1], backbone=backbone)
 
     values = config("method=lora", *small)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFiles, "write_end", keep)
+        patch.setattr("krona.training.run.write_end", keep)
         run({**values, "trainer": {**values["trainer"], "max_epochs": 1}}, tmp_path_factory.mktemp("outputs"))
     return kept
 
@@ -75,13 +74,12 @@ def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
             return
         for name in WRITTEN:
             mine.remove(folder / name)
-        files = RunFiles(run=RunFolder(folder), claim=mine, ranks=Ranks())
         result: Result = end["result"]
         result.status = "running"
-        files.write_epoch(result)
+        write_epoch(RunFolder(folder), mine, result)
         AtomicCheckpoints(mine.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
         result.status = "done"
-        files.write_end(end["settings"], result, end["model"], end["predictions"], backbone=end["backbone"])
+        write_end(RunFolder(folder), mine, *end["arguments"], backbone=end["backbone"])
         run_job._finish(result, folder, mine, "done", None)
     except ClaimLostError:
         pass

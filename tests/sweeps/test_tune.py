@@ -17,7 +17,6 @@ from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
 from krona.training.job import Job, JobSpec
-from krona.training.library_warnings import quiet_libraries
 from runs.made_runs import claimed, dead_pid, new_study, run
 from trackers.one_run import SMALL
 
@@ -39,7 +38,6 @@ def opened(outputs: Path) -> Any:
 
 
 def small(outputs: Path, *typed: str, trials: int) -> Any:
-    quiet_libraries()
     runs = loop.list_runs([*SMALL, *typed])
     name = loop.study_names(runs)[0]
     tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=Console(quiet=True), seed=0)

@@ -154,10 +154,10 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     """A run's command renames a damaged last.ckpt before it trains, or reads the saved values from it."""
     import torch
 
-    from krona.training.checkpoint_file import AtomicCheckpoints
     from krona.training.devices import Ranks
     from krona.training.job import JobSpec
     from krona.training.run_job import claimed
+    from krona.training.trainer import AtomicCheckpoints
 
     spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied

@@ -66,16 +66,18 @@ def test_buckets_have_little_padding_in_random_order() -> None:
 def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
-    monkeypatch.setattr("krona.training.evaluation.score_predictions", lambda task, *rows: rows)
+    monkeypatch.setattr("krona.metrics.scores.score_by_evaluate", lambda metrics, *given: given)
     evaluation = SplitEvaluation(
-        task=Mock(),
+        task=Mock(target_strings=Mock(return_value=["0", "1"])),
         split=Mock(targets=[*"abcde"], groups=[*range(5)]),
         batches=Mock(batch_sampler=sampler),
         family=Mock(),
         max_label_tokens=1,
         ranks=Ranks(),
     )
-    assert evaluation.score([*"13042"]) == ([*"abcde"], [*"01234"], [*range(5)])
+    scores = evaluation.score([*"13042"])
+    assert scores["parts"] == ([*"abcde"], [*"01234"], ["0", "1"], [*range(5)])
+    assert scores["predictions"] == [*"01234"]
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,7 +13,8 @@ import tiny_backbones
 from krona.backbones.insert_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
-from krona.training import compiled
+from krona.training import learner
+from krona.training.learner import compile_loss
 from tiny_backbones import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
 from tiny_t5 import METHODS, prepared, settings, tiny_t5, without_dropout
@@ -43,7 +44,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         graphs.append(len(inputs))
         return graph.forward
 
-    monkeypatch.setattr(compiled, "BACKEND", backend)
+    monkeypatch.setattr(learner, "BACKEND", backend)
     return graphs
 
 
@@ -62,7 +63,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     insert_method(model, settings(method, **CHANGES.get(method, {})))
     prepared(model)
     loss = family_for(model).summed_loss
-    step = compiled.compile_loss(loss)
+    step = compile_loss(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):
         one = family_batch(model, rows, length, tokens)
         # fp32 sums over up to 150 labels in another order; a wrong mask or length changes the loss by percents
@@ -76,9 +77,9 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
 
 
 def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "BACKEND", Mock(side_effect=OSError("no g++")))
+    monkeypatch.setattr(learner, "BACKEND", Mock(side_effect=OSError("no g++")))
     model = model_of("bert")
-    step = compiled.compile_loss(family_for(model).summed_loss)
+    step = compile_loss(family_for(model).summed_loss)
     with pytest.raises(KronaError, match=r"trainer\.compile=true, .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
         step(model, family_batch(model, 3, 7, 1))
 

@@ -129,7 +129,7 @@ def test_each_run_of_a_sweep_has_its_processes(overrides: list[str], tmp_path: P
 def test_mistakes(
     more: list[str], expected: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.training.preflight.cpu_count", lambda: 4)
+    monkeypatch.setattr("krona.training.devices.cpu_count", lambda: 4)
     with pytest.raises(KronaError) as caught:
         run(config(*overrides, *more), tmp_path / "outputs")
     assert expected in str(caught.value)

@@ -24,7 +24,7 @@ def test_train_returns_the_result_that_the_run_wrote(small: list[str], tmp_path:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("method=lora", r"expects a list of overrides: krona.train\(\['method=lora'\]\)"),
+        ("method=lora", r"expects a list of overrides: krona.train\(\['method=lora', 'task=rte'\]\)"),
         (["method=lora,krona"], "method=lora,krona has several values"),
         (["method=lor"], "method=lor does not exist: did you mean 'lora'"),
         (["lr=1"], "Instead: optimizer.lr=1"),

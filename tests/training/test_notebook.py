@@ -11,8 +11,8 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from krona import surgery
 from krona.messages import KronaError
 from krona.runs.result import read_result
-from krona.training.library_warnings import quiet_libraries
 from krona.training.notebook import module_and_loaders
+from krona.training.trainer import quiet_libraries
 from one_job import config
 
 QUIET: dict[str, Any] = {

@@ -23,9 +23,9 @@ def notes(steps: int, *overrides: str) -> str:
 
 def test_a_note_names_the_rate_that_a_long_warm_up_reaches() -> None:
     said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
-    assert "warm-up of 500 steps of the paper is longer than training (400 steps)" in said
+    assert "warm-up of 500 steps of the paper takes 125 % of training (400 steps)" in said
     assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500, the value of the last step
-    assert "warm-up of 1 step is as long as training (1 step)" in notes(1, "optimizer.warmup_steps=1")
+    assert "warm-up of 1 step takes 100 % of training (1 step)" in notes(1, "optimizer.warmup_steps=1")
     assert "warm-up" not in notes(1, "optimizer.warmup_steps=0.06")
     assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
     assert notes(4000, "optimizer.warmup_steps=500") == ""

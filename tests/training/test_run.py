@@ -591,4 +591,5 @@ def test_a_run_says_that_it_resumes_with_other_code(
         run(values, tmp_path, after_epoch=interrupt_after(1))
     commit("b" * 40)
     _, said = run(values, tmp_path)
-    assert "The run resumes with other code: it was started with commit aaaaaaaa, now it is bbbbbbbb." in said
+    change = "krona has changed since this run, from commit aaaaaaaa to bbbbbbbb"
+    assert f"The run resumes with other code: {change}." in said

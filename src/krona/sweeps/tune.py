@@ -33,7 +33,6 @@ from krona.runs.studies import default_study_name, import_optuna, open_storage, 
 from krona.sweeps.steps import Steps, next_point
 from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
 from krona.training.job import JobSpec
-from krona.training.library_warnings import quiet_libraries
 from krona.training.preflight import require
 from krona.training.run_job import run_job
 
@@ -354,7 +353,6 @@ def tune_here(
 
     If ``space`` or ``study`` is None, use the default search space or study name.
     """
-    quiet_libraries()
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for an invalid name
     console, number = Console(soft_wrap=True), worker_number()

@@ -1,4 +1,4 @@
-"""Train on several devices (``trainer.devices``): one process per device, started by torchrun or srun.
+"""Find the devices of a run, and train on several of them: one process per device, started by torchrun or srun.
 
 Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by the number of
 processes and divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
 from krona.training.machine import cpu_count
@@ -34,30 +39,51 @@ class Ranks:
         """True on rank 0, which is the only process that claims the run, writes files, prints and logs."""
         return self.rank == 0
 
-    def add_up(self, value: Any) -> Any:
+    def add_up(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes. All processes must call the method in the same order."""
         if self.size > 1:
-            import torch.distributed as dist
-
             dist.all_reduce(value)
         return value
 
-    def broadcast(self, tensor: Any) -> None:
+    def broadcast(self, tensor: Tensor) -> None:
         """Replace a tensor by rank 0's tensor. All processes must call the method in the same order."""
         if self.size > 1:
-            import torch.distributed as dist
-
             dist.broadcast(tensor, src=0)
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes in rank order. All processes must call the method in the same order."""
         if self.size == 1:
             return [value]
-        import torch.distributed as dist
-
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+
+def devices_wanted(trainer: Trainer) -> int:
+    """Return the number of devices that a run uses on each machine."""
+    if trainer.devices != "auto":
+        return trainer.devices
+    kind, count = count_devices(trainer)
+    return 1 if kind == "cpu" else count
+
+
+def count_devices(trainer: Trainer) -> tuple[str, int]:
+    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
+
+    Raises:
+        KronaError: this machine does not have the device that the settings name.
+    """
+    mps = int(torch.backends.mps.is_available())
+    counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
+    kind: str = trainer.accelerator
+    if kind in ("auto", "gpu"):
+        kind = next((name for name in ("cuda", "mps") if counts[name]), "cpu" if kind == "auto" else "gpu")
+    if not (count := counts.get(kind, 0)):
+        available = ", ".join(name for name, number in counts.items() if number)
+        raise KronaError(
+            f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
+        )
+    return kind, count
 
 
 def num_processes() -> int:
@@ -111,9 +137,6 @@ def join_processes(*, accelerator: str) -> Iterator[Ranks]:
     if num_processes() == 1:
         yield Ranks()
         return
-    import torch
-    import torch.distributed as dist
-
     plugin = environment()
     os.environ |= {"MASTER_ADDR": plugin.main_address, "MASTER_PORT": str(plugin.main_port)}
     rank, size = plugin.global_rank(), plugin.world_size()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -35,7 +34,7 @@ class SplitEvaluation:
     bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return the result of `score_predictions` for the whole split. Every rank returns the same dict."""
+        """Return the result of `score` for the whole split. Every rank returns the same dict."""
         with self.inference(model):
             texts = [text for batch in self.batches for text in self.predict(model, batch)]
         scores = self.score(texts)
@@ -69,96 +68,30 @@ class SplitEvaluation:
         return [self.family.summed_loss(model, batch) for batch in batches]
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the result of `score_predictions` for the rows of all ranks.
+        """Score the predictions of all ranks (0-100).
 
         ``texts`` are the predictions for this rank's rows, in the order of its batches.
+
+        Returns:
+            A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
+            ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch
+            is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name. ``predictions`` is
+            the list of the predicted texts.
         """
+        from krona.metrics.scores import score_by_evaluate
+
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
         by_row = {row: text for share in shares for row, text in share}
         assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
         rows = sorted(by_row)
-        targets, groups = self.split.targets, self.split.groups
-        return score_predictions(
-            self.task,
-            [targets[row] for row in rows],
-            [by_row[row] for row in rows],
-            None if groups is None else [groups[row] for row in rows],
-        )
-
-
-class ScoringModule(pl.LightningModule):
-    """A LightningModule that scores predictions on dev and test.
-
-    ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
-    predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
-    ``val/f1``. The module can score only the loaders of ``evaluations``.
-    """
-
-    def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
-        super().__init__()
-        self.model, self.evaluations = model, evaluations
-        self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
-        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
-
-    def on_validation_start(self) -> None:
-        self._texts = []
-
-    on_test_start = on_validation_start
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._find_evaluation().predict(self.model, batch)
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        if not self.trainer.sanity_checking:
-            self.validated = self._find_evaluation().score(self._texts)
-            self.log_scores("val", self.validated)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_scores("test", self._find_evaluation().score(self._texts))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
-        return self.evaluations[0].predict(self.model, batch)
-
-    def log_scores(self, split: str, scores: dict[str, Any]) -> None:
-        parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
-        # During `trainer.fit`, `Tracking` sends the scores to the loggers. `trainer.validate` and `trainer.test` return
-        # only the values that are logged here.
-        self.log_dict(
-            {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
-        )
-
-    def _find_evaluation(self) -> SplitEvaluation:
-        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
-        for evaluation in self.evaluations:
-            if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
-                return evaluation
-        raise KronaError(
-            "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
-            "krona.load(RUN).predict(rows)."
-        )
-
-
-def score_predictions(
-    task: Task, targets: Sequence[str], predictions: Sequence[str], groups: Sequence[int] | None = None
-) -> dict[str, Any]:
-    """Score predictions (0-100). ``groups`` are the numbers of the rows' groups (`Split.groups`).
-
-    Returns:
-        A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
-        ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch is
-        the one with the highest ``choice`` on dev. ``parts`` has the values by metric name.
-        ``predictions`` is the list of the predicted texts.
-    """
-    from krona.metrics.scores import score_by_evaluate
-
-    parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
-    score, choice = task.table_score(parts), task.choice(parts)
-    return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
+        task, predictions = self.task, [by_row[row] for row in rows]
+        targets = [self.split.targets[row] for row in rows]
+        groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
+        parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
+        score, choice = task.table_score(parts), task.choice(parts)
+        return {"score": score, "choice": choice, "parts": parts, "predictions": predictions}
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:

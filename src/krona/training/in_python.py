@@ -11,7 +11,6 @@ from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.training.job import JobSpec
-from krona.training.library_warnings import quiet_libraries
 from krona.training.run_job import run_job
 
 
@@ -27,15 +26,11 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
         KronaError: an override is invalid or has several values, the run failed, or another process works on the run.
     """
     if isinstance(overrides, str | Mapping):
-        example = (
-            overrides.split() if isinstance(overrides, str) else ["method=lora", "task=rte", "trainer.max_epochs=3"]
-        )
-        raise KronaError(f"krona.train expects a list of overrides: krona.train({example})")
+        raise KronaError("krona.train expects a list of overrides: krona.train(['method=lora', 'task=rte'])")
     if several := find_sweep(overrides):
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
     with hydra_session(), translate_errors():
         job = compose_job(normalize(list(overrides)))
-    quiet_libraries()
     spec = JobSpec(
         config=job.config,
         stored=job.stored,

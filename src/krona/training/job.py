@@ -179,20 +179,18 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 
 def code_change(result: Result) -> list[str]:
     """Return messages on changes of the code since this run."""
+    messages = method_change(result)
     code, then = code_version()["git_code"], result.provenance.get("git_code")
-    if code is None or code == then:
-        return method_change(result)
-    return [*method_change(result), f"the code has changed since this run: from commit {str(then)[:8]} to {code[:8]}"]
+    if code is not None and then is not None and code != then:
+        messages.append(f"krona has changed since this run, from commit {then[:8]} to {code[:8]}")
+    return messages
 
 
 def code_notes(spec: JobSpec) -> list[str]:
     """Return notes on code changes since this run was interrupted, or since a run with the same config."""
-    notes = []
-    earlier, code = spec.run.state(ignore_claim=True).result, code_version()["git_code"]
-    if earlier is not None and code is not None and (then := earlier.provenance.get("git_code")) not in (None, code):
-        notes.append(f"The run resumes with other code: it was started with commit {then[:8]}, now it is {code[:8]}.")
-    if earlier is not None:
-        notes += [f"The run resumes with other code: {change}." for change in method_change(earlier)]
+    earlier = spec.run.state(ignore_claim=True).result
+    changes = [] if earlier is None else code_change(earlier)
+    notes = [f"The run resumes with other code: {change}." for change in changes]
     if not (own := own_code(spec.settings.config)):
         return notes
     for folder in sorted(spec.outputs.glob(f"{spec.run_id.rpartition('-')[0]}-*/")):

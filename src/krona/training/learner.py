@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -14,17 +15,23 @@ from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
-from krona.messages import KronaError
+from krona.messages import KronaError, shorten
 from krona.training.batches import mix_seeds
-from krona.training.compiled import compile_loss
 from krona.training.data import RunData
 from krona.training.devices import Ranks
-from krona.training.evaluation import ScoringModule
+from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
+Loss = Callable[[Any, Batch], Tensor]
+BACKEND = "inductor"  # of torch.compile
 
-class Learner(ScoringModule):
+
+class Learner(pl.LightningModule):
     """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
+
+    ``trainer.fit`` and ``trainer.validate`` score dev, ``trainer.test`` scores test, and ``trainer.predict`` returns
+    predictions. The module logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as
+    ``val/f1``. The module can score only the loaders of ``data``.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute
     the batch over processes. Splitting a batch does not change the gradient. The loss of a part is the sum over its
@@ -52,8 +59,8 @@ class Learner(ScoringModule):
         after_backward: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks = Ranks(),  # noqa: B008 - immutable
     ) -> None:
-        super().__init__(backbone.model, [data.dev, data.test])
-        self.automatic_optimization = False
+        super().__init__()
+        self.model, self.automatic_optimization = backbone.model, False
         self.settings, self.family, self.data, self.steps, self.ranks = settings, backbone.family, data, steps, ranks
         loss = self.family.summed_loss
         self.summed_loss = compile_loss(loss) if settings.trainer.compile else loss
@@ -67,10 +74,12 @@ class Learner(ScoringModule):
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run
         self.examples_seen = 0
-        self.step_losses: list[float] = []  # the loss of each step of the last epoch
         self.stopped = False  # whether the checkpoint's run was stopped by patience, max_steps or a callback
-        # The attributes below, and `validated`, describe the current epoch.
+        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
+        # The attributes below describe the current epoch.
+        self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
+        self._recorded = 0  # the number of these losses that `_end_steps` has read
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
@@ -83,7 +92,7 @@ class Learner(ScoringModule):
             return
         began, device = time.perf_counter(), next(self.model.parameters()).device
         rows = ({name: values.to(device) for name, values in row.items()} for row in self.data.single_rows())
-        with self.evaluations[0].inference(self.model):
+        with self.data.dev.inference(self.model):
             surgery.prepare(self.model, rows, self.family.summed_loss)
         for tensor in surgery.adapter_state(self.model).values():
             self.ranks.broadcast(tensor.detach())
@@ -126,7 +135,7 @@ class Learner(ScoringModule):
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
         self._losses, self._examples, self._began = [], 0, time.perf_counter()
-        self._steps_ended, self.validated = 0.0, None
+        self._recorded, self.validated = 0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # With this seed, the dropout of a step is the same after a resume, and different on each rank.
@@ -164,9 +173,46 @@ class Learner(ScoringModule):
         return loss
 
     def on_validation_start(self) -> None:
-        super().on_validation_start()
+        self._texts = []
         if self.trainer.state.fn == "fit":
             self._end_steps()
+
+    on_test_start = on_validation_start
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._texts += self._find_evaluation().predict(self.model, batch)
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.validated = self._find_evaluation().score(self._texts)
+            self.log_scores("val", self.validated)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_scores("test", self._find_evaluation().score(self._texts))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
+        return self.data.dev.predict(self.model, batch)
+
+    def log_scores(self, split: str, scores: dict[str, Any]) -> None:
+        parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
+        # During `trainer.fit`, `Tracking` sends the scores to the loggers. `trainer.validate` and `trainer.test` return
+        # only the values that are logged here.
+        self.log_dict(
+            {f"{split}/score": scores["score"], **parts}, logger=False if self.trainer.state.fn == "fit" else None
+        )
+
+    def _find_evaluation(self) -> SplitEvaluation:
+        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        for evaluation in (self.data.dev, self.data.test):
+            if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
+                return evaluation
+        raise KronaError(
+            "This module can score only the dev and test loaders that were built with it. To predict other rows, use "
+            "krona.load(RUN).predict(rows)."
+        )
 
     def _end_steps(self) -> None:
         """Record the losses of the epoch's steps, and the time at which the steps ended.
@@ -177,8 +223,7 @@ class Learner(ScoringModule):
         Raises:
             KronaError: a loss is not finite.
         """
-        recorded = len(self.step_losses) if self._steps_ended else 0
-        if recorded == len(self._losses):
+        if self._recorded == len(self._losses):
             return
         # The losses are read once per epoch. Reading the loss in every step would make the CPU wait for the GPU.
         losses = torch.stack(self._losses).float().cpu()
@@ -189,14 +234,14 @@ class Learner(ScoringModule):
                 f"lower optimizer.lr (now {self.settings.optimizer.lr:g}) or method.scaling, or "
                 "trainer.precision=32-true."
             )
-        self.step_losses = losses.tolist()
-        self._loss, self._steps_ended, self.validated = losses.mean().item(), time.perf_counter(), None
+        self._recorded, self._loss, self.validated = len(losses), losses.mean().item(), None
+        self._steps_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         self._end_steps()
         dev = self.validated
         if dev is None:  # there was no validation after the last step, or this rank had no validation batch
-            dev = self.evaluations[0](self.model)
+            dev = self.data.dev(self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began
         self.seconds["train"] += seconds
@@ -249,3 +294,34 @@ def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
     """Yield the parts of a batch. Each part has at most ``rows`` rows."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}
+
+
+def compile_loss(loss: Loss) -> Loss:
+    """Return a function that computes ``loss(model, batch)`` as one compiled graph.
+
+    The graph is compiled at the first call, and then used for batches with any number of rows and any length. Only
+    batches of a single row and batches whose labels have fewer than three tokens get their own graphs.
+
+    Raises:
+        KronaError: torch cannot compile the model. The returned function raises this error at its first call.
+    """
+    from torch._dynamo import maybe_mark_dynamic  # imported here because the import takes a second and is rarely needed
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    torch.compiler.reset()  # torch limits the number of graphs per process, and includes those of earlier runs
+    graph: Loss = torch.compile(loss, fullgraph=True, backend=BACKEND)
+
+    def call(model: Any, batch: Batch) -> Tensor:
+        for values in batch.values():
+            maybe_mark_dynamic(values, [0, 1])
+        try:
+            return graph(model, batch)
+        except (TorchDynamoException, InductorError) as error:
+            why = shorten(" ".join(str(error).split()), 200)
+            raise KronaError(
+                f"trainer.compile=true, but torch could not compile this model: {why}. On a CPU, torch needs a C++ "
+                "compiler. To train without compilation, set trainer.compile=false."
+            ) from error
+
+    return call

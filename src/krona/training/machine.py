@@ -1,9 +1,10 @@
-"""Query and configure the machine: peak memory, memory allocator, device name, number of cores, bf16 support."""
+"""Query and configure the machine: peak memory, memory allocator, number of cores, bf16 support."""
 
 import ctypes
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,17 +35,13 @@ def keep_freed_memory() -> bool:
 class PeakMemory:
     """The peak memory of this process in bytes since the last ``reset``, on the host and on the GPU."""
 
-    STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
     def reset(self) -> None:
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        try:
-            self.CLEAR.write_text("5")  # on Linux, this resets VmHWM, the peak memory
-        except OSError:
-            return
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # on Linux, this resets VmHWM, the peak memory
 
     def read(self) -> dict[str, int]:
         import torch
@@ -55,25 +52,22 @@ class PeakMemory:
         return peak
 
     def _read_host(self) -> int:
-        try:
-            for line in self.STATUS.read_text().splitlines():
+        with suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
-        except OSError:
-            pass
         import resource
 
         unit = 1 if platform.system() == "Darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def bf16_notes(precision: str, accelerator: str) -> list[str]:
-    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list."""
-    import torch
+def bf16_notes(precision: str, kind: str) -> list[str]:
+    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list.
 
-    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpu)
-    if not precision.startswith("bf16") or not on_cpu:
+    ``kind`` is the kind of device, such as ``"cpu"``.
+    """
+    if not precision.startswith("bf16") or kind != "cpu":
         return []
     try:
         known = set(CPU_INFO.read_text(encoding="utf-8").split())
@@ -85,13 +79,6 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
         f"This CPU has no bf16 instructions (avx512_bf16, amx_bf16). With trainer.precision={precision}, matrix "
         "products can take 60 times as long as with 32-true."
     ]
-
-
-def device_name(kind: str) -> str:
-    """Return the GPU's name if ``kind`` is cuda; otherwise the kind and the architecture, such as ``cpu (x86_64)``."""
-    import torch
-
-    return torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
 
 
 @cache

@@ -10,14 +10,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from krona import tasks
-from krona.adapters.init_from import InitialWeights
-from krona.config import check
 from krona.paths import OUTPUTS
-from krona.runs.result import Result
 from krona.training.devices import Ranks
+from krona.training.job import JobSpec
 from krona.training.learner import Learner
 from krona.training.run import prepare
+from krona.training.run_job import new_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +44,9 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     """
     # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
-    settings = check.settings(config)
-    unused = Result(
-        run_id="",
-        status="running",
-        method=settings.method.name,
-        task=settings.task.name,
-        seed=settings.seed,
-        config=dict(settings.config),
-        provenance={"data_fingerprint": tasks.data_fingerprint(settings.task, settings.data)},
-    )
-    initial = InitialWeights.of(settings.init_from)
-    prepared = prepare(settings, unused, initial=initial, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
+    spec = JobSpec(config=config, outputs=OUTPUTS)
+    prepared = prepare(spec, new_result(spec), Ranks())
     data = prepared.data
-    module = Learner(settings, prepared.backbone, data, prepared.steps)
+    module = Learner(spec.settings, prepared.backbone, data, prepared.steps)
     module.prepare()
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -11,14 +11,14 @@ from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.backbones.quantisation import require_library
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build_optimizer, find
+from krona.config.targets import build, build_optimizer, find
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
-from krona.training.devices import num_processes
-from krona.training.machine import cpu_count
+from krona.training.devices import count_devices, devices_wanted, num_processes
+from krona.training.schedule import build_schedule, count_warmup_steps, optimizer_groups
 
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
@@ -85,13 +85,9 @@ def _check_devices(trainer: Trainer) -> None:
 
 def _check_lightning(settings: Run) -> None:
     build_optimizer(settings.optimizer)([torch.zeros(1, 1)])
-    if settings.callbacks:
-        from krona.training.trainer import build_callbacks  # imports Lightning
-
-        build_callbacks(settings)
+    for name, values in settings.callbacks.items():
+        build(values, f"callbacks.{name}", "callback")
     if settings.scheduler != Scheduler():
-        from krona.training.schedule import build_schedule, count_warmup_steps
-
         lr, factors = settings.optimizer.lr, settings.optimizer.lr_factors
         optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr * one} for one in (1, *factors.values())])
         warmup = count_warmup_steps(settings.optimizer, 1000)
@@ -102,16 +98,11 @@ def _check_quantisation(settings: Run) -> None:
     method, trainer = settings.method, settings.trainer
     branch = find(method.branch, "method._target_", "branch", own=True) if method.branch else None
     if method.placement.get("train_backbone") or hasattr(branch, "existing"):
-        trained = "all weights" if branch is None else "biases of the backbone's layers"
-        raise KronaError(f"backbone.quantisation=nf4 freezes the layers, but {method.name} trains {trained}.")
-    if trainer.precision not in ("32-true", "bf16-mixed"):
+        raise KronaError(f"backbone.quantisation=nf4 freezes weights that {method.name} trains.")
+    if trainer.precision not in ("32-true", "bf16-mixed") or trainer.compile:
         raise KronaError(
-            f"backbone.quantisation=nf4 is not possible with trainer.precision={trainer.precision}, which changes the "
-            "dtype of frozen weights. Use 32-true or bf16-mixed."
-        )
-    if trainer.compile:
-        raise KronaError(
-            "backbone.quantisation=nf4 is not possible with trainer.compile=true. Use trainer.compile=false."
+            "backbone.quantisation=nf4 needs trainer.compile=false and trainer.precision=32-true or bf16-mixed, "
+            "because other precisions change the dtype of frozen weights."
         )
     require_library()
 
@@ -136,33 +127,6 @@ def _check_downloads(settings: Run) -> None:
         )
 
 
-def devices_wanted(trainer: Trainer) -> int:
-    """Return the number of devices that a run uses on each machine."""
-    if trainer.devices != "auto":
-        return trainer.devices
-    kind, count = count_devices(trainer)
-    return 1 if kind == "cpu" else count
-
-
-def count_devices(trainer: Trainer) -> tuple[str, int]:
-    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices or CPU cores.
-
-    Raises:
-        KronaError: this machine does not have the device that the settings name.
-    """
-    mps = int(torch.backends.mps.is_available())
-    counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
-    kind: str = trainer.accelerator
-    if kind in ("auto", "gpu"):
-        kind = next((name for name in ("cuda", "mps") if counts[name]), "cpu" if kind == "auto" else "gpu")
-    if not (count := counts.get(kind, 0)):
-        available = ", ".join(name for name, number in counts.items() if number)
-        raise KronaError(
-            f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
-        )
-    return kind, count
-
-
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     """Insert the method into the backbone without loading weights.
 
@@ -174,7 +138,6 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
-    from krona.training.schedule import optimizer_groups
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:

@@ -41,8 +41,8 @@ class Progress(pl.Callback):
             self.train_log.write(text + "\n")
             self.train_log.flush()
 
-    def begin(self, settings: Run, result: Result, *, steps: StepCounts, weights: str | None = None) -> None:
-        """Print the first lines of the run. ``weights`` is a message about the weights that the run saves."""
+    def begin(self, settings: Run, result: Result, *, steps: StepCounts) -> None:
+        """Print the first lines of the run."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         factors = ", ".join(f"{group} × {factor:g}" for group, factor in settings.optimizer.lr_factors.items())
         head = f" and a new head of {result.head_params:,}" if result.head_params else ""
@@ -52,8 +52,6 @@ class Progress(pl.Callback):
             f"rows of train / dev / test: {rows}; {amount(steps.total, 'step')} of {settings.step_rows} rows, "
             f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {amount(steps.warmup, 'step')} of warm-up"
         )
-        if weights is not None:
-            self.say(f"  {weights}")
         for note in result.notes:
             (self.say if self.shows_notes else self.write)(as_typed(f"  note: {note}"))
         self._steps, self._epochs = steps.total, settings.trainer.max_epochs
@@ -74,12 +72,9 @@ class Progress(pl.Callback):
         self._bar.start()
         self._began, self._examples = time.perf_counter(), 0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._bar is None:
             return
-        assert isinstance(pl_module, Learner)
         self._examples += len(batch["labels"]) * pl_module.ranks.size  # approximate: ranks may differ by one row
         now = time.perf_counter()
         if now - self._last_refresh < REFRESH_S:

@@ -1,9 +1,7 @@
 """Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,80 +10,83 @@ import torch
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
-from krona.adapters.init_from import InitialWeights
 from krona.backbones import load as backbones
 from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
-from krona.config.settings import Run
 from krona.messages import KronaError
+from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
-from krona.training.devices import Ranks
+from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import measure_updates, require_finite
+from krona.training.job import JobSpec
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.progress import Progress
-from krona.training.run_files import RunFiles, describe_weights
+from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking
-from krona.training.trainer import AfterEpoch, build_trainer, train
+from krona.training.trainer import AfterEpoch, build_trainer
 
 
 def run(
-    settings: Run,
-    result: Result,
-    files: RunFiles,
-    *,
-    initial: InitialWeights | None,
-    progress: Progress,
-    tracking: Tracking,
-    after_epoch: Callable[[Learner], None] | None = None,
-    share: bool = False,
+    spec: JobSpec, result: Result, ranks: Ranks, claim: Claim | None, *, progress: Progress, tracking: Tracking
 ) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
-    Args:
-        initial: the weights of ``settings.init_from``.
-        progress, tracking: callbacks of Lightning's trainer. After each epoch, once the checkpoint and ``result`` are
-            written, `run` also calls the ``epoch`` methods of these callbacks.
-        after_epoch: a function that is called after these methods, and may raise `Interrupted` to stop the run.
-        share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
+    Only rank 0 writes files, with its ``claim``. On other ranks, ``claim`` is None.
+
+    ``progress`` and ``tracking`` are callbacks of Lightning's trainer. After each epoch, once the checkpoint and
+    ``result`` are written, `run` also calls the ``epoch`` methods of these callbacks, and then ``spec.after_epoch``.
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
 
     # Data, backbone and method
-    cache, ranks = files.run.path.parent / ".cache" / "tokens", files.ranks
-    prepared = prepare(settings, result, initial=initial, cache=cache, ranks=ranks, share=share)
+    settings = spec.settings
+    prepared = prepare(spec, result, ranks)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
-    progress.begin(settings, result, steps=steps, weights=describe_weights(settings, model))
+    progress.begin(settings, result, steps=steps)
+    if not keeps_weights(settings, size := weight_bytes(model)):
+        progress.say(
+            f"  The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
+            "predict and krona export will not work. To keep the weights, add keep=all."
+        )
 
     # Training
     def end_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
-        files.write_epoch(result)
+        if claim is not None:
+            write_epoch(spec.run, claim, result)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
-        if after_epoch is not None:
-            after_epoch(learner)
+        if spec.after_epoch is not None:
+            spec.after_epoch(learner)
 
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
-    trainer = build_trainer(settings, files, callbacks, loggers=tracking.loggers)
-    checkpoint = files.checkpoint()
+    trainer = build_trainer(spec, ranks, claim, callbacks, loggers=tracking.loggers)
+    device: Any = trainer.strategy.root_device
+    checkpoint = find_checkpoint(spec.run, ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
-        learner.to(trainer.strategy.root_device)
+        learner.to(device)
         if not surgery.is_prepared(model):
             progress.say("  computing the initial values of the branches")
         learner.prepare()
-    train(trainer, learner, data, checkpoint=checkpoint)
+    trains = steps.total > 0 and bool(surgery.trainable_state(model))
+    if trains:
+        trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
+    learner.to(device)  # Lightning moved the model to the CPU
+    if not trains:  # score the model on dev, and record the scores as epoch 0
+        trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
+        learner.record({"epoch": 0, "step": 0}, data.dev(model))
 
     # Evaluation with the weights of the best epoch. Test is scored at most once.
     best = learner.restore_best()
@@ -108,14 +109,14 @@ def run(
     result.provenance["finished"] = now()
 
     # Files
-    if ranks.first:
+    if claim is not None:
         measure_updates(result, model, data.dev)  # not included in the reported time and memory
         texts = prepared.backbone.family.texts
         predictions = {
             name: (replace(split, sources=texts(split)), score["predictions"])
             for name, (split, score) in scored.items()
         }
-        files.write_end(settings, result, learner.model, predictions, backbone=prepared.fingerprint)
+        write_end(spec.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,24 +129,26 @@ class Prepared:
     fingerprint: Fingerprint | None  # the backbone's fingerprint before training
 
 
-def prepare(
-    settings: Run, result: Result, *, initial: InitialWeights | None, cache: Path, ranks: Ranks, share: bool = False
-) -> Prepared:
-    """Load the data and the backbone, insert the method, and record facts about them in ``result``."""
+def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
+    """Load the data and the backbone, insert the method, and record facts about them in ``result``.
+
+    The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).
+    """
+    settings, share = spec.settings, spec.multirun
     trainer, method = settings.trainer, settings.method
     keep_freed_memory()
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
     torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
     result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
-    result.notes += bf16_notes(trainer.precision, trainer.accelerator)
+    result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
     pl.seed_everything(settings.seed, verbose=False)
 
     # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
-    splits = load_splits(settings, fingerprint=result.provenance["data_fingerprint"], share=share)
+    splits = load_splits(settings, fingerprint=spec.data_fingerprint, share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     model = backbone.model
-    data = build_data(settings, result, splits, backbone, cache=cache, ranks=ranks)
+    data = build_data(settings, result, splits, backbone, cache=spec.outputs / ".cache" / "tokens", ranks=ranks)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
@@ -174,8 +177,8 @@ def prepare(
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
         train_in_fp32(model)
     adapter = Adapter.of(model)
-    if initial is not None:
-        result.notes += initial.copy_into(model, adapter)
+    if spec.initial is not None:
+        result.notes += spec.initial.copy_into(model, adapter)
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)

@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,59 +24,51 @@ from krona.training.devices import Ranks
 KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they take fewer bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunFiles:
-    """The files of a run. Only rank 0 writes them, with its ``claim``. On other ranks, ``claim`` is None."""
+def find_checkpoint(run: RunFolder, ranks: Ranks) -> Path | None:
+    """Return the path of the last epoch's checkpoint, or None if it does not exist.
 
-    run: RunFolder
-    claim: Claim | None
-    ranks: Ranks
+    Raises:
+        KronaError: only some ranks can see the checkpoint.
+    """
+    found = ranks.gather(run.checkpoint.is_file())
+    if len(set(found)) > 1:
+        raise KronaError(
+            f"Only {sum(found)} of the {len(found)} processes of this run can see {run.checkpoint}. Put outputs/ on a "
+            "file system that all nodes share."
+        )
+    return run.checkpoint if found[0] else None
 
-    def checkpoint(self) -> Path | None:
-        """Return the path of the last epoch's checkpoint, or None if it does not exist.
 
-        Raises:
-            KronaError: only some ranks can see the checkpoint.
-        """
-        path = self.run.checkpoint
-        found = self.ranks.gather(path.is_file())
-        if len(set(found)) > 1:
-            raise KronaError(
-                f"Only {sum(found)} of the {len(found)} processes of this run can see {path}. Put outputs/ on a file "
-                "system that all nodes share."
-            )
-        return path if found[0] else None
+def write_epoch(run: RunFolder, claim: Claim, result: Result) -> None:
+    """Write metrics.csv and result.json with the epochs so far."""
+    write_metrics(run.metrics, result.dev_curve, claim.write)
+    write_result(run.path, result, claim.write)
 
-    def write_epoch(self, result: Result) -> None:
-        """Write metrics.csv and result.json with the epochs so far."""
-        if self.claim is not None:
-            write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
-            write_result(self.run.path, result, self.claim.write)
 
-    def write_end(
-        self,
-        settings: Run,
-        result: Result,
-        model: nn.Module,
-        predictions: Mapping[str, tuple[Split, list[str]]],
-        *,
-        backbone: Fingerprint | None,
-    ) -> None:
-        """Write the metrics, the predictions, the adapter and finally the result.
+def write_end(
+    run: RunFolder,
+    claim: Claim,
+    settings: Run,
+    result: Result,
+    model: nn.Module,
+    predictions: Mapping[str, tuple[Split, list[str]]],
+    *,
+    backbone: Fingerprint | None,
+) -> None:
+    """Write the metrics, the predictions, the adapter and finally the result.
 
-        ``predictions`` maps the name of each split to its rows and its predicted texts.
-        """
-        assert self.claim is not None
-        run, write = self.run, self.claim.write
-        write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
-        write_predictions(run.predictions, predictions, write)
-        if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
-            adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
-            adapter.save(run.adapter, write=write)
-        result.provenance[CHECKSUMS] = run.checksums()
-        result.progress = {}  # kept until now, so that the result of an interrupted run contains the progress
-        write_result(run.path, result, write)
-        self.claim.remove(run.checkpoint)
+    ``predictions`` maps the name of each split to its rows and its predicted texts.
+    """
+    write = claim.write
+    write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
+    write_predictions(run.predictions, predictions, write)
+    if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
+        adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
+        adapter.save(run.adapter, write=write)
+    result.provenance[CHECKSUMS] = run.checksums()
+    result.progress = {}  # kept until now, so that the result of an interrupted run contains the progress
+    write_result(run.path, result, write)
+    claim.remove(run.checkpoint)
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -90,20 +81,6 @@ def keeps_weights(settings: Run, size: int) -> bool:
     if settings.keep == "all" or not settings.method.placement.get("train_backbone"):
         return True
     return settings.keep == "auto" and settings.score_test and size < KEPT_BYTES
-
-
-def describe_weights(settings: Run, model: nn.Module) -> str | None:
-    """Return a message that says whether full fine-tuning saves its weights, or None for other methods."""
-    if not settings.method.placement.get("train_backbone"):
-        return None
-    size = weight_bytes(model)
-    shown = f"{size / 1e6:,.3g} MB" if size < 1e9 else f"{size / 1e9:,.3g} GB"
-    if keeps_weights(settings, size):
-        return f"The run keeps the trained weights ({shown}), which krona predict and krona export need."
-    return (
-        f"The run does not keep the trained weights ({shown}, keep={settings.keep}), so krona predict and krona export "
-        "will not work. To keep the weights, add keep=all."
-    )
 
 
 def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:

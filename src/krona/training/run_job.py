@@ -5,11 +5,14 @@
 """
 
 import os
+import pickle
+import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -26,10 +29,9 @@ from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.training.devices import Ranks, join_processes, num_processes, torchrun
+from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, num_processes, torchrun
 from krona.training.job import Job, JobSpec, code_notes, find_outcome
-from krona.training.machine import device_name
-from krona.training.preflight import count_devices, devices_wanted, require
+from krona.training.preflight import require
 
 
 def run_job(spec: JobSpec, console: Console) -> Job:
@@ -85,17 +87,12 @@ def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     trainer["max_epochs"] = min(1, trainer["max_epochs"])
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
         config = {**spec.config, "trainer": trainer, "logger": {}}
-        rehearsal = replace(spec, config=config, outputs=Path(folder), after_epoch=None)
-        job, log = _run(rehearsal, ranks, console), rehearsal.run.log
-        error, hint = job.error, _trace_hint(log)
-        if error is not None and error.endswith(hint):
-            text, error = log.read_text(encoding="utf-8"), error.removesuffix(hint)
-            say(console, text[text.index("Traceback") :])
+        job = _run(replace(spec, config=config, outputs=Path(folder), after_epoch=None), ranks, console)
     if job.state == "done":
         count = int(spec.settings.trainer.fast_dev_run)
         batches = "one batch" if count == 1 else f"{count:,} batches"
         say(console, f"  fast_dev_run: {batches} of train, of dev and of test succeeded. No files were kept.")
-    return replace(job, result=None, error=error)
+    return replace(job, result=None)
 
 
 def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
@@ -106,8 +103,13 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
             with spec.run.log.open("a", encoding="utf-8") as log:
                 return _run_claimed(spec, claim, ranks, console, log)
     if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
+        from krona.training.progress import Progress
+        from krona.training.run import run
+        from krona.training.tracking import Tracking
+
+        progress = Progress(Console(quiet=True))
         try:
-            _train(spec, _new_result(spec), Console(quiet=True), ranks)
+            run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
         except RuntimeError as error:
             raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
     return Job(spec.run_id, "done", spec.folder)
@@ -119,14 +121,13 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
 
     Yield the claim, or a job with the outcome if the run does not start.
     """
-    starts = False
+    found: Claim | Job | None = None
     try:
         with ExitStack() as cleanup:
             try:
                 found = _claim(spec, cleanup)
-                starts = isinstance(found, Claim)
             finally:
-                ranks.gather(starts)
+                ranks.gather(isinstance(found, Claim))
             yield found
     except OSError as error:
         raise KronaError(
@@ -151,66 +152,51 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     if spec.overwrites or spec.run.state(ignore_claim=True).state != "interrupted":
         spec.run.remove_attempt(claim)
     spec.notes.extend(code_notes(spec))
-    if spec.run.checkpoint.is_file():
-        _check_checkpoint(spec, claim)
-    return claim
-
-
-def _check_checkpoint(spec: JobSpec, claim: Claim) -> None:
-    """Rename the run's checkpoint if it is damaged."""
-    from krona.training.checkpoint_file import find_damage  # imports Lightning, which is slow
-
     checkpoint = spec.run.checkpoint
-    if (damage := find_damage(checkpoint)) is not None:
+    if checkpoint.is_file() and (damage := find_damage(checkpoint)) is not None:
         aside = claim.set_aside(checkpoint)
         spec.notes.append(
             f"{checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
             "beginning."
         )
+    return claim
 
 
-def _train(
-    spec: JobSpec,
-    result: Result,
-    console: Console,
-    ranks: Ranks,
-    *,
-    claim: Claim | None = None,
-    log: TextIO | None = None,
-) -> None:
-    from krona.training.progress import Progress
-    from krona.training.run import run  # imports transformers and Lightning, which are slow
-    from krona.training.run_files import RunFiles
-    from krona.training.tracking import tracking
+def find_damage(checkpoint: Path) -> str | None:
+    """Return a description of the damage in a checkpoint file.
 
-    tracked = spec.settings if ranks.first else replace(spec.settings, logger={})
-    progress = Progress(console, log, shows_notes=spec.shows_notes)
-    progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-    files = RunFiles(run=spec.run, claim=claim, ranks=ranks)
-    with closing(progress), tracking(tracked, result, spec.folder, say=progress.say) as callback:
-        run(
-            spec.settings,
-            result,
-            files,
-            initial=spec.initial,
-            progress=progress,
-            tracking=callback,
-            after_epoch=spec.after_epoch,
-            share=spec.multirun,
-        )
+    Return None if the file can be read and the checksums (CRC) of all its entries are correct.
+    """
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if (damaged := parts.testzip()) is not None:
+                return f"the checksum of its entry {damaged} is wrong"
+        torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message advises users to allow arbitrary code
+        return "it contains objects that are not weights or numbers"
+    except Exception as error:  # zip, pickle and torch raise different exception types
+        return first_line(error)
+    return None
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
     """Run a claimed run and record in result.json how it ended."""
     forget_signals()
-    folder, result = spec.folder, _new_result(spec)
+    folder, result = spec.folder, new_result(spec)
     if spec.run.checkpoint.is_file() and (earlier := spec.run.state(ignore_claim=True).result) is not None:
         # result.json keeps the recorded progress until the next epoch ends
         result.dev_curve, result.progress = earlier.dev_curve, earlier.progress
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
     try:
-        _train(spec, result, console, ranks, claim=claim, log=log)
+        from krona.training.progress import Progress
+        from krona.training.run import run  # imports transformers and Lightning, which are slow
+        from krona.training.tracking import tracking
+
+        with closing(Progress(console, log, shows_notes=spec.shows_notes)) as progress:
+            progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
+            with tracking(spec.settings, result, folder, say=progress.say) as callback:
+                run(spec, result, ranks, claim, progress=progress, tracking=callback)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
@@ -224,15 +210,18 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         number = {SystemExit: signal.SIGTERM, BrokenPipeError: signal.SIGPIPE}.get(type(stop))
         raise Interrupted(*(stop.args if number is None else [number])) from None
     except Exception as error:
-        log.write(traceback.format_exc())
-        message = format_error(error)
+        trace, message = traceback.format_exc(), format_error(error)
+        log.write(trace)
         if _is_done(spec):
             say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
             return Job(spec.run_id, "done", folder, result)
         lost = ranks.size > 1 and isinstance(error, RuntimeError)  # perhaps because another process has ended
         _finish(result, folder, claim, "interrupted" if lost else "failed", message)
         if not isinstance(error, KronaError):
-            message += _trace_hint(spec.run.log)
+            if spec.settings.trainer.fast_dev_run:  # the log is in a temporary folder
+                say(console, trace)
+            else:
+                message += f" (the stack trace is in {spec.run.log})"
         return Job(spec.run_id, "failed", folder, result, message)
     return Job(spec.run_id, "done", folder, result)
 
@@ -241,14 +230,13 @@ def _is_done(spec: JobSpec) -> bool:
     return spec.run.state(ignore_claim=True).state == "done"
 
 
-def _trace_hint(log: Path) -> str:
-    return f" (the stack trace is in {log})"
-
-
-def _new_result(spec: JobSpec) -> Result:
+def new_result(spec: JobSpec) -> Result:
+    """Return the result of a run that has not started, with its config and its provenance."""
     settings = spec.settings
+    kind, _ = count_devices(settings.trainer)
+    device = torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
     recorded: Any = {
-        **provenance(device=device_name(count_devices(settings.trainer)[0]), threads=torch.get_num_threads()),
+        **provenance(device=device, threads=torch.get_num_threads()),
         "data_fingerprint": spec.data_fingerprint,
         "backbone_fingerprint": source.fingerprint(settings.backbone),
         "pretrained": settings.backbone.pretrained,

@@ -116,20 +116,16 @@ def build_schedule(
 def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
     """Return a list with a note if a run has no steps, or if the warm-up takes a quarter of the steps or more."""
     if not steps.total:
-        zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
-        zero = zero if steps.epoch else "limit_train_batches"
-        value = getattr(settings.trainer, zero)
-        few = f"{value:g}" if not value else f"{value:g}, which is less than one batch,"
-        return [f"trainer.{zero} is {few} so nothing is trained. The score is that of the initial weights."]
+        return [
+            "With these values of trainer.max_epochs, max_steps and limit_train_batches, nothing is trained. The score "
+            "is that of the initial weights."
+        ]
     if steps.warmup < 0.25 * steps.total or 1 == steps.warmup < steps.total:
         return []
     lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""
+    effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
     if steps.warmup >= steps.total:
-        reached = lr * (steps.total - 1) / steps.warmup
-        length = "as long as" if steps.warmup == steps.total else "longer than"
-        effect = f"is {length} training ({amount(steps.total, 'step')}), so lr rises to {reached:.3g}, not to {lr:g}"
-    else:
-        effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
+        effect += f", so lr rises to {lr * (steps.total - 1) / steps.warmup:.3g}, not to {lr:g}"
     return [
         f"The warm-up of {amount(steps.warmup, 'step')}{source} {effect}. An epoch has {amount(steps.epoch, 'step')}. "
         "To change the warm-up, set optimizer.warmup_steps."

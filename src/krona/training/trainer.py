@@ -1,41 +1,48 @@
-"""Build Lightning's trainer and callbacks for a run, and train with them."""
+"""Build Lightning's trainer and callbacks for a run."""
 
+import logging
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
-from krona import surgery
-from krona.config.settings import Run
 from krona.config.targets import build
-from krona.messages import KronaError, shorten
+from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
-from krona.training.checkpoint_file import AtomicCheckpoints
-from krona.training.data import RunData
-from krona.training.devices import environment
+from krona.safe_files import Write, write_whole
+from krona.training.devices import Ranks, environment
+from krona.training.job import JobSpec
 from krona.training.learner import Learner
-from krona.training.run_files import RunFiles
 
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
 }  # fmt: skip
-
-
-def build_callbacks(settings: Run) -> list[pl.Callback]:
-    """Build the callbacks of a run.
-
-    Raises:
-        KronaError: a callback cannot be built.
-    """
-    return [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
+LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",  # lists the devices, which the provenance records
+    "pytorch_lightning.trainer.connectors.signal_connector",  # reports a SIGTERM, which `interrupt` also reports
+)
+WARNINGS = (
+    ".*does not have many workers.*",  # collating short rows takes less time than starting a worker
+    "Checkpoint directory .* exists and is not empty",  # the run's folder contains the claim and the log
+    "The `srun` command is available on your system",  # shown on every machine that has srun
+    "The number of training batches .* is smaller than the logging interval",  # each epoch is logged anyway
+    ".*isinstance.treespec, LeafSpec.*",  # torch deprecates a name that Lightning uses
+    ".*module.* in eval mode.*",  # the frozen backbone is in eval mode until on_train_epoch_start
+    "You defined a `validation_step` but have no `val_dataloader`",  # krona's LightningModule scores dev itself
+    "`broadcast_buffers` is deprecated",  # its successor does not exist in torch 2.9
+    "It is recommended to use `self.log.*sync_dist=True",  # the scores already include the rows of all processes
+    "Total length of `(DataLoader|CombinedLoader)` across ranks is zero",  # this rank has no batch of the dev split
+)
 
 
 class AfterEpoch(pl.Callback):
@@ -49,32 +56,52 @@ class AfterEpoch(pl.Callback):
         self.function = function
         self._epochs = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Learner)
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._epochs = len(pl_module.dev_curve)  # the finished epochs of a resumed run
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Learner)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if len(pl_module.dev_curve) > self._epochs:
             self._epochs = len(pl_module.dev_curve)
             self.function(pl_module)
 
     on_train_end = on_train_epoch_start  # calls the function after the last epoch
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.world_size > 1:  # Lightning's own handler would wait for the other processes
             signal.signal(signal.SIGTERM, interrupt)
 
 
+class AtomicCheckpoints(TorchCheckpointIO):
+    """The Lightning plugin that writes each checkpoint atomically, with the function ``write``.
+
+    A run passes the ``write`` method of its claim, which raises an error if another process has taken over the run.
+    """
+
+    def __init__(self, write: Write = write_whole) -> None:
+        self.write = write
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # a user's own ModelCheckpoint may name a new folder
+            torch.save(checkpoint, part)
+
+        self.write(Path(path), fill)
+
+
 def build_trainer(
-    settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger] = ()
+    spec: JobSpec, ranks: Ranks, claim: Claim | None, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger]
 ) -> pl.Trainer:
-    """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config."""
-    options, ranks, folder = settings.trainer, files.ranks, files.run.path
+    """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config.
+
+    The trainer writes checkpoints with the run's ``claim``. On other ranks than the first, ``claim`` is None.
+    """
+    quiet_libraries()
+    settings, options, folder = spec.settings, spec.settings.trainer, spec.folder
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    callbacks = [*callbacks, *build_callbacks(settings), last_epoch]
+    own = [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
+    callbacks = [*callbacks, *own, last_epoch]
     own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
     profiler = None
     if options.profiler is not None and ranks.first:
@@ -82,52 +109,35 @@ def build_trainer(
     # A user's branch may have parameters that the loss does not use. DDP must therefore look for such parameters.
     ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if ranks.size > 1 else "auto"
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
-    checkpoints = AtomicCheckpoints() if files.claim is None else AtomicCheckpoints(files.claim.write)
+    checkpoints = AtomicCheckpoints() if claim is None else AtomicCheckpoints(claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
-    try:
-        return pl.Trainer(
-            max_epochs=options.max_epochs,
-            precision=precision,
-            accelerator=options.accelerator,
-            strategy=ddp,
-            devices=ranks.local_size,
-            num_nodes=ranks.size // ranks.local_size,
-            callbacks=callbacks,
-            plugins=[checkpoints, environment()],
-            logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
-            profiler=profiler,
-            enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
-            use_distributed_sampler=False,
-            inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
-            default_root_dir=folder,
-            log_every_n_steps=options.log_every_n_steps,
-            enable_model_summary=options.enable_model_summary,
-            num_sanity_val_steps=options.num_sanity_val_steps,
-            detect_anomaly=options.detect_anomaly,
-            deterministic=options.deterministic,
-            benchmark=options.benchmark,
-        )
-    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
-        raise _format_error(error) from error
+    return pl.Trainer(
+        max_epochs=options.max_epochs,
+        precision=precision,
+        accelerator=options.accelerator,
+        strategy=ddp,
+        devices=ranks.local_size,
+        num_nodes=ranks.size // ranks.local_size,
+        callbacks=callbacks,
+        plugins=[checkpoints, environment()],
+        logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
+        profiler=profiler,
+        enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
+        use_distributed_sampler=False,
+        inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
+        default_root_dir=folder,
+        log_every_n_steps=options.log_every_n_steps,
+        enable_model_summary=options.enable_model_summary,
+        num_sanity_val_steps=options.num_sanity_val_steps,
+        detect_anomaly=options.detect_anomaly,
+        deterministic=options.deterministic,
+        benchmark=options.benchmark,
+    )
 
 
-def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train until the last step or an early stop. If ``checkpoint`` is not None, resume from this file.
-
-    If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
-    """
-    device: Any = trainer.strategy.root_device
-    trains = learner.steps.total > 0 and bool(surgery.trainable_state(learner.model))
-    if trains:
-        try:
-            trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
-        except MisconfigurationException as error:  # Lightning does not accept a callback or a setting
-            raise _format_error(error) from error
-    learner.to(device)  # Lightning moved the model to the CPU
-    if not trains:
-        trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
-        learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
-
-
-def _format_error(error: Exception) -> KronaError:
-    return KronaError(f"Lightning does not accept these settings: {shorten(' '.join(str(error).split()), 300)}")
+def quiet_libraries() -> None:
+    """Silence the log lines of `LOGGERS` and the warnings of `WARNINGS` in this process."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in WARNINGS:
+        warnings.filterwarnings("ignore", message=message)

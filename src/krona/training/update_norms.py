@@ -23,8 +23,9 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
     gradients = []
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            kind = "layer_norm" if is_norm(model.get_submodule(name.rpartition(".")[0])) else "other"
-            gradients.append((_last_part(name) if is_in_adapter(name) else kind, parameter.grad))
+            module, _, last = name.rpartition(".")
+            kind = "layer_norm" if is_norm(model.get_submodule(module)) else "other"
+            gradients.append((last if is_in_adapter(name) else kind, parameter.grad))
     return _norms_by_kind(gradients)
 
 
@@ -47,9 +48,9 @@ def update_values(model: nn.Module) -> dict[str, float]:
             continue
         # For example, encoder.block.0.layer.0.SelfAttention.q becomes encoder/0/SelfAttention/q.
         place = re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", public_name(name)).replace(".", "/")
-        place = public_name(name) if place in places else place
+        place = public_name(name) if place in places else place  # BitFit adapts the LayerNorms of a block's layers
         places.add(place)
-        weights = [(_last_part(key), p) for key, p in adapted.branches[adapted.active].named_parameters()]
+        weights = [(key.rpartition(".")[2], p) for key, p in adapted.branches[adapted.active].named_parameters()]
         has_matrix = not any(kind.endswith("bias") for kind, _ in weights)
         try:
             update = spectrum(adapted, adapted.active)
@@ -70,7 +71,3 @@ def _norms_by_kind(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     for kind, tensor in tensors:
         squares.setdefault(kind, []).append(tensor.detach().float().pow(2).sum())
     return {kind: torch.stack(parts).sum().sqrt() for kind, parts in squares.items()}
-
-
-def _last_part(name: str) -> str:
-    return name.rsplit(".", 1)[-1]
