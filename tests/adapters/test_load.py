@@ -171,7 +171,7 @@ def test_a_loaded_run_is_scored_and_exported(rte: Path, tmp_path: Path) -> None:
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
         ([("", None)], r"row 1: the row has no text: 'sentence1' and 'sentence2' are empty"),
-        ([("a", ["b"])], "row 1: the column 'sentence2' contains a list"),
+        ([("a", ["b"])], r"row 1: the column 'sentence2' contains \['b'\], not text"),
     ],
 )
 def test_a_wrong_row(rows: Any, message: str, rte: Path) -> None:

@@ -85,7 +85,9 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
         one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
         matrices = [branch_matrix(branch, with_bias=False) for branch in branches]
         values = _svdvals(add_update(one, matrices, placement) - one)
-    return Spectrum(values[:bound])  # the other values are zero up to rounding
+    if bound is not None and bound < min(d_in, d_out):  # the other values are zero up to rounding
+        values = values[:bound]
+    return Spectrum(values)
 
 
 def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
