@@ -119,7 +119,8 @@ class Family(ABC):
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
     """Return the tokenizer arguments that truncate sources to ``longest`` tokens (if given) without a warning."""
-    return {"verbose": False, "truncation": longest is not None, "max_length": longest}
+    cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
+    return {"verbose": False, **cut}
 
 
 def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left: bool = False) -> Batch:
