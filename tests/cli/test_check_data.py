@@ -80,6 +80,8 @@ def test_bad_rows_that_leave_too_few_are_told_without_counts(tmp_path: Path) -> 
     with pytest.raises(KronaError, match=r"a\.csv:3: label '2'"):
         check_data("cola", own(tmp_path / "a.csv"), Console(file=out))
     assert out.getvalue() == ""
+    with pytest.raises(KronaError, match=r"The data have 1 row in train, without 2 bad rows\."):
+        checked("cola", *own(tmp_path / "a.csv"), "data.skip_bad_rows=true")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_the_papers_best_cases():
     assert mcnemar(5, 0) == 0.0625
     assert power.examples_apart(SST2, 94.26, 93.92) == 3
     assert mcnemar(3, 0) == 0.25
+    assert mcnemar(0, 0) == mcnemar(1, 0) == 1.0
     assert mcnemar(6, 0) <= 0.05 < mcnemar(5, 0)
 
 

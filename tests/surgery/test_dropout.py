@@ -28,6 +28,14 @@ def gradients(model: Any) -> list[Tensor]:
     return found
 
 
+def test_dropout_is_inverted() -> None:
+    torch.manual_seed(0)
+    dropped = drop(torch.ones(200, 200), P)
+    kept = dropped != 0
+    assert float(kept.float().mean()) == pytest.approx(1 - P, abs=0.01)  # 4.6 standard deviations
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - P)))
+
+
 @pytest.mark.parametrize("method", ["lora", "krona", "miss", "dora", "adapter", "ia3"])
 def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     adapted = first_place(inserted(method, without_dropout(tiny_t5()), dropout=P).train())
