@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -36,11 +35,15 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings, settings.data)
-    except KronaError:
-        with suppress(KronaError):  # the cause is not only bad rows
+    except KronaError as error:
+        try:
             splits = _load(settings, replace(settings.data, skip_bad_rows=True))
-            say(console, "A run would stop at the first bad row. These are the counts with data.skip_bad_rows=true.\n")
-            _print_counts(settings.task, settings.data, splits, console)
+        except KronaError as rest:
+            if str(rest) == str(error):
+                raise error from None
+            raise KronaError(f"{error}\nWith data.skip_bad_rows=true: {rest}") from None
+        say(console, "A run would stop at the first bad row. These are the counts with data.skip_bad_rows=true.\n")
+        _print_counts(settings.task, settings.data, splits, console)
         raise
     _print_counts(settings.task, settings.data, splits, console)
     command = as_typed(f"usable: python train.py {shlex.join(arguments)}")
