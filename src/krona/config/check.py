@@ -5,7 +5,7 @@ class are compared with its signature. `krona.config.targets` creates the object
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -184,15 +184,26 @@ def _check_object(group: str, name: str, config: Mapping[str, Any], find_class: 
     is_logger = group == "logger"
     kinds = ("tracker", "logger") if is_logger else ("callback",)
     found = find_class(values["_target_"], f"{where}._target_", *kinds)
-    arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
-    nested = [key for key, value in arguments.items() if isinstance(value, Mapping) and "_target_" in value]
-    for key in nested:
-        find_class(arguments.pop(key)["_target_"], f"{where}.{key}._target_")
     if found is None:
         return []
-    given = list(parameters(found))[: len(values.get("_args_", ()))]
-    filled_in = [*nested, *given, *(["save_dir"] if is_logger else [])]
-    return find_argument_problems(found, f"{where}.", arguments, filled_in=filled_in)
+    return _find_object_problems(found, where, values, find_class, filled_in=("save_dir",) if is_logger else ())
+
+
+def _find_object_problems(
+    cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each wrong argument of a config node, according to the signature of the node's class."""
+    arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
+    problems = []
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            found = find_class(value["_target_"], f"{where}.{key}._target_")
+            if found is not None:
+                problems += _find_object_problems(found, f"{where}.{key}", value, find_class)
+            filled_in = (*filled_in, key)
+    given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
+    plain = {key: value for key, value in arguments.items() if key not in filled_in}
+    return problems + find_argument_problems(cls, f"{where}.", plain, filled_in=(*filled_in, *given))
 
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
