@@ -76,7 +76,7 @@ def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
 
 
-def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Method:
+def method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
     """Return the settings of a config's ``method`` section. Raise the same errors as `settings`."""
     target = config.get("_target_")
     branch = None if target is None else find_class(target, "method._target_", "branch")

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,7 +25,8 @@ from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS
 
 SERVICES = ("logger", "callbacks")  # sections that may read secrets from environment variables
-_SESSION: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}  # the configs read in this session, by choices
+_READ: WeakKeyDictionary[Hydra, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
+# The configs that this Hydra has read, by choices.
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -58,9 +61,9 @@ def build_job(cfg: DictConfig) -> Composed:
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:
-    """Compose one job from its overrides. Call this inside `hydra_session` only.
+    """Compose one job from its overrides. Call this function only while Hydra is initialised.
 
-    The files of conf/ are read once for all jobs of a session that choose the same files.
+    Until Hydra is initialised again, the files of conf/ are read once for all jobs that choose the same files.
 
     Raises:
         HydraException: Hydra rejects an override.
@@ -68,10 +71,11 @@ def compose_job(overrides: Sequence[str]) -> Composed:
     """
     parsed, known = parser().parse_overrides(list(overrides)), groups()
     chosen = tuple(str(one.input_line) for one in parsed if _is_choice(one, known))
-    if chosen not in _SESSION:
+    read = _READ.setdefault(GlobalHydra.instance().hydra, {})
+    if chosen not in read:
         require_names(parsed)
-        _SESSION[chosen] = _read_files(chosen)
-    shared, choices = _SESSION[chosen]
+        read[chosen] = _read_files(chosen)
+    shared, choices = read[chosen]
     cfg = copy.deepcopy(shared)
     apply_overrides(cfg, [one for one in parsed if not _is_choice(one, known)])
     lines = [str(one.input_line).removeprefix("++") for one in parsed if not one.is_hydra_override()]
@@ -130,14 +134,12 @@ def hydra_session() -> Iterator[None]:
     """Initialise Hydra without ``@hydra.main``, to compose configs from conf/. Restore the previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
-    _SESSION.clear()
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             yield
     finally:
         GlobalHydra.instance().clear()
-        _SESSION.clear()
-        GlobalHydra.instance().hydra = before
+            GlobalHydra.instance().hydra = before
         HydraConfig.instance().cfg = config_before
 
 

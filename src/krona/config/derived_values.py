@@ -41,7 +41,7 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         if backbone.get("pooling") == "auto":
             backbone["pooling"] = folder_pooling(backbone.get("path"))  # the pooling is part of the run id
         sizes = next((item for item in overrides if item.lstrip("+").startswith("backbone.sizes")), None)
-        if sizes is not None and backbone.get("pretrained"):
+        if sizes is not None and (backbone.get("pretrained") or backbone.get("name") == "nano"):
             raise KronaError(
                 f"{sizes}: the backbone {backbone.get('path') or backbone.get('name')} has the sizes of its "
                 "checkpoint. To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."

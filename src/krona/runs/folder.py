@@ -87,12 +87,14 @@ class RunFolder:
         With ``ignore_claim``, an unfinished run does not count as running, even if a live process has claimed the run.
         """
         name = self.path.name
-        if not os.path.exists(self.result):
-            return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting")
         try:
+            if not self.result.exists():
+                return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting")
             result = self.read()
         except KronaError as error:
             return RunState(name, "damaged", error=str(error))
+        except OSError as error:
+            return RunState(name, "damaged", error=f"{self.path} cannot be read: {error.strerror or error}")
         return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from krona.config import check
 from krona.paths import OUTPUTS
 from krona.training.devices import Ranks
 from krona.training.job import JobSpec
@@ -44,6 +45,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     """
     # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
+    check.settings(config)  # refuses the user's own classes, because the config may come from someone else
     spec = JobSpec(config=config, outputs=OUTPUTS)
     prepared = prepare(spec, new_result(spec), Ranks())
     data = prepared.data

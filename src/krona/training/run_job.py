@@ -107,9 +107,9 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
         from krona.training.run import run
         from krona.training.tracking import Tracking
 
-        progress = Progress(Console(quiet=True))
         try:
-            run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
+            with closing(Progress(Console(quiet=True))) as progress:
+                run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
         except RuntimeError as error:
             raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
     return Job(spec.run_id, "done", spec.folder)
@@ -171,12 +171,12 @@ def find_damage(checkpoint: Path) -> str | None:
         with zipfile.ZipFile(checkpoint) as parts:
             if (damaged := parts.testzip()) is not None:
                 return f"the checksum of its entry {damaged} is wrong"
-        torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:  # torch's own message advises users to allow arbitrary code
         return "it contains objects that are not weights or numbers"
     except Exception as error:  # zip, pickle and torch raise different exception types
         return first_line(error)
-    return None
+    return None if "krona" in content else "krona did not write it"
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
