@@ -117,14 +117,22 @@ def test_only_a_known_equal_default_joins_a_row(tmp_path, value, records, expect
         assert rows(tmp_path, filters=["terms=2"]) == expected
 
 
-def test_a_default_that_changed_is_another_setting(tmp_path):
+@pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        ({"scaling": 1.0}, {"scaling": 1.0, "start": "kaiming"}, {"": [0, 1]}),
+        ({"start": "pissa"}, {"start": "kaiming"}, {"start=pissa": [0], "start=kaiming": [1]}),
+    ],
+    ids=["an argument that is new", "a default that changed"],
+)
+def test_a_run_from_before_an_argument_has_its_default(tmp_path, older, newer, expected):
     results = [make_result("lora", "rte", 0), make_result("lora", "rte", 1, sweep="other")]
-    for result, start in zip(results, ("pissa", "kaiming"), strict=True):
-        result.provenance["method_defaults"] = {"start": start}
+    for result, record in zip(results, (older, newer), strict=True):
+        result.provenance["method_defaults"] = record
     one, two = write_all(tmp_path, results)
-    assert rows(tmp_path) == {"start=pissa": [0], "start=kaiming": [1]}
+    assert rows(tmp_path) == expected
     keys = {key for key, _, _ in diff_runs(tmp_path / one.run_id, tmp_path / two.run_id).settings}
-    assert keys == {"seed", "method.start"}
+    assert keys == ({"seed"} if "" in expected else {"seed", "method.start"})
 
 
 def test_a_diff_does_not_name_an_argument_with_its_default_value(tmp_path):

@@ -139,7 +139,7 @@ def hydra_session() -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().clear()
-            GlobalHydra.instance().hydra = before
+        GlobalHydra.instance().hydra = before
         HydraConfig.instance().cfg = config_before
 
 

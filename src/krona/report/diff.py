@@ -21,6 +21,7 @@ from krona.report.runs import (
     differing_training,
     format_differing,
     load_runs,
+    recorded_defaults,
 )
 from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
@@ -104,9 +105,9 @@ def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
     A fingerprint that only one of the runs records does not count as different.
     """
     finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
-    sides = []
+    sides, defaults = [], recorded_defaults((one, two))
     for result in (one, two):
-        settings = {"seed": str(result.seed), **describe_settings(result)}
+        settings = {"seed": str(result.seed), **describe_settings(result, defaults)}
         if finished and (used := used_shape(result)) is not None:
             settings["method.kron_factors"] = used
             settings.pop("method.fit_factors", None)

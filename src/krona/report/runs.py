@@ -33,6 +33,7 @@ NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguis
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
 Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
+Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -51,6 +52,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     """
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
+    defaults = recorded_defaults(results)
     known: dict[tuple[Any, ...], tuple[Settings, Section]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     rows: list[dict[str, Any]] = []
@@ -59,7 +61,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
             key = drawn, result.status == "done", *result.shared
             if key not in known:
-                known[key] = describe_settings(result, drawn=drawn), find_section(result)
+                known[key] = _settings(result, defaults, drawn=drawn), find_section(result)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(str(unusable_result(path, error)))
             continue
@@ -104,15 +106,38 @@ def _subset(result: Result) -> tuple[Any, ...]:
     return result.method, result.task, (result.config.get("data") or {}).get("train_rows"), _subset_seed(result)
 
 
-def describe_settings(result: Result, *, drawn: bool | None = None) -> Settings:
-    """Return a run's settings.
+def recorded_defaults(results: Iterable[Result]) -> Defaults:
+    """Return the default arguments of each method's class, as recorded in the results.
 
-    ``drawn``: whether the run's seed also determines its subset of the training rows. None: if both seeds are equal.
+    These defaults complete older results, which were written before the class had all of its arguments. An argument is
+    omitted if the results record different defaults.
     """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for result in results:
+        known = found.setdefault(_method_class(result), {})
+        for key, value in (result.provenance.get("method_defaults") or {}).items():
+            values = known.setdefault(key, [])
+            values += [] if value in values else [value]
+    return {
+        target: {key: values[0] for key, values in known.items() if len(values) == 1} for target, known in found.items()
+    }
+
+
+def _method_class(result: Result) -> str:
+    method = result.config["method"]
+    return str(method.get("_target_")) if isinstance(method, Mapping) else ""
+
+
+def describe_settings(result: Result, defaults: Defaults) -> Settings:
+    """Return the settings of a single run. ``defaults`` are the `recorded_defaults` of all compared runs."""
+    return _settings(result, defaults, drawn=_subset_seed(result) == result.seed)
+
+
+def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
+    """Return a run's settings. ``drawn``: whether the run's seed also determines its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
-    config["method"] = {**(result.provenance.get("method_defaults") or {}), **config["method"]}
-    if drawn is None:
-        drawn = _subset_seed(result) == result.seed
+    recorded = result.provenance.get("method_defaults") or {}
+    config["method"] = {**defaults[_method_class(result)], **recorded, **config["method"]}
     if drawn:
         config["data"] = {**(config["data"] or {}), "subset_seed": None}
     found: dict[str, str] = {}
