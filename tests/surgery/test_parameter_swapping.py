@@ -285,9 +285,10 @@ def test_names_that_no_adapter_can_have(name: str) -> None:
 # Backward while merged
 
 
-def test_a_backward_pass_while_merged_is_refused() -> None:
+@pytest.mark.parametrize("train_layer_norms", [True, False])
+def test_a_backward_pass_while_merged_is_refused(train_layer_norms: bool) -> None:
     model = tiny_t5()
-    surgery.insert(model, LoRA, target_modules=QV)
+    surgery.insert(model, LoRA, target_modules=QV, train_layer_norms=train_layer_norms)
     surgery.merge(model)
     with pytest.raises(KronaError, match=r"'default' is merged.*do not train.*unmerge"):
         model(**batch()).loss.backward()

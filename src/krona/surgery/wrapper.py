@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.t5_modules import drop
+from krona.kernels.t5_modules import drop, under_functorch
 from krona.messages import KronaError
 from krona.methods.placement import Position
 from krona.surgery.layers import weight_matrix
@@ -101,9 +101,7 @@ class Adapted(nn.Module):
         name = self.active
         if name is None or name not in self.places or self.merged:
             y = self.base(x, *args, **kwargs)
-            if self.merged and y.requires_grad and not torch.compiler.is_compiling():
-                self._refuse_backward(y)
-            return y
+            return self._refuse_backward(y) if self.merged and torch.is_grad_enabled() else y
         if self.places[name].placement == "before":
             return self.base(self.update(name, x, x), *args, **kwargs)
         if self._in_one_step(name):
@@ -164,18 +162,24 @@ class Adapted(nn.Module):
             and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks)
         )
 
-    def _refuse_backward(self, y: Tensor) -> None:
+    def _refuse_backward(self, y: Tensor) -> Tensor:
         """Let a backward pass through a merged weight raise an error, because the branches would get no gradients."""
+        name = str(self.active)
+        if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
+            return y
 
         def refuse(gradient: Tensor) -> None:
             raise KronaError(
-                f"Adapter {self.active!r} is merged into the weights, so its branches do not train. Call "
+                f"Adapter {name!r} is merged into the weights, so its branches do not train. Call "
                 "surgery.unmerge(model) before a backward pass, or model.requires_grad_(False) if only the gradient "
                 "of the input is needed."
             )
 
-        if any(p.requires_grad for _, p in self.own_parameters(str(self.active))):
+        if not y.requires_grad and not under_functorch():
+            y.requires_grad_()  # so that every backward pass calls the hook
+        if y.requires_grad:
             y.register_hook(refuse)  # type: ignore[no-untyped-call]
+        return y
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
         """Iterate over the public names and the values of an adapter's parameters at this module."""
