@@ -107,9 +107,8 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor) -> Order:
 
 def _plan(rows: int, A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
     """Return the order with the lowest predicted cost, for the shapes of A and B."""
-    (a1, a2), (b1, b2) = A[-2:], B[-2:]
     terms = A[0] if len(A) == 3 else 1
-    return Product((a1, a2), (b1, b2), rows, terms=terms, device=device).plan(training=training)
+    return Product(A[-2:], B[-2:], rows, terms=terms, device=device).plan(training=training)
 
 
 _plan_cached = lru_cache(maxsize=4096)(_plan)
