@@ -1,7 +1,5 @@
 """Test every order of the Kronecker product (values, gradients and errors) against the full matrix A ⊗ B."""
 
-from typing import get_args
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,10 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from krona.kernels import kronecker
-from krona.kernels.cost_model import Order, Product
+from krona.kernels.cost_model import ORDERS, Order, Product
 from krona.kernels.kronecker import kron_matmul
 
-ORDERS: tuple[Order, ...] = get_args(Order)
 SIDE = st.integers(1, 5)
 SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]
 
@@ -101,6 +98,16 @@ def test_bfloat16_to_its_precision(order: Order | None) -> None:
 def test_tensors_without_values() -> None:
     A, B = (factor.to("meta") for factor in factors(4, 3, 3, 5, dtype=torch.float32))
     assert kron_matmul(torch.randn(70, 12, device="meta"), A, B).shape == (70, 15)
+
+
+def test_shapes_that_do_not_fit() -> None:
+    A, B = torch.randn(4, 3), torch.randn(2, 5)
+    with pytest.raises(ValueError, match=r"\(4, 3\) ⊗ \(2, 5\) .* 8\. .* \(7, 9\)"):
+        kron_matmul(torch.randn(7, 9), A, B)
+    with pytest.raises(ValueError, match=r"\(2, 4, 3\) and \(3, 2, 5\)"):
+        kron_matmul(torch.randn(7, 8), torch.randn(2, 4, 3), torch.randn(3, 2, 5))
+    with pytest.raises(ValueError, match=r"order='c_first'.*b_first"):
+        kron_matmul(torch.randn(7, 8), A, B, order="c_first")
 
 
 def test_the_plan_knows_the_paper_s_extremes() -> None:

@@ -14,9 +14,10 @@ docs/performance.md explains when each order is chosen. The costs of a CPU are f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Order = Literal["b_first", "a_first", "b_wide", "a_wide", "built"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ computed in five orders:
 leading dimension, the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all T terms is computed in one pass.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from krona.kernels.cost_model import Order, Product
+from krona.kernels.cost_model import ORDERS, Order, Product
 
 # Under torch.compile, the order is chosen for this number of rows. Using the actual number of rows would cause a new
 # compilation for each batch.
@@ -62,8 +63,11 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
         A: (a1, a2), or (T, a1, a2) for a sum of T products.
         B: (b1, b2), or (T, b1, b2) for a sum of T products.
         order: the contraction order. None chooses the order with the lowest predicted cost.
+
+    Raises:
+        ValueError: the shapes of x, A and B do not fit, or the order is unknown.
     """
-    order = order or _choose_order(x, A, B)
+    order = _choose_order(x, A, B, order)
     if order == "built":
         return x @ kron_product(A, B)
     (a1, a2), (b1, b2) = A.shape[-2:], B.shape[-2:]
@@ -98,17 +102,36 @@ def _identity(size: int, like: Tensor) -> Tensor:
     return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
-def _choose_order(x: Tensor, A: Tensor, B: Tensor) -> Order:
+def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order:
+    """Return the contraction order.
+
+    Raises:
+        ValueError: the shapes of x, A and B do not fit, or the order is unknown.
+    """
+    if order not in (None, *ORDERS):
+        raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
-        return _plan(COMPILED_ROWS, A.shape, B.shape, x.device.type, training)
-    return _plan_cached(x.numel() // x.shape[-1], A.shape, B.shape, x.device.type, training)
+        fastest = _plan((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
+    else:
+        fastest = _plan_cached(x.shape, A.shape, B.shape, x.device.type, training)
+    return order or fastest
 
 
-def _plan(rows: int, A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
-    """Return the order with the lowest predicted cost, for the shapes of A and B."""
+def _plan(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
+    """Return the order with the lowest predicted cost, for the shapes of x, A and B."""
+    if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
+        raise ValueError(
+            f"The factors have the wrong shapes {tuple(A)} and {tuple(B)}. Use (a1, a2) and (b1, b2), or (T, a1, a2) "
+            "and (T, b1, b2)."
+        )
+    (a1, a2), (b1, b2), rows = A[-2:], B[-2:], math.prod(x[:-1])
+    if x[-1] != a1 * b1:
+        raise ValueError(
+            f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input has the shape {tuple(x)}."
+        )
     terms = A[0] if len(A) == 3 else 1
-    return Product(A[-2:], B[-2:], rows, terms=terms, device=device).plan(training=training)
+    return Product((a1, a2), (b1, b2), rows, terms=terms, device=device).plan(training=training)
 
 
 _plan_cached = lru_cache(maxsize=4096)(_plan)
