@@ -63,9 +63,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from krona.config.overrides import explain, is_wrong_input
+        from krona.config.overrides import WRONG_INPUT, explain
 
-        if not is_wrong_input(error):
+        if isinstance(error, OSError) and error.filename is not None:  # such as a missing permission or a full disk
+            error = KronaError(f"{error.filename}: {error.strerror}")
+        if not isinstance(error, WRONG_INPUT):
             raise
         print(error_lines(explain(error)), file=sys.stderr)
         sys.exit(1)

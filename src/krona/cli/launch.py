@@ -11,12 +11,11 @@ from argparse import Namespace
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any, NoReturn
 
 from krona.config.compose import help_text
 from krona.config.hydra_internals import option_parser
-from krona.config.overrides import explain, is_wrong_input, normalize
+from krona.config.overrides import WRONG_INPUT, explain, normalize
 from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import hide_working_directory
@@ -64,7 +63,8 @@ def launch(
             _fail(error.code)
         leave(error.code or 0)
     except Exception as error:
-        if trace or not (is_wrong_input(error) or _raised_by_hydra(error)):
+        wrong_input = isinstance(error, WRONG_INPUT) or _raised_by_hydra(error)
+        if trace or not wrong_input:
             raise
         _fail(explain(error))
     leave(0)
@@ -86,5 +86,9 @@ def _fail(message: str) -> NoReturn:
 
 def _raised_by_hydra(error: Exception) -> bool:
     """Return whether the error comes from Hydra's own code, which also raises ValueError for wrong input."""
-    *_, (frame, _) = walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).split(".")[0] in ("hydra", "omegaconf", "antlr4")
+    module, frame = "", error.__traceback__
+    while frame is not None:
+        name = str(frame.tb_frame.f_globals.get("__name__", ""))
+        module = module if name in ("pathlib", "os") else name  # ignore frames of pathlib and os
+        frame = frame.tb_next
+    return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

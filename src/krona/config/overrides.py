@@ -165,11 +165,6 @@ def translate_errors() -> Iterator[None]:
         raise KronaError(explain(error)) from error
 
 
-def is_wrong_input(error: Exception) -> bool:
-    """Return whether an error needs no stack trace: wrong input, or a file that cannot be used (as on a full disk)."""
-    return isinstance(error, WRONG_INPUT) or (isinstance(error, OSError) and error.filename is not None)
-
-
 def explain(error: Exception) -> str:
     """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
     # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
@@ -180,8 +175,11 @@ def explain(error: Exception) -> str:
         return str(cause)
     if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
         return f"A YAML file cannot be read: {' '.join(str(error).split())}"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
+            "hydra.run.dir or hydra.sweep.dir) must be writable."
+        )
     line = first_line(error)
     if isinstance(error, OverrideParseException):
         return (
