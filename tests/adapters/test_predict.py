@@ -105,7 +105,9 @@ def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst
     copied = tmp_path / rte.name
     shutil.copytree(rte, copied)
     pair = {"sentence1": "It rains.", "sentence2": "It is wet."}
-    with pytest.raises(KronaError, match=r"text 1: the row has 2 texts. Task sample_sst2 reads 'sentence'"):
+    with pytest.raises(
+        KronaError, match=rf"{rte.name} reads 'sentence1' and 'sentence2', but {sst2.name} reads 'sentence'"
+    ):
         ask(rte, sst2, texts=["a", "b"])
     mrpc = finished(outputs, *SAMPLE, "method=untuned", "task=sample_mrpc")
     ask(rte, mrpc, texts=pair.values(), output=output)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 from rich.console import Console
 
-from krona.adapters.find import find
+from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
@@ -55,7 +55,7 @@ def predict(
             raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
         require_new(output, overwrite=overwrite, source=source)
     found = [find(run) for run in runs]
-    task = found[0].origin.task_settings
+    task = _common_task(found)
     recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
     quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
     rows: Iterable[tuple[str, Any]]
@@ -131,6 +131,19 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
         # discard the rest, which Python would otherwise try to write at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
+
+
+def _common_task(found: Sequence[TrainedRun]) -> Task:
+    first, *others = found
+    task = first.origin.task_settings
+    for one in others:
+        columns = one.origin.task_settings.columns
+        if columns != task.columns:
+            raise KronaError(
+                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {one.origin.run_id} reads "
+                f"{quote_columns(columns)}. Use a separate command for each run."
+            )
+    return task
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
