@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+import os
 import re
 import struct
 from decimal import Decimal
@@ -21,6 +22,7 @@ import pytest
 from krona.messages import KronaError
 from krona.tasks import Data, InputRows, data_fingerprint
 from krona.tasks.sample import write as write_sample
+from krona.tasks.sources import require_files
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, mood, read, texts
 
@@ -299,6 +301,20 @@ def test_a_parquet_file_with_a_byte_that_is_not_utf8(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"day 1", b"day \xff"))
     with pytest.raises(KronaError, match=r"a\.parquet is not a readable Parquet file: .*UTF8"):
         read(file)
+
+
+def test_files_that_are_not_regular(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.tsv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("fifo.tsv", "zero.csv"):
+        message = re.escape(f"{tmp_path / name} is not a regular file")
+        with pytest.raises(KronaError, match=message):
+            read(tmp_path / name)
+        with pytest.raises(KronaError, match=message):
+            require_files(mood(name), kind="hub", path=str(tmp_path))
+        with pytest.raises(KronaError, match=message):
+            InputRows(str(tmp_path / name), mood(name))
+        assert data_fingerprint(mood(name), Data(kind="hub", path=str(tmp_path))) == "own:absent"
 
 
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

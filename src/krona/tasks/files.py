@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -156,15 +157,18 @@ def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        KronaError: the file does not exist or cannot be read.
+        KronaError: the path is not a regular file.
     """
     try:
-        return path.stat().st_size
+        state = path.stat()
     except FileNotFoundError as error:
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise KronaError(f"{path}: no such file{place}.") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise KronaError(f"{path} is not a regular file. Give a file, not a folder, a device or a FIFO.")
+    return state.st_size
 
 
 def require_saved(path: Path) -> None:
