@@ -139,11 +139,12 @@ class DataFile:
 
         assert self.path is not None
         try:
-            table = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path).read()
-            found = self.columns.find(self.name, table.column_names)
-            used = table.select([*dict.fromkeys(found.values())])
-            used.validate(full=True)  # without this check, a damaged file can crash the process
-            rows = (row for batch in used.to_batches() for row in batch.to_pylist())
+            data = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path)
+            found = self.columns.find(
+                self.name, data.column_names if self.kind == "folder" else data.schema_arrow.names
+            )
+            names = [*dict.fromkeys(found.values())]
+            rows = data.select_columns(names) if self.kind == "folder" else _parquet_rows(data, names)
             for line, row in enumerate(rows, start=1):
                 yield line, {column: row[name] for column, name in found.items()}
         except KronaError:
@@ -256,8 +257,16 @@ def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, A
     yield from rows
 
 
+def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:
+    for batch in file.iter_batches(columns=names):
+        batch.validate(full=True)
+        yield from batch.to_pylist()
+
+
 def _open_saved(path: Path) -> Any:
     import datasets
 
     require_saved(path)
-    return datasets.load_from_disk(str(path)).data.table
+    data = datasets.load_from_disk(str(path))
+    data.data.validate(full=True)  # without this check, a damaged memory-mapped file can crash the process
+    return data
