@@ -86,7 +86,8 @@ def read_number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        raise BadRowError(f"label '{shorten(value)}' is not a number below {LARGEST:.0e}", kind="label is no number")
+        limit = f" below {LARGEST:.0e}" if abs(number) >= LARGEST else ""
+        raise BadRowError(f"label '{shorten(value)}' is not a number{limit}", kind="label is no number")
     return np.format_float_positional(np.float32(number) + np.float32(0), trim="0")  # -0.0 becomes 0.0
 
 
