@@ -198,9 +198,10 @@ def test_a_head_that_is_replaced_under_another_adapter() -> None:
     assert "krona" not in model.__dict__
 
 
-def test_a_tie_that_was_removed_stays_removed() -> None:
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_tie_that_was_removed_stays_removed(method: str) -> None:
     model = tiny_t5()
-    inserted("lora", model)
+    inserted(method, model)
     disturb(model)
     model.lm_head.weight = head = nn.Parameter(model.lm_head.weight.detach() * 2)
     surgery.take_out(model)
@@ -238,6 +239,18 @@ def test_token_embeddings_that_are_resized(gated: bool) -> None:
     surgery.take_out(model)
     assert same_bits(snapshot(model), snapshot(bare))
     assert flags(model) == flags(bare)
+
+
+def test_token_embeddings_that_train_and_are_resized() -> None:
+    model = tiny_t5()
+    with restored(model):
+        inserted("full", model)
+        disturb(model)
+        model.resize_token_embeddings(60)
+        words = r"shared.weight is \(60, 64\) in the model.*\(50, 64\).*resized"
+        refused(model, lambda: surgery.take_out(model), words)
+        refused(model, lambda: surgery.activate(model, None), words)
+        model.resize_token_embeddings(50)
 
 
 def test_a_bias_with_two_names_trains() -> None:

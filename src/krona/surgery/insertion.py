@@ -13,7 +13,7 @@ from krona.methods.placement import InsertOptions
 from krona.surgery.branch_checks import check_first_forward
 from krona.surgery.branches import BuiltBranches, build_branches
 from krona.surgery.merging import unmerge
-from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, require_trained, swap
+from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
 from krona.surgery.saving import refuse_saving, remove_branches, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
@@ -90,7 +90,7 @@ def activate(model: nn.Module, name: str | None) -> None:
 
     Raises:
         KronaError: the name is unknown, another adapter is merged, the bare backbone's weights were not kept, or a
-            module whose weights the adapter trains was removed from the model. The model is then unchanged.
+            weight was replaced or resized (`krona.surgery.parameter_swapping`). The model is then unchanged.
     """
     state = get_state(model)
     if name is not None:
@@ -99,8 +99,7 @@ def activate(model: nn.Module, name: str | None) -> None:
         _require_originals(state)
     if name != state.merged:
         require_unmerged(state)
-    if state.merged is None:
-        swap(model, state, name)
+    swap(model, state, name)
     before, state.active = state.active, name
     for _, adapted in adapted_modules(model):
         adapted.active = name
@@ -116,12 +115,12 @@ def activate(model: nn.Module, name: str | None) -> None:
 def take_out(model: nn.Module, name: str | None = None) -> None:
     """Remove the adapter with this name. None removes all adapters.
 
-    After the last adapter is removed, the backbone is bit-identical to the original, except for modules that the user
-    replaced after the insertion.
+    After the last adapter is removed, the backbone is bit-identical to the original, except for modules and weights
+    that the user replaced after the insertion (`krona.surgery.parameter_swapping`).
 
     Raises:
-        KronaError: an adapter was inserted with ``reversible=False`` and trains weights of the backbone. The model is
-            then unchanged.
+        KronaError: an adapter was inserted with ``reversible=False`` and trains weights of the backbone, or a weight
+            was resized. The model is then unchanged.
     """
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
@@ -130,8 +129,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     _require_originals(state)
     others = [other for other in state.adapters if other not in removed]
     after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
-    if after is not None:
-        require_trained(model, after)
+    swap(model, state, after, dry=True)
     if state.merged in removed:
         unmerge(model)
     if state.merged is None:

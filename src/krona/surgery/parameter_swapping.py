@@ -4,13 +4,18 @@ Three kinds of parameters are stored outside the model: the original values of t
 inactive adapters, and the original weights of merged layers. When the model is moved or cast (``to``, ``half``,
 ``cuda``), these parameters are moved or cast too.
 
-A slot is a module and the name of its attribute that contains a weight. A tied weight has several slots. A parameter is
-put back into all slots that contained its weight at insertion, even if the user has untied the weight since then.
+A slot is a module and the name of the attribute that contained a weight at insertion. A tied weight has several slots.
+A parameter is put back into all slots of its weight, with these exceptions:
+
+- If a module was removed from the model, its slots are ignored.
+- If one slot of a tied weight now contains another weight, this slot is not changed. The weights then stay untied.
+- If all slots contain another weight (``load_state_dict(assign=True)``), this weight replaces the stored weight.
+- If the weight in a slot now has another shape (``resize_token_embeddings``), an error is raised.
 """
 
 import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import nn
@@ -31,9 +36,10 @@ class ApplyToAll:
     def __call__(self, fn: Any, recurse: bool = True) -> nn.Module:
         model = self._model()
         state = get_state(model)
+        current_slots(model, state)
         cast(Any, type(model))._apply(model, fn, recurse)
         if recurse:
-            record_weights(state)
+            current_slots(model, state)
             within = {id(p) for p in model.parameters()}
             trained = [adapter.trained for adapter in state.adapters.values()]
             for layer in state.own_layers.values():
@@ -45,6 +51,9 @@ class ApplyToAll:
                 record[key] = parameter
         return model
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ApplyToAll":
+        return ApplyToAll(memo[id(self._model())])
+
     def __reduce__(self) -> Any:
         return ApplyToAll, (self._model(),)
 
@@ -54,45 +63,67 @@ class ApplyToAll:
         return model
 
 
-def record_weights(state: Inserted) -> None:
-    """Record the weights in the slots, because ``_apply`` and ``load_state_dict(assign=True)`` may replace them."""
+def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
+    """Return the slots that still contain a trained weight, by the weight's name.
+
+    If the user has replaced a weight in all of its slots, the replacement is recorded under the same name.
+    """
+    modules = {id(module) for _, module in backbone_modules(model)}
     active = state.adapters[state.active].trained if state.active is not None else {}
-    for name, ((module, attribute), *_) in state.slots.items():
+    found: dict[str, list[Slot]] = {}
+    for name, slots in state.slots.items():
         record = active if name in active else state.originals
-        weight = state.own_weights.get((module, attribute), module._parameters[attribute])
-        if name in record and weight is not None:
-            record[name] = weight
+        present = [slot for slot in slots if id(slot[0]) in modules]
+        weights = {slot: weight for slot in present if (weight := _weight_in(slot, state)) is not None}
+        if weights and name in record and all(weight is not record[name] for weight in weights.values()):
+            record[name] = next(iter(weights.values()))
+        found[name] = [slot for slot, weight in weights.items() if weight is record.get(name, weight)]
+    return found
 
 
-def swap(model: nn.Module, state: Inserted, name: str | None) -> None:
+def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
     """Put the trained weights of an adapter into the model, or the original weights if ``name`` is None.
 
+    Args:
+        dry: only check that the weights can be put into the model.
+
     Raises:
-        KronaError: a weight that the adapter trains was removed from the model. The model is then unchanged.
+        KronaError: a weight that the adapter trains was removed from the model, or has another shape. The model is then
+            unchanged.
     """
-    record_weights(state)
+    slots = current_slots(model, state)
     weights = dict(state.originals)
     if name is not None:
-        require_trained(model, name)
+        require_trained(state, name, slots)
         weights |= state.adapters[name].trained
-    for key, weight in weights.items():
-        for module, attribute in state.slots[key]:
+    moves = [(key, slot, weights[key]) for key in slots if key in weights for slot in slots[key]]
+    for key, slot, weight in moves:
+        now = _weight_in(slot, state)
+        if now is not None and now.shape != weight.shape:
+            raise KronaError(
+                f"The shape of {key} is {tuple(now.shape)} in the model, but {tuple(weight.shape)} in the stored "
+                "weight. The weight was resized after the insertion. Restore its original size first."
+            )
+    for _, slot, weight in moves if not dry else ():
+        module, attribute = slot
+        if slot in state.own_weights:
+            state.own_weights[slot] = weight
+        else:
             module._parameters[attribute] = weight
 
 
-def require_trained(model: nn.Module, name: str) -> None:
+def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]]) -> None:
     """Check that all weights that an adapter trains are in the model.
 
     Raises:
         KronaError: a weight that the adapter trains was removed from the model.
     """
-    state, modules = get_state(model), set(model.modules())
-    for key in state.adapters[name].trained:
-        if all(module not in modules for module, _ in state.slots[key]):
-            raise KronaError(
-                f"The weight {key}, which adapter {name!r} trains, is no longer in the model, because its module was "
-                f"replaced. Put the module back, or call surgery.take_out(model, {name!r})."
-            )
+    gone = [key for key in state.adapters[name].trained if not slots[key]]
+    if gone:
+        raise KronaError(
+            f"The weight {gone[0]}, which adapter {name!r} trains, is no longer in the model, because its module was "
+            f"replaced. Put the module back, or call surgery.take_out(model, {name!r})."
+        )
 
 
 def copy_trained(
@@ -107,11 +138,17 @@ def copy_trained(
     for _, module in backbone_modules(model):
         for attribute, parameter in module._parameters.items():
             owners[id(parameter)].append((module, attribute))
-    own = dict(backbone_parameters(model, tied=True))
+    own, known = dict(backbone_parameters(model, tied=True)), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
-        slots = owners[id(own[name])]
-        is_known = slots[0] in state.slots.get(name, ())  # then the model may contain the copy of another adapter
-        original = state.originals[name] if is_known else own[name]
+        slots, original = owners[id(own[name])], own[name]
+        if known.get(name):
+            slots, original = known[name], state.originals.get(name, original)
         found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return found
+
+
+def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
+    """Return the weight in a slot. For a merged weight, return the backbone's own weight."""
+    module, attribute = slot
+    return state.own_weights.get(slot, module._parameters.get(attribute))

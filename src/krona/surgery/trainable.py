@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear, original_shape
-from krona.surgery.parameter_swapping import record_weights, require_trained
+from krona.surgery.parameter_swapping import current_slots, require_trained
 from krona.surgery.state import (
     active_adapter,
     adapted_modules,
@@ -130,9 +130,8 @@ def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor
         KronaError: no adapter is active, or a weight that the adapter trains was removed from the model.
     """
     name = name or active_adapter(model)
-    adapter = get_adapter(model, name)
-    require_trained(model, name)
-    record_weights(get_state(model))
+    adapter, state = get_adapter(model, name), get_state(model)
+    require_trained(state, name, current_slots(model, state))
     owned: dict[int, tuple[str, Tensor]] = {}
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):
