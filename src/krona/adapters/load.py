@@ -261,7 +261,7 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
         if missing:
             raise BadRowError(f"the column {missing[0]!r} is missing. {columns}", kind="")
         return row
-    texts = [row] if isinstance(row, str) else row
+    texts = row if isinstance(row, list | tuple) else [row]
     if len(texts) != len(task.columns):
         raise BadRowError(
             f"the row has {amount(len(texts), 'text')}. {columns} Give a row as a dict, or as a list of "

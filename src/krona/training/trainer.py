@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
@@ -17,6 +18,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from pytorch_lightning.strategies import DDPStrategy
 
 from krona.config.targets import build
+from krona.messages import KronaError, shorten
 from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
 from krona.safe_files import Write, write_whole
@@ -94,6 +96,9 @@ def build_trainer(
     """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config.
 
     The trainer writes checkpoints with the run's ``claim``. On other ranks than the first, ``claim`` is None.
+
+    Raises:
+        KronaError: a callback cannot be built, or Lightning does not accept the settings.
     """
     quiet_libraries()
     settings, options, folder = spec.settings, spec.settings.trainer, spec.folder
@@ -111,28 +116,32 @@ def build_trainer(
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
     checkpoints = AtomicCheckpoints() if claim is None else AtomicCheckpoints(claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
-    return pl.Trainer(
-        max_epochs=options.max_epochs,
-        precision=precision,
-        accelerator=options.accelerator,
-        strategy=ddp,
-        devices=ranks.local_size,
-        num_nodes=ranks.size // ranks.local_size,
-        callbacks=callbacks,
-        plugins=[checkpoints, environment()],
-        logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
-        profiler=profiler,
-        enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
-        use_distributed_sampler=False,
-        inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
-        default_root_dir=folder,
-        log_every_n_steps=options.log_every_n_steps,
-        enable_model_summary=options.enable_model_summary,
-        num_sanity_val_steps=options.num_sanity_val_steps,
-        detect_anomaly=options.detect_anomaly,
-        deterministic=options.deterministic,
-        benchmark=options.benchmark,
-    )
+    try:
+        return pl.Trainer(
+            max_epochs=options.max_epochs,
+            precision=precision,
+            accelerator=options.accelerator,
+            strategy=ddp,
+            devices=ranks.local_size,
+            num_nodes=ranks.size // ranks.local_size,
+            callbacks=callbacks,
+            plugins=[checkpoints, environment()],
+            logger=list(loggers) or (DummyLogger() if settings.logger else False),  # only rank 0 has loggers
+            profiler=profiler,
+            enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
+            use_distributed_sampler=False,
+            inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
+            default_root_dir=folder,
+            log_every_n_steps=options.log_every_n_steps,
+            enable_model_summary=options.enable_model_summary,
+            num_sanity_val_steps=options.num_sanity_val_steps,
+            detect_anomaly=options.detect_anomaly,
+            deterministic=options.deterministic,
+            benchmark=options.benchmark,
+        )
+    except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
+        reason = shorten(" ".join(str(error).split()), 300)
+        raise KronaError(f"Lightning does not accept these settings: {reason}") from error
 
 
 def quiet_libraries() -> None:

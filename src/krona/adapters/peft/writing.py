@@ -14,7 +14,6 @@ from krona.adapters.peft.folder import bare_copy, require_peft
 from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
-from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
     Insertion,
@@ -233,8 +232,9 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
     if name in adapted.captures or not is_linear(adapted.base):
         block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
         raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
-    try:
-        for branch in branches:
-            branch_matrix(branch)
-    except KronaError as error:
-        raise KronaError(f"{label}: {error}") from error
+    for branch in branches:
+        if not hasattr(branch, "delta"):
+            raise KronaError(f"{kinds} at {label} is not linear in its input. {INSTEAD}")
+        if getattr(branch, "bias", None) is not None or getattr(branch, "non_linearity", None) is not None:
+            what = "a bias" if getattr(branch, "non_linearity", None) is None else "a non-linearity"
+            raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
