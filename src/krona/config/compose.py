@@ -25,8 +25,8 @@ from krona.messages import KronaError, mask_secrets
 from krona.paths import CONF, OUTPUTS
 
 SERVICES = ("logger", "callbacks")  # sections that may read secrets from environment variables
+# The configs that each instance of Hydra has read, by choices.
 _READ: WeakKeyDictionary[Hydra, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
-# The configs that this Hydra has read, by choices.
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -71,7 +71,9 @@ def compose_job(overrides: Sequence[str]) -> Composed:
     """
     parsed, known = parser().parse_overrides(list(overrides)), groups()
     chosen = tuple(str(one.input_line) for one in parsed if _is_choice(one, known))
-    read = _READ.setdefault(GlobalHydra.instance().hydra, {})
+    session = GlobalHydra.instance().hydra
+    assert session is not None
+    read = _READ.setdefault(session, {})
     if chosen not in read:
         require_names(parsed)
         read[chosen] = _read_files(chosen)
