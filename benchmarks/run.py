@@ -94,7 +94,7 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
 
 def _build_entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant:
     # use only the YAML of the method, as in `krona params`, and not the recipe of the default task
-    method = check.method(compose([f"method={name}", "~recipe", *overrides])["method"], check.FIND_OWN)
+    method = check.method(compose([f"method={name}", "~recipe", *overrides])["method"])
     factors = method.branch_config.get("kron_factors")
     return Entrant(name=name, method=method, shape=shape_name(factors[0]) if factors else None)
 

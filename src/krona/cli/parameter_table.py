@@ -150,7 +150,7 @@ def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
         settings = check.settings(config, own=True, starts=False)
         branch = settings.method.branch
     if starts:
-        return replace(settings, method=check.method(config["method"], check.FIND_OWN))
+        return replace(settings, method=check.method(config["method"]))
     if branch is not None and not KINDS["branch"].contains(branch):
         name = settings.method.name
         raise KronaError(f"Its class {branch} is imported only if the command has method={name}.")

@@ -76,8 +76,8 @@ def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
 
 
-def method(config: Mapping[str, Any], find_class: FindClass) -> s.Method:
-    """Return the settings of a config's ``method`` section. Raise the same errors as `settings`."""
+def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Method:
+    """Return the settings of a config's ``method`` section. Raise the same errors as `settings` with ``own=True``."""
     target = config.get("_target_")
     branch = None if target is None else find_class(target, "method._target_", "branch")
     placement_keys = TRAINS if target is None else PLACEMENT_KEYS
