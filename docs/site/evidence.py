@@ -72,22 +72,29 @@ def differences() -> list[str]:
     return [*lines, "", f"On no task: {'; '.join(others)}."]
 
 
-def _table(block: str, first: str) -> list[str]:
+def _table(block: str, first: str, where: str = "") -> list[str]:
     """Return the table whose heading begins with a word in the report of a block."""
-    lines = _markdown(block)
+    lines = _markdown(block, where)
     start = next(place for place, line in enumerate(lines) if line.startswith(f"| {first} |"))
     return [*takewhile(bool, lines[start:])]
 
 
 @cache
-def _report(block: str) -> Report:
-    """Return the report that ``krona report SWEEP --outputs PACK`` shows."""
-    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block])
+def _report(block: str, where: str = "") -> Report:
+    """Return the report that ``krona report SWEEP --outputs PACK --where WHERE`` shows."""
+    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], filters=where.split())
 
 
 @cache
-def _markdown(block: str) -> list[str]:
-    return render_markdown(_report(block), None).splitlines()
+def _markdown(block: str, where: str = "") -> list[str]:
+    return render_markdown(_report(block, where), None).splitlines()
+
+
+def pairs_with_lora() -> list[str]:
+    """Return the differences to LoRA among LoRA's variants, without PiSSA, one of whose seeds learned nothing."""
+    methods = sorted({row.key for row in _report("mpnet_lora_size").tables[0].rows} - {"pissa"})
+    heading, rule, *pairs = _table("mpnet_lora_size", "Pair", f"method={','.join(methods)}")
+    return [heading, rule, *(pair for pair in pairs if re.search(r"(\| |− )LoRA (−|\|)", pair))]
 
 
 def scores(block: str) -> list[str]:
@@ -183,5 +190,6 @@ TABLES = {
     "ranks_minilm": partial(ranks, "minilm_ranks"),
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
     **{f"scores_{block}": partial(scores, block) for block in FAIR},
-    **{f"pairs_{block}": partial(_table, block, "Pair") for block in FAIR},
+    "pairs_mpnet_cola": partial(_table, "mpnet_cola", "Pair"),
+    "pairs_mpnet_lora_size": pairs_with_lora,
 }
