@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,8 @@ def two_workers(outputs: Path, *overrides: str) -> Iterator[subprocess.Popen[str
         wait_for(process, lambda: len(list(outputs.glob("*/last.ckpt"))) == 2)
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # the process and its workers have ended
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
