@@ -140,13 +140,13 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
 
     A task of a row is omitted if the row or the reference row has no times for this task.
     """
-    base = next((row.runs for row in rows if row.key == reference and not row.settings), {})
+    base_runs = next((row.runs for row in rows if row.key == reference and not row.settings), {})
+    base = {task: [*_timed(runs).step] for task, runs in base_runs.items()}
     found: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
     for row in rows:
-        for task in [task for task in row.runs if task in base]:
-            timed, base_steps = _timed(row.runs[task]), _timed(base[task]).step
-            if len(timed) and len(base_steps):
-                ratios = timed.step / float(np.mean([*base_steps]))
+        for task in [task for task in row.runs if base.get(task)]:
+            if len(timed := _timed(row.runs[task])):
+                ratios = timed.step / float(np.mean(base[task]))
                 by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
                 found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return found

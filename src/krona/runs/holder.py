@@ -93,7 +93,7 @@ def has_lapsed(path: Path) -> bool:
         beat = path.stat().st_mtime
         probe.touch()
         age = probe.stat().st_mtime - beat  # by the file system's clock
-    except FileNotFoundError:  # there is no claim
+    except FileNotFoundError:  # the claim does not exist
         return True
     finally:
         probe.unlink(missing_ok=True)
