@@ -98,6 +98,41 @@ def test_missing_splits_are_rows_of_train(rows: int, share: int) -> None:
     assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
 
 
+@pytest.mark.parametrize(("dev", "test"), [(30, None), (0.1, 20), (None, 0.2)])
+@pytest.mark.parametrize("name", ["cola", "sst2", "mnli"])
+def test_dev_and_test_rows_from_train(name: str, dev: float | None, test: float | None) -> None:
+    official = {"mnli": ["validation_matched", "validation_mismatched"]}.get(name, ["validation"])
+    parts = {"train": part("train", 1300), **{key: part(key, 40) for key in official}}
+    settings: Any = {"split": task(name).split, "protocol": "table1", "seed": 42, "task": name}
+    plain = divide(parts, **settings)
+    got = divide(parts, **settings, dev_from_train=dev, test_from_train=test)
+    whole = plain[2].ids if dev is None else parts[official[0]].ids
+    held = 0 if dev is None else 30 if dev == 30 else 130
+    before = len(plain[0]) if dev is None else 1300 - held
+    added = 0 if test is None else 20 if test == 20 else round(0.2 * before)
+    assert got[2].ids[: len(whole)] == whole
+    assert [len(split) for split in got] == [before - added, held or len(plain[1]), len(whole) + added]
+    assert all(row.startswith("train-") for row in [*got[0].ids, *got[2].ids[len(whole) :]])
+    used = [row for split in got for row in split.ids]
+    assert len(used) == len(set(used))
+
+
+def test_dev_from_train_with_own_files() -> None:
+    settings: Any = {"split": "given", "protocol": "table1", "seed": 42, "task": "own", "dev_from_train": 0.25}
+    parts = {"train": part("train", 80), "dev": part("dev", 9), "test": part("test", 8)}
+    for given, test in ((("train", "test"), "test"), (("train", "dev"), "dev")):
+        got = divide({key: parts[key] for key in given}, **settings)
+        assert (len(got[0]), len(got[1]), got[2].ids) == (60, 20, parts[test].ids)
+    train, dev, rest = divide({"train": parts["train"]}, **settings)
+    assert (len(train), len(dev), len(rest)) == (54, 20, 6), "test is a tenth of the remaining rows"
+    with pytest.raises(KronaError, match=r"the task own has its own rows for dev and test\. Remove files\.dev"):
+        divide(parts, **settings)
+    with pytest.raises(KronaError, match=r"data\.dev_from_train=0\.25 .* data\.protocol=validation\. Remove one"):
+        divide(parts, **{**settings, "protocol": "validation"})
+    with pytest.raises(KronaError, match=r"data\.dev_from_train=80: no rows are left for train, which has 80 rows"):
+        divide(parts | {"dev": parts["test"]}, **{**settings, "split": "halve_validation", "dev_from_train": 80})
+
+
 def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_path: Path) -> None:
     write(tmp_path, "mnli", train=90)
     whole = load(task("mnli"), kind="tsv", path=str(tmp_path))

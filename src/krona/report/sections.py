@@ -19,7 +19,7 @@ SIZES = {
     "feed_forward_proj": "relu", "vocab_size": 32128,
 }  # fmt: skip
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
-SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
+SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None, "dev_from_train": None, "test_from_train": None}
 MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 
 
@@ -32,7 +32,8 @@ def list_departures(result: Result) -> Iterator[str]:
     data, task = result.config.get("data", {}), task_label(result.task)
     for key, own in SPLIT.items():
         if (value := data.get(key, own)) != own:
-            yield f"data.{key}={value}, and the paper's protocol uses {'all rows' if own is None else own}"
+            usual = "all rows" if key == "train_rows" else own or "none"
+            yield f"data.{key}={value}, and the paper's protocol uses {usual}"
     if part := differing_part(result):
         name, found, official = part
         yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"

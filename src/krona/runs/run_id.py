@@ -62,6 +62,8 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "scheduler": {"_target_": "transformers.get_linear_schedule_with_warmup"},
     "data.quoting": None,
     "data.subset_seed": None,
+    "data.dev_from_train": None,
+    "data.test_from_train": None,
     "backbone.architecture": None,
     "backbone.pooling": None,
     "backbone.quantisation": None,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.dataclasses import dataclass
 
 from krona.methods.placement import STRICT
@@ -30,6 +30,10 @@ class Data:
     """Train on a subset of this size with balanced classes; null: on all rows."""
     subset_seed: Seed | None = None
     """Seed of the subset; null: data.seed."""
+    dev_from_train: Positive | Annotated[float, Gt(0), Lt(1)] | None = None
+    """Rows of train that become dev, as a number or (below 1) a fraction; all given dev rows then belong to test."""
+    test_from_train: Positive | Annotated[float, Gt(0), Lt(1)] | None = None
+    """Rows of train that are added to test, as a number or (below 1) a fraction."""
     skip_bad_rows: bool = False
     """Skip malformed rows instead of stopping."""
     quoting: Literal["csv"] | None = None

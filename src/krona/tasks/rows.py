@@ -64,6 +64,13 @@ class Split:
         }
         return replace(self, **columns)
 
+    def join(self, other: "Split") -> "Split":
+        """Return a split with the rows of both splits. Its ``part`` is that of this split."""
+        columns: Any = {
+            name: [*getattr(self, name), *getattr(other, name)] for name in ("ids", "sources", "targets", "texts")
+        }
+        return replace(self, **columns)
+
     def round_targets(self, decimals: int) -> "Split":
         """Return a copy of the split in which the targets of a regression are rounded."""
         return replace(self, targets=[round_number(target, decimals) for target in self.targets])

@@ -85,7 +85,10 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
         KronaError: the data cannot be read or divided.
     """
     parts = read_parts(task, data, prefix=prefix)
-    train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)
+    train, dev, test = divide(
+        parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
+        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train,
+    )  # fmt: skip
     if data.train_rows is not None:
         chosen = data.seed if data.subset_seed is None else data.subset_seed
         train = _balance(train, data.train_rows, seed=chosen, by_label=task.labels is not None)
@@ -100,7 +103,14 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
 
 
 def divide(
-    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
+    parts: Mapping[str, Split],
+    *,
+    split: str,
+    protocol: str,
+    seed: int,
+    task: str,
+    dev_from_train: float | None = None,
+    test_from_train: float | None = None,
 ) -> tuple[Split, Split, Split]:
     """Divide the official parts of a task into train, dev and test, and return these three splits.
 
@@ -123,10 +133,51 @@ def divide(
             successors. The rule ``given`` does not use the protocol.
         seed: the seed of the permutations.
         task: the name of the task in error messages.
+        dev_from_train: the number of train rows that become dev, or a fraction of train if the value is below 1. Test
+            is then the whole official validation set (for own files, the file of test or, without this file, of dev).
+        test_from_train: the number of train rows that are added to test, or a fraction of train.
 
     Raises:
         KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
     """
+    if dev_from_train is None:
+        train, dev, test = _apply_rule(parts, split=split, protocol=protocol, seed=seed, task=task)
+    elif protocol != "table1":
+        raise KronaError(
+            f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
+            f"combined with data.protocol={protocol}. Remove one of the two."
+        )
+    elif split == "given" and "dev" in parts and "test" in parts:
+        raise KronaError(
+            f"data.dev_from_train={dev_from_train}: the task {task} has its own rows for dev and test. Remove "
+            "files.dev from the task, or remove this setting."
+        )
+    else:
+        dev, train = _hold_out(_get_part(parts, "train", task), dev_from_train, seed, "dev_from_train")
+        own = "test" if "test" in parts else "dev"
+        official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
+        if official in parts or split != "given":
+            test = _get_part(parts, official, task)
+        else:
+            test, train = _hold_out(train, min(CARVED, max(1, len(train) // OWN_SHARE)), seed, "test_from_train")
+    if test_from_train is not None:
+        added, train = _hold_out(train, test_from_train, seed, "test_from_train")
+        test = test.join(added)
+    return train, dev, test
+
+
+def _hold_out(train: Split, rows: float, seed: int, setting: str) -> tuple[Split, Split]:
+    """Return ``rows`` random rows of train (below 1: this fraction of train), and the other rows."""
+    count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
+    if count >= len(train):
+        raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {amount(len(train), 'row')}.")
+    held, rest = _cut(train, _permute(train, seed), count)
+    return train.take(held), train.take(rest)
+
+
+def _apply_rule(
+    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
+) -> tuple[Split, Split, Split]:
     if split == "given":
         return _complete(parts, seed=seed, task=task)
     train = _get_part(parts, "train", task)
