@@ -12,7 +12,7 @@ from krona.runs.result import Result
 from krona.runs.sweep import save_command
 from krona.sweeps import status
 from report.generate import make_result, write_all
-from typed_run import PROJECT, krona, output_of, printed
+from typed_run import PROJECT, krona, output_of, printed, start
 
 
 @pytest.fixture
@@ -132,3 +132,13 @@ def test_a_dry_run_of_train_py_lists_its_runs(tmp_path: Path) -> None:
     text = output_of(sys.executable, PROJECT / "train.py", "-m", *command, KRONA_OUTPUTS=str(tmp_path / "outputs"))
     assert text.endswith("2 runs: 2 waiting\n")
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_dry_run_whose_reader_has_ended_prints_no_trace(tmp_path: Path) -> None:
+    process = start(tmp_path / "outputs", "-m", "profile=demo", "task=sample_rte", "method=lora,krona", "--dry-run")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # as `| head` does after its lines
+    with process.stderr:
+        error = process.stderr.read()
+    assert (process.wait(200), error) == (141, "")

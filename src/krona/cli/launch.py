@@ -62,6 +62,8 @@ def launch(
         if isinstance(error.code, str):
             _fail(error.code)
         leave(error.code or 0)
+    except BrokenPipeError:  # the reader (such as head) closed the pipe
+        leave(128 + signal.SIGPIPE)
     except Exception as error:
         wrong_input = isinstance(error, WRONG_INPUT) or _raised_by_hydra(error)
         if trace or not wrong_input:
