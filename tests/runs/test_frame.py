@@ -1,6 +1,8 @@
 """Test `krona.results`: the row of a run has the values of its result.json, and damaged results are named."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ import pytest
 import krona
 from krona import paths
 from krona.messages import KronaError
-from krona.runs.frame import COLUMNS
-from krona.runs.result import read_result
+from krona.report.build import build_report
+from krona.report.runs import load_runs
+from krona.runs import frame
+from krona.runs.frame import COLUMNS, stored_results
+from krona.runs.result import Result, read_result
 from report.generate import grid, make_result, write_all
+from typed_run import output_of
 
 
 @pytest.fixture
@@ -78,3 +84,51 @@ def test_no_runs_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (len(empty), list(empty.columns)) == (0, list(COLUMNS))
     with pytest.raises(KronaError, match="nowhere is not a folder"):
         krona.results(tmp_path / "nowhere")
+
+
+def test_results_are_read_whole(outputs: Path) -> None:
+    whole = [dict(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
+    assert [{**dict(one), "shared": ()} for one in stored_results(outputs)] == [{**one, "shared": ()} for one in whole]
+    assert stored_results(outputs / "none") == []
+
+
+def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
+    for run_id, change in (("krona-rte-a", {"data": {}, "extra": {}}), ("krona-rte-b", {"data": {}, "extra": []})):
+        result = make_result("krona", "rte", 0, rows=20)
+        result.run_id = run_id
+        result.config.update(change)
+        write_all(outputs, [result])
+    settings = load_runs([outputs])[0].set_index("run_id").settings
+    assert {"data": "{}", "extra": "{}"}.items() <= settings["krona-rte-a"].items()
+    assert {"data": "{}", "extra": ""}.items() <= settings["krona-rte-b"].items()
+
+
+@pytest.mark.parametrize("format", ["md", "html"])
+def test_runs_that_are_removed_during_a_report_do_not_end_it(
+    format: str, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_, last = sorted(path.parent for path in outputs.glob("*/result.json"))
+
+    def read(path: Path) -> Result:
+        if path.parent == second:
+            shutil.rmtree(second)  # before it is read
+        result = read_result(path)
+        if path.parent == last:
+            shutil.rmtree(first)  # after it was read
+        return result
+
+    monkeypatch.setattr(frame, "read_result", read)
+    text = build_report(outputs, format=format, out=outputs / "a.html" if format == "html" else None)
+    assert "8 runs: 7 done, 1 failed" in text
+    assert "predictions.jsonl was not found" in text
+    assert not first.exists()
+    assert not (outputs / ".index").exists()
+
+
+def test_reading_results_imports_neither_pandas_nor_pyarrow(tmp_path: Path) -> None:
+    write_all(tmp_path, grid(["lora"], ["rte"], [0], rows=20))
+    code = (
+        "import sys; from pathlib import Path; from krona.runs.frame import stored_results; "
+        "stored_results(Path(sys.argv[1])); print({'pandas', 'pyarrow', 'jinja2', 'torch'} & set(sys.modules))"
+    )
+    assert output_of(sys.executable, "-c", code, tmp_path).strip() == "set()"

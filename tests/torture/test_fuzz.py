@@ -32,7 +32,6 @@ from krona.paths import CONF
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.diff import render as render_diff
-from krona.runs import frame
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
@@ -40,8 +39,7 @@ from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks import hub
 from krona.tasks.files import DataFile, FileColumns
-from report.generate import grid, write_all
-from runs.made_runs import aged, tree
+from runs.made_runs import tree
 from torture.damage import damaged, damaged_json, judge, run_command, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
@@ -189,24 +187,6 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     assert file.exists()
     with book("damaged checkpoints") as found:
         try_each(damaged(content), 1_500 if full else 15, found, read)
-
-
-def test_the_cache_of_results(full: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch, book: Any) -> None:
-    """A report is the same with a damaged cache."""
-    monkeypatch.setattr(frame, "MIN_NEW", 1)
-    write_all(outputs, grid(["krona", "lora"], ["rte"], [0, 1], rows=20))
-    for result in outputs.glob("*/result.json"):
-        aged(result)
-    report = partial(build_report, [outputs], format="md")
-    expected, file = report(), outputs / frame.CACHE
-    content = file.read_bytes()
-
-    def read(raw: bytes) -> str | None:
-        file.write_bytes(raw)
-        return judge(report, expected)
-
-    with book("damaged cache of results") as found:
-        try_each(damaged(content), 500 if full else 10, found, read)
 
 
 Row = dict[str, Any] | None  # the columns of a row; None for a row that must be refused

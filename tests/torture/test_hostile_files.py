@@ -24,9 +24,8 @@ from krona.config import check
 from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
-from krona.runs import frame
 from krona.runs.folder import RunFolder
-from krona.runs.frame import summaries
+from krona.runs.frame import stored_results
 from krona.runs.result import read_result, write_result
 from krona.tasks import hub
 from one_job import config, run
@@ -88,8 +87,6 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
     pickled = copy("pickled")
     for name in ("adapter.safetensors", "last.ckpt", "predictions.jsonl"):
         (pickled / name).write_bytes(pickle.dumps(Fire(fired)))
-    (outputs / frame.CACHE).parent.mkdir(exist_ok=True)
-    (outputs / frame.CACHE).write_bytes(pickle.dumps(Fire(fired)))
 
     shutil.copytree(done, mine / "run")
     aged(mine / "run" / ".result.json.x1")
@@ -246,7 +243,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Pat
     assert not (tmp_path / "fired").exists()
 
 
-LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/ to other folders
+LINKS = ("sweeps", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/ to other folders
 HOME = (
     "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
     "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
@@ -265,7 +262,7 @@ def cleanings(outputs: Path) -> dict[str, Any]:
                 claim.release()
 
     return {
-        "index": lambda: summaries(outputs),
+        "reading": lambda: stored_results(outputs),
         "a run with overwrite=true": prepare,
         "a run that is done": RunFolder(outputs / "run").clean,
     }

@@ -29,7 +29,7 @@ from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
-from krona.runs.frame import summaries
+from krona.runs.frame import stored_results
 from krona.runs.interrupts import Interrupted, interrupt
 from krona.runs.provenance import _hash_module, method_code, own_code
 from krona.runs.result import Result, read_result
@@ -383,7 +383,7 @@ def test_a_run_whose_output_is_not_read_any_more_is_interrupted(values: dict[str
     with pytest.raises(Interrupted) as caught:
         run(values, tmp_path, file=closed)
     assert caught.value.args == (signal.SIGPIPE,)
-    assert [result.status for result in summaries(tmp_path) if isinstance(result, Result)] == ["interrupted"]
+    assert [result.status for result in stored_results(tmp_path) if isinstance(result, Result)] == ["interrupted"]
 
 
 @pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), OSError("no connection")])
@@ -457,9 +457,6 @@ def test_measuring_updates_does_not_change_the_run(
     learned = read_result(done / "result.json").learned
     assert all(learned[key] > 0 for key in ("norm", "effective_rank", "stable_rank", "drift"))
     assert len(learned["by_place"]) == learned["places"]
-    (summary,) = summaries(done.parent)
-    assert isinstance(summary, Result)
-    assert summary.learned == {key: value for key, value in learned.items() if key != "by_place"}
     monkeypatch.setattr("krona.training.run.measure_updates", lambda *_: None)
     folder = run(values, tmp_path)[0].folder
     assert read_result(folder / "result.json").learned is None

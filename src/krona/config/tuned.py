@@ -14,7 +14,7 @@ from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
 from krona.runs.folder import RunFolder
-from krona.runs.frame import summaries
+from krona.runs.frame import stored_results
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, find_value, flatten
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
@@ -166,7 +166,7 @@ def _edge(value: float, tried: Collection[float]) -> str | None:
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
-    found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
+    found = [one for one in stored_results(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
     return [one for one in found if one.config.get("sweep") == SWEEP and _have_same_data(one.config, config)]
 
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ from krona.report.text import describe_subject, setting_text
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import runs_folder
 from krona.runs.provenance import asked_shape, used_shape
-from krona.runs.result import read_result
 from krona.runs.studies import Study, read_studies
-from krona.runs.suspicious_scores import examine_file
 from krona.runs.sweep import load_run_ids
 from krona.safe_files import write_text
 
@@ -154,7 +151,7 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
         if not known and counted in sections:
             sections[counted] = pd.concat([sections[counted], sections.pop(section)])
-    read = cache(examine_file)
+    read = cells.examine_runs(runs)
     most, tables = (MAX_CELLS // len(sections) if len(runs) > MAX_RUNS else None), list[Table]()
     for section in sorted(sections, key=lambda one: one.order):
         group, split, notes = _choose_split(layout, sections[section])
@@ -272,7 +269,7 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
             place = f"{layout.label(key)} on {task_label(task)}"
             notes.append(f"{place} has {len(variants)} variants ({', '.join(keys)}). Each has its own row.")
             if data := [name for name in keys if name in DATA]:
-                latest = max(map(first_run, variants), key=lambda run: str(read_result(run.path).provenance["started"]))
+                latest = max(map(first_run, variants), key=lambda run: str(run.result.provenance["started"]))
                 notes[-1] += f" The latest run has {', '.join(f'{name}={latest.settings.get(name)}' for name in data)}."
     for key in layout.rows:
         rows.setdefault((key, ()), Row(key))

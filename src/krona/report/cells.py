@@ -8,6 +8,7 @@ pairs of rows on all tasks of a table. The pairs of averages are corrected separ
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,19 @@ from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import score_metrics
-from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores
+from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine
 
 ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[Path], Examined]
+
+
+def examine_runs(runs: pd.DataFrame) -> Examine:
+    """Return a function that examines the run of a result.json, given by its path. Results are cached."""
+    results = dict(zip(runs.path, runs.result, strict=True))
+    return cache(lambda path: examine(results[path], path.parent))
 
 
 def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: int | None = None) -> Cell | None:

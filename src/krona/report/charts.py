@@ -20,7 +20,6 @@ from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.runs import read_setting
 from krona.report.table import Cell, Column, Row, Table, seed_interval
 from krona.report.text import SEEDS, cell_mark, cell_value, format_range, format_seeds, number, plain_label
-from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial
 
 LIGHT = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of terminals
@@ -369,8 +368,8 @@ def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 
 
 def _epoch_points(row: Scored) -> list[Point]:
-    paths = [] if row.cell.runs is None else [*row.cell.runs.path]
-    curve = pd.DataFrame([epoch for path in paths for epoch in read_result(path).dev_curve], columns=["epoch", "score"])
+    results = [] if row.cell.runs is None else [*row.cell.runs.result]
+    curve = pd.DataFrame([epoch for result in results for epoch in result.dev_curve], columns=["epoch", "score"])
     found = curve.dropna().groupby("epoch").score.agg(["mean", "min", "max"])
     return [
         Point(epoch, mean, (low, high), f"{row.name}: {number(mean)} in epoch {epoch} ({format_range((low, high))})")

@@ -14,7 +14,7 @@ from krona.formatting import NOTHING, format_p, table
 from krona.messages import KronaError, visible
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test
-from krona.report.cells import compare_cells, score_cell
+from krona.report.cells import compare_cells, examine_runs, score_cell
 from krona.report.runs import (
     CONTENT,
     describe_settings,
@@ -25,11 +25,10 @@ from krona.report.runs import (
 )
 from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
-from krona.runs.frame import summaries
+from krona.runs.frame import stored_results
 from krona.runs.predictions import decode_label, label_words, read_outcomes, read_rows, score_metrics
 from krona.runs.provenance import used_shape
 from krona.runs.result import Result
-from krona.runs.suspicious_scores import examine_file
 
 VERDICTS = ("only A right", "only B right", "both wrong")
 METHODS_NOTE = (
@@ -63,7 +62,7 @@ class MethodDiff:
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
     """Compare two methods that have runs under ``outputs``, or two runs, given as ids, beginnings of ids, or paths."""
-    methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
+    methods = {found.method for found in stored_results(outputs) if isinstance(found, Result)}
     if a in methods and b in methods:
         return diff_methods(outputs, a, b)
     if a in methods or b in methods:
@@ -204,7 +203,7 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
     for name in methods:
         own = runs[runs.method == name]
         variants = own.variant.nunique()
-        cell = score_cell(own, "test", examine_file) if variants == 1 else None
+        cell = score_cell(own, "test", examine_runs(own)) if variants == 1 else None
         if cell is None:
             reasons = {0: f"no run of {name}", 1: f"{name} has no test score"}
             notes.append(reasons.get(variants, f"{name} has {variants} variants, so give two runs"))

@@ -15,9 +15,9 @@ from krona.report.sections import Section, find_section
 from krona.runs import file_names
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
-from krona.runs.frame import Summary, column_values, summaries
+from krona.runs.frame import StoredResult, column_values, stored_results
 from krona.runs.predictions import unusable_result
-from krona.runs.result import Result, read_result
+from krona.runs.result import Result
 from krona.runs.run_id import as_text, canonical, find_value, flatten
 
 COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
@@ -41,7 +41,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
 
     The table has the columns of `krona.results` that `COLUMNS` lists, and these columns:
 
-    - ``result`` and ``path``: the summary of the run, and its result.json,
+    - ``result`` and ``path``: the result of the run, and its result.json,
     - ``section``: the run's section; runs of different sections are never compared,
     - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
     - ``done``: whether the run has finished; unfinished runs have no scores,
@@ -78,20 +78,20 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     return frame, problems
 
 
-def _read(folders: Sequence[Path]) -> tuple[list[Summary], list[Path], list[str]]:
-    found: dict[str, tuple[Summary, Path]] = {}
+def _read(folders: Sequence[Path]) -> tuple[list[StoredResult], list[Path], list[str]]:
+    found: dict[str, tuple[StoredResult, Path]] = {}
     problems: list[str] = []
     clashes: set[str] = set()
     for folder in folders:
         if not folder.is_dir():
             raise KronaError(f"The folder {folder} was not found. Runs are in outputs/<run id>/result.json.")
-        for result in summaries(folder):
+        for result in stored_results(folder):
             if isinstance(result, KronaError):
                 problems.append(str(result))
                 continue
             path = folder / result.run_id / file_names.RESULT
-            _, other = found.setdefault(result.run_id, (result, path))
-            if other != path and read_result(other) != read_result(path):
+            first, other = found.setdefault(result.run_id, (result, path))
+            if other != path and first != result:
                 clashes.add(result.run_id)
                 problems.append(f"{path} and {other} are different results of one run. Neither is used.")
     kept = [pair for name, pair in found.items() if name not in clashes]

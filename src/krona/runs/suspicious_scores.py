@@ -15,7 +15,7 @@ from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
 from krona.runs.predictions import SPLITS, Outcomes, invalid_predictions, label_words, read_outcomes, score_metrics
-from krona.runs.result import Result, read_result
+from krona.runs.result import Result
 
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
@@ -65,15 +65,6 @@ def examine(result: Result, folder: Path) -> Examined:
         lacking = [ScoreMessage(str(error))]
     answers = {split: found.answers for split, found in outcomes.items()}
     return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
-
-
-def examine_file(path: Path) -> Examined:
-    """Apply `examine` to the run of a result.json.
-
-    Raises:
-        KronaError: the file was removed, or is damaged.
-    """
-    return examine(read_result(path), path.parent)
 
 
 def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:

@@ -14,7 +14,7 @@ from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import OPEN, RunFolder, RunState, State
-from krona.runs.frame import summaries
+from krona.runs.frame import stored_results
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 
@@ -51,7 +51,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
 def all_runs(outputs: Path) -> list[RunState]:
     """Return every run in a folder with its state. A result that cannot be read is ``damaged``."""
     runs = []
-    for item in summaries(outputs):
+    for item in stored_results(outputs):
         if not isinstance(item, Result):
             runs.append(RunState(item.run_id, "damaged", error=str(item)))
         elif item.status == "done":
@@ -104,7 +104,7 @@ def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
     if not unfinished:
         return None
     planned = any(run.config is not None for run in unfinished)  # if false, ``runs`` are all runs in ``outputs``
-    found = summaries(outputs) if planned else [run.result for run in runs]
+    found = stored_results(outputs) if planned else [run.result for run in runs]
     times: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for one in found:
         if isinstance(one, Result) and one.status == "done" and "total" in one.times:
