@@ -91,6 +91,12 @@ def test_an_export_with_files_of_the_user_is_kept(tmp_path: Path) -> None:
     assert "README.md" in refusal(tmp_path / "out")
 
 
+def test_an_export_with_an_edited_file_is_kept(tmp_path: Path) -> None:
+    export_to(tmp_path / "out")
+    (tmp_path / "out" / "README.md").write_text("my results")
+    assert "were changed (README.md)" in refusal(tmp_path / "out")
+
+
 @pytest.mark.parametrize("lives", [False, True])
 def test_what_a_killed_export_left_is_removed(lives: bool, tmp_path: Path) -> None:
     host = re.sub(r"\W", "_", socket.gethostname())

@@ -108,6 +108,19 @@ def link_target(path: Path) -> Path:
     return target
 
 
+def require_no_link(*paths: Path) -> None:
+    """Raise `KronaError` if a path is a symbolic link.
+
+    A command checks its default output paths in outputs/, because a folder from someone else may contain links.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise KronaError(
+                f"{path} is a symbolic link to {path.readlink()} and is not replaced. Remove the link, or give the "
+                "output another name."
+            )
+
+
 def remove(path: Path) -> bool:
     """Remove a file, a folder or a symbolic link, but not the target of a link.
 

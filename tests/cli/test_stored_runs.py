@@ -54,6 +54,37 @@ def test_report_accepts_a_sweep_by_name_and_html_as_a_flag(outputs: Path) -> Non
     assert "<html" in (outputs / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_default_outputs_do_not_follow_links(outputs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "thesis.tex"
+    mine.write_text("mine")
+    (outputs / "dashboard").mkdir()
+    for link, command in (("report.html", "report --html"), ("dashboard/report.json", "dashboard")):
+        (outputs / link).symlink_to(mine)
+        assert f"{outputs / link} is a symbolic link to {mine}" in str(invoke(*command.split()).exception)
+    (outputs / "dashboard" / "report.json").unlink()
+    (outputs / "dashboard").rmdir()
+    (outputs / "dashboard").symlink_to(tmp_path)
+    assert "dashboard is a symbolic link" in str(invoke("dashboard").exception)
+    assert mine.read_text() == "mine"
+
+
+def test_a_pack_leaves_out_a_result_of_another_program(outputs: Path, tmp_path: Path) -> None:
+    (outputs / "mine").mkdir()
+    (outputs / "mine" / "result.json").write_text('{"accuracy": 0.5}')
+    done = invoke("pack", str(tmp_path / "runs.tar.xz"))
+    assert (done.exception, "1 run," in done.output) == (None, True)
+    assert "left out, because krona did not write result.json: mine" in done.output
+
+
+def test_rm_with_yes_needs_the_whole_name(outputs: Path) -> None:
+    run(outputs, "lora-rte-s0")
+    before = tree(outputs)
+    assert "'l' is only the beginning of lora-rte-s0. Give the whole id" in str(invoke("rm", "-y", "l").exception)
+    assert tree(outputs) == before
+    assert invoke("rm", "lora", answer="y\n").exit_code == 0
+    assert not (outputs / "lora-rte-s0").exists()
+
+
 @pytest.mark.parametrize("answer", ["n\n", ""])
 def test_rm_keeps_a_run_unless_the_answer_is_yes(answer: str, outputs: Path) -> None:
     before = tree(outputs)

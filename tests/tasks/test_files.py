@@ -9,6 +9,7 @@ import math
 import os
 import re
 import struct
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,19 @@ def test_all_formats_give_the_same_splits(tmp_path: Path) -> None:
         assert read(tmp_path / name) == expected
 
 
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("xl/workbook.xml", content)
+    return buffer.getvalue()
+
+
+def parquet_bytes() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"text": ["x"], "label": ["sad"]}), buffer)
+    return buffer.getvalue()
+
+
 LABELLED = b"text,label\nx,sad\n"
 BAD: dict[str, tuple[bytes, str]] = {
     "column.tsv": (b"text\tlable\nx\tsad\n", "has no column 'label': did you mean 'lable'?"),
@@ -122,8 +136,15 @@ BAD: dict[str, tuple[bytes, str]] = {
     "latin.tsv": (b"text\tlabel\nGr\xfc\xdfe\tsad\n", "latin.tsv:2: not UTF-8: byte 0xfc"),
     "utf16.csv": (
         LABELLED.decode().encode("utf-16"),
-        "utf16.csv:1: not UTF-8: byte 0xff. Convert the file, for example: iconv",
+        "utf16.csv is UTF-16, not UTF-8. Convert it, for example: iconv -f UTF-16 -t UTF-8",
     ),
+    "workbook.tsv": (zipped(b"<xml/>"), "workbook.tsv is an Excel workbook or a zip archive. Save the sheet as CSV"),
+    "old_workbook.csv": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n",
+        "old_workbook.csv is an Excel workbook. Save its sheet",
+    ),
+    "packed.tsv": (gzip.compress(LABELLED), "packed.tsv is compressed with gzip. Add .gz to its name."),
+    "parquet.tsv": (parquet_bytes(), "parquet.tsv is a Parquet file. Change the end of its name to .parquet."),
     "half.csv.gz": (
         gzip.compress("\n".join(lines(99)).encode())[:-20],
         "half.csv.gz cannot be read: Compressed file ended",

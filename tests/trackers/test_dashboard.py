@@ -11,13 +11,14 @@ from tests.trackers.wandb_files import history_of, read_wandb
 from krona.messages import KronaError
 from krona.trackers import dashboard
 from krona.trackers.dashboard import SECTIONS
+from typed_run import invoke
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
     pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
-    paths = dashboard.write(tmp_path / "dashboard", project="krona", entity=None)
+    paths = dashboard.write(tmp_path / "dashboard", project="krona", entity=None, overwrite=False)
     workspace, report = (json.loads(path.read_text()) for path in paths)
     sections = workspace["spec"]["section"]["panelBankConfig"]["sections"]
     shown = [section for section in SECTIONS if "panels" in section]
@@ -37,6 +38,17 @@ def test_the_dashboard_is_written_without_a_login(tmp_path: Path) -> None:
     assert [group["name"] for group in table["grouping"]] == ["task.value", "method.value"]
     failed = grids[-1]["metadata"]["runSets"][0]
     assert failed["filters"]["filters"][0]["value"] == ["failed", "crashed", "killed"]
+
+
+def test_the_dashboard_replaces_no_file_of_another_folder(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
+    (tmp_path / "report.json").write_text("mine")
+    done = invoke("dashboard", "--folder", str(tmp_path))
+    assert f"{tmp_path / 'report.json'} exists. Use --overwrite" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert (tmp_path / "report.json").read_text() == "mine"
+    assert invoke("dashboard", "--folder", str(tmp_path), "--overwrite").exit_code == 0
+    assert (tmp_path / "report.json").read_text().startswith("{")
 
 
 def test_a_run_logs_the_keys_of_all_panels(tmp_path: Path) -> None:

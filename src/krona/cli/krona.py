@@ -15,6 +15,7 @@ from krona.formatting import as_typed, error_lines, show, terminal_width
 from krona.messages import KronaError, visible
 from krona.paper import RECIPE_TABLES
 from krona.report import FORMATS
+from krona.safe_files import require_no_link
 
 
 class Commands(TyperGroup):
@@ -177,6 +178,8 @@ def _print_report(folders: list[Path], form: str, out: Path | None = None, **cho
     from krona.report.build import build_report
 
     target = out or (folders[0] / "report.html" if form == "html" else None)
+    if target is not None and out is None:
+        require_no_link(target)
     text = build_report(folders, format=form, out=target, **choice)
     print(text if target is None else visible(f"{target}\n"), end="")
 
@@ -242,6 +245,7 @@ def dashboard(
     project: Annotated[str, typer.Option(help="W&B project")] = "krona",
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: the owner of the API key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the files in --folder")] = False,
 ) -> None:
     """Build a W&B workspace and a W&B report that show the logged runs."""
     from krona.trackers import dashboard as spec
@@ -249,7 +253,10 @@ def dashboard(
     if push:
         show(*spec.push(project=project, entity=entity))
     else:
-        show(*spec.write(folder or paths.OUTPUTS / "dashboard", project=project, entity=entity))
+        target = folder or paths.OUTPUTS / "dashboard"
+        if folder is None:
+            require_no_link(target, *(target / name for name in spec.FILES))
+        show(*spec.write(target, project=project, entity=entity, overwrite=overwrite or folder is None))
 
 
 for _others in (run_commands, adapter_commands):

@@ -107,12 +107,15 @@ def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginni
 @app.command()
 def rm(
     names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, beginnings of run ids, or run folders")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="do not ask; RUN must then be a whole id or a folder")
+    ] = False,
 ) -> None:
     """Remove runs with all their files, after a confirmation."""
     from krona.runs.folder import find_run
 
-    runs = list({run.path: run for run in (find_run(paths.OUTPUTS, name) for name in names)}.values())
+    found = (find_run(paths.OUTPUTS, name, whole=yes) for name in names)
+    runs = list({run.path: run for run in found}.values())
     for run in runs:
         if run.path.resolve().parent != paths.OUTPUTS.resolve():
             raise KronaError(f"{run.path} is not in {paths.OUTPUTS}. Only runs in this folder can be removed.")
@@ -135,11 +138,14 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Pack all finished runs, without texts and weights, into a small file for krona report --outputs FILE."""
-    from krona.runs.folder import require_new
+    from krona.runs.folder import RunFolder, require_new
     from krona.runs.pack import pack as write
 
     require_new(out, overwrite=overwrite)
     show(f"{out}: {amount(write(paths.OUTPUTS, out), 'run')}, {out.stat().st_size / 1e6:.1f} MB")
+    found = map(RunFolder, sorted(path.parent for path in paths.OUTPUTS.glob("*/result.json")))
+    if others := [run.path.name for run in found if not run.is_written_by_krona()]:
+        show(f"left out, because krona did not write result.json: {', '.join(first_few(others, MAX_NAMES))}")
 
 
 @app.command()

@@ -190,12 +190,13 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
-def find_run(outputs: Path, name: str) -> RunFolder:
+def find_run(outputs: Path, name: str, *, whole: bool = False) -> RunFolder:
     """Return the folder of a run.
 
     Args:
         name: a run id, the path of a run's folder or of its result.json, or the beginning of a run id. These meanings
             are tried in this order.
+        whole: do not accept the beginning of a run id.
 
     Raises:
         KronaError: no run, or more than one run, matches the name.
@@ -211,6 +212,8 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )
+    if whole and matches:
+        raise KronaError(f"{name!r} is only the beginning of {matches[0].name}. Give the whole id, or a folder.")
     if len(matches) == 1:
         return RunFolder(matches[0])
     if not matches:

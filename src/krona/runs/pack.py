@@ -56,6 +56,8 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     places: dict[str, str] = {}  # maps absolute paths of data and weights to their replacements
     for path in sorted(outputs.glob("*/result.json")):
         run = RunFolder(path.parent)
+        if not run.is_written_by_krona():
+            continue
         result = run.read()
         if result.status != "done":
             continue

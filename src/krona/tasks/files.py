@@ -21,6 +21,15 @@ from krona.tasks.values import BadRowError
 Row = Mapping[str, Any]
 NumberedRow = tuple[int, Row | BadRowError]  # the line number, and the row or its error
 KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
+UTF16 = "is UTF-16, not UTF-8. Convert it, for example: iconv -f UTF-16 -t UTF-8 FILE > NEW_FILE"
+SIGNATURES = {  # the first bytes of files that are not UTF-8 text
+    b"\xff\xfe": UTF16,
+    b"\xfe\xff": UTF16,
+    b"PK\x03\x04": "is an Excel workbook or a zip archive. Save the sheet as CSV UTF-8, or unpack the archive",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook. Save its sheet as CSV UTF-8",
+    b"\x1f\x8b": "is compressed with gzip. Add .gz to its name",
+    b"PAR1\x15": "is a Parquet file. Change the end of its name to .parquet",
+}
 MAX_UNPACKED_GB = 2.0  # limit of the unpacked size of a compressed file; KRONA_MAX_UNPACKED_GB overrides it
 
 
@@ -98,6 +107,8 @@ class DataFile:
                 self._binary = None if self.path is None else binary
                 packed = self.path is not None and self.path.suffix.lower() == ".gz"
                 for number, raw in enumerate(gzip.GzipFile(fileobj=binary) if packed else binary, start=1):
+                    if number == 1:
+                        self._check_signature(raw)
                     empty, unpacked = empty and not raw.strip(), unpacked + len(raw)
                     if packed and unpacked > limit:
                         raise KronaError(
@@ -114,6 +125,11 @@ class DataFile:
             raise KronaError(f"{self.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         if empty:
             raise KronaError(f"{self.name} is empty.")
+
+    def _check_signature(self, first_line: bytes) -> None:
+        for signature, problem in SIGNATURES.items():
+            if first_line.startswith(signature):
+                raise KronaError(f"{self.name} {problem}.")
 
     def _select(self, records: Iterator[tuple[int, list[str]]], *, hint: str = "") -> Iterator[NumberedRow]:
         """Yield the columns of each record, or an error if the number of fields is wrong.

@@ -11,26 +11,32 @@ from typing import Any
 import yaml
 
 from krona.messages import KronaError, first_line
+from krona.runs.folder import require_new
+from krona.safe_files import write_text
 from krona.trackers.weights_and_biases import MAX_REASON, key_is_set
 
 NO_ENTITY = "your-entity"  # placeholder for the entity in files that are written without a login
+FILES = ("workspace.json", "report.json")
 DashboardSection = Mapping[str, Any]
 SECTIONS: Sequence[DashboardSection] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
-def write(folder: Path, *, project: str, entity: str | None) -> list[Path]:
+def write(folder: Path, *, project: str, entity: str | None, overwrite: bool) -> list[Path]:
     """Write workspace.json and report.json into ``folder``, and return the paths of the files.
 
     Args:
         entity: the W&B team or user; None: a placeholder is written.
+
+    Raises:
+        KronaError: a file exists and ``overwrite`` is false, or it cannot be written. No file is then changed.
     """
     specs = {}
-    for name, build in (("workspace", build_workspace), ("report", build_report)):
+    for name, build in zip(FILES, (build_workspace, build_report), strict=True):
+        require_new(folder / name, overwrite=overwrite)
         model = build(project, entity or NO_ENTITY)._to_model()  # the model that `save` would send to W&B
-        specs[folder / f"{name}.json"] = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
-    folder.mkdir(parents=True, exist_ok=True)
+        specs[folder / name] = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
     for path, spec in specs.items():
-        path.write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(spec, indent=1) + "\n")
     return list(specs)
 
 

@@ -27,14 +27,15 @@ from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.file_names import ADAPTER
 from krona.runs.holder import is_alive
 from krona.runs.predictions import label_words
-from krona.safe_files import read_json
+from krona.safe_files import read_json, sha256
 from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 ORIGIN = "krona.json"  # the file in an exported peft folder from which `krona import` reads the origin
-MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
+MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote, with hashes of small files
+MAX_HASHED = 1_000_000  # bytes; larger files contain weights, which nobody edits
 
 
 def export(
@@ -106,11 +107,13 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
     With ``overwrite``, an earlier export in ``out`` is replaced. An earlier export is recognised by its marker file,
-    which lists the files that krona wrote. Temporary folders of killed exports to ``out`` are removed.
+    which lists the files that krona wrote, with the hashes of small files. Temporary folders of killed exports to
+    ``out`` are removed.
 
     Raises:
-        KronaError: ``out`` contains files that are not from an export, is a file, a symbolic link or a protected folder
-            (such as the working directory), or exists and ``overwrite`` is false. No file is then changed.
+        KronaError: ``out`` contains files that are not from an export or were changed, is a file, a symbolic link or a
+            protected folder (such as the working directory), or exists and ``overwrite`` is false. No file is then
+            changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
@@ -123,7 +126,8 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         part.mkdir(parents=True)
         yield part
         files = sorted(_files(part))
-        (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+        hashes = {name: _hash(part / name) for name in files}
+        (part / MARKER).write_text(json.dumps({"files": hashes}, indent=1) + "\n", encoding="utf-8")
         for name in files:  # transformers writes weight files that only their owner can read
             (part / name).chmod(part.stat().st_mode & 0o666)
         if earlier:
@@ -149,21 +153,26 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
             problem = f"the {name} folder or contains it"
     if problem:
         raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
-    found, known = _files(out), {MARKER}
-    if found:
-        try:
-            known |= set(read_json(out / MARKER)["files"])
-        except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
-            known = set()
-    if others := sorted(found - known):
+    found = _files(out)
+    try:
+        hashes = dict(read_json(out / MARKER)["files"])
+        found.discard(MARKER)
+    except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
+        hashes = {}
+    if others := sorted(name for name in found if name not in hashes or _hash(out / name) != hashes[name]):
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
-            f"--out {out} contains files that are not from an export ({named}) and is not replaced. Choose another "
-            "folder."
+            f"--out {out} contains files that are not from an export, or were changed ({named}), and is not replaced. "
+            "Choose another folder."
         )
     if found and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
     return any(out.iterdir())
+
+
+def _hash(file: Path) -> str | None:
+    """Return the SHA-256 of a file, or None for a broken link or a file with more than `MAX_HASHED` bytes."""
+    return sha256(file) if file.is_file() and file.stat().st_size <= MAX_HASHED else None
 
 
 def _files(folder: Path) -> set[str]:
