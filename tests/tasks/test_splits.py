@@ -11,7 +11,7 @@ import torch
 from krona.messages import KronaError
 from krona.tasks import Split
 from krona.tasks.notes import OFFICIAL_ROWS
-from krona.tasks.splits import divide
+from krona.tasks.splits import divide, permutation
 from tasks.glue_files import task, write
 from tasks.own_task import load
 
@@ -131,6 +131,13 @@ def test_dev_from_train_with_own_files() -> None:
         divide(parts, **{**settings, "protocol": "validation"})
     with pytest.raises(KronaError, match=r"data\.dev_from_train=80: no rows are left for train, which has 80 rows"):
         divide(parts | {"dev": parts["test"]}, **{**settings, "split": "halve_validation", "dev_from_train": 80})
+
+
+@pytest.mark.parametrize("seed", [0, 7, 42, 2**32 - 1])
+@pytest.mark.parametrize("rows", [0, 1, 2, 277, 67_349])
+def test_the_permutation_is_that_of_torch(rows: int, seed: int) -> None:
+    expected = torch.randperm(rows, generator=torch.Generator().manual_seed(seed)).tolist()
+    assert permutation(rows, seed) == expected
 
 
 def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from krona.config import check
 from krona.config.settings import Optimizer, Run
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
-from krona.training.batches import TrainingBatches, mix_seeds
+from krona.training.batches import TrainingBatches
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
 from krona.training.trainer import AfterEpoch
@@ -209,12 +209,6 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
     clipped, free = Norm.norms[:3], Norm.norms[3:]
     assert clipped == pytest.approx([1e-3] * 3, rel=1e-2)
     assert min(free) > 1e-2
-
-
-def test_neighbouring_seeds_are_far_apart() -> None:
-    drawn = {mix_seeds(seed, count) for seed in range(50) for count in range(50)}
-    assert len(drawn) == 2500
-    assert all(0 <= seed < 2**63 for seed in drawn | {mix_seeds(2**32 - 1, 10**9)})
 
 
 def test_the_earliest_best_epoch_is_restored(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from krona.backbones.quantisation import prevent_repacking, quantisation_config
 from krona.backbones.source import WAYS_OUT, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from krona.random_streams import stream_seed
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
 from krona.tasks.hub import download_error
@@ -38,7 +39,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     """Load a backbone without a second copy of the weights in memory.
 
     Args:
-        seed: the seed of a new head, and of all weights if ``pretrained`` is false.
+        seed: the run's seed, for a new head, and for all weights if ``pretrained`` is false.
         bf16: store normalisation layers in fp32, and all other weights in bf16. If false, store all weights in fp32.
 
     Raises:
@@ -54,7 +55,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         if settings.pretrained:
             model, new = load_checkpoint(settings, kind, config, task, bf16=bf16)
     if not settings.pretrained:
-        torch.manual_seed(seed)
+        torch.manual_seed(stream_seed("backbone", seed))
         model = _build_untrained(settings, kind, config, bf16=bf16)
         if settings.quantisation is not None:
             model = kind.from_pretrained(
@@ -126,7 +127,7 @@ def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None
     Biases are initialised with 0, other vectors with 1, and matrices from a normal distribution with the config's
     ``initializer_range``, or 0.02, as the standard deviation.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(stream_seed("head", seed))
     std = float(getattr(model.config, "initializer_range", 0.02))
     for name in names:
         owner, _, attribute = name.rpartition(".")

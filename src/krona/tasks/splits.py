@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from krona.messages import KronaError, amount, did_you_mean
+from krona.random_streams import stream_seed
 from krona.tasks.data_settings import Data
 from krona.tasks.rows import Part, Split
 from krona.tasks.sources import read_parts
@@ -202,10 +205,18 @@ def _apply_rule(
 
 
 def permutation(rows: int, seed: int) -> list[int]:
-    """Return the indices from 0 to ``rows`` - 1 in random order, computed by torch.randperm with this seed."""
-    import torch  # imported here, because run ids and reports do not need torch
+    """Return the indices from 0 to ``rows`` - 1 in random order.
 
-    return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
+    The order is that of torch.randperm, which the paper's protocols use. Importing torch would take a second.
+
+    Args:
+        seed: a number below 2**32.
+    """
+    swaps = np.random.RandomState(seed).randint(2**32, size=max(rows - 1, 0), dtype=np.uint32)
+    order = list(range(rows))
+    for place, other in enumerate((swaps % np.arange(rows, 1, -1) + np.arange(rows - 1)).tolist()):
+        order[place], order[other] = order[other], order[place]
+    return order
 
 
 def _permute(part: Split, seed: int) -> list[int]:
@@ -259,7 +270,7 @@ def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)
-    for place in reversed(permutation(len(train), seed)):
+    for place in reversed(permutation(len(train), stream_seed("subset", seed))):
         queues[train.targets[place] if by_label else ""].append(place)
     taken: list[int] = []
     while len(taken) < rows:

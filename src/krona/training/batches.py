@@ -5,6 +5,7 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
+from krona.random_streams import stream_seed
 from krona.tasks import Tokenised
 from krona.tasks.splits import permutation
 from krona.training.devices import Ranks
@@ -61,14 +62,14 @@ class TrainingBatches(Sampler[list[int]]):
         return [row for batch in self._batches(epoch=0) for row in batch][: self.limit]
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        seed = mix_seeds(self.seed, epoch)
-        order = permutation(self.rows, seed)
+        order = permutation(self.rows, stream_seed("rows", self.seed, step=epoch))
         if self.lengths is None:
             return _cut(order, self.batch_size)
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in permutation(len(batches), seed ^ 1)]  # not the seed of the row order
+        numbers = permutation(len(batches), stream_seed("batches", self.seed, step=epoch))
+        return [batches[number] for number in numbers]
 
 
 class ShortToLong(Sampler[list[int]]):
@@ -92,14 +93,6 @@ class ShortToLong(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
-
-
-def mix_seeds(seed: int, number: int) -> int:
-    """Combine a seed and a number into a new seed. Neighbouring numbers give very different seeds.
-
-    The function uses multiplicative hashing with the 64-bit golden ratio.
-    """
-    return (seed * 0x9E3779B97F4A7C15 + (number + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 
 
 def source_lengths(tokens: Tokenised) -> list[int]:

@@ -16,7 +16,7 @@ from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
 from krona.messages import KronaError, shorten
-from krona.training.batches import mix_seeds
+from krona.random_streams import stream_seed
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
@@ -139,7 +139,7 @@ class Learner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # With this seed, the dropout of a step is the same after a resume, and different on each rank.
-        torch.manual_seed(mix_seeds(self.settings.seed + 2**32 * self.ranks.rank, self.global_step))
+        torch.manual_seed(stream_seed("dropout", self.settings.seed, rank=self.ranks.rank, step=self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()

@@ -15,6 +15,7 @@ from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
+from krona.random_streams import stream_seed
 from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.result import Result, now
@@ -141,7 +142,7 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
     result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
     result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
-    pl.seed_everything(settings.seed, verbose=False)
+    pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
     # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
     splits = load_splits(settings, fingerprint=spec.data_fingerprint, share=share)
@@ -153,7 +154,7 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     result.notes += schedule_notes(settings, steps)
 
     # Method
-    torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
+    torch.manual_seed(stream_seed("branches", settings.seed))
     branch_config, notes = insert_method(model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share)
     result.notes += notes
     optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
