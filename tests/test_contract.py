@@ -17,7 +17,7 @@ from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
 from tiny_models import evaluate as output
 from tiny_models import train
-from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5
+from tiny_t5 import METHODS, batch, close, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5
 
 # Methods whose output differs from the backbone's at the start, and the allowed difference of the tiny model's logits.
 STARTS_AWAY = {"adapter": 1.0, "compacter": 1e-5, "krona_b_res": float("inf")}
@@ -31,14 +31,14 @@ NO_GRADIENT = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed"
 
 @torch.no_grad()
 def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
-    """Check the life of an adapter on a backbone that ``make`` returns. Return its counts, and whether it merges."""
-    model, bare = make(), make()
+    """Check the life of an adapter in fp64, on a backbone from ``make``. Return its counts, and whether it merges."""
+    model, bare = make().double(), make().double()
     bits, start = snapshot(bare), output(bare)
     names = [(n, p.requires_grad, id(p)) for n, p in model.named_parameters()]
     kinds = [type(module) for module in model.modules()]
     inserted(name, model)
     distance = (output(model) - start).abs().max()
-    assert distance <= STARTS_AWAY.get(name, 0)
+    assert distance <= STARTS_AWAY.get(name, 1e-9 * start.abs().max())
     count = surgery.count(model)
     assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
     assert bool(count.trainable) == (name != "untuned")
@@ -59,7 +59,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     buffers = {surgery.public_name(n) for n, _ in model.named_buffers() if ".branches." in n}
     with safe_open(file, framework="pt") as opened:
         assert set(opened.keys()) == set(trains) | buffers
-    other = make()
+    other = make().double()
     Adapter.load(file).insert(other)
     assert same_bits(snapshot(other), trained)
     assert torch.equal(output(other), expected)
@@ -68,7 +68,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     try:
         surgery.merge(model)
         merged = output(model)
-        assert (merged - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert close(merged, expected)
         assert torch.equal(output(model.train().eval()), merged)
         surgery.unmerge(model)
     except KronaError as error:
@@ -106,13 +106,13 @@ def test_the_error_of_a_method_that_does_not_fit_names_the_widths_of_the_tests()
 
 @PARAMETRISED
 def test_only_what_it_names_trains(name: str) -> None:
-    model, values = inserted(name), method_values(name)
+    model, values = inserted(name, tiny_t5().double()), method_values(name)
     trainable = surgery.trainable_state(model)
     layer_norms = {key for key in trainable if "layer_norm.weight" in key}
     assert len(layer_norms) == (12 if values["train_layer_norms"] else 0)
     own = {surgery.public_name(n) for n, _ in model.named_parameters() if ".branches." in n or ".magnitudes." in n}
     assert trainable.keys() - layer_norms <= own or values.get("train_backbone")
-    assert (logits(model) - logits(tiny_t5())).any() == (name in STARTS_AWAY)
+    assert close(logits(model), logits(tiny_t5().double())) == (name not in STARTS_AWAY)
     assert any(isinstance(module, RootMeanSquareNorm) for module in model.modules())
 
 
@@ -137,25 +137,25 @@ def test_bf16_autocast(name: str) -> None:
         mixed = model(**batch()).logits
     full = logits(model)
     assert mixed.isfinite().all()
-    assert (mixed.float() - full).abs().max() < 0.15 * full.abs().max()
+    assert (mixed.float() - full).abs().max() < 0.15 * full.abs().max()  # bf16 has 8 bits: 0.4 % in each of 30 layers
     if name != "untuned":
         with torch.autocast("cpu", dtype=torch.bfloat16):
             model(**batch()).loss.backward()
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_gradient_checkpointing_changes_no_bit(name: str) -> None:
+def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     gradients = []
     for checkpointing in (False, True):
-        model = inserted(name)
+        model = inserted(name, tiny_t5().double())
         disturb(model, by=DISTANCE.get(name, 0.1))
         if checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         model.train()
         torch.manual_seed(3)  # dropout
         model(**batch(), use_cache=False).loss.backward()
-        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-    assert same_bits(*gradients)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert close(*gradients)
 
 
 @PARAMETRISED
@@ -191,10 +191,10 @@ def test_a_copy_is_a_model_of_its_own_and_a_pickle_is_equal(name: str) -> None:
 @torch.no_grad()
 def test_torch_compile_traces_a_block_whole(name: str) -> None:
     torch._dynamo.reset()
-    model = inserted(name)
+    model = inserted(name, tiny_t5().double())
     disturb(model, by=DISTANCE.get(name, 0.1))
     block = model.decoder.block[1]  # self-attention, cross-attention and FFN
-    h, memory = torch.randn(2, 3, 64), torch.randn(2, 5, 64)
+    h, memory = torch.randn(2, 3, 64).double(), torch.randn(2, 5, 64).double()
     expected = block(h, encoder_hidden_states=memory)[0]
     compiled = torch.compile(block, backend="eager", fullgraph=True)  # without a graph break
-    torch.testing.assert_close(compiled(h, encoder_hidden_states=memory)[0], expected, rtol=0, atol=1e-5)
+    assert close(compiled(h, encoder_hidden_states=memory)[0], expected)

@@ -66,7 +66,17 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-9) -> bool:
+    """Return whether two tensors in fp64 differ by rounding alone, relative to the largest value.
+
+    Two computations of one value have this tolerance, because each processor has its own orders of sums.
+    """
+    assert actual.dtype == expected.dtype == torch.float64
+    return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
+
+
 def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Return whether two states are equal. Compare copies, not results of two computations (see `close`)."""
     kinds = [{name: tensor.dtype for name, tensor in one.items()} for one in (left, right)]
     return kinds[0] == kinds[1] and all(torch.equal(left[key], right[key]) for key in left)
 

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,10 +22,9 @@ from krona.messages import KronaError
 from krona.methods.ia3 import IA3
 from krona.methods.lora import LoRA
 from krona.surgery.state import norm_modules
-from tiny_models import combinations
+from tiny_models import combinations, tiny
 from tiny_models import evaluate as output
-from tiny_models import tiny as fresh
-from tiny_t5 import METHODS, refused, settings
+from tiny_t5 import METHODS, close, refused, settings
 
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
 
@@ -45,6 +45,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # the modules of LN_TUNING
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def c3a_in_fp64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let peft compute C3A in fp64, as it computes all other types for a model in fp64."""
+    names = {name: getattr(torch, name) for name in dir(torch)}
+    changed = SimpleNamespace(**{**names, "float32": torch.float64})
+    monkeypatch.setattr("peft.tuners.c3a.layer.torch", changed)
+
+
+def fresh(kind: str) -> Any:
+    return tiny(kind).double()
 
 
 def trained(method: str, kind: str, **changes: Any) -> Any:
@@ -77,13 +89,8 @@ def peft_type(method: str, kind: str) -> str:
     return "LORA" if as_lora else FORMS[method]
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool((a - b).abs().max() <= 1e-5 * b.abs().max())
-
-
-# Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
-SAME_BITS = {"lora", "lora_plus", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira", "vera"}
-SAME_BITS |= {"rslora", *TWICE_THE_RANK}
+# These come back as the same method. Others come back as a LoRA.
+SAME_METHOD = {"lora", "lora_plus", "rslora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira"}
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
@@ -103,17 +110,16 @@ def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, t
     again = fresh(kind)
     read = take_in(again, tmp_path / "peft", name="mine")
     assert (read.peft_type, read.places) == (written.peft_type, written.places)
-    exact = method in SAME_BITS and peft_type(method, kind) == FORMS[method]
-    assert torch.equal(output(again), expected) if exact else close(output(again), expected)
-    if exact and method not in ("vera", *TWICE_THE_RANK):
+    assert close(output(again), expected)
+    if method in SAME_METHOD and peft_type(method, kind) == FORMS[method]:
         assert surgery.count(again) == surgery.count(model)
     Adapter.of(again, "mine").save(tmp_path / "a.safetensors")
     other, third = fresh(kind), fresh(kind)
     Adapter.load(tmp_path / "a.safetensors").insert(other)
-    assert torch.equal(output(other), output(again))
+    assert close(output(other), output(again))
     write_peft(again, tmp_path / "again", base_model="tiny")
     take_in(third, tmp_path / "again")
-    assert torch.equal(output(third), output(again))
+    assert close(output(third), output(again))
     surgery.take_out(again)
     assert torch.equal(output(again), bare)
 
@@ -253,7 +259,7 @@ def test_some_norms_go_out_and_come_in(kind: str, tmp_path: Path) -> None:
     assert close(output(in_peft(kind, tmp_path)), output(model))
     again = fresh(kind)
     take_in(again, tmp_path)
-    assert torch.equal(output(again), output(model))
+    assert close(output(again), output(model))
 
 
 @pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")
@@ -332,7 +338,7 @@ def test_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "adapter_model.safetensors"
     whole = load_file(weights)
     rejects(fresh("bert"), tmp_path, "cannot load .*Target modules")
-    rejects(tiny_t5.tiny_t5(d_model=32), tmp_path, "cannot load .*size mismatch")
+    rejects(tiny_t5.tiny_t5(d_model=32).double(), tmp_path, "cannot load .*size mismatch")
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
         ({one: whole[one][:, :-1]}, "cannot load .*size mismatch"),
@@ -380,6 +386,6 @@ def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) 
         take_in(krona, tmp_path)
     assert torch.equal(output(krona), own)
     take_in(krona, tmp_path, name="lora")
-    assert torch.equal(output(krona), expected)
+    assert close(output(krona), expected)
     surgery.activate(krona, "default")
     assert torch.equal(output(krona), own)

@@ -76,7 +76,9 @@ def test_all_layers_but_wo_and_the_output_are_quantised(nano: Any) -> None:
     plain = load.load(*_backbone(), seed=0).model
     moved = (logits(nano) - logits(plain)).norm() / logits(plain).norm()
     assert 0.01 < float(moved) < 0.3
-    torch.testing.assert_close(logits(nano), logits(dequantised(nano)), rtol=1e-5, atol=1e-4)  # fp32, one order of sums
+    torch.testing.assert_close(
+        logits(nano), logits(dequantised(nano)), rtol=1e-5, atol=1e-4
+    )  # fp32, other orders of sums
     insert_method(plain, settings("lora"))
     assert surgery.count(inserted(nano, "lora")) == surgery.count(plain)
     assert same_bits(snapshot(nano), snapshot(quantised("method=lora")))
@@ -138,7 +140,7 @@ def test_a_merge_is_exact_and_unmerging_restores_the_bits(method: str, nano: Any
     assert same_bits(snapshot(model), before)
     surgery.bake(model)
     assert not any(map(is_quantised, model.modules()))
-    torch.testing.assert_close(logits(model), expected, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(logits(model), expected, rtol=1e-3, atol=1e-2)  # fp32, with other kernels
 
 
 def test_an_adapter_belongs_to_its_quantisation(nano: Any, tmp_path: Path) -> None:

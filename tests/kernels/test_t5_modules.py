@@ -1,4 +1,7 @@
-"""Test the fast LayerNorm and dropout: outputs (equal to the bit), gradients, statistics, and restoring."""
+"""Test the fast LayerNorm and dropout: outputs, gradients, statistics, and restoring.
+
+The outputs are equal to the bit, because the fast LayerNorm does the same operations as the library.
+"""
 
 import itertools
 from typing import Any
@@ -38,6 +41,7 @@ def test_norm_is_the_library_s_to_the_bit_and_its_gradients_to_rounding(shape: t
     g = torch.randn_like(y)
     y.backward(g)
     expected.backward(g)
+    # only fp32 has a fast norm: its rounding is 6e-8, in sums of 24 or 15 values below 20
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(quick[0].weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
 
@@ -77,6 +81,7 @@ def test_gradients_under_autocast_are_in_single_precision() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             norm(own).pow(2).sum().backward()
         gradients.append((own.grad, norm.weight.grad))
+    # sums of 200 values in fp32; in bf16, they would differ by 0.4 %
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-4)
 
 

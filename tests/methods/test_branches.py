@@ -143,7 +143,7 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
     if hasattr(branch, "beside"):
         layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
-        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T)
+        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T, rtol=1e-9, atol=1e-9)
     if hasattr(branch, "low_rank"):
         left, right = (factor.detach() for factor in branch.low_rank())
         assert branch.update_rank == min(left.shape[1], d_in, d_out)
@@ -171,6 +171,7 @@ def test_shapes_dtypes_and_strides(
     update = branch.to(dtype)(x.to(dtype))
     assert update.dtype == dtype
     assert update.shape == reference.shape
+    # The relative rounding errors are 6e-8 and 4e-3. Sums of 16 values, with up to five in a row, enlarge them.
     tolerance = (1e-4 if dtype == torch.float32 else 0.2) * max(1.0, float(reference.abs().max()) if x.numel() else 1.0)
     assert torch.allclose(update.double(), reference, atol=tolerance, rtol=0)
 
@@ -234,9 +235,9 @@ def test_mokas_shapes_are_fitted_or_refused() -> None:
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_bitfit_adds_its_bias_to_that_of_the_layer(bias: bool) -> None:
-    branch, layer, x = Bias(3, 4), nn.Linear(3, 4, bias=bias), torch.randn(2, 3)
+    branch, layer, x = Bias(3, 4).double(), nn.Linear(3, 4, bias=bias).double(), torch.randn(2, 3).double()
     nn.init.ones_(branch.bias)
-    torch.testing.assert_close(branch.beside(layer, x), layer(x) + 1)
+    torch.testing.assert_close(branch.beside(layer, x), layer(x) + 1, rtol=1e-9, atol=1e-9)
 
 
 def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:

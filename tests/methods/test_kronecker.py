@@ -150,10 +150,10 @@ def test_branches_of_a_place_added_together_are_their_sum(arguments: dict[str, A
     weights = [x, y, *(p for branch in branches for p in branch.parameters())]
     first, *others = branches
     together, apart = first.add_to(y, x, *others), y + sum(branch(x) for branch in branches)
-    torch.testing.assert_close(together, apart)
+    torch.testing.assert_close(together, apart, rtol=1e-9, atol=1e-9)
     for got, wanted in zip(
         torch.autograd.grad(together.square().sum(), weights),
         torch.autograd.grad(apart.square().sum(), weights),
         strict=True,
     ):
-        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)

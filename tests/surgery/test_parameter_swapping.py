@@ -120,7 +120,7 @@ def test_an_fp16_t5_whose_wo_stays_in_fp32(method: str, tmp_path: Path) -> None:
     whole = inserted(method)
     for one in (model, whole):
         disturb(one, by=0.02)
-    torch.testing.assert_close(logits(model).float(), logits(whole), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(logits(model).float(), logits(whole), rtol=0.1, atol=0.1)  # fp16 has 11 bits
     model(**batch()).loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in surgery.trainable_state(model).values())
     model.half()

@@ -11,7 +11,7 @@ from krona import surgery
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from tiny_models import combinations, output, tiny, train
-from tiny_t5 import METHODS, inserted
+from tiny_t5 import METHODS, close, inserted
 
 KINDS = ["bert", "gpt2", "llama", "mt5"]
 BAKED = {
@@ -23,7 +23,7 @@ BAKED = {
 @torch.no_grad()
 @pytest.mark.parametrize(("method", "kind"), combinations(METHODS, KINDS))
 def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str, kind: str, tmp_path: Path) -> None:
-    model = inserted(method, tiny(kind))
+    model = inserted(method, tiny(kind).double())
     if method != "untuned":
         with torch.enable_grad():
             train(model)
@@ -43,12 +43,12 @@ def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str
         surgery.take_out(model)
         model.save_pretrained(tmp_path)  # it may be saved again
         return
-    assert (output(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert close(output(model), expected)
     assert not [name for name, _ in model.named_parameters() if ".base." in name]
     model.save_pretrained(tmp_path)
     loaded, keys = type(model).from_pretrained(tmp_path, output_loading_info=True)
     assert not [names for names in keys.values() if names]
-    assert torch.equal(output(loaded.eval()), output(model))
+    assert close(output(loaded.eval()), output(model))  # the layout of a merged weight may differ
     with pytest.raises(KronaError, match="no adapter in this model"):
         surgery.bake(model)
 
@@ -56,7 +56,7 @@ def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "tied"), [("gpt2", False), ("mt5", False), ("llama", False), ("bart", True)])
 def test_a_tied_output_layer_that_is_baked_stays_untied(kind: str, tied: bool, tmp_path: Path) -> None:
-    model: Any = tiny(kind)
+    model: Any = tiny(kind).double()
     surgery.insert(model, LoRA, target_modules=["lm_head"], rank=2)
     for parameter in surgery.trainable_state(model).values():
         torch.nn.init.normal_(parameter)
@@ -68,4 +68,4 @@ def test_a_tied_output_layer_that_is_baked_stays_untied(kind: str, tied: bool, t
     if not tied:
         model.tie_weights()
     for one in (model, loaded.eval()):
-        assert (output(one) - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert close(output(one), expected)

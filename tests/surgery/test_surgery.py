@@ -18,7 +18,7 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
-from tiny_t5 import batch, disturb, inserted, logits, refused, restored, same_bits, snapshot, tiny_t5, train
+from tiny_t5 import batch, close, disturb, inserted, logits, refused, restored, same_bits, snapshot, tiny_t5, train
 
 QV = ["q", "v"]
 
@@ -60,14 +60,14 @@ def test_a_pattern_without_a_match_lists_near_names(pattern: str, words: list[st
 )
 def test_placements_mean_what_they_say(where: str, placement: Any, inner_residual: bool) -> None:
     """Parallel is f(x) + b(x). Sequential is f(x) + b(f(x)) or b(f(x)). Before is f(x + b(x)) or f(b(x))."""
-    model = tiny_t5()
+    model = tiny_t5().double()
     f = copy.deepcopy(model.get_submodule(where))
     how = {"placement": placement, "inner_residual": inner_residual, "modules_per_target": 2}
     surgery.insert(model, Adapter, target_modules=[where], bottleneck_dim=4, **how)
     disturb(model, by=0.5)
     adapted: Any = model.get_submodule(where)
     b1, b2 = adapted.branches["default"]
-    x = torch.randn(2, 3, 64)
+    x = torch.randn(2, 3, 64).double()
 
     def out(module: Any, h: torch.Tensor) -> torch.Tensor:
         result = module(h)
@@ -81,7 +81,7 @@ def test_placements_mean_what_they_say(where: str, placement: Any, inner_residua
         expected = out(f, x) + b1(x) + b2(x)
     else:
         expected = through(out(f, x)) if placement == "sequential" else out(f, through(x))
-    torch.testing.assert_close(out(adapted, x), expected)
+    assert close(out(adapted, x), expected)
 
 
 def test_one_placement_for_each_pattern() -> None:
@@ -153,21 +153,23 @@ def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
     name = "encoder.block.0.layer.0.SelfAttention.q"
     adapted: Any = model.get_submodule(name)
     branch, own = adapted.branches["default"][0], adapted.base.weight
-    expected = own.float() + 0.3 * (branch.A.float() @ branch.B.float()).T
+    expected = (own.double() + 0.3 * (branch.A.double() @ branch.B.double()).T).to(torch.bfloat16)
     surgery.merge(model)
-    assert torch.equal(adapted.base.weight, expected.to(torch.bfloat16))
+    # sums in fp32 round 1 of 10,000 values to another bf16 number, and sums in bf16 every third
+    assert (adapted.base.weight != expected).float().mean() < 0.005
+    torch.testing.assert_close(adapted.base.weight, expected, rtol=2**-7, atol=0)  # one unit of bf16
     surgery.unmerge(model)
     assert adapted.base.weight is own
 
 
 def test_a_row_of_zeros_merges_with_a_magnitude_and_too_large_values_do_not() -> None:
-    model = tiny_t5()
+    model = tiny_t5().double()
     for layer in map(model.get_submodule, places(model, *QV)):
         nn.init.zeros_(layer.get_parameter("weight")[0].detach())
     surgery.insert(model, LoRA, target_modules=QV, magnitude=True)
     beside = logits(model)
     surgery.merge(model)
-    assert (logits(model) - beside).abs().max() <= 1e-5 * beside.abs().max()
+    assert close(logits(model), beside)
     surgery.take_out(model)
     surgery.insert(model.half(), LoRA, target_modules=QV)
     for parameter in surgery.trainable_state(model).values():
@@ -179,12 +181,12 @@ def test_a_row_of_zeros_merges_with_a_magnitude_and_too_large_values_do_not() ->
 
 @pytest.mark.parametrize("placement", ["parallel", "sequential", "before"])
 def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> None:
-    model = tiny_t5()
+    model = tiny_t5().double()
     surgery.insert(model, LoRA, target_modules=["o"], rank=2, placement=placement, modules_per_target=2)
     disturb(model, by=0.3)
     beside = logits(model)
     surgery.merge(model)
-    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
+    assert close(logits(model), beside)
 
 
 @pytest.mark.parametrize("branches", [1, 2])
@@ -196,9 +198,9 @@ def test_dora_is_its_equation_and_treats_the_norm_as_a_constant(branches: int) -
     layer, (*factors, m), x = model[0].base, surgery.trainable_state(model).values(), torch.randn(3, 6).double()
     V = layer.weight + 2.0 * sum((A @ B).T for A, B in zip(factors[::2], factors[1::2], strict=True))
     expected = nn.functional.linear(x, m[:, None] * V / V.detach().norm(dim=1, keepdim=True), layer.bias)
-    torch.testing.assert_close(model(x), expected, rtol=1e-12, atol=1e-12)
+    assert close(model(x), expected)
     gradients = [torch.autograd.grad(y.square().sum(), [*factors, m]) for y in (model(x), expected)]
-    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 def test_take_out_while_merged_gives_the_backbone_back() -> None:

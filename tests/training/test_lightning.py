@@ -219,7 +219,7 @@ def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -
     whole, _ = finish(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
     assert summed.run_id != whole.run_id
     losses = [[row["loss"] for row in read_result(job.folder / "result.json").dev_curve] for job in (summed, whole)]
-    assert losses[0] == losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # sums in fp32, over 9 steps of AdamW
 
 
 def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp_path: Path) -> None:
