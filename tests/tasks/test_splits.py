@@ -1,5 +1,6 @@
 """Test the two protocols with GLUE's real sizes, the seeds, and small balanced subsets of train."""
 
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,11 +10,11 @@ import pytest
 import torch
 
 from krona.messages import KronaError
-from krona.tasks import Split
+from krona.tasks import Data, Split, data_fingerprint, notes
 from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide, permutation
 from tasks.glue_files import task, write
-from tasks.own_task import load
+from tasks.own_task import load, mood, read
 
 
 def part(name: str, rows: int) -> Split:
@@ -96,6 +97,67 @@ def test_missing_splits_are_rows_of_train(rows: int, share: int) -> None:
     assert (dev.ids, test.ids, train.ids) == (order[:share], order[share : 2 * share], order[2 * share :])
     given = {**parts, "dev": part("dev", 3), "test": part("test", 2)}
     assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
+
+
+def labelled(path: Path, counts: dict[str, int]) -> Path:
+    """Write a file with ``counts[label]`` rows of each label, sorted by label."""
+    rows = [f"day {label} {i},{label}" for label, count in counts.items() for i in range(count)]
+    path.write_text("\n".join(["text,label", *rows]))
+    return path
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("settings", [{}, {"dev_from_train": 0.1, "test_from_train": 30}])
+def test_splits_of_own_data_have_equal_shares_of_each_label(settings: Any, seed: int, tmp_path: Path) -> None:
+    file, counts = tmp_path / "a.csv", {"sad": 252, "calm": 45, "glad": 3}
+    labelled(file, counts)
+    got = read(file, seed=seed, **settings)
+    sizes = {"train": 240, "dev": 30, "test": 30} if not settings else {"train": 213, "dev": 30, "test": 57}
+    assert {role: len(split) for role, split in got.by_role.items()} == sizes
+    for split in got.by_role.values():
+        found = Counter(split.targets)
+        for target, count in zip("012", counts.values(), strict=True):
+            share = len(split) * count / 300
+            # a split has at least one row of each label, which moves the others by at most one row; rounding by another
+            assert max(1, share - 2) <= found[target] <= share + 2
+    ids = [row for split in got.by_role.values() for row in split.ids]
+    assert len(ids) == len({*ids}) == 300
+
+
+def test_train_has_priority_if_a_label_has_few_rows(tmp_path: Path) -> None:
+    got = read(labelled(tmp_path / "a.csv", {"sad": 97, "calm": 2, "glad": 1}))
+    assert [Counter(split.targets)["1"] for split in got.by_role.values()] == [1, 1, 0]
+    assert [Counter(split.targets)["2"] for split in got.by_role.values()] == [1, 0, 0]
+    messages = notes(mood("a.csv"), got)
+    assert "dev has no rows of glad (2), so its scores do not measure this class." in messages
+    assert "test has no rows of calm (1) and glad (2), so its scores do not measure these classes." in messages
+
+
+def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    labelled(train, {"sad": 9, "calm": 9, "glad": 9})
+    labelled(dev, {"sad": 30, "calm": 8, "glad": 2})
+    files = {"train": "train.csv", "dev": "dev.csv"}
+    got = read(train, task={"files": files})
+    assert [Counter(split.targets) for split in (got.dev, got.test)] == [{"0": 15, "1": 4, "2": 1}] * 2
+    grouped = read(train, task={"files": files, "group_columns": ["text"]})
+    order = [f"dev-{i}" for i in torch.randperm(40, generator=torch.Generator().manual_seed(42)).tolist()]
+    assert (grouped.dev.ids, grouped.test.ids) == (order[:20], order[20:])
+
+
+def test_the_run_id_changes_only_if_the_division_did(tmp_path: Path) -> None:
+    """Earlier versions hashed the contents without the text ``by label``."""
+    labelled(tmp_path / "a.csv", {"sad": 9, "calm": 9, "glad": 9})
+    content = hashlib.sha256((tmp_path / "a.csv").read_bytes()).hexdigest()
+
+    def expected(*parts: str, salt: str = "") -> str:
+        text = salt + "".join(f"{part}:{content}\n" for part in sorted(parts))
+        return f"own:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    data, every = Data(kind="hub", path=str(tmp_path)), dict.fromkeys(("train", "dev", "test"), "a.csv")
+    assert data_fingerprint(mood(every), data) == expected(*every)
+    assert data_fingerprint(mood("a.csv"), data) == expected("train", salt="by label")
+    assert data_fingerprint(mood("a.csv", group_columns=["text"]), data) == expected("train")
 
 
 @pytest.mark.parametrize(("dev", "test"), [(30, None), (0.1, 20), (None, 0.2)])

@@ -44,6 +44,7 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
         *(note for part in used.values() for note in part_notes(part)),
         *_note_other_rows(task, splits),
         *_note_labels(task, splits, train_rows),
+        *_note_absent_labels(task, splits),
         *_note_repeated(splits),
     ]
 
@@ -81,6 +82,15 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
     elif counts and train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
+
+
+def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
+    known = [target for target in task.target_strings() or () if target in splits.facts["train"]["targets"]]
+    for role in ("dev", "test"):
+        found = splits.facts[role]["targets"]
+        if missing := [task.label_name(target) for target in known if target not in found]:
+            classes = "this class" if len(missing) == 1 else "these classes"
+            yield f"{role} has no rows of {join_names(missing)}, so its scores do not measure {classes}."
 
 
 def _note_repeated(splits: Splits) -> Iterator[str]:

@@ -176,7 +176,10 @@ def data_fingerprint(task: Task, data: Data) -> str:
     """
     try:
         if task.kind == "own":
-            return f"own:{_hash_files(task, own_files(task, data.path))}"
+            files = own_files(task, data.path)
+            cut = not {"dev", "test"} <= files.keys() or data.test_from_train is not None
+            by_label = cut and task.labels is not None and not task.group_columns
+            return f"own:{_hash_files(task, files, salt=b'by label' if by_label else b'')}"
         if task.kind == "sample" or data.kind == "sample":
             return f"sample:{SUPERGLUE_FINGERPRINT if task.sample in SUPERGLUE else FINGERPRINT}"
         if data.kind != "hub":
@@ -186,9 +189,10 @@ def data_fingerprint(task: Task, data: Data) -> str:
         return f"{'own' if task.kind == 'own' else data.kind}:absent"
 
 
-def _hash_files(task: Task, files: dict[str, Path]) -> str:
-    # For regressions, a prefix changes the hash, because earlier versions of krona rounded the numbers.
-    digest = hashlib.sha256(b"numbers" if task.labels is None else b"")
+def _hash_files(task: Task, files: dict[str, Path], *, salt: bytes = b"") -> str:
+    # A prefix changes the hash, because earlier versions of krona rounded the numbers of regressions, and divided rows
+    # without regard to their labels (``salt``).
+    digest = hashlib.sha256(b"numbers" if task.labels is None else salt)
     for part, path in sorted(files.items()):
         for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # save_to_disk wrote the folder
             size = require_file(file)

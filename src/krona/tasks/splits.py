@@ -90,7 +90,7 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
     parts = read_parts(task, data, prefix=prefix)
     train, dev, test = divide(
         parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
-        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train,
+        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=task.labels is not None,
     )  # fmt: skip
     if data.train_rows is not None:
         chosen = data.seed if data.subset_seed is None else data.subset_seed
@@ -114,6 +114,7 @@ def divide(
     task: str,
     dev_from_train: float | None = None,
     test_from_train: float | None = None,
+    by_label: bool = False,
 ) -> tuple[Split, Split, Split]:
     """Divide the official parts of a task into train, dev and test, and return these three splits.
 
@@ -129,7 +130,7 @@ def divide(
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.
             - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
               halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
-              test.
+              test. With ``by_label``, these splits have equal shares of each label, unless the task has groups.
 
         protocol: ``table1``, ``appendix_d1`` or ``validation``. The rules above describe the first two. With
             ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA and its
@@ -139,11 +140,15 @@ def divide(
         dev_from_train: the number of train rows that become dev, or a fraction of train if the value is below 1. Test
             is then the whole official validation set (for own files, the file of test or, without this file, of dev).
         test_from_train: the number of train rows that are added to test, or a fraction of train.
+        by_label: whether the targets are labels. Only the rule ``given`` uses this argument.
 
     Raises:
         KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
     """
-    if dev_from_train is None:
+    by_label = by_label and split == "given"
+    if dev_from_train is None and split == "given":
+        train, dev, test = _complete(parts, seed=seed, task=task, by_label=by_label)
+    elif dev_from_train is None:
         train, dev, test = _apply_rule(parts, split=split, protocol=protocol, seed=seed, task=task)
     elif protocol != "table1":
         raise KronaError(
@@ -156,40 +161,38 @@ def divide(
             "files.dev from the task, or remove this setting."
         )
     else:
-        dev, train = _hold_out(_get_part(parts, "train", task), dev_from_train, seed, "dev_from_train")
+        dev, train = _hold_out(_get_part(parts, "train", task), dev_from_train, seed, "dev_from_train", by_label)
         own = "test" if "test" in parts else "dev"
         official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
         if official in parts or split != "given":
             test = _get_part(parts, official, task)
         else:
-            test, train = _hold_out(train, min(CARVED, max(1, len(train) // OWN_SHARE)), seed, "test_from_train")
+            share = min(CARVED, max(1, len(train) // OWN_SHARE))
+            test, train = _hold_out(train, share, seed, "test_from_train", by_label)
     if test_from_train is not None:
-        added, train = _hold_out(train, test_from_train, seed, "test_from_train")
+        added, train = _hold_out(train, test_from_train, seed, "test_from_train", by_label)
         test = test.join(added)
     return train, dev, test
 
 
-def _hold_out(train: Split, rows: float, seed: int, setting: str) -> tuple[Split, Split]:
+def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool) -> tuple[Split, Split]:
     """Return ``rows`` random rows of train (below 1: this fraction of train), and the other rows."""
     count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
     if count >= len(train):
         raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {amount(len(train), 'row')}.")
-    held, rest = _cut(train, _permute(train, seed), count)
+    held, rest = _cut(train, _permute(train, seed), count, by_label)
     return train.take(held), train.take(rest)
 
 
 def _apply_rule(
     parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
 ) -> tuple[Split, Split, Split]:
-    if split == "given":
-        return _complete(parts, seed=seed, task=task)
     train = _get_part(parts, "train", task)
     official = "validation_matched" if split == "mnli" else "validation"
     if protocol == "validation":
         return train, _get_part(parts, official, task), _get_part(parts, official, task)
     if split == "halve_validation":
-        dev, test = _halve(_get_part(parts, "validation", task), seed)
-        return train, dev, test
+        return train, *_halve(_get_part(parts, "validation", task), seed)
     if split == "mnli" and protocol == "table1":
         return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
     if len(train) <= CARVED:
@@ -230,12 +233,32 @@ def _permute(part: Split, seed: int) -> list[int]:
     return sorted(order, key=lambda row: first[groups[row]])
 
 
-def _cut(part: Split, order: list[int], rows: int) -> tuple[list[int], list[int]]:
-    """Return the first ``rows`` indices and the other indices, without splitting a group."""
+def _cut(part: Split, order: list[int], rows: int, by_label: bool = False) -> tuple[list[int], list[int]]:
+    """Return the first ``rows`` indices and the other indices, without splitting a group.
+
+    With ``by_label``, both have the same share of each label, if the part has no groups.
+    """
     groups = part.groups
+    if by_label and groups is None:
+        order = _spread_labels(part, order)
     while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
         rows += 1
     return order[:rows], order[rows:]
+
+
+def _spread_labels(part: Split, order: list[int]) -> list[int]:
+    """Sort indices so that the first ones, however many, have about the label shares of all.
+
+    They begin with a row of each label that has several rows. The only row of a label is near the middle, so that it
+    stays in train.
+    """
+    counts, seen, keys = Counter(part.targets[row] for row in order), Counter[str](), dict[int, float]()
+    for row in order:
+        label = part.targets[row]
+        is_first = not seen[label] and counts[label] > 1
+        keys[row] = 0.0 if is_first else (seen[label] + 0.5) / counts[label]
+        seen[label] += 1
+    return sorted(order, key=keys.__getitem__)
 
 
 def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
@@ -245,22 +268,22 @@ def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
     return parts[name]
 
 
-def _halve(part: Split, seed: int) -> tuple[Split, Split]:
-    first, rest = _cut(part, _permute(part, seed), len(part) // 2)
+def _halve(part: Split, seed: int, by_label: bool = False) -> tuple[Split, Split]:
+    first, rest = _cut(part, _permute(part, seed), len(part) // 2, by_label)
     return part.take(first), part.take(rest)
 
 
-def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Split, Split, Split]:
+def _complete(parts: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:
     train, dev, test = _get_part(parts, "train", task), parts.get("dev"), parts.get("test")
     if dev is not None and test is None:
-        dev, test = _halve(dev, seed)
+        dev, test = _halve(dev, seed, by_label)
     share = min(CARVED, max(1, len(train) // OWN_SHARE))
     order = _permute(train, seed)
     if dev is None:
-        first, order = _cut(train, order, share)
+        first, order = _cut(train, order, share, by_label)
         dev = train.take(first)
     if test is None:
-        first, order = _cut(train, order, share)
+        first, order = _cut(train, order, share, by_label)
         test = train.take(first)
     return (train if len(order) == len(train) else train.take(order)), dev, test
 
