@@ -20,6 +20,7 @@ from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
+from krona.runs.parent_process import end_with_parent
 from krona.sweeps.workers import worker_number
 
 
@@ -36,6 +37,7 @@ def launch(
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        end_with_parent()
         if "--version" in arguments:  # Hydra would print its own version
             print(f"krona {version('krona')}")
             leave(0)

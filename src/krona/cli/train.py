@@ -22,6 +22,7 @@ from krona.config.targets import KINDS
 from krona.formatting import say
 from krona.messages import KronaError, UnreachableError
 from krona.paths import CONF, OUTPUTS, conf_folders
+from krona.runs.parent_process import end_with_parent
 
 if TYPE_CHECKING:  # imports torch, which --help does not need
     from krona.config.settings import Run
@@ -43,6 +44,7 @@ def job(cfg: DictConfig) -> "Job":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
     from krona.training.devices import my_rank
 
+    end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
     overrides = [str(item).removeprefix("++") for item in hydra_config.overrides.task]
     multirun = hydra_config.mode == RunMode.MULTIRUN

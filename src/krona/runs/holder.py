@@ -24,10 +24,14 @@ LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be d
 WATCH_S = 15.0  # seconds for which a claim with a heartbeat older than LAPSE_S is watched (three heartbeats)
 
 
+def this_process(token: str) -> Holder:
+    """Return a description of this process for `is_dead`, without the host's name."""
+    return {"machine": machine(), "pid": os.getpid(), "token": token, "slurm": slurm_job()}
+
+
 def claim_text(token: str) -> str:
     """Return the content of a claim file that names this process."""
-    process = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
-    return json.dumps({**process, "token": token, "slurm": slurm_job()})
+    return json.dumps({"host": socket.gethostname(), **this_process(token)})
 
 
 @cache
@@ -54,7 +58,10 @@ def read_holder(path: Path) -> Holder:
 
 
 def is_alive(pid: Any) -> bool:
-    """Return whether this machine has a process with this process id."""
+    """Return whether a process with this process id runs on this machine.
+
+    On Linux, a killed process whose parent has not read its exit code yet (a zombie) does not count as alive.
+    """
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -63,7 +70,10 @@ def is_alive(pid: Any) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # not Linux
+        return True
 
 
 def is_dead(holder: Mapping[str, Any]) -> bool:
@@ -72,7 +82,8 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
     Return false if the state is unknown. The state is known for processes of this machine, and for processes that this
     SLURM job started before the job was requeued.
     """
-    is_local = holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())
+    known = holder.get("machine")
+    is_local = holder.get("host") == socket.gethostname() if known is None else known == machine()
     if is_local and not is_alive(holder.get("pid")):
         return True
     match holder.get("slurm"), slurm_job():

@@ -16,6 +16,7 @@ from krona.formatting import say
 from krona.messages import KronaError, amount
 from krona.paths import program
 from krona.runs.interrupts import OVERWRITE, Interrupted, exit_interrupted, interrupt, signal_number
+from krona.runs.parent_process import PARENT
 from krona.runs.sweep import default_sweep_name
 from krona.training.machine import cpu_count
 
@@ -52,13 +53,14 @@ def run_workers(command: Sequence[str], count: int) -> list[int]:
 
     If ``count`` is above 1, the processes are workers (`worker_number`). The exit code of a process that was killed by
     a signal is the negative signal number, as in `subprocess`. After an interrupt, this process waits for the workers
-    and then exits.
+    and then exits. If this process is killed, the workers end (`krona.runs.parent_process`).
     """
     started: list[subprocess.Popen[bytes]] = []
     with exit_on_interrupt(announce=count > 1):  # a single process announces the interrupt itself
         try:
             for number in range(count):
-                started.append(subprocess.Popen(command, env={**os.environ, **_environment(number, count)}))
+                variables = {**os.environ, PARENT: str(os.getpid()), **_environment(number, count)}
+                started.append(subprocess.Popen(command, env=variables))
             return [process.wait() for process in started]
         except BaseException as error:
             by_terminal = isinstance(error, Interrupted) and signal_number(error) == signal.SIGINT

@@ -27,6 +27,7 @@ from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.interrupts import Interrupted, forget_signals
+from krona.runs.parent_process import PARENT
 from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, num_processes, torchrun
@@ -65,6 +66,7 @@ def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
     if not spec.multirun:
         sys.stdout.flush()
         os.execve(command[0], command, variables)
+    variables[PARENT] = str(os.getpid())
     process = subprocess.Popen(command, env=variables, start_new_session=True)  # Ctrl-C then reaches only this process
     try:
         process.wait()

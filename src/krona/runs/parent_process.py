@@ -1,0 +1,42 @@
+"""End this process when the process that started it has ended, also if that process was killed by SIGKILL.
+
+Otherwise, the workers of a killed command, or the ranks of a killed torchrun, would continue to use their devices.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from functools import cache
+
+from krona.runs.holder import is_alive
+
+PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
+POLL_S = 1.0  # the interval between two checks of the parent process, in seconds
+GRACE_S = 3.0  # seconds in which this process can record the interrupt before it is killed
+
+
+@cache  # one thread is enough
+def end_with_parent() -> None:
+    """If this process belongs to another process, start a thread that ends this process when the other has ended.
+
+    This applies to workers, to worker processes of joblib, and to the ranks of torchrun. A rank also ends with the
+    sweep that started torchrun, and torchrun ends with its ranks. No other process is affected, such as a job of SLURM.
+    """
+    parents = [int(os.environ.pop(PARENT))] if PARENT in os.environ else []
+    if (process := multiprocessing.parent_process()) is not None and process.pid is not None:  # joblib
+        parents.append(process.pid)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        parents.append(os.getppid())
+    if parents:
+        threading.Thread(target=_watch, args=(parents,), name="parent process", daemon=True).start()
+
+
+def _watch(parents: Sequence[int]) -> None:
+    while all(map(is_alive, parents)):
+        time.sleep(POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)  # a run records that it was interrupted
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)  # for example, the main thread waits for another rank
