@@ -13,6 +13,7 @@ from rich.console import Console
 
 from krona.messages import KronaError
 from krona.paths import CONF
+from krona.runs.holder import this_process
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
@@ -34,7 +35,7 @@ CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.
 
 
 def opened(outputs: Path) -> Any:
-    return open_study(outputs, "s", compose_run(SMALL).config, [], seed=0)
+    return open_study(outputs, "s", compose_run(SMALL).config, [])
 
 
 def small(outputs: Path, *typed: str, trials: int) -> Any:
@@ -96,7 +97,9 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
 def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_job(spec: JobSpec, console: Console) -> Job:
         assert spec.after_epoch is not None
-        learner = SimpleNamespace(best={"choice": 50.0}, dev_curve=[{}], global_step=1, steps=SimpleNamespace(total=2))
+        learner = SimpleNamespace(
+            best={"choice": 50.0}, dev_curve=[{"choice": 50.0}], global_step=1, steps=SimpleNamespace(total=2)
+        )
         with pytest.raises(Interrupted):
             spec.after_epoch(learner)
         raise Interrupted(signal.SIGINT)  # while the run records that it was pruned
@@ -202,17 +205,64 @@ def test_a_trial_with_the_values_of_another_process_takes_the_score_of_its_run(
     assert ids == [ids[0]] * 2
 
 
-def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:
-    axis = Axis("x", FloatDistribution(0.0, 1.0))
-    drawn = []
-    for _ in range(4):  # each iteration acts as a new process
-        study = opened(tmp_path)
-        trial = study.ask()
-        drawn += axis.suggest(trial)
-        study.tell(trial, 0.0)
-    assert len(set(drawn)) == 4
-    (tmp_path / "again").mkdir()
-    assert axis.suggest(opened(tmp_path / "again").ask()) == drawn[:1], "--seed decides"
+TWO_AXES = [Axis("x", FloatDistribution(0.0, 1.0)), Axis("y", FloatDistribution(0.0, 1.0))]
+
+
+def propose(outputs: Path, trials: int, *, seed: int = 0, kill_at: int = -1) -> list[dict[str, float]]:
+    """Run trials that score -(x - 0.3)² - y, or end with ``kill_at`` unfinished. Return the values of all trials."""
+    outputs.mkdir(exist_ok=True)
+    search = Search(new_study(outputs, "s"), "s", [], TWO_AXES, outputs, Console(quiet=True), seed)
+    while (trial := next_trial(search, trials)) is not None:
+        if trial.number == kill_at:
+            replace(search, axes=TWO_AXES[: kill_at % 3]).suggest(trial)  # the kill comes after 0, 1 or 2 values
+            break
+        search.suggest(trial)
+        search.study.tell(trial, -((trial.params["x"] - 0.3) ** 2) - trial.params["y"])
+    return [one.params for one in trials_of(outputs, "s")]
+
+
+def test_a_killed_study_proposes_the_values_of_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unbroken = propose(tmp_path / "unbroken", 9)  # Optuna's sampler models the scores from the sixth trial on
+    assert len({one["x"] for one in unbroken}) == 9
+    with monkeypatch.context() as patch:
+        gone = dead_pid()
+        patch.setattr(loop, "this_process", lambda token: {**this_process(token), "pid": gone})
+        for number in (1, 3, 5, 7, 8):
+            assert len(propose(tmp_path / "killed", 9, kill_at=number)) == number + 1
+    assert propose(tmp_path / "killed", 9) == unbroken
+    assert propose(tmp_path / "other", 1, seed=1) != unbroken[:1], "--seed decides"
+
+
+def test_the_trial_of_a_dead_process_is_resumed_before_its_run_has_started(tmp_path: Path) -> None:
+    """A trial that began less than a minute ago, without a run, waits only if its process may be alive."""
+    study = new_study(tmp_path, "s")
+    search = Search(study, "s", [], TWO_AXES, tmp_path, Console(quiet=True))
+    trial = next_trial(search, 1)
+    assert next_trial(search, 1) is None, "this process is alive"
+    trial.set_user_attr("process", {**this_process("a"), "pid": dead_pid()})
+    assert next_trial(search, 1).number == trial.number
+    trial.set_user_attr("process", {**this_process("a"), "pid": dead_pid(), "machine": "another"})
+    assert next_trial(search, 1) is None, "the state of another machine's process is unknown"
+
+
+def test_a_resumed_trial_is_pruned_by_the_epoch_that_it_was_killed_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill a trial between the report of an epoch and the end of its run, as an unbroken study would have pruned it."""
+    gone = dead_pid()
+    monkeypatch.setattr(loop, "this_process", lambda token: {**this_process(token), "pid": gone})
+
+    def killed(trial: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", killed)
+    with pytest.raises(Interrupted):
+        small(tmp_path, trials=1)
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: True)
+    with pytest.raises(KronaError, match="no finished trial yet"):
+        small(tmp_path, trials=1)
+    (trial,) = trials_of(tmp_path, "krona-sample_sst2-nano")
+    assert (trial.state.name, [*trial.intermediate_values]) == ("PRUNED", [1])
 
 
 def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:

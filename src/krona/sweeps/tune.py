@@ -8,12 +8,15 @@ is alive. If the process has died, the next process resumes the trial.
 import shlex
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from krona.config import check
@@ -26,8 +29,9 @@ from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S
+from krona.runs.holder import LAPSE_S, is_dead, this_process
 from krona.runs.interrupts import Interrupted
+from krona.runs.parent_process import end_with_parent
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
@@ -39,6 +43,7 @@ from krona.training.run_job import run_job
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 LR_FACTORS = "optimizer.lr_factors."  # keys with this prefix can be searched even if the config does not contain them
 KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # allowed keys of an axis in a search space
+PROCESS = "process"  # the attribute of a trial that describes the process that runs it
 RANGE = 1e4  # the limits of a search in steps are the config's value divided and multiplied by this number
 
 
@@ -134,6 +139,25 @@ class Search:
     axes: Sequence[Axis]
     outputs: Path
     console: Console
+    seed: int = 0  # the seed of the search
+
+    def suggest(self, trial: Any) -> list[str]:
+        """Return the overrides of a trial.
+
+        The sampler's seed depends only on the seed of the search, the trial's number and the axis. A resumed study
+        therefore proposes the values of a study that was not interrupted.
+        """
+        self._seed_sampler(trial.number)
+        _ = trial.relative_params  # samples the axes that Optuna samples together
+        values: list[str] = []
+        for index, axis in enumerate(self.axes):
+            self._seed_sampler(trial.number, index + 1)
+            values += axis.suggest(trial)
+        return values
+
+    def _seed_sampler(self, *key: int) -> None:
+        (seed,) = np.random.SeedSequence([self.seed, *key]).generate_state(1)
+        self.study.sampler = import_optuna().samplers.TPESampler(seed=int(seed), n_startup_trials=5)
 
 
 def tune(
@@ -159,20 +183,15 @@ def tune(
             f"or use --space FILE with parameters that are not in {space}."
         )
     require(check.settings(base, own=True))  # find errors before a study is created
-    search = Search(open_study(outputs, name, base, axes, seed=seed), name, typed, axes, outputs, console)
+    search = Search(open_study(outputs, name, base, axes), name, typed, axes, outputs, console, seed)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
             run_trial(search, trial)
 
 
-def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis], *, seed: int) -> Any:
-    """Open or create a study, and return it as an Optuna study.
-
-    Args:
-        config: the config of the runs without the searched values.
-        seed: the seed of the search. The number of existing trials is added to the seed, so that a resumed search draws
-            new values.
+def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis]) -> Any:
+    """Open or create a study, and return it as an Optuna study. ``config`` does not have the searched values.
 
     Raises:
         KronaError: the study exists with another search space or other settings, or cannot be opened.
@@ -192,7 +211,6 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
             f"The study {path} cannot be opened ({first_line(error)}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME. KRONA_OUTPUTS=FOLDER chooses another folder."
         ) from error
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=5)
     searched = {axis.needs or axis.key for axis in axes}
     settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
     settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
@@ -226,13 +244,22 @@ def next_trial(search: Search, trials: int) -> Any:
             return optuna.trial.Trial(search.study, trial._trial_id)
     if len(known) >= trials:
         return None
+    attributes: dict[str, Any] = {}
     if has_factor(search.axes):
         steps = {axis.key: axis.steps for axis in search.axes if axis.steps}
         found = next_point(steps, [(one.system_attrs.get("fixed_params", one.params), one.value) for one in known])
         if found is None:
             return None
-        search.study.enqueue_trial(found)
-    return search.study.ask()
+        attributes["fixed_params"] = found
+    process = this_process(uuid.uuid4().hex)
+    # One record in the journal contains the trial and its process, so a kill leaves no trial without a process.
+    search.study.add_trial(
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, user_attrs={PROCESS: process}, system_attrs=attributes
+        )
+    )
+    (added,) = (one for one in search.study.get_trials(deepcopy=False) if one.user_attrs.get(PROCESS) == process)
+    return optuna.trial.Trial(search.study, added._trial_id)
 
 
 def _is_alive(trial: Any, outputs: Path) -> bool:
@@ -241,6 +268,8 @@ def _is_alive(trial: Any, outputs: Path) -> bool:
     If two processes resume the same trial by mistake, the run's claim lets only one of them continue.
     """
     run = RunFolder(outputs / trial.user_attrs.get("run_id", "unknown"))
+    if is_dead(trial.user_attrs.get(PROCESS, {})):
+        return run.is_owned()  # another process may have resumed the trial
     is_young = 0 <= time.time() - trial.datetime_start.timestamp() < LAPSE_S
     return run.is_owned() or (is_young and not run.result.exists())
 
@@ -249,15 +278,23 @@ def run_trial(search: Search, trial: Any) -> None:
     """Run one trial, and report its score to the study."""
     from optuna.trial import TrialState
 
-    values = [override for axis in search.axes for override in axis.suggest(trial)]
+    trial.set_user_attr(PROCESS, this_process(uuid.uuid4().hex))
+    values = search.suggest(trial)
     trial.set_user_attr("overrides", values)
     say(search.console, f"trial {trial.number}: {' '.join(values)}")
-    pruned = False
+    reported, pruned = {*trial.storage.get_trial(trial._trial_id).intermediate_values}, False
 
     def report(learner: Any) -> None:
+        best = accumulate((row["choice"] for row in learner.dev_curve), max)
+        for step, value in enumerate(best, 1):  # a process that was killed may not have reported its last epoch
+            if step not in reported:
+                trial.report(value, step=step)
+                reported.add(step)
+        stop_if_pruned(learner.global_step, learner.steps.total)
+
+    def stop_if_pruned(step: int, steps: int) -> None:
         nonlocal pruned
-        trial.report(learner.best["choice"], step=len(learner.dev_curve))
-        is_finished = learner.global_step >= learner.steps.total  # only the test scores are missing
+        is_finished = step >= steps  # only the test scores are missing
         if not is_finished and trial.should_prune():
             pruned = True
             raise Interrupted
@@ -274,6 +311,9 @@ def run_trial(search: Search, trial: Any) -> None:
             after_epoch=report,
         )
         trial.set_user_attr("run_id", spec.run_id)
+        earlier = spec.run.state(ignore_claim=True).result
+        if earlier is not None and earlier.progress:  # the process was killed before it could stop the trial
+            stop_if_pruned(earlier.progress["step"], earlier.progress["steps"])
         job = run_job(spec, search.console)
     except Interrupted as stop:
         if not pruned or stop.args:  # a signal stopped the trial, which the next command resumes
@@ -355,6 +395,7 @@ def tune_here(
     """
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for an invalid name
+    end_with_parent()
     console, number = Console(soft_wrap=True), worker_number()
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
     if workers > 1:
@@ -367,7 +408,6 @@ def tune_here(
     if len(names) != len(runs):
         raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
     with exit_on_interrupt(announce=number is None):
-        seed += 1000 * (number or 0)  # each worker draws different values
         # If workers have run, these calls only resume the trials of killed workers.
         for run, name in zip(runs, names, strict=True):
             tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
