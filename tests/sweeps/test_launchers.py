@@ -22,4 +22,4 @@ def test_the_counts_and_the_exit_code_come_from_the_folders(launcher: str, small
     assert len(list((tmp_path / "outputs").glob("*/result.json"))) == 2
     again = train(tmp_path / "outputs", *command, "batch_size=0,4")
     assert again.returncode == 1
-    assert "4 runs: 2 done already, 2 failed" in again.stdout
+    assert "4 runs: 2 done already, 2 wrong" in again.stdout

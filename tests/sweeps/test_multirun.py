@@ -1,16 +1,26 @@
 """Test a multirun in this process: failures do not affect other jobs, and finished runs are not repeated."""
 
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.singleton import Singleton
 
 from krona.cli.train import train
+from krona.runs.result import write_result
+from krona.sweeps.plan import plan
+from krona.sweeps.status import counts_line
+from krona.training.job import JobSpec
+from one_job import compose_all
+from runs.made_runs import claimed
 
 Multirun = Callable[..., int]
+TWO = "seed=0,1"
 
 
 @pytest.fixture
@@ -52,7 +62,7 @@ def test_a_sweep_continues_after_failures(
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     assert sorted(path.parent.name.split("-")[0] for path in outputs.glob("*/result.json")) == ["full", "lora"]
-    assert "4 runs: 2 done, 2 failed" in out
+    assert "4 runs: 2 done, 2 wrong" in out
     assert out.index("  2 runs will fail: batch_size=0 must be") < out.index("epoch  1")
     assert out.count("\n  note: GLUE's form") == 1  # with the first run that starts, not only at the end
     kept = {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))}
@@ -61,6 +71,44 @@ def test_a_sweep_continues_after_failures(
     assert (err, "2 done already" in out) == ("", True)
     assert not [path for path in outputs.rglob("multirun.yaml") if path.parent.name != ".hydra"]
     assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
+
+
+def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
+    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """The other process works on the first run when this process wants it, and is killed during the second run."""
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    first, second = (JobSpec(config=config, outputs=tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first.folder.mkdir(parents=True)
+    claimed(first.folder, other.pid)
+    monkeypatch.setattr("krona.training.run_job.write_result", lambda *given: kill(other) or write_result(*given))
+
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        process.kill()  # without `wait`, as if its parent had not read the exit code yet
+
+    assert multirun(*small, TWO) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert f"1/2  running  {first.run_id}: " in out
+    assert f"The process that worked on {first.run_id} has ended. Resuming the run." in out
+    assert out.index(f"2/2  done  {second.run_id}") < out.index(f"1/2  done  {first.run_id}")
+    assert "2 runs: 2 done\n" in out
+    other.wait()
+
+
+def test_the_closing_table_has_the_states_of_krona_status(
+    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = (JobSpec(config=config, outputs=tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first.folder.mkdir(parents=True)
+    claimed(first.folder, os.getppid())
+    assert multirun(*small, TWO, "batch_size=4,0") == 1
+    assert "4 runs: 1 done, 1 running, 2 wrong" in capfd.readouterr().out
+    assert "4 runs: 1 done, 1 running, 2 wrong" in status_line([*small, TWO, "batch_size=4,0"], tmp_path / "outputs")
+
+
+def status_line(overrides: list[str], outputs: Path) -> str:
+    return counts_line(plan(overrides, outputs=outputs), outputs)
 
 
 def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(

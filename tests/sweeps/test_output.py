@@ -118,8 +118,8 @@ def test_a_progress_line_has_the_position_and_the_time_left(tmp_path: Path, monk
         (None, "done", "done", None),
         ("done", "done", "skipped", None),
         ("failed", "failed", "failed", "loss is nan"),
-        (None, "interrupted", "failed", "Run the same command again to resume"),
-        (None, None, "failed", "no result"),
+        (None, "interrupted", "interrupted", "Run the same command again to resume"),
+        (None, None, "waiting", "no result"),
         (None, "claimed", "claimed_by_other", "another process"),
     ],
 )

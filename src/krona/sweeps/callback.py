@@ -8,15 +8,17 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from rich.console import Console
 
-from krona.config.compose import runs_folder
+from krona.config.compose import compose_job, runs_folder
 from krona.config.multirun import list_jobs, sweeper_params
 from krona.formatting import say
 from krona.messages import KronaError, amount, first_few
 from krona.runs import sweep
-from krona.runs.folder import RunState
+from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove
 from krona.sweeps import output, plan
 from krona.sweeps.workers import worker_number
+from krona.training.job import Job, JobSpec
+from krona.training.run_job import run_job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -32,7 +34,7 @@ class SweepSummary(Callback):
         return SweepSummary, ()
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        overrides, self.runs = list(config.hydra.overrides.task), list[RunState]()
+        overrides, self.jobs, self.runs = list(config.hydra.overrides.task), list[tuple[str, ...]](), list[RunState]()
         try:  # find all errors before any file is written
             self.outputs = runs_folder(config.hydra, multirun=True)
             self.file = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
@@ -41,7 +43,8 @@ class SweepSummary(Callback):
             earlier = sweep.load_run_ids(self.outputs, self.name)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 return
-            self.runs = plan.plan_jobs(list_jobs(sweeper_params(config), overrides), outputs=self.outputs)
+            self.jobs = list_jobs(sweeper_params(config), overrides)
+            self.runs = plan.plan_jobs(self.jobs, outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
             if ids and not ids < earlier:  # a command with a proper subset of the runs does not change the plan
@@ -59,11 +62,37 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
+        self._resume_killed_runs()
         os.environ.pop(output.TOTAL, None)
         if not self.runs or worker_number() is not None:
             return
         if output.close(self.runs, self.outputs, Console(), sweep=self.name, named=config.sweep is not None):
             raise SystemExit(1)
+
+    def _resume_killed_runs(self) -> None:
+        """Resume the runs of other processes that were killed after this process had passed the runs."""
+        for number, (overrides, run) in enumerate(zip(self.jobs, self.runs, strict=True)):
+            folder = RunFolder(self.outputs / run.run_id)
+            if not folder.claim_file.exists() or folder.state().state not in ("interrupted", "waiting"):
+                continue
+            composed = compose_job(overrides)
+            spec = JobSpec(
+                config=composed.config,
+                stored=composed.stored,
+                outputs=self.outputs,
+                notes=composed.notes,
+                multirun=True,
+                overrides=overrides,
+                position=output.position(number),
+                record=composed.record(),
+            )
+            console = Console(soft_wrap=True, quiet=worker_number() is not None)
+            say(console, f"The process that worked on {run.run_id} has ended. Resuming the run.")
+            try:
+                done = run_job(spec, console)
+            except KronaError as error:
+                done = Job(run.run_id, "failed", folder.path, error=str(error))
+            say(Console(soft_wrap=True), output.progress_line(done, number, at_a_time=None))
 
 
 def _announce(runs: Sequence[RunState]) -> None:

@@ -17,7 +17,7 @@ from krona.runs.provenance import describe_data
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine, message_lines
 from krona.sweeps.status import result_cells
-from krona.training.job import WORDS, Job, code_change
+from krona.training.job import WORDS, Job, Outcome, code_change
 from krona.training.summary import outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
@@ -52,7 +52,9 @@ def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
 
 
 def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep: str, named: bool) -> int:
-    """Print the closing table of a multirun, and return the exit code: 1 if a run failed or has no result, else 0.
+    """Print the closing table of a multirun, and return the exit code.
+
+    The exit code is 0 if each run is done, or if another process works on it, and otherwise 1.
 
     The outcomes are read from the folders of the planned runs. The table is therefore complete with any launcher.
 
@@ -67,19 +69,20 @@ def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep:
             job.state = "skipped"
         earlier.add(job.run_id)
     show(jobs, console, sweep=sweep, named=named)
-    return int(any(job.state == "failed" for job in jobs))
+    return int(any(job.state not in ("done", "skipped", "claimed_by_other") for job in jobs))
 
 
 def read_outcome(before: RunState, outputs: Path) -> Job:
     """Return the outcome of a planned run from its folder. ``before`` is its state before the command started."""
     now = before if before.state == "wrong" else RunFolder(outputs / before.run_id).state()
-    job = Job(before.run_id, "failed", outputs / before.run_id, now.result, now.error, overrides=before.overrides)
+    state: Outcome = "claimed_by_other" if now.state == "running" else now.state
+    job = Job(before.run_id, state, outputs / before.run_id, now.result, now.error, overrides=before.overrides)
     if now.state == "done" and now.result is not None:
         unchanged = before.result is not None and before.result.provenance == now.result.provenance
         job.state = "skipped" if before.state == "done" and unchanged else "done"
         job.messages = code_change(now.result) if job.state == "skipped" else []
     elif now.state == "running":
-        job.state, job.error = "claimed_by_other", "another process works on this run"
+        job.error = "another process works on this run"
     elif now.state == "interrupted" and now.result is not None:
         job.error = f"stopped, {now.result.reached}. Run the same command again to resume."
     elif now.state == "waiting":

@@ -27,12 +27,16 @@ from krona.runs.run_id import canonical, run_id
 from krona.runs.slurm_requeue import is_requeued
 from krona.safe_files import Write, write_text, write_whole
 
-Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
-WORDS: dict[Outcome, str] = {  # text that is printed for each outcome
+Outcome = Literal["done", "skipped", "claimed_by_other", "interrupted", "waiting", "failed", "damaged", "wrong"]
+WORDS: dict[Outcome, str] = {  # text that is printed for each outcome; `krona status` uses the same words
     "done": "done",
     "skipped": "done already",
+    "claimed_by_other": "running",
+    "interrupted": "interrupted",
+    "waiting": "waiting",
     "failed": "failed",
-    "claimed_by_other": "running elsewhere",
+    "damaged": "damaged",
+    "wrong": "wrong",
 }
 
 
