@@ -31,7 +31,7 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.frame import stored_results
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.runs.provenance import _hash_module, method_code, own_code
+from krona.runs.provenance import _own_modules, method_code, own_code
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.job import Job
@@ -550,7 +550,7 @@ def test_other_code_of_ones_own_is_another_run(
     def train(text: str) -> tuple[Job, str]:
         module.write_text(f"from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA):\n    {text}\n")
         sys.modules.pop("own_branch", None)
-        _hash_module.cache_clear()
+        _own_modules.cache_clear()
         importlib.invalidate_caches()
         return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)
 
@@ -562,12 +562,38 @@ def test_other_code_of_ones_own_is_another_run(
     assert own_code(config("method=lora", *small)) == {}  # the ids of krona's own classes do not change
 
 
+def test_a_change_in_a_module_that_an_own_class_imports_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "own_package/branch.py": "import torch\nfrom own_package.core import scale\nfrom . import late\n",
+        "own_package/core.py": "def scale():\n    from .deep.sums import add\n",
+        "own_package/deep/__init__.py": "from ..late import *\n",
+        "own_package/deep/sums.py": "import own_tools as tools\n",
+        "own_package/late.py": "import own_package.branch\nraise RuntimeError('imported')\n",
+        "own_package/unused.py": "",
+        "own_tools.py": "not python\n",
+        "torch_unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    values = {"method": {"_target_": "own_package.branch.Mine"}, "optimizer": {"_target_": "torch.optim.SGD"}}
+    before = own_code(values)
+    names = ("own_package.branch", "own_package.core", "own_package.deep", "own_package.deep.sums", "own_package.late")
+    assert tuple(before) == (*names, "own_tools")
+    (tmp_path / "own_tools.py").write_text("still not python\n")
+    _own_modules.cache_clear()
+    assert {name for name, digest in own_code(values).items() if digest != before[name]} == {"own_tools"}
+
+
 def test_a_changed_method_of_the_package_is_reported(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, _ = finish(tmp_path, "method=lora", *small)
     assert job.result.provenance["method_code"] == method_code(job.result.config)
-    monkeypatch.setattr("krona.runs.provenance._hash_module", lambda module: ("0" * 16, False))
+    monkeypatch.setattr("krona.runs.provenance._hash_module", lambda module: "0" * 16)
     again, _ = finish(tmp_path, "method=lora", *small)
     assert again.state == "skipped"
     assert "krona.methods.lora has changed since this run" in again.messages

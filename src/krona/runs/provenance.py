@@ -3,6 +3,7 @@
 This module also describes how the data of a result differs from the benchmark's data.
 """
 
+import ast
 import hashlib
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +67,17 @@ def code_version() -> dict[str, Any]:
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the file hashes of the user's own modules that a config names in ``_target_``, by module name.
 
-    The section ``logger`` is ignored, because loggers do not affect results. No module is imported.
+    The modules of the same folder that these modules import are included. The section ``logger`` is ignored, because
+    loggers do not affect results. No module is imported.
     """
     targets = _targets([value for key, value in config.items() if key != "logger"])
-    found = {name: _hash_module(name) for name in sorted({target.rpartition(".")[0] for target in targets})}
-    return {name: code[0] for name, code in found.items() if code is not None and code[1]}
+    modules = sorted({target.rpartition(".")[0] for target in targets})
+    return {name: digest for module in modules for name, digest in _own_modules(module).items()}
 
 
 def method_code(config: Mapping[str, Any]) -> str | None:
     """Return the hash of the file that defines the method's class, or None if no file was found."""
-    code = _hash_module(_method_module(config))
-    return None if code is None else code[0]
+    return _hash_module(_method_module(config))
 
 
 def method_change(result: Result) -> list[str]:
@@ -96,19 +98,68 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 @cache  # a file that is edited later does not change the code of this process
-def _hash_module(module: str) -> tuple[str, bool] | None:
-    """Return the hash of a module's file and whether the module is the user's own, or None if it was not found."""
-    if not module:
-        return None
+def _hash_module(module: str) -> str | None:
+    """Return the hash of a module's file, or None if it was not found."""
+    folder = _find_folder(module)
+    file = folder and _find_file(folder, module)
+    return _hash(file.read_bytes()) if file else None
+
+
+@cache
+def _own_modules(module: str) -> Mapping[str, str]:
+    """Return the file hashes of a user's own module and of the modules of its folder that it imports, by module name.
+
+    Import statements are followed without an import, also those inside functions. The packages that contain a module
+    are included. Return an empty dict if the module was not found or belongs to an installed package.
+    """
+    found, names, folder = dict[str, str](), [module], _find_folder(module)
+    while folder is not None and names:
+        for name in accumulate(names.pop().split("."), "{}.{}".format):
+            file = _find_file(folder, name)
+            if file is None or name in found or not _is_own(file):
+                continue
+            code = file.read_bytes()
+            found[name] = _hash(code)
+            names += _imported_names(code, package=name if file.name == "__init__.py" else name.rpartition(".")[0])
+    return dict(sorted(found.items()))
+
+
+def _imported_names(code: bytes, *, package: str) -> Iterator[str]:
+    """Yield the full names in the import statements of a module. Some names are not modules but objects in a module."""
+    try:
+        nodes = [*ast.walk(ast.parse(code))]
+    except (SyntaxError, ValueError):  # the import of the module will raise this error
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = parts[: len(parts) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _find_folder(module: str) -> Path | None:
+    """Return the first folder of Python's path, or the working directory, that contains a module."""
+    folders = map(Path, (*sys.path, str(Path.cwd())))
+    return next((folder for folder in folders if module and _find_file(folder, module)), None)
+
+
+def _find_file(folder: Path, module: str) -> Path | None:
+    base = folder.joinpath(*module.split("."))
+    return next((file for file in (base / "__init__.py", base.with_name(f"{base.name}.py")) if file.is_file()), None)
+
+
+def _is_own(file: Path) -> bool:
+    """Return whether a file belongs to the user, and not to Python, krona or another installed package."""
     installed = {Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib"))}
-    for folder in (*sys.path, str(Path.cwd())):
-        base = Path(folder, *module.split("."))
-        for file in (base / "__init__.py", base.with_name(f"{base.name}.py")):
-            if file.is_file():
-                real = file.resolve()
-                own = not ({"site-packages", "dist-packages"} & {*real.parts} or installed & {*real.parents})
-                return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest(), own
-    return None
+    real = file.resolve()
+    return not ({"site-packages", "dist-packages"} & {*real.parts} or installed & {*real.parents})
+
+
+def _hash(code: bytes) -> str:
+    return hashlib.blake2b(code, digest_size=8).hexdigest()
 
 
 def differing_part(result: Result) -> Part | None:

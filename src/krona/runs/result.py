@@ -113,7 +113,7 @@ class Provenance(TypedDict):
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
     own_code: NotRequired[dict[str, str]]
-    """Hashes of the user's own modules that the config names."""
+    """Hashes of the user's own modules that the config names, and of the modules of their folder that they import."""
     method_code: NotRequired[str]
     """Hash of the file that defines the method's class."""
     versions: NotRequired[dict[str, str]]
