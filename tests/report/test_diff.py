@@ -5,9 +5,10 @@ from scipy import stats
 
 from krona.messages import KronaError
 from krona.report.build import collect
-from krona.report.diff import compare, diff_runs, render
+from krona.report.diff import compare, diff_methods, diff_runs, render
 from krona.runs.folder import find_run
 from report.generate import grid, make_result, write_all
+from runs.made_runs import new_study
 
 
 @pytest.fixture
@@ -127,6 +128,22 @@ def test_two_methods_by_task_and_what_only_one_side_has(tmp_path):
     assert by_task["mrpc"].a is not None
     assert by_task["qqp"].note == "lora has 2 variants, so give two runs"
     assert "no run of lora" in render(found)
+
+
+def test_the_trials_of_a_search_are_not_variants(tmp_path):
+    """A method was searched. One trial has the values of the compared runs, and the others are not compared."""
+    pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+    new_study(tmp_path, "lora-rte-t5-base")
+    lr = {"optimizer.lr": 0.003}
+    trial = make_result("lora", "rte", 0, change=lr, sweep="lora-rte-t5-base")
+    others = [make_result("lora", "rte", change={"optimizer.lr": lr}, sweep="lora-rte-t5-base") for lr in (0.1, 0.2)]
+    runs = [make_result("lora", "rte", seed, change=lr, sweep=None) for seed in (1, 2)]
+    write_all(tmp_path, [trial, *others, *runs, *grid(["krona"], ["rte"])])
+    row = diff_methods(tmp_path, "krona", "lora").tasks.iloc[0]
+    assert (row.note, row.seeds) == ("", "3")
+    assert row.b == pytest.approx(sum(run.test["score"] for run in (trial, *runs)) / 3)
+    write_all(tmp_path, [make_result("lora", "rte", 0, change={"optimizer.lr": 0.7}, sweep=None)])
+    assert diff_methods(tmp_path, "krona", "lora").tasks.iloc[0].note == "lora has 2 variants, so give two runs"
 
 
 def test_a_method_that_only_one_side_has(tmp_path, pair):

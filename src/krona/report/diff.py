@@ -29,6 +29,7 @@ from krona.runs.frame import stored_results
 from krona.runs.predictions import decode_label, label_words, read_outcomes, read_rows, score_metrics
 from krona.runs.provenance import used_shape
 from krona.runs.result import Result
+from krona.runs.studies import study_files
 
 VERDICTS = ("only A right", "only B right", "both wrong")
 METHODS_NOTE = (
@@ -179,13 +180,14 @@ def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     """Compare two methods on each task for which at least one of them has runs.
 
-    If a method has no run or several variants on a task, the task has a note instead of a test.
+    If a method has no run or several variants on a task, the task has a note instead of a test. Variants that only
+    trials of `krona tune` have are omitted if the method has another variant on the task.
 
     Raises:
         KronaError: one of the methods has no finished run.
     """
     runs, problems = load_runs([outputs])
-    done = runs[runs.done]
+    done = runs[runs.done].assign(trial=runs.sweep.isin([*study_files(outputs)]))
     for name in (a, b):
         if not (done.method == name).any():
             raise KronaError(f"The method {name!r} has no finished run under {outputs}.")
@@ -199,9 +201,12 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
 
 
 def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
-    found, notes = [], []
+    found, notes, first = [], [], []
     for name in methods:
         own = runs[runs.method == name]
+        chosen = own[own.variant.isin(own.variant[~own.trial])]  # variants with a run that is not a trial
+        own = chosen if len(chosen) else own
+        first += [*own.run[:1]]
         variants = own.variant.nunique()
         cell = score_cell(own, "test", examine_runs(own)) if variants == 1 else None
         if cell is None:
@@ -212,7 +217,6 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
     row = {"a": one and one.value, "b": two and two.value, "seeds": "", "p": float("nan"), "note": "; ".join(notes)}
     if one is None or two is None:
         return row
-    first = [runs[runs.method == name].run.iloc[0] for name in methods]
     if differing := differing_training(*first):
         return {**row, "note": f"not the same training: {format_differing(differing)}"}
     difference = compare_cells([one, two]).get((0, 1))
