@@ -291,3 +291,18 @@ def test_a_method_with_one_seed_is_not_tested_against_one_with_several(tmp_path)
     assert table.cell("lora", "rte").p is None
     assert any(note.startswith("1 cell could not be tested") for note in note_texts(table))
     assert any("Cells with one seed are not tested against cells with several." in note for note in note_texts(table))
+
+
+def test_runs_of_several_versions_or_devices_have_one_note(tmp_path):
+    runs = grid(["krona", "lora"], ["rte"], (0, 1))
+    for run, torch, devices, code in zip(runs, ("2.9", "2.13", "2.13", "2.13"), (1, 1, 2, 2), "xyyy", strict=True):
+        run.provenance |= {"versions": {"torch": torch, "numpy": str(run.seed)}, "devices": devices}
+        run.provenance["method_code"] = f"{run.method} {code}"
+    (table,) = collected(tmp_path, runs).tables
+    assert [note for note in note_texts(table) if "differ in" in note] == [
+        "The runs differ in torch (2.13 or 2.9), devices (1 or 2) and the code of KronA. Rows with runs of both: KronA."
+    ]
+    for run in runs:
+        run.provenance |= {"versions": {"torch": "2.13"}, "devices": 1, "method_code": run.method}
+    (table,) = collected(tmp_path, runs).tables
+    assert not [note for note in note_texts(table) if "differ in" in note]

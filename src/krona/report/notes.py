@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from krona.labels import method_label, task_label
-from krona.messages import amount, first_few, shorten
+from krona.messages import amount, first_few, join_names, shorten
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
@@ -22,6 +22,7 @@ from krona.runs.suspicious_scores import SIGN
 MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
 TUNED = "recipe=tuned took "
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
+ENVIRONMENT = ("torch", "transformers", "krona", "devices")  # recorded properties that no setting determines
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -125,7 +126,34 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
         for note in run.result.notes
         if note.startswith(TUNED)
     )
-    return [*notes, *first_few([*tuned], MAX_TUNED), _code_note(runs, done)]
+    return [*notes, *first_few([*tuned], MAX_TUNED), *_mixture_note(done), _code_note(runs, done)]
+
+
+def _mixture_note(done: pd.DataFrame) -> list[str]:
+    """Return a note if runs of a table differ in library versions, in the number of devices, or in a method's code."""
+    found: dict[str, set[str]] = defaultdict(set)
+    by_row: dict[tuple[Any, ...], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for run in done.run:
+        for name, value in _environment(run.result).items():
+            found[name].add(value)
+            by_row[run.method, run.task, run.variant][name].add(value)
+    words = [
+        f"{name} ({' or '.join(sorted(values))})" if name in ENVIRONMENT else name
+        for name, values in found.items()
+        if len(values) > 1
+    ]
+    mixed = {key[0]: None for key, values in by_row.items() if any(len(one) > 1 for one in values.values())}
+    if not words:
+        return []
+    rows = f" Rows with runs of both: {', '.join(map(method_label, mixed))}." if mixed else ""
+    return [f"The runs differ in {join_names(words)}.{rows}"]
+
+
+def _environment(result: Result) -> dict[str, str]:
+    known: dict[str, Any] = {**(result.provenance.get("versions") or {}), **result.provenance}
+    found = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
+    code = {f"the code of {method_label(result.method)}": str(known["method_code"])} if "method_code" in known else {}
+    return found | code
 
 
 def _settings_note(runs: Sequence[Any]) -> list[str]:
