@@ -1,9 +1,9 @@
-"""Derive the seeds of a run's random numbers from the run's seed."""
+"""Derive the seeds of the random numbers of a run or a search from its seed."""
 
 from hashlib import blake2b
 from typing import Literal
 
-Purpose = Literal["process", "backbone", "head", "branches", "rows", "batches", "dropout", "subset"]
+Purpose = Literal["process", "backbone", "head", "branches", "rows", "batches", "dropout", "subset", "trial"]
 
 
 def stream_seed(purpose: Purpose, seed: int, *, rank: int = 0, step: int = 0) -> int:
@@ -22,9 +22,11 @@ def stream_seed(purpose: Purpose, seed: int, *, rank: int = 0, step: int = 0) ->
               batches.
             - ``dropout``: the masks of a training step.
             - ``subset``: the choice of the rows for ``data.train_rows``.
-        seed: the run's seed. For ``subset``, the seed of the subset.
-        rank: the number of the process, for numbers that must differ between the processes of a run.
-        step: the training step or the epoch.
+            - ``trial``: the values that `krona tune` proposes for a trial.
+        seed: the run's seed. For ``subset``, the seed of the subset; for ``trial``, the seed of the search.
+        rank: the number of the process, for numbers that must differ between the processes of a run. For ``trial``, 0
+            for the values that are proposed together, otherwise the number of the searched key, from 1.
+        step: the training step, the epoch or the trial's number.
 
     Returns:
         A number of 32 bits, because torch's generator on a CPU and NumPy's `RandomState` ignore or refuse more bits.

@@ -16,7 +16,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from krona.config import check
@@ -28,6 +27,7 @@ from krona.config.overrides import normalize, translate_errors
 from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
+from krona.random_streams import stream_seed
 from krona.runs.folder import RunFolder
 from krona.runs.holder import LAPSE_S, is_dead, this_process
 from krona.runs.interrupts import Interrupted
@@ -147,17 +147,17 @@ class Search:
         The sampler's seed depends only on the seed of the search, the trial's number and the axis. A resumed study
         therefore proposes the values of a study that was not interrupted.
         """
-        self._seed_sampler(trial.number)
+        self._seed_sampler(trial, 0)
         _ = trial.relative_params  # samples the axes that Optuna samples together
         values: list[str] = []
-        for index, axis in enumerate(self.axes):
-            self._seed_sampler(trial.number, index + 1)
+        for number, axis in enumerate(self.axes, 1):
+            self._seed_sampler(trial, number)
             values += axis.suggest(trial)
         return values
 
-    def _seed_sampler(self, *key: int) -> None:
-        (seed,) = np.random.SeedSequence([self.seed, *key]).generate_state(1)
-        self.study.sampler = import_optuna().samplers.TPESampler(seed=int(seed), n_startup_trials=5)
+    def _seed_sampler(self, trial: Any, axis: int) -> None:
+        seed = stream_seed("trial", self.seed, rank=axis, step=trial.number)
+        self.study.sampler = import_optuna().samplers.TPESampler(seed=seed, n_startup_trials=5)
 
 
 def tune(
