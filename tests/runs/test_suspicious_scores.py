@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from krona.cli.doctor import check_runs
 from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
+from krona.report.build import build_report
 from krona.runs.predictions import Outcomes, label_ids, score_metrics
-from krona.runs.result import Result
+from krona.runs.result import Result, read_result
 from krona.runs.suspicious_scores import (
     ScoreMessage,
     advice,
@@ -198,3 +200,27 @@ def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int]
     assert "a higher optimizer.lr (now 0.002)" in advice(result)
     result.trainable_params = 0
     assert advice(result) == "No parameters were trained"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_path: Path) -> None:
+    """``shown``: whether the unknown metric is part of the score."""
+    result = make_result("krona", "rte", rows=20)
+    task = {**result.config["task"], "metrics": ["accuracy", "brier"], "score": ["brier" if shown else "accuracy"]}
+    result.config["task"] = task
+    for part in (result.dev, result.test):
+        part["parts"]["brier"] = part["score"]
+    write_all(tmp_path, [result])
+    folder = tmp_path / result.run_id
+    answers, messages = examine(read_result(folder / "result.json"), folder)
+    told = [message for message in messages["test"] if "brier" in message.text or "damaged" in message.text]
+    assert [(message.text.split(",")[0], message.warns) for message in told] == [
+        ("unknown metric brier", False)
+    ] * shown
+    assert ("test" in answers) == (not shown)
+    states = [finding.text for finding in check_runs(tmp_path)]
+    assert len(states) == 1
+    assert states[0].endswith("1 done")
+    report = build_report(tmp_path, format="md")
+    assert "damaged" not in report
+    assert f"{result.test['score']:.2f}" in report

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import groupby
@@ -23,7 +24,7 @@ from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import is_dead
-from krona.runs.predictions import read_outcomes
+from krona.runs.predictions import UnknownMetricError, read_outcomes
 from krona.runs.result import Result
 
 SHOWN = 5  # maximum number of lines of one kind; --json prints all lines
@@ -131,7 +132,8 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         if not os.path.lexists(run.result):
             return None, []
         result = run.read()
-        read_outcomes(result, run.predictions)
+        with suppress(UnknownMetricError):  # the run is from another version of krona
+            read_outcomes(result, run.predictions)
         return result, run.find_damage(result) if result.status == "done" else []
     except KronaError as error:
         return None, [shorten(error, 300)]

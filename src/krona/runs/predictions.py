@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount
-from krona.metrics.scores import score_answers
+from krona.metrics.scores import METRICS, score_answers
 from krona.metrics.scores.metric import NUMBER, Answers, encode
 from krona.runs.result import Result
 
@@ -20,6 +20,10 @@ class DamagedRunError(KronaError):
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class UnknownMetricError(KronaError):
+    """The error for a run whose score this version of krona cannot compute. The run is not damaged."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
 
     Raises:
         KronaError: the file is damaged, or the scores of the predictions differ from the scores in ``result``.
+        UnknownMetricError: this version of krona does not have a metric of the task's score.
     """
     if result.status != "done" or not path.exists():
         return {}
@@ -65,6 +70,11 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     group = ["group"] if task.get("group_columns") else []
     rows = [*zip(*read_rows(path, "split", "target", "prediction", *group).values(), strict=True)]
     try:
+        if unknown := [name for name in score_metrics(task) if name not in METRICS]:
+            raise UnknownMetricError(
+                f"unknown metric {', '.join(unknown)}, so there are no intervals and tests. Use the version of krona "
+                "that made the run"
+            )
         labels = label_ids(task)
         for split in SPLITS:
             if part := getattr(result, split):
@@ -85,8 +95,8 @@ def unusable_result(path: Path, error: Exception) -> KronaError:
 
 
 def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:
-    given = score_answers(list(part["parts"]), answers)
-    compared = [(f"{split} {name}", value, given[name], "predictions") for name, value in part["parts"].items()]
+    given = score_answers([name for name in part["parts"] if name in METRICS], answers)
+    compared = [(f"{split} {name}", part["parts"][name], value, "predictions") for name, value in given.items()]
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
     for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:
         if not abs(computed - stored) <= TOLERANCE:

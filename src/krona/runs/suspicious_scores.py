@@ -14,7 +14,15 @@ from krona.messages import KronaError, amount, join_names, shorten
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
-from krona.runs.predictions import SPLITS, Outcomes, invalid_predictions, label_words, read_outcomes, score_metrics
+from krona.runs.predictions import (
+    SPLITS,
+    Outcomes,
+    UnknownMetricError,
+    invalid_predictions,
+    label_words,
+    read_outcomes,
+    score_metrics,
+)
 from krona.runs.result import Result
 
 SIGN = "!"  # marks a score with a warning in every output format
@@ -62,7 +70,7 @@ def examine(result: Result, folder: Path) -> Examined:
                 ScoreMessage(f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests", False)
             ]
     except KronaError as error:
-        lacking = [ScoreMessage(str(error))]
+        lacking = [ScoreMessage(str(error), warns=not isinstance(error, UnknownMetricError))]
     answers = {split: found.answers for split, found in outcomes.items()}
     return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
 
