@@ -45,6 +45,15 @@ def test_every_job_is_what_hydra_makes_of_it() -> None:
             assert compose_job(job) == replace(build_job(cfg), hydra=None), job  # without Hydra's own settings
 
 
+@pytest.mark.parametrize(("typed", "seeds"), [([], "01234"), (["seed=7"], "7"), (["seed=0-2"], "012")])
+def test_a_typed_value_replaces_the_axis_of_a_sweeps_file(typed: list[str], seeds: str) -> None:
+    ready = normalize(["-m", "sweeps=seeds", "method=lora", "optimizer.lr=1e-3", *typed])
+    with hydra_session():
+        jobs = expand([item for item in ready if item != "-m"])
+        assert [compose_job(job).config["seed"] for job in jobs] == [*map(int, seeds)]
+        assert {compose_job(job).config["optimizer"]["lr"] for job in jobs} == {1e-3}
+
+
 def test_hydra_alone_composes_as_the_documentation_shows() -> None:
     page = (PROJECT / "docs" / "coming-from.md").read_text(encoding="utf-8").split("## A config in Python")[1]
     snippet = page.split("```python\n")[1].split("```")[0]

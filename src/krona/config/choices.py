@@ -90,6 +90,19 @@ def unknown_choice(group: str, name: str) -> str:
     return f"{group}={name} does not exist: {did_you_mean(name, choices(group))}{more}"
 
 
+def sweep_axes(overrides: Sequence[str]) -> list[str]:
+    """Return the keys of the axes in the YAML file of the chosen sweep (``sweeps=NAME``)."""
+    names = [item.partition("=")[2] for item in overrides if item.startswith("sweeps=")]
+    file = choice_files("sweeps").get(names[-1]) if names else None
+    if file is None:
+        return []
+    try:
+        axes = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params")
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise KronaError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+    return [*(axes or {})]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, or {} if the file contains no mapping. As in Hydra, ``1e-3`` is a number.
 

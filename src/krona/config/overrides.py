@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import choices, groups, require_names
+from krona.config.choices import choices, groups, require_names, sweep_axes
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.hydra_internals import option_parser
 from krona.config.suggestions import find_habit, habits, replace_key, unknown_key
@@ -57,8 +57,11 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     ready = [item for item in arguments if item not in options.overrides]
     if options.cfg is not None and not options.resolve:
         ready.append("--resolve")  # with this option, Hydra prints values instead of interpolations
+    axes = sweep_axes(typed) if options.multirun else []
     for item in typed:
-        ready += _normalize_override(item, known)
+        found = _normalize_override(item, known)
+        # Hydra replaces an axis of the sweep's file only by an override of exactly the same key, without ++.
+        ready += [one.removeprefix("++") if one.lstrip("+").partition("=")[0] in axes else one for one in found]
     if not options.multirun and (several := find_sweep(ready)):
         key, _, values = several.lstrip("+").partition("=")
         is_list = values.replace(",", "").isalpha() and key not in ("method", "task", "backbone")
