@@ -195,7 +195,7 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 def methods() -> list[str]:
     """Return the table of the methods with a page: its first sentence, and the costs that `krona params` counts."""
-    text = ["| method | what it does | trainable | rank | M adds | launches |", f"|---|---|{'--:|' * 4}"]
+    text = ["| method | what it does | trainable | rank | M adds | M once | launches |", f"|---|---|{'--:|' * 5}"]
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     for row in (row for row in rows if _page(row.method).is_file()):
         _, _, about, *_ = _page(row.method).read_text(encoding="utf-8").splitlines()
@@ -204,7 +204,7 @@ def methods() -> list[str]:
             re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
             f"{row.trainable_params:,}",
             "–" if row.update_rank is None else str(row.update_rank),
-            f"{row.multiply_adds / 1e6:.2f}",
+            *(f"{adds / 1e6:.2f}" for adds in (row.multiply_adds, row.multiply_adds_once)),
             str(row.launches),
         )
         text.append(f"| {' | '.join(cells)} |")

@@ -1,6 +1,7 @@
 """Test parameter counts against the paper and the libraries, and the tables of `krona params` and `krona shapes`."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -143,9 +144,22 @@ def test_grouped_queries_give_each_layer_its_own_b() -> None:
 
 def test_multiply_adds(t5_base: dict[str, MethodRow]) -> None:
     assert t5_base["lora"].multiply_adds == 72 * 1_536
-    assert t5_base["pa"].multiply_adds == 24 * 2 * 768 * 2
+    assert t5_base["pa"].multiply_adds == 24 * (2 * 768 * 2 + 768)  # and the factor s of the output
     assert t5_base["krona"].multiply_adds == 72 * 2 * 32 * 24 * 24  # A first: 24 · 24 · (32 + 32)
     assert t5_base["compacter"].multiply_adds == 48 * 2 * (768 * 4 + 16 * 24)  # by its factors
+
+
+def test_elementwise_products_and_transforms_count(t5_base: dict[str, MethodRow]) -> None:
+    assert t5_base["ia3"].multiply_adds == 72 * 768 + 24 * 3_072
+    assert t5_base["vera"].multiply_adds == 72 * (256 * 1_536 + 256 + 768)
+    assert t5_base["dora"].multiply_adds == 72 * (1_536 + 768)
+    assert t5_base["krona_b_res"].multiply_adds == t5_base["krona_b"].multiply_adds + 24 * 768
+    hira = t5_base["hira"]
+    assert (hira.multiply_adds, hira.multiply_adds_once) == (0, 72 * 3 * 768**2)  # A B, the scale, and W ∘ A B
+    assert t5_base["lora"].multiply_adds_once == 0
+    # C3A with blocks of 384: two transforms of x, two of y, and 2 · 2 products of 193 complex numbers
+    transforms = 4 * 1.25 * 384 * math.log2(384)
+    assert t5_base["c3a"].multiply_adds == round(72 * (transforms + 4 * 4 * 193))
 
 
 def test_launches_are_those_of_a_real_forward(t5_base: dict[str, MethodRow]) -> None:

@@ -34,9 +34,9 @@ PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject
 PRINTING_RULE = "the paper's Table 1 truncates its Params column to two decimals (0.1260 → 0.12, 0.0726 → 0.07)"
 LEGEND = (
-    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds: million "
-    "multiply-adds that the unmerged branches add for one token; launches: kernels that the unmerged branches add to "
-    "one forward pass."
+    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds, M "
+    "once: million multiply-adds that the unmerged branches add for one token, and once for a forward pass; launches: "
+    "kernels that the unmerged branches add to one forward pass."
 )
 
 
@@ -51,7 +51,8 @@ class MethodRow:
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest possible rank of a layer's or block's update; None: the update is not linear
     file_bytes: int  # size of the adapter file
-    multiply_adds: int  # multiply-adds of the unmerged branches' matrix products, for one token
+    multiply_adds: int  # multiply-adds of the unmerged branches, for one token
+    multiply_adds_once: int  # multiply-adds of the unmerged branches once for a forward pass
     launches: int  # kernels that the unmerged branches add to one forward pass
     head_params: int = 0  # parameters of a new two-class head, which every method trains
 
@@ -60,7 +61,7 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
     """Return the counts of one method. ``model`` must be on the meta device, and is restored after the count."""
     insert_method(model, method, factor_shapes=factor_shapes)
     try:
-        count = surgery.count(model)
+        count, (per_token, once) = surgery.count(model), multiply_adds(model)
         return MethodRow(
             method=method.name,
             trainable_params=count.trainable,
@@ -69,7 +70,8 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
             file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
-            multiply_adds=multiply_adds(model),
+            multiply_adds=per_token,
+            multiply_adds_once=once,
             launches=launches(model),
             head_params=count.head,
         )
@@ -128,10 +130,14 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
         rank = "" if row.update_rank is None else str(row.update_rank)
         size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
-        costs = [size, f"{row.multiply_adds / 1e6:.2f}", str(row.launches)]
+        costs = [
+            size,
+            *(f"{adds / 1e6:.2f}" for adds in (row.multiply_adds, row.multiply_adds_once)),
+            str(row.launches),
+        ]
         counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
         cells.append([*counts, paper, rank, *costs])
-    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
+    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "M once", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
     say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
     about_head = "head: parameters of a new classifier with two classes, which every method trains; "

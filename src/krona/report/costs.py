@@ -75,7 +75,12 @@ QUANTITIES = {
         axis="peak memory (GB)", digits=-3,
     ),
     "adapter": Quantity("Adapter (KB)", _adapter_size, 1e3, digits=-3),
-    "adds": Quantity("Multiply-adds (M)", lambda run: run.result.provenance.get("multiply_adds"), 1e6, digits=-3),
+    "adds": Quantity(
+        "Multiply-adds per token (M)", lambda run: run.result.provenance.get("multiply_adds"), 1e6, digits=-3,
+    ),
+    "adds_once": Quantity(
+        "Multiply-adds per pass (M)", lambda run: run.result.provenance.get("multiply_adds_once"), 1e6, digits=-3,
+    ),
     "launches": Quantity("Launches added", lambda run: run.result.provenance.get("launches")),
 }  # fmt: skip
 COSTS = ("params", "time", "memory")  # the costs that have charts, in the order of the charts

@@ -56,7 +56,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
     command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "")
     return Layout(
         name=sweep or "runs", title=title, sweep=sweep, command=command,
-        extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "launches"),
+        extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "adds_once", "launches"),
         **_BY_METHOD,
     )  # fmt: skip
 

@@ -141,6 +141,8 @@ class Provenance(TypedDict):
     """The highest rank that a layer's update can have; null if the update is not linear."""
     multiply_adds: NotRequired[Count]
     """Number of multiply-adds of the unmerged branches for one token."""
+    multiply_adds_once: NotRequired[Count]
+    """Number of multiply-adds of the unmerged branches for one forward pass, independent of the tokens."""
     launches: NotRequired[Count]
     """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]

@@ -1,5 +1,14 @@
-"""Count the multiply-adds and kernel launches that branches add to a forward pass."""
+"""Count the multiply-adds and kernel launches that branches add to a forward pass.
 
+The multiply-adds are counted as follows:
+
+- A matrix product (m, k) @ (k, n) has m·k·n.
+- An elementwise product or quotient has one for each element, or four for each complex element.
+- A Fourier transform of n real numbers has 1.25 · n · log₂ n, as in the benchmarks of FFTW (2.5 · n · log₂ n operations).
+- Sums and activation functions are not counted.
+"""
+
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +23,17 @@ from krona.surgery.state import adapted_modules
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import Adapted
 
+PRODUCTS = ("mul", "div", "addcmul", "addcdiv", "square")  # elementwise operations
+TRANSFORMS = {"_fft_r2c": 1.25, "_fft_c2r": 1.25, "_fft_c2c": 2.5}  # multiply-adds, divided by n · log₂ n
 
-def multiply_adds(model: nn.Module) -> int:
-    """Return the number of multiply-adds per token in the matrix products of all branches."""
-    # the difference between the counts for three and two tokens excludes work that is done once per forward pass
+
+def multiply_adds(model: nn.Module) -> tuple[int, int]:
+    """Return the numbers of multiply-adds that all branches add for each token, and once for each forward pass.
+
+    For example, HiRA computes its weight once for each forward pass.
+    """
     three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
-    return three - two
+    return round(three - two), round(3 * two - 2 * three)
 
 
 def launches(model: nn.Module) -> int:
@@ -28,7 +42,7 @@ def launches(model: nn.Module) -> int:
     Views are not counted. On a GPU, one operation is about one kernel launch. For batches of one row, the number of
     launches determines the latency (docs/fidelity.md, Table 2).
     """
-    return _over_places(model, 10, lambda call: dispatched(call).total())
+    return round(_over_places(model, 10, lambda call: dispatched(call).total()))
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
@@ -36,9 +50,9 @@ def dispatched(call: Callable[[], Any]) -> Counter[str]:
     return _run(call).counts
 
 
-def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    known: dict[Any, int] = {}  # equal modules are measured only once
-    total = 0
+def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], float]) -> float:
+    known: dict[Any, float] = {}  # equal modules are measured only once
+    total = 0.0
     for _, adapted in adapted_modules(model):
         shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
         key = (type(adapted.base), widths_at(adapted, "default"), adapted.places["default"], shapes)
@@ -48,15 +62,19 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
     return total
 
 
-def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
+def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], float]) -> float:
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
     like = next(p for p in adapted.parameters() if p.is_floating_point())  # a base in 4 bits may have no such weight
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
-    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # for a block, only its branches are run
-        before = adapted.places["default"].placement == "before"
-        return count(lambda: adapted.update("default", x if before else y, x))
-    return count(lambda: adapted(x)) - count(lambda: base(x))
+    training, adapted.training = adapted.training, False  # without dropout
+    try:
+        if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # run only the branches of a block
+            before = adapted.places["default"].placement == "before"
+            return count(lambda: adapted.update("default", x if before else y, x))
+        return count(lambda: adapted(x)) - count(lambda: base(x))
+    finally:
+        adapted.training = training
 
 
 def _run(call: Callable[[], Any]) -> "_Operations":
@@ -67,12 +85,12 @@ def _run(call: Callable[[], Any]) -> "_Operations":
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that run on the device, and the multiply-adds of their matrix products."""
+    """Counts the operations that run on the device, and their multiply-adds."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
-        self.multiply_adds = 0
+        self.multiply_adds = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
@@ -80,5 +98,13 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not func.is_view and name not in ("_unsafe_view", "detach"):
             self.counts[name] += 1
         if func._overloadpacket in flop_registry:
-            self.multiply_adds += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output) // 2
+            self.multiply_adds += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output) / 2
+        elif name.rstrip("_") in PRODUCTS:
+            self.multiply_adds += output.numel() * (4 if output.is_complex() else 1)
+        elif name == "mv":
+            self.multiply_adds += args[0].numel()
+        elif name in TRANSFORMS:
+            numbers = output if name == "_fft_c2r" else args[0]
+            length = math.prod(numbers.shape[dim] for dim in args[1])
+            self.multiply_adds += TRANSFORMS[name] * numbers.numel() * math.log2(length)
         return output

@@ -172,7 +172,8 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)
-        result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
+        result.provenance["multiply_adds"], result.provenance["multiply_adds_once"] = multiply_adds(model)
+        result.provenance["launches"] = launches(model)
 
     # Initial weights and precision
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
