@@ -203,6 +203,21 @@ def test_dora_is_its_equation_and_treats_the_norm_as_a_constant(branches: int) -
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
+def test_dora_sees_a_write_through_data_after_a_change_of_the_mode() -> None:
+    model: Any = nn.Sequential(nn.Linear(6, 5)).double()
+    surgery.insert(model, LoRA, target_modules=["0"], magnitude=True, train_layer_norms=False)
+    disturb(model)
+    x = torch.randn(3, 6).double()
+    for mode in (False, True):
+        model(x)
+        model[0].base.weight.data *= 1.5
+        model.train(mode)
+        layer, (A, B, m) = model[0].base, surgery.trainable_state(model).values()
+        V = layer.weight + (A @ B).T
+        expected = nn.functional.linear(x, m[:, None] * V / V.norm(dim=1, keepdim=True), layer.bias)
+        torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_take_out_while_merged_gives_the_backbone_back() -> None:
     model = tiny_t5()
     with restored(model):

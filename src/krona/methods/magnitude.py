@@ -18,6 +18,9 @@ class Magnitude(nn.Module):
     true`` adds this module to any branch with ``delta()``. DoRA is LoRA with this option. The magnitude is initialised
     with ``m = ‖W + ΔW‖``, so it does not change the output before training. The number of parameters is d_out. The
     backward pass treats the norm as a constant (section 4.3 of the DoRA paper).
+
+    The norms of W are cached. A write through ``weight.data``, which torch does not record, takes effect at the next
+    change between `train` and `eval`.
     """
 
     def __init__(self, weight: Tensor, branches: Iterable[Any]) -> None:
@@ -39,6 +42,11 @@ class Magnitude(nn.Module):
     def scale(self, weight: Tensor) -> Tensor:
         """Return the factor (d_out,) of each row of the merged weight W + ΔW."""
         return self.magnitude / row_norms(weight)
+
+    def train(self, mode: bool = True) -> Any:
+        if mode != self.training:
+            _SQUARES.clear()  # a write through ``weight.data`` changes neither the address nor the version
+        return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         _SQUARES.clear()  # a cast can change a weight without changing its address and version
