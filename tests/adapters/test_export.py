@@ -127,6 +127,18 @@ def test_a_folder_that_peft_reads_differently_is_refused(
     assert not (tmp_path / "other").exists()
 
 
+def test_the_message_has_the_largest_difference(
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trained(backbones, "method=lora")
+    differences = [3e-6, 1e-6, float("nan"), 0.0]  # by krona and by peft, of two exports
+    monkeypatch.setattr("krona.adapters.commands.export.compare_logits", Mock(side_effect=differences))
+    *_, compared = export(found, to="peft", out=tmp_path / "peft")
+    assert "equal up to 3.0e-06" in compared
+    with pytest.raises(KronaError, match="differ by nan"):
+        export(found, to="peft", out=tmp_path / "other")
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, "method=lora", kind="bert")
