@@ -111,3 +111,20 @@ def test_another_backbone_and_another_shape_fail_the_run(files: Path) -> None:
         job, _ = one_job.run(config(files, *overrides, f"init_from={first}", backbone=backbone), files / "runs")
         assert job.state == "failed"
         assert words in str(job.error)
+
+
+def test_a_source_with_more_tensors_is_copied_whole_or_refused(files: Path) -> None:
+    first, _ = run(files, "method=pissa", "method.rank=2")
+    job, _ = one_job.run(config(files, "method=lora", "method.rank=2", f"init_from={first}"), files / "runs")
+    assert job.state == "failed"
+    assert f"init_from={first.name} also consists of A0 and B0, which this run does not have" in str(job.error)
+    assert "Set method.init=pissa, as in the source." in str(job.error)
+    chosen = ["method=lora", "method.rank=2", "+method.init=pissa"]
+    again, notes = run(files, *chosen, f"init_from={first}", "optimizer.lr=1e-9")
+    assert notes == [f"init_from={first.name}: copied 60 of 60 tensors"]
+    before, after = tensors(first), tensors(again)
+    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+    # from LoRA to PiSSA, A₀ and B₀ stay zero, so that the update is LoRA's
+    lora, _ = run(files, "method=lora", "method.rank=2")
+    pissa, _ = run(files, "method=pissa", "method.rank=2", f"init_from={lora}", "optimizer.lr=1e-9")
+    assert not any(value.any() for name, value in tensors(pissa).items() if name.endswith("0.A0"))

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_form
 from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
 from krona.adapters.peft.reading import read_peft
-from krona.messages import KronaError, amount, first_few
+from krona.messages import KronaError, amount, first_few, join_names
 from krona.surgery.state import get_adapter
 
 FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select the trained backbone weights
@@ -78,8 +78,8 @@ class InitialWeights:
             Notes about parameters that keep their initial values, and about unused tensors.
 
         Raises:
-            KronaError: the source has another method or another backbone, or none of its tensors has the name and shape
-                of a branch tensor. Nothing is then copied.
+            KronaError: the source has another method or another backbone, its branches have tensors that this run's
+                branches lack, or none of its tensors has the name and shape of a branch tensor. Nothing is then copied.
         """
         name, path = self.found
         source = read_peft(model, path, branch=own.config.branch).adapter if path.is_dir() else Adapter.load(path)
@@ -102,6 +102,7 @@ class InitialWeights:
         if not fits or (branches and not branches & fits.keys()):
             kind = f"{len(branches):,} branch tensors" if branches else f"{len(own.tensors):,} tensors"
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
+        _require_whole_branches(label, own, source, branches & fits.keys())
         for key, value in fits.items():
             own.tensors[key].copy_(value)
         get_adapter(model, "default").prepared = True
@@ -114,6 +115,24 @@ def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
         raise KronaError(
             f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
             "the method of this run."
+        )
+
+
+def _require_whole_branches(label: str, own: Adapter, source: Adapter, copied: Iterable[str]) -> None:
+    """Check that no tensor of a copied branch is left out, because the branch would then compute another update.
+
+    Raises:
+        KronaError: a tensor is left out, such as A₀ of PiSSA.
+    """
+    places = {key.rpartition(".")[0] for key in copied}
+    left_out = [key for key in source.tensors if key.rpartition(".")[0] in places and key not in own.tensors]
+    if left_out:
+        names = dict.fromkeys(key.rpartition(".")[2] for key in left_out)
+        theirs, ours = source.config.branch_config, own.config.branch_config
+        settings = [f"method.{key}={value}" for key, value in theirs.items() if ours.get(key) != value]
+        raise KronaError(
+            f"The update of {label} also consists of {join_names([*names])}, which this run does not have. Set "
+            f"{' '.join(settings)}, as in the source."
         )
 
 
