@@ -132,3 +132,11 @@ def test_a_branch_without_initial_values_does_not_train(init: str, magnitude: bo
     before = snapshot(model)
     surgery.prepare(model)  # they have their values already
     assert all(torch.equal(value, before[name]) for name, value in snapshot(model).items())
+    again = tiny_t5().double()
+    surgery.insert(again, LoRA, **options)
+    again.load_state_dict({name: value for name, value in before.items() if ".branches." not in name}, strict=False)
+    assert not surgery.is_prepared(again)
+    again.load_state_dict(before)
+    surgery.prepare(again)  # the loaded values stay
+    assert all(torch.equal(value, before[name]) for name, value in snapshot(again).items())
+    again.train()(**batch())

@@ -17,7 +17,7 @@ from krona.methods.hira import HiRA
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from tiny_t5 import batch, close, disturb, refused, tiny_t5
+from tiny_t5 import batch, close, disturb, logits, refused, tiny_t5
 
 
 def mamba() -> tuple[Any, dict[str, Any]]:
@@ -148,3 +148,106 @@ def test_a_parametrised_layer_is_refused(parametrise: Any) -> None:
     model = nn.Sequential(nn.Linear(8, 8), parametrise(nn.Linear(8, 8)))
     options: dict[str, Any] = {"target_modules": ["*"], "train_layer_norms": False}
     refused(model, partial(surgery.insert, model, LoRA, **options), "weight of 1 is parametrised", "target_modules")
+
+
+class Squashed(nn.Linear):
+    """A linear layer whose output is not linear, as that of transformers' ``AutoBitLinear``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).tanh()
+
+
+class Renamed(nn.Linear):
+    """A linear layer with the forward pass of ``nn.Linear``."""
+
+
+class Borrowing(nn.Module):
+    """A model that calls a layer, and also computes with its weight (``read``), or reads the weight's dtype."""
+
+    def __init__(self, read: bool, kind: type[nn.Linear] = nn.Linear) -> None:
+        super().__init__()
+        self.a, self.read = kind(8, 8), read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.a(x.to(self.a.weight.dtype))
+        return y + nn.functional.linear(x, self.a.weight) if self.read else y
+
+
+@pytest.mark.parametrize("call", [surgery.merge, surgery.bake])
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Borrowing(False, Squashed), r"the forward\(\) of Squashed may compute something else than x Wᵀ \+ b"),
+        (Borrowing(True), "another module of this model computes with the weight of this layer"),
+    ],
+)
+def test_a_merge_that_would_change_the_model_is_refused(model: Any, why: str, call: Any) -> None:
+    model, x = copy.deepcopy(model), torch.randn(3, 8)
+    surgery.insert(model, LoRA, target_modules=["a"], train_layer_norms=False)
+    disturb(model)
+    before = model(x)
+    refused(model, partial(call, model), f"cannot be merged into a, because {why}. Use the adapter unmerged")
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, Renamed])
+def test_reading_a_weights_dtype_does_not_prevent_a_merge(kind: Any) -> None:
+    model, x = Borrowing(False, kind).double(), torch.randn(3, 8, dtype=torch.float64)
+    surgery.insert(model, LoRA, target_modules=["a"], train_layer_norms=False)
+    disturb(model)
+    before = model(x)
+    surgery.merge(model)
+    torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-9)
+
+
+def test_a_weight_that_is_read_after_a_merge_is_an_error() -> None:
+    model = Borrowing(True)
+    surgery.insert(model, LoRA, target_modules=["a"], train_layer_norms=False)
+    surgery.merge(model)  # no forward pass has shown yet that the weight is read
+    with pytest.raises(KronaError, match=r"cannot be merged into a.*Call surgery\.unmerge"):
+        model(torch.randn(3, 8))
+    surgery.unmerge(model)
+    model(torch.randn(3, 8))
+
+
+BRANCHES: list[tuple[Any, dict[str, Any]]] = [
+    (Kronecker, {"kron_factors": [[8, 8]]}),
+    (HiRA, {}),
+    (LoRA, {}),
+    (LoRA, {"magnitude": True}),
+    (Kronecker, {"kron_factors": [[8, 8]], "magnitude": True}),
+]
+
+
+@pytest.mark.parametrize(("branch", "arguments"), BRANCHES)
+def test_an_offloaded_model_gives_its_own_outputs_or_an_error(branch: Any, arguments: dict[str, Any]) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    model = tiny_t5()
+    surgery.insert(model, branch, target_modules=["q", "v"], **arguments)
+    disturb(model)
+    expected = logits(model)
+    accelerate.cpu_offload(model, execution_device="cpu")
+    if branch is HiRA or "magnitude" in arguments:  # they need the weight of another module
+        with pytest.raises(KronaError, match="offload"):
+            logits(model)
+    else:
+        torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)  # fp32, other orders of sums
+    with pytest.raises(KronaError, match=r"SelfAttention\.q: accelerate offloads the weight"):
+        surgery.merge(model)
+    bare = accelerate.cpu_offload(tiny_t5(), execution_device="cpu")
+    with pytest.raises(KronaError, match="accelerate offloads the weight"):
+        surgery.insert(bare, branch, target_modules=["q", "v"], **arguments)
+
+
+@pytest.mark.parametrize(("branch", "arguments"), BRANCHES[:3])
+def test_hooks_of_branches_and_layers_run(branch: Any, arguments: dict[str, Any]) -> None:
+    model = tiny_t5()
+    surgery.insert(model, branch, target_modules=["encoder.block.0.layer.0.SelfAttention.q"], **arguments)
+    adapted: Any = model.encoder.block[0].layer[0].SelfAttention.q
+    one, calls = adapted.branches["default"][0], list[Any]()
+    for module in (one, adapted.base):
+        handle = module.register_forward_hook(lambda module, *_: calls.append(module))
+        logits(model)
+        assert calls == [module]
+        handle.remove()
+        calls.clear()

@@ -130,11 +130,8 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
         rank = "" if row.update_rank is None else str(row.update_rank)
         size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
-        costs = [
-            size,
-            *(f"{adds / 1e6:.2f}" for adds in (row.multiply_adds, row.multiply_adds_once)),
-            str(row.launches),
-        ]
+        adds = [f"{value / 1e6:.2f}" for value in (row.multiply_adds, row.multiply_adds_once)]
+        costs = [size, *adds, str(row.launches)]
         counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
         cells.append([*counts, paper, rank, *costs])
     headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "M once", "launches")

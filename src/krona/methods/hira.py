@@ -55,7 +55,10 @@ class HiRA(nn.Module):
     def delta(self) -> Tensor:
         W = self.layer[0].get_parameter("weight").detach() if self.layer else None
         if W is None or (W.is_meta and not self.A.is_meta):
-            raise KronaError("HiRA's update depends on the weight of its layer. Insert the adapter into a backbone.")
+            raise KronaError(
+                "HiRA's update depends on the weight of its layer, which has no values here. Insert the adapter into a "
+                "backbone that is not offloaded."
+            )
         W = W.to(self.A.device, self.A.dtype)
         return self.scaling * (W.T if self.transposed else W) * (self.A @ self.B).T  # (d_out, d_in)
 

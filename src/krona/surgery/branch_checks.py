@@ -11,6 +11,9 @@ from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import public_name, unwrap
 
+READ_ELSEWHERE = (
+    "The adapter cannot be merged into {}, because another module of this model computes with the weight of this layer."
+)
 TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as a fraction of the largest output
 
 
@@ -54,7 +57,11 @@ def check_first_forward(model: nn.Module) -> None:
     state = get_state(model)
     state.is_checked = False
     if not state.checks:
-        state.checks = [model.register_forward_pre_hook(_begin_check), model.register_forward_hook(_end_check)]
+        state.checks = [
+            model.register_forward_pre_hook(_begin_check),
+            model.register_forward_hook(_end_check),
+            model.register_load_state_dict_post_hook(_record_loaded),  # type: ignore[no-untyped-call]
+        ]
 
 
 def _begin_check(model: nn.Module, inputs: Any) -> None:
@@ -65,24 +72,36 @@ def _begin_check(model: nn.Module, inputs: Any) -> None:
     if trains and not state.adapters[str(state.active)].prepared:
         raise KronaError(
             "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
-            "training, or load the values from an adapter file."
+            "training, or load the values from an adapter file or with load_state_dict."
         )
     if state.is_checked:
         return
     for _, adapted in adapted_modules(model):
-        adapted.was_called = adapted.weight_was_read = False
+        adapted.was_called = adapted.weight_was_read = adapted.weight_was_used = False
+        adapted.watches_weight = True
 
 
 def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
     if torch.compiler.is_compiling() or (state := get_state(model)).is_checked:
         return
-    if state.active is None or state.merged is not None:
+    for _, adapted in adapted_modules(model):
+        adapted.watches_weight = False
+    if state.active is None:
         return
     places = [(place, adapted) for place, adapted in adapted_modules(model) if state.active in adapted.branches]
     for place, adapted in places:
-        if adapted.weight_was_read and not adapted.was_called:
+        if adapted.merged and adapted.was_called and adapted.weight_was_used:
+            raise KronaError(f"{READ_ELSEWHERE.format(public_name(place))} Call surgery.unmerge(model).")
+        if not adapted.merged and adapted.weight_was_read and not adapted.was_called:
             raise KronaError(skipped_branch(place, unwrap(model.get_submodule(place.rpartition(".")[0]))))
     state.is_checked = True
+
+
+def _record_loaded(model: nn.Module, keys: Any) -> None:
+    """Record that the branches have initial values if ``load_state_dict`` loaded all of their tensors."""
+    for name, adapter in get_state(model).adapters.items():
+        if not any(f".branches.{name}." in key for key in keys.missing_keys):
+            adapter.prepared = True
 
 
 @torch.no_grad()

@@ -12,7 +12,15 @@ from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position
 from krona.surgery.branch_checks import skipped_branch
-from krona.surgery.layers import WeightReader, is_conv1d, is_linear, is_quantised, weight_matrix
+from krona.surgery.layers import (
+    OFFLOADED,
+    WeightReader,
+    is_conv1d,
+    is_linear,
+    is_offloaded,
+    is_quantised,
+    weight_matrix,
+)
 from krona.surgery.targets import end_layers, match_places, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
@@ -175,6 +183,8 @@ def _device_and_dtype(place: str, layer: nn.Module) -> tuple[torch.device, torch
     if is_quantised(layer):
         quantised: Any = layer.get_parameter("weight")
         return quantised.device, quantised.quant_state.dtype
+    if is_offloaded(layer):
+        raise KronaError(f"{public_name(place)}: {OFFLOADED}")
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"

@@ -12,8 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.branch_checks import READ_ELSEWHERE
 from krona.surgery.branches import branch_matrix
-from krona.surgery.layers import dequantised_layer, is_conv1d, is_linear, is_quantised, weight_matrix
+from krona.surgery.layers import (
+    dequantised_layer,
+    has_own_forward,
+    is_conv1d,
+    is_linear,
+    is_quantised,
+    weight_matrix,
+)
 from krona.surgery.state import active_adapter, adapted_modules, get_state
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
@@ -90,10 +98,17 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
             f"Adapter {name!r} cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
             "hold its update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
-    own = weight_matrix(base)
-    dtype = own.dtype
-    wide = torch.promote_types(dtype, torch.float32)
+    if adapted.weight_was_used:
+        raise KronaError(f"{READ_ELSEWHERE.format(label)} Use the adapter unmerged.")
+    if has_own_forward(base):
+        raise KronaError(
+            f"The adapter cannot be merged into {label}, because the forward() of {type(base).__name__} may compute "
+            "something else than x Wᵀ + b. Use the adapter unmerged."
+        )
     try:
+        own = weight_matrix(base)
+        dtype = own.dtype
+        wide = torch.promote_types(dtype, torch.float32)
         matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
         W = add_update(own.to(wide), matrices, placement)
     except KronaError as error:

@@ -4,7 +4,7 @@ The multiply-adds are counted as follows:
 
 - A matrix product (m, k) @ (k, n) has m·k·n.
 - An elementwise product or quotient has one for each element, or four for each complex element.
-- A Fourier transform of n real numbers has 1.25 · n · log₂ n, as in the benchmarks of FFTW (2.5 · n · log₂ n operations).
+- A Fourier transform of n real numbers has 1.25 · n · log₂ n. FFTW counts twice as many operations.
 - Sums and activation functions are not counted.
 """
 

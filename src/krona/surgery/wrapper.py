@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from krona.kernels.t5_modules import drop, under_functorch
 from krona.messages import KronaError
 from krona.methods.placement import Position
-from krona.surgery.layers import weight_matrix
+from krona.surgery.layers import has_hooks, weight_matrix
 
 WRAPPER_PARTS = ("base", "branches", "magnitudes")  # the submodules of `Adapted`
 
@@ -28,6 +29,28 @@ class BranchPlacement:
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
         """Return the input and output widths of a branch at a module with the widths d_in and d_out."""
         return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
+
+
+class _WatchedWeight(Tensor):
+    """The weight of an adapted layer. The class records whether the model computes with it, or reads only its dtype."""
+
+    adapted: "Adapted"
+
+    @classmethod
+    def of(cls, weight: Tensor, adapted: "Adapted") -> "_WatchedWeight":
+        watched = weight.as_subclass(cls)
+        watched.adapted = adapted
+        return watched
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            output = func(*args, **(kwargs or {}))
+        if any(isinstance(value, Tensor) for value in tree_leaves(output)):
+            for value in tree_leaves((args, kwargs)):
+                if isinstance(value, cls):
+                    value.adapted.weight_was_used = True
+        return output
 
 
 class InputCapture:
@@ -76,7 +99,8 @@ class Adapted(nn.Module):
         self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
         self.active: str | None = None
         self.merged = False  # whether the active adapter is merged into the base's weight
-        self.was_called = self.weight_was_read = False  # see `krona.surgery.branch_checks`
+        # see `krona.surgery.branch_checks`
+        self.was_called = self.weight_was_read = self.weight_was_used = self.watches_weight = False
         self.watch: Callable[[Tensor, Tensor], None] | None = None  # called in `update` (`krona.adapters.update`)
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -85,9 +109,11 @@ class Adapted(nn.Module):
         except AttributeError:
             if name.startswith("__"):
                 raise
-            if name == "weight" and not torch.compiler.is_compiling():
-                self.weight_was_read = True
-            return getattr(super().__getattr__("base"), name)
+            value = getattr(super().__getattr__("base"), name)
+            if name != "weight" or torch.compiler.is_compiling():
+                return value
+            self.weight_was_read = True
+            return _WatchedWeight.of(value, self) if self.watches_weight and not under_functorch() else value
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Set a parameter of the wrapped module. ``tie_weights`` uses this method to set a weight."""
@@ -133,7 +159,7 @@ class Adapted(nn.Module):
             return y
         x = self._drop(name, x)
         first, *others = branches
-        if hasattr(first, "add_to"):
+        if hasattr(first, "add_to") and not any(map(has_hooks, branches)):
             y = first.add_to(y, x, *others)
         else:
             for branch in branches:
@@ -159,7 +185,7 @@ class Adapted(nn.Module):
             and name not in self.magnitudes
             and name not in self.captures
             and self.watch is None
-            and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks)
+            and not (has_hooks(base) or has_hooks(branches[0]))  # type: ignore[index]
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
