@@ -17,20 +17,19 @@ def test_tasks() -> None:
 def test_methods_are_in_the_order_of_table_1_and_have_slots_of_their_own() -> None:
     names = list(method_labels())
     assert names[:9] == list(read_paper_table("1").rows)
-    slots = [method_slot(name) for name in names]
-    assert None not in slots
-    assert len(set(slots)) == len(slots)
+    slots = [place for name in names if (place := method_slot(name)) is not None]
+    assert len(set(slots)) == len(slots) >= 30
     assert method_label("krona_b") == "KronA^B"
 
 
 def test_a_method_of_the_user_sets_its_label_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "conf" / "method"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text("# @package _global_\nmethod:\n  name: mine\n  label: Mine\n  order: 30\n")
+    (folder / "mine.yaml").write_text("# @package _global_\nmethod:\n  name: mine\n  label: Mine\n  order: 1000\n")
     (folder / "other.yaml").write_text("# @package _global_\nmethod:\n  name: other\n")
     (folder / "broken.yaml").write_text("method: [\n")
     monkeypatch.chdir(tmp_path)
-    assert (method_label("mine"), method_slot("mine")) == ("Mine", 29)
+    assert (method_label("mine"), method_slot("mine")) == ("Mine", 999)
     assert (method_label("other"), method_slot("other")) == ("other", None)
-    assert list(method_labels())[-2:] == ["mine", "other"]
+    assert [name for name in method_labels() if name in ("eva", "mine", "other")] == ["eva", "mine", "other"]
     assert sorted(["broken", "other", "mine", "full"], key=method_order) == ["full", "mine", "broken", "other"]

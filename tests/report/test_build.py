@@ -45,7 +45,7 @@ def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     [
         ("test.score", 99.0, "test.score is 99.0000, but its parts give"),
         ("test.parts.accuracy", 99.0, "test accuracy is 99.0000, but its predictions give"),
-        ("test.parts", {"bleu": 3.0}, "unknown metric 'bleu'"),
+        ("test.parts", {"bleu": 3.0}, "test.parts lacks accuracy"),
     ],
 )
 def test_a_score_that_its_predictions_contradict_has_a_warning(tmp_path, key, value, message):

@@ -2,12 +2,13 @@
 
 import itertools
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
 
-from krona.labels import method_labels
+from krona.labels import method_labels, method_slot
 from krona.report.charts import (
     Axis,
     Chart,
@@ -23,6 +24,7 @@ from krona.report.charts import (
     slot,
 )
 from krona.report.draw import draw, to_svg
+from krona.report.table import Row, Table
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -123,14 +125,34 @@ def test_the_same_chart_is_the_same_bytes_without_a_date():
 def test_colors_follow_the_scheme_and_differ():
     every = {(one.light, one.mark) for one in map(method_look, method_labels())}
     assert len(every) == len(method_labels())
-    assert slot("mine") == slot("mine") >= len(method_labels())
-    same = row_looks(["krona", "lora", "krona"])
+    assert slot("mine") == slot("mine") not in {method_slot(name) for name in method_labels()}
+    rows = [Row(method) for method in ("krona", "lora", "krona")]
+    same = row_looks(Table("", "", "", "", [], rows))
     assert same[0] != same[2]
     look = method_look("lora")
     assert f"fill: {look.light}" in draw(chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")}))
     style = dark_style([look])
     assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
+
+
+@pytest.mark.parametrize("order", [None, 16, 40])
+def test_a_new_method_gets_a_colour_that_no_other_row_has(
+    order: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LoRA has the order 4, and there are twelve colours, so 16 and 40 would be LoRA's colour."""
+    folder = tmp_path / "conf" / "method"
+    folder.mkdir(parents=True)
+    line = "" if order is None else f"  order: {order}\n"
+    (folder / "mine.yaml").write_text(f"# @package _global_\nmethod:\n  name: mine\n{line}")
+    monkeypatch.chdir(tmp_path)
+    shown = [*method_labels()][:11]
+    alone = {method: method_look(method) for method in shown}
+    looks = {method: method_look(method, among=[*shown, "mine"]) for method in [*shown, "mine"]}
+    assert len({look.light for look in looks.values()}) == 12
+    assert {method: looks[method] for method in shown} == alone, "the paper's methods keep their colours"
+    every = [*method_labels()]
+    assert len({(look.light, look.mark) for look in (method_look(one, among=every) for one in every)}) >= 30
 
 
 def test_labels_that_leave_no_space_are_drawn_without_a_warning() -> None:

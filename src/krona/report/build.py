@@ -136,6 +136,8 @@ def collect(
     if table is not None and others:
         text = f"{amount(others, 'run')} of other commands would also belong to this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
+    for one in report.tables:
+        one.methods = report.methods
     return report
 
 

@@ -1,6 +1,6 @@
 """Build the charts of a report: the score against costs, ranks, epochs, the values of a setting, and search trials.
 
-The colour and the mark of a method are the same in all tables and charts. `krona.report.draw` draws the charts.
+The colour and the mark of a method are the same in a whole report. `krona.report.draw` draws the charts.
 """
 
 import zlib
@@ -76,9 +76,29 @@ def slot(method: str) -> int:
     return free[zlib.crc32(method.encode()) % len(free)]
 
 
-def method_look(method: str, number: int = 0, count: int = 1) -> Look:
-    """Return the style of row ``number`` (from 0) of a method with ``count`` rows, which have shades of one colour."""
-    place = slot(method)
+def assign_slots(methods: Iterable[str]) -> dict[str, int]:
+    """Return the index of the colour and mark of each method in a report.
+
+    If several methods have the same colour, the first of them keeps its `slot`, and the others get colours that no
+    method of the report has, while there are any.
+    """
+    found: dict[str, int] = {}
+    used: set[int] = set()
+    ordered = sorted({*methods}, key=method_order)
+    for method in ordered:
+        if (color := slot(method) % len(LIGHT)) not in used:
+            found[method] = slot(method)
+            used.add(color)
+    free = (color for color in range(len(LIGHT)) if color not in used)
+    return found | {method: next(free, slot(method)) for method in ordered if method not in found}
+
+
+def method_look(method: str, number: int = 0, count: int = 1, *, among: Iterable[str] = ()) -> Look:
+    """Return the style of row ``number`` (from 0) of a method with ``count`` rows, which have shades of one colour.
+
+    ``among`` are all methods of the report.
+    """
+    place = assign_slots([method, *among])[method]
     shade = number / (count - 1) - 0.5 if count > 1 else 0.0
     towards = (INK, PAPER)[shade > 0]
     color = place % len(LIGHT)
@@ -91,9 +111,10 @@ def method_look(method: str, number: int = 0, count: int = 1) -> Look:
     )
 
 
-def row_looks(methods: Sequence[str]) -> list[Look]:
-    """Return the style of each row of a table, given the methods of the rows."""
-    return [method_look(one, methods[:i].count(one), methods.count(one)) for i, one in enumerate(methods)]
+def row_looks(table: Table) -> list[Look]:
+    """Return the style of each row of a table."""
+    methods, among = [row.method for row in table.rows], {*table.methods}
+    return [method_look(one, methods[:i].count(one), methods.count(one), among=among) for i, one in enumerate(methods)]
 
 
 def mix(one: str, two: str, share: float) -> str:
@@ -175,6 +196,7 @@ class Scored:
     row: Row
     cell: Cell
     look: Look
+    line_look: Look  # the style of a line through several rows of the method
     score: float
 
     @property
@@ -253,8 +275,12 @@ def score_chart(
 def scored_rows(table: Table, column: Column) -> list[Scored]:
     """Return the rows that have a score in the column."""
     cells = [row.cell(column.key) for row in table.rows]
-    found = zip(table.rows, cells, row_looks([row.method for row in table.rows]), strict=True)
-    return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
+    found = zip(table.rows, cells, row_looks(table), strict=True)
+    return [
+        Scored(row, cell, look, method_look(row.method, among=table.methods), cell.value)
+        for row, cell, look in found
+        if cell.value is not None
+    ]
 
 
 def explain_lines(rows: Sequence[Scored]) -> str:
@@ -303,7 +329,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float]) -> Cha
         more = f"; {x:,.5g}{'; on the Pareto front' if row in front else ''}"
         points[row] = row.point(x, more, label=label, hollow=bool(front) and row not in front)
     series = [
-        Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=True)
+        Series(sized[0].name, sized[0].line_look, [points[row] for row in sized], line=True, named=True)
         for sized in lines.values()
     ]
     series += [Series(row.name, row.look, [points[row]]) for row in spent if row.row.label not in lines]
@@ -477,8 +503,12 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
     return found
 
 
-def curve_charts(curves: Curves) -> list[Chart]:
-    """Return the chart of the score against a setting. For learning rates, also return the charts of `expect_best`."""
+def curve_charts(curves: Curves, methods: Iterable[str]) -> list[Chart]:
+    """Return the chart of the score against a setting. For learning rates, also return the charts of `expect_best`.
+
+    ``methods`` are all methods of the report.
+    """
+    looks = {method: method_look(method, among=methods) for method in curves.lines}
     setting = NAMES[curves.setting]
     values = sorted({point.x for points in curves.lines.values() for point in points})
     lines = {
@@ -486,7 +516,8 @@ def curve_charts(curves: Curves) -> list[Chart]:
         for method, points in curves.lines.items()
     }
     axis = Axis(f"{setting}, log.", "log", ticks=log_ticks(values))
-    charts = [_line_chart(f"{curves.split.capitalize()} score by {setting}", axis, f"{curves.split} score", lines)]
+    heading, label = f"{curves.split.capitalize()} score by {setting}", f"{curves.split} score"
+    charts = [_line_chart(heading, axis, label, lines, looks)]
     if curves.setting != RATE:
         return charts
     best = {method: expect_best(points) for method, points in curves.lines.items()}
@@ -500,16 +531,18 @@ def curve_charts(curves: Curves) -> list[Chart]:
             for method, found in known.items()
         }
         if lines := {method: points for method, points in lines.items() if points}:
-            charts.append(_line_chart(title, Axis("k", "whole"), f"expected {split} score", lines))
+            charts.append(_line_chart(title, Axis("k", "whole"), f"expected {split} score", lines, looks))
     return charts
 
 
-def _line_chart(title: str, axis: Axis, label: str, lines: Mapping[str, list[Point]]) -> Chart:
+def _line_chart(
+    title: str, axis: Axis, label: str, lines: Mapping[str, list[Point]], looks: Mapping[str, Look]
+) -> Chart:
     series = []
     for method, points in lines.items():
         name = plain_label(method_label(method))
         told = [Point(one.x, one.y, one.ends, f"{name}: {one.text}") for one in points]
-        series.append(Series(name, method_look(method), told, line=True, named=True))
+        series.append(Series(name, looks[method], told, line=True, named=True))
     return score_chart(title, axis, label, series)
 
 

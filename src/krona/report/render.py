@@ -127,7 +127,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "runs": _runs,
         "provenance": _provenance,
     }
-    looks = [look for one in report.tables for look in charts.row_looks([row.method for row in one.rows])]
+    looks = [look for one in report.tables for look in charts.row_looks(one)]
     return _fill(
         report, "report.html", filters,
         charts=charts, curves=charts.find_curves(report.runs),
@@ -352,12 +352,12 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
     spaces = [max((len(text.cell_mark(row.cell(column.key))) for row in table.rows), default=0) for column in columns]
     for row in table.rows:
         cells = (_grid_cell(row.cell(column.key), space) for column, space in zip(columns, spaces, strict=True))
-        grid.add_row(_grid_label(row), *cells)
+        grid.add_row(_grid_label(row, table.methods), *cells)
     return grid
 
 
-def _grid_label(row: Row) -> Text:
-    label = Text(visible(row.label), style=charts.method_look(row.method).light)
+def _grid_label(row: Row, methods: Sequence[str]) -> Text:
+    label = Text(visible(row.label), style=charts.method_look(row.method, among=methods).light)
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 

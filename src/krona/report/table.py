@@ -147,6 +147,7 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     split: str = "test"  # the split of the scores in all columns except those of the kind "beside"
+    methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs
@@ -189,6 +190,11 @@ class Report:
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # messages about files that could not be used
     empty: Note | None = None  # the note of a report without finished runs, with a command to start runs
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of all rows."""
+        return [*dict.fromkeys(row.method for table in self.tables for row in table.rows)]
 
 
 def seed_interval(values: Sequence[float]) -> Interval | None:

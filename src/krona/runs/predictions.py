@@ -95,6 +95,8 @@ def unusable_result(path: Path, error: Exception) -> KronaError:
 
 
 def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:
+    if missing := [name for name in metrics if name not in part["parts"]]:
+        raise ValueError(f"{split}.parts lacks {', '.join(missing)}. Was a file edited?")
     given = score_answers([name for name in part["parts"] if name in METRICS], answers)
     compared = [(f"{split} {name}", part["parts"][name], value, "predictions") for name, value in given.items()]
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
