@@ -79,6 +79,15 @@ def test_null_removes_a_group(group: str, typed: str, overrides: list[str]) -> N
     assert identify(settings) == ids(overrides)
 
 
+@pytest.mark.parametrize(("typed", "used"), [("[[32,24]]", "32x24"), ("[[32,24],[24,32]]", "16x12")])
+def test_the_run_id_names_the_shape_that_the_layers_get(typed: str, used: str) -> None:
+    """In nano's layers of width 192, A of shape (32,24) fits with a B of shape (6,8), but not with one of (24,32)."""
+    values = config(
+        "profile=demo", "method=krona", "task=sample_rte", f"method.kron_factors={typed}", "method.fit_factors=nearest"
+    )
+    assert f"-{used}-" in identify(check.settings(values))
+
+
 def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]) -> None:
     """tests/runs/test_run_id.py has the other keys."""
     own = ids(overrides)

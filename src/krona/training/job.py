@@ -136,12 +136,13 @@ def _find_factors(settings: Run) -> Any:
     factors = settings.method.branch_config["kron_factors"]
     if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
         return factors
-    if counterpart := settings.backbone.factor_shapes.get(shape_name(factors[0])):
-        return [counterpart]
     sizes = read_model_config(settings.config["backbone"])
     widths = {sizes[key] for key in WIDTHS if sizes.get(key)}
     if widths == {math.prod(sides) for sides in zip(*factors, strict=True)} and "num_key_value_heads" not in sizes:
         return factors  # the shapes fit all layers, so the slow imports below are not needed
+    counterpart = settings.backbone.factor_shapes.get(shape_name(factors[0]))
+    if counterpart and len(factors) > 1:  # A alone may fit the layers, and then has no counterpart
+        return [counterpart]
     from krona.backbones.insert_method import fitted_factors
 
     with suppress(KronaError):  # `require` reports the error together with other problems
