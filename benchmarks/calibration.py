@@ -17,13 +17,14 @@ many rows and seeds. The last method is better by 3 points, and is used only to 
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from krona.metrics.compare_methods import Difference, Sample, compare_pairs, measure, row_shares
+from krona.metrics.compare_methods import Sample, compare_pairs, row_shares
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm
 
@@ -64,11 +65,16 @@ def simulate(rng: np.random.Generator, kind: str, *, rows: int, seed_sd: float) 
     return [[Answers(labels, one, classes) for one in seeds] for seeds in given]
 
 
+def make_sample(shares: Floats) -> Sample:
+    """Return the sample of a method with the seeds 0, 1, …, from its `row_shares` (seeds, rows)."""
+    return Sample(shares, tuple(range(len(shares))))
+
+
 def marked(samples: Iterable[Sequence[Sample]]) -> bool:
     """Return whether, in a table with these columns, a method is significantly worse than the best of its column."""
     found, p_values, of_best = [*samples], list[float](), list[bool]()
     for column in found:
-        best = max(range(len(column)), key=lambda place: column[place].mean)
+        best = max(range(len(column)), key=lambda place: column[place].shares.sum())
         for pair, one in compare_pairs(column).items():
             p_values.append(one.p)
             of_best.append(best in pair)
@@ -77,19 +83,20 @@ def marked(samples: Iterable[Sequence[Sample]]) -> bool:
 
 def rows_only(a: Sample, b: Sample) -> float:
     """Return the p-value of the difference between the given trained models, by a normal approximation."""
-    error = float(np.sqrt(((a.shares - b.shares) ** 2).sum()))
-    return float(2 * stats.norm.sf(abs(a.mean - b.mean) / error)) if error else 1.0
+    change = a.shares.mean(0) - b.shares.mean(0)
+    error = float(np.sqrt((change**2).sum()))
+    return float(2 * stats.norm.sf(abs(change.sum()) / error)) if error else 1.0
 
 
 def outcomes(sets: Sequence[Floats], seeds: int) -> Iterator[list[float]]:
     """Yield the values of `COLUMNS` for each simulated set of `row_shares` (methods, seeds, rows)."""
-    tables = [[measure(one[:seeds]) for one in shares] for shares in sets]
+    tables = [[make_sample(one[:seeds]) for one in shares] for shares in sets]
     for number, column in enumerate(tables):
         better, others = column[METHODS], [tables[(number + step) % len(tables)][:5] for step in range(8)]
         pair, gained = compare_pairs(column[:2])[0, 1], compare_pairs([column[0], better])[0, 1]
         nine = compare_pairs([*column[: METHODS - 1], better])
         corrected = dict(zip(nine, holm([one.p for one in nine.values()]), strict=True))
-        shifted = Difference(pair.value + 1, pair.error, pair.df)
+        shifted = replace(pair, value=pair.value + 1)
         yield [
             rows_only(*column[:2]) <= LEVEL,
             *(marked([column[:methods]]) for methods in (2, 5, METHODS)),

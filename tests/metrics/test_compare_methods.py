@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from benchmarks import calibration
-from krona.metrics.compare_methods import average, compare_pairs, measure, row_shares
+from benchmarks.calibration import make_sample
+from krona.metrics.compare_methods import Sample, average, compare_pairs, row_shares
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import swap_test
@@ -50,34 +51,81 @@ def test_for_accuracy_the_variance_over_rows_is_that_of_random_swaps() -> None:
     assert np.var(swap_test(*runs, ["accuracy"]).null) == pytest.approx(variance, rel=0.06)  # 4 standard errors
 
 
-def test_without_an_effect_of_single_rows_the_test_is_welchs_with_pooled_degrees_of_freedom() -> None:
-    """All rows have equal shares, so that only the seeds vary."""
-    scores = np.array([[70.0, 72.0, 77.0], [61.0, 66.0, 62.0]])
-    found = compare_pairs([measure(np.repeat(one[:, None] / 10_000, 10_000, axis=1)) for one in scores])[0, 1]
+def only_seeds(*methods: list[float], rows: int = 10_000) -> list[Sample]:
+    """Return samples with these scores in which all rows have equal shares, so that only the seeds vary."""
+    return [make_sample(np.repeat(np.array(scores)[:, None] / rows, rows, axis=1)) for scores in methods]
+
+
+def test_without_an_effect_of_single_rows_the_test_is_welchs() -> None:
+    scores = [70.0, 72.0, 77.0], [61.0, 66.0, 62.0]
+    found = compare_pairs(only_seeds(*scores))[0, 1]
     expected = stats.ttest_ind(*scores)
+    variances = np.var(scores, axis=1, ddof=1) / 3
     rows = (found.value / 10_000) ** 2 * 10_000  # the variance over rows, which is small
     assert found.error**2 - rows == pytest.approx((found.value / expected.statistic) ** 2, rel=1e-3)
-    assert found.df == pytest.approx(4, rel=0.02)
-    assert found.p == pytest.approx(expected.pvalue, rel=0.05)
-    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.1)
+    welch = variances.sum() ** 2 / (variances**2 / 4).sum() - 2  # Welch (1947), equation 29
+    assert found.df == pytest.approx(min(4.0, welch), rel=0.02)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(expected.statistic), min(4.0, welch)), rel=0.05)
 
 
-def test_a_quiet_pair_gets_the_mean_spread_of_the_column_and_a_loud_pair_its_own() -> None:
-    def sample(scores: list[float]) -> object:
-        return measure(np.repeat(np.array(scores)[:, None] / 10_000, 10_000, axis=1))
+def test_a_pair_with_a_larger_variance_than_the_pool_has_its_own_degrees_of_freedom() -> None:
+    quiet, also_quiet, loud = [70.0, 71.0, 72.0], [61.0, 62.0, 60.0], [51.0, 48.0, 50.5]
+    found = compare_pairs(only_seeds(quiet, also_quiet, loud))
+    pooled = np.mean([1, 1, np.var(loud, ddof=1)])
+    assert found[0, 1].error ** 2 == pytest.approx(2 / 3 * pooled, rel=0.02)
+    assert found[0, 1].df == pytest.approx(6, rel=0.05)
+    loud = [51.0, 42.0, 50.5]  # more than ten times the median, so it is not in the pool
+    found = compare_pairs(only_seeds(quiet, also_quiet, loud))
+    variances = np.array([1, np.var(loud, ddof=1)]) / 3
+    assert found[0, 1].error ** 2 == pytest.approx(2 / 3, rel=0.02)
+    assert found[0, 2].error ** 2 == pytest.approx(variances.sum(), rel=0.02)
+    assert found[0, 2].df == pytest.approx(variances.sum() ** 2 / (variances**2 / 4).sum() - 2, rel=0.02)
 
-    quiet, also_quiet, loud = sample([70, 70, 70]), sample([60, 60, 60]), sample([50, 80, 65])
-    alone = compare_pairs([quiet, also_quiet])[0, 1]
-    together = compare_pairs([quiet, also_quiet, loud])
-    assert alone.error < 0.2
-    assert together[0, 1].error == pytest.approx(np.sqrt(2 / 3 * 225 / 3), rel=0.01)
-    assert together[0, 2].error == pytest.approx(np.sqrt(225 / 3), rel=0.01)
+
+def test_one_collapsed_run_does_not_change_what_is_said_of_other_methods() -> None:
+    others = [70.0, 71.0, 72.0], [65.0, 66.5, 66.0], [68.0, 69.0, 68.2], [66.0, 66.2, 67.5]
+    collapsed = [70.0, 71.0, 10.0]
+    alone, together = compare_pairs(only_seeds(*others)), compare_pairs(only_seeds(*others, collapsed))
+    for pair, one in alone.items():
+        assert together[pair].p == pytest.approx(one.p, rel=1e-9), pair
+    assert together[0, 4].p > 0.3
+
+
+def test_a_method_without_variance_is_not_in_the_pool() -> None:
+    others = [70.0, 71.0, 72.0], [66.5, 65.0, 66.0], [69.0, 68.0, 68.2]
+    alone, together = compare_pairs(only_seeds(*others)), compare_pairs(only_seeds(*others, [50.0] * 3))
+    assert together[0, 1] == alone[0, 1]
+    pooled = np.mean([np.var(one, ddof=1) for one in others])
+    rows = together[0, 3].value ** 2 / 10_000  # the variance over rows
+    assert together[0, 3].error ** 2 - rows == pytest.approx(2 / 3 * pooled, rel=0.01)
+
+
+def test_an_effect_of_the_seed_that_methods_share_does_not_enter_their_difference() -> None:
+    rng = np.random.default_rng(2)
+    seeds = rng.normal(0, 5, 4)
+    own = rng.normal(0, 1, (5, 4))
+    scores = 60 + seeds + own
+    found = compare_pairs(only_seeds(*scores.tolist()))[0, 4]
+    rest = scores - scores.mean(1, keepdims=True) - scores.mean(0) + scores.mean()
+    interaction = (rest**2).sum() / 12  # the error of a two-way table of five methods and four seeds
+    assert found.error**2 == pytest.approx(2 / 4 * interaction, rel=0.02)
+    assert found.df == pytest.approx(12, rel=0.05)
+
+
+def test_methods_are_compared_on_their_common_seeds_if_there_are_three() -> None:
+    (long,) = only_seeds([70.0, 71.0, 72.0, 80.0, 90.0])
+    (short,) = only_seeds([60.0, 62.0, 61.0])
+    found = compare_pairs([long, short])[0, 1]
+    assert (found.value, found.seeds, found.common) == (pytest.approx(10), 3, 3)
+    shifted = Sample(short.shares, (1, 2, 7))
+    found = compare_pairs([long, shifted])[0, 1]
+    assert (found.value, found.seeds, found.common) == (pytest.approx(76.6 - 61), 3, 2)
 
 
 def test_one_seed_compares_runs_and_equal_answers_do_not_differ() -> None:
     runs = binary_runs(300, [0.8, 0.72])
-    ones = [measure(row_shares([run], ["accuracy"])) for run in runs]
-    sample = measure(row_shares(runs, ["accuracy"]))
+    ones = [make_sample(row_shares([run], ["accuracy"])) for run in runs]
+    sample = make_sample(row_shares(runs, ["accuracy"]))
     expected = swap_test(*runs, ["accuracy"])
     assert compare_pairs(ones)[0, 1].p == pytest.approx(expected.p, abs=0.02)
     same = compare_pairs([sample, sample])[0, 1]
@@ -86,9 +134,9 @@ def test_one_seed_compares_runs_and_equal_answers_do_not_differ() -> None:
 
 
 def test_the_mean_over_two_equal_tasks_has_half_the_variance() -> None:
-    samples = [measure(row_shares(binary_runs(200, [0.7, 0.8, 0.85]), ["accuracy"])) for _ in range(2)]
+    samples = [make_sample(row_shares(binary_runs(200, [0.7, 0.8, 0.85]), ["accuracy"])) for _ in range(2)]
     one = compare_pairs(samples)[0, 1]
-    two = compare_pairs([average([sample, sample]) for sample in samples])[0, 1]
+    two = average([one, one])
     assert two.value == pytest.approx(one.value)
     assert two.error**2 == pytest.approx(one.error**2 / 2)
     assert two.df == pytest.approx(2 * one.df)
@@ -101,7 +149,7 @@ def test_equal_methods_are_rarely_called_different(kind: str, seed_sd: float) ->
     found = []
     for _ in range(400):
         runs = [of_method[:3] for of_method in calibration.simulate(rng, kind, rows=138, seed_sd=seed_sd)[:5]]
-        column = [measure(row_shares(one, calibration.KINDS[kind][0])) for one in runs]
+        column = [make_sample(row_shares(one, calibration.KINDS[kind][0])) for one in runs]
         found.append([calibration.marked([column]), compare_pairs(column[:2])[0, 1].p <= 0.05])
     several, pair = np.mean(found, axis=0)
     assert several <= 0.06

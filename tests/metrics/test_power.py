@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks import calibration
 from krona.metrics import power
-from krona.metrics.compare_methods import compare_pairs, measure, row_shares
+from krona.metrics.compare_methods import compare_pairs, row_shares
 from krona.metrics.power import Assumed, Errors
 from krona.metrics.statistics import mcnemar
 
@@ -44,7 +44,7 @@ def test_several_seeds_have_the_power_of_simulated_tests(seeds, seed_sd):
     found = []
     for _ in range(400):
         runs = calibration.simulate(rng, "accuracy", rows=872, seed_sd=seed_sd)
-        pair = [measure(row_shares(runs[place][:seeds], ["accuracy"])) for place in (0, -1)]
+        pair = [calibration.make_sample(row_shares(runs[place][:seeds], ["accuracy"])) for place in (0, -1)]
         found.append(compare_pairs(pair)[0, 1].p <= 0.05)
     expected = power.power(SST2, calibration.GAIN, score=85, seeds=seeds, assumed=assumed)
     assert np.mean(found) == pytest.approx(expected, abs=0.12)

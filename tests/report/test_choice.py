@@ -45,7 +45,7 @@ def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatc
     assert sorted(read) == sorted({*read}), "each file is read once"
     cell = report.tables[0].rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"
-    assert cell.sample.runs == 2
+    assert cell.tested_seeds == 2
     assert len(report.runs) == 15
 
 

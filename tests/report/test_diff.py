@@ -45,7 +45,7 @@ def test_reports_of_one_task_have_the_same_p_values(tmp_path):
 def test_one_seed_compares_runs_and_says_so(tmp_path):
     write_all(tmp_path, grid(["krona", "lora"], ["rte"], [0]))
     (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
-    assert (row.seeds, row.note) == ("1", "With one seed, p is about these runs and not about the methods.")
+    assert (row.seeds, row.note) == ("1", "With fewer than 3 seeds, p is about these runs and not about the methods.")
 
 
 def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
@@ -157,10 +157,11 @@ def test_methods_are_compared_over_all_their_seeds(tmp_path):
     lora = [make_result("lora", "rte", seed, skill=0.75) for seed in (0, 1)]
     write_all(tmp_path, [*krona, *lora])
     (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
-    assert row.seeds == "3 and 2"
+    assert row.seeds == "3 and 2, 2 in common"
     assert row.a == pytest.approx(sum(one.test["score"] for one in krona) / 3)
     assert row.b == pytest.approx(sum(one.test["score"] for one in lora) / 2)
     assert 0 < row.p <= 1
+    assert row.note == "With fewer than 3 seeds, p is about these runs and not about the methods."
     write_all(tmp_path, [make_result("bitfit", "rte", 0)])
     (row,) = compare(tmp_path, "krona", "bitfit").tasks.itertuples()
     assert (row.p == row.p, row.note) == (False, "one of the methods has one seed")

@@ -77,12 +77,12 @@ def answer(method, given, *, share=1.0):
 def test_a_row_of_invalid_predictions_failed_and_is_not_significantly_worse(tmp_path):
     report = collected(tmp_path, [answer("lora", "1", share=0.2), answer("krona", "yes", share=0.5)])
     (sentence,) = summarize(report)
-    assert sentence.startswith("No row leads on RTE (n = 200), because the other rows could not be tested")
+    assert sentence.startswith("No row leads on RTE (n = 200): LoRA 90.00 has the highest score. KronA failed: ")
     assert sentence.endswith("KronA failed: more than 10 % of the predictions are invalid.")
     assert report.tables[0].cell("krona", "rte").p is None
 
 
 def test_the_headline_names_a_leading_row_of_constant_predictions(tmp_path):
     (sentence,) = summarize(collected(tmp_path, [answer("lora", "1"), answer("krona", "yes", share=0.9)]))
-    assert sentence.startswith("No row leads on RTE (n = 200), because the highest score has a warning: LoRA ")
+    assert sentence.startswith("No row leads on RTE (n = 200): LoRA 51.00! has the highest score, with a warning. ")
     assert 'LoRA: all 200 test predictions are "1"' in sentence

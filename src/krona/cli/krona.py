@@ -148,7 +148,7 @@ def report(
         typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="reference method of the summary over tasks; default: lora")
+        str | None, typer.Option(help="reference to which the other rows are compared: a method or row; default: lora")
     ] = None,
     outputs: Annotated[
         list[Path] | None,

@@ -4,24 +4,34 @@ A statement about methods must also hold for other rows and other seeds. Rows an
 like cases and readers in Obuchowski and Rockette (1995), and in Hillis (2014) for readers that read under one condition
 only. The difference of two mean scores is tested as follows:
 
-1. The jackknife estimates the variance over rows (`row_shares`), from the mean of each row's shares over the seeds.
-2. The variance over seeds is the variance of the seeds' scores, divided by the number of seeds. Step 1 already includes
+1. If both methods have at least three seeds in common, only these seeds are used. Otherwise, all seeds are used.
+2. The jackknife estimates the variance over rows (`row_shares`), from the mean of each row's shares over the seeds.
+3. The variance over seeds is the variance of the seeds' scores, divided by the number of seeds. Step 2 already includes
    the part of this variance that comes from single rows. This part is estimated from the variance of each row's share
    over the seeds, and subtracted.
-3. The variance over seeds is that of the two methods, or the mean over all methods of the column if the mean is larger.
-4. The difference is compared with Student's t distribution. Satterthwaite's approximation gives the degrees of freedom
+4. The variance over seeds is that of the *pool*: the mean over the methods that are compared. The pool excludes a
+   method whose variance is more than ten times the median, because one collapsed run would otherwise hide the
+   differences between all other methods. It also excludes a method that gets exactly the same score with every seed.
+5. If the pair's own variance over seeds is more than twice that of the pool, the pair's own variance is used, with the
+   degrees of freedom of Welch (1947). Two samples from three seeds often differ by less.
+6. If the seeds have an effect that at least three methods of the pool share (F test, 5 % level), the variance over
+   seeds of pairs with the same seeds is computed without this effect, because it does not change their difference.
+   Readers that read under all conditions are treated in the same way (Obuchowski and Rockette 1995).
+7. The difference is compared with Student's t distribution. Satterthwaite's approximation gives the degrees of freedom
    of the sum of both variances.
-5. `krona.metrics.statistics.holm` corrects the p-values over all pairs, because the best method is not known in
-   advance.
 
-With one seed, only the variance over rows is known. The test then compares the trained models, not the methods.
+`krona.metrics.statistics.holm` corrects the p-values over a family of pairs, such as all pairs with a reference.
+
+With one seed, only the variance over rows is known. The test then compares the trained models, not the methods. With
+two seeds, the variance over seeds is so uncertain that a report also speaks only about the trained models.
 
 `python benchmarks/calibration.py` measures false positives, coverage and power.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -31,35 +41,68 @@ from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, chunks
 
 MAX_DF = 1e6  # the t distribution is then practically normal
+MIN_SEEDS = 3  # with fewer seeds, a statement is about the trained models and not about the methods
+MAX_RATIO = 10  # methods whose variance over seeds is more than this multiple of the median are not in the pool
+OWN_RATIO = 2  # a pair's own variance over seeds is used if it is more than this multiple of the pool's
+MIN_POOL = 3  # the smallest number of methods with which a shared effect of the seeds is estimated
+SEED_LEVEL = 0.05  # the level of the test for an effect of the seed that all methods share
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A method's mean score over seeds, and the parts of its variance. All values are in points.
+    """The runs of a method on a test set.
 
     Args:
-        shares: the mean over the seeds of each row's share of the score, (N,).
-        runs: the number of seeds.
-        spread: the variance of the scores over the seeds; 0 for one seed.
-        noise: the part of ``spread`` that comes from single rows.
-        df: the degrees of freedom of ``spread``; 0 for one seed.
+        shares: the contribution of each row to the score of each run in points (`row_shares`), (runs, N).
+        seeds: the seed of each run. All seeds are different.
     """
 
-    mean: float
     shares: Floats
-    runs: int
-    spread: float
+    seeds: tuple[int, ...]
+
+    def select(self, seeds: Collection[int]) -> "Sample":
+        """Return the runs with these seeds, in ascending order of the seeds."""
+        found = sorted((seed, number) for number, seed in enumerate(self.seeds) if seed in seeds)
+        return Sample(self.shares[[number for _, number in found]], tuple(seed for seed, _ in found))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A variance over seeds, the part of it that comes from single rows, and its degrees of freedom."""
+
+    total: float
     noise: float
     df: float
+
+    @property
+    def excess(self) -> float:
+        return self.total - self.noise
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two methods' mean scores, its standard error (both in points), and the degrees of freedom."""
+    """The difference of two methods' mean scores.
+
+    Args:
+        value: the difference in points.
+        error: its standard error in points.
+        df: the degrees of freedom of the standard error.
+        seeds: the number of seeds of the method with fewer seeds.
+        common: the number of seeds that both methods have.
+        rows: the number of test rows (or groups of rows).
+    """
 
     value: float
     error: float
     df: float
+    seeds: int
+    common: int
+    rows: int
+
+    @property
+    def of_methods(self) -> bool:
+        """True if there are enough seeds for a statement about the methods."""
+        return self.seeds >= MIN_SEEDS
 
     @property
     def p(self) -> float:
@@ -120,54 +163,98 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     return np.asarray(effects + scores[:, None] / n)
 
 
-def measure(shares: Floats) -> Sample:
-    """Return the `Sample` of a method from its `row_shares` (runs, N)."""
-    scores, runs = shares.sum(1), len(shares)
-    spread = noise = 0.0
-    if runs > 1:
-        spread, noise = float(scores.var(ddof=1)), float(shares.var(0, ddof=1).sum())
-    return Sample(float(scores.mean()), shares.mean(0), runs, spread, noise, runs - 1)
-
-
-def average(samples: Sequence[Sample]) -> Sample:
-    """Return the `Sample` of a method's mean over tasks, which are assumed to be independent.
-
-    If any task has only one seed, the variance over seeds is omitted for all tasks.
-    """
-    tasks, runs = len(samples), min(one.runs for one in samples)
-    weights = [(runs > 1) * runs / one.runs / tasks**2 for one in samples]
-    spreads = [weight * one.spread for weight, one in zip(weights, samples, strict=True)]
-    squares = sum(spread**2 / one.df for spread, one in zip(spreads, samples, strict=True) if spread)
-    df = sum(spreads) ** 2 / squares if squares else sum(one.df for one in samples)
-    return Sample(
-        float(np.mean([one.mean for one in samples])),
-        np.concatenate([one.shares for one in samples]) / tasks,
-        runs,
-        sum(spreads),
-        sum(weight * one.noise for weight, one in zip(weights, samples, strict=True)),
-        df if runs > 1 else 0,
-    )
-
-
 def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
     """Return the difference of each pair of methods, by the methods' positions (i, j) with i < j.
 
-    Either all methods must have one seed, or all must have several seeds.
+    All samples have the same rows. Usually, either all methods have one seed, or all have several seeds.
     """
-    df = sum(one.df for one in samples)
-    spread = sum(one.df * one.spread for one in samples) / max(df, 1)
-    noise = sum(one.df * one.noise for one in samples) / max(df, 1)
+    spreads = [_spread(one.shares) for one in samples]
+    typical = float(np.median([one.total for one in spreads if one.total] or [0.0]))
+    pooled = [place for place, one in enumerate(spreads) if 0 < one.total <= MAX_RATIO * typical]
+    pool = _mean([spreads[place] for place in pooled])
+    shared = _spread_without_seeds([samples[place] for place in pooled], pool)
+    mean = cache(lambda place, seeds: samples[place].select(seeds).shares.mean(0))
     found = {}
     for i, j in combinations(range(len(samples)), 2):
-        a, b = samples[i], samples[j]
-        change = (a.shares - b.shares) ** 2
-        of_rows = float(change.sum())
-        pooled = spread * (1 / a.runs + 1 / b.runs), noise * (1 / a.runs + 1 / b.runs)
-        own = a.spread / a.runs + b.spread / b.runs, a.noise / a.runs + b.noise / b.runs
-        of_seeds, counted_twice = max(pooled, own, key=lambda parts: parts[0] - parts[1])
-        variance = of_rows + max(0.0, of_seeds - counted_twice)
+        seeds_a, seeds_b = frozenset(samples[i].seeds), frozenset(samples[j].seeds)
+        common = seeds_a & seeds_b
+        if len(common) >= MIN_SEEDS:
+            seeds_a = seeds_b = common
+        weights = 1 / len(seeds_a), 1 / len(seeds_b)
+        of_seeds = Spread(pool.total * sum(weights), pool.noise * sum(weights), pool.df)
+        if shared and seeds_a == seeds_b:
+            of_seeds = Spread(shared.total * sum(weights), shared.noise * sum(weights), shared.df)
+            paired = samples[i].select(seeds_a).shares - samples[j].select(seeds_a).shares
+            own = _sum([_spread(paired)], weights[:1])
+        else:
+            own = _sum([spreads[i], spreads[j]], weights)
+        if {*pooled} <= {i, j} or own.excess > OWN_RATIO * max(0.0, of_seeds.excess):
+            of_seeds = own
+        change = mean(i, seeds_a) - mean(j, seeds_b)
+        variance = float((change**2).sum()) + max(0.0, of_seeds.excess)
         # The variance of a sum of squares is about the sum of the fourth powers.
-        uncertainty = float((change**2).sum()) / 2 + of_seeds**2 / max(df, 1)
-        degrees = min(variance**2 / uncertainty, MAX_DF) if uncertainty else MAX_DF
-        found[i, j] = Difference(a.mean - b.mean, math.sqrt(variance), degrees)
+        uncertainty = float((change**4).sum()) / 2 + of_seeds.total**2 / max(of_seeds.df, 1)
+        degrees = min(variance**2 / uncertainty, MAX_DF) if variance else MAX_DF
+        seeds = min(len(seeds_a), len(seeds_b))
+        found[i, j] = Difference(
+            float(change.sum()), math.sqrt(variance), degrees, seeds=seeds, common=len(common), rows=len(change)
+        )
     return found
+
+
+def average(tasks: Sequence[Difference]) -> Difference:
+    """Return the mean of two methods' differences over tasks, which are assumed to be independent."""
+    variances = [one.error**2 for one in tasks]
+    squares = sum(variance**2 / one.df for variance, one in zip(variances, tasks, strict=True))
+    return Difference(
+        float(np.mean([one.value for one in tasks])),
+        math.sqrt(sum(variances)) / len(tasks),
+        min(sum(variances) ** 2 / squares, MAX_DF) if squares else MAX_DF,
+        seeds=min(one.seeds for one in tasks),
+        common=min(one.common for one in tasks),
+        rows=sum(one.rows for one in tasks),
+    )
+
+
+def _spread(shares: Floats) -> Spread:
+    """Return the variance of the scores over the seeds, from the `row_shares` (runs, N); 0 for one seed."""
+    if len(shares) == 1:
+        return Spread(0.0, 0.0, 0.0)
+    return Spread(float(shares.sum(1).var(ddof=1)), float(shares.var(0, ddof=1).sum()), len(shares) - 1)
+
+
+def _mean(spreads: Sequence[Spread]) -> Spread:
+    """Return the mean of variances, weighted by their degrees of freedom."""
+    df = sum(one.df for one in spreads)
+    weighted = _sum(spreads, [one.df / max(df, 1) for one in spreads])
+    return Spread(weighted.total, weighted.noise, df)
+
+
+def _sum(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
+    """Return a weighted sum of variances, with the degrees of freedom of Welch (1947, equation 29)."""
+    parts = [(weight * one.total, weight * one.noise, one.df) for weight, one in zip(weights, spreads, strict=True)]
+    total, most = sum(part[0] for part in parts), sum(one.df for one in spreads)
+    squares = sum(part**2 / (df + 2) for part, _, df in parts)
+    return Spread(total, sum(part[1] for part in parts), min(most, total**2 / squares - 2) if squares else most)
+
+
+def _spread_without_seeds(samples: Sequence[Sample], pool: Spread) -> Spread | None:
+    """Return the pool's variance over seeds without the part that is the same for all methods.
+
+    Return None if the effect of the seed is not significant, or if the pool has fewer than three methods.
+    """
+    from scipy.special import fdtrc
+
+    common = {*samples[0].seeds}.intersection(*(one.seeds for one in samples)) if samples else set[int]()
+    if len(samples) < MIN_POOL or len(common) < 2:
+        return None
+    shares = np.array([one.select(common).shares for one in samples])  # (methods, seeds, N)
+    rest = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean((0, 1))
+    between, df = len(common) - 1, (len(samples) - 1) * (len(common) - 1)
+    total, noise = float((rest.sum(2) ** 2).sum()) / df, float((rest**2).sum()) / df
+    of_seeds = len(samples) * float(shares.sum(2).mean(0).var(ddof=1))
+    if not total or fdtrc(between, df, of_seeds / total) > SEED_LEVEL:
+        return None
+    # Seeds that only some of the methods have are in the pool, but not in this two-way table.
+    whole = _mean([_spread(one) for one in shares])
+    return Spread(total / whole.total * pool.total, noise / whole.noise * pool.noise, df)

@@ -16,7 +16,7 @@ from krona.report import cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
 from krona.report.over_tasks import summarize_tasks
-from krona.report.pairs import list_pairs
+from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.runs import (
     DATA,
     count_states,
@@ -85,7 +85,7 @@ def collect(
             own sweep. If neither is given, the report contains all runs.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the ids of the runs to include. None means all runs.
-        baseline: the reference method of the summary over tasks. None means LoRA.
+        baseline: the name of the reference row: a method, or the label or the name of a row. None means LoRA.
     """
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
@@ -100,10 +100,6 @@ def collect(
         runs = select_sweep(runs, layout.sweep, planned, required=sweep is not None)
     others = fitting - int(runs.row.notna().sum())
     runs = select_where(runs, filters)
-    if baseline is not None and baseline not in {*runs.method}:
-        raise KronaError(
-            f"--baseline {baseline}: the report has no run of this method: {did_you_mean(baseline, {*runs.method})}"
-        )
     found = [one for folder in folders for one in read_studies(folder)]
     problems += [str(one) for one in found if isinstance(one, KronaError)]
     studies = [one for one in found if isinstance(one, Study) and one.name in {*runs.sweep}]
@@ -114,6 +110,10 @@ def collect(
     runs = runs[runs.row.notna()]
     bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
     tables = [*bench, *_build_tables(layout, runs)]
+    rows = [row for one in tables for row in one.rows if row.runs]
+    if baseline is not None and not any(cells.names_row(baseline, row) for row in rows):
+        names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
+        raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
     done, unfinished = runs[runs.done], runs[~runs.done]
     report = Report(layout.title, tables, done, unfinished, studies=studies, problems=problems + damaged)
     if layout.paper is None and (subject := describe_subject(tables)):
@@ -217,7 +217,8 @@ def _build_table(
             _add_paper(row, layout)
     notes = [*layout.notes, *notes, *describe_runs(runs, shapes=not layout.by_shape)]
     table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
-    table.over_tasks, table.pairs = summarize_tasks(table, layout.baseline), list_pairs(table)
+    table.over_tasks = summarize_tasks(table)
+    table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)
     return table
 
 
@@ -233,7 +234,7 @@ def _fill_scores(
             if layout.beside:
                 beside = cells.score_cell(runs, layout.beside, read, seeds)
                 row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
-    cells.mark_columns(table, tasks)
+    cells.mark_columns(table, tasks, layout.baseline)
     split = " dev" if layout.split == "dev" else ""
     for task in tasks:
         table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
@@ -241,7 +242,7 @@ def _fill_scores(
             key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
             table.columns.append(cells.score_column(key, label, "beside", table.rows))
     if layout.average and len(tasks) > 1:
-        cells.add_averages(table, tasks)
+        cells.add_averages(table, tasks, layout.baseline)
         section = table.section
         all_of_glue = section is not None and section.kind == "glue" and section.whole and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"

@@ -1,8 +1,12 @@
 """Compute score cells, and mark each column's best cell and the cells that are not significantly worse.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
-never by test scores. `krona.metrics.compare_methods` describes the significance test. Holm's correction covers all
-pairs of rows on all tasks of a table. The pairs of averages are corrected separately.
+never by test scores. `krona.metrics.compare_methods` describes the significance test. There are two families of tests:
+
+- all pairs of rows on all tasks of a table, for the marks of the best row and of the rows that are not worse, and
+- the pairs with the reference row on all tasks of a table, for the marks of the rows that differ from the reference.
+
+Holm's correction is applied to each family. The pairs of averages are corrected separately.
 """
 
 import zlib
@@ -16,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from krona.labels import task_label
-from krona.metrics.compare_methods import Difference, average, compare_pairs, measure, row_shares
+from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_shares
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
@@ -47,22 +51,25 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: i
     by_seed = {int(seed): float(score) for seed, score in zip(done.seed, done[split], strict=True)}
     cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
     sampled = list(zip(done.seed.astype(int), done.path, strict=True))[:seeds]
-    answers: list[Answers] = []
+    answers: dict[int, Answers] = {}
     for seed, path in sampled:
         by_split, found = examine(path)
         for message in found[split]:
             cell.messages.setdefault(message, []).append(seed)
         if split in by_split:
-            answers.append(by_split[split])
-    if not answers or any(not np.array_equal(one.truth, answers[0].truth) for one in answers):
+            answers[seed] = by_split[split]
+    if not answers:
+        return cell
+    first, *others = answers.values()
+    if any(not np.array_equal(one.truth, first.truth) for one in others):
         return cell
     metrics = metrics_of(cell)
-    cell.examples, cell.draws = len(answers[0]), bootstrap(answers, metrics)
+    cell.examples, cell.draws = len(first), bootstrap([*answers.values()], metrics)
     cell.test_interval = percentile_interval(cell.draws)
-    if answers[0].units > 1:
-        cell.sample = measure(row_shares(answers, metrics))
-        cell.test_set = *metrics, answers[0].units, zlib.crc32(answers[0].truth.tobytes())
-    constant = max(constant_scores(answers[0], metrics))
+    if first.units > 1:
+        cell.samples = (Sample(row_shares([*answers.values()], metrics), (*answers,)),)
+        cell.test_sets = ((*metrics, first.units, zlib.crc32(first.truth.tobytes())),)
+    constant = max(constant_scores(first, metrics))
     if cell.test_interval[0] <= constant and not cell.warned:
         text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
         cell.messages[ScoreMessage(text)] = cell.seeds
@@ -85,36 +92,52 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
     """Return the difference between the cells of each testable pair, by the positions (i, j) of the cells, with i < j.
 
-    Cells whose metrics or test set differ from those of the first cell are excluded. If some cells have several seeds,
+    Cells whose metrics or test sets differ from those of the first cell are excluded. If some cells have several seeds,
     cells with one seed are excluded too, because a test of methods needs several seeds.
     """
-    tested = [place for place, one in enumerate(cells) if one.sample and one.test_set == cells[0].test_set]
-    if any(cells[place].of_methods for place in tested):
-        tested = [place for place in tested if cells[place].of_methods]
-    samples = [sample for place in tested if (sample := cells[place].sample)]
-    return {(tested[i], tested[j]): one for (i, j), one in compare_pairs(samples).items()}
+    tested = [place for place, one in enumerate(cells) if one.samples and one.test_sets == cells[0].test_sets]
+    if any(cells[place].tested_seeds > 1 for place in tested):
+        tested = [place for place in tested if cells[place].tested_seeds > 1]
+    by_task = [compare_pairs(samples) for samples in zip(*(cells[place].samples for place in tested), strict=True)]
+    pairs = by_task[0] if by_task else []
+    return {(tested[i], tested[j]): average([found[i, j] for found in by_task]) for i, j in pairs}
 
 
-def mark_columns(table: Table, tasks: Sequence[str]) -> None:
-    """Mark the best row of each task and the rows that are not significantly worse."""
+def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:
+    """Mark each task's best row, the rows that are not significantly worse, and the rows that differ from a reference.
+
+    The reference is the row with the name ``baseline`` (`find_reference`), if it is compared.
+    """
     found = {}
     for task in tasks:
         rows = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
-        found[task] = _choose_on_dev(rows, [task], table.split)
-    _mark_best(table, found)
+        found[task] = _choose_on_dev(rows, [task], table.split, baseline)
+        _set_reference(table, task, found[task], [task], baseline)
+    _mark_tested(table, found)
 
 
-def add_averages(table: Table, tasks: Sequence[str]) -> None:
-    """Add the mean over tasks to each row with scores on all tasks. Mark the best row and the rows that tie with it.
-
-    A row ties with the best row if it is not significantly worse.
-    """
+def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
+    """Add the mean over tasks to each row with scores on all tasks, and mark these means as in `mark_columns`."""
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
     places = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
     compared = [row for row in table.rows if row in places and row.cells[AVERAGE].value is not None]
-    _mark_best(table, {AVERAGE: _choose_on_dev(compared, tasks, table.split)})
+    compared = _choose_on_dev(compared, tasks, table.split, baseline)
+    _set_reference(table, AVERAGE, compared, tasks, baseline)
+    _mark_tested(table, {AVERAGE: compared})
+
+
+def names_row(baseline: str, row: Row) -> bool:
+    """Return whether a reference is the name of a method, or the label or the whole name of a row."""
+    return baseline.casefold() in {name.casefold() for name in (row.key, row.method, row.label, row.name)}
+
+
+def _set_reference(table: Table, column: str, rows: Sequence[Row], tasks: Sequence[str], baseline: str) -> None:
+    """Set the reference row of a column. Of several rows with this name, the row with the best dev score is chosen."""
+    named = [row for row in rows if names_row(baseline, row)]
+    if named:
+        table.references[column] = max(named, key=lambda row: (row.name == baseline, _dev_score(row, tasks)))
 
 
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
@@ -138,17 +161,16 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
         # The draws of all tasks come from generators with the same seed. Shuffling makes the draws independent.
         rng = np.random.default_rng(0)
         cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
-    samples = [part.sample for part in parts if part.sample is not None]
-    if len(samples) == len(parts):
-        cell.sample, cell.test_set = average(samples), tuple(part.test_set for part in parts)
+    if all(part.samples for part in parts):
+        cell.samples = tuple(sample for part in parts for sample in part.samples)
+        cell.test_sets = tuple(test_set for part in parts for test_set in part.test_sets)
     return cell
 
 
-def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
-    """Mark the best row of each column, and the rows that are not significantly worse.
+def _mark_tested(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
+    """Test the rows of each column, and mark the cells. Each family of tests contains pairs of all columns.
 
-    Holm's correction covers all pairs of rows in all columns. A row with too many invalid predictions counts as failed
-    and is not tested.
+    A row with too many invalid predictions counts as failed and is not tested, unless it has the best score.
     """
     found: dict[tuple[Row, Row, str], Difference] = {}
     tops: dict[str, Row] = {}
@@ -156,18 +178,27 @@ def _mark_best(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
         if len(rows) < 2:  # a single cell is not marked
             continue
         top = tops[column] = max(rows, key=lambda row: row.cells[column].value or 0.0)
-        compared = [top, *(row for row in rows if row is not top and not row.cells[column].failed)]
+        for row in rows:
+            row.cells[column].best = row.cells[column].value == top.cells[column].value
+        others = [row for row in rows if row is not top]
+        compared = [top, *(row for row in others if row.cells[column].best or not row.cells[column].failed)]
         for row in compared:
             row.cells[column].compared = True
-            row.cells[column].best = row.cells[column].value == top.cells[column].value
         differences = compare_cells([row.cells[column] for row in compared])
         found |= {(compared[i], compared[j], column): one for (i, j), one in differences.items()}
     table.differences |= found
     table.p_values |= zip(found, holm([one.p for one in found.values()]), strict=True)
     for (a, b, column), p in table.p_values.items():
         if a is tops.get(column):
-            cell = b.cells[column]
-            cell.p, cell.tied = p, p > ALPHA and not cell.best
+            cell, worse = b.cells[column], p <= ALPHA and table.differences[a, b, column].value > 0
+            cell.p, cell.tied = p, not worse and not cell.best
+    with_reference = [place for place in found if table.references.get(place[2]) in place[:2]]
+    corrected = dict(zip(with_reference, holm([found[place].p for place in with_reference]), strict=True))
+    table.p_reference |= corrected
+    for (a, b, column), p in corrected.items():
+        is_first = a is table.references[column]
+        sign = 1 if (found[a, b, column].value > 0) != is_first else -1
+        (b if is_first else a).cells[column].sign = sign if p <= ALPHA else 0
 
 
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
@@ -218,14 +249,17 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
     return [*found]
 
 
-def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str) -> list[Row]:
-    """Return the rows to compare: for the test split, each method's row with the best dev score, otherwise all rows."""
+def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str, baseline: str) -> list[Row]:
+    """Return the rows to compare: for the test split, each method's row with the best dev score, otherwise all rows.
+
+    A row with the name ``baseline`` takes the place of its method's best row, because test scores did not select it.
+    """
     if split != "test":
         return list(rows)
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row.key, []).append(row)
-    return [max(found, key=lambda row: _dev_score(row, tasks)) for found in by_method.values()]
+    return [max(found, key=lambda row: (row.name == baseline, _dev_score(row, tasks))) for found in by_method.values()]
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:

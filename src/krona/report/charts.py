@@ -19,8 +19,9 @@ from krona.metrics.statistics import Interval
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.runs import read_setting
 from krona.report.table import Cell, Column, Row, Table, seed_interval
-from krona.report.text import SEEDS, cell_mark, cell_value, format_range, format_seeds, number, plain_label
+from krona.report.text import SEEDS, cell_value, format_range, format_seeds, number, plain_label
 from krona.runs.studies import Study, Trial
+from krona.runs.suspicious_scores import SIGN
 
 LIGHT = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of terminals
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
@@ -206,7 +207,7 @@ class Scored:
     @property
     def shown(self) -> str:
         """The score with the sign of a warning and the spread over seeds."""
-        return f"{cell_value(self.cell)}{cell_mark(self.cell).strip('*~')} {format_seeds(self.cell)}".strip()
+        return f"{cell_value(self.cell)}{SIGN * self.cell.warned} {format_seeds(self.cell)}".strip()
 
     @property
     def interval(self) -> Interval | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from krona.formatting import NOTHING, format_p, table
 from krona.messages import KronaError, visible
+from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test
 from krona.report.cells import compare_cells, examine_runs, score_cell
@@ -35,7 +36,7 @@ VERDICTS = ("only A right", "only B right", "both wrong")
 METHODS_NOTE = (
     "p is from a t-test of the task's metric over examples and seeds together, with Holm's correction over all tasks."
 )
-ONE_SEED = "With one seed, p is about these runs and not about the methods."
+FEW_SEEDS = f"With fewer than {MIN_SEEDS} seeds, p is about these runs and not about the methods."
 
 
 @dataclass
@@ -224,9 +225,9 @@ def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
         counts = sorted({len(one.by_seed), len(two.by_seed)})
         few = len(counts) > 1 and counts[0] == 1
         return {**row, "note": "one of the methods has one seed" if few else "no predictions of the same test set"}
-    counts = [cell.sample.runs for cell in (one, two) if cell.sample]
-    note = ONE_SEED if counts == [1, 1] else ""
-    return {**row, "seeds": " and ".join(dict.fromkeys(map(str, counts))), "p": difference.p, "note": note}
+    seeds = " and ".join(dict.fromkeys(str(len(cell.by_seed)) for cell in (one, two)))
+    seeds += "" if seeds == str(difference.common) else f", {difference.common} in common"
+    return {**row, "seeds": seeds, "p": difference.p, "note": "" if difference.of_methods else FEW_SEEDS}
 
 
 def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:

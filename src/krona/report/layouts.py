@@ -31,7 +31,7 @@ class Layout:
     by_shape: bool = False  # whether each row is a shape of A
     paper: PaperTable | None = None
     sweep: str | None = None  # the sweep whose runs are shown; None: all runs are shown
-    baseline: str = "lora"  # the reference method of the summary over tasks
+    baseline: str = "lora"  # the name of the reference row
     notes: tuple[str, ...] = ()
 
     def label(self, row: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from krona.labels import method_label, task_label
 from krona.messages import amount, first_few, join_names, shorten
+from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
@@ -89,9 +90,13 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
         return []
     notes = []
     sizes = sorted({len(cell.seeds) for cell in found})
-    if sizes == [1]:
-        notes.append("Each cell has one seed, so the tests are about these runs and not about the methods.")
-    elif len(sizes) > 1:
+    if sizes[-1] < MIN_SEEDS:
+        counts = "one seed" if sizes == [1] else f"fewer than {MIN_SEEDS} seeds"
+        notes.append(f"Each cell has {counts}, so the tests are about these runs and not about the methods.")
+    elif sizes[0] < MIN_SEEDS:
+        few = f"Tests of cells with fewer than {MIN_SEEDS} seeds are about these runs and not about the methods."
+        notes.append(few)
+    if len(sizes) > 1:
         single = " Cells with one seed are not tested against cells with several." if sizes[0] == 1 else ""
         notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds.{single}")
     means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
@@ -210,8 +215,8 @@ def power_note(table: Table) -> list[Note]:
         a, b, key = max(pairs, key=lambda pair: pair[1].cell(column.key).value or 0.0)
         points = table.differences[a, b, key].detectable(POWER)
         cell = b.cell(key)
-        if points and cell.sample:
-            counts = f"{amount(cell.examples or 0, 'example')}, {amount(cell.sample.runs, 'seed')}"
+        if points:
+            counts = f"{amount(cell.examples or 0, 'example')}, {amount(table.differences[a, b, key].seeds, 'seed')}"
             found.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
     text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."
     return [Note(text, kind="power")] if found else []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from krona.metrics import over_tasks
-from krona.metrics.compare_methods import Difference
+from krona.metrics.compare_methods import MIN_SEEDS, Difference
 from krona.metrics.statistics import SWAPS, holm
 from krona.report.cells import ALPHA
 from krona.report.table import AVERAGE, Row, Table
@@ -21,23 +21,23 @@ LEGEND = (
     "equal mean ranks. Middle mean: the mean of the middle half of the scores of all runs. Above {reference}: the "
     "share of pairs of runs on the same task in which the row scores higher (0.50 means no difference). Task columns: "
     "the difference from {reference}, which is not chosen by its scores. ≠: significantly different. =: equivalent "
-    "within {margin:g} point. ?: neither (5 % level, Holm's correction over all rows and tasks).{one_seed}"
+    "within {margin:g} point. ?: neither (5 % level, Holm's correction over these rows and tasks).{few_seeds}"
 )
-ONE_SEED = " With one seed, this is about these runs and not about the methods."
+FEW_SEEDS = f" With fewer than {MIN_SEEDS} seeds, this is about these runs and not about the methods."
 
 
-def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
+def summarize_tasks(table: Table) -> pd.DataFrame | None:
     """Return a table of the rows with a score on every task, sorted by mean rank.
 
     Return None for fewer than three tasks or rows. The attribute ``attrs["legend"]`` explains the columns. At most
-    `MAX_ROWS` rows are compared: the reference row and the rows with the highest mean scores. The reference row is the
-    first row of the method ``baseline`` or, if this method has no row, the first row of the table.
+    `MAX_ROWS` rows are compared: the reference row and the rows with the highest mean scores. If the table has no
+    reference row, its first row is used.
     """
     tasks = [column.key for column in table.task_columns]
     compared = [row for row in table.rows if row.cell(AVERAGE).compared]
     if table.section is None or len(tasks) < MIN_TASKS or len(compared) < MIN_ROWS:
         return None
-    reference = next((row for row in compared if row.method == baseline), compared[0])
+    reference = table.references.get(AVERAGE, compared[0])
     rows = sorted(compared, key=lambda row: (row is not reference, -sum(row.cell(task).value or 0.0 for task in tasks)))
     rows = rows[:MAX_ROWS]
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
@@ -62,11 +62,11 @@ def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
             line[column.label] = "" if row is reference else shown
         found.append(line)
     frame = pd.DataFrame(found)
-    one_seed = any(row.cell(task).sample and not row.cell(task).of_methods for row in rows for task in tasks)
+    few_seeds = any(row.cell(task).samples and not row.cell(task).of_methods for row in rows for task in tasks)
     frame.attrs["title"] = "Ranks, means and equivalence over the tasks"
     frame.attrs["legend"] = LEGEND.format(
         swaps=SWAPS, p=ranks.p, distance=ranks.critical_difference, reference=reference.name, margin=MARGIN,
-        one_seed=ONE_SEED if one_seed else "",
+        few_seeds=FEW_SEEDS if few_seeds else "",
     )  # fmt: skip
     if len(compared) > len(rows):
         frame.attrs["legend"] += f" Of {len(compared)} rows, the {MAX_ROWS} with the highest mean score are compared."
@@ -75,13 +75,13 @@ def summarize_tasks(table: Table, baseline: str) -> pd.DataFrame | None:
 
 def _signs(table: Table, reference: Row, rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[Row, str], str]:
     """Return a sign for each row and task that was tested against the reference: different, equivalent or unclear."""
-    tests: dict[tuple[Row, str], tuple[Difference, float]] = {}
+    tests: dict[tuple[Row, str], Difference] = {}
     for (a, b, task), one in table.differences.items():
-        if task in tasks and reference in (a, b):
-            tests[b if a is reference else a, task] = one, table.p_values[a, b, task]
-    tests = {place: test for place, test in tests.items() if place[0] in rows}
-    equivalent = holm([one.p_equivalent(MARGIN) for one, _ in tests.values()])
+        if task in tasks and reference in (a, b) and a in rows and b in rows:
+            tests[b if a is reference else a, task] = one
+    different = holm([one.p for one in tests.values()])
+    equivalent = holm([one.p_equivalent(MARGIN) for one in tests.values()])
     return {
         place: DIFFERENT if p <= ALPHA else EQUIVALENT if p_equivalent <= ALPHA else UNCLEAR
-        for (place, (_, p)), p_equivalent in zip(tests.items(), equivalent, strict=True)
+        for place, p, p_equivalent in zip(tests, different, equivalent, strict=True)
     }

@@ -1,17 +1,55 @@
-"""List the pairs of rows that were tested, with the difference, its interval and the detectable difference."""
+"""List the differences between rows: all pairs that were tested, and the pairs with the reference row."""
+
+from typing import Any
 
 import pandas as pd
 
 from krona.formatting import format_p
+from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
-from krona.report.table import Table
+from krona.report.table import Row, Table
 
 MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
 LEGEND = (
-    "Difference: the first row minus the second, with its 95 % interval over {source}. p (Holm): corrected over all "
-    "pairs of the table. Detectable: the true difference that this test detects with a probability of 80 %, without "
-    "the correction."
+    "Difference: the first row minus the second, with its 95 % interval over rows and seeds.{few_seeds} If two rows "
+    f"have at least {MIN_SEEDS} seeds in common, it is the difference on these seeds. p (Holm): corrected over "
+    "{family}. Detectable: the true difference that this test detects with a probability of 80 %, without the "
+    "correction."
 )
+FEW_SEEDS = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
+ALL, REFERENCE = "all pairs of the table", "the pairs with a reference row"
+COLUMNS = (
+    "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "detectable", "seeds", "of_methods",
+    "rows",
+)  # fmt: skip
+
+
+def reference_differences(table: Table) -> pd.DataFrame:
+    """Return the difference of each tested row to the reference row of its column, in the order of the table.
+
+    The columns are `COLUMNS`: the column's key, the names of both rows, the difference (row minus reference) and its
+    95 % interval in points, the p-value, the p-value corrected over the pairs with a reference row, the true difference
+    that the test detects in 80 % of cases, the number of seeds in common, whether there are enough seeds for a
+    statement about the methods, and the number of test rows.
+    """
+    places = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
+    order = {row: place for place, row in enumerate(table.rows)}
+    lines = [_line(table, *place, table.p_reference) for place in sorted(places, key=lambda place: order[place[0]])]
+    return pd.DataFrame(lines, columns=[*COLUMNS])
+
+
+def list_reference_pairs(table: Table) -> pd.DataFrame | None:
+    """Return the differences to the reference row on each task as text, sorted by task and difference.
+
+    Return None if no pairs or more than `MAX_PAIRS` pairs were tested.
+    """
+    frame = reference_differences(table)
+    names = [*dict.fromkeys(frame["reference"])]
+    label = names[0] if len(names) == 1 else "the reference"
+    order = {column.key: place for place, column in enumerate(table.task_columns)}
+    frame = frame[frame["column"].isin(order)].sort_values("difference", ascending=False, kind="stable")
+    frame = frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
+    return _as_text(table, frame, f"Differences to {label}", REFERENCE)
 
 
 def list_pairs(table: Table) -> pd.DataFrame | None:
@@ -20,24 +58,46 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
     Return None if no pairs or more than `MAX_PAIRS` pairs were tested. The attribute ``attrs["legend"]`` explains the
     columns.
     """
-    tasks = {column.key: column.label for column in table.task_columns}
-    found = {place: one for place, one in table.differences.items() if place[2] in tasks}
-    if not 0 < len(found) <= MAX_PAIRS:
-        return None
+    tasks = {column.key for column in table.task_columns}
     lines = []
-    for a, b, task in sorted(found, key=lambda place: found[place].p):
-        one = found[a, b, task]
-        first, second = (a, b) if one.value >= 0 else (b, a)
-        low, high = one.interval if one.value >= 0 else (-one.interval[1], -one.interval[0])
-        lines.append({
-            "Pair": f"{first.name} − {second.name}" + (f", {tasks[task]}" if len(tasks) > 1 else ""),
-            "Difference": f"+{abs(one.value):.2f}",
-            "Interval": f"{low:+.2f}…{high:+.2f}".replace("-", "−"),
+    for (a, b, task), one in table.differences.items():
+        if task in tasks:
+            lines.append(_line(table, *((a, b) if one.value >= 0 else (b, a)), task, table.p_values))
+    frame = pd.DataFrame(lines, columns=[*COLUMNS]).sort_values("p", kind="stable")
+    return _as_text(table, frame, "Differences of all pairs", ALL)
+
+
+def _line(
+    table: Table, row: Row, reference: Row, column: str, corrected: dict[tuple[Row, Row, str], float]
+) -> dict[str, Any]:
+    place = (row, reference, column)
+    sign, place = (1, place) if place in table.differences else (-1, (reference, row, column))
+    one = table.differences[place]
+    low, high = sorted(sign * end for end in one.interval)
+    values = (
+        column, row.name, reference.name, sign * one.value, low, high, one.p, corrected[place], one.detectable(POWER),
+        one.common, one.of_methods, one.rows,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.DataFrame | None:
+    if not 0 < len(frame) <= MAX_PAIRS:
+        return None
+    labels = {column.key: column.label for column in table.task_columns}
+    lines = [
+        {
+            "Pair": f"{one.row} − {one.reference}" + (f", {labels[one.column]}" if len(labels) > 1 else ""),
+            "Difference": f"{one.difference:+.2f}".replace("-", "−"),
+            "Interval": f"{one.low:+.2f}…{one.high:+.2f}".replace("-", "−"),
             "p": format_p(one.p, 3),
-            "p (Holm)": format_p(table.p_values[a, b, task], 3),
-            "Detectable": f"{one.detectable(POWER):.2f}",
-        })  # fmt: skip
-    frame = pd.DataFrame(lines)
-    source = "rows and seeds" if all(a.cell(task).of_methods for a, _, task in found) else "rows, for these runs only"
-    frame.attrs |= {"title": "Differences of all pairs", "legend": LEGEND.format(source=source)}
-    return frame
+            "p (Holm)": format_p(one.p_holm, 3),
+            "Detectable": f"{one.detectable:.2f}",
+            "Common seeds": str(one.seeds),
+        }
+        for one in frame.itertuples()
+    ]
+    shown = pd.DataFrame(lines)
+    few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS
+    shown.attrs |= {"title": title, "legend": LEGEND.format(few_seeds=few_seeds, family=family)}
+    return shown

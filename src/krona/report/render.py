@@ -86,7 +86,8 @@ def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
     return {
         "value": cell.value, "t_low": low, "t_high": high, "seeds": " ".join(map(str, cell.seeds)),
         "test_low": test_low, "test_high": test_high, "paper": cell.paper, "difference": cell.difference,
-        "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p, "mark": SIGN * cell.warned,
+        "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p, "against_reference": cell.sign,
+        "mark": SIGN * cell.warned,
         "messages": " ".join(cell_messages(cell)), "warning": warning, "missing": cell.missing,
         "runs": "" if cell.runs is None else " ".join(cell.runs.run_id),
     }  # fmt: skip
@@ -237,7 +238,7 @@ def _stack(first: str, lines: Sequence[str]) -> str:
 def _latex_cell(cell: Cell) -> str:
     shown = escape_latex(text.cell_value(cell))
     shown = rf"\textbf{{{shown}}}" if cell.best or cell.tied else shown
-    signs = text.cell_mark(cell).replace("~", "")
+    signs = text.cell_mark(cell).replace("~", "").replace("↑", r"\uparrow").replace("↓", r"\downarrow")
     shown += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
     return _stack(shown, [*text.cell_details(cell), *text.paper_lines(cell)])
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from krona.metrics.compare_methods import Difference, Sample
+from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
 from krona.metrics.scores.metric import Floats
 from krona.metrics.statistics import Interval, t_interval
 from krona.report.sections import Section
@@ -35,8 +35,9 @@ class Cell:
     messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # maps messages about the score to seeds
     missing: str | None = None
     digits: int = 2
-    sample: Sample | None = None  # the data for significance tests; None if the cell cannot be tested
-    test_set: tuple[Any, ...] = ()  # identifies the metrics and the targets of the sample
+    samples: tuple[Sample, ...] = ()  # the data for significance tests by task; empty if the cell cannot be tested
+    test_sets: tuple[Any, ...] = ()  # identifies the metrics and the targets of each sample
+    sign: int = 0  # 1 or -1: significantly better or worse than the reference row of the column
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
     @property
@@ -68,8 +69,13 @@ class Cell:
 
     @property
     def of_methods(self) -> bool:
-        """True if a test of this score is about the method. With one seed, it is only about the trained model."""
-        return self.sample is not None and self.sample.runs > 1
+        """True if a test of this score is about the method. With few seeds, it is only about the trained models."""
+        return self.tested_seeds >= MIN_SEEDS
+
+    @property
+    def tested_seeds(self) -> int:
+        """The smallest number of seeds of the samples, or 0 without samples."""
+        return min((len(one.seeds) for one in self.samples), default=0)
 
     @property
     def seeds(self) -> list[int]:
@@ -150,10 +156,14 @@ class Table:
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
-    pairs: pd.DataFrame | None = None  # the differences of all tested pairs
-    # The tested differences by first row, second row and column key, and their corrected p-values.
+    to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
+    pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
+    # The tested differences by first row, second row and column key, and the p-values corrected over all pairs.
     differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
+    references: dict[str, Row] = field(default_factory=dict)  # the reference row of each column that has one
+    # The p-values of the pairs with a reference row, corrected over these pairs.
+    p_reference: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
 
     @property
     def warning(self) -> str | None:
@@ -162,7 +172,7 @@ class Table:
     @property
     def summaries(self) -> list[pd.DataFrame]:
         """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
-        return [frame for frame in (self.over_tasks, self.pairs) if frame is not None]
+        return [frame for frame in (self.to_reference, self.over_tasks, self.pairs) if frame is not None]
 
     @property
     def task_columns(self) -> list[Column]:

@@ -11,6 +11,8 @@ from krona.report.table import Cell, Column, Report, Row, Table
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 
 SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  # explains intervals over seeds
+BEST, TIED, SIGNS = "*", "~", {1: "↑", -1: "↓"}  # marks of cells (`legend`)
+FEW_SEEDS = {1: "One seed", 2: "Two seeds"}  # too few for statements about methods
 MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
@@ -69,8 +71,8 @@ def cell_value(cell: Cell) -> str:
 
 
 def cell_mark(cell: Cell) -> str:
-    """Return the marks of a cell: ``*`` (best) or ``~`` (not significantly worse), and `SIGN` for a warning."""
-    return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
+    """Return the marks of a cell: best or not worse, different from the reference, and `SIGN` for a warning."""
+    return (BEST if cell.best else TIED if cell.tied else "") + SIGNS.get(cell.sign, "") + SIGN * cell.warned
 
 
 def cell_details(cell: Cell) -> list[str]:
@@ -120,10 +122,18 @@ def legend(tables: Sequence[Table]) -> str:
         ("Δ: difference from the paper's number", any(cell.difference is not None for cell in cells)),
     ]
     tied = (
-        "~ not significantly worse by a t-test over examples and seeds (5 % level, Holm over all pairs of rows and all "
-        "tasks of a table)"
+        f"{TIED} not significantly worse than the best by a t-test over examples and seeds (5 % level, Holm over all "
+        "pairs of rows and all tasks of a table)"
     )
-    marks = [("* best", any(cell.best for cell in cells)), (tied, any(cell.tied for cell in cells))]
+    names = {row.label for table in tables for row in table.references.values()}
+    signs = (
+        f"{SIGNS[1]} or {SIGNS[-1]} significantly better or worse than {' or '.join(sorted(names))} by the same test "
+        "(5 % level, Holm over the pairs with this row on all tasks of a table)"
+    )
+    marks = [
+        (f"{BEST} best", any(cell.best for cell in cells)), (tied, any(cell.tied for cell in cells)),
+        (signs, any(cell.sign for cell in cells)),
+    ]  # fmt: skip
     warned = [(f"{SIGN} a warning: see the note", any(cell.warned for cell in cells))]
     sentences = ("; ".join(words for words, needed in part if needed) for part in (numbers, marks, warned))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
@@ -159,14 +169,21 @@ def _summarize_table(table: Table) -> str:
     led: dict[str, list[str]] = {}
     for column in marked:
         row = _leader(table, column)
-        subject = "No row leads" if row is None else f"{_leader_name(row, column)}{_cost_words([row])} leads"
+        subject = "No row leads" if row is None else f"{_leader_name(table, row, column)}{_cost_words([row])} leads"
         led.setdefault(subject, []).append(column.label)
     return f"{'; '.join(f'{subject} on {join_names(labels)}' for subject, labels in led.items())}."
 
 
-def _leader_name(row: Row, column: Column) -> str:
-    """Return the name of a row or, if the test compares single runs and not methods, ``This run of NAME``."""
-    return row.name if row.cell(column.key).of_methods else f"This run of {row.name}"
+def _leader_name(table: Table, row: Row, column: Column) -> str:
+    """Return the name of a row or, if there are too few seeds for a statement about methods, ``This run of NAME``."""
+    seeds = _tested_seeds(table, column)
+    return row.name if seeds not in FEW_SEEDS else f"{'This run' if seeds == 1 else 'These runs'} of {row.name}"
+
+
+def _tested_seeds(table: Table, column: Column) -> int:
+    """Return the smallest number of seeds of a tested cell in a column."""
+    cells = [row.cell(column.key) for row in table.rows]
+    return min((cell.tested_seeds for cell in cells if cell.best or cell.p is not None), default=0)
 
 
 def _leader(table: Table, column: Column) -> Row | None:
@@ -181,28 +198,71 @@ def _leader(table: Table, column: Column) -> Row | None:
 
 
 def _summarize_column(table: Table, column: Column) -> str:
-    """Return a sentence that names the leading row of a column of scores, or the reason why no row leads."""
+    """Return sentences on a column of scores: the row that leads or why no row leads, and the reference row."""
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
-    named = [row for row in table.rows if row.cell(column.key).best]
+    best = [row for row in table.rows if row.cell(column.key).best]
     tied = [row for row in table.rows if row.cell(column.key).tied]
-    named += sorted(tied, key=lambda row: -(row.cell(column.key).value or 0.0))
-    cells = [(row.name, row.cell(column.key)) for row in named[:MAX_NAMED]]
-    shown = [f"{name} {cell_value(cell)}{cell_mark(cell).strip('*~')}" for name, cell in cells]
-    shown += [f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
+    tied.sort(key=lambda row: -(row.cell(column.key).value or 0.0))
+    after = _compare_with_reference(table, column) + _failures(table, column)
     if leader := _leader(table, column):
-        name, cell = _leader_name(leader, column), leader.cell(column.key)
-        lead = f"{name}{_cost_words(named)} leads on {subject} with {cell_value(cell)}"
+        name, cell = _leader_name(table, leader, column), leader.cell(column.key)
+        lead = f"{name}{_cost_words(best)} leads on {subject} with {cell_value(cell)}"
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
-        one_seed = "" if cell.of_methods else " One seed cannot show which method is better."
-        return f"{lead}; all {others} are significantly worse.{one_seed}{_failures(table, column)}"
-    failures = _failures(table, column)
-    if len(named) > 1:
-        together = f"{join_names(shown)} are not significantly different{_cost_words(named)}"
-        return f"No row leads on {subject}: {together}.{failures}"
-    if named[0].cell(column.key).warned:
-        return f"No row leads on {subject}, because the highest score has a warning: {shown[0]}.{failures}"
-    return f"No row leads on {subject}, because the other rows could not be tested against {shown[0]}.{failures}"
+        few = FEW_SEEDS.get(_tested_seeds(table, column))
+        few_seeds = f" {few} cannot show which method is better." if few else ""
+        return f"{lead}; all {others} are significantly worse.{after}{few_seeds}"
+    first = next(row for row in best if row.cell(column.key).p is None)
+    equal = [row for row in best if row is not first and row.cell(column.key).p is not None]
+    rest = [_with_score(row, column) for row in [*equal, *tied]]
+    if len(rest) == 1:
+        words = f"{join_names([_with_score(first, column), *rest])} are not significantly different"
+    elif rest:
+        named = rest[: MAX_NAMED - 1]
+        named += [f"{len(rest) - len(named)} more"] if len(rest) > len(named) else []
+        words = f"{join_names(named)} are not significantly different from {_with_score(first, column)}"
+    else:
+        warned = ", with a warning" if any(row.cell(column.key).warned for row in best) else ""
+        scores = "has the highest score" if len(best) == 1 else "have the same highest score"
+        words = f"{join_names([_with_score(row, column) for row in best])} {scores}{warned}"
+    costs = _cost_words([first, *equal, *tied]) if rest else ""
+    return f"No row leads on {subject}: {words}{costs}.{_tests(table, column)}{after}"
+
+
+def _with_score(row: Row, column: Column) -> str:
+    cell = row.cell(column.key)
+    return f"{row.name} {cell_value(cell)}{SIGN * cell.warned}"
+
+
+def _tests(table: Table, column: Column) -> str:
+    """Return a sentence on the rows that are significantly worse than the best, and on those that were not tested."""
+    cells = [row.cell(column.key) for row in table.rows]
+    others = [cell for cell in cells if cell.compared and not cell.best]
+    untested = sum(cell.p is None for cell in others)
+    worse = sum(not cell.tied for cell in others) - untested
+    words = [f"{worse} of the other {amount(len(others), 'row')} {'is' if worse == 1 else 'are'} significantly worse"]
+    words = words if worse else []
+    if untested == len(others) > 0:
+        words = ["The other rows could not be tested"]
+    elif untested:
+        words.append(f"{untested} {'' if worse else f'of the other {len(others)} rows '}could not be tested")
+    return f" {join_names(words)}." if words else ""
+
+
+def _compare_with_reference(table: Table, column: Column) -> str:
+    """Return a sentence on the rows that differ from the reference row, if the other pairs are tested too."""
+    reference = table.references.get(column.key)
+    tested = sum(key == column.key for *_, key in table.p_reference)
+    if reference is None or tested == sum(key == column.key for *_, key in table.differences):
+        return ""
+    named = [
+        f"{join_names(names) if len(names) <= MAX_NAMED else amount(len(names), 'row')} "
+        f"{'is' if len(names) == 1 else 'are'} significantly {word}"
+        for sign, word in ((1, "better"), (-1, "worse"))
+        if (names := [row.name for row in table.rows if row.cell(column.key).sign == sign])
+    ]
+    found = join_names(named) if named else f"none of the {amount(tested, 'tested row')} is significantly different"
+    return f" Compared with {reference.name}, {found}."
 
 
 def _failures(table: Table, column: Column) -> str:
