@@ -26,17 +26,21 @@ def test_pages_made_from_the_code_are_current() -> None:
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run make schema"
 
 
-def test_a_users_own_method_needs_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_without_a_page_is_in_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "method").mkdir()
     lora = (ROOT / "conf" / "method" / "lora.yaml").read_text(encoding="utf-8")
-    for name in ("lora", "mine"):
-        (tmp_path / "method" / f"{name}.yaml").write_text(lora.replace("name: lora", f"name: {name}"))
+    mine = re.sub("^# LoRA .*$", "# Adds my own matrix.", lora, flags=re.MULTILINE).replace("name: lora", "name: mine")
+    for name, text in {"lora": lora, "mine": mine}.items():
+        (tmp_path / "method" / f"{name}.yaml").write_text(text)
     monkeypatch.setenv("KRONA_CONF", str(tmp_path))
     monkeypatch.setattr(pages, "CONF", tmp_path)
     rows = pages.parameter_table.rows
     monkeypatch.setattr(pages.parameter_table, "rows", lambda backbone: rows(backbone, ["method=lora,mine"]))
-    assert [line.split("]")[0] for line in pages.branches()] == ["- [lora"]
-    assert [line.split("]")[0] for line in pages.methods()[2:]] == ["| [`lora`"]
+    assert [line.split(":")[0] for line in pages.branches()] == ["- [lora](methods/lora.md), mine"]
+    found = [line.split(" | ")[:3] for line in pages.methods()[2:]]
+    counts = "158,208"  # Table 1 of the paper
+    assert found[0][0] == "| [`lora`](lora.md)"
+    assert [found[0][2], found[1]] == [counts, ["| `mine` (no page)", "Adds my own matrix", counts]]
 
 
 def test_the_page_of_methods_lists_every_method_with_its_count() -> None:

@@ -124,21 +124,22 @@ def _types(field: Mapping[str, Any]) -> list[str]:
 
 
 def branches() -> list[str]:
-    """Return the arguments of each branch with the values of the method's YAML, for the methods with a page.
+    """Return the arguments of each branch with the values of the method's YAML.
 
     Methods with the same values share a line. Methods without arguments are omitted.
     """
     links: dict[str, list[str]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
-        if "_target_" in given and _page(path.stem).is_file():
+        if "_target_" in given:
             parameters = inspect.signature(pydoc.locate(given["_target_"])).parameters.values()
             shown = [
                 f"`{one.name}={_value(given.get(one.name, one.default))[1:-1]}`"
                 for one in parameters
                 if one.kind is inspect.Parameter.KEYWORD_ONLY
             ]
-            links.setdefault(", ".join(shown), []).append(f"[{path.stem}](methods/{path.stem}.md)")
+            link = f"[{path.stem}](methods/{path.stem}.md)" if _page(path.stem).is_file() else path.stem
+            links.setdefault(", ".join(shown), []).append(link)
     return [f"- {', '.join(names)}: {shown}" for shown, names in links.items() if shown]
 
 
@@ -194,13 +195,19 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def methods() -> list[str]:
-    """Return the table of the methods with a page: its first sentence, and the costs that `krona params` counts."""
+    """Return the table of the methods: what each does, and the costs that `krona params` counts.
+
+    The description is the first sentence of the method's page or, without a page, the first comment of its YAML file.
+    """
     text = ["| method | what it does | trainable | rank | M adds | M once | launches |", f"|---|---|{'--:|' * 5}"]
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
-    for row in (row for row in rows if _page(row.method).is_file()):
-        _, _, about, *_ = _page(row.method).read_text(encoding="utf-8").splitlines()
+    for row in rows:
+        has_page = _page(row.method).is_file()
+        file = _page(row.method) if has_page else CONF / "method" / f"{row.method}.yaml"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        about = lines[2] if has_page else lines[1].lstrip("# ")
         cells = (
-            f"[`{row.method}`]({row.method}.md)",
+            f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}` (no page)",
             re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
             f"{row.trainable_params:,}",
             "–" if row.update_rank is None else str(row.update_rank),
