@@ -211,10 +211,35 @@ def test_the_cards_code_runs(
     said = capsys.readouterr().out
     assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
     if pooling in ("first", "mean"):
-        assert "Do not load the model with `AutoModelForSequenceClassification`" in card
+        assert ("trust_remote_code=True" in card) == (form == "merged")
+        assert ("Do not load the model with `AutoModelForSequenceClassification`" in card) == (form == "peft")
         rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
         expected = load(found).model(**rows).logits
-        assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()
+        logits = loaded["model"](**rows)
+        logits = logits.logits if form == "merged" else logits
+        assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+def test_a_pooled_model_is_not_loaded_with_another_head(
+    kind: str, backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # transformers must not ask
+    found = trained(backbones, "method=lora", "backbone.pooling=mean", kind=kind)
+    out = tmp_path / "out"
+    lines = export(found, to="merged", out=out)
+    assert "load this model with trust_remote_code=True, or train with backbone.pooling=pooler" in " ".join(lines)
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        AutoModelForSequenceClassification.from_pretrained(out)
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=False)
+    # krona reads the folder without running its code
+    (out / "modeling_krona.py").write_text("raise SystemExit('must not run')")
+    values = [*one_job.typed(out, backbones["data"]), "keep=all", "trainer.max_epochs=1", "method=lora"]
+    again = load(find(finished(tmp_path / "runs", *values)))
+    assert (again.model.config.krona_pooling, again.model.config.model_type) == ("mean", kind)
+    rows = [{"sentence1": "the cat", "sentence2": "a dog"}]
+    assert again.predict(rows)
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

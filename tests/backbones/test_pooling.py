@@ -154,6 +154,7 @@ def runs(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         values = one_job.config("method=lora", *typed, f"backbone.pooling={pooling}")
         done[pooling], said = one_job.run(values, root / "outputs")
         assert done[pooling].state == "done", said
+        assert ("a merged export needs trust_remote_code=True" in said) == (pooling != "null")
     return done
 
 

@@ -111,9 +111,14 @@ def _config_from_sizes(settings: Backbone) -> Any:
 
 
 def _read_config(settings: Backbone) -> Any:
+    name = str(settings.folder or settings.name)
     try:
+        values, _ = PreTrainedConfig.get_config_dict(name, revision=settings.revision)
+        if "krona_pooling" in values and "encoder_type" in values:  # exported with a pooling (krona_pooled)
+            values |= {"model_type": values.pop("encoder_type"), "auto_map": None}
+            return type(AutoConfig.for_model(values["model_type"])).from_dict(values)
         return AutoConfig.from_pretrained(
-            str(settings.folder or settings.name),
+            name,
             revision=settings.revision,
             trust_remote_code=False,  # with None, transformers may ask whether to run remote code
         )

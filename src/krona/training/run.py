@@ -11,6 +11,8 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.backbones import load as backbones
+from krona.backbones.families import find_architecture
+from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
@@ -57,6 +59,12 @@ def run(
         progress.say(
             f"  The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
             "predict and krona export will not work. To keep the weights, add keep=all."
+        )
+    if has_pooled_head(model.config):
+        pooler = " To avoid this, add backbone.pooling=pooler." if find_architecture(model).pooler else ""
+        progress.say(
+            f"  backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
+            f"merged export needs trust_remote_code=True.{pooler}"
         )
 
     # Training

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from krona import paths, surgery
 from krona.adapters.adapter import class_path
+from krona.adapters.commands import modeling_krona
 from krona.adapters.commands.model_card import hub_source, model_card
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
@@ -89,10 +90,10 @@ def export(
                 "largest logit. Nothing was exported."
             )
         if has_pooled_head(trained.model.config) and to != "adapter":
+            way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
             lines.append(
-                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}, so "
-                "AutoModelForSequenceClassification would add an untrained head; README.md contains the code that "
-                "loads this model"
+                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
+                f"{way}, or train with backbone.pooling=pooler"
             )
         if dtype is not None:
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
@@ -209,13 +210,37 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     model.config.name_or_path = ""  # do not save a local path
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
-    if has_pooled_head(model.config):
-        write_pooling(folder, model.config.krona_pooling)
-    return [f"a complete {type(model).__name__} for transformers"]
+    if not has_pooled_head(model.config):
+        return [f"a complete {type(model).__name__} for transformers"]
+    write_pooling(folder, model.config.krona_pooling)
+    _write_pooled_code(model, folder)
+    return [f"a complete {modeling_krona.PooledForSequenceClassification.__name__} for transformers"]
+
+
+def _write_pooled_code(model: Any, folder: Path) -> None:
+    """Write the code of a pooled model, and name it in config.json, so that no other class loads the model."""
+    code, file = Path(modeling_krona.__file__), folder / "config.json"
+    shutil.copyfile(code, folder / code.name)
+    config = read_json(file)
+    config |= {
+        "encoder_type": config["model_type"],
+        "encoder_name": model.base_model_prefix,
+        "model_type": modeling_krona.PooledConfig.model_type,
+        "architectures": [modeling_krona.PooledForSequenceClassification.__name__],
+        "auto_map": {
+            "AutoConfig": f"{code.stem}.{modeling_krona.PooledConfig.__name__}",
+            "AutoModelForSequenceClassification": (
+                f"{code.stem}.{modeling_krona.PooledForSequenceClassification.__name__}"
+            ),
+        },
+    }
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
     kind: Any = type(trained.model)
+    if has_pooled_head(trained.model.config):  # the class that transformers loads from the folder's code
+        kind = modeling_krona.PooledForSequenceClassification
     model = kind.from_pretrained(folder, dtype="auto").to(trained.model.device).eval()
     return [replace(trained, model=model)]
 
